@@ -1,0 +1,34 @@
+//! Heyi (合一): HL7 v2 and FHIR integration middleware.
+//!
+//! One way through the house:
+//!
+//! ```text
+//!  bytes in                                                                            bytes out
+//!  mllp ──┐                                                                        ┌─ pull, long poll
+//!  files ─┴► raw message ─► decode ─► map ─► Mapped ─►│ writer: identify ─► state  │─► feed
+//!            (bytes kept)    (parallel, pure)         │ ─► events ─► COMMIT+fsync  │
+//!                                                     └── then, and only then, the ACK
+//! ```
+//!
+//! Layers, checked by `tests/layers.rs`; a module imports only from layers below, or as its line says:
+//!
+//! | layer | modules |
+//! |---|---|
+//! | 0 pure | [`record`]; [`hl7v2`], [`feed`] → record; [`state`], [`identity`] → record, feed; [`mapping`] → hl7v2, record |
+//! | 1 store | [`store`] → record, feed, identity, state types |
+//! | 2 work | [`pipeline`] → layers 0 and 1 |
+//! | 3 edges | [`source`], [`http`] |
+//! | 4 top | [`app`], [`config`], [`commands`] |
+//!
+//! Invariants
+//! - Layer 0 has no clock, no files, no sockets, no randomness: they come as arguments.
+//! - A positive acknowledgement leaves only after the commit that holds the message, what follows from it, and its events.
+//! - Only two things cross tasks: a job into the writer, and a wake-up ("the log's head is now N").
+
+pub mod feed;
+pub mod hl7v2;
+pub mod identity;
+pub mod mapping;
+pub mod record;
+pub mod state;
+pub mod store;

@@ -1,0 +1,3 @@
+//! The `heyi` binary.
+
+fn main() {}
