@@ -25,6 +25,8 @@
 //! - A positive acknowledgement leaves only after the commit that holds the message, what follows from it, and its events.
 //! - Only two things cross tasks: a job into the writer, and a wake-up ("the log's head is now N").
 
+pub mod diagnostic;
+pub mod document;
 pub mod feed;
 pub mod hl7v2;
 pub mod identity;
