@@ -16,10 +16,15 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
-use super::connection;
+use super::connection::{self, Context};
 use super::frame::{FrameLimits, Received};
+use super::slots::Slots;
 use super::window::{Turn, WindowLimits};
 use crate::tls::{ServerFiles, ServerTls, TlsError};
 
@@ -218,6 +223,115 @@ impl Listener {
         H: Fn(Received, Peer, Turn) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Answers> + Send + 'static,
     {
-        let _ = (handler, stop, connection::TODO);
+        let Self { settings, listener, tls, statistics, .. } = self;
+        let slots = Slots::new(settings.limits.connections, settings.limits.yields_after, Arc::clone(&statistics));
+        let settings = Arc::new(settings);
+        let mut connections = JoinSet::new();
+        let mut refusals = Seldom::default();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(_) = connections.join_next() => continue,
+                accepted = listener.accept() => accepted,
+            };
+            let source = &settings.source;
+            let (stream, address) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    Statistics::add(&statistics.accept_errors, 1);
+                    if let Some(unsaid) = refusals.say() {
+                        tracing::warn!(source, %error, unsaid, "cannot accept connections for the moment");
+                    }
+                    // Out of handles or memory: trying again at once would only burn the processor.
+                    tokio::select! { () = stop.cancelled() => break, () = tokio::time::sleep(ACCEPT_PAUSE) => continue }
+                }
+            };
+            if !is_allowed(&settings.allow, address) {
+                Statistics::add(&statistics.refused_address, 1);
+                if let Some(unsaid) = refusals.say() {
+                    tracing::warn!(source, peer = %address, unsaid, "connection refused: the address is not in this source's `allow`");
+                }
+                continue;
+            }
+            let Some(slot) = slots.take(&stop, Instant::now()) else {
+                Statistics::add(&statistics.refused_full, 1);
+                if let Some(unsaid) = refusals.say() {
+                    tracing::warn!(source, peer = %address, unsaid, "connection refused: `max_connections` are open and at work");
+                }
+                continue;
+            };
+            Statistics::add(&statistics.accepted, 1);
+            let acceptor = tls.as_ref().map(ServerTls::acceptor);
+            let (settings, statistics, handler) = (Arc::clone(&settings), Arc::clone(&statistics), handler.clone());
+            connections.spawn(async move {
+                let peer = Peer { address, encrypted: acceptor.is_some() };
+                let Settings { source, limits, .. } = &*settings;
+                if let Some(stream) = secured(stream, acceptor, source, peer, limits, &statistics).await {
+                    let context = Context { source, peer, limits, statistics: &statistics, slot: &slot };
+                    connection::run(context, stream, handler).await;
+                }
+            });
+        }
+        drop(listener);
+        let over = async { while connections.join_next().await.is_some() {} };
+        if timeout(settings.limits.stop, over).await.is_err() {
+            let open = connections.len();
+            tracing::warn!(source = settings.source, open, "connections cut off: their messages were not done in time");
+            connections.shutdown().await;
+        }
+    }
+}
+
+/// Pause after a failure to accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Time between two lines on refused connections.
+const REFUSAL_LINES: Duration = Duration::from_secs(10);
+
+/// An IPv4 peer of a socket that listens on IPv6 as well counts as IPv4.
+fn is_allowed(allow: &[IpNet], address: SocketAddr) -> bool {
+    let address = address.ip().to_canonical();
+    allow.iter().any(|network| network.contains(&address))
+}
+
+/// The stream to read from, after the TLS handshake if there has to be one; `None` if that failed.
+async fn secured(
+    stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+    source: &str,
+    peer: Peer,
+    limits: &Limits,
+    statistics: &Statistics,
+) -> Option<Either<TcpStream, Box<TlsStream<TcpStream>>>> {
+    // An answer is one small write that somebody waits for. Without it an answer may be up to 40 ms late; no reason to refuse.
+    let _ = stream.set_nodelay(true);
+    let Some(acceptor) = acceptor else { return Some(Either::Left(stream)) };
+    let reason = match timeout(limits.handshake, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => return Some(Either::Right(Box::new(stream))),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "not done in time".to_owned(),
+    };
+    Statistics::add(&statistics.tls_failures, 1);
+    tracing::warn!(source, peer = %peer.address, reason, "TLS handshake failed: the sender must speak TLS 1.2 or 1.3, trust this certificate, and show its own where `client_ca` is set");
+    None
+}
+
+/// Keeps a flood of connections from becoming a flood of log lines.
+#[derive(Debug, Default)]
+struct Seldom {
+    last: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Seldom {
+    /// Whether to write a line now, and how many were left out before it.
+    fn say(&mut self) -> Option<u64> {
+        if self.last.is_some_and(|last| last.elapsed() < REFUSAL_LINES) {
+            self.unsaid += 1;
+            return None;
+        }
+        self.last = Some(Instant::now());
+        Some(std::mem::take(&mut self.unsaid))
     }
 }

@@ -13,4 +13,5 @@ mod connection;
 pub mod files;
 pub mod frame;
 pub mod mllp;
+mod slots;
 pub mod window;
