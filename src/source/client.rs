@@ -92,7 +92,6 @@ pub enum ClientError {
 }
 
 /// One connection.
-#[derive(Debug)]
 pub struct Client {
     stream: Either<TcpStream, Box<TlsStream<TcpStream>>>,
     limits: Limits,
