@@ -52,6 +52,8 @@ pub struct Limits {
     pub interval: Duration,
     /// How long a file must be unchanged. Copies over a slow network pause for a second or two.
     pub settled: Duration,
+    /// Time until a file that cannot be read or moved is tried again: somebody has to put it right first.
+    pub retry: Duration,
     /// Files remembered at a look; more wait for the next one. A backlog of a year must not fill the memory.
     pub files: usize,
 }
@@ -63,6 +65,7 @@ impl Default for Limits {
             window: WindowLimits::default(),
             interval: Duration::from_secs(1),
             settled: Duration::from_secs(5),
+            retry: Duration::from_secs(60),
             files: 10_000,
         }
     }
@@ -111,9 +114,8 @@ pub struct Directory {
 #[derive(Debug, Clone, Copy)]
 struct Known {
     stamp: Stamp,
-    since: Instant,
-    /// Nothing more can be done about it unless it changes.
-    given_up: bool,
+    /// When it may be read, if it does not change until then.
+    ready: Instant,
 }
 
 /// Time of change and length.
@@ -155,7 +157,7 @@ impl Directory {
         while !stop.is_cancelled() {
             for file in self.settled_files().await {
                 let end = self.read(&file, &handler, &stop).await;
-                if stop.is_cancelled() || !self.settle(&file, end).await {
+                if !self.settle(&file, end).await || stop.is_cancelled() {
                     break;
                 }
             }
@@ -176,8 +178,8 @@ impl Directory {
         let mut settled = Vec::new();
         for (stamp, path) in listed {
             let unchanged = before.get(&path).filter(|known| known.stamp == stamp);
-            let known = unchanged.copied().unwrap_or(Known { stamp, since: now, given_up: false });
-            if !known.given_up && unchanged.is_some() && now.duration_since(known.since) >= limits.settled {
+            let known = unchanged.copied().unwrap_or(Known { stamp, ready: now + limits.settled });
+            if unchanged.is_some() && now >= known.ready {
                 settled.push(path.clone());
             }
             self.known.insert(path, known);
@@ -201,7 +203,7 @@ impl Directory {
         let mut window = Window::new(limits.window);
         let (mut number, mut failed, mut later, mut reading) = (0, 0, false, true);
         let mut read = None;
-        loop {
+        while reading || read.is_none() || !window.is_empty() {
             tokio::select! {
                 biased;
                 Some(result) = window.next() => match result {
@@ -227,7 +229,6 @@ impl Directory {
                         window.start(size, |turn| handler(piece, origin, turn));
                     }
                 },
-                else => break,
             }
             if later {
                 // The reader fails to send and ends.
@@ -265,27 +266,27 @@ impl Directory {
                 FAILED
             }
             End::Later => {
-                tracing::warn!(source, "a file could not be kept for the moment; it will be read again");
+                tracing::info!(source, "a file was not kept to its end; it will be read again");
                 return false;
             }
             End::Unreadable => {
-                tracing::warn!(source, directory = %self.settings.directory.display(), "a file cannot be read; it stays until it changes");
-                self.give_up(file);
+                tracing::warn!(source, directory = %self.settings.directory.display(), "a file cannot be read; the next try is in a while");
+                self.put_off(file);
                 return true;
             }
         };
         let Some(known) = self.known.get(file).copied() else { return true };
         let (from, to) = (file.to_owned(), self.settings.directory.join(folder));
         if let Err(error) = blocking(move || move_into(&from, &to, known.stamp)).await {
-            tracing::warn!(source, directory = %self.settings.directory.display(), %error, "a file that is done cannot be moved; it stays until it changes");
-            self.give_up(file);
+            tracing::warn!(source, directory = %self.settings.directory.display(), %error, "a file that is done cannot be moved; the next try is in a while");
+            self.put_off(file);
         }
         true
     }
 
-    fn give_up(&mut self, file: &Path) {
+    fn put_off(&mut self, file: &Path) {
         if let Some(known) = self.known.get_mut(file) {
-            known.given_up = true;
+            known.ready = Instant::now() + self.settings.limits.retry;
         }
     }
 }
