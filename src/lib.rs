@@ -14,7 +14,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | 0 pure | [`record`]; [`hl7v2`], [`feed`] → record; [`state`], [`identity`] → record, feed; [`mapping`] → hl7v2, record |
+//! | 0 pure | [`record`], [`diagnostic`]; [`hl7v2`], [`feed`] → record; [`state`], [`identity`] → record, feed; [`mapping`] → hl7v2, record, diagnostic |
 //! | 1 store | [`store`] → record, feed, identity, state types |
 //! | 2 work | [`pipeline`] → layers 0 and 1 |
 //! | 3 edges | [`source`], [`http`] |
@@ -25,6 +25,7 @@
 //! - A positive acknowledgement leaves only after the commit that holds the message, what follows from it, and its events.
 //! - Only two things cross tasks: a job into the writer, and a wake-up ("the log's head is now N").
 
+pub mod diagnostic;
 pub mod feed;
 pub mod hl7v2;
 pub mod identity;
