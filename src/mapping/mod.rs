@@ -1,1 +1,2 @@
 //! (to come)
+mod coerce;
