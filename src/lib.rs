@@ -18,6 +18,7 @@
 //! | 1 store | [`store`] → record, feed, identity, state types |
 //! | 2 work | [`pipeline`] → layers 0 and 1 |
 //! | 3 edges | [`source`], [`http`] |
+//! | any but 0 | [`telemetry`], which imports nothing of the house |
 //! | 4 top | [`app`], [`config`], [`commands`] |
 //!
 //! Invariants
@@ -32,3 +33,4 @@ pub mod mapping;
 pub mod record;
 pub mod state;
 pub mod store;
+pub mod telemetry;
