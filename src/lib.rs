@@ -17,7 +17,7 @@
 //! | 0 pure | [`record`]; [`hl7v2`], [`feed`] → record; [`state`], [`identity`] → record, feed; [`mapping`] → hl7v2, record |
 //! | 1 store | [`store`] → record, feed, identity, state types |
 //! | 2 work | [`pipeline`] → layers 0 and 1 |
-//! | 3 edges | [`source`], [`http`] |
+//! | 3 edges | [`source`], [`http`]; [`tls`] is theirs in common |
 //! | any but 0 | [`telemetry`], which imports nothing of the house |
 //! | 4 top | [`app`], [`config`], [`commands`] |
 //!
@@ -31,6 +31,8 @@ pub mod hl7v2;
 pub mod identity;
 pub mod mapping;
 pub mod record;
+pub mod source;
 pub mod state;
 pub mod store;
 pub mod telemetry;
+pub mod tls;

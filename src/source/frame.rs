@@ -1,0 +1,303 @@
+//! MLLP framing (HL7 v2 Transport Specification: MLLP, Release 1): `VT message FS CR`. Pure: bytes in, events out.
+//!
+//! Invariants
+//! - The events depend on the bytes alone, never on how the network cut them.
+//! - Every byte is accounted for: it is content, framing, a line end between frames, or counted as junk.
+//! - FS ends a frame. The CR after it is skipped when it comes, never waited for: senders that leave it out want their answer too.
+//! - VT directly before `MSH`, `FHS` or `BHS` always starts a frame. Inside one it means that the sender gave up on the frame
+//!   before and began anew; any other VT inside a frame is content.
+//! - Memory is bounded by [`FrameLimits`]: of a frame that is too large only the head is kept, enough to answer it.
+//!
+//! VT, FS and CR are never trail bytes in GB18030, Big5, UTF-8 or ISO 8859, so framing needs no character set.
+
+/// Start of a frame.
+pub const VT: u8 = 0x0B;
+/// End of a frame.
+pub const FS: u8 = 0x1C;
+/// What follows FS.
+pub const CR: u8 = 0x0D;
+const LF: u8 = 0x0A;
+
+/// How many bytes the names that start a message have.
+const NAME: usize = 3;
+
+/// `message` as a frame, ready to send.
+pub fn framed(message: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(message.len() + 3);
+    frame.push(VT);
+    frame.extend_from_slice(message);
+    frame.extend_from_slice(&[FS, CR]);
+    frame
+}
+
+/// What a decoder keeps at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameLimits {
+    /// Bytes of one message.
+    pub message: usize,
+    /// Bytes kept of a larger one: its MSH, from which the refusal is addressed.
+    pub head: usize,
+}
+
+impl Default for FrameLimits {
+    fn default() -> Self {
+        // 16 MiB is a report with a scanned page in base64; an MSH segment has some 200 bytes, escaped names and all.
+        Self { message: 16 * 1024 * 1024, head: 4096 }
+    }
+}
+
+/// What came as one frame.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Received {
+    /// All between VT and FS, perhaps nothing.
+    Whole(Vec<u8>),
+    /// A frame above [`FrameLimits::message`], read to its end.
+    TooLarge {
+        /// Its first bytes.
+        head: Vec<u8>,
+        /// How many it had.
+        length: u64,
+    },
+    /// A frame that never ended: the sender began anew, fell silent or closed. Nobody waits for an answer to it, and the next
+    /// answer on the line would be taken for one to the next message: it is kept, not answered.
+    Cut {
+        /// What came of it; its first bytes only, if it was too large as well.
+        bytes: Vec<u8>,
+        /// How many bytes came.
+        length: u64,
+    },
+}
+
+impl std::fmt::Debug for Received {
+    /// Shows lengths only: the content is a patient's.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Received::Whole(bytes) => write!(formatter, "Whole({} bytes)", bytes.len()),
+            Received::TooLarge { length, .. } => write!(formatter, "TooLarge({length} bytes)"),
+            Received::Cut { length, .. } => write!(formatter, "Cut({length} bytes)"),
+        }
+    }
+}
+
+/// What the bytes turn out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A frame, whole or damaged.
+    Received(Received),
+    /// Bytes outside any frame, reported when a frame starts or the stream ends.
+    Junk {
+        /// How many.
+        bytes: u64,
+        /// What they look like.
+        guess: Guess,
+    },
+}
+
+/// What bytes outside a frame look like, so that the log can say what to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guess {
+    /// A TLS handshake on a plain port.
+    Tls,
+    /// A request of a browser, health check or scanner.
+    Http,
+    /// An HL7 message without its frame.
+    Unframed,
+    /// Nothing known.
+    Unknown,
+}
+
+impl Guess {
+    /// What whoever set the sender up should know.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Guess::Tls => {
+                "the peer speaks TLS to a plain port: set `tls` for this source, or turn TLS off at the sender"
+            }
+            Guess::Http => "the peer speaks HTTP to an MLLP port: a health check or scanner, or a wrong port",
+            Guess::Unframed => "the peer sends HL7 without MLLP framing: turn on MLLP (VT … FS CR) at the sender",
+            Guess::Unknown => "bytes outside any MLLP frame",
+        }
+    }
+
+    fn of(start: &[u8]) -> Self {
+        const METHODS: [&[u8]; 5] = [b"GET ", b"POST ", b"HEAD ", b"OPTIONS ", b"PUT "];
+        // RFC 8446 5.1: record type handshake (22), legacy version 3.x.
+        if start.starts_with(&[0x16, 0x03]) {
+            Guess::Tls
+        } else if METHODS.iter().any(|method| start.starts_with(method)) {
+            Guess::Http
+        } else if starts_message(start) {
+            Guess::Unframed
+        } else {
+            Guess::Unknown
+        }
+    }
+}
+
+/// Takes the bytes of one connection, gives its frames.
+#[derive(Debug)]
+pub struct Decoder {
+    limits: FrameLimits,
+    junk: Junk,
+    frame: Option<Partial>,
+}
+
+#[derive(Debug, Default)]
+struct Junk {
+    bytes: u64,
+    /// The first few, for the guess.
+    start: Vec<u8>,
+}
+
+/// A frame that has not ended.
+#[derive(Debug, Default)]
+struct Partial {
+    bytes: Vec<u8>,
+    /// Content bytes so far, kept or not.
+    length: u64,
+    /// The bytes after a VT in the content, until they are known to be the start of a message or not.
+    after_vt: Option<Vec<u8>>,
+}
+
+impl Decoder {
+    /// A decoder for a new connection.
+    pub fn new(limits: FrameLimits) -> Self {
+        Self { limits, junk: Junk::default(), frame: None }
+    }
+
+    /// Takes from the front of `input` until there is an event; `None` when all of it is taken.
+    pub fn next(&mut self, input: &mut &[u8]) -> Option<Event> {
+        while !input.is_empty() {
+            let event = match self.frame.take() {
+                None => self.outside(input),
+                Some(frame) => self.inside(frame, input),
+            };
+            if event.is_some() {
+                return event;
+            }
+        }
+        None
+    }
+
+    /// The stream has ended or the peer is given up: what was begun, if anything.
+    pub fn finish(&mut self) -> Option<Event> {
+        match self.frame.take() {
+            Some(frame) => frame.cut(),
+            None => self.junk.take(),
+        }
+    }
+
+    /// Whether a frame has begun and not ended.
+    pub fn in_frame(&self) -> bool {
+        self.frame.is_some()
+    }
+
+    /// Bytes outside any frame since the last one, and what they look like so far.
+    pub fn junk(&self) -> (u64, Guess) {
+        (self.junk.bytes, Guess::of(&self.junk.start))
+    }
+
+    fn outside(&mut self, input: &mut &[u8]) -> Option<Event> {
+        let start = memchr::memchr(VT, input);
+        let (junk, rest) = input.split_at(start.unwrap_or(input.len()));
+        self.junk.add(junk);
+        *input = rest;
+        if start.is_none() {
+            return None;
+        }
+        *input = &rest[1..];
+        self.frame = Some(Partial::default());
+        self.junk.take()
+    }
+
+    fn inside(&mut self, mut frame: Partial, input: &mut &[u8]) -> Option<Event> {
+        // After a VT the next bytes are looked at one by one; otherwise all up to the next VT or FS are content.
+        let stop = match &frame.after_vt {
+            Some(_) => Some(0).filter(|_| matches!(input[0], VT | FS)),
+            None => memchr::memchr2(VT, FS, input),
+        };
+        let plain = stop.unwrap_or(if frame.after_vt.is_some() { 1 } else { input.len() });
+        let (content, rest) = input.split_at(plain);
+        frame.push(content, &self.limits);
+        *input = rest;
+        if let Some(name) = &mut frame.after_vt {
+            name.extend_from_slice(content);
+            if starts_message(name) {
+                return self.restart(frame);
+            }
+            if name.len() >= NAME {
+                frame.after_vt = None;
+            }
+        }
+        if stop.is_some() {
+            let byte = rest[0];
+            *input = &rest[1..];
+            if byte == FS {
+                return Some(Event::Received(frame.whole(&self.limits)));
+            }
+            frame.push(&[VT], &self.limits);
+            frame.after_vt = Some(Vec::with_capacity(NAME));
+        }
+        self.frame = Some(frame);
+        None
+    }
+
+    /// `frame` ends with VT and the name that starts a message: they belong to the next one.
+    fn restart(&mut self, mut frame: Partial) -> Option<Event> {
+        let name = frame.after_vt.take().unwrap_or_default();
+        frame.length -= name.len() as u64 + 1;
+        frame.bytes.truncate(usize::try_from(frame.length).unwrap_or(usize::MAX));
+        let mut next = Partial::default();
+        next.push(&name, &self.limits);
+        self.frame = Some(next);
+        frame.cut()
+    }
+}
+
+impl Junk {
+    fn add(&mut self, bytes: &[u8]) {
+        // Line ends belong to the frame before (its CR), or are a keep-alive: nothing worth a word.
+        let junk = bytes.iter().filter(|byte| !matches!(**byte, CR | LF));
+        self.bytes += junk.clone().count() as u64;
+        const ENOUGH: usize = 8;
+        self.start.extend(junk.take(ENOUGH.saturating_sub(self.start.len())));
+    }
+
+    fn take(&mut self) -> Option<Event> {
+        let Junk { bytes, start } = std::mem::take(self);
+        (bytes > 0).then(|| Event::Junk { bytes, guess: Guess::of(&start) })
+    }
+}
+
+impl Partial {
+    fn push(&mut self, content: &[u8], limits: &FrameLimits) {
+        self.length += content.len() as u64;
+        if self.length <= limits.message as u64 {
+            self.bytes.extend_from_slice(content);
+            return;
+        }
+        let room = limits.head.saturating_sub(self.bytes.len()).min(content.len());
+        self.bytes.extend_from_slice(&content[..room]);
+        if self.bytes.len() > limits.head {
+            self.bytes.truncate(limits.head);
+            self.bytes.shrink_to_fit();
+        }
+    }
+
+    fn whole(self, limits: &FrameLimits) -> Received {
+        if self.length <= limits.message as u64 {
+            Received::Whole(self.bytes)
+        } else {
+            Received::TooLarge { head: self.bytes, length: self.length }
+        }
+    }
+
+    fn cut(self) -> Option<Event> {
+        (self.length > 0).then(|| Event::Received(Received::Cut { bytes: self.bytes, length: self.length }))
+    }
+}
+
+/// Whether bytes begin as messages and batches do (HL7 v2.5.1 chapter 2, 2.10.3 for FHS and BHS).
+fn starts_message(bytes: &[u8]) -> bool {
+    [b"MSH", b"FHS", b"BHS"].iter().any(|name| bytes.starts_with(*name))
+}
