@@ -223,7 +223,8 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
     let mut days = |key, default: u64| {
         section.parsed(key, duration).map_or(Duration::from_secs(default * 86_400), |value| value.value)
     };
-    let retention = Retention { messages: days("messages", 180), feed: days("feed", 400), audit: days("audit", 6 * 365) };
+    let retention =
+        Retention { messages: days("messages", 180), feed: days("feed", 400), audit: days("audit", 6 * 365) };
     section.finish();
 
     let mut sources: Vec<Source> = Vec::new();
@@ -240,7 +241,11 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
             && mllp.listen.port() != 0
             && let Some(other) = listeners.insert(mllp.listen, name.clone())
         {
-            problems.report(section.span(), format!("{name} and {other} listen on the same address {}", mllp.listen), None);
+            problems.report(
+                section.span(),
+                format!("{name} and {other} listen on the same address {}", mllp.listen),
+                None,
+            );
         }
         section.finish();
         sources.extend(source);
@@ -270,7 +275,15 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
         section.finish();
     }
     document.finish();
-    Config { file: file.to_owned(), root: root.to_owned(), store: root.join(store), http, retention, sources, consumers }
+    Config {
+        file: file.to_owned(),
+        root: root.to_owned(),
+        store: root.join(store),
+        http,
+        retention,
+        sources,
+        consumers,
+    }
 }
 
 fn read_source(section: &mut Section<'_>, root: &Path) -> Option<Source> {
@@ -302,7 +315,8 @@ fn read_source(section: &mut Section<'_>, root: &Path) -> Option<Source> {
     let files = section.optional_section("files");
     let mut inner = mllp.or(files)?;
     let is_files = kinds.first() == Some(&"files");
-    let charset = inner.parsed("charset", CharsetSetting::from_str).map_or(CharsetSetting::Auto, |charset| charset.value);
+    let charset =
+        inner.parsed("charset", CharsetSetting::from_str).map_or(CharsetSetting::Auto, |charset| charset.value);
     let acknowledge = inner
         .parsed("acknowledge", |text| match text {
             "processed" => Ok(Acknowledge::Processed),
@@ -361,12 +375,14 @@ fn read_mllp(section: &mut Section<'_>, root: &Path) -> Option<Mllp> {
         None => vec![IpNet::from_str("127.0.0.0/8").ok()?, IpNet::from_str("::1/128").ok()?],
         Some(networks) => networks
             .into_iter()
-            .filter_map(|network| match network.value.parse::<IpNet>().or_else(|_| network.value.parse().map(IpNet::from)) {
-                Ok(parsed) => Some(parsed),
-                Err(_) => {
-                    let hint = Some("write an address or a network such as 10.1.0.0/16".to_owned());
-                    problems.report(network.span, "allow: not a network", hint);
-                    None
+            .filter_map(|network| {
+                match network.value.parse::<IpNet>().or_else(|_| network.value.parse::<std::net::IpAddr>().map(IpNet::from)) {
+                    Ok(parsed) => Some(parsed),
+                    Err(_) => {
+                        let hint = Some("write an address or a network such as 10.1.0.0/16".to_owned());
+                        problems.report(network.span, "allow: not a network", hint);
+                        None
+                    }
                 }
             })
             .collect(),

@@ -1,16 +1,18 @@
 //! The records of one message, applied: patients to persons, visits and reports to patients, differences to events.
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Failure, Source};
 use crate::feed::{EventKind, NewEvent, event_id};
-use crate::hl7v2::Location;
-use crate::hl7v2::ack::ErrorCode;
+use crate::hl7v2::{ErrorCode, Location};
 use crate::mapping::MappedRecord;
 use crate::record::{Fields, Kind, when};
-use crate::state::{Applied, LabReportState, Moment, Published, VisitState, combine};
-use crate::store::clinical::{self, LabReport, Visit};
+use crate::state::{Applied, Happening, LabReportState, Moment, Published, VisitState, combine, view};
+use crate::store::clinical::{self, LabReport, Visit, published_id};
 use crate::store::messages::ContentDigest;
+use crate::store::records::PatientRecord;
 use crate::store::{StoreError, Transaction, events, records};
 
 /// Why records could not be applied.
@@ -61,6 +63,18 @@ pub(super) struct Job<'a> {
     pub(super) message: i64,
     pub(super) received_at: i64,
     pub(super) cause: Cause,
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct About<'a> {
+    pub(super) kind: EventKind,
+    /// The id of the record that changed.
+    pub(super) record: &'a str,
+    pub(super) one_id: &'a str,
+    pub(super) moment: Moment,
+    /// Its version after the change.
+    pub(super) version: u64,
 }
 
 /// The patient whose visits and reports follow.
@@ -134,38 +148,43 @@ impl Job<'_> {
             patch.entry("facility").or_insert_with(|| json!(facility));
         }
         let moment = self.moment(&patch);
-        let (mut state, version, before) = match &known {
-            Some(visit) => (visit.state.clone(), visit.version, Some(visit.record)),
-            None => (VisitState::default(), 0, None),
+        let mut visit = match known {
+            Some(visit) => visit,
+            None => Visit {
+                source: source.clone(),
+                number: number.to_owned(),
+                record: owner.record,
+                version: 0,
+                state: String::new(),
+            },
         };
-        let Applied { record, mut changed, happenings } = state.apply(patch, moment);
-        let mut happenings: Vec<(EventKind, Option<Published>)> =
-            happenings.into_iter().map(|happening| (happening.kind, happening.reverses)).collect();
-        if let Some(before) = before
-            && before != owner.record
-            && self.owner_of(before)?.one_id != owner.one_id
-        {
+        let mut state: VisitState = stored(&visit.state, "visit.state")?;
+        let Applied { record, mut changed, mut happenings } = state.apply(patch, moment);
+        if self.moves(&mut visit.record, &owner)? {
             changed.push("one_id".to_owned());
-            changed.sort();
             if happenings.is_empty() {
-                happenings.push((EventKind::VisitUpdated, None));
+                happenings.push(Happening { kind: EventKind::VisitUpdated, reverses: None });
             }
         }
-        let visit_id = clinical::visit_id(source, number);
-        let mut version = version;
-        for (kind, reverses) in happenings {
-            version += 1;
-            let mut data = record.clone();
-            data.insert("visit_id".into(), json!(visit_id));
-            data.insert("source".into(), json!(source));
+        let visit_id = visit.visit_id();
+        for Happening { kind, reverses } in happenings {
+            visit.version += 1;
+            let mut data = view::visit(record.clone(), source, number);
             if let Some(reverses) = &reverses {
                 data.insert("reverses".into(), json!({"type": reverses.kind.name(), "id": reverses.id}));
             }
-            let id = self.publish(kind, &visit_id, &owner.one_id, moment, version, &changed, data, self.cause)?;
+            let about = About { kind, record: &visit_id, one_id: &owner.one_id, moment, version: visit.version };
+            let id = self.publish(about, &changed, data, self.cause)?;
             state.remember(moment.arrival, Published { kind, id });
         }
-        let visit = Visit { source: source.clone(), number: number.to_owned(), record: owner.record, version, state };
+        visit.state = to_stored(&state)?;
         Ok(clinical::put_visit(self.transaction, &visit)?)
+    }
+
+    /// Gives a visit or report to `owner`'s record; true if that changes its One ID.
+    fn moves(&self, record: &mut i64, owner: &Owner) -> Result<bool, Trouble> {
+        let before = std::mem::replace(record, owner.record);
+        Ok(before != owner.record && self.owner_of(before)?.one_id != owner.one_id)
     }
 
     fn lab_report(&self, number: Option<String>, patch: Fields, owner: Option<&Owner>) -> Result<(), Trouble> {
@@ -184,39 +203,39 @@ impl Job<'_> {
             (None, None) => self.owner_of_visit(&patch)?.ok_or_else(no_patient)?,
         };
         let moment = self.moment(&patch);
-        let (mut state, mut version, before) = match &known {
-            Some(report) => (report.state.clone(), report.version, Some(report.record)),
-            None => (LabReportState::default(), 0, None),
+        let mut report = match known {
+            Some(report) => report,
+            None => LabReport {
+                source: source.clone(),
+                number,
+                record: owner.record,
+                visit_id: None,
+                version: 0,
+                state: String::new(),
+            },
         };
-        let Applied { mut record, mut changed, happenings } = state.apply(patch, moment);
-        let visit_id = state
-            .visit_number()
-            .map(|number| clinical::visit_id(state.visit_source().unwrap_or(source), number));
-        if known.as_ref().is_some_and(|report| report.visit_id != visit_id) {
+        let mut state: LabReportState = stored(&report.state, "lab_report.state")?;
+        let Applied { record, mut changed, happenings } = state.apply(patch, moment);
+        let visit_id = state.visit_number().map(|number| published_id(state.visit_source().unwrap_or(source), number));
+        if report.visit_id != visit_id {
             changed.push("visit_id".to_owned());
+            report.visit_id = visit_id;
         }
-        if let Some(before) = before
-            && before != owner.record
-            && self.owner_of(before)?.one_id != owner.one_id
-        {
+        if self.moves(&mut report.record, &owner)? {
             changed.push("one_id".to_owned());
         }
-        changed.sort();
         let mut kinds: Vec<EventKind> = happenings.into_iter().map(|happening| happening.kind).collect();
         if kinds.is_empty() && !changed.is_empty() {
             kinds.push(state.present_event());
         }
-        let report_id = clinical::report_id(source, &number);
-        if let Some(visit_id) = &visit_id {
-            record.insert("visit_id".into(), json!(visit_id));
-        }
-        record.insert("report_id".into(), json!(report_id));
-        record.insert("source".into(), json!(source));
+        let report_id = report.report_id();
         for kind in kinds {
-            version += 1;
-            self.publish(kind, &report_id, &owner.one_id, moment, version, &changed, record.clone(), self.cause)?;
+            report.version += 1;
+            let data = view::lab_report(record.clone(), source, &report.number, report.visit_id.as_deref());
+            let about = About { kind, record: &report_id, one_id: &owner.one_id, moment, version: report.version };
+            self.publish(about, &changed, data, self.cause)?;
         }
-        let report = LabReport { source: source.clone(), number, record: owner.record, visit_id, version, state };
+        report.state = to_stored(&state)?;
         Ok(clinical::put_lab_report(self.transaction, &report)?)
     }
 
@@ -231,29 +250,29 @@ impl Job<'_> {
         }
     }
 
-    pub(super) fn owner_of(&self, record: i64) -> Result<Owner, Trouble> {
-        let one_id = records::get(self.transaction, record)?.one_id;
+    /// The record of this number, which is known to exist.
+    pub(super) fn record(&self, id: i64) -> Result<PatientRecord, Trouble> {
+        Ok(records::get(self.transaction, id)?.ok_or(StoreError::Damaged { what: "patient_record" })?)
+    }
+
+    fn owner_of(&self, record: i64) -> Result<Owner, Trouble> {
+        let one_id = self.record(record)?.one_id;
         Ok(Owner { record, one_id })
     }
 
-    /// Appends one event and gives its id.
-    #[allow(clippy::too_many_arguments)]
+    /// Appends one event and gives its id. `data` is the record after the change.
     pub(super) fn publish(
         &self,
-        kind: EventKind,
-        record: &str,
-        one_id: &str,
-        moment: Moment,
-        version: u64,
+        about: About<'_>,
         changed: &[String],
-        mut data: Fields,
+        data: Fields,
         cause: Cause,
     ) -> Result<String, Trouble> {
-        data.insert("one_id".into(), json!(one_id));
-        data.insert("version".into(), json!(version));
+        let About { kind, record, one_id, moment, version } = about;
+        let mut data = view::versioned(data, one_id, version);
         data.insert("changed".into(), json!(changed));
         data.insert("cause".into(), json!(cause.name()));
-        let id = event_id(moment.at / 1_000, kind, record, self.digest.bytes());
+        let id = event_id(moment.at.div_euclid(1_000), kind, &format!("{record}#{version}"), self.digest.bytes());
         let time = jiff::Timestamp::from_microsecond(moment.at).unwrap_or_default();
         let event = NewEvent {
             id: id.clone(),
@@ -266,6 +285,18 @@ impl Job<'_> {
         events::append(self.transaction, &event, Some(self.message), self.received_at)?;
         Ok(id)
     }
+}
+
+/// A stored state; the empty text is that of a record which is new.
+pub(super) fn stored<T: DeserializeOwned + Default>(text: &str, what: &'static str) -> Result<T, StoreError> {
+    if text.is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_str(text).map_err(|_| StoreError::Damaged { what })
+}
+
+pub(super) fn to_stored(state: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(state).map_err(|error| StoreError::Defect { reason: error.to_string() })
 }
 
 fn no_patient() -> Trouble {

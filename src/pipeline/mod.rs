@@ -21,9 +21,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::hl7v2::ack::ErrorCode;
-use crate::hl7v2::{CharsetSetting, Header, Limits, Location, Message, header, text};
+use crate::hl7v2::message::ReadError;
+use crate::hl7v2::{self, CharsetSetting, ErrorCode, Header, Limits, Location, Message, header};
 use crate::mapping::{Context, Disposition, MapError, Mapped, Mapping};
+use crate::record::when;
 use crate::store::messages::{self, ContentDigest, MessageError, MessageState, NewMessage, Outcome, Seen};
 use crate::store::{PackedBytes, StoreError, Transaction, unmapped};
 
@@ -104,21 +105,26 @@ impl Unit {
 
 /// Reads and maps one message. `received_at` is in microseconds since the epoch.
 pub fn prepare(source: &Arc<Source>, raw: &[u8], received_at: i64) -> Unit {
-    let mut header = None;
-    let mut charset = String::new();
-    let mut notes = Vec::new();
-    let mapped = read(source, raw, &mut header, &mut charset, &mut notes);
-    let header = header.unwrap_or_else(|| header::peek(raw, &source.charset));
-    let message_time = crate::hl7v2::when::parse(&header.message_time, &source.zone)
-        .ok()
-        .and_then(|when| crate::record::when::instant(&when, &source.zone))
-        .map(Timestamp::as_microsecond);
+    let read = Message::read(raw, &source.charset, &source.limits);
+    let header = match &read {
+        Ok((message, _)) => message.header(),
+        Err(_) => header::peek(raw, &source.charset),
+    };
+    let (message_time, notes, mapped) = match &read {
+        Ok((message, notes)) => {
+            let facility = source.facility.as_deref();
+            let context = Context { source: &source.name, zone: &source.zone, facility, explain: false };
+            let mapped = source.mapping.apply(message, &context).map_err(Failure::from);
+            (message_time(message, &source.zone), notes.iter().map(ToString::to_string).collect(), mapped)
+        }
+        Err(error) => (None, Vec::new(), Err(Failure::from(error))),
+    };
     Unit {
         source: Arc::clone(source),
+        charset: header.charset.to_string(),
         header,
         received_at,
         message_time,
-        charset,
         digest: ContentDigest::of(raw),
         bytes: PackedBytes::pack(raw),
         notes,
@@ -126,24 +132,19 @@ pub fn prepare(source: &Arc<Source>, raw: &[u8], received_at: i64) -> Unit {
     }
 }
 
-fn read(
-    source: &Source,
-    raw: &[u8],
-    header: &mut Option<Header>,
-    charset: &mut String,
-    notes: &mut Vec<String>,
-) -> Result<Mapped, Failure> {
-    let unreadable = |code, location, text| Failure { code, location, text, unreadable: true };
-    let decoded = text::decode(raw, &source.charset, &source.limits)
-        .map_err(|error| unreadable(error.code(), error.location().cloned(), error.to_string()))?;
-    *charset = decoded.charset.to_string();
-    notes.extend(decoded.notes.iter().map(ToString::to_string));
-    let message = Message::parse(decoded.text, decoded.charset, &source.limits)
-        .map_err(|error| unreadable(error.code(), error.location().cloned(), error.to_string()))?;
-    *header = Some(message.header());
-    let context =
-        Context { source: &source.name, zone: &source.zone, facility: source.facility.as_deref(), explain: false };
-    source.mapping.apply(&message, &context).map_err(Failure::from)
+/// MSH-7 in microseconds since the epoch.
+fn message_time(message: &Message, zone: &TimeZone) -> Option<i64> {
+    let text = message.segment(0)?.field(7);
+    let written = hl7v2::when::parse(text, zone).ok()??;
+    when::instant(&written, zone).map(Timestamp::as_microsecond)
+}
+
+impl From<&ReadError> for Failure {
+    fn from(error: &ReadError) -> Self {
+        // A place is known when a value there is at fault; else the message as a whole is no sequence of segments.
+        let code = if error.location().is_some() { ErrorCode::DataType } else { ErrorCode::SegmentSequence };
+        Self { code, location: error.location().cloned(), text: error.to_string(), unreadable: true }
+    }
 }
 
 impl From<MapError> for Failure {
@@ -158,22 +159,18 @@ impl From<MapError> for Failure {
 /// Only what the store itself says; then nothing was kept.
 pub fn commit(transaction: &Transaction<'_>, unit: &Unit) -> Result<Done, StoreError> {
     let header = &unit.header;
-    let (id, same_control_id, attempts) =
-        match messages::seen(transaction, &unit.source.name, &header.control_id, unit.digest)? {
-            Seen::Repeat(message) if message.outcome.state != MessageState::Failed => {
-                return Ok(Done {
-                    id: message.id,
-                    state: message.outcome.state,
-                    received_at: message.received_at,
-                    error: message.outcome.error,
-                    repeat: true,
-                });
-            }
-            Seen::Repeat(message) => return retry(transaction, unit, &message),
-            Seen::SameControlId => (messages::next_id(transaction)?, true, 1),
-            Seen::Never => (messages::next_id(transaction)?, false, 1),
-        };
-    debug_assert_eq!(attempts, 1);
+    let same_control_id = match messages::seen(transaction, &unit.source.name, &header.control_id, unit.digest)? {
+        Seen::Repeat(message) if message.outcome.state == MessageState::Failed => {
+            return retry(transaction, unit, &message);
+        }
+        Seen::Repeat(message) => {
+            return Ok(Done { repeat: true, ..done(message.id, message.received_at, &message.outcome) });
+        }
+        // An empty MSH-10 is no control id that could be the same.
+        Seen::SameControlId => !header.control_id.is_empty(),
+        Seen::Never => false,
+    };
+    let id = messages::next_id(transaction)?;
     let outcome = outcome(transaction, unit, id, unit.received_at, apply::Cause::Message)?;
     let done = done(id, unit.received_at, &outcome);
     messages::insert(
@@ -236,7 +233,7 @@ fn outcome(
         return Ok(Outcome { state: MessageState::Ignored, error: None, notes, mapping, one_id: None });
     }
     for code in &mapped.unmapped {
-        unmapped::count(transaction, &unit.source.name, &code.table, &code.code, &code.target, received_at, id)?;
+        unmapped::note(transaction, &unit.source.name, &code.table, &code.code, &code.target, id, received_at)?;
     }
     notes.extend(mapped.notes.iter().cloned());
     notes.extend(mapped.skipped.iter().map(|skipped| format!("{}: skipped, {}", skipped.path, skipped.reason)));
