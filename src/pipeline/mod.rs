@@ -60,6 +60,7 @@ pub struct Unit {
     digest: ContentDigest,
     bytes: PackedBytes,
     notes: Vec<String>,
+    kept: Kept,
     mapped: Result<Mapped, Failure>,
 }
 
@@ -74,6 +75,14 @@ pub struct Failure {
     pub text: String,
     /// The text itself could not be read (as against: it could not be processed).
     pub unreadable: bool,
+}
+
+/// Whether a message's bytes are in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Whole,
+    /// Only that it came: its bytes are beyond the limit, or not all there.
+    Mention,
 }
 
 /// What became of a message.
@@ -95,6 +104,16 @@ impl Unit {
     /// The message's header, for the answer.
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// When its frame was complete, in microseconds since the epoch.
+    pub fn received_at(&self) -> i64 {
+        self.received_at
+    }
+
+    /// Its bytes are not kept, only that it came.
+    pub fn is_left_out(&self) -> bool {
+        self.kept == Kept::Mention
     }
 
     /// The text could not be read at all.
@@ -128,7 +147,39 @@ pub fn prepare(source: &Arc<Source>, raw: &[u8], received_at: i64) -> Unit {
         digest: ContentDigest::of(raw),
         bytes: PackedBytes::pack(raw),
         notes,
+        kept: Kept::Whole,
         mapped,
+    }
+}
+
+/// A message beyond the size limit, of which only the head was read. Its bytes are not kept: a retry could take the head for
+/// the message.
+pub fn too_large(source: &Arc<Source>, head: &[u8], length: u64, received_at: i64) -> Unit {
+    let limit = source.limits.message_bytes;
+    let text = format!("the message has {length} bytes, the limit is {limit}: raise max_message if such messages are wanted");
+    mention(source, head, received_at, text)
+}
+
+/// A message whose frame never ended. Not kept, for the same reason; nobody waits for its answer.
+pub fn cut(source: &Arc<Source>, bytes: &[u8], length: u64, received_at: i64) -> Unit {
+    let text = format!("the frame broke off after {length} bytes: the sender got no answer and should send it again");
+    mention(source, bytes, received_at, text)
+}
+
+fn mention(source: &Arc<Source>, head: &[u8], received_at: i64, text: String) -> Unit {
+    let header = header::peek(head, &source.charset);
+    let failure = Failure { code: ErrorCode::ApplicationInternalError, location: None, text, unreadable: true };
+    Unit {
+        source: Arc::clone(source),
+        charset: header.charset.to_string(),
+        header,
+        received_at,
+        message_time: None,
+        digest: ContentDigest::of(head),
+        bytes: PackedBytes::pack(&[]),
+        notes: Vec::new(),
+        kept: Kept::Mention,
+        mapped: Err(failure),
     }
 }
 
@@ -192,11 +243,26 @@ pub fn commit(transaction: &Transaction<'_>, unit: &Unit) -> Result<Done, StoreE
     Ok(done)
 }
 
+/// Tries the failed message `id` again; runs inside the writer. `None`: there is no such message, it is not failed, or its bytes
+/// are not kept.
+///
+/// # Errors
+/// As [`commit`].
+pub fn retry_stored(transaction: &Transaction<'_>, source: &Arc<Source>, id: i64) -> Result<Option<Done>, StoreError> {
+    let Some(message) = messages::get(transaction, id)? else { return Ok(None) };
+    let bytes = messages::bytes(transaction, id)?.unwrap_or_default();
+    if message.outcome.state != MessageState::Failed || bytes.is_empty() {
+        return Ok(None);
+    }
+    let unit = prepare(source, &bytes, message.received_at);
+    retry(transaction, &unit, &message).map(Some)
+}
+
 /// Tries a stored message again; runs inside the writer. `unit` was prepared from the stored bytes.
 ///
 /// # Errors
 /// As [`commit`].
-pub fn retry(transaction: &Transaction<'_>, unit: &Unit, message: &messages::Message) -> Result<Done, StoreError> {
+fn retry(transaction: &Transaction<'_>, unit: &Unit, message: &messages::Message) -> Result<Done, StoreError> {
     let outcome = outcome(transaction, unit, message.id, message.received_at, apply::Cause::Retry)?;
     messages::finish(transaction, message.id, &outcome)?;
     Ok(done(message.id, message.received_at, &outcome))
