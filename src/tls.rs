@@ -253,3 +253,118 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(file).map_err(|source| TlsError::Unreadable { file: file.to_owned(), source })
 }
+
+/// Certificates for tests, here and in the modules that use TLS.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// An authority that writes what it issues into a directory.
+    pub(crate) struct Authority {
+        directory: tempfile::TempDir,
+        issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    }
+
+    impl Authority {
+        pub(crate) fn new() -> Self {
+            let mut parameters = rcgen::CertificateParams::default();
+            parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            let key = rcgen::KeyPair::generate().unwrap();
+            let certificate = parameters.self_signed(&key).unwrap();
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::write(directory.path().join("ca.pem"), certificate.pem()).unwrap();
+            Self { directory, issuer: rcgen::Issuer::new(parameters, key) }
+        }
+
+        pub(crate) fn file(&self, name: &str) -> PathBuf {
+            self.directory.path().join(name)
+        }
+
+        /// A certificate for 127.0.0.1 and localhost: `NAME.pem` and `NAME.key`.
+        pub(crate) fn issue(&self, name: &str) -> ClientIdentity {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+            let certificate = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+            let identity = ClientIdentity {
+                certificate: self.file(&format!("{name}.pem")),
+                key_file: self.file(&format!("{name}.key")),
+            };
+            std::fs::write(&identity.certificate, certificate.pem()).unwrap();
+            std::fs::write(&identity.key_file, key.serialize_pem()).unwrap();
+            identity
+        }
+
+        pub(crate) fn server(&self, name: &str, client_ca: Option<PathBuf>) -> ServerFiles {
+            let ClientIdentity { certificate, key_file } = self.issue(name);
+            ServerFiles { certificate, key_file, client_ca }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::Authority;
+    use super::*;
+
+    /// The certificate that a client is shown.
+    async fn shown(server: tokio_rustls::TlsAcceptor, client: &ClientFiles) -> Vec<u8> {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let connector = tokio_rustls::TlsConnector::from(client_config(client).unwrap());
+        let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
+        let (client, server) = tokio::join!(connector.connect(name, near), server.accept(far));
+        server.unwrap();
+        client.unwrap().get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    }
+
+    #[tokio::test]
+    async fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
+        let authority = Authority::new();
+        let files = authority.server("server", None);
+        let client = ClientFiles { ca: Some(authority.file("ca.pem")), identity: None };
+        let server = ServerTls::load(files.clone()).unwrap();
+        let later = |seconds| server.acceptor_at(Instant::now() + Duration::from_secs(seconds));
+        let first = shown(later(0), &client).await;
+
+        // The certificate alone is replaced: it does not fit the key yet. The length changes too, whatever the clock's step.
+        let next = authority.issue("next");
+        let renewed = [std::fs::read(&next.certificate).unwrap(), b"\n\n".to_vec()].concat();
+        std::fs::write(&files.certificate, renewed).unwrap();
+        assert_eq!(shown(later(5), &client).await, first, "too early to look");
+        assert_eq!(shown(later(20), &client).await, first);
+
+        let renewed = [std::fs::read(&next.key_file).unwrap(), b"\n\n".to_vec()].concat();
+        std::fs::write(&files.key_file, renewed).unwrap();
+        assert_ne!(shown(later(40), &client).await, first);
+    }
+
+    #[test]
+    fn errors_name_the_file_and_never_quote_it() {
+        let authority = Authority::new();
+        let good = authority.server("server", None);
+        let other = authority.issue("other");
+        let check = |files: &ServerFiles, file: &Path, hint: &str| {
+            let text = ServerTls::load(files.clone()).unwrap_err().to_string();
+            assert!(text.contains(&file.display().to_string()) && text.contains(hint), "{text}");
+            assert!(!text.contains("SECRET"), "{text}");
+        };
+        let missing = authority.file("missing.pem");
+        check(&ServerFiles { certificate: missing.clone(), ..good.clone() }, &missing, "cannot be read");
+        check(&ServerFiles { certificate: good.key_file.clone(), ..good.clone() }, &good.key_file, "BEGIN CERTIFICATE");
+        check(
+            &ServerFiles { key_file: good.certificate.clone(), ..good.clone() },
+            &good.certificate,
+            "BEGIN PRIVATE KEY",
+        );
+        check(
+            &ServerFiles { key_file: other.key_file.clone(), ..good.clone() },
+            &other.key_file,
+            "not usable together",
+        );
+        let damaged = authority.file("damaged.key");
+        std::fs::write(&damaged, "-----BEGIN SECRET").unwrap();
+        check(&ServerFiles { key_file: damaged.clone(), ..good.clone() }, &damaged, "BEGIN PRIVATE KEY");
+        check(&ServerFiles { client_ca: Some(damaged.clone()), ..good }, &damaged, "BEGIN CERTIFICATE");
+        let client = ClientFiles { ca: Some(missing), identity: None };
+        assert!(client_config(&client).unwrap_err().to_string().contains("missing.pem"));
+    }
+}

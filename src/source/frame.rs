@@ -134,15 +134,14 @@ impl Guess {
     }
 }
 
-/// Takes the bytes of one connection, gives its frames.
-#[derive(Debug)]
+/// Takes the bytes of one connection, gives its frames. Has no `Debug`: it holds content.
 pub struct Decoder {
     limits: FrameLimits,
     junk: Junk,
     frame: Option<Partial>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Junk {
     bytes: u64,
     /// The first few, for the guess.
@@ -150,7 +149,7 @@ struct Junk {
 }
 
 /// A frame that has not ended.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Partial {
     bytes: Vec<u8>,
     /// Content bytes so far, kept or not.
@@ -300,4 +299,143 @@ impl Partial {
 /// Whether bytes begin as messages and batches do (HL7 v2.5.1 chapter 2, 2.10.3 for FHS and BHS).
 fn starts_message(bytes: &[u8]) -> bool {
     [b"MSH", b"FHS", b"BHS"].iter().any(|name| bytes.starts_with(*name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SMALL: FrameLimits = FrameLimits { message: 16, head: 6 };
+
+    fn whole(bytes: &[u8]) -> Event {
+        Event::Received(Received::Whole(bytes.to_vec()))
+    }
+
+    fn cut(bytes: &[u8]) -> Event {
+        Event::Received(Received::Cut { bytes: bytes.to_vec(), length: bytes.len() as u64 })
+    }
+
+    fn junk(bytes: u64, guess: Guess) -> Event {
+        Event::Junk { bytes, guess }
+    }
+
+    fn decode<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, limits: FrameLimits) -> Vec<Event> {
+        let mut decoder = Decoder::new(limits);
+        let mut events = Vec::new();
+        for mut chunk in chunks {
+            while let Some(event) = decoder.next(&mut chunk) {
+                events.push(event);
+            }
+            assert!(chunk.is_empty());
+        }
+        events.extend(decoder.finish());
+        events
+    }
+
+    fn check(bytes: &[u8], expected: &[Event]) {
+        assert_eq!(decode([bytes], SMALL), expected, "in one piece");
+        assert_eq!(decode(bytes.chunks(1), SMALL), expected, "byte by byte");
+    }
+
+    #[test]
+    fn frames_are_found_whatever_is_around_them() {
+        check(b"", &[]);
+        check(b"\x0bMSH|1\x1c\r", &[whole(b"MSH|1")]);
+        check(b"\x0bMSH|1\x1c\r\x0bMSH|2\x1c\r", &[whole(b"MSH|1"), whole(b"MSH|2")]);
+        check(b"\x0bMSH|1\x1c\x0bMSH|2\x1c", &[whole(b"MSH|1"), whole(b"MSH|2")]);
+        check(b"\x0b\x1c\r", &[whole(b"")]);
+        check(b"\r\n\x0bMSH|1\x1c\r\n\r\n\x0bMSH|2\x1c\r\n", &[whole(b"MSH|1"), whole(b"MSH|2")]);
+        check(b"noise\x0bMSH|1\x1c\rmore", &[junk(5, Guess::Unknown), whole(b"MSH|1"), junk(4, Guess::Unknown)]);
+        check(b"\x1c\r\x0bMSH|1\x1c\r", &[junk(1, Guess::Unknown), whole(b"MSH|1")]);
+    }
+
+    #[test]
+    fn a_sender_that_begins_anew_cuts_the_frame_before() {
+        check(b"\x0bMSH|1\x0bMSH|2\x1c\r", &[cut(b"MSH|1"), whole(b"MSH|2")]);
+        check(b"\x0bMSH|1\x0bFHS|2\x1c\r", &[cut(b"MSH|1"), whole(b"FHS|2")]);
+        check(b"\x0b\x0bMSH|2\x1c\r", &[whole(b"MSH|2")]);
+        check(b"\x0bMSH|1\x0b\x0bMSH|2\x1c\r", &[cut(b"MSH|1\x0b"), whole(b"MSH|2")]);
+        check(b"\x0bMSH|1", &[cut(b"MSH|1")]);
+        check(b"\x0b", &[]);
+    }
+
+    #[test]
+    fn another_vt_is_content() {
+        check(b"\x0bMSH|\x0b|MS\x0bMS\x1c\r", &[whole(b"MSH|\x0b|MS\x0bMS")]);
+        check(b"\x0bMSH|\x0bMMSH\x1c\r", &[whole(b"MSH|\x0bMMSH")]);
+    }
+
+    #[test]
+    fn of_too_large_a_frame_the_head_is_kept_and_the_next_one_is_read() {
+        let too_large = |head: &[u8], length| Event::Received(Received::TooLarge { head: head.to_vec(), length });
+        check(b"\x0bMSH|567890123456\x1c\r", &[whole(b"MSH|567890123456")]);
+        check(b"\x0bMSH|5678901234567\x1c\r\x0bMSH|2\x1c\r", &[too_large(b"MSH|56", 17), whole(b"MSH|2")]);
+        let cut = Event::Received(Received::Cut { bytes: b"MSH|56".to_vec(), length: 20 });
+        check(b"\x0bMSH|5678901234567890\x0bMSH|2\x1c\r", &[cut, whole(b"MSH|2")]);
+    }
+
+    #[test]
+    fn what_is_no_mllp_is_recognised() {
+        check(b"\x16\x03\x01\x02\x00", &[junk(5, Guess::Tls)]);
+        check(b"GET / HTTP/1.1\r\n\r\n", &[junk(14, Guess::Http)]);
+        check(b"MSH|^~\\&|HIS\r", &[junk(12, Guess::Unframed)]);
+    }
+
+    #[test]
+    fn received_bytes_stay_out_of_debug_output() {
+        assert_eq!(format!("{:?}", whole(b"PID|1||P0001")), "Received(Whole(12 bytes))");
+    }
+
+    /// What a stream may hold: pieces that frames are made of, in any order.
+    fn pieces() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            Just(vec![VT]),
+            Just(vec![FS]),
+            Just(vec![FS, CR]),
+            Just(b"\x0bMSH".to_vec()),
+            Just(b"MSH|".to_vec()),
+            Just(b"BH".to_vec()),
+            proptest::collection::vec(any::<u8>(), 0..12),
+        ];
+        proptest::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_make_no_difference(bytes in pieces(), cuts in proptest::collection::vec(1..9_usize, 1..9)) {
+            let mut chunks = Vec::new();
+            let mut rest = bytes.as_slice();
+            for size in cuts.iter().cycle() {
+                if rest.is_empty() { break }
+                let (chunk, after) = rest.split_at(rest.len().min(*size));
+                chunks.push(chunk);
+                rest = after;
+            }
+            prop_assert_eq!(decode(chunks, SMALL), decode([bytes.as_slice()], SMALL));
+        }
+
+        #[test]
+        fn every_byte_is_accounted_for(bytes in pieces()) {
+            let decoded = decode([bytes.as_slice()], SMALL);
+            let content: u64 = decoded.iter().map(|event| match event {
+                Event::Received(Received::Whole(bytes)) => bytes.len() as u64 + 2,
+                Event::Received(Received::TooLarge { length, .. }) => length + 2,
+                Event::Received(Received::Cut { length, .. }) => length + 1,
+                Event::Junk { bytes, .. } => *bytes,
+            }).sum();
+            // Line ends between frames, and the VT of frames that were cut before their first byte, are not reported.
+            let unreported = bytes.iter().filter(|byte| matches!(**byte, CR | LF | VT)).count() as u64;
+            prop_assert!(content <= bytes.len() as u64 && content + unreported >= bytes.len() as u64);
+        }
+
+        #[test]
+        fn any_sequence_of_frames_arrives(
+            messages in proptest::collection::vec("MSH\\|[ -~\r]{0,40}", 0..6), chunk in 1..50_usize,
+        ) {
+            let stream: Vec<u8> = messages.iter().flat_map(|message| framed(message.as_bytes())).collect();
+            let expected: Vec<Event> = messages.iter().map(|message| whole(message.as_bytes())).collect();
+            prop_assert_eq!(decode(stream.chunks(chunk), FrameLimits::default()), expected);
+        }
+    }
 }
