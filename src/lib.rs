@@ -28,6 +28,7 @@
 
 pub mod feed;
 pub mod hl7v2;
+pub mod http;
 pub mod identity;
 pub mod mapping;
 pub mod record;

@@ -10,6 +10,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::http::{HeaderMap, HeaderValue, Response, header};
 use axum::routing::on;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -19,6 +20,7 @@ use super::routes::{Access, ROUTES, Route};
 use super::tokens::{self, Caller, Role};
 use super::{AppState, Consumer, FULL_POLICY, Purpose, limits};
 use crate::feed::TypeFilter;
+use crate::store::{ErrorClass, StoreError, WriteError};
 
 /// What a handler gives.
 pub(crate) type Answer = Result<Response<Body>, Problem>;
@@ -75,7 +77,8 @@ impl Call {
             return Err(Problem::new(ProblemKind::ConsumerNotConfigured, detail));
         };
         if consumer.policy != FULL_POLICY {
-            let detail = format!("This version applies the policy `{FULL_POLICY}` only; nothing is sent unmasked instead.");
+            let detail =
+                format!("This version applies the policy `{FULL_POLICY}` only; nothing is sent unmasked instead.");
             return Err(Problem::new(ProblemKind::PolicyNotAvailable, detail));
         }
         Ok(Some(consumer.clone()))
@@ -189,6 +192,19 @@ pub(crate) fn with_type(media_type: &'static str, body: impl Into<Body>) -> Resp
     let mut response = Response::new(body.into());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
+}
+
+/// Now, in microseconds since the epoch.
+pub(crate) fn now() -> i64 {
+    Timestamp::now().as_microsecond()
+}
+
+/// Splits what was found with a limit of one more than `limit`: the page, and the key to go on after if there is more.
+pub(crate) fn cut<T>(mut found: Vec<T>, limit: usize, key: impl Fn(&T) -> i64) -> (Vec<T>, Option<String>) {
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(|last| key(last).to_string());
+    (found, next)
 }
 
 /// A stored time as answers write it: RFC 3339, UTC.

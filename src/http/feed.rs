@@ -13,12 +13,13 @@ use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::call::{Answer, Call, from_store, from_writer, json, now, with_type};
+use super::call::{Answer, Call, from_store, from_writer, json, moment, now, with_type};
 use super::parameter::cursor_not_valid;
 use super::problem::{Problem, ProblemKind};
 use super::{AppState, Consumer, Purpose, limits};
 use crate::feed::{Cursor, Event, EventKind, Position};
-use crate::store::{Reader, StoreError, consumers, events};
+use crate::store::events::{self, PageRequest};
+use crate::store::{Reader, StoreError, Transaction, consumers};
 
 /// Media type of a page with one event a line.
 pub(crate) const NDJSON: &str = "application/x-ndjson";
@@ -50,10 +51,10 @@ pub(crate) async fn page(state: Arc<AppState>, call: Call) -> Answer {
 /// `GET /v1/feed/cursor`.
 pub(crate) async fn cursor(state: Arc<AppState>, call: Call) -> Answer {
     let consumer = consumer(&state, &call)?;
-    let read = move |reader: &Reader<'_>| Ok((consumers::get(reader, &consumer.name)?, Log::read(reader)?));
-    let (committed, log) = state.store.read_async(read).await.map_err(from_store)?;
-    let cursor = committed.map_or("start".to_owned(), |committed| committed.cursor.to_string());
-    json(&json!({"cursor": cursor, "head": log.cursor(log.head).to_string()}))
+    let read = move |reader: &Reader<'_>| Ok((consumers::position(reader, &consumer.name)?, events::head(reader)?));
+    let (committed, head) = state.store.read_async(read).await.map_err(from_store)?;
+    let cursor = committed.map_or("start".to_owned(), |committed| committed.to_string());
+    json(&json!({"cursor": cursor, "head": head.to_string()}))
 }
 
 #[derive(Deserialize)]
@@ -68,14 +69,14 @@ pub(crate) async fn commit_cursor(state: Arc<AppState>, call: Call) -> Answer {
     let request: CursorRequest = call.json("{\"cursor\": CURSOR}")?;
     let position: Position = request.cursor.parse().map_err(|_| cursor_not_valid())?;
     let at = now();
-    let job = move |transaction: &crate::store::Transaction<'_>| {
+    let job = move |transaction: &Transaction<'_>| {
         let log = Log::read(transaction)?;
         let cursor = match log.resolve(position) {
             Ok(sequence) => log.cursor(sequence),
             Err(problem) => return Ok(Err(problem)),
         };
         consumers::commit(transaction, &consumer.name, cursor, at)?;
-        Ok(Ok((cursor, log.cursor(log.head))))
+        Ok(Ok((cursor, log.head)))
     };
     let (cursor, head) = state.store.submit(job).await.map_err(from_writer)??;
     json(&json!({"cursor": cursor.to_string(), "head": head.to_string()}))
@@ -104,22 +105,19 @@ async fn wait_for_news(head: &mut watch::Receiver<u64>, deadline: Instant, stopp
 /// The log's ends at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Log {
-    epoch: u32,
-    /// Sequence number of the oldest event kept; one more than `head` when none is.
+    /// Sequence number of the oldest event kept; one more than the head's when none is.
     first: u64,
-    /// Sequence number of the newest event.
-    head: u64,
+    head: Cursor,
 }
 
 impl Log {
     fn read(reader: &Reader<'_>) -> Result<Self, StoreError> {
-        let head = events::head_sequence(reader)?;
-        let first = events::first_sequence(reader)?.unwrap_or(head + 1);
-        Ok(Self { epoch: events::epoch(reader)?, first, head })
+        let head = events::head(reader)?;
+        Ok(Self { first: events::first_kept(reader)?.unwrap_or(head.sequence + 1), head })
     }
 
     fn cursor(self, sequence: u64) -> Cursor {
-        Cursor { epoch: self.epoch, sequence }
+        Cursor { sequence, ..self.head }
     }
 
     /// Sequence number of the last event before the position, if the position means something in this log.
@@ -127,23 +125,25 @@ impl Log {
         let before_first = self.first.saturating_sub(1);
         let cursor = match position {
             Position::Start => return Ok(before_first),
-            Position::Head => return Ok(self.head),
+            Position::Head => return Ok(self.head.sequence),
             Position::At(cursor) => cursor,
         };
-        let problem = if cursor.epoch != self.epoch {
+        let (kind, detail) = if cursor.epoch != self.head.epoch {
             let detail = "The store was restored since: events after the backup are gone and their numbers are given anew. \
                  Reload what you keep, then commit and read from `start` or `head`.";
-            Problem::new(ProblemKind::CursorOfAnotherEpoch, detail)
-        } else if cursor.sequence > self.head {
-            Problem::new(ProblemKind::CursorBeyondHead, "No such event was written yet. Use `next` as you got it, or `head`.")
+            (ProblemKind::CursorOfAnotherEpoch, detail)
+        } else if cursor.sequence > self.head.sequence {
+            let detail = "No such event was written yet. Use `next` as you got it, or `head`.";
+            (ProblemKind::CursorBeyondHead, detail)
         } else if cursor.sequence < before_first {
             let detail = "Retention removed events that you have not read. \
                  Reload what you keep, then commit and read from `start` (the oldest event kept) or `head`.";
-            Problem::new(ProblemKind::CursorExpired, detail)
+            (ProblemKind::CursorExpired, detail)
         } else {
             return Ok(cursor.sequence);
         };
-        Err(problem.with("start", self.cursor(before_first).to_string()).with("head", self.cursor(self.head).to_string()))
+        let start = self.cursor(before_first).to_string();
+        Err(Problem::new(kind, detail).with("start", start).with("head", self.head.to_string()))
     }
 }
 
@@ -172,7 +172,7 @@ impl Page {
             "id": format!("checkpoint-{}", self.next),
             "source": "heyi/feed",
             "type": EventKind::FeedCheckpoint.name(),
-            "time": super::call::moment(now()),
+            "time": moment(now()),
             "sequence": format!("{:012}", self.next.sequence),
             "dataschema": EventKind::FeedCheckpoint.schema_path(),
             "datacontenttype": "application/json",
@@ -191,63 +191,37 @@ impl Page {
     }
 }
 
+/// Events that the consumer gets after the position, or after its committed cursor.
 async fn read_page(
     state: &AppState,
     consumer: &Consumer,
     after: Option<Position>,
     limit: usize,
 ) -> Result<Page, Problem> {
-    let consumer = consumer.clone();
+    let name = consumer.name.clone();
+    // Without consents nothing may leave for marketing. The consumer moves on all the same, so its lag stays true.
+    let filters = if consumer.purpose == Purpose::Marketing { Vec::new() } else { consumer.events.clone() };
     let read = move |reader: &Reader<'_>| {
         let log = Log::read(reader)?;
         let position = match after {
             Some(position) => position,
-            None => consumers::get(reader, &consumer.name)?.map_or(Position::Start, |committed| Position::At(committed.cursor)),
+            None => consumers::position(reader, &name)?.map_or(Position::Start, Position::At),
         };
-        match log.resolve(position) {
-            Ok(sequence) => scan(reader, log, &consumer, sequence, limit).map(Ok),
-            Err(problem) => Ok(Err(problem)),
-        }
+        let after = match log.resolve(position) {
+            Ok(after) => after,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let page = events::page(reader, &PageRequest { after, limit, bytes: limits::PAGE_BYTES, filters })?;
+        Ok(Ok(Page { events: page.events, next: log.cursor(page.next), head: page.head }))
     };
     state.store.read_async(read).await.map_err(from_store)?
-}
-
-/// Events after `sequence` that the consumer gets, within the bounds of a page and of what one request may look at.
-fn scan(reader: &Reader<'_>, log: Log, consumer: &Consumer, sequence: u64, limit: usize) -> Result<Page, StoreError> {
-    let mut page = Page { events: Vec::new(), next: log.cursor(sequence), head: log.cursor(log.head) };
-    // Without consents nothing may leave for marketing; the consumer still moves on, and may start when there are some.
-    if consumer.purpose == Purpose::Marketing {
-        page.next = page.head;
-        return Ok(page);
-    }
-    let mut bytes = 0;
-    let mut scanned = 0;
-    while page.events.len() < limit && scanned < limits::EVENTS_SCANNED && page.next.sequence < log.head {
-        let events = events::page(reader, page.next.sequence, limit)?;
-        if events.is_empty() {
-            break;
-        }
-        for stored in events {
-            let wanted = consumer.events.iter().any(|filter| filter.matches(stored.kind));
-            if wanted {
-                bytes += stored.event.data.get().len();
-                if page.events.len() == limit || (bytes > limits::PAGE_BYTES && !page.events.is_empty()) {
-                    return Ok(page);
-                }
-                page.events.push(stored.event);
-            }
-            page.next.sequence = stored.sequence;
-            scanned += 1;
-        }
-    }
-    Ok(page)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LOG: Log = Log { epoch: 2, first: 11, head: 20 };
+    const LOG: Log = Log { first: 11, head: Cursor { epoch: 2, sequence: 20 } };
 
     #[test]
     fn a_cursor_means_something_or_is_refused_with_the_way_out() {
@@ -273,7 +247,7 @@ mod tests {
 
     #[test]
     fn an_empty_log_has_one_position() {
-        let log = Log { epoch: 1, first: 1, head: 0 };
+        let log = Log { first: 1, head: Cursor { epoch: 1, sequence: 0 } };
         assert_eq!(log.resolve(Position::Start), Ok(0));
         assert_eq!(log.resolve(Position::Head), Ok(0));
         assert!(log.resolve("1-1".parse().unwrap()).is_err());

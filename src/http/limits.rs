@@ -22,8 +22,6 @@ pub const HEAD_BYTES: usize = 64 * 1024;
 pub const BODY_BYTES: usize = 1024 * 1024;
 /// Bytes of event data in one page; a page always has at least one event if there is one.
 pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
-/// Events looked at for one answer when a filter passes few of them; `next` then tells how far it came.
-pub const EVENTS_SCANNED: usize = 10_000;
 /// Longest wait between two looks at the head of the log in a long poll: another process may have written.
 pub const HEAD_CHECK: Duration = Duration::from_secs(1);
 /// Time for the store to take a job in `/readyz`.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::call::{Answer, Call, from_store, json, moment};
+use super::call::{Answer, Call, cut, from_store, json, moment};
 use super::problem::{Problem, ProblemKind};
 use super::{AppState, RetryError};
-use crate::store::StoreError;
+use crate::store::Reader;
 use crate::store::messages::{self, Message, MessageFilter, MessageState, Page};
 
 /// `GET /v1/messages`.
@@ -26,11 +26,8 @@ pub(crate) async fn list(state: Arc<AppState>, call: Call) -> Answer {
     };
     let page = Page::NewestFirst(call.parameters.key("after"));
     let limit = call.parameters.integer("limit") as usize;
-    // One more than asked for tells whether there is a next page.
     let read = state.store.read_async(move |reader| messages::list(reader, &filter, page, limit + 1)).await;
-    let found = read.map_err(from_store)?;
-    let shown = found.get(..limit).unwrap_or(&found);
-    let next = if found.len() > limit { shown.last().map(|message| message.id.to_string()) } else { None };
+    let (shown, next) = cut(read.map_err(from_store)?, limit, |message| message.id);
     let shown: Vec<Value> = shown.iter().map(document).collect();
     json(&json!({"messages": shown, "next": next}))
 }
@@ -38,7 +35,8 @@ pub(crate) async fn list(state: Arc<AppState>, call: Call) -> Answer {
 /// `GET /v1/messages/{id}`.
 pub(crate) async fn show(state: Arc<AppState>, call: Call) -> Answer {
     let id = message_id(&call)?;
-    let read = state.store.read_async(move |reader| Ok((messages::get(reader, id)?, messages::bytes(reader, id)?))).await;
+    let read =
+        state.store.read_async(move |reader| Ok((messages::get(reader, id)?, messages::bytes(reader, id)?))).await;
     let (Some(message), bytes) = read.map_err(from_store)? else { return Err(unknown()) };
     let mut shown = document(&message);
     if let Some(bytes) = bytes {
@@ -84,7 +82,7 @@ pub(crate) async fn retry_many(state: Arc<AppState>, call: Call) -> Answer {
     }
     let filter =
         MessageFilter { source: request.source, state: Some(MessageState::Failed), ..MessageFilter::default() };
-    let list = move |reader: &_| messages::list(reader, &filter, Page::OldestFirst(None), limit + 1);
+    let list = move |reader: &Reader<'_>| messages::list(reader, &filter, Page::OldestFirst(None), limit + 1);
     let failed = state.store.read_async(list).await.map_err(from_store)?;
     let mut count = RetryCount::default();
     for message in failed.iter().take(limit) {
@@ -122,7 +120,7 @@ impl RetryCount {
 }
 
 async fn load(state: &AppState, id: i64) -> Result<Message, Problem> {
-    let read: Result<Option<Message>, StoreError> = state.store.read_async(move |reader| messages::get(reader, id)).await;
+    let read = state.store.read_async(move |reader| messages::get(reader, id)).await;
     read.map_err(from_store)?.ok_or_else(unknown)
 }
 

@@ -11,6 +11,7 @@
 //!
 //! Not here yet, and therefore not routed: stream, snapshot, reviews, merge and split, audit, FHIR.
 
+mod answers;
 mod call;
 mod feed;
 pub mod limits;
@@ -24,6 +25,9 @@ mod routes;
 mod schemas;
 mod server;
 mod tokens;
+
+#[cfg(test)]
+mod tests;
 
 use std::pin::Pin;
 use std::sync::Arc;

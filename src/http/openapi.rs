@@ -53,9 +53,8 @@ fn component_name(file: &str) -> &str {
 }
 
 fn operation(route: &Route) -> Value {
-    let path_parameters = path_parameters(route.path).map(|name| {
-        json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})
-    });
+    let path_parameters = path_parameters(route.path)
+        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
     let query_parameters = route.parameters.iter().map(|parameter| {
         json!({
             "name": parameter.name,
@@ -102,14 +101,18 @@ fn who(access: Access) -> String {
 }
 
 fn responses(route: &Route) -> Value {
-    let content: Fields =
-        route.answers.iter().map(|(media_type, schema)| ((*media_type).to_owned(), json!({"schema": schema()}))).collect();
+    let content: Fields = route
+        .answers
+        .iter()
+        .map(|(media_type, schema)| ((*media_type).to_owned(), json!({"schema": schema()})))
+        .collect();
     let mut responses = Fields::new();
     responses.insert("200".to_owned(), json!({"description": "Done.", "content": content}));
     let mut kinds: Vec<ProblemKind> = route.problems();
     kinds.sort_by_key(|kind| (kind.status(), *kind));
     for same_status in kinds.chunk_by(|one, other| one.status() == other.status()) {
-        let lines: Vec<String> = same_status.iter().map(|kind| format!("- `{}`: {}", kind.slug(), kind.title())).collect();
+        let lines: Vec<String> =
+            same_status.iter().map(|kind| format!("- `{}`: {}", kind.slug(), kind.title())).collect();
         let status = same_status.first().map_or(500, |kind| kind.status()).to_string();
         responses.insert(
             status,

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::call::{Answer, Call, from_store, json, moment};
+use super::call::{Answer, Call, cut, from_store, json, moment};
 use super::problem::{Problem, ProblemKind};
 use super::{AppState, Purpose};
 use crate::record::{Fields, RecordNumber};
+use crate::state::{LabReportState, VisitState};
+use crate::store::clinical::{self, LabReport, Visit};
 use crate::store::persons::{self, Person, PersonSearch};
-use crate::store::{Reader, StoreError, clinical, records};
+use crate::store::records::{self, LinkChange};
+use crate::store::{Reader, StoreError};
 
 /// `GET /v1/persons`.
 pub(crate) async fn find(state: Arc<AppState>, call: Call) -> Answer {
@@ -33,7 +36,7 @@ pub(crate) async fn find(state: Arc<AppState>, call: Call) -> Answer {
         }
         None => state.store.read_async(move |reader| persons::search(reader, &search, limit)).await,
     };
-    let found: Vec<Value> = found.map_err(from_store)?.into_iter().map(document).collect();
+    let found: Vec<Fields> = found.map_err(from_store)?.into_iter().map(document).collect();
     json(&json!({"persons": found, "next": null}))
 }
 
@@ -44,31 +47,49 @@ pub(crate) async fn show(state: Arc<AppState>, call: Call) -> Answer {
     let survivor = person.one_id.clone();
     let mut shown = document(person);
     if survivor != asked {
-        shown["merged_into"] = json!(survivor);
+        shown.insert("merged_into".to_owned(), json!(survivor));
     }
     json(&shown)
 }
 
 /// `GET /v1/persons/{one_id}/visits`.
 pub(crate) async fn visits(state: Arc<AppState>, call: Call) -> Answer {
-    let visits = with_person(&state, &call, |reader, person| clinical::visits_of_person(reader, &person.one_id)).await?;
-    let visits: Vec<Fields> = visits.iter().map(clinical::Visit::published).collect();
-    json(&json!({"visits": visits, "next": null}))
+    let (after, limit) = page(&call);
+    let visits = with_person(&state, &call, move |reader, person| {
+        let visits = clinical::visits_of_person(reader, &person.one_id, after, limit + 1)?;
+        visits.into_iter().map(|(place, visit)| Ok((place, visit_record(&person, &visit)?))).collect()
+    });
+    list("visits", visits.await?, limit)
 }
 
 /// `GET /v1/persons/{one_id}/lab-reports`.
 pub(crate) async fn lab_reports(state: Arc<AppState>, call: Call) -> Answer {
-    let reports =
-        with_person(&state, &call, |reader, person| clinical::lab_reports_of_person(reader, &person.one_id)).await?;
-    let reports: Vec<Fields> = reports.iter().map(clinical::LabReport::published).collect();
-    json(&json!({"lab_reports": reports, "next": null}))
+    let (after, limit) = page(&call);
+    let reports = with_person(&state, &call, move |reader, person| {
+        let reports = clinical::lab_reports_of_person(reader, &person.one_id, after, limit + 1)?;
+        reports.into_iter().map(|(place, report)| Ok((place, report_record(&person, &report)?))).collect()
+    });
+    list("lab_reports", reports.await?, limit)
 }
 
 /// `GET /v1/persons/{one_id}/history`.
 pub(crate) async fn history(state: Arc<AppState>, call: Call) -> Answer {
-    let links = with_person(&state, &call, |reader, person| records::history(reader, &person.one_id)).await?;
-    let history: Vec<Value> = links.iter().map(link).collect();
-    json(&json!({"history": history, "next": null}))
+    let (after, limit) = page(&call);
+    let history = with_person(&state, &call, move |reader, person| {
+        let changes = records::history(reader, &person.one_id, after, limit + 1)?;
+        changes.into_iter().map(|(place, change)| Ok((place, link(reader, change)?))).collect()
+    });
+    list("history", history.await?, limit)
+}
+
+fn page(call: &Call) -> (i64, usize) {
+    (call.parameters.key("after").unwrap_or(0), call.parameters.integer("limit") as usize)
+}
+
+fn list(plural: &str, found: Vec<(i64, Fields)>, limit: usize) -> Answer {
+    let (found, next) = cut(found, limit, |(place, _)| *place);
+    let records: Vec<Fields> = found.into_iter().map(|(_, record)| record).collect();
+    json(&json!({plural: records, "next": next}))
 }
 
 /// Reads something about the person who answers for the path's One ID, in one snapshot.
@@ -102,9 +123,53 @@ fn criteria(reason: &str) -> Problem {
     Problem::new(ProblemKind::ParameterNotValid, format!("The search is not valid: {reason}."))
 }
 
-fn document(person: Person) -> Value {
+fn document(person: Person) -> Fields {
     let mut record = person.golden;
     record.insert("one_id".to_owned(), json!(person.one_id));
     record.insert("version".to_owned(), json!(person.version));
-    Value::Object(record)
+    record
+}
+
+fn visit_record(person: &Person, visit: &Visit) -> Result<Fields, StoreError> {
+    let state: VisitState =
+        serde_json::from_str(&visit.state).map_err(|_| StoreError::Damaged { what: "visit.state" })?;
+    let mut record = state.record();
+    record.insert("visit_id".to_owned(), json!(visit.visit_id()));
+    record.insert("one_id".to_owned(), json!(person.one_id));
+    record.insert("version".to_owned(), json!(visit.version));
+    record.insert("source".to_owned(), json!(visit.source));
+    Ok(record)
+}
+
+fn report_record(person: &Person, report: &LabReport) -> Result<Fields, StoreError> {
+    let state: LabReportState =
+        serde_json::from_str(&report.state).map_err(|_| StoreError::Damaged { what: "lab_report.state" })?;
+    let mut record = state.record();
+    record.insert("report_id".to_owned(), json!(report.report_id()));
+    record.insert("one_id".to_owned(), json!(person.one_id));
+    record.insert("version".to_owned(), json!(report.version));
+    record.insert("source".to_owned(), json!(report.source));
+    if let Some(visit_id) = &report.visit_id {
+        record.insert("visit_id".to_owned(), json!(visit_id));
+    }
+    Ok(record)
+}
+
+fn link(reader: &Reader<'_>, change: LinkChange) -> Result<Fields, StoreError> {
+    let mut link = Fields::new();
+    if let Some(record) = records::get(reader, change.record)? {
+        link.insert("record".to_owned(), json!(record.number.to_string()));
+        link.insert("source".to_owned(), json!(record.source));
+    }
+    if let Some(from) = change.from {
+        link.insert("from".to_owned(), json!(from));
+    }
+    if let Some(message) = change.message {
+        link.insert("message".to_owned(), json!(message));
+    }
+    link.insert("to".to_owned(), json!(change.to));
+    link.insert("kind".to_owned(), json!(change.kind.name()));
+    link.insert("basis".to_owned(), change.basis);
+    link.insert("at".to_owned(), json!(moment(change.at)));
+    Ok(link)
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::record::Fields;
 
 /// Media type of a problem document (RFC 9457, 6.1).
-pub const MEDIA_TYPE: &str = "application/problem+json";
+pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
 macro_rules! problems {
     ($($variant:ident $status:literal $slug:literal $title:literal)*) => {

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use axum::routing::MethodFilter;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::call::{Call, Pending};
-use super::openapi::reference;
 use super::parameter::{Form, Parameter, parameter};
 use super::problem::ProblemKind;
 use super::tokens::Role;
-use super::{AppState, feed, messages, operations, persons};
+use super::{AppState, answers, feed, messages, operations, persons};
 
 /// One method of one path.
 pub(crate) struct Route {
@@ -23,11 +22,14 @@ pub(crate) struct Route {
     pub(crate) parameters: &'static [Parameter],
     pub(crate) body: Option<RequestBody>,
     /// Media types of a good answer with their schemas.
-    pub(crate) answers: &'static [(&'static str, fn() -> Value)],
+    pub(crate) answers: &'static [(&'static str, Schema)],
     /// Problems beyond those that access, parameters and body bring with them.
     pub(crate) special_problems: &'static [ProblemKind],
     pub(crate) handler: fn(Arc<AppState>, Call) -> Pending,
 }
+
+/// Makes a JSON Schema.
+pub(crate) type Schema = fn() -> Value;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
@@ -50,7 +52,7 @@ pub(crate) enum Access {
 /// What a request carries.
 pub(crate) struct RequestBody {
     pub(crate) required: bool,
-    pub(crate) schema: fn() -> Value,
+    pub(crate) schema: Schema,
 }
 
 impl Method {
@@ -103,8 +105,13 @@ const ENGINEER: Access = Access::Roles(&[Role::Engineer]);
 /// Raw messages are for `engineer` and `admin`, so the paths that lead to them are too.
 const MESSAGE_READERS: Access = Access::Roles(&[Role::Engineer, Role::Admin]);
 
-const PAGE_SIZE: Form = Form::Integer { least: 1, most: 1000, default: 100 };
+/// Entries in a page.
+pub(crate) const PAGE_SIZE: Form = Form::Integer { least: 1, most: 1000, default: 100 };
 const LIMIT: Parameter = parameter("limit", PAGE_SIZE, "most entries in the answer");
+const AFTER: Parameter = parameter("after", Form::Key, "`next` of the page before");
+/// A report may hold hundreds of results, so their pages are shorter.
+const RECORD_PAGE: &[Parameter] =
+    &[AFTER, parameter("limit", Form::Integer { least: 1, most: 200, default: 100 }, "most entries in the answer")];
 const CURSOR_PROBLEMS: &[ProblemKind] = &[
     ProblemKind::CursorNotValid,
     ProblemKind::CursorBeyondHead,
@@ -113,10 +120,10 @@ const CURSOR_PROBLEMS: &[ProblemKind] = &[
 ];
 const PERSON_PROBLEMS: &[ProblemKind] = &[ProblemKind::RecordUnknown, ProblemKind::PurposeNeedsConsent];
 /// The states in which a message is kept.
-const MESSAGE_STATES: &[&str] = &["processed", "failed", "ignored"];
+pub(crate) const MESSAGE_STATES: &[&str] = &["processed", "failed", "ignored"];
 
 /// The table.
-pub(crate) const ROUTES: &[Route] = &[
+pub(crate) static ROUTES: &[Route] = &[
     Route {
         method: Method::Get,
         path: "/healthz",
@@ -125,7 +132,7 @@ pub(crate) const ROUTES: &[Route] = &[
         access: Access::Open,
         parameters: &[],
         body: None,
-        answers: &[("application/json", status_schema)],
+        answers: &[("application/json", answers::status)],
         special_problems: &[],
         handler: |state, call| Box::pin(operations::health(state, call)),
     },
@@ -137,7 +144,7 @@ pub(crate) const ROUTES: &[Route] = &[
         access: Access::Open,
         parameters: &[],
         body: None,
-        answers: &[("application/json", status_schema)],
+        answers: &[("application/json", answers::status)],
         special_problems: &[ProblemKind::NotReady],
         handler: |state, call| Box::pin(operations::ready(state, call)),
     },
@@ -149,7 +156,7 @@ pub(crate) const ROUTES: &[Route] = &[
         access: Access::AnyToken,
         parameters: &[],
         body: None,
-        answers: &[(operations::METRICS_TYPE, plain_text)],
+        answers: &[(operations::METRICS_TYPE, answers::plain_text)],
         special_problems: &[],
         handler: |state, call| Box::pin(operations::metrics(state, call)),
     },
@@ -161,7 +168,7 @@ pub(crate) const ROUTES: &[Route] = &[
         access: Access::AnyToken,
         parameters: &[],
         body: None,
-        answers: &[("application/json", any_object)],
+        answers: &[("application/json", answers::any_object)],
         special_problems: &[],
         handler: |state, call| Box::pin(operations::openapi(state, call)),
     },
@@ -173,7 +180,7 @@ pub(crate) const ROUTES: &[Route] = &[
         access: Access::AnyToken,
         parameters: &[],
         body: None,
-        answers: &[("application/schema+json", any_object)],
+        answers: &[("application/schema+json", answers::any_object)],
         special_problems: &[ProblemKind::RecordUnknown],
         handler: |state, call| Box::pin(operations::schema(state, call)),
     },
@@ -189,7 +196,7 @@ pub(crate) const ROUTES: &[Route] = &[
             parameter("wait", Form::Integer { least: 0, most: 30, default: 0 }, "seconds to wait for an event"),
         ],
         body: None,
-        answers: &[("application/json", feed_schema), (feed::NDJSON, feed_line_schema)],
+        answers: &[("application/json", answers::feed), (feed::NDJSON, answers::feed_line)],
         special_problems: CURSOR_PROBLEMS,
         handler: |state, call| Box::pin(feed::page(state, call)),
     },
@@ -201,7 +208,7 @@ pub(crate) const ROUTES: &[Route] = &[
         access: CONSUMER,
         parameters: &[],
         body: None,
-        answers: &[("application/json", cursor_schema)],
+        answers: &[("application/json", answers::cursor)],
         special_problems: &[],
         handler: |state, call| Box::pin(feed::cursor(state, call)),
     },
@@ -212,8 +219,8 @@ pub(crate) const ROUTES: &[Route] = &[
         summary: "Commits this consumer's cursor; moving back replays",
         access: CONSUMER,
         parameters: &[],
-        body: Some(RequestBody { required: true, schema: cursor_request }),
-        answers: &[("application/json", cursor_schema)],
+        body: Some(RequestBody { required: true, schema: answers::cursor_request }),
+        answers: &[("application/json", answers::cursor)],
         special_problems: CURSOR_PROBLEMS,
         handler: |state, call| Box::pin(feed::commit_cursor(state, call)),
     },
@@ -231,7 +238,7 @@ pub(crate) const ROUTES: &[Route] = &[
             LIMIT,
         ],
         body: None,
-        answers: &[("application/json", persons_schema)],
+        answers: &[("application/json", answers::persons)],
         special_problems: &[ProblemKind::PurposeNeedsConsent],
         handler: |state, call| Box::pin(persons::find(state, call)),
     },
@@ -243,7 +250,7 @@ pub(crate) const ROUTES: &[Route] = &[
         access: PERSON_READERS,
         parameters: &[],
         body: None,
-        answers: &[("application/json", person_schema)],
+        answers: &[("application/json", answers::person)],
         special_problems: PERSON_PROBLEMS,
         handler: |state, call| Box::pin(persons::show(state, call)),
     },
@@ -253,9 +260,9 @@ pub(crate) const ROUTES: &[Route] = &[
         name: "visits",
         summary: "Every visit of the person",
         access: PERSON_READERS,
-        parameters: &[],
+        parameters: RECORD_PAGE,
         body: None,
-        answers: &[("application/json", visits_schema)],
+        answers: &[("application/json", answers::visits)],
         special_problems: PERSON_PROBLEMS,
         handler: |state, call| Box::pin(persons::visits(state, call)),
     },
@@ -265,9 +272,9 @@ pub(crate) const ROUTES: &[Route] = &[
         name: "lab_reports",
         summary: "Every report of the person",
         access: PERSON_READERS,
-        parameters: &[],
+        parameters: RECORD_PAGE,
         body: None,
-        answers: &[("application/json", lab_reports_schema)],
+        answers: &[("application/json", answers::lab_reports)],
         special_problems: PERSON_PROBLEMS,
         handler: |state, call| Box::pin(persons::lab_reports(state, call)),
     },
@@ -277,9 +284,9 @@ pub(crate) const ROUTES: &[Route] = &[
         name: "person_history",
         summary: "Which source records came to and left this One ID, when and why",
         access: PERSON_READERS,
-        parameters: &[],
+        parameters: RECORD_PAGE,
         body: None,
-        answers: &[("application/json", history_schema)],
+        answers: &[("application/json", answers::history)],
         special_problems: PERSON_PROBLEMS,
         handler: |state, call| Box::pin(persons::history(state, call)),
     },
@@ -297,11 +304,11 @@ pub(crate) const ROUTES: &[Route] = &[
             parameter("one_id", Form::Text, "the patient's One ID"),
             parameter("from", Form::DateTime, "received at or after"),
             parameter("to", Form::DateTime, "received before"),
-            parameter("after", Form::Key, "`next` of the page before"),
+            AFTER,
             LIMIT,
         ],
         body: None,
-        answers: &[("application/json", messages_schema)],
+        answers: &[("application/json", answers::messages)],
         special_problems: &[],
         handler: |state, call| Box::pin(messages::list(state, call)),
     },
@@ -313,7 +320,7 @@ pub(crate) const ROUTES: &[Route] = &[
         access: MESSAGE_READERS,
         parameters: &[],
         body: None,
-        answers: &[("application/json", message_with_raw_schema)],
+        answers: &[("application/json", answers::message_with_raw)],
         special_problems: &[ProblemKind::RecordUnknown],
         handler: |state, call| Box::pin(messages::show(state, call)),
     },
@@ -325,7 +332,7 @@ pub(crate) const ROUTES: &[Route] = &[
         access: ENGINEER,
         parameters: &[],
         body: None,
-        answers: &[("application/json", message_schema)],
+        answers: &[("application/json", answers::message)],
         special_problems: &[ProblemKind::RecordUnknown, ProblemKind::MessageNotFailed],
         handler: |state, call| Box::pin(messages::retry(state, call)),
     },
@@ -336,8 +343,8 @@ pub(crate) const ROUTES: &[Route] = &[
         summary: "Runs failed messages, oldest first, through the mapping of now",
         access: ENGINEER,
         parameters: &[],
-        body: Some(RequestBody { required: false, schema: retry_request }),
-        answers: &[("application/json", retry_schema)],
+        body: Some(RequestBody { required: false, schema: answers::retry_request }),
+        answers: &[("application/json", answers::retry)],
         special_problems: &[],
         handler: |state, call| Box::pin(messages::retry_many(state, call)),
     },
@@ -349,7 +356,7 @@ pub(crate) const ROUTES: &[Route] = &[
         access: ENGINEER,
         parameters: &[],
         body: None,
-        answers: &[("application/json", sources_schema)],
+        answers: &[("application/json", answers::sources)],
         special_problems: &[],
         handler: |state, call| Box::pin(operations::sources(state, call)),
     },
@@ -361,211 +368,8 @@ pub(crate) const ROUTES: &[Route] = &[
         access: ENGINEER,
         parameters: &[],
         body: None,
-        answers: &[("application/json", consumers_schema)],
+        answers: &[("application/json", answers::consumers)],
         special_problems: &[],
         handler: |state, call| Box::pin(operations::consumers(state, call)),
     },
 ];
-
-fn string() -> Value {
-    json!({"type": "string"})
-}
-
-fn integer() -> Value {
-    json!({"type": "integer", "minimum": 0})
-}
-
-fn moment() -> Value {
-    json!({"type": "string", "format": "date-time"})
-}
-
-fn plain_text() -> Value {
-    string()
-}
-
-fn any_object() -> Value {
-    json!({"type": "object"})
-}
-
-fn list(plural: &str, item: Value) -> Value {
-    json!({
-        "type": "object",
-        "required": [plural, "next"],
-        "properties": {plural: {"type": "array", "items": item}, "next": {"type": ["string", "null"]}}
-    })
-}
-
-fn status_schema() -> Value {
-    json!({"type": "object", "required": ["status"], "properties": {"status": string()}})
-}
-
-fn feed_schema() -> Value {
-    json!({
-        "type": "object",
-        "required": ["events", "next", "head"],
-        "properties": {
-            "events": {"type": "array", "items": reference("event.v1.json")},
-            "next": {"type": "string", "description": "cursor to go on from; moves even when no event passed the filter"},
-            "head": {"type": "string", "description": "cursor of the newest event"}
-        }
-    })
-}
-
-fn feed_line_schema() -> Value {
-    let mut line = reference("event.v1.json");
-    line["description"] = json!("one event a line; the last line is a feed.checkpoint with next and head");
-    line
-}
-
-fn cursor_schema() -> Value {
-    json!({
-        "type": "object",
-        "required": ["cursor", "head"],
-        "properties": {"cursor": string(), "head": string()}
-    })
-}
-
-fn cursor_request() -> Value {
-    json!({
-        "type": "object",
-        "required": ["cursor"],
-        "additionalProperties": false,
-        "properties": {"cursor": Form::Cursor.schema()}
-    })
-}
-
-fn person_schema() -> Value {
-    reference("person.v1.json")
-}
-
-fn persons_schema() -> Value {
-    list("persons", person_schema())
-}
-
-fn visits_schema() -> Value {
-    list("visits", reference("visit.v1.json"))
-}
-
-fn lab_reports_schema() -> Value {
-    list("lab_reports", reference("lab_report.v1.json"))
-}
-
-fn history_schema() -> Value {
-    let entry = json!({
-        "type": "object",
-        "required": ["record", "source", "to", "kind", "basis", "at"],
-        "properties": {
-            "record": {"type": "string", "description": "SYSTEM|VALUE"},
-            "source": string(),
-            "from": {"type": "string", "description": "the One ID before; absent for a new record"},
-            "to": string(),
-            "kind": {"type": "string", "enum": ["auto", "manual", "pending"]},
-            "basis": {"description": "the evidence"},
-            "at": moment(),
-            "message": {"type": "string", "description": "number of the message behind it"}
-        }
-    });
-    list("history", entry)
-}
-
-fn message_schema() -> Value {
-    json!({
-        "type": "object",
-        "required": ["id", "source", "state", "type", "control_id", "received_at"],
-        "properties": {
-            "id": string(),
-            "source": string(),
-            "state": {"type": "string", "enum": MESSAGE_STATES},
-            "type": string(),
-            "control_id": string(),
-            "received_at": moment(),
-            "message_time": moment(),
-            "charset": string(),
-            "mapping": {"type": "string", "description": "version of the mapping that was used"},
-            "attempts": integer(),
-            "one_id": string(),
-            "same_control_id": {"type": "boolean", "description": "an earlier message had this MSH-10 and other content"},
-            "error": {
-                "type": "object",
-                "properties": {
-                    "code": {"type": "string", "description": "HL7 table 0357"},
-                    "location": {"type": "string", "description": "e.g. PID-3"},
-                    "text": string()
-                }
-            },
-            "notes": {"type": "array", "items": string()}
-        }
-    })
-}
-
-fn messages_schema() -> Value {
-    list("messages", message_schema())
-}
-
-fn message_with_raw_schema() -> Value {
-    let mut schema = message_schema();
-    schema["properties"]["raw"] = json!({"type": "string", "description": "the text, where the bytes decode"});
-    schema["properties"]["raw_hex"] = json!({"type": "string", "description": "the bytes as they came, in hexadecimal"});
-    schema
-}
-
-fn retry_request() -> Value {
-    json!({
-        "type": "object",
-        "additionalProperties": false,
-        "properties": {
-            "source": {"type": "string", "description": "only messages of this source"},
-            "limit": PAGE_SIZE.schema()
-        }
-    })
-}
-
-fn retry_schema() -> Value {
-    json!({
-        "type": "object",
-        "required": ["retried", "processed", "ignored", "failed", "more"],
-        "properties": {
-            "retried": integer(),
-            "processed": integer(),
-            "ignored": integer(),
-            "failed": integer(),
-            "more": {"type": "boolean", "description": "further failed messages were not tried"}
-        }
-    })
-}
-
-fn sources_schema() -> Value {
-    let counts = json!({"type": "object", "additionalProperties": integer()});
-    let source = json!({
-        "type": "object",
-        "required": ["name", "kind", "place", "state", "messages"],
-        "properties": {
-            "name": string(),
-            "kind": {"type": "string", "enum": ["mllp", "files"]},
-            "place": {"type": "string", "description": "where it listens or reads"},
-            "state": {"type": "string", "enum": ["starting", "up", "down"]},
-            "reason": {"type": "string", "description": "why it is down"},
-            "messages": counts,
-            "last_message_at": moment()
-        }
-    });
-    list("sources", source)
-}
-
-fn consumers_schema() -> Value {
-    let consumer = json!({
-        "type": "object",
-        "required": ["name", "configured", "cursor", "lag"],
-        "properties": {
-            "name": string(),
-            "configured": {"type": "boolean"},
-            "events": {"type": "array", "items": string()},
-            "policy": string(),
-            "purpose": string(),
-            "cursor": string(),
-            "lag": {"type": "integer", "minimum": 0, "description": "events between the cursor and the head"},
-            "committed_at": moment()
-        }
-    });
-    list("consumers", consumer)
-}

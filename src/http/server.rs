@@ -15,7 +15,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::limits::{CONNECTIONS, HANDSHAKE_TIME, HEAD_BYTES, HEAD_TIME, HEADERS, STOP_TIME, WRITE_TIME};
 use super::{AppState, router};
@@ -104,7 +104,7 @@ impl Connection {
             .header_read_timeout(HEAD_TIME)
             .max_headers(HEADERS)
             .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(TimedWrites::new(stream)), TowerToHyperService::new(self.router));
+            .serve_connection(TokioIo::new(TimedWrites::new(stream, WRITE_TIME)), TowerToHyperService::new(self.router));
         if let Err(error) = self.watcher.watch(connection).await {
             // A peer that leaves or is silent is no event; what it sent is not shown.
             tracing::debug!(%error, "an HTTP connection ended early");
@@ -129,15 +129,16 @@ impl Drop for OpenConnection {
     }
 }
 
-/// A stream whose writes fail when the peer takes nothing for [`WRITE_TIME`]; hyper bounds reading, not writing.
+/// A stream whose writes fail when the peer takes nothing for a time; hyper bounds reading, not writing.
 struct TimedWrites<S> {
     stream: S,
+    limit: Duration,
     blocked: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> TimedWrites<S> {
-    fn new(stream: S) -> Self {
-        Self { stream, blocked: None }
+    fn new(stream: S, limit: Duration) -> Self {
+        Self { stream, limit, blocked: None }
     }
 
     /// Passes `outcome` on; while it is pending, the time runs.
@@ -146,8 +147,8 @@ impl<S> TimedWrites<S> {
             self.blocked = None;
             return outcome;
         }
-        let deadline = || Box::pin(tokio::time::sleep_until(Instant::now() + WRITE_TIME));
-        match self.blocked.get_or_insert_with(deadline).as_mut().poll(context) {
+        let limit = self.limit;
+        match self.blocked.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
         }
@@ -186,10 +187,10 @@ mod tests {
     use super::*;
     use tokio::io::AsyncWriteExt;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_peer_that_stops_reading_is_given_up() {
         let (near, far) = tokio::io::duplex(16);
-        let error = TimedWrites::new(near).write_all(&[0; 64]).await.unwrap_err();
+        let error = TimedWrites::new(near, Duration::from_millis(20)).write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         drop(far);
     }

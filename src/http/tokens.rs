@@ -9,7 +9,14 @@
 use std::fmt;
 use std::str::FromStr;
 
+use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::call::{from_store, now};
+use super::problem::{Problem, ProblemKind};
+use super::{AppState, limits};
+use crate::store::tokens;
 
 /// What every token begins with, so that secret scanners and people recognise one.
 pub const PREFIX: &str = "heyi_";
@@ -102,6 +109,49 @@ impl fmt::Debug for Secret {
 /// SHA-256 of a token as it was sent.
 pub fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// The token's name; a consumer's is the consumer's.
+    pub(crate) name: String,
+    pub(crate) role: Role,
+}
+
+/// Who the request's token stands for. Read from the store each time, so that a revocation takes effect at once.
+pub(crate) async fn authenticate(state: &AppState, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let missing = || {
+        let detail = "Send `Authorization: Bearer TOKEN`; `heyi token create NAME --role ROLE` makes one.";
+        Problem::new(ProblemKind::TokenMissing, detail)
+    };
+    let token =
+        headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?)).ok_or_else(missing)?;
+    let not_valid = || Problem::new(ProblemKind::TokenNotValid, "Make a new one: heyi token create NAME --role ROLE.");
+    let sha256 = digest(token);
+    let found = state.store.read_async(move |reader| tokens::find(reader, &sha256)).await.map_err(from_store)?;
+    // The index was searched by digest, which tells an attacker nothing of a token; the comparison that decides does not
+    // depend on where the two differ.
+    let known = found.filter(|token| token.sha256.ct_eq(&sha256).into() && token.revoked_at.is_none());
+    let token = known.ok_or_else(not_valid)?;
+    let role = token.role.parse().map_err(|_| not_valid())?;
+    note_use(state, token.id, token.last_used_at);
+    Ok(Caller { name: token.name, role })
+}
+
+/// Writes down that a token is in use, seldom and without making the request wait.
+fn note_use(state: &AppState, id: i64, last: Option<i64>) {
+    let at = now();
+    let interval = i64::try_from(limits::LAST_USE_INTERVAL.as_micros()).unwrap_or(i64::MAX);
+    if last.is_some_and(|last| at.saturating_sub(last) < interval) {
+        return;
+    }
+    let store = state.store.clone();
+    tokio::spawn(async move {
+        if let Err(error) = store.submit(move |transaction| tokens::note_use(transaction, id, at)).await {
+            tracing::warn!(%error, "a token's last use could not be noted");
+        }
+    });
 }
 
 /// The token in an `Authorization` header: `Bearer TOKEN`, the scheme in any case (RFC 9110, 11.1).
