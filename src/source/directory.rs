@@ -348,3 +348,184 @@ fn move_into(file: &Path, folder: &Path, expected: Stamp) -> io::Result<()> {
     }
     fs::rename(file, target)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    const LIMITS: Limits = Limits {
+        message: 1000,
+        window: WindowLimits { messages: 4, bytes: 1000 },
+        interval: Duration::from_millis(5),
+        settled: Duration::from_millis(30),
+        retry: Duration::from_secs(60),
+        files: 100,
+    };
+
+    /// A directory under watch; its handler notes each message as `file#number` and does what the message's MSH-3 says.
+    struct Watched {
+        directory: tempfile::TempDir,
+        seen: Arc<Mutex<Vec<String>>>,
+        stop: CancellationToken,
+        /// Whether the store cannot write for the moment.
+        closed: Arc<Mutex<bool>>,
+    }
+
+    impl Watched {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            Self { directory, seen: Arc::default(), stop: CancellationToken::new(), closed: Arc::default() }
+        }
+
+        fn start(&self, limits: Limits) -> tokio::task::JoinHandle<()> {
+            let settings = Settings {
+                source: "test".to_owned(),
+                directory: self.directory.path().to_owned(),
+                extensions: vec!["hl7".to_owned()],
+                limits,
+            };
+            let (seen, closed) = (Arc::clone(&self.seen), Arc::clone(&self.closed));
+            let handler = move |piece: Piece, origin: Origin, mut turn: Turn| {
+                let (seen, closed) = (Arc::clone(&seen), Arc::clone(&closed));
+                async move {
+                    let text = match piece {
+                        Piece::Message(bytes) => String::from_utf8(bytes).unwrap(),
+                        Piece::TooLarge { .. } => "too large".to_owned(),
+                    };
+                    turn.come().await;
+                    if *closed.lock().unwrap() {
+                        return Outcome::NotKept;
+                    }
+                    let name = origin.file.file_name().unwrap().to_str().unwrap().to_owned();
+                    seen.lock().unwrap().push(format!("{name}#{}", origin.number));
+                    match text.split('|').nth(2) {
+                        Some("bad") => Outcome::Failed,
+                        Some("slow") => {
+                            tokio::time::sleep(Duration::from_millis(100)).await;
+                            Outcome::Processed
+                        }
+                        Some(_) => Outcome::Processed,
+                        None => Outcome::Failed,
+                    }
+                }
+            };
+            tokio::spawn(Directory::open(settings).unwrap().serve(handler, self.stop.clone()))
+        }
+
+        fn at(&self, name: &str) -> PathBuf {
+            self.directory.path().join(name)
+        }
+
+        /// Writes a file of messages, of the given age in seconds.
+        fn put(&self, name: &str, kinds: &[&str], age: u64) {
+            let text: String = kinds.iter().map(|kind| format!("MSH|^~\\&|{kind}|\rPID|1\r")).collect();
+            fs::write(self.at(name), text).unwrap();
+            let file = fs::File::options().append(true).open(self.at(name)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+        }
+
+        async fn until(&self, name: &str) {
+            let there = async {
+                while !self.at(name).exists() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            assert!(tokio::time::timeout(Duration::from_secs(10), there).await.is_ok(), "{name} does not appear");
+        }
+
+        fn seen(&self) -> Vec<String> {
+            self.seen.lock().unwrap().clone()
+        }
+    }
+
+    #[tokio::test]
+    async fn files_are_read_oldest_first_and_moved_by_what_became_of_them() {
+        let watched = Watched::new();
+        watched.put("young.hl7", &["good"], 10);
+        watched.put("old.HL7", &["good", "bad", "good"], 30);
+        watched.put("middle.hl7", &["good", "good"], 20);
+        fs::write(watched.at("empty.hl7"), "").unwrap();
+        fs::write(watched.at("other.txt"), "MSH|^~\\&|").unwrap();
+        watched.start(LIMITS);
+        watched.until("done/young.hl7").await;
+        assert_eq!(
+            watched.seen(),
+            ["old.HL7#1", "old.HL7#2", "old.HL7#3", "middle.hl7#1", "middle.hl7#2", "young.hl7#1"]
+        );
+        assert!(watched.at("failed/old.HL7").exists() && watched.at("done/middle.hl7").exists());
+        assert!(watched.at("empty.hl7").exists() && watched.at("other.txt").exists());
+
+        watched.put("young.hl7", &["good"], 0);
+        watched.until("done/young.hl7.2").await;
+        assert!(watched.at("done/young.hl7").exists(), "the first one is not overwritten");
+        fs::write(watched.at("nothing.hl7"), "no message").unwrap();
+        watched.until("failed/nothing.hl7").await;
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_kept_stays_and_is_not_overtaken() {
+        let watched = Watched::new();
+        *watched.closed.lock().unwrap() = true;
+        watched.put("first.hl7", &["good", "good"], 20);
+        watched.put("second.hl7", &["good"], 10);
+        watched.start(LIMITS);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(watched.seen().is_empty() && watched.at("first.hl7").exists());
+        *watched.closed.lock().unwrap() = false;
+        watched.until("done/second.hl7").await;
+        assert_eq!(watched.seen(), ["first.hl7#1", "first.hl7#2", "second.hl7#1"]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_still_grows_is_left_alone() {
+        let watched = Watched::new();
+        watched.start(Limits { settled: Duration::from_millis(500), ..LIMITS });
+        for length in 1..=4 {
+            watched.put("growing.hl7", &["good"; 4][..length], 0);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert!(watched.seen().is_empty());
+        }
+        watched.until("done/growing.hl7").await;
+        assert_eq!(watched.seen().len(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_grows_while_it_is_read_is_read_again() {
+        let watched = Watched::new();
+        watched.put("late.hl7", &["slow"], 10);
+        watched.start(LIMITS);
+        while watched.seen().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        watched.put("late.hl7", &["slow", "good"], 0);
+        watched.until("done/late.hl7").await;
+        assert_eq!(watched.seen(), ["late.hl7#1", "late.hl7#1", "late.hl7#2"]);
+    }
+
+    #[tokio::test]
+    async fn a_stop_in_the_middle_of_a_file_leaves_it_in_place() {
+        let watched = Watched::new();
+        watched.put("long.hl7", &["slow"; 20], 10);
+        let served = watched.start(LIMITS);
+        while watched.seen().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        watched.stop.cancel();
+        served.await.unwrap();
+        assert!(watched.seen().len() < 20);
+        assert!(watched.at("long.hl7").exists());
+    }
+
+    #[test]
+    fn a_missing_directory_is_named() {
+        let settings = Settings {
+            source: "his".to_owned(),
+            directory: PathBuf::from("/nowhere/in"),
+            extensions: Vec::new(),
+            limits: Limits::default(),
+        };
+        let text = Directory::open(settings).unwrap_err().to_string();
+        assert!(text.contains("source his") && text.contains("/nowhere/in"), "{text}");
+    }
+}

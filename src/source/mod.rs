@@ -17,3 +17,6 @@ pub mod frame;
 pub mod mllp;
 mod slots;
 pub mod window;
+
+#[cfg(test)]
+mod tests;
