@@ -25,14 +25,14 @@
 //! - A positive acknowledgement leaves only after the commit that holds the message, what follows from it, and its events.
 //! - Only two things cross tasks: a job into the writer, and a wake-up ("the log's head is now N").
 
-// pub mod app;
+pub mod app;
 // pub mod commands;
 pub mod config;
 pub mod diagnostic;
 pub mod document;
 pub mod feed;
 pub mod hl7v2;
-// pub mod http;
+pub mod http;
 pub mod identity;
 pub mod mapping;
 pub mod pipeline;
