@@ -156,7 +156,8 @@ pub fn prepare(source: &Arc<Source>, raw: &[u8], received_at: i64) -> Unit {
 /// the message.
 pub fn too_large(source: &Arc<Source>, head: &[u8], length: u64, received_at: i64) -> Unit {
     let limit = source.limits.message_bytes;
-    let text = format!("the message has {length} bytes, the limit is {limit}: raise max_message if such messages are wanted");
+    let text =
+        format!("the message has {length} bytes, the limit is {limit}: raise max_message if such messages are wanted");
     mention(source, head, received_at, text)
 }
 
