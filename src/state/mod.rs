@@ -16,7 +16,6 @@
 mod lab_report;
 mod patient;
 mod registers;
-pub mod view;
 mod visit;
 
 pub use lab_report::{LabReportState, combine};
