@@ -93,6 +93,11 @@ impl Delimiters {
         [self.component, self.repetition.unwrap_or(self.component), self.subcomponent.unwrap_or(self.component)]
     }
 
+    /// Whether `byte` is one of them.
+    pub(super) fn contains(&self, byte: u8) -> bool {
+        self.all().any(|delimiter| delimiter == byte)
+    }
+
     fn all(&self) -> impl Iterator<Item = u8> {
         let optional = [self.repetition, self.escape, self.subcomponent, self.truncation];
         [self.field, self.component].into_iter().chain(optional.into_iter().flatten())

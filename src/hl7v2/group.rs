@@ -45,17 +45,156 @@ pub(super) struct Current<'m> {
     pub(super) raw: &'m str,
 }
 
+/// Segments of a patient, even where they come after an OBR.
+const OF_PATIENT: &[&[u8; 3]] =
+    &[b"PD1", b"ARV", b"NK1", b"PV1", b"MRG", b"GT1", b"IN1", b"ACC", b"DB1", b"AL1", b"IAM", b"PDA"];
+/// Segments of the message.
+const OF_MESSAGE: &[&[u8; 3]] = &[b"MSH", b"SFT", b"UAC", b"EVN", b"SCH", b"PID", b"RGS", b"DSC", b"FTS", b"BTS"];
+
+/// What is open while segments are read in order.
+#[derive(Default)]
+struct Open {
+    patient: Option<usize>,
+    visit: Option<usize>,
+    insurance: Option<usize>,
+    /// Only where specimens come before orders.
+    specimen: Option<usize>,
+    /// An ORC that waits for its OBR.
+    waiting_orc: Option<usize>,
+    order: Option<usize>,
+    timing: Option<usize>,
+    observation: Option<usize>,
+    resource: Option<usize>,
+}
+
+impl Current<'_> {
+    pub(super) fn is_of(&self, segment: &Segment<'_>, field: usize) -> bool {
+        self.segment == segment.index() && self.field == field
+    }
+}
+
 impl Groups {
-    /// Groups segments by their names in order.
-    pub(super) fn of(names: impl Iterator<Item = [u8; 3]>) -> Self {
-        let owners: Vec<u32> = names.map(|_| NOBODY).collect();
-        let extents = (0..owners.len() as u32).map(|index| (index, index)).collect();
-        Self { owners, extents }
+    /// Groups segments by their names in order. `orc_follows` its OBR, as in OUL.
+    pub(super) fn of(names: &[[u8; 3]], orc_follows: bool) -> Self {
+        let mut groups = Self { owners: vec![NOBODY; names.len()], extents: Vec::new() };
+        let mut open = Open::default();
+        for (index, name) in names.iter().enumerate() {
+            let owner = match name {
+                b"NTE" => index.checked_sub(1).and_then(|before| match &names[before] {
+                    b"NTE" => groups.owner(before),
+                    _ => Some(before),
+                }),
+                _ => open.owner(name, orc_follows),
+            };
+            groups.set_owner(index, owner);
+            let taken_orc = open.take(index, name, orc_follows);
+            if let Some(orc) = taken_orc {
+                groups.set_owner(orc, Some(index));
+            }
+        }
+        groups.extents = groups.measured();
+        groups
+    }
+
+    fn set_owner(&mut self, index: usize, owner: Option<usize>) {
+        self.owners[index] = owner.map_or(NOBODY, |owner| owner as u32);
     }
 
     fn owner(&self, index: usize) -> Option<usize> {
         let owner = self.owners[index];
         (owner != NOBODY).then_some(owner as usize)
+    }
+
+    /// The segment and its owners, from the inside out. It ends: every owner comes before what it owns, except that an OBR owns
+    /// the ORC before it, and an OBR is never owned by an ORC.
+    fn line(&self, index: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(Some(index), |&index| self.owner(index))
+    }
+
+    fn measured(&self) -> Vec<(u32, u32)> {
+        let mut extents: Vec<(u32, u32)> = (0..self.owners.len() as u32).map(|index| (index, index)).collect();
+        for index in 0..self.owners.len() {
+            for owner in self.line(index).skip(1) {
+                let (first, last) = extents[owner];
+                extents[owner] = (first.min(index as u32), last.max(index as u32));
+            }
+        }
+        extents
+    }
+
+    /// Whether `index` is `level` or belongs to it, but not by way of a group like `child`.
+    fn is_seen(&self, index: usize, level: Option<usize>, child: Option<usize>, message: &Message) -> bool {
+        let mut branch = None;
+        for part in self.line(index) {
+            if Some(part) == level {
+                return !is_like(branch, child, message);
+            }
+            branch = Some(part);
+        }
+        level.is_none() && !is_like(branch, child, message)
+    }
+}
+
+fn is_like(branch: Option<usize>, child: Option<usize>, message: &Message) -> bool {
+    matches!((branch, child), (Some(branch), Some(child)) if message.name_at(branch) == message.name_at(child))
+}
+
+impl Open {
+    fn owner(&self, name: &[u8; 3], orc_follows: bool) -> Option<usize> {
+        let above_orders = self.specimen.or(self.patient);
+        let order = self.order.or(self.waiting_orc);
+        let innermost = order.or(above_orders);
+        match name {
+            b"OBX" => innermost,
+            b"OBR" => above_orders,
+            b"ORC" if orc_follows && self.order.is_some() => self.order,
+            b"ORC" => above_orders,
+            b"SPM" if self.specimen.is_some() => self.patient,
+            b"SPM" => order.or(self.patient),
+            b"AIS" | b"AIG" | b"AIL" | b"AIP" => self.resource,
+            b"PV2" => self.visit.or(self.patient),
+            b"IN2" | b"IN3" => self.insurance.or(self.patient),
+            b"TQ2" => self.timing.or(innermost),
+            [b'Z', ..] | b"PRT" | b"TCD" | b"SID" => self.observation.or(innermost),
+            name if OF_MESSAGE.contains(&name) => None,
+            name if OF_PATIENT.contains(&name) => self.patient,
+            _ => innermost,
+        }
+    }
+
+    /// Opens what the segment opens and closes what it closes. Gives the ORC that has waited for this OBR.
+    fn take(&mut self, index: usize, name: &[u8; 3], orc_follows: bool) -> Option<usize> {
+        match name {
+            b"PID" => *self = Self { patient: Some(index), resource: self.resource, ..Self::default() },
+            b"PV1" => self.visit = Some(index),
+            b"IN1" => self.insurance = Some(index),
+            b"TQ1" => self.timing = Some(index),
+            b"RGS" => self.resource = Some(index),
+            b"OBX" => self.observation = Some(index),
+            b"OBR" => {
+                let waiting = self.waiting_orc.take();
+                self.open_order(Some(index), waiting.and(self.timing));
+                return waiting;
+            }
+            b"ORC" if !(orc_follows && self.order.is_some()) => {
+                self.open_order(None, None);
+                self.waiting_orc = Some(index);
+            }
+            b"SPM" if self.specimen.is_some() || self.order.or(self.waiting_orc).is_none() => {
+                self.open_order(None, None);
+                self.waiting_orc = None;
+                self.specimen = Some(index);
+            }
+            b"SPM" => self.observation = None,
+            _ => {}
+        }
+        None
+    }
+
+    fn open_order(&mut self, order: Option<usize>, timing: Option<usize>) {
+        self.order = order;
+        self.timing = timing;
+        self.observation = None;
     }
 }
 
@@ -84,7 +223,7 @@ impl<'m> Scope<'m> {
 
     /// One scope for each segment of this name that is seen from here, in order.
     pub fn scopes(&self, name: &str) -> Vec<Scope<'m>> {
-        self.segments(name).map(|segment| Scope { anchor: Some(segment.index()), current: None, ..*self }).collect()
+        self.segments(name).map(|segment| self.at(segment.index(), None)).collect()
     }
 
     /// One scope for each segment, or for each repetition that has a value, that `path` means: what `each` opens in a mapping. A
@@ -102,28 +241,37 @@ impl<'m> Scope<'m> {
     /// in a sibling (another patient, another OBR). An NTE is seen only by the segment before it, and by the whole message.
     pub fn segments(&self, name: &str) -> impl Iterator<Item = Segment<'m>> {
         let message = self.message;
-        name.as_bytes()
-            .try_into()
-            .ok()
-            .map(|name| self.seen(name))
-            .into_iter()
-            .flatten()
-            .filter_map(|index| message.segment(index))
+        let seen = name.as_bytes().try_into().ok().map(|name| self.seen(name));
+        seen.into_iter().flatten().filter_map(|index| message.segment(index))
     }
 
+    /// Positions of the segments of one name that are seen from here.
     pub(super) fn seen(&self, name: [u8; 3]) -> impl Iterator<Item = usize> + use<'m> {
-        self.message.positions(name).iter().map(|&key| position(key))
+        let message = self.message;
+        let groups = message.groups();
+        let (mut level, mut child) = (self.anchor, None);
+        let found = loop {
+            let keys = message.positions_within(name, level.map(|level| groups.extents[level]));
+            if let Some(first) = keys.iter().position(|&key| groups.is_seen(position(key), level, child, message)) {
+                break &keys[first..];
+            }
+            // A note is never inherited: that of an order is not that of each result.
+            let Some(inner) = level.filter(|_| &name != b"NTE") else { break &[] };
+            (level, child) = (groups.owner(inner), Some(inner));
+        };
+        let notes_of = self.anchor.filter(|_| &name == b"NTE");
+        found.iter().map(|&key| position(key)).filter(move |&index| {
+            groups.is_seen(index, level, child, message)
+                && notes_of.is_none_or(|anchor| groups.owner(index) == Some(anchor))
+        })
+    }
+
+    /// The scope of one segment, with or without a current repetition in it.
+    pub(super) fn at(&self, segment: usize, current: Option<Current<'m>>) -> Self {
+        Self { message: self.message, anchor: Some(segment), current }
     }
 
     pub(super) fn current(&self) -> Option<&Current<'m>> {
         self.current.as_ref()
-    }
-
-    pub(super) fn at(&self, anchor: Option<usize>, current: Option<Current<'m>>) -> Self {
-        Self { message: self.message, anchor, current }
-    }
-
-    pub(super) fn anchor_index(&self) -> Option<usize> {
-        self.anchor
     }
 }

@@ -5,7 +5,7 @@
 pub struct Limits {
     /// Bytes as received, 16 MiB: reports with a PDF in base64 (OBX-5 ED) reach about 10.
     pub message_bytes: usize,
-    /// Segments, 100 000: some systems send such a PDF as one OBX for each line of 76 characters.
+    /// Segments, 50 000: some systems send such a PDF as one OBX for each line of 76 characters.
     pub segments: usize,
     /// Fields of one segment, 1 000: the longest segment of the standard has about 70.
     pub fields_of_segment: usize,
@@ -19,7 +19,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message_bytes: 16 << 20,
-            segments: 100_000,
+            segments: 50_000,
             fields_of_segment: 1_000,
             fields: 2_000_000,
             parts_of_field: 100_000,

@@ -148,8 +148,10 @@ impl Message {
         let mut by_name: Vec<u64> =
             segments.iter().enumerate().map(|(position, entry)| key(entry.name, position)).collect();
         by_name.sort_unstable();
-        let groups = group::Groups::of(segments.iter().map(|entry| entry.name));
-        let message = Self { text, charset, delimiters, segments, fields, by_name, groups };
+        let mut message =
+            Self { text, charset, delimiters, segments, fields, by_name, groups: group::Groups::default() };
+        let names: Vec<[u8; 3]> = message.segments.iter().map(|entry| entry.name).collect();
+        message.groups = group::Groups::of(&names, message.orc_follows_obr());
         message.check_parts(limits.parts_of_field)?;
         Ok(message)
     }
@@ -304,6 +306,13 @@ impl Message {
         }
     }
 
+    /// In OUL an ORC comes after the OBR that it belongs to, everywhere else before it (HL7 v2.5.1 chapter 7, 7.3.7).
+    fn orc_follows_obr(&self) -> bool {
+        let first = |name: &[u8; 3]| self.positions(*name).first().map(|&key| position(key));
+        self.message_type() == "OUL"
+            && matches!((first(b"OBR"), first(b"ORC")), (Some(order), Some(orc)) if order < orc)
+    }
+
     pub(super) fn groups(&self) -> &group::Groups {
         &self.groups
     }
@@ -314,8 +323,14 @@ impl Message {
 
     /// Keys of the segments of one name, in order of position; see [`position`].
     pub(super) fn positions(&self, name: [u8; 3]) -> &[u64] {
-        let from = self.by_name.partition_point(|&entry| entry < key(name, 0));
-        let length = self.by_name[from..].partition_point(|&entry| entry <= key(name, u32::MAX as usize));
+        self.positions_within(name, None)
+    }
+
+    /// The same between two positions, both included.
+    pub(super) fn positions_within(&self, name: [u8; 3], range: Option<(u32, u32)>) -> &[u64] {
+        let (first, last) = range.unwrap_or((0, u32::MAX));
+        let from = self.by_name.partition_point(|&entry| entry < key(name, first as usize));
+        let length = self.by_name[from..].partition_point(|&entry| entry <= key(name, last as usize));
         &self.by_name[from..from + length]
     }
 }
@@ -333,10 +348,12 @@ pub(super) fn position(key: u64) -> usize {
 /// The name of the segment that a line is: `[A-Z][A-Z0-9]{2}` and then the separator or nothing.
 pub(super) fn segment_name(line: &[u8], separator: u8) -> Option<[u8; 3]> {
     let name: [u8; 3] = *line.first_chunk()?;
-    let legal = name[0].is_ascii_uppercase()
-        && name[1..].iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
-        && line.get(3).is_none_or(|&byte| byte == separator);
-    legal.then_some(name)
+    (is_segment_name(&name) && line.get(3).is_none_or(|&byte| byte == separator)).then_some(name)
+}
+
+/// HL7 v2.5.1 chapter 2, 2.5.2: three characters; here, stricter, a capital letter and two capitals or digits.
+pub(super) fn is_segment_name(name: &[u8; 3]) -> bool {
+    name[0].is_ascii_uppercase() && name[1..].iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
 }
 
 fn index_fields(bytes: &[u8], start: usize, end: usize, delimiters: &Delimiters, fields: &mut Vec<Span>) {
@@ -426,6 +443,11 @@ impl<'m> Segment<'m> {
             field: (field > 0).then_some(field),
             ..Location::segment(self.name())
         }
+    }
+
+    /// MSH-1 and MSH-2 are made of delimiters and not divided by them.
+    pub(super) fn is_delimiters(&self, field: usize) -> bool {
+        self.index == 0 && (field == 1 || field == 2)
     }
 
     fn spans(&self) -> &'m [Span] {
