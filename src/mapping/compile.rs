@@ -236,7 +236,11 @@ impl Compiler<'_, '_> {
             default,
             on_unmapped,
             // An item of a list is sent as a whole: what is not in it is not there, so nothing needs to be cleared.
-            on_null: if is_item { OnNull::Keep } else { rule.on_null.as_ref().map_or(OnNull::Clear, |rule| rule.value) },
+            on_null: if is_item {
+                OnNull::Keep
+            } else {
+                rule.on_null.as_ref().map_or(OnNull::Clear, |rule| rule.value)
+            },
             required: rule.required,
             when: rule.when.as_ref().and_then(|when| self.expression(when)),
             file: rule.file,
@@ -273,7 +277,13 @@ impl Compiler<'_, '_> {
         };
         if !fits {
             let text = format!("{} cannot fill {}", written.value, target.name);
-            self.error(written.file, written.span.clone(), "M011", text, "leave as out to use the field's own coercion");
+            self.error(
+                written.file,
+                written.span.clone(),
+                "M011",
+                text,
+                "leave as out to use the field's own coercion",
+            );
             return None;
         }
         Some(coercion)

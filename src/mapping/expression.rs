@@ -94,8 +94,12 @@ impl Expression {
                 let found = value.text();
                 texts.iter().any(|text| *text == found)
             }),
-            Self::Is(path, IsKind::Number) => any_value(path, scope, |value| coerce::number::decimal(&value.text()).is_some()),
-            Self::Is(path, IsKind::ResidentId) => any_value(path, scope, |value| coerce::resident_id(&value.text()).is_some()),
+            Self::Is(path, IsKind::Number) => {
+                any_value(path, scope, |value| coerce::number::decimal(&value.text()).is_some())
+            }
+            Self::Is(path, IsKind::ResidentId) => {
+                any_value(path, scope, |value| coerce::resident_id(&value.text()).is_some())
+            }
             Self::Not(inner) => !inner.holds(scope),
             Self::All(parts) => parts.iter().all(|part| part.holds(scope)),
             Self::Any(parts) => parts.iter().any(|part| part.holds(scope)),

@@ -23,6 +23,8 @@ mod file;
 mod result;
 mod run;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};

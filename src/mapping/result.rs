@@ -39,13 +39,19 @@ pub(crate) fn read_value(values: &[Value<'_>]) -> ReadValue {
     let segment = first.segment();
     let declared = if segment.name() == "OBX" { segment.field(2).trim() } else { "" };
     if NOT_TEXT.contains(&declared) {
-        return ReadValue { note: Some("a document, image or wave form, kept in the message only"), ..ReadValue::default() };
+        return ReadValue {
+            note: Some("a document, image or wave form, kept in the message only"),
+            ..ReadValue::default()
+        };
     }
     if CODED.contains(&declared) {
         if let [value] = values {
             // One component alone is a value that was only declared as coded.
             if let Some(coded) = coded::coded(value).filter(|coded| coded.name.is_some() || coded.system.is_some()) {
-                return ReadValue { fields: vec![("value_code", coerce::coded_object(value_code(), coded))], ..ReadValue::default() };
+                return ReadValue {
+                    fields: vec![("value_code", coerce::coded_object(value_code(), coded))],
+                    ..ReadValue::default()
+                };
             }
         } else {
             let names = values.iter().filter_map(|value| part(value, 2).or_else(|| part(value, 1)));

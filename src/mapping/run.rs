@@ -155,7 +155,9 @@ impl Run<'_> {
         for list in &block.lists {
             self.list(list, scope, &mut work, kind)?;
         }
-        if let (Kind::Visit, Some(facility), false) = (kind, self.context.facility, work.fields.contains_key("facility")) {
+        if let (Kind::Visit, Some(facility), false) =
+            (kind, self.context.facility, work.fields.contains_key("facility"))
+        {
             work.fields.insert("facility".to_owned(), json!(facility));
         }
         if kind == Kind::Patient {
@@ -163,7 +165,9 @@ impl Run<'_> {
         }
         if work.has_substance {
             let index = self.mapped.records.len();
-            self.mapped.explanation.extend(self.explained.drain(..).map(|field| ExplainedField { record: index, ..field }));
+            self.mapped
+                .explanation
+                .extend(self.explained.drain(..).map(|field| ExplainedField { record: index, ..field }));
             self.mapped.records.push(MappedRecord { kind, fields: work.fields });
         }
         Ok(())
@@ -208,7 +212,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn item(&mut self, block: &BlockPlan, scope: &Scope<'_>, place: Place, items: &mut Vec<Json>) -> Result<(), MapError> {
+    fn item(
+        &mut self,
+        block: &BlockPlan,
+        scope: &Scope<'_>,
+        place: Place,
+        items: &mut Vec<Json>,
+    ) -> Result<(), MapError> {
         let reported = self.mapped.skipped.len();
         let wanted = self.is_wanted(block, scope, place.list_name());
         if !wanted {
@@ -227,7 +237,10 @@ impl Run<'_> {
             };
             self.explained.truncate(explained);
             match stop {
-                Stop::LeaveOut(skipped) => self.mapped.skipped.push(skipped),
+                Stop::LeaveOut(skipped) => {
+                    let path = scope_path(scope, block.each.as_ref());
+                    self.mapped.skipped.push(Skipped { path, ..skipped });
+                }
                 Stop::Reject(rejected, _) => self.mapped.rejected.push(rejected),
                 Stop::Fail(error) => return Err(error),
             }
@@ -251,7 +264,9 @@ impl Run<'_> {
 
     /// The end of this scope's OBX is known.
     fn settle(&mut self, scope: &Scope<'_>) {
-        let Some(index) = scope.anchor().filter(|anchor| anchor.name() == "OBX").map(|anchor| anchor.index()) else { return };
+        let Some(index) = scope.anchor().filter(|anchor| anchor.name() == "OBX").map(|anchor| anchor.index()) else {
+            return;
+        };
         if let Ok(position) = self.observations.binary_search_by_key(&index, |(index, _)| *index) {
             self.observations[position].1 = true;
         }
@@ -341,13 +356,7 @@ impl Run<'_> {
         work.has_substance |= rule.target.name != "updated_at";
     }
 
-    fn missing(
-        &self,
-        rule: &RulePlan,
-        scope: &Scope<'_>,
-        refused: Option<Location>,
-        place: Place,
-    ) -> Result<(), Stop> {
+    fn missing(&self, rule: &RulePlan, scope: &Scope<'_>, refused: Option<Location>, place: Place) -> Result<(), Stop> {
         if rule.required == Required::No {
             return Ok(());
         }
@@ -406,7 +415,13 @@ impl Run<'_> {
     }
 
     /// All values of a plural path: a list, lines of a text, or the repetitions of one laboratory value.
-    fn several(&mut self, rule: &RulePlan, values: Vec<Value<'_>>, work: &mut Work, place: Place) -> Result<Found, Refused> {
+    fn several(
+        &mut self,
+        rule: &RulePlan,
+        values: Vec<Value<'_>>,
+        work: &mut Work,
+        place: Place,
+    ) -> Result<Found, Refused> {
         if rule.coercion == Coercion::LabValue {
             let Some(first) = values.first() else { return Ok(Found::Nothing) };
             let read = result::read_value(&values);
@@ -447,7 +462,9 @@ impl Run<'_> {
             };
             let coerced = coerce::apply(rule.coercion, value, inner, self.context.zone).map_err(Refused::Value)?;
             let Some(json) = coerced else { return Ok(Found::Nothing) };
-            if rule.coercion == Coercion::ResidentId && json.as_str().is_some_and(|id| person::resident_id(id).is_none()) {
+            if rule.coercion == Coercion::ResidentId
+                && json.as_str().is_some_and(|id| person::resident_id(id).is_none())
+            {
                 self.mapped.notes.push(format!("{}: no valid resident number, kept as sent", value.location()));
             }
             return match (shape, json) {

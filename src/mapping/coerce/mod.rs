@@ -118,7 +118,14 @@ impl Coercion {
     /// Whether its result can stand in a field of this shape.
     pub(crate) fn fits(self, shape: Shape) -> bool {
         match self {
-            Self::Text | Self::Code | Self::Name | Self::Phone | Self::Email | Self::ResidentId | Self::Address | Self::Unit => {
+            Self::Text
+            | Self::Code
+            | Self::Name
+            | Self::Phone
+            | Self::Email
+            | Self::ResidentId
+            | Self::Address
+            | Self::Unit => {
                 matches!(shape, Shape::Text | Shape::Code(_) | Shape::TextList)
             }
             Self::Date => matches!(shape, Shape::Date | Shape::DateTime | Shape::Text),
@@ -191,12 +198,13 @@ pub(crate) fn apply(
         },
         Coercion::Phone => text(person::phone(value)),
         Coercion::Email => text(person::email(value)),
-        Coercion::ResidentId => text(part(value, 1).map(|sent| resident_id(&sent).unwrap_or_else(|| sent.into_owned()))),
+        Coercion::ResidentId => {
+            text(part(value, 1).map(|sent| resident_id(&sent).unwrap_or_else(|| sent.into_owned())))
+        }
         Coercion::Address => text(person::address(value)),
         Coercion::Unit => text(coded::unit(value)),
-        Coercion::Identifier => coded::identifier(value).map(|(number, authority)| {
-            object(inner, [("value", Some(number)), ("system", authority)])
-        }),
+        Coercion::Identifier => coded::identifier(value)
+            .map(|(number, authority)| object(inner, [("value", Some(number)), ("system", authority)])),
         Coercion::Coded => coded::coded(value).map(|coded| coded_object(inner, coded)),
         Coercion::Staff => match person::staff(value) {
             (None, None) => None,

@@ -23,11 +23,8 @@ pub(crate) fn name(value: &Value<'_>) -> Option<Name> {
     let further = part(value, 3);
     let suffix = part(value, 4);
     let is_chinese = [&family, &given].into_iter().flatten().any(|part| part.chars().any(is_han));
-    let (order, between) = if is_chinese {
-        ([&family, &given, &further, &None], "")
-    } else {
-        ([&given, &further, &family, &suffix], " ")
-    };
+    let (order, between) =
+        if is_chinese { ([&family, &given, &further, &None], "") } else { ([&given, &further, &family, &suffix], " ") };
     let whole: Vec<&str> = order.into_iter().flatten().map(|part| part.as_ref()).collect();
     if whole.is_empty() {
         return None;
@@ -61,7 +58,8 @@ pub(crate) fn address(value: &Value<'_>) -> Option<String> {
     let street = value.component(1).value().and_then(|street| part(&street, 1).or_else(|| part(&street, 2)));
     let [other, city, province, postal_code, district] = [2, 3, 4, 5, 9].map(|number| part(value, number));
     let is_chinese = [&street, &city, &province].into_iter().flatten().any(|part| part.chars().any(is_han));
-    let repeats_province = street.as_deref().zip(province.as_deref()).is_some_and(|(line, province)| line.starts_with(province));
+    let repeats_province =
+        street.as_deref().zip(province.as_deref()).is_some_and(|(line, province)| line.starts_with(province));
     let (order, between) = match (is_chinese, repeats_province) {
         (true, true) => ([&street, &other, &None, &None, &None, &None], ""),
         (true, false) => ([&province, &city, &district, &street, &other, &None], ""),
