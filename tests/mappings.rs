@@ -1,9 +1,9 @@
-//! The shipped mappings: they load, and they read other people's messages.
+//! The shipped mappings: they load, their cases hold, and they read other people's messages.
 
 use std::path::{Path, PathBuf};
 
 use heyi::hl7v2::{CharsetSetting, Limits, Message};
-use heyi::mapping::{Context, Disposition, Mapping};
+use heyi::mapping::{Context, Disposition, Mapping, case};
 use jiff::tz::TimeZone;
 
 fn root() -> &'static Path {
@@ -31,9 +31,37 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn the_shipped_mappings_load_without_a_warning() {
-    for name in ["mappings/hl7v2.toml"] {
-        assert_eq!(load(name).warnings(), [], "{name}");
+    for name in ["hl7v2", "his", "lis"] {
+        assert_eq!(load(&format!("mappings/{name}.toml")).warnings(), [], "{name}");
     }
+}
+
+/// `HEYI_ACCEPT=1` rewrites the expectations; read the difference before committing it.
+#[test]
+fn every_case_beside_a_mapping_holds() {
+    let zone = TimeZone::get("Asia/Shanghai").unwrap();
+    let mut failures = Vec::new();
+    let mut cases = 0;
+    for name in ["his", "lis"] {
+        let mapping = load(&format!("mappings/{name}.toml"));
+        for file in files_below(&root().join("fixtures").join(name)) {
+            if file.extension().is_none_or(|extension| extension != "hl7") {
+                continue;
+            }
+            cases += 1;
+            let found = case::outcome(&mapping, &std::fs::read(&file).unwrap(), &CharsetSetting::Auto, &zone);
+            let expectation = file.with_extension("expected.json");
+            if std::env::var_os("HEYI_ACCEPT").is_some() {
+                std::fs::write(&expectation, serde_json::to_string_pretty(&found).unwrap() + "\n").unwrap();
+            }
+            let expected = std::fs::read_to_string(&expectation).unwrap_or_else(|_| "null".to_owned());
+            let expected = serde_json::from_str(&expected).unwrap();
+            failures
+                .extend(case::differences(&expected, &found).iter().map(|line| format!("{}: {line}", file.display())));
+        }
+    }
+    assert!(cases > 0);
+    assert!(failures.is_empty(), "{failures:#?}");
 }
 
 #[test]

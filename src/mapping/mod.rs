@@ -16,6 +16,7 @@
 //! No files, no clock: the text of files comes through [`ReadFile`]. The crates toml and csv are named below this module (and
 //! toml in the configuration) only.
 
+pub mod case;
 mod coerce;
 mod compile;
 mod expression;

@@ -317,10 +317,7 @@ impl Run<'_> {
             };
             match found {
                 Ok(Found::Nothing) => {}
-                Ok(Found::Done) => {
-                    work.has_substance = true;
-                    return Ok(());
-                }
+                Ok(Found::Done) => return Ok(()),
                 Ok(Found::Json(json)) => {
                     if rule.coercion == Coercion::Instant && !json.as_str().is_some_and(|when| when.contains('T')) {
                         imprecise.get_or_insert((json, value));
@@ -399,6 +396,7 @@ impl Run<'_> {
                     work.fields.insert(target.to_owned(), json);
                 }
             }
+            work.has_substance = true;
             return Ok(Found::Done);
         }
         if rule.coercion == Coercion::ReferenceRange {
@@ -428,12 +426,15 @@ impl Run<'_> {
             if let Some(note) = read.note {
                 self.mapped.notes.push(format!("{}: {note}", first.location()));
             }
+            if read.fields.is_empty() {
+                return Ok(Found::Nothing);
+            }
+            work.has_substance = true;
             for (target, json) in read.fields {
                 self.explain_as(rule, target, &json, Some(first), place);
                 work.fields.insert(target.to_owned(), json);
             }
             work.value = read.value;
-            // An OBX without a value still says something by its code and status.
             return Ok(Found::Done);
         }
         let mut found = Vec::with_capacity(values.len());
