@@ -235,10 +235,10 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
     let mut listeners = BTreeMap::from([(http.listen, "http".to_owned())]);
     for mut section in document.sections("sources") {
         let source = read_source(&mut section, root);
-        if let Some(name) = source.as_ref().map(|source| source.name.clone()) {
-            if !names.insert(name.clone()) {
-                problems.report(section.span(), format!("a second source is called `{name}`"), None);
-            }
+        if let Some(Source { name, .. }) = &source
+            && !names.insert(name.clone())
+        {
+            problems.report(section.span(), format!("a second source is called `{name}`"), None);
         }
         if let Some(Source { name, arrival: Arrival::Mllp(mllp), .. }) = &source
             && mllp.listen.port() != 0

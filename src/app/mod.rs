@@ -87,7 +87,7 @@ struct BoundSource {
 }
 
 enum Entrance {
-    Mllp(Listener),
+    Mllp(Box<Listener>),
     Directory(Directory),
 }
 
@@ -208,7 +208,7 @@ pub fn pipeline_sources(config: &Config) -> Result<Vec<Arc<pipeline::Source>>, V
                 mapping,
                 zone: source.time_zone.clone(),
                 facility: source.facility.clone(),
-                charset: source.charset.clone(),
+                charset: source.charset,
                 limits: Limits { message_bytes: source.max_message, ..Limits::default() },
                 owners: Arc::clone(&owners),
             })),
@@ -230,7 +230,7 @@ async fn bind_source(
         Arrival::Mllp(mllp) => {
             let listener = Listener::bind(listener_settings(settings, mllp)).await?;
             let address = listener.address().to_string();
-            (Entrance::Mllp(listener), address)
+            (Entrance::Mllp(Box::new(listener)), address)
         }
         Arrival::Files(files) => {
             let limits = directory::Limits {

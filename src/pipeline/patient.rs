@@ -1,6 +1,7 @@
 //! Patients and persons: a source record finds its One ID, a person's golden record follows its records, merges move them.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde_json::{Value, json};
 use ulid::Ulid;
@@ -152,10 +153,10 @@ impl Job<'_> {
     fn candidates(&self, found: Vec<PatientRecord>) -> Result<Vec<Candidate>, Trouble> {
         let mut persons: BTreeMap<String, Vec<PatientFacts>> = BTreeMap::new();
         for record in found {
-            if !persons.contains_key(&record.one_id) {
-                let rows = records::of_person(self.transaction, &record.one_id)?;
+            if let Entry::Vacant(person) = persons.entry(record.one_id) {
+                let rows = records::of_person(self.transaction, person.key())?;
                 let facts = rows.iter().map(|row| Ok(PatientFacts::of(&state_of(row)?.record())));
-                persons.insert(record.one_id, facts.collect::<Result<_, StoreError>>()?);
+                person.insert(facts.collect::<Result<_, StoreError>>()?);
             }
         }
         Ok(persons.into_iter().map(|(one_id, records)| Candidate { one_id, records }).collect())
