@@ -227,7 +227,8 @@ pub(super) fn squeezed(name: &str) -> String {
     let drop = |letter: &char| {
         letter.is_whitespace() || letter.is_control() || "·•・‧∙⋅.˙,'`’-_\u{200b}\u{feff}".contains(*letter)
     };
-    name.nfkc().filter(|letter| !drop(letter)).flat_map(char::to_lowercase).collect()
+    // Again at the end: what stood apart may compose now.
+    name.nfkc().filter(|letter| !drop(letter)).flat_map(char::to_lowercase).nfkc().collect()
 }
 
 /// Characters that are read differently as a surname.
