@@ -83,7 +83,8 @@ fn trust(unit: &[Field], record: &Fields, facts: &PatientFacts) -> Trust {
     let mut certified = facts.resident_ids().filter_map(resident_id);
     match unit.first().map(|field| field.name) {
         Some("name") => {
-            let chinese = facts.name.chars().any(|letter| ('\u{3400}'..='\u{3ffff}').contains(&letter));
+            let chinese =
+                facts.name.chars().any(|letter| matches!(letter, '\u{3400}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}'));
             (facts.name_class == NameClass::Normal, certified.next().is_some(), chinese, 0)
         }
         Some("birth_date") => {
