@@ -28,10 +28,14 @@ impl PatientFacts {
     /// Reads a patient record.
     pub fn of(record: &Fields) -> Self {
         let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default();
-        let name = match text("name") {
+        let mut name = match text("name") {
             "" => format!("{}{}", text("family_name"), text("given_name")),
             name => name.to_owned(),
         };
+        let name_class = NameClass::of(&name);
+        if name_class == NameClass::Missing {
+            name.clear();
+        }
         let birth_date = Some(text("birth_date")).filter(|date| !date.is_empty() && *date != UNKNOWN_BIRTH_DATE);
         let identifiers = record.get("identifiers").and_then(Value::as_array).into_iter().flatten();
         let mut identity_numbers: Vec<IdentityNumber> = identifiers
@@ -42,7 +46,7 @@ impl PatientFacts {
         identity_numbers.sort_unstable();
         identity_numbers.dedup();
         Self {
-            name_class: NameClass::of(&name),
+            name_class,
             pinyin: pinyin_key(&name),
             name: name_key(&name),
             birth_date: birth_date.map(str::to_owned),
@@ -227,7 +231,8 @@ pub(super) fn squeezed(name: &str) -> String {
     let drop = |letter: &char| {
         letter.is_whitespace() || letter.is_control() || "·•・‧∙⋅.˙,'`’-_\u{200b}\u{feff}".contains(*letter)
     };
-    name.nfkc().filter(|letter| !drop(letter)).flat_map(char::to_lowercase).collect()
+    // Again at the end: what stood apart may compose now.
+    name.nfkc().filter(|letter| !drop(letter)).flat_map(char::to_lowercase).nfkc().collect()
 }
 
 /// Characters that are read differently as a surname.
