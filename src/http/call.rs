@@ -87,11 +87,9 @@ impl Call {
 
 /// A consumer where none is configured: everything, for care.
 fn unconfigured(name: &str) -> Consumer {
-    let everything = "*";
     Consumer {
         name: name.to_owned(),
-        events: everything.parse::<TypeFilter>().into_iter().collect(),
-        patterns: vec![everything.to_owned()],
+        events: vec![TypeFilter::ALL],
         policy: FULL_POLICY.to_owned(),
         purpose: Purpose::Care,
     }

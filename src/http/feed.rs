@@ -44,7 +44,6 @@ pub(crate) async fn page(state: Arc<AppState>, call: Call) -> Answer {
             wait_for_news(&mut head, deadline, &state.stopping).await;
         }
     };
-    state.metrics.set_consumer_lag(&consumer.name, page.head.sequence.saturating_sub(page.next.sequence));
     if call.accepts(NDJSON) { page.lines() } else { page.document() }
 }
 

@@ -55,6 +55,8 @@ pub struct AppState {
     pub sources: Vec<Source>,
     /// The daemon's numbers.
     pub metrics: Arc<Metrics>,
+    /// Brings into `metrics` what others count themselves (the listeners); called before each look at them.
+    pub refresh_metrics: RefreshMetrics,
     /// Runs a failed message through the pipeline again.
     pub retry: Retry,
     /// Decodes a message's bytes as its source would.
@@ -70,8 +72,6 @@ pub struct Consumer {
     pub name: String,
     /// Which event types it gets.
     pub events: Vec<TypeFilter>,
-    /// The patterns behind `events` as written, for display.
-    pub patterns: Vec<String>,
     /// Its field policy; this version applies [`FULL_POLICY`] only.
     pub policy: String,
     /// What it uses the data for.
@@ -140,6 +140,9 @@ pub enum RetryError {
     #[error("the message could not be tried now: {0}")]
     Unavailable(String),
 }
+
+/// See [`AppState::refresh_metrics`].
+pub type RefreshMetrics = Arc<dyn Fn(&Metrics) + Send + Sync>;
 
 /// Text of a message's bytes, by the name of its source. `None`: they do not decode.
 pub type RawText = Arc<dyn Fn(&str, &[u8]) -> Option<String> + Send + Sync>;

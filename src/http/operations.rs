@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::call::{Answer, Call, from_store, json, moment, with_type};
 use super::problem::{Problem, ProblemKind};
 use super::{AppState, Source, SourceState, limits, openapi, schemas};
-use crate::feed::Cursor;
+use crate::feed::{Cursor, TypeFilter};
 use crate::record::Fields;
 use crate::store::consumers::{self, Consumer};
 use crate::store::messages::MessageState;
@@ -51,6 +51,7 @@ pub(crate) async fn ready(state: Arc<AppState>, _: Call) -> Answer {
 
 /// `GET /metrics`.
 pub(crate) async fn metrics(state: Arc<AppState>, _: Call) -> Answer {
+    (state.refresh_metrics)(&state.metrics);
     let writer = state.store.writer_statistics();
     let number = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     state.metrics.set_writer(WriterNumbers {
@@ -133,7 +134,7 @@ pub(crate) async fn consumers(state: Arc<AppState>, _: Call) -> Answer {
             }
             if let Some(consumer) = state.consumers.iter().find(|consumer| consumer.name == *name) {
                 document["configured"] = json!(true);
-                document["events"] = json!(consumer.patterns);
+                document["events"] = consumer.events.iter().map(TypeFilter::to_string).collect();
                 document["policy"] = json!(consumer.policy);
                 document["purpose"] = json!(consumer.purpose.name());
             }
