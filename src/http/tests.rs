@@ -23,10 +23,10 @@ use crate::store::messages::{ContentDigest, MessageError, MessageState, NewMessa
 use crate::store::persons::Person;
 use crate::store::records::{LinkChange, LinkKind, NewRecord, RecordIdentifier};
 use crate::store::{Access as StoreAccess, PackedBytes, StoreConfig, StoreError, Transaction};
+use crate::store::{clinical, events, messages, persons, records, tokens as stored_tokens};
 use crate::telemetry::ListenerNumbers;
 use crate::tls::ServerTls;
 use crate::tls::testing::Authority;
-use crate::store::{clinical, events, messages, persons, records, tokens as stored_tokens};
 
 const AT: i64 = 1_700_000_000_000_000;
 const ONE_ID: &str = "01JD0000000000000000000001";
