@@ -40,9 +40,9 @@ pub(crate) async fn show(state: Arc<AppState>, call: Call) -> Answer {
     let (Some(message), bytes) = read.map_err(from_store)? else { return Err(unknown()) };
     let mut shown = document(&message);
     if let Some(bytes) = bytes {
-        shown["raw_hex"] = json!(hexadecimal(&bytes));
-        if let Some(text) = (state.raw_text)(&message.source, &bytes) {
-            shown["raw"] = json!(text);
+        match (state.raw_text)(&message.source, &bytes) {
+            Some(text) => shown["raw"] = json!(text),
+            None => shown["raw_hex"] = json!(hexadecimal(&bytes)),
         }
     }
     json(&shown)
