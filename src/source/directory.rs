@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::files::{MessageReader, has_extension};
 use super::window::{Turn, Window, WindowLimits};
-use crate::hl7v2::batch::Piece;
+use crate::hl7v2::batch::{BatchNote, Piece};
 
 const DONE: &str = "done";
 const FAILED: &str = "failed";
@@ -54,6 +54,8 @@ pub struct Limits {
     pub settled: Duration,
     /// Time until a file that cannot be read or moved is tried again: somebody has to put it right first.
     pub retry: Duration,
+    /// Lines in the log about one file's framing.
+    pub notes: usize,
     /// Files remembered at a look; more wait for the next one. A backlog of a year must not fill the memory.
     pub files: usize,
 }
@@ -66,6 +68,7 @@ impl Default for Limits {
             interval: Duration::from_secs(1),
             settled: Duration::from_secs(5),
             retry: Duration::from_secs(60),
+            notes: 5,
             files: 10_000,
         }
     }
@@ -215,9 +218,9 @@ impl Directory {
                         failed += 1;
                     }
                 },
-                () = stop.cancelled(), if !later => later = true,
+                () = stop.cancelled(), if reading => later = true,
                 result = &mut reader, if read.is_none() => read = Some(result),
-                piece = pieces.recv(), if reading && !later && window.has_room() => match piece {
+                piece = pieces.recv(), if reading && window.has_room() => match piece {
                     None => reading = false,
                     Some(piece) => {
                         number += 1;
@@ -238,7 +241,16 @@ impl Directory {
         }
         match read {
             _ if later => End::Later,
-            Some(Ok(())) => End::Read { messages: number, failed },
+            Some(Ok(notes)) => {
+                for note in notes.iter().take(limits.notes) {
+                    tracing::warn!(
+                        source = self.settings.source,
+                        notes = notes.len(),
+                        "a file is not what it should be: {note}"
+                    );
+                }
+                End::Read { messages: number, failed }
+            }
             Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => End::Later,
             _ => End::Unreadable,
         }
@@ -323,13 +335,14 @@ fn stamp(path: &Path) -> Option<Stamp> {
 }
 
 /// Sends the messages of a file, until it ends or nobody takes them any more.
-fn read_pieces(path: &Path, limit: usize, sender: &mpsc::Sender<Piece>) -> io::Result<()> {
-    for piece in MessageReader::new(fs::File::open(path)?, limit) {
+fn read_pieces(path: &Path, limit: usize, sender: &mpsc::Sender<Piece>) -> io::Result<Vec<BatchNote>> {
+    let mut reader = MessageReader::new(fs::File::open(path)?, limit);
+    for piece in reader.by_ref() {
         if sender.blocking_send(piece?).is_err() {
             break;
         }
     }
-    Ok(())
+    Ok(reader.notes().to_vec())
 }
 
 /// Moves a file that still looks as it did, under a name that is free. One that has changed is left to be read again.
@@ -360,6 +373,7 @@ mod tests {
         interval: Duration::from_millis(5),
         settled: Duration::from_millis(30),
         retry: Duration::from_secs(60),
+        notes: 5,
         files: 100,
     };
 

@@ -170,6 +170,42 @@ mod tests {
         assert_eq!(found, ["last.txt", "in/a.HL7", "in/b/0.hl7", "in/b/1.hl7", "in/c.hl7", "last.txt"]);
     }
 
+    /// Gives its chunks one at a time, then fails.
+    struct Failing(Vec<&'static [u8]>);
+
+    impl Read for Failing {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.0.is_empty() {
+                return Err(io::Error::other("the disk is gone"));
+            }
+            self.0.remove(0).read(buffer)
+        }
+    }
+
+    #[test]
+    fn an_error_ends_the_stream_without_a_half_message() {
+        let chunks = vec![&b"MSH|^~\\&|1\rPID|1\rMS"[..], b"H|^~\\&|2\rPI"];
+        let pieces: Vec<_> = MessageReader::new(Failing(chunks), 1000).collect();
+        let (last, whole) = pieces.split_last().unwrap();
+        assert!(last.is_err());
+        for piece in whole {
+            assert!(matches!(piece, Ok(Piece::Message(bytes)) if bytes.starts_with(b"MSH|^~\\&|1\rPID|1")));
+        }
+    }
+
+    #[test]
+    fn messages_are_found_across_reads() {
+        let file: Vec<u8> =
+            (0..20_000).flat_map(|number| format!("MSH|^~\\&|{number}|\rPID|1\r").into_bytes()).collect();
+        assert!(file.len() > 4 * CHUNK);
+        let found = MessageReader::new(file.as_slice(), 1000).map(|piece| match piece {
+            Ok(Piece::Message(bytes)) => String::from_utf8(bytes).unwrap(),
+            other => panic!("{other:?}"),
+        });
+        let numbers: Vec<usize> = found.map(|text| text.split('|').nth(2).unwrap().parse().unwrap()).collect();
+        assert_eq!(numbers, (0..20_000).collect::<Vec<_>>());
+    }
+
     #[test]
     fn a_path_that_is_missing_is_named_and_the_others_are_read() {
         let directory = tempfile::tempdir().unwrap();

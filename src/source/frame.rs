@@ -201,9 +201,7 @@ impl Decoder {
         let (junk, rest) = input.split_at(start.unwrap_or(input.len()));
         self.junk.add(junk);
         *input = rest;
-        if start.is_none() {
-            return None;
-        }
+        start?;
         *input = &rest[1..];
         self.frame = Some(Partial::default());
         self.junk.take()
@@ -292,7 +290,8 @@ impl Partial {
     }
 
     fn cut(self) -> Option<Event> {
-        (self.length > 0).then(|| Event::Received(Received::Cut { bytes: self.bytes, length: self.length }))
+        let Self { bytes, length, .. } = self;
+        (length > 0).then_some(Event::Received(Received::Cut { bytes, length }))
     }
 }
 

@@ -21,6 +21,11 @@ impl LabReportState {
         Fields::new()
     }
 
+    /// The event type of the report as it stands.
+    pub fn present_event(&self) -> crate::feed::EventKind {
+        crate::feed::EventKind::LabResulted
+    }
+
     /// Number of the visit that the report belongs to, as last said.
     pub fn visit_number(&self) -> Option<&str> {
         None

@@ -16,6 +16,7 @@
 mod lab_report;
 mod patient;
 mod registers;
+pub mod view;
 mod visit;
 
 pub use lab_report::{LabReportState, combine};

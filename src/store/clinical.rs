@@ -200,3 +200,53 @@ fn read_report(row: &Row<'_>) -> Result<LabReport, StoreError> {
         visit_id: row.get(6)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{insert_person, link, store, write};
+    use super::super::records::{self, LinkKind};
+    use super::*;
+
+    #[test]
+    fn visits_and_reports_are_replaced_under_their_key_and_go_with_their_record() {
+        let (_directory, store) = store();
+        write(&store, |t| {
+            let record = insert_person(t, "P1", "1001")?;
+            insert_person(t, "P2", "1002")?;
+            let mut visit =
+                Visit { source: "his".to_owned(), number: "V1".to_owned(), record, version: 1, state: "{}".to_owned() };
+            let mut report = LabReport {
+                source: "lis".to_owned(),
+                number: "F1".to_owned(),
+                record,
+                visit_id: None,
+                version: 1,
+                state: "{\"results\":[]}".repeat(500),
+            };
+            put_visit(t, &visit)?;
+            put_lab_report(t, &report)?;
+            (visit.version, report.version) = (2, 2);
+            report.visit_id = Some(visit.visit_id());
+            put_visit(t, &visit)?;
+            put_lab_report(t, &report)?;
+            visit.number = "V2".to_owned();
+            put_visit(t, &visit)?;
+            assert_eq!(visit_ids_of_record(t, record)?, ["his:V1", "his:V2"]);
+            assert_eq!(lab_report_ids_of_record(t, record)?, ["lis:F1"]);
+            assert_eq!(lab_report(t, "lis", "F1")?, Some(report));
+            assert_eq!(super::visit(t, "his", "V2")?, Some(visit));
+            assert_eq!(super::visit(t, "lis", "V2")?, None);
+            records::link(t, &link(record, "P2", LinkKind::Manual))
+        });
+        let visits = |one_id: &str, after: i64| {
+            let page = store.read(|r| visits_of_person(r, one_id, after, 9)).unwrap();
+            page.into_iter().map(|(place, visit)| (place, visit.number, visit.version)).collect::<Vec<_>>()
+        };
+        assert_eq!(visits("P1", 0), []);
+        let all = visits("P2", 0);
+        assert_eq!(all, [(all[0].0, "V1".to_owned(), 2), (all[1].0, "V2".to_owned(), 2)]);
+        assert_eq!(visits("P2", all[0].0), all[1..]);
+        let reports = store.read(|r| lab_reports_of_person(r, "P2", 0, 9)).unwrap();
+        assert_eq!(reports[0].1.visit_id.as_deref(), Some("his:V1"));
+    }
+}

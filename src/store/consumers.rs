@@ -55,3 +55,28 @@ pub fn list(reader: &Reader<'_>) -> Result<Vec<Consumer>, StoreError> {
 fn cursor(row: &Row<'_>, first: usize) -> Result<Cursor, StoreError> {
     Ok(Cursor { epoch: row.get(first)?, sequence: row.get::<_, i64>(first + 1)?.unsigned_abs() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{event, store, write};
+    use super::*;
+    use crate::feed::EventKind;
+
+    #[test]
+    fn positions_move_both_ways_and_show_their_lag() {
+        let (_directory, store) = store();
+        assert_eq!(store.read(|r| position(r, "crm")), Ok(None));
+        write(&store, |t| {
+            for _ in 0..4 {
+                events::append(t, &event(EventKind::VisitAdmitted, "P1"), None, 1)?;
+            }
+            commit(t, "crm", Cursor { epoch: 1, sequence: 3 }, 10)?;
+            commit(t, "old", Cursor { epoch: 0, sequence: 3 }, 11)
+        });
+        let lags = || store.read(list).unwrap().into_iter().map(|consumer| consumer.lag).collect::<Vec<_>>();
+        assert_eq!(lags(), [Some(1), None]);
+        write(&store, |t| commit(t, "crm", Cursor { epoch: 1, sequence: 1 }, 12));
+        assert_eq!(lags(), [Some(3), None]);
+        assert_eq!(store.read(|r| position(r, "crm")), Ok(Some(Cursor { epoch: 1, sequence: 1 })));
+    }
+}

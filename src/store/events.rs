@@ -168,3 +168,84 @@ fn event(row: &Row<'_>, kind: EventKind) -> Result<Event, StoreError> {
         data: RawValue::from_string(data).map_err(|_| StoreError::Damaged { what: "event.data" })?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{event as new, insert_person, store, write};
+    use super::super::persons::{self, Person};
+    use super::*;
+
+    fn filled(store: &super::super::Store) {
+        write(store, |t| {
+            for (number, kind) in [
+                (1, EventKind::PatientCreated),
+                (2, EventKind::VisitAdmitted),
+                (1, EventKind::LabResulted),
+                (1, EventKind::LabCritical),
+                (2, EventKind::VisitDischarged),
+            ] {
+                let mut event = new(kind, &format!("P{number}"));
+                event.data.insert("note".to_owned(), "x".repeat(2_000).into());
+                append(t, &event, None, 1)?;
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_page_is_bounded_and_filtered_and_always_moves_on() {
+        let (_directory, store) = store();
+        filled(&store);
+        let check = |after: u64, limit: usize, bytes: usize, filter: &str, expected: &[u64], next: u64| {
+            let filters = filter.split_whitespace().map(|text| text.parse().unwrap()).collect();
+            let page = store.read(|r| page(r, &PageRequest { after, limit, bytes, filters })).unwrap();
+            let sequences: Vec<u64> = page.events.iter().map(|event| event.sequence.parse().unwrap()).collect();
+            assert_eq!((sequences.as_slice(), page.next), (expected, next), "{after} {limit} {bytes} {filter}");
+            assert_eq!(page.head, Cursor { epoch: 1, sequence: 5 });
+        };
+        check(0, 100, 1 << 20, "*", &[1, 2, 3, 4, 5], 5);
+        check(0, 2, 1 << 20, "*", &[1, 2], 2);
+        check(2, 100, 1 << 20, "*", &[3, 4, 5], 5);
+        check(5, 100, 1 << 20, "*", &[], 5);
+        check(0, 100, 1 << 20, "lab.*", &[3, 4], 5);
+        check(0, 1, 1 << 20, "lab.*", &[3], 3);
+        check(0, 100, 1 << 20, "patient.merged", &[], 5);
+        check(0, 100, 1 << 20, "", &[], 5);
+        check(0, 100, 5_000, "*", &[1, 2], 2);
+        check(0, 100, 1, "visit.*", &[2], 4);
+        check(9, 100, 1 << 20, "*", &[], 9);
+    }
+
+    #[test]
+    fn an_event_comes_back_as_a_cloud_event() {
+        let (_directory, store) = store();
+        filled(&store);
+        let request = PageRequest { after: 1, limit: 1, bytes: 1 << 20, filters: vec!["*".parse().unwrap()] };
+        let page = store.read(|r| page(r, &request)).unwrap();
+        let event = serde_json::to_value(&page.events[0]).unwrap();
+        assert_eq!(event["type"], "visit.admitted");
+        assert_eq!(event["source"], "heyi/his");
+        assert_eq!(event["sequence"], "000000000002");
+        assert_eq!(event["dataschema"], "/schemas/visit.v1.json");
+        assert_eq!(event["data"]["one_id"], "P2");
+    }
+
+    #[test]
+    fn the_log_of_a_person_holds_the_retired_one_ids_too() {
+        let (_directory, store) = store();
+        filled(&store);
+        let sequences = |after: u64, limit: usize| {
+            let events = store.read(|r| of_subject(r, "P1", after, limit)).unwrap();
+            events.iter().map(|event| event.sequence.parse().unwrap()).collect::<Vec<u64>>()
+        };
+        assert_eq!(sequences(0, 9), [1, 3, 4]);
+        write(&store, |t| {
+            insert_person(t, "P1", "1")?;
+            insert_person(t, "P2", "2")?;
+            let before = persons::get(t, "P2")?.unwrap();
+            persons::update(t, &before, &Person { merged_into: Some("P1".to_owned()), ..before.clone() })
+        });
+        assert_eq!(sequences(0, 9), [1, 2, 3, 4, 5]);
+        assert_eq!(sequences(1, 2), [2, 3]);
+    }
+}

@@ -71,3 +71,31 @@ pub fn record(transaction: &Transaction<'_>, progress: &ImportProgress) -> Resul
     )?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{store, write};
+    use super::*;
+
+    #[test]
+    fn an_import_goes_on_where_it_was() {
+        let (_directory, store) = store();
+        assert_eq!(store.read(|r| progress(r, "his", "day.hl7")), Ok(None));
+        let mut state = ImportProgress {
+            source: "his".to_owned(),
+            path: "day.hl7".to_owned(),
+            size: 900,
+            digest: ContentDigest::of(b"MSH"),
+            offset: 300,
+            messages: 2,
+            finished: false,
+            updated_at: 1,
+        };
+        for (offset, finished) in [(300, false), (900, true)] {
+            (state.offset, state.finished) = (offset, finished);
+            let now = state.clone();
+            write(&store, move |t| record(t, &now));
+            assert_eq!(store.read(|r| progress(r, "his", "day.hl7")), Ok(Some(state.clone())));
+        }
+    }
+}

@@ -400,3 +400,115 @@ fn message(row: &Row<'_>) -> Result<Message, StoreError> {
         outcome,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{insert, insert_person, message as new, outcome, person, store, write};
+    use super::super::statistics::message_counts;
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_message_comes_back_as_it_was_stored() {
+        let (_directory, store) = store();
+        let text = "MSH|^~\\&|HIS\rPID|||张三\r".repeat(40);
+        let mut stored = new("his", "C1", &text);
+        stored.same_control_id = true;
+        let failed = Outcome {
+            state: MessageState::Failed,
+            error: Some(MessageError {
+                code: "101".to_owned(),
+                location: "PID-3".to_owned(),
+                text: "PID-3 is missing".to_owned(),
+            }),
+            notes: vec!["OBX[3]-5: kept as text".to_owned()],
+            mapping: "aabbccddeeff".to_owned(),
+            one_id: Some("P1".to_owned()),
+        };
+        let expected = failed.clone();
+        let id = write(&store, move |t| {
+            let id = next_id(t)?;
+            insert_as(t, id, &stored, &failed)?;
+            Ok(id)
+        });
+        let found = store.read(|r| get(r, id)).unwrap().unwrap();
+        assert_eq!(found.outcome, expected);
+        assert_eq!((found.source.as_str(), found.control_id.as_str(), found.attempts), ("his", "C1", 1));
+        assert_eq!((found.received_at, found.message_time, found.same_control_id), (1_000, Some(900), true));
+        assert_eq!(store.read(|r| bytes(r, id)), Ok(Some(text.into_bytes())));
+        assert_eq!(store.read(|r| bytes(r, id + 1)), Ok(None));
+    }
+
+    fn insert_as(t: &Transaction<'_>, id: i64, message: &NewMessage, outcome: &Outcome) -> Result<(), StoreError> {
+        super::insert(t, id, message, outcome)
+    }
+
+    #[test]
+    fn a_repeat_is_told_from_another_message_under_the_same_control_id() {
+        let (_directory, store) = store();
+        let id = write(&store, |t| insert(t, &new("his", "C1", "text")));
+        let check = |source: &str, control_id: &str, text: &str| {
+            store.read(|r| seen(r, source, control_id, ContentDigest::of(text.as_bytes()))).unwrap()
+        };
+        assert!(matches!(check("his", "C1", "text"), Seen::Repeat(message) if message.id == id));
+        assert_eq!(check("his", "C1", "other"), Seen::SameControlId);
+        assert_eq!(check("his", "C2", "text"), Seen::Never);
+        assert_eq!(check("lis", "C1", "text"), Seen::Never);
+    }
+
+    #[test]
+    fn lists_are_filtered_and_paged() {
+        let (_directory, store) = store();
+        write(&store, |t| {
+            insert_person(t, "P1", "1")?;
+            let mut retired = person("P0", json!({}));
+            retired.merged_into = Some("P1".to_owned());
+            persons::create(t, &retired)?;
+            for (id, source, message_type, state, one_id) in [
+                (1, "his", "ADT^A01", MessageState::Processed, Some("P1")),
+                (2, "lis", "ORU^R01", MessageState::Failed, None),
+                (3, "his", "ADT^A08", MessageState::Processed, Some("P0")),
+                (4, "his", "ADTX", MessageState::Ignored, Some("P2")),
+                (5, "his", "ADT", MessageState::Failed, None),
+            ] {
+                let mut message = new(source, &format!("C{id}"), "x");
+                message.message_type = message_type.to_owned();
+                message.received_at = id * 10;
+                let one_id = one_id.map(str::to_owned);
+                super::insert(t, id, &message, &Outcome { one_id, ..outcome(state) })?;
+            }
+            Ok(())
+        });
+        let check = |filter: MessageFilter, page: Page, expected: &[i64]| {
+            let found = store.read(|r| list(r, &filter, page, 3)).unwrap();
+            assert_eq!(found.iter().map(|message| message.id).collect::<Vec<_>>(), expected, "{filter:?}");
+        };
+        let newest = Page::NewestFirst(None);
+        let text = |text: &str| Some(text.to_owned());
+        check(MessageFilter::default(), newest, &[5, 4, 3]);
+        check(MessageFilter::default(), Page::NewestFirst(Some(3)), &[2, 1]);
+        check(MessageFilter::default(), Page::OldestFirst(Some(2)), &[3, 4, 5]);
+        check(MessageFilter { source: text("lis"), ..Default::default() }, newest, &[2]);
+        check(MessageFilter { state: Some(MessageState::Failed), ..Default::default() }, newest, &[5, 2]);
+        check(MessageFilter { message_type: text("ADT"), ..Default::default() }, newest, &[5, 3, 1]);
+        check(MessageFilter { message_type: text("ADT^A08"), ..Default::default() }, newest, &[3]);
+        check(MessageFilter { control_id: text("C4"), ..Default::default() }, newest, &[4]);
+        check(MessageFilter { one_id: text("P1"), ..Default::default() }, newest, &[3, 1]);
+        check(MessageFilter { one_id: text("P1"), source: text("lis"), ..Default::default() }, newest, &[]);
+        check(MessageFilter { from: Some(20), before: Some(40), ..Default::default() }, newest, &[3, 2]);
+    }
+
+    #[test]
+    fn a_retry_moves_a_message_to_its_new_state_and_its_count() {
+        let (_directory, store) = store();
+        write(&store, |t| super::insert(t, 1, &new("his", "C1", "x"), &outcome(MessageState::Failed)));
+        write(&store, |t| super::insert(t, 2, &new("his", "C2", "x"), &outcome(MessageState::Processed)));
+        write(&store, |t| finish(t, 1, &outcome(MessageState::Processed)));
+        let found = store.read(|r| get(r, 1)).unwrap().unwrap();
+        assert_eq!((found.outcome.state, found.attempts), (MessageState::Processed, 2));
+        let counts = store.read(message_counts).unwrap();
+        let counts: Vec<_> = counts.iter().map(|row| (row.state, row.count)).collect();
+        assert_eq!(counts, [(MessageState::Failed, 0), (MessageState::Processed, 2)]);
+        assert!(store.submit_blocking(|t| finish(t, 9, &outcome(MessageState::Processed))).is_err());
+    }
+}

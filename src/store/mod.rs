@@ -15,6 +15,8 @@
 
 mod checkpoint;
 mod error;
+#[cfg(test)]
+mod fixtures;
 mod lock;
 mod packed;
 mod reader;

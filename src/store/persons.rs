@@ -190,3 +190,92 @@ fn person(row: &Row<'_>) -> Result<Person, StoreError> {
         golden: serde_json::from_str(&golden).map_err(|_| damaged)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{fields, insert_person, number, person as new, store, write};
+    use super::super::records::{self, RecordIdentifier};
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn redirects_are_followed_to_the_survivor_and_back() {
+        let (_directory, store) = store();
+        write(&store, |t| {
+            for one_id in ["P1", "P2", "P3", "P4"] {
+                create(t, &new(one_id, json!({})))?;
+            }
+            for (retired, survivor) in [("P1", "P2"), ("P2", "P3")] {
+                let before = get(t, retired)?.unwrap();
+                let merged_into = Some(survivor.to_owned());
+                update(t, &before, &Person { merged_into, version: 2, ..before.clone() })?;
+            }
+            Ok(())
+        });
+        assert_eq!(store.read(|r| resolve(r, "P1")).unwrap().unwrap().one_id, "P3");
+        assert_eq!(store.read(|r| resolve(r, "P4")).unwrap().unwrap().one_id, "P4");
+        assert_eq!(store.read(|r| resolve(r, "P9")), Ok(None));
+        assert_eq!(store.read(|r| get(r, "P1")).unwrap().unwrap().version, 2);
+        let mut names = store.read(|r| answering_as(r, "P3")).unwrap();
+        names.sort();
+        assert_eq!(names, ["P1", "P2", "P3"]);
+        assert_eq!(store.read(|r| answering_as(r, "P4")), Ok(vec!["P4".to_owned()]));
+    }
+
+    #[test]
+    fn persons_are_found_by_what_they_are_called_now() {
+        let (_directory, store) = store();
+        write(&store, |t| {
+            let golden = json!({"name": "张三", "other_names": ["ZHANG San"], "birth_date": "1980-01-02",
+                "phones": [{"use": "mobile", "value": "13800138000"}]});
+            create(t, &new("P1", golden))?;
+            create(t, &new("P2", json!({"name": "张三", "birth_date": "1990-05-06"})))
+        });
+        let check = |name: Option<&str>, birth_date: Option<&str>, phone: Option<&str>, expected: &[&str]| {
+            let [name, birth_date, phone] = [name, birth_date, phone].map(|text| text.map(str::to_owned));
+            let asked = PersonSearch { name, birth_date, phone };
+            let found = store.read(|r| search(r, &asked, 9)).unwrap();
+            assert_eq!(found.iter().map(|person| person.one_id.as_str()).collect::<Vec<_>>(), expected, "{asked:?}");
+        };
+        check(Some("张 三"), None, None, &["P1", "P2"]);
+        check(Some("zhangsan"), None, None, &["P1"]);
+        check(Some("张三"), Some("1990-05-06"), None, &["P2"]);
+        check(None, Some("1980-01-02"), None, &["P1"]);
+        check(Some("张三"), Some("1980-01-02"), Some("+86 138 0013 8000"), &["P1"]);
+        check(Some("张三"), None, Some("13900000000"), &[]);
+        check(None, None, None, &[]);
+        write(&store, |t| {
+            let before = get(t, "P1")?.unwrap();
+            let golden = fields(json!({"name": "张三丰", "birth_date": "1980-01-02"}));
+            update(t, &before, &Person { golden, ..before.clone() })
+        });
+        check(Some("张三"), None, None, &["P2"]);
+        check(Some("张三丰"), Some("1980-01-02"), None, &["P1"]);
+        check(None, None, Some("13800138000"), &[]);
+        write(&store, |t| {
+            let before = get(t, "P1")?.unwrap();
+            update(t, &before, &Person { merged_into: Some("P2".to_owned()), ..before.clone() })
+        });
+        check(Some("张三丰"), None, None, &[]);
+    }
+
+    #[test]
+    fn persons_are_found_by_any_number_of_their_records() {
+        let (_directory, store) = store();
+        write(&store, |t| {
+            let record = insert_person(t, "P1", "1001")?;
+            insert_person(t, "P2", "1002")?;
+            let card =
+                RecordIdentifier { kind: "visit_card".to_owned(), system: "CARD".to_owned(), value: "77".to_owned() };
+            records::set_identifiers(t, record, &[card])
+        });
+        let check = |number: RecordNumber, expected: &[&str]| {
+            let found = store.read(|r| with_identifier(r, &number, 9)).unwrap();
+            assert_eq!(found.iter().map(|person| person.one_id.as_str()).collect::<Vec<_>>(), expected, "{number}");
+        };
+        check(number("1001"), &["P1"]);
+        check(number("1002"), &["P2"]);
+        check("CARD|77".parse().unwrap(), &["P1"]);
+        check("OTHER|77".parse().unwrap(), &[]);
+    }
+}

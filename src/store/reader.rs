@@ -134,3 +134,44 @@ impl Drop for Lease<'_> {
         self.pool.returned.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{insert, message, open, store, write};
+    use super::super::messages::{self, Page};
+    use super::*;
+
+    #[test]
+    fn a_reader_sees_one_moment_whatever_is_written_meanwhile() {
+        let (_directory, store) = store();
+        let count =
+            |reader: &Reader<'_>| Ok(messages::list(reader, &Default::default(), Page::NewestFirst(None), 9)?.len());
+        write(&store, |t| insert(t, &message("his", "1", "x")));
+        let seen = store.read(|reader| {
+            let before = count(reader)?;
+            write(&store, |t| insert(t, &message("his", "2", "x")));
+            Ok((before, count(reader)?))
+        });
+        assert_eq!(seen, Ok((1, 1)));
+        assert_eq!(store.read(count), Ok(2));
+    }
+
+    #[test]
+    fn readers_wait_for_a_free_connection_but_not_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(&directory, |config| {
+            config.limits.readers = 1;
+            config.limits.reader_wait = Duration::from_millis(20);
+        });
+        let nested = store.read(|_| Ok(store.read(|_| Ok(()))));
+        assert!(matches!(nested, Ok(Err(StoreError::Busy { .. }))));
+        assert_eq!(store.read(|_| Ok(())), Ok(()), "the connection came back");
+    }
+
+    #[test]
+    fn a_reading_connection_refuses_to_write() {
+        let (_directory, store) = store();
+        let result = store.read(|reader| Ok(reader.connection().execute("DELETE FROM meta", [])?));
+        assert!(matches!(result, Err(StoreError::Broken { .. })), "{result:?}");
+    }
+}

@@ -359,3 +359,90 @@ fn record(row: &Row<'_>) -> Result<PatientRecord, StoreError> {
         state: unpack_text(row.get_ref(9)?, "patient_record.state")?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{insert_person, link as change, number, store, write};
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_record_is_found_by_its_number_in_its_source_and_in_any() {
+        let (_directory, store) = store();
+        let (his, lis, second) = write(&store, |t| {
+            let his = insert_person(t, "P1", "1001")?;
+            let mut new = NewRecord {
+                source: "lis".to_owned(),
+                number: number("1001"),
+                generation: 1,
+                updated_at: 4,
+                state: json!({"name": "张三".repeat(1000)}).to_string(),
+            };
+            let lis = insert(t, &new, &change(0, "P1", LinkKind::Auto))?;
+            new.generation = 2;
+            Ok((his, lis, insert(t, &new, &change(0, "P1", LinkKind::Auto))?))
+        });
+        let check = |source: &str| store.read(|r| find(r, source, &number("1001"))).unwrap();
+        assert_eq!(check("his").unwrap().id, his);
+        let newest = check("lis").unwrap();
+        assert_eq!((newest.id, newest.generation, newest.one_id.as_str()), (second, 2, "P1"));
+        assert!(newest.state.contains("张三张三"));
+        assert_eq!(check("emr"), None);
+        let ids = |records: Vec<PatientRecord>| records.into_iter().map(|record| record.id).collect::<Vec<_>>();
+        assert_eq!(ids(store.read(|r| with_number(r, &number("1001"))).unwrap()), [his, lis, second]);
+        assert_eq!(ids(store.read(|r| of_person(r, "P1")).unwrap()), [his, lis, second]);
+        write(&store, move |t| {
+            update(t, his, 9, "{\"a\":1}")?;
+            set_merged_into(t, his, Some(lis))
+        });
+        let changed = store.read(|r| get(r, his)).unwrap().unwrap();
+        assert_eq!((changed.updated_at, changed.state.as_str(), changed.merged_into), (9, "{\"a\":1}", Some(lis)));
+    }
+
+    #[test]
+    fn identifiers_follow_the_record() {
+        let (_directory, store) = store();
+        let record = write(&store, |t| insert_person(t, "P1", "1001"));
+        let set = |values: &[&str]| {
+            let identifiers: Vec<_> = values
+                .iter()
+                .map(|value| RecordIdentifier {
+                    kind: "resident_id".to_owned(),
+                    system: String::new(),
+                    value: (*value).to_owned(),
+                })
+                .collect();
+            write(&store, move |t| set_identifiers(t, record, &identifiers));
+        };
+        let found = |value: &str| store.read(|r| with_identifier(r, "resident_id", value, 9)).unwrap().len();
+        set(&["A", "B", "B"]);
+        assert_eq!((found("A"), found("B")), (1, 1));
+        set(&["B", "C"]);
+        assert_eq!((found("A"), found("B"), found("C")), (0, 1, 1));
+        assert_eq!(store.read(|r| with_identifier(r, "passport", "B", 9)), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn every_move_of_a_record_is_in_the_history_of_both_persons() {
+        let (_directory, store) = store();
+        let record = write(&store, |t| {
+            let record = insert_person(t, "P1", "1001")?;
+            insert_person(t, "P2", "1002")?;
+            link(t, &change(record, "P2", LinkKind::Manual))?;
+            Ok(record)
+        });
+        let moves = |one_id: &str| {
+            let history = store.read(|r| history(r, one_id, 0, 9)).unwrap();
+            history.into_iter().map(|(_, change)| (change.record, change.from, change.to)).collect::<Vec<_>>()
+        };
+        let [p1, p2] = ["P1", "P2"].map(str::to_owned);
+        assert_eq!(moves("P1"), [(record, None, p1.clone()), (record, Some(p1.clone()), p2.clone())]);
+        assert_eq!(moves("P2"), [(record + 1, None, p2.clone()), (record, Some(p1), p2.clone())]);
+        let rows = store.read(|r| links(r, 0, 9)).unwrap();
+        assert_eq!(rows.iter().map(|row| row.one_id.as_str()).collect::<Vec<_>>(), ["P2", "P2"]);
+        assert_eq!((rows[0].link, rows[1].link), (LinkKind::Manual, LinkKind::Auto));
+        assert_eq!(store.read(|r| links(r, record, 9)).unwrap().len(), 1);
+        let nobody = store.submit_blocking(move |t| link(t, &change(record, "P9", LinkKind::Auto)));
+        assert!(nobody.is_err(), "a record cannot belong to nobody");
+    }
+}

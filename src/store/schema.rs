@@ -100,3 +100,68 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     transaction.commit()?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::store;
+    use super::super::{Store, StoreConfig};
+    use super::*;
+
+    #[test]
+    fn a_second_daemon_is_refused_and_a_command_is_not() {
+        let (_directory, store) = store();
+        let open = |access| Store::open(&StoreConfig::new(store.path(), access));
+        let path = store.path().to_owned();
+        assert_eq!(open(Access::Daemon).unwrap_err(), StoreError::DaemonRunning { path });
+        open(Access::Command).unwrap().close();
+        store.close();
+        open(Access::Daemon).unwrap();
+    }
+
+    #[test]
+    fn missing_directories_are_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a/b/heyi.db");
+        Store::open(&StoreConfig::new(&path, Access::Command)).unwrap();
+        assert!(path.is_file());
+    }
+
+    #[test]
+    fn a_newer_store_is_refused() {
+        let (_directory, store) = store();
+        store.close();
+        Connection::open(store.path()).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        let error = Store::open(&StoreConfig::new(store.path(), Access::Daemon)).unwrap_err();
+        let path = store.path().to_owned();
+        assert_eq!(error, StoreError::NewerStore { path, found: 99, known: MIGRATIONS.len() as i64 });
+    }
+
+    #[test]
+    fn a_file_that_is_no_store_is_refused_untouched() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("other.db");
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let error = Store::open(&StoreConfig::new(&path, Access::Daemon)).unwrap_err();
+        assert_eq!(error, StoreError::NotAStore { path: path.clone() });
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        std::fs::write(&path, "no database at all, only text that is long enough to look at").unwrap();
+        let error = Store::open(&StoreConfig::new(&path, Access::Daemon)).unwrap_err();
+        assert!(matches!(error, StoreError::Broken { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn a_command_waits_while_a_starting_daemon_makes_the_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("heyi.db");
+        let lock = DaemonLock::acquire(&path).unwrap();
+        let command = {
+            let path = path.clone();
+            std::thread::spawn(move || Store::open(&StoreConfig::new(path, Access::Command)))
+        };
+        std::thread::sleep(Duration::from_millis(60));
+        assert!(!command.is_finished());
+        drop(lock);
+        command.join().unwrap().unwrap();
+    }
+}

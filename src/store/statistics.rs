@@ -84,3 +84,32 @@ pub fn message_counts(reader: &Reader<'_>) -> Result<Vec<MessageCount>, StoreErr
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{event, insert, insert_person, message, store, write};
+    use super::*;
+    use crate::feed::EventKind;
+
+    #[test]
+    fn the_store_at_a_glance() {
+        let (_directory, store) = store();
+        write(&store, |t| {
+            insert_person(t, "P1", "1001")?;
+            insert(t, &message("his", "1", "x"))?;
+            insert(t, &message("his", "2", "x"))?;
+            events::append(t, &event(EventKind::PatientCreated, "P1"), None, 1)
+        });
+        let found = store.read(|r| read(&store, r)).unwrap();
+        assert_eq!((found.persons, found.records, found.visits, found.lab_reports), (1, 1, 0, 0));
+        assert_eq!((found.head.sequence, found.first_kept), (1, Some(1)));
+        let count = MessageCount {
+            source: "his".to_owned(),
+            state: MessageState::Processed,
+            count: 2,
+            last_received_at: 1_000,
+        };
+        assert_eq!(found.messages, [count]);
+        assert!(found.file_bytes > 0 && found.wal_bytes > 0);
+    }
+}

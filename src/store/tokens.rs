@@ -97,3 +97,29 @@ fn token(row: &Row<'_>) -> Result<Token, StoreError> {
         last_used_at: row.get(6)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{store, write};
+    use super::*;
+
+    #[test]
+    fn a_token_is_found_by_its_digest_until_and_after_it_is_revoked() {
+        let (_directory, store) = store();
+        let new = |digest: u8| NewToken {
+            name: "crm".to_owned(),
+            role: "consumer".to_owned(),
+            sha256: [digest; 32],
+            created_at: 1,
+        };
+        let id = write(&store, move |t| insert(t, &new(7)));
+        assert!(store.submit_blocking(move |t| insert(t, &new(7))).is_err(), "one digest, one token");
+        write(&store, move |t| note_use(t, id, 5));
+        let found = store.read(|r| find(r, &[7; 32])).unwrap().unwrap();
+        assert_eq!((found.id, found.revoked_at, found.last_used_at), (id, None, Some(5)));
+        assert_eq!(store.read(|r| find(r, &[8; 32])), Ok(None));
+        assert_eq!(write(&store, |t| revoke(t, "crm", 9)), 1);
+        assert_eq!(write(&store, |t| revoke(t, "crm", 10)), 0);
+        assert_eq!(store.read(list).unwrap()[0].revoked_at, Some(9));
+    }
+}

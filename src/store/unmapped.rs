@@ -82,3 +82,25 @@ pub fn forget(transaction: &Transaction<'_>, source: &str, table: &str, code: &s
     )?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{store, write};
+    use super::*;
+
+    #[test]
+    fn unmapped_codes_are_counted_with_their_newest_sample() {
+        let (_directory, store) = store();
+        write(&store, |t| {
+            note(t, "his", "sex", "Q", "patient.sex", 1, 10)?;
+            note(t, "his", "sex", "Z", "patient.sex", 2, 11)?;
+            note(t, "his", "sex", "Z", "patient.sex", 3, 12)
+        });
+        let codes = store.read(|r| list(r, 9)).unwrap();
+        let first = &codes[0];
+        assert_eq!((first.code.as_str(), first.count, first.first_seen, first.last_seen), ("Z", 2, 11, 12));
+        assert_eq!((first.message, codes.len()), (3, 2));
+        write(&store, |t| forget(t, "his", "sex", "Z"));
+        assert_eq!(store.read(|r| list(r, 9)).unwrap().len(), 1);
+    }
+}

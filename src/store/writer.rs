@@ -354,3 +354,289 @@ fn fatal(ran: &[Ran]) -> Option<&StoreError> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command as Process, Stdio};
+    use std::sync::mpsc::channel;
+
+    use super::super::fixtures::{event, insert, message, open, store, write};
+    use super::super::{Store, StoreConfig, messages};
+    use super::*;
+    use crate::feed::EventKind;
+
+    /// Holds the writer, so that everything enqueued meanwhile becomes one batch; dropped, it lets go.
+    struct Held {
+        release: std::sync::mpsc::Sender<()>,
+        pending: Pending<()>,
+    }
+
+    impl Held {
+        async fn new(store: &Store) -> Self {
+            let (release, released) = channel();
+            let (begun, has_begun) = channel();
+            let hold = move |_: &Transaction<'_>| {
+                begun.send(()).unwrap();
+                released.recv().unwrap();
+                Ok(())
+            };
+            let pending = store.enqueue(hold).await.unwrap();
+            has_begun.recv().unwrap();
+            Self { release, pending }
+        }
+
+        async fn let_go(self) -> Result<(), WriteError> {
+            self.release.send(()).unwrap();
+            self.pending.await
+        }
+    }
+
+    fn refused() -> StoreError {
+        StoreError::Constraint { reason: "test".to_owned() }
+    }
+
+    #[tokio::test]
+    async fn a_failing_and_a_panicking_job_leave_their_neighbours_alone() {
+        let (_directory, store) = store();
+        let held = Held::new(&store).await;
+        let good = |name: &'static str| store.enqueue(move |t| insert(t, &message("his", name, name)));
+        let first = good("first").await.unwrap();
+        let failing = store
+            .enqueue(|t| {
+                insert(t, &message("his", "failing", "x"))?;
+                events::append(t, &event(EventKind::VisitAdmitted, "P1"), None, 1)?;
+                Err::<(), _>(refused())
+            })
+            .await
+            .unwrap();
+        let second = good("second").await.unwrap();
+        let panicking = store
+            .enqueue(|t| {
+                insert(t, &message("his", "panicking", "x"))?;
+                t.savepoint(|t| {
+                    insert(t, &message("his", "deeper", "x"))?;
+                    let none: Option<()> = None;
+                    Ok::<_, StoreError>(none.unwrap())
+                })
+            })
+            .await
+            .unwrap();
+        let third = good("third").await.unwrap();
+        held.let_go().await.unwrap();
+        assert_eq!(first.await, Ok(1));
+        assert_eq!(failing.await, Err(WriteError::Job(refused())));
+        assert_eq!(second.await, Ok(2), "a job that failed gives its message id back");
+        assert_eq!(panicking.await, Err(WriteError::Panicked));
+        assert_eq!(third.await, Ok(3));
+        let kept = store.read_async(|r| messages::list(r, &Default::default(), messages::Page::OldestFirst(None), 9));
+        let kept: Vec<String> = kept.await.unwrap().into_iter().map(|message| message.control_id).collect();
+        assert_eq!(kept, ["first", "second", "third"]);
+        let statistics = store.writer_statistics();
+        assert_eq!(statistics.batches.load(Ordering::Relaxed), 1);
+        assert_eq!(statistics.jobs.load(Ordering::Relaxed), 4);
+        assert_eq!(statistics.failed_jobs.load(Ordering::Relaxed), 1);
+        assert_eq!(statistics.panics.load(Ordering::Relaxed), 1);
+        assert_eq!(statistics.queue_depth.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_savepoint_takes_back_its_own_work_only() {
+        let (_directory, store) = store();
+        let id = write(&store, |t| {
+            let id = insert(t, &message("his", "kept", "x"))?;
+            let effects: Result<(), StoreError> = t.savepoint(|t| {
+                events::append(t, &event(EventKind::VisitAdmitted, "P1"), Some(id), 1)?;
+                Err(refused())
+            });
+            assert_eq!(effects, Err(refused()));
+            Ok(id)
+        });
+        assert_eq!(store.read(|r| Ok(messages::get(r, id)?.is_some())), Ok(true));
+        assert_eq!(store.read(|r| Ok(events::head(r)?.sequence)), Ok(0));
+    }
+
+    #[test]
+    fn sequences_have_no_holes_and_the_head_follows_the_commit() {
+        let (_directory, store) = store();
+        let head = store.head();
+        let append = |t: &Transaction<'_>| events::append(t, &event(EventKind::VisitAdmitted, "P1"), None, 1);
+        assert_eq!(write(&store, append), 1);
+        let failed = store.submit_blocking(move |t| append(t).and_then(|_| Err::<(), _>(refused())));
+        assert!(failed.is_err());
+        assert_eq!(*head.borrow(), 1);
+        assert_eq!(write(&store, append), 2);
+        assert_eq!(*head.borrow(), 2);
+    }
+
+    #[test]
+    fn what_was_answered_is_there_after_the_store_is_opened_again() {
+        let (directory, store) = store();
+        let id = write(&store, |t| insert(t, &message("his", "1", "text")));
+        write(&store, |t| events::append(t, &event(EventKind::VisitAdmitted, "P1"), None, 1));
+        // Not closed: what follows reads the write-ahead log, as after a crash.
+        let second = open(&directory, |config| config.access = super::super::Access::Command);
+        assert_eq!(second.read(|r| messages::bytes(r, id)), Ok(Some(b"text".to_vec())));
+        assert_eq!(*second.head().borrow(), 1);
+        store.close();
+        assert_eq!(second.read(|r| messages::bytes(r, id)), Ok(Some(b"text".to_vec())));
+    }
+
+    #[test]
+    fn commits_are_synced() {
+        let (_directory, store) = store();
+        let pragma = |name: &'static str| {
+            write(&store, move |t| Ok(t.one(&format!("PRAGMA {name}"), [], |row| Ok(row.get::<_, i64>(0)?))?.unwrap()))
+        };
+        assert_eq!(pragma("synchronous"), 2, "FULL: power loss after an answer must lose nothing");
+        assert_eq!(pragma("foreign_keys"), 1);
+        assert_eq!(pragma("auto_vacuum"), 2);
+        assert_eq!(pragma("wal_autocheckpoint"), 0);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_to_all_who_lost_and_passes_by_itself() {
+        let (_directory, store) = store();
+        let pages = |t: &Transaction<'_>, pages: i64| {
+            t.one(&format!("PRAGMA max_page_count = {pages}"), [], |row| Ok(row.get::<_, i64>(0)?))
+        };
+        let big = "0123456789".repeat(100_000);
+        let big = move |t: &Transaction<'_>| {
+            let mut new = message("his", "big", &big);
+            new.bytes = super::super::PackedBytes { compressed: false, bytes: big.clone().into_bytes() };
+            insert(t, &new)
+        };
+        let held = Held::new(&store).await;
+        let small = store.enqueue(|t| insert(t, &message("his", "small", "x"))).await.unwrap();
+        let limit = store.enqueue(move |t| pages(t, 1)).await.unwrap();
+        let full = store.enqueue(big.clone()).await.unwrap();
+        held.let_go().await.ok();
+        let (small, _) = (small.await, limit.await);
+        assert_eq!(full.await.map_err(|error| error.class()), Err(ErrorClass::Transient));
+        // Either SQLite kept the transaction and the neighbour with it, or it ended it and the neighbour was told.
+        let stored = store.read_async(|r| Ok(messages::get(r, 1)?.is_some())).await.unwrap();
+        assert_eq!(stored, small.is_ok());
+        assert_eq!(*store.failure().borrow(), None, "a full disk does not stop the writer for good");
+        store.submit(move |t| pages(t, 1_000_000)).await.unwrap();
+        store.submit(big).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_fatal_failure_stops_the_writer_by_name() {
+        let (_directory, store) = store();
+        let held = Held::new(&store).await;
+        let neighbour = store.enqueue(|t| insert(t, &message("his", "1", "x"))).await.unwrap();
+        let broken = || StoreError::Broken { reason: "disk I/O error".to_owned() };
+        let fatal = store.enqueue(move |_| Err::<(), _>(broken())).await.unwrap();
+        assert_eq!(held.let_go().await, Err(WriteError::Commit(broken())));
+        assert_eq!(neighbour.await, Err(WriteError::Commit(broken())));
+        assert_eq!(fatal.await, Err(WriteError::Job(broken())));
+        assert!(store.failure().borrow().as_ref().unwrap().contains("disk I/O error"));
+        let later = store.submit(|_| Ok(())).await;
+        assert!(matches!(later, Err(WriteError::Stopped { reason }) if reason.contains("disk I/O error")));
+    }
+
+    #[test]
+    fn a_store_held_by_another_process_is_waited_for() {
+        let (directory, store) = store();
+        let other = Connection::open(directory.path().join("heyi.db")).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let waiting = std::thread::spawn(move || write(&store, |t| insert(t, &message("his", "1", "x"))));
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(!waiting.is_finished());
+        other.execute_batch("COMMIT").unwrap();
+        assert_eq!(waiting.join().unwrap(), 1);
+    }
+
+    #[test]
+    fn a_closed_store_finishes_its_queue_and_refuses_the_rest() {
+        let (directory, store) = store();
+        let jobs: Vec<_> = (0..50)
+            .map(|number: i32| {
+                let store = store.clone();
+                std::thread::spawn(move || {
+                    store.submit_blocking(move |t| insert(t, &message("his", &number.to_string(), "x")))
+                })
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(5));
+        store.close();
+        let answered = jobs.into_iter().filter_map(|job| job.join().unwrap().ok()).count();
+        assert!(matches!(store.submit_blocking(|_| Ok(())), Err(WriteError::Stopped { .. })));
+        drop(store);
+        let again = open(&directory, |_| {});
+        let kept =
+            again.read(|r| messages::list(r, &Default::default(), messages::Page::OldestFirst(None), 99)).unwrap();
+        assert_eq!(kept.len(), answered);
+    }
+
+    #[test]
+    fn the_write_ahead_log_stays_within_its_bound_and_is_emptied_at_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(&directory, |config| {
+            config.limits.checkpoint_pages = 20;
+            config.limits.wal_pages = 100;
+        });
+        for number in 0..300 {
+            let text = format!("{number:05}").repeat(10);
+            write(&store, move |t| insert(t, &message("his", &number.to_string(), &text)));
+        }
+        let statistics = store.writer_statistics();
+        assert!(statistics.wal_pages.load(Ordering::Relaxed) < 200);
+        let log = directory.path().join("heyi.db-wal");
+        assert!(log.metadata().unwrap().len() < 200 * 4200);
+        let checkpoints = &statistics.checkpoints;
+        assert!(checkpoints.load(Ordering::Relaxed) + statistics.forced_checkpoints.load(Ordering::Relaxed) > 0);
+        store.close();
+        assert_eq!(log.metadata().map_or(0, |metadata| metadata.len()), 0);
+    }
+
+    const CHILD: &str = "HEYI_TEST_KILLED_WRITER";
+
+    /// Not a test by itself: the process that the next test kills.
+    #[test]
+    fn child_that_writes_until_it_is_killed() {
+        let Ok(path) = std::env::var(CHILD) else { return };
+        let store = Store::open(&StoreConfig::new(path, super::super::Access::Daemon)).unwrap();
+        for number in 0_u64.. {
+            let text = format!("text {number}");
+            let id = write(&store, move |t| {
+                events::append(t, &event(EventKind::VisitAdmitted, "P1"), None, 1)?;
+                insert(t, &message("his", &number.to_string(), &text))
+            });
+            println!("answered {id}");
+        }
+    }
+
+    #[test]
+    fn a_killed_writer_loses_nothing_that_it_answered() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("heyi.db");
+        for _ in 0..3 {
+            let mut child = Process::new(std::env::current_exe().unwrap())
+                .args(["--exact", "store::writer::tests::child_that_writes_until_it_is_killed", "--nocapture"])
+                .env(CHILD, &path)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            let mut last = 0;
+            for (count, line) in lines.map_while(Result::ok).filter(|line| line.starts_with("answered")).enumerate() {
+                last = line.split(' ').nth(1).unwrap().parse::<i64>().unwrap();
+                if count == 40 {
+                    child.kill().unwrap();
+                }
+            }
+            child.wait().unwrap();
+            assert!(last >= 40);
+            let store = Store::open(&StoreConfig::new(&path, super::super::Access::Daemon)).unwrap();
+            let kept = store.read(|r| messages::get(r, last)).unwrap();
+            assert!(kept.is_some(), "message {last} was answered");
+            let head = store.read(events::head).unwrap().sequence;
+            let newest = store.read(|r| messages::list(r, &Default::default(), messages::Page::NewestFirst(None), 1));
+            assert_eq!(head, newest.unwrap()[0].id.unsigned_abs(), "an event and its message are one commit");
+            store.close();
+        }
+    }
+}
