@@ -70,7 +70,6 @@ pub enum StartError {
 /// The daemon, every port taken, nothing served yet.
 pub struct App {
     store: Store,
-    metrics: Arc<Metrics>,
     retention: config::Retention,
     sources: Vec<BoundSource>,
     http: TcpListener,
@@ -115,22 +114,12 @@ impl App {
             store: store.clone(),
             consumers: config.consumers.iter().map(http_consumer).collect(),
             sources: bound.iter().map(http_source).collect(),
-            metrics: Arc::clone(&metrics),
+            metrics,
             retry: retry(&store, &bound),
             raw_text: raw_text(&bound),
             stopping: stop.child_token(),
         });
-        Ok(Self {
-            store,
-            metrics,
-            retention: config.retention,
-            sources: bound,
-            http,
-            http_address,
-            http_tls,
-            state,
-            stop,
-        })
+        Ok(Self { store, retention: config.retention, sources: bound, http, http_address, http_tls, state, stop })
     }
 
     /// Cancel it to stop the daemon.
@@ -168,7 +157,7 @@ impl App {
     /// # Errors
     /// The sentence that names why the store failed.
     pub async fn serve(self) -> Result<(), WriteError> {
-        let Self { store, metrics, retention, sources, http, http_tls, state, stop, .. } = self;
+        let Self { store, retention, sources, http, http_tls, state, stop, .. } = self;
         let mut entrances = JoinSet::new();
         for bound in sources {
             entrances.spawn(serve_source(bound, stop.child_token()));
@@ -176,7 +165,6 @@ impl App {
         let mut others = JoinSet::new();
         others.spawn(http::serve(http, http_tls, Arc::clone(&state)));
         others.spawn(upkeep::prune(store.clone(), retention, stop.child_token()));
-        others.spawn(upkeep::measure(store.clone(), Arc::clone(&metrics), stop.child_token()));
 
         let mut failure = store.failure();
         let failed = tokio::select! {

@@ -200,7 +200,7 @@ fn message_bytes<'r>(raw: &'r [u8], notes: &mut Vec<Note>) -> Result<(usize, &'r
     if let Some(offset) = memchr(0, &raw[..end]).or(wide_mark.then_some(0)) {
         return Err(TextError::Wide { offset });
     }
-    let is_header = |start: &usize| Delimiters::read(&raw[*start..end]) != Err(DelimitersError::NoHeader);
+    let is_header = |start: &usize| Delimiters::start_message(&raw[*start..end]);
     let start = memmem::find_iter(&raw[..end], "MSH").find(is_header).ok_or(DelimitersError::NoHeader)?;
     let before = &raw[..start];
     let unmarked = before.strip_suffix(b"\xEF\xBB\xBF");
@@ -434,6 +434,217 @@ impl fmt::Display for Note {
             Self::Overridden(label, charset) => {
                 write!(formatter, "MSH-18 says {label:?}, the source's setting is {charset}")
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const AUTO: CharsetSetting = CharsetSetting::Auto;
+    const GBK: Charset = Charset::Gb18030;
+
+    /// A message of MSH with this MSH-18 and PID with this name.
+    fn message(label: &str, name: &[u8]) -> Vec<u8> {
+        [format!("MSH|^~\\&|HIS||||||ADT^A01|1|P|2.4||||||{label}\rPID|1||P1||").as_bytes(), name, b"\r"].concat()
+    }
+
+    fn read(raw: &[u8], setting: CharsetSetting) -> Result<Decoded, TextError> {
+        decode(raw, &setting, &Limits::default())
+    }
+
+    fn check(label: &str, name: &[u8], setting: CharsetSetting, expected: Result<(&str, Charset), TextError>) {
+        let found = read(&message(label, name), setting).map(|decoded| {
+            let name = decoded.text.rsplit('|').next().unwrap_or_default().trim_end().to_owned();
+            (name, decoded.charset)
+        });
+        assert_eq!(found, expected.map(|(name, charset)| (name.to_owned(), charset)), "{label:?} {name:x?}");
+    }
+
+    fn undecodable(charset: Charset, by: Choice, offset: usize) -> TextError {
+        TextError::Undecodable { charset, by, offset, location: Some(Location::field("PID", 5)) }
+    }
+
+    #[test]
+    fn the_label_decides() {
+        check("GBK", b"\xd5\xc5\xc8\xfd", AUTO, Ok(("张三", GBK)));
+        check("GB 18030-2000", b"\x81\x39\xee\x39", AUTO, Ok(("㐀", GBK)));
+        check("UNICODE UTF-8", "张三".as_bytes(), AUTO, Ok(("张三", Charset::Utf8)));
+        check("UNICODE", "张三".as_bytes(), AUTO, Ok(("张三", Charset::Utf8)));
+        check("8859/1", b"M\xfcller", AUTO, Ok(("Müller", Charset::Iso8859(1))));
+        check("BIG-5", b"\xb1\x69", AUTO, Ok(("張", Charset::Big5)));
+        check("ASCII~ISO IR87", b"\x1b$B;3\x1b(B", AUTO, Ok(("山", Charset::Iso2022Jp)));
+        check("~GB 18030-2000", b"\xd5\xc5", AUTO, Ok(("张", GBK)));
+        check("ASCII", b"Zhang", AUTO, Ok(("Zhang", Charset::Ascii)));
+    }
+
+    #[test]
+    fn the_setting_of_the_source_overrides_the_label() {
+        let forced = CharsetSetting::Forced(GBK);
+        check("ASCII", b"\xd5\xc5\xc8\xfd", forced, Ok(("张三", GBK)));
+        let notes = read(&message("8859/1", b"\xd5\xc5"), forced).unwrap().notes;
+        assert_eq!(notes, [Note::Overridden("8859/1".to_owned(), GBK)]);
+        assert_eq!(read(&message("GBK", b"\xd5\xc5"), forced).unwrap().notes, []);
+    }
+
+    #[test]
+    fn without_a_label_the_bytes_decide_or_the_message_is_refused() {
+        check("", b"Zhang", AUTO, Ok(("Zhang", Charset::Utf8)));
+        check("", "张三".as_bytes(), AUTO, Ok(("张三", Charset::Utf8)));
+        check("", b"\xd5\xc5\xc8\xfd", AUTO, Ok(("张三", GBK)));
+        check("", "José Müller".as_bytes(), AUTO, Ok(("José Müller", Charset::Utf8)));
+        check("", "37.5 °C ±2".as_bytes(), AUTO, Ok(("37.5 °C ±2", Charset::Utf8)));
+        check("", "Иванов".as_bytes(), AUTO, Ok(("Иванов", Charset::Utf8)));
+        // 卢梅 in GBK is valid UTF-8 too, for `¬÷`.
+        check("", b"\xc2\xac\xc3\xb7", AUTO, Err(TextError::Ambiguous));
+        check("", b"M\xfcller", AUTO, Err(TextError::Ambiguous));
+        check("", b"\xd5\xc5\xff", AUTO, Err(undecodable(GBK, Choice::Guess, 53)));
+        assert_eq!(read(&message("", b"\xd5\xc5"), AUTO).unwrap().notes, [Note::Guessed(GBK)]);
+    }
+
+    #[test]
+    fn an_unknown_label_is_harmless_for_ascii_and_utf8() {
+        check("CNS 11643-1992", b"Zhang", AUTO, Ok(("Zhang", Charset::Utf8)));
+        check("LATIN-9000", "张三".as_bytes(), AUTO, Ok(("张三", Charset::Utf8)));
+        let refused = TextError::UnknownLabel { label: "LATIN-9000".to_owned() };
+        check("LATIN-9000", b"\xd5\xc5\xc8\xfd", AUTO, Err(refused));
+        let notes = read(&message("LATIN-9000", b"Z"), AUTO).unwrap().notes;
+        assert_eq!(notes, [Note::UnknownLabel("LATIN-9000".to_owned(), Charset::Utf8)]);
+    }
+
+    #[test]
+    fn mislabelled_text_is_refused() {
+        let mislabelled = |charset| TextError::Mislabelled { charset, by: Choice::Header };
+        check("UTF-8", b"\xd5\xc5\xc8\xfd", AUTO, Err(undecodable(Charset::Utf8, Choice::Header, 56)));
+        check("ASCII", "张三".as_bytes(), AUTO, Err(undecodable(Charset::Ascii, Choice::Header, 56)));
+        check("GB18030", "张三李四".as_bytes(), AUTO, Err(mislabelled(GBK)));
+        check("GB18030", "张三李".as_bytes(), AUTO, Err(mislabelled(GBK)));
+        check("BIG-5", "張三李四".as_bytes(), AUTO, Err(mislabelled(Charset::Big5)));
+        check("8859/1", "Müller".as_bytes(), AUTO, Err(mislabelled(Charset::Iso8859(1))));
+        check("8859/1", "张三".as_bytes(), AUTO, Err(mislabelled(Charset::Iso8859(1))));
+        let forced = TextError::Mislabelled { charset: GBK, by: Choice::Setting };
+        check("", "张三".as_bytes(), CharsetSetting::Forced(GBK), Err(forced));
+        let offset = read(&message("UTF-8", b"\xd5"), AUTO).unwrap_err();
+        assert!(offset.to_string().contains("PID-5"), "{offset}");
+    }
+
+    #[test]
+    fn damaged_text_is_refused() {
+        for name in ["\u{FFFD}", "a\u{85}", "\u{FFFF}", "\u{FDD0}"] {
+            let error = read(&message("UTF-8", name.as_bytes()), AUTO).unwrap_err();
+            assert_eq!(error.location(), Some(&Location::field("PID", 5)), "{error}");
+        }
+        // Private use is where hospitals keep rare names.
+        check("GBK", b"\xaa\xa1", AUTO, Ok(("\u{E000}", GBK)));
+    }
+
+    #[test]
+    fn wide_and_binary_content_is_refused() {
+        let utf16: Vec<u8> = "MSH|^~".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(read(&utf16, AUTO), Err(TextError::Wide { offset: 1 }));
+        assert_eq!(read(b"\xff\xfeM", AUTO), Err(TextError::Wide { offset: 0 }));
+        assert_eq!(read(b"", AUTO), Err(TextError::Empty));
+        assert_eq!(read(b" \r\n\x1c", AUTO), Err(TextError::Empty));
+        assert_eq!(read(b"PID|1", AUTO), Err(TextError::Header(DelimitersError::NoHeader)));
+        assert_eq!(read(b"MSH|^^|x", AUTO), Err(TextError::Header(DelimitersError::Duplicate)));
+        let limits = Limits { message_bytes: 10, ..Limits::default() };
+        assert_eq!(decode(&[b'x'; 11], &AUTO, &limits), Err(TextError::TooLarge { length: 11, limit: 10 }));
+    }
+
+    #[test]
+    fn second_bytes_that_look_like_delimiters_arrive_whole() {
+        for (name, bytes) in [
+            ("瑋", &b"\xac\x7c"[..]),
+            ("昞", b"\x95\x5c"),
+            ("珅", b"\xab\x7c"),
+            ("玘", b"\xab\x5e"),
+            ("誠", b"\xd5\x5c"),
+            ("葉", b"\xc8\x7e"),
+            ("錦瑋誠", b"\xe5\x5c\xac\x7c\xd5\x5c"),
+        ] {
+            check("GBK", bytes, AUTO, Ok((name, GBK)));
+            check("", &[b"\xd5\xc5", bytes].concat(), AUTO, Ok((&format!("张{name}"), GBK)));
+        }
+    }
+
+    #[test]
+    fn a_name_in_the_header_does_not_hide_the_label() {
+        let raw = b"MSH|^~\\&|\xac\x7c|\xc8\x7e|||||ADT^A01|1|P|2.4||||||GBK\rPID|1||||\xd5\xc5";
+        let decoded = read(raw, AUTO).unwrap();
+        assert_eq!((decoded.charset, decoded.text.starts_with("MSH|^~\\&|瑋|葉|")), (GBK, true));
+        let unlabelled = b"MSH|^~\\&|\xac\x7c|\xd5\xc5|||||ADT^A01|1|P|2.4|||||CHN|\rPID|1";
+        assert_eq!(read(unlabelled, AUTO).unwrap().notes, [Note::Guessed(GBK)]);
+    }
+
+    fn check_lines(raw: &str, expected: &str, notes: &[Note]) {
+        let decoded = read(raw.as_bytes(), AUTO).unwrap();
+        assert_eq!((decoded.text.as_str(), &decoded.notes[..]), (expected, notes), "{raw:?}");
+    }
+
+    #[test]
+    fn defect_01_odd_lines_lose_nothing() {
+        let canonical = "MSH|^~\\&|HIS\rPID|1\rPV1|1\r";
+        for end in ["\r", "\n", "\r\n"] {
+            check_lines(&canonical.replace('\r', end), canonical, &[]);
+        }
+        check_lines("MSH|^~\\&|HIS\r\nPID|1\nPV1|1", canonical, &[]);
+        check_lines("MSH|^~\\&|HIS\r\r\nPID|1\r\r\rPV1|1\r\n\r\n", canonical, &[Note::BlankLines(3)]);
+        check_lines("MSH|^~\\&|HIS\r  PID|1\r\tPV1|1", canonical, &[Note::IndentedLines(2)]);
+        check_lines(
+            "MSH|^~\\&|HIS\rOBX|1|TX|||one\ntwo\r\n\r\n  three\rPV1\rPI|1",
+            "MSH|^~\\&|HIS\rOBX|1|TX|||one\ntwo\n\n  three\rPV1\nPI|1\r",
+            &[Note::ContinuationLines(3)],
+        );
+    }
+
+    #[test]
+    fn defect_07_what_comes_before_msh_and_after_the_end_is_noted() {
+        let canonical = "MSH|^~\\&|HIS\r";
+        check_lines("\u{FEFF}MSH|^~\\&|HIS", canonical, &[Note::ByteOrderMark]);
+        check_lines("\r\n  MSH|^~\\&|HIS", canonical, &[Note::BeforeHeader(4)]);
+        check_lines(
+            "\u{B}\u{FEFF}MSH|^~\\&|HIS\u{1C}\r",
+            canonical,
+            &[Note::ByteOrderMark, Note::BeforeHeader(1), Note::AfterEnd(1)],
+        );
+        check_lines("MSH-3 junk MSH|^~\\&|HIS\r\0\u{1A}", canonical, &[Note::BeforeHeader(11), Note::AfterEnd(2)]);
+        let junk = [b"\xff\xff\r", &message("UTF-8", b"Z")[..]].concat();
+        assert_eq!(read(&junk, AUTO).unwrap().notes, [Note::BeforeHeader(3)]);
+    }
+
+    #[test]
+    fn defect_08_only_capitals_and_digits_name_a_segment() {
+        check_lines(
+            "MSH|^~\\&|HIS\rpid|1\r患者一|2\rPIDX|3\rZ9Z|4\r1PI|5",
+            "MSH|^~\\&|HIS\npid|1\n患者一|2\nPIDX|3\rZ9Z|4\n1PI|5\r",
+            &[Note::Guessed(Charset::Utf8), Note::ContinuationLines(4)],
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_text_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200), label in "(GBK|BIG-5|8859/1|UTF-8|)") {
+            let _ = read(&bytes, AUTO);
+            if let Ok(decoded) = read(&message(&label, &bytes), AUTO) {
+                prop_assert!(!decoded.text.contains(char::REPLACEMENT_CHARACTER));
+                prop_assert!(decoded.text.ends_with('\r') && decoded.text.starts_with("MSH|"));
+            }
+        }
+
+        #[test]
+        fn names_survive_in_the_sets_of_chinese_hospitals(name in "[一-龥㐀-䶵𠀀-𠀐]{1,12}") {
+            check("GB18030", &GBK.encode(&name), AUTO, Ok((&name, GBK)));
+            check("UTF-8", name.as_bytes(), AUTO, Ok((&name, Charset::Utf8)));
+            check("", name.as_bytes(), AUTO, Ok((&name, Charset::Utf8)));
+        }
+
+        #[test]
+        fn every_byte_of_text_is_kept(lines in prop::collection::vec("(PID\\|)?[ a-z|^张]{0,12}", 0..8), end in "(\r|\n|\r\n)") {
+            let raw = format!("MSH|^~\\&|HIS{end}{}", lines.join(&end));
+            let kept: String = read(raw.as_bytes(), AUTO).unwrap().text.split_ascii_whitespace().collect();
+            prop_assert_eq!(kept, raw.split_ascii_whitespace().collect::<String>());
         }
     }
 }

@@ -44,8 +44,8 @@ CREATE TABLE message_count (
     state            TEXT NOT NULL,
     count            INTEGER NOT NULL,
     last_received_at INTEGER NOT NULL,
-    PRIMARY KEY (source, state)
-) STRICT, WITHOUT ROWID;
+    UNIQUE (source, state)                      -- not WITHOUT ROWID: an upsert would build a temporary table there
+) STRICT;
 
 -- One ID.
 CREATE TABLE person (
