@@ -205,11 +205,6 @@ pub(crate) fn cut<T>(mut found: Vec<T>, limit: usize, key: impl Fn(&T) -> i64) -
     (found, next)
 }
 
-/// A stored time as answers write it: RFC 3339, UTC.
-pub(crate) fn moment(microseconds: i64) -> String {
-    Timestamp::from_microsecond(microseconds).unwrap_or_default().to_string()
-}
-
 /// The problem that a failed read is.
 pub(crate) fn from_store(error: StoreError) -> Problem {
     problem_of_class(error.class(), &error.to_string())
