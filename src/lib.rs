@@ -26,7 +26,7 @@
 //! - Only two things cross tasks: a job into the writer, and a wake-up ("the log's head is now N").
 
 pub mod app;
-// pub mod commands;
+pub mod commands;
 pub mod config;
 pub mod diagnostic;
 pub mod document;

@@ -124,7 +124,8 @@ impl Intake {
         for unit in units {
             let unit = Arc::new(unit);
             let job = Arc::clone(&unit);
-            let pending = self.store.enqueue(move |transaction| pipeline::commit(transaction, &job, Cause::Message)).await;
+            let pending =
+                self.store.enqueue(move |transaction| pipeline::commit(transaction, &job, Cause::Message)).await;
             waiting.push((unit, pending));
         }
         drop(turn);

@@ -83,7 +83,9 @@ fn begin(store: &Store, position: Position) -> anyhow::Result<u64> {
         Position::Start => Ok(0),
         Position::Head => Ok(head.sequence),
         Position::At(Cursor { epoch, sequence }) if epoch == head.epoch => Ok(sequence),
-        Position::At(_) => bail!("the cursor is of another epoch: the store was restored since; begin with --after start"),
+        Position::At(_) => {
+            bail!("the cursor is of another epoch: the store was restored since; begin with --after start")
+        }
     }
 }
 

@@ -15,9 +15,9 @@ use crate::app::{FILE_EXTENSIONS, now, pipeline_sources};
 use crate::hl7v2::batch::Piece;
 use crate::pipeline::{self, Cause, Source, Unit};
 use crate::source::files::{MessageReader, walk};
+use crate::store::Store;
 use crate::store::imports::{self, ImportProgress};
 use crate::store::messages::{ContentDigest, MessageState};
-use crate::store::Store;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {

@@ -72,7 +72,9 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
             let search = PersonSearch { name, birth_date, phone };
             let found = match identifier {
                 Some(number) => store.read(|reader| persons::with_identifier(reader, &number, FOUND))?,
-                None if search == PersonSearch::default() => bail!("give SYSTEM|VALUE, --name, --birth-date or --phone"),
+                None if search == PersonSearch::default() => {
+                    bail!("give SYSTEM|VALUE, --name, --birth-date or --phone")
+                }
                 None => store.read(|reader| persons::search(reader, &search, FOUND))?,
             };
             find(found, json)
@@ -162,7 +164,8 @@ fn history(store: &Store, one_id: &str, json: bool) -> anyhow::Result<Verdict> {
         return Ok(Verdict::Fine);
     }
     let cell = |step: &Fields, name: &str| {
-        step.get(name).map_or_else(|| "-".to_owned(), |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        step.get(name)
+            .map_or_else(|| "-".to_owned(), |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
     };
     let names = ["at", "source", "record", "from", "to", "kind", "message", "basis"];
     let rows: Vec<Vec<String>> = steps.iter().map(|step| names.iter().map(|name| cell(step, name)).collect()).collect();
@@ -172,7 +175,13 @@ fn history(store: &Store, one_id: &str, json: bool) -> anyhow::Result<Verdict> {
 
 fn links(store: &Store, csv: bool, json: bool) -> anyhow::Result<Verdict> {
     let row = |link: &LinkRow| {
-        [link.source.clone(), link.number.system.clone(), link.number.value.clone(), link.one_id.clone(), link.link.name().to_owned()]
+        [
+            link.source.clone(),
+            link.number.system.clone(),
+            link.number.value.clone(),
+            link.one_id.clone(),
+            link.link.name().to_owned(),
+        ]
     };
     const NAMES: [&str; 5] = ["source", "system", "identifier", "one_id", "link"];
     let next = |after: i64| store.read(|reader| records::links(reader, after, PAGE));

@@ -91,8 +91,7 @@ fn report(arguments: &Arguments, name: &str, message: &[u8], answer: &[u8]) -> a
         read.segments_named(segment).next().map(|segment| segment.field(number).to_owned()).unwrap_or_default()
     };
     let code = field("MSA", 1);
-    let mut line =
-        format!("{name}: {}^{} {} → {code}", sent.message_type, sent.trigger_event, sent.control_id);
+    let mut line = format!("{name}: {}^{} {} → {code}", sent.message_type, sent.trigger_event, sent.control_id);
     for error in read.segments_named("ERR") {
         let text = [8, 7, 1].into_iter().map(|number| error.field(number)).find(|text| !text.is_empty());
         line.push_str(&format!(" {} {}", error.field(2), text.unwrap_or_default()));

@@ -55,9 +55,7 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
             .collect();
         let consumers: Vec<_> = consumers
             .iter()
-            .map(|consumer| {
-                json!({"name": consumer.name, "cursor": consumer.cursor.to_string(), "lag": consumer.lag})
-            })
+            .map(|consumer| json!({"name": consumer.name, "cursor": consumer.cursor.to_string(), "lag": consumer.lag}))
             .collect();
         let codes: Vec<_> = codes
             .iter()

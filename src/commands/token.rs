@@ -48,8 +48,12 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
                 bail!("no consumer is called `{name}`; configured: {}. Add [[consumers]] first", names.join(", "));
             }
             let secret = Secret::generate()?;
-            let new =
-                NewToken { name: name.clone(), role: role.name().to_owned(), sha256: secret.digest(), created_at: now() };
+            let new = NewToken {
+                name: name.clone(),
+                role: role.name().to_owned(),
+                sha256: secret.digest(),
+                created_at: now(),
+            };
             store.submit_blocking(move |transaction| tokens::insert(transaction, &new))?;
             if json {
                 output::json(&json!({"name": name, "role": role.name(), "token": secret.reveal()}))?;

@@ -72,3 +72,8 @@ impl Mapping {
         Ok(Mapping)
     }
 }
+impl Mapping {
+    pub fn warnings(&self) -> &[crate::diagnostic::Diagnostic] {
+        &[]
+    }
+}

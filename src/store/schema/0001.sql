@@ -175,7 +175,6 @@ CREATE TABLE import_progress (
     path       TEXT NOT NULL,
     size       INTEGER NOT NULL,
     digest     BLOB NOT NULL,
-    offset     INTEGER NOT NULL,                -- bytes done
     messages   INTEGER NOT NULL,
     finished   INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
