@@ -26,9 +26,6 @@ mod schemas;
 mod server;
 mod tokens;
 
-#[cfg(test)]
-mod tests;
-
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -146,3 +143,6 @@ pub type RefreshMetrics = Arc<dyn Fn(&Metrics) + Send + Sync>;
 
 /// Text of a message's bytes, by the name of its source. `None`: they do not decode.
 pub type RawText = Arc<dyn Fn(&str, &[u8]) -> Option<String> + Send + Sync>;
+
+#[cfg(test)]
+mod tests;
