@@ -160,8 +160,6 @@ pub struct Consumer {
     pub name: String,
     /// The event types that it is given.
     pub events: Vec<TypeFilter>,
-    /// The patterns behind `events`, as written.
-    pub patterns: Vec<String>,
     /// The name of its field policy.
     pub policy: String,
     /// What it uses the data for.
@@ -452,7 +450,6 @@ fn read_consumer(section: &mut Section<'_>) -> Option<Consumer> {
     Some(Consumer {
         name: name?.value,
         events,
-        patterns: patterns.into_iter().map(|pattern| pattern.value).collect(),
         policy: policy.map_or_else(|| "full".to_owned(), |policy| policy.value),
         purpose: purpose.map_or(Purpose::Care, |purpose| purpose.value),
     })
