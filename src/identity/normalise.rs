@@ -287,15 +287,20 @@ pub fn pinyin_key(name: &str) -> String {
 /// Numbers that are typed where a phone is asked for and none is known.
 const NO_PHONES: [&str; 4] = ["13800138000", "13800000000", "13900000000", "13000000000"];
 
-/// A phone number as digits, without the country code of mainland numbers. `None`: a placeholder or too short.
-pub fn phone_key(phone: &str) -> Option<String> {
+/// A phone number as digits, without the country code of mainland mobile numbers: what a search compares.
+pub fn phone_digits(phone: &str) -> String {
     let digits: String = phone.nfkc().filter(char::is_ascii_digit).collect();
     let national = digits.strip_prefix("00").unwrap_or(&digits).strip_prefix("86");
     let mobile = |number: &&str| number.len() == 11 && number.starts_with('1');
-    let number = national.filter(mobile).unwrap_or(&digits);
+    national.filter(mobile).map(str::to_owned).unwrap_or(digits)
+}
+
+/// [`phone_digits`], if they can tell one person from another. `None`: a placeholder or too short.
+pub fn phone_key(phone: &str) -> Option<String> {
+    let number = phone_digits(phone);
     // Seven digits are a city's shortest subscriber number.
-    let usable = number.len() >= 7 && !is_filler(number) && !NO_PHONES.contains(&number);
-    usable.then(|| number.to_owned())
+    let usable = number.len() >= 7 && !is_filler(&number) && !NO_PHONES.contains(&number.as_str());
+    usable.then_some(number)
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use ulid::Ulid;
 use super::apply::{About, Cause, Job, Owner, Trouble};
 use crate::feed::EventKind;
 use crate::hl7v2::{ErrorCode, Location};
-use crate::identity::{Candidate, Decision, Member, MergePlan, MergeRequest, PatientFacts, decide, golden, plan_merge};
+use crate::identity::{
+    Candidate, Decision, Member, MergePlan, MergeRefusal, MergeRequest, PatientFacts, decide, golden, plan_merge,
+};
 use crate::record::{Fields, RecordNumber};
 use crate::state::{LabReportState, Moment, PatientState, changed};
 use crate::store::persons::Person;
@@ -239,7 +241,16 @@ impl Job<'_> {
             retired_now: retired_record.as_ref().map_or(&retired, |record| &record.number),
         };
         let plan = plan_merge(&request).map_err(|refusal| {
-            Trouble::content(ErrorCode::UnknownKeyIdentifier, Location::field("MRG", 1), refusal.to_string())
+            let (code, field) = match refusal {
+                MergeRefusal::AcrossAuthorities | MergeRefusal::NotOwner => {
+                    (ErrorCode::UnknownKeyIdentifier, Location::field("MRG", 1))
+                }
+                MergeRefusal::Opposite => (ErrorCode::DuplicateKeyIdentifier, Location::field("PID", 3)),
+                MergeRefusal::SameNumber | MergeRefusal::MergedElsewhere => {
+                    (ErrorCode::DuplicateKeyIdentifier, Location::field("MRG", 1))
+                }
+            };
+            Trouble::content(code, field, refusal.to_string())
         })?;
         let MergePlan::Apply { survivor, retired } = plan else { return Ok(()) };
         let survivor_record = match survivor_record {
@@ -337,7 +348,7 @@ impl Job<'_> {
             report.version += 1;
             let state: LabReportState = stored(&report.state, "lab_report.state")?;
             let data = view::lab_report_record(state.record(), &report, survivor);
-            self.publish(about(state.present_event(), report_id, report.version), &moved, data, Cause::Merge)?;
+            self.publish(about(state.event(), report_id, report.version), &moved, data, Cause::Merge)?;
             clinical::put_lab_report(self.transaction, &report)?;
         }
         Ok(())
