@@ -205,12 +205,18 @@ fn message_bytes<'r>(raw: &'r [u8], notes: &mut Vec<Note>) -> Result<(usize, &'r
     let before = &raw[..start];
     let unmarked = before.strip_suffix(b"\xEF\xBB\xBF");
     notes.extend(unmarked.map(|_| Note::ByteOrderMark));
-    let counted: [(usize, fn(usize) -> Note); 2] = [
-        (unmarked.unwrap_or(before).len(), Note::BeforeHeader),
-        (raw[end..].iter().filter(|byte| !byte.is_ascii_whitespace()).count(), Note::AfterEnd),
-    ];
-    notes.extend(counted.into_iter().filter(|(count, _)| *count > 0).map(|(count, note)| note(count)));
+    note_counts(
+        notes,
+        [
+            (unmarked.unwrap_or(before).len(), Note::BeforeHeader),
+            (raw[end..].iter().filter(|byte| !byte.is_ascii_whitespace()).count(), Note::AfterEnd),
+        ],
+    );
     Ok((start, &raw[start..end]))
+}
+
+fn note_counts<const N: usize>(notes: &mut Vec<Note>, counted: [(usize, fn(usize) -> Note); N]) {
+    notes.extend(counted.into_iter().filter(|(count, _)| *count > 0).map(|(count, note)| note(count)));
 }
 
 pub(super) fn first_line(bytes: &[u8]) -> &[u8] {
@@ -380,12 +386,14 @@ fn canonical(text: &str, delimiters: &Delimiters, notes: &mut Vec<Note>) -> Stri
             continued += 1;
         }
     }
-    let counted: [(usize, fn(usize) -> Note); 3] = [
-        (blank + waiting_blank, Note::BlankLines),
-        (indented, Note::IndentedLines),
-        (continued, Note::ContinuationLines),
-    ];
-    notes.extend(counted.into_iter().filter(|(count, _)| *count > 0).map(|(count, note)| note(count)));
+    note_counts(
+        notes,
+        [
+            (blank + waiting_blank, Note::BlankLines),
+            (indented, Note::IndentedLines),
+            (continued, Note::ContinuationLines),
+        ],
+    );
     canonical
 }
 
