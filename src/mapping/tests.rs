@@ -372,7 +372,7 @@ fn what_is_not_understood_is_noted_without_its_value() {
         ("NM|A||溶血", "OBX-5: declared as a number, kept as text"),
         ("ED|A||App^PDF^^Base64^AAAA", "OBX-5: a document, image or wave form, kept in the message only"),
     ] {
-        let (_, mapped) = result(&format!("OBX|1|{}", obx.replacen("|A||", "|A||", 1)));
+        let (_, mapped) = result(&format!("OBX|1|{obx}"));
         assert_eq!(mapped.notes, [note], "{obx}");
     }
 }
