@@ -205,12 +205,15 @@ fn message_bytes<'r>(raw: &'r [u8], notes: &mut Vec<Note>) -> Result<(usize, &'r
     let before = &raw[..start];
     let unmarked = before.strip_suffix(b"\xEF\xBB\xBF");
     notes.extend(unmarked.map(|_| Note::ByteOrderMark));
-    let counted: [(usize, fn(usize) -> Note); 2] = [
-        (unmarked.unwrap_or(before).len(), Note::BeforeHeader),
-        (raw[end..].iter().filter(|byte| !byte.is_ascii_whitespace()).count(), Note::AfterEnd),
-    ];
-    notes.extend(counted.into_iter().filter(|(count, _)| *count > 0).map(|(count, note)| note(count)));
+    note_count(notes, unmarked.unwrap_or(before).len(), Note::BeforeHeader);
+    note_count(notes, raw[end..].iter().filter(|byte| !byte.is_ascii_whitespace()).count(), Note::AfterEnd);
     Ok((start, &raw[start..end]))
+}
+
+fn note_count(notes: &mut Vec<Note>, count: usize, note: fn(usize) -> Note) {
+    if count > 0 {
+        notes.push(note(count));
+    }
 }
 
 pub(super) fn first_line(bytes: &[u8]) -> &[u8] {
@@ -380,12 +383,9 @@ fn canonical(text: &str, delimiters: &Delimiters, notes: &mut Vec<Note>) -> Stri
             continued += 1;
         }
     }
-    let counted: [(usize, fn(usize) -> Note); 3] = [
-        (blank + waiting_blank, Note::BlankLines),
-        (indented, Note::IndentedLines),
-        (continued, Note::ContinuationLines),
-    ];
-    notes.extend(counted.into_iter().filter(|(count, _)| *count > 0).map(|(count, note)| note(count)));
+    note_count(notes, blank + waiting_blank, Note::BlankLines);
+    note_count(notes, indented, Note::IndentedLines);
+    note_count(notes, continued, Note::ContinuationLines);
     canonical
 }
 
