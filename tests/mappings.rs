@@ -1,5 +1,7 @@
 //! The shipped mappings: they load, their cases hold, and they read other people's messages.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "all of this file is tests")]
+
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
