@@ -65,7 +65,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["commands/", "main.rs"]),
     ("pinyin", &["identity/normalise.rs"]),
     ("unicode_normalization", &["identity/normalise.rs"]),
-    ("toml", &["document.rs"]),
+    ("toml", &["document.rs", "mapping/file.rs"]),
     ("annotate_snippets", &["diagnostic.rs"]),
     ("csv", &["mapping/table.rs", "commands/"]),
     ("prometheus_client", &["telemetry.rs"]),
