@@ -15,7 +15,7 @@ use crate::config::{Acknowledge, OnError};
 use crate::hl7v2::ack::{self, Ack, AckCode, AckError};
 use crate::hl7v2::batch::{self, Piece};
 use crate::hl7v2::{ErrorCode, Location};
-use crate::pipeline::{self, Done, Source, Unit};
+use crate::pipeline::{self, Cause, Done, Source, Unit};
 use crate::source::directory::Outcome;
 use crate::source::frame::Received;
 use crate::source::window::Turn;
@@ -124,7 +124,8 @@ impl Intake {
         for unit in units {
             let unit = Arc::new(unit);
             let job = Arc::clone(&unit);
-            let pending = self.store.enqueue(move |transaction| pipeline::commit(transaction, &job)).await;
+            let pending =
+                self.store.enqueue(move |transaction| pipeline::commit(transaction, &job, Cause::Message)).await;
             waiting.push((unit, pending));
         }
         drop(turn);
@@ -154,7 +155,7 @@ impl Intake {
                 if let Some(error) = &done.error {
                     tracing::warn!(
                         source,
-                        message = done.id,
+                        message_id = done.id,
                         code = error.code,
                         location = error.location,
                         reason = error.text,

@@ -8,7 +8,6 @@ mod upkeep;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,7 +69,6 @@ pub enum StartError {
 /// The daemon, every port taken, nothing served yet.
 pub struct App {
     store: Store,
-    metrics: Arc<Metrics>,
     retention: config::Retention,
     sources: Vec<BoundSource>,
     http: TcpListener,
@@ -115,22 +113,12 @@ impl App {
             store: store.clone(),
             consumers: config.consumers.iter().map(http_consumer).collect(),
             sources: bound.iter().map(http_source).collect(),
-            metrics: Arc::clone(&metrics),
+            metrics,
             retry: retry(&store, &bound),
             raw_text: raw_text(&bound),
             stopping: stop.child_token(),
         });
-        Ok(Self {
-            store,
-            metrics,
-            retention: config.retention,
-            sources: bound,
-            http,
-            http_address,
-            http_tls,
-            state,
-            stop,
-        })
+        Ok(Self { store, retention: config.retention, sources: bound, http, http_address, http_tls, state, stop })
     }
 
     /// Cancel it to stop the daemon.
@@ -168,7 +156,7 @@ impl App {
     /// # Errors
     /// The sentence that names why the store failed.
     pub async fn serve(self) -> Result<(), WriteError> {
-        let Self { store, metrics, retention, sources, http, http_tls, state, stop, .. } = self;
+        let Self { store, retention, sources, http, http_tls, state, stop, .. } = self;
         let mut entrances = JoinSet::new();
         for bound in sources {
             entrances.spawn(serve_source(bound, stop.child_token()));
@@ -176,7 +164,6 @@ impl App {
         let mut others = JoinSet::new();
         others.spawn(http::serve(http, http_tls, Arc::clone(&state)));
         others.spawn(upkeep::prune(store.clone(), retention, stop.child_token()));
-        others.spawn(upkeep::measure(store.clone(), Arc::clone(&metrics), stop.child_token()));
 
         let mut failure = store.failure();
         let failed = tokio::select! {
@@ -388,14 +375,10 @@ fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// The mapping of one source, read from the files.
+/// The mapping of one source, read from the files. Names in diagnostics start at the root.
 fn load_mapping(config: &Config, source: &config::Source) -> Result<Mapping, Vec<Diagnostic>> {
-    Mapping::load(&source.mapping, &config.root, &|path: &std::path::Path| std::fs::read_to_string(path))
-}
-
-/// The root's own form of a path, for messages.
-pub fn shown(config: &Config, path: &std::path::Path) -> PathBuf {
-    path.strip_prefix(&config.root).unwrap_or(path).to_owned()
+    let name = source.mapping.strip_prefix(&config.root).unwrap_or(&source.mapping);
+    Mapping::load(&name.to_string_lossy(), &|name: &str| std::fs::read_to_string(config.root.join(name)))
 }
 
 /// Microseconds since the epoch.

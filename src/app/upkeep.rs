@@ -1,15 +1,12 @@
-//! What the daemon does beside the messages: old rows go, numbers are taken.
+//! What the daemon does beside the messages: what is older than the retention says goes, in steps that no answer waits for.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::now;
 use crate::config::Retention;
-use crate::store::{Store, WriteError, consumers, retention};
-use crate::telemetry::{Metrics, WriterNumbers};
+use crate::store::{Store, WriteError, retention};
 
 /// Pause between two rounds of pruning: retention counts in days.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
@@ -19,11 +16,9 @@ const PRUNE_ROWS: usize = 500;
 const FREE_PAGES: u32 = 200;
 /// Pause between two jobs of pruning, so that messages always come between.
 const PRUNE_PAUSE: Duration = Duration::from_millis(50);
-/// Pause between two looks at the numbers: a Prometheus server looks every 15 s or so.
-const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Removes what is older than the retention says, in small steps, until `stop`.
-pub async fn prune(store: Store, kept: Retention, stop: CancellationToken) {
+pub(super) async fn prune(store: Store, kept: Retention, stop: CancellationToken) {
     loop {
         if let Err(error) = prune_once(&store, &kept, &stop).await {
             tracing::warn!(%error, "old messages and events could not be removed; tried again later");
@@ -70,31 +65,4 @@ async fn prune_once(store: &Store, kept: &Retention, stop: &CancellationToken) -
 /// The time before which things are older than `kept`.
 fn before(kept: Duration) -> i64 {
     now().saturating_sub(i64::try_from(kept.as_micros()).unwrap_or(i64::MAX))
-}
-
-/// Takes the store's numbers into the metrics until `stop`.
-pub async fn measure(store: Store, metrics: Arc<Metrics>, stop: CancellationToken) {
-    let head = store.head();
-    loop {
-        let writer = store.writer_statistics();
-        metrics.set_writer(WriterNumbers {
-            batches: writer.batches.load(Ordering::Relaxed),
-            jobs: writer.jobs.load(Ordering::Relaxed),
-            panics: writer.panics.load(Ordering::Relaxed),
-            commit_microseconds: writer.commit_nanoseconds.load(Ordering::Relaxed) / 1_000,
-            queue: writer.queue_depth.load(Ordering::Relaxed),
-        });
-        metrics.set_feed_head(*head.borrow());
-        match store.read_async(consumers::list).await {
-            Ok(consumers) => {
-                for consumer in consumers {
-                    if let Some(lag) = consumer.lag {
-                        metrics.set_consumer_lag(&consumer.name, lag);
-                    }
-                }
-            }
-            Err(error) => tracing::warn!(%error, "consumers' positions could not be read"),
-        }
-        tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(MEASURE_INTERVAL) => {} }
-    }
 }
