@@ -14,7 +14,7 @@ const ADDRESS: &str = "梧桐街七十七号";
 const VALUE: &str = "773.45";
 
 fn patient(more: &[(usize, &str)]) -> String {
-    let resident = resident_number("19770705", 77);
+    let resident = resident_number("19770705", 78);
     let identifiers = format!("{NUMBER}^^^HIS^MR~{resident}^^^^NI");
     let name = format!("{NAME}^{GIVEN}");
     let mut fields = vec![(3, identifiers.as_str()), (11, ADDRESS), (13, PHONE)];
@@ -90,7 +90,7 @@ fn no_log_line_metric_or_error_text_holds_a_patients_data() {
     assert!(log.lines().count() > 20, "the log is at trace level:\n{log}");
     told.push_str(&log);
     let encoded = query(NAME);
-    let resident = resident_number("19770705", 77);
+    let resident = resident_number("19770705", 78);
     for canary in [NAME, GIVEN, NUMBER, PHONE, ADDRESS, VALUE, "7734512", "19770705", "1977-07-05", &resident, &encoded]
     {
         let found: Vec<&str> = told.lines().filter(|line| line.contains(canary)).collect();
