@@ -14,10 +14,10 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | 0 pure | [`record`]; [`hl7v2`], [`feed`] → record; [`state`], [`identity`] → record, feed; [`mapping`] → hl7v2, record |
+//! | 0 pure | [`record`], [`diagnostic`]; [`hl7v2`], [`feed`] → record; [`state`], [`identity`] → record, feed; [`document`] → diagnostic; [`mapping`] → hl7v2, record, diagnostic, document |
 //! | 1 store | [`store`] → record, feed, identity, state types |
 //! | 2 work | [`pipeline`] → layers 0 and 1 |
-//! | 3 edges | [`source`], [`http`] |
+//! | 3 edges | [`source`], [`http`]; [`tls`] and [`telemetry`] are theirs in common |
 //! | 4 top | [`app`], [`config`], [`commands`] |
 //!
 //! Invariants
@@ -25,10 +25,20 @@
 //! - A positive acknowledgement leaves only after the commit that holds the message, what follows from it, and its events.
 //! - Only two things cross tasks: a job into the writer, and a wake-up ("the log's head is now N").
 
+pub mod app;
+// pub mod commands;
+pub mod config;
+pub mod diagnostic;
+pub mod document;
 pub mod feed;
 pub mod hl7v2;
+pub mod http;
 pub mod identity;
 pub mod mapping;
+pub mod pipeline;
 pub mod record;
+pub mod source;
 pub mod state;
 pub mod store;
+pub mod telemetry;
+pub mod tls;

@@ -1,3 +1,7 @@
-//! The `heyi` binary.
+//! The `heyi` binary: arguments in, exit status out.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    std::process::ExitCode::SUCCESS
+}

@@ -64,10 +64,11 @@ impl EventKind {
 
     /// The JSON Schema of `data`, by its path below the server's root.
     pub fn schema_path(self) -> &'static str {
-        match self.family() {
-            "patient" => "/schemas/person.v1.json",
-            "visit" => "/schemas/visit.v1.json",
-            "lab" => "/schemas/lab_report.v1.json",
+        match (self, self.family()) {
+            (Self::PatientMerged | Self::PatientSplit, _) => "/schemas/identity_change.v1.json",
+            (_, "patient") => "/schemas/person.v1.json",
+            (_, "visit") => "/schemas/visit.v1.json",
+            (_, "lab") => "/schemas/lab_report.v1.json",
             _ => "/schemas/checkpoint.v1.json",
         }
     }

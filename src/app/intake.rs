@@ -1,0 +1,256 @@
+//! From what arrived to what is answered: one intake for each source, whichever way its messages come.
+//!
+//! Invariants
+//! - A positive answer is built only from what the writer said after its commit.
+//! - Every frame has an answer unless its sender asked for none (enhanced mode, MSH-15 and MSH-16).
+//! - A byte-identical repeat gets the very answer that the first one got: answers depend on stored facts only.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::config::{Acknowledge, OnError};
+use crate::hl7v2::ack::{self, Ack, AckCode, AckError};
+use crate::hl7v2::{ErrorCode, Location, batch};
+use crate::pipeline::{self, Done, Source, Unit};
+use crate::source::frame::Received;
+use crate::source::window::Turn;
+use crate::store::messages::MessageState;
+use crate::store::{Store, WriteError};
+use crate::telemetry::{self, SourceMetrics};
+
+/// Beyond this size a message is read and mapped on a thread of its own: it would hold up other connections' work.
+const LARGE: usize = 256 * 1024;
+
+/// What a source's messages go through.
+#[derive(Clone)]
+pub struct Intake {
+    store: Store,
+    source: Arc<Source>,
+    acknowledge: Acknowledge,
+    on_error: OnError,
+    metrics: SourceMetrics,
+}
+
+/// A message after its commit, or the reason why there was none.
+pub struct Taken {
+    unit: Arc<Unit>,
+    /// What the writer says.
+    pub result: Result<Done, WriteError>,
+}
+
+impl Intake {
+    /// An intake for `source`.
+    pub fn new(
+        store: Store,
+        source: Arc<Source>,
+        acknowledge: Acknowledge,
+        on_error: OnError,
+        metrics: SourceMetrics,
+    ) -> Self {
+        Self { store, source, acknowledge, on_error, metrics }
+    }
+
+    /// Takes one frame in and gives its answers: one for each message of a batch, two where enhanced mode asks for both.
+    pub async fn frame(&self, received: Received, turn: Turn) -> Vec<Vec<u8>> {
+        let started = std::time::Instant::now();
+        let received_at = Timestamp::now().as_microsecond();
+        let units = match received {
+            Received::Whole(bytes) => self.prepare(bytes, received_at).await,
+            Received::TooLarge { head, length } => {
+                vec![pipeline::too_large(&self.source, &head, length, received_at)]
+            }
+            Received::Cut { bytes, length } => vec![pipeline::cut(&self.source, &bytes, length, received_at)],
+        };
+        let mut answers = Vec::new();
+        for taken in self.commit(units, turn).await {
+            for (code, answer) in self.answers(&taken) {
+                self.metrics.answer(metric_code(code), started.elapsed());
+                answers.push(answer);
+            }
+        }
+        answers
+    }
+
+    /// Takes one message in, without an answer to anybody; for files.
+    pub async fn message(&self, bytes: Vec<u8>, turn: Turn) -> Result<Done, WriteError> {
+        let unit = self.prepare_one(bytes, Timestamp::now().as_microsecond()).await;
+        let mut taken = self.commit(vec![unit], turn).await;
+        match taken.pop() {
+            Some(taken) => taken.result,
+            None => Err(WriteError::Panicked),
+        }
+    }
+
+    async fn prepare(&self, bytes: Vec<u8>, received_at: i64) -> Vec<Unit> {
+        let batch = batch::split(&bytes);
+        if batch.messages.len() > 1 {
+            let messages: Vec<Vec<u8>> = batch.messages.iter().map(|message| message.to_vec()).collect();
+            let mut units = Vec::with_capacity(messages.len());
+            for message in messages {
+                units.push(self.prepare_one(message, received_at).await);
+            }
+            return units;
+        }
+        // What lies around a single message is the reader's to note.
+        vec![self.prepare_one(bytes, received_at).await]
+    }
+
+    async fn prepare_one(&self, bytes: Vec<u8>, received_at: i64) -> Unit {
+        if bytes.len() < LARGE {
+            return pipeline::prepare(&self.source, &bytes, received_at);
+        }
+        let source = Arc::clone(&self.source);
+        let prepared = tokio::task::spawn_blocking(move || pipeline::prepare(&source, &bytes, received_at));
+        match prepared.await {
+            Ok(unit) => unit,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+
+    /// Hands units to the writer in the order of their line, then waits for the commits.
+    async fn commit(&self, units: Vec<Unit>, mut turn: Turn) -> Vec<Taken> {
+        turn.come().await;
+        let mut waiting = Vec::with_capacity(units.len());
+        for unit in units {
+            let unit = Arc::new(unit);
+            let job = Arc::clone(&unit);
+            let pending = self.store.enqueue(move |transaction| pipeline::commit(transaction, &job)).await;
+            waiting.push((unit, pending));
+        }
+        drop(turn);
+        let mut taken = Vec::with_capacity(waiting.len());
+        for (unit, pending) in waiting {
+            let result = match pending {
+                Ok(pending) => pending.await,
+                Err(error) => Err(error),
+            };
+            self.count(&result);
+            taken.push(Taken { unit, result });
+        }
+        taken
+    }
+
+    fn count(&self, result: &Result<Done, WriteError>) {
+        let source = &self.source.name;
+        match result {
+            Ok(done) => {
+                let state = match done.state {
+                    _ if done.repeat => telemetry::MessageState::Repeated,
+                    MessageState::Processed => telemetry::MessageState::Processed,
+                    MessageState::Failed => telemetry::MessageState::Failed,
+                    MessageState::Ignored => telemetry::MessageState::Ignored,
+                };
+                self.metrics.message(state);
+                if let Some(error) = &done.error {
+                    tracing::warn!(
+                        source,
+                        message = done.id,
+                        code = error.code,
+                        location = error.location,
+                        reason = error.text,
+                        "message kept as failed"
+                    );
+                }
+            }
+            Err(error) => tracing::error!(source, %error, "message not kept: its sender is told to send it again"),
+        }
+    }
+
+    fn answers(&self, taken: &Taken) -> Vec<(AckCode, Vec<u8>)> {
+        let header = taken.unit.header();
+        let (application, errors) = self.verdict(taken);
+        let (id, received_at) = match &taken.result {
+            Ok(done) => (format!("H{}", done.id), done.received_at),
+            Err(_) => (format!("R{}", taken.unit.received_at()), taken.unit.received_at()),
+        };
+        let time = hl7_time(received_at, &self.source.zone);
+        let answer = |code: AckCode, control_id: &str, errors: &[AckError]| {
+            (code, ack::build(header, &Ack { code, control_id, time: &time, errors }))
+        };
+        let (accept, apply) = (&header.accept_acknowledgement, &header.application_acknowledgement);
+        if accept.is_empty() && apply.is_empty() {
+            return vec![answer(application, &id, &errors)];
+        }
+        // Enhanced mode, HL7 v2.5.1 chapter 2, 2.9.3: first whether the message is kept, then what came of it.
+        let commit = match &taken.result {
+            Err(_) => AckCode::CR,
+            Ok(_) if taken.unit.is_unreadable() => AckCode::CE,
+            Ok(_) => AckCode::CA,
+        };
+        let mut answers = Vec::new();
+        if is_wanted(accept, commit) {
+            let errors: &[AckError] = if commit.is_positive() { &[] } else { &errors };
+            answers.push(answer(commit, &id, errors));
+        }
+        if commit.is_positive() && is_wanted(apply, application) {
+            answers.push(answer(application, &format!("{id}A"), &errors));
+        }
+        answers
+    }
+
+    /// The application's answer in original mode.
+    fn verdict(&self, taken: &Taken) -> (AckCode, Vec<AckError>) {
+        let done = match &taken.result {
+            Ok(done) => done,
+            Err(error) => {
+                let text = format!("the message was not kept ({error}); send it again");
+                return (AckCode::AR, vec![AckError { code: ErrorCode::ApplicationInternalError, location: None, text }]);
+            }
+        };
+        let Some(error) = &done.error else { return (AckCode::AA, Vec::new()) };
+        if self.acknowledge == Acknowledge::Received && !taken.unit.is_unreadable() {
+            return (AckCode::AA, Vec::new());
+        }
+        let code = match self.on_error {
+            // Too large to be kept: the sender still has the only copy.
+            _ if taken.unit.is_left_out() => AckCode::AR,
+            OnError::Ae => AckCode::AE,
+            OnError::Ar => AckCode::AR,
+        };
+        let error = AckError {
+            code: error.code.parse().unwrap_or(ErrorCode::ApplicationInternalError),
+            location: error.location.parse::<Location>().ok(),
+            text: error.text.clone(),
+        };
+        (code, vec![error])
+    }
+}
+
+/// Tries a stored message again; `None`: there is no such message, or it is not failed.
+///
+/// # Errors
+/// What the store says; nothing changed then.
+pub fn retry(store: &Store, source: &Arc<Source>, id: i64) -> Result<Option<Done>, WriteError> {
+    let source = Arc::clone(source);
+    store.submit_blocking(move |transaction| pipeline::retry_stored(transaction, &source, id))
+}
+
+/// Whether a condition of MSH-15 or MSH-16 (HL7 table 0155) wants this answer. Empty beside a filled one counts as never.
+fn is_wanted(condition: &str, code: AckCode) -> bool {
+    match condition {
+        "AL" => true,
+        "ER" => !code.is_positive(),
+        "SU" => code.is_positive(),
+        _ => false,
+    }
+}
+
+/// `20240305103000+0800`
+fn hl7_time(microseconds: i64, zone: &TimeZone) -> String {
+    let time = Timestamp::from_microsecond(microseconds).unwrap_or_default();
+    time.to_zoned(zone.clone()).strftime("%Y%m%d%H%M%S%z").to_string()
+}
+
+fn metric_code(code: AckCode) -> telemetry::AnswerCode {
+    use telemetry::AnswerCode;
+    match code {
+        AckCode::AA => AnswerCode::ApplicationAccept,
+        AckCode::AE => AnswerCode::ApplicationError,
+        AckCode::AR => AnswerCode::ApplicationReject,
+        AckCode::CA => AnswerCode::CommitAccept,
+        AckCode::CE => AnswerCode::CommitError,
+        AckCode::CR => AnswerCode::CommitReject,
+    }
+}

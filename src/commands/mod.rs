@@ -1,0 +1,135 @@
+//! The command line: one file a verb. The only rooms that print.
+//!
+//! Exit status: 0 done, 1 it ran and found something wrong, 2 wrong usage or unreadable configuration.
+
+mod check;
+mod demo;
+mod feed;
+mod import;
+mod message;
+mod output;
+mod person;
+mod send;
+mod serve;
+mod status;
+mod token;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Config};
+use crate::store::{Store, StoreConfig};
+use crate::telemetry::{self, DEFAULT_LOG_FILTER};
+
+/// HL7 v2 and FHIR in, one identity per patient, one ordered and durable feed out.
+#[derive(Parser)]
+#[command(name = "heyi", version, arg_required_else_help = true)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long, global = true, env = "HEYI_CONFIG", default_value = config::DEFAULT_FILE, value_name = "FILE")]
+    config: PathBuf,
+    /// What to log, for example `info`, `heyi=debug`; logs go to standard error.
+    #[arg(long, global = true, env = "HEYI_LOG", value_name = "FILTER")]
+    log: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon.
+    Serve,
+    /// Show a hospital's day arriving and the feed that comes of it, in a temporary directory.
+    Demo(demo::Arguments),
+    /// Check configuration, mappings, code tables, certificates and ports; start nothing.
+    Check(check::Arguments),
+    /// Send messages over MLLP and print each answer.
+    Send(send::Arguments),
+    /// Take in files of messages through a source's mapping, with the guarantees of live traffic.
+    Import(import::Arguments),
+    /// Stored messages.
+    #[command(subcommand)]
+    Message(message::Verb),
+    /// One ID: persons, their records and how they were linked.
+    #[command(subcommand)]
+    Person(person::Verb),
+    /// The event log and its consumers.
+    #[command(subcommand)]
+    Feed(feed::Verb),
+    /// Tokens for the HTTP interface.
+    #[command(subcommand)]
+    Token(token::Verb),
+    /// One screen: sources, failures, feed, consumers, store.
+    Status(status::Arguments),
+}
+
+/// What a verb ends with when nothing broke: whether it found everything right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// Exit status 0.
+    Fine,
+    /// Exit status 1: it ran and found something wrong.
+    Wrong,
+}
+
+/// A configuration that cannot be used; its problems are already printed.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration cannot be used")]
+struct Unusable;
+
+/// Runs what the process was asked for.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let quiet = !matches!(arguments.command, Command::Serve | Command::Demo(_) | Command::Import(_));
+    let filter = arguments.log.as_deref().unwrap_or(if quiet { "warn" } else { DEFAULT_LOG_FILTER });
+    if let Err(error) = telemetry::start_logging(filter) {
+        output::complain(&format!("{error}"));
+        return ExitCode::from(2);
+    }
+    let file = &arguments.config;
+    let result = match arguments.command {
+        Command::Serve => serve::run(file),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Check(arguments) => check::run(file, &arguments),
+        Command::Send(arguments) => send::run(&arguments),
+        Command::Import(arguments) => import::run(file, &arguments),
+        Command::Message(verb) => message::run(file, verb),
+        Command::Person(verb) => person::run(file, verb),
+        Command::Feed(verb) => feed::run(file, verb),
+        Command::Token(verb) => token::run(file, verb),
+        Command::Status(arguments) => status::run(file, &arguments),
+    };
+    match result {
+        Ok(Verdict::Fine) => ExitCode::SUCCESS,
+        Ok(Verdict::Wrong) => ExitCode::from(1),
+        Err(error) if error.is::<Unusable>() => ExitCode::from(2),
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&format!("{error:#}"));
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// The configuration, its problems printed.
+fn load_config(file: &std::path::Path) -> anyhow::Result<Config> {
+    match config::load(file) {
+        Ok((config, warnings)) => {
+            for warning in &warnings {
+                tracing::warn!("{warning}");
+            }
+            Ok(config)
+        }
+        Err(problems) => {
+            output::diagnostics(&problems);
+            Err(Unusable.into())
+        }
+    }
+}
+
+/// The store of a configuration, for a command beside the daemon.
+fn open_store(config: &Config) -> anyhow::Result<Store> {
+    Ok(Store::open(&StoreConfig::at(&config.store))?)
+}

@@ -1,0 +1,527 @@
+//! `config/heyi.toml`: what is written there, checked as a whole, with defaults filled in.
+//!
+//! The only place that knows the file. It hands each part its own plain configuration and reports every problem at once, each
+//! with line, column and a hint. Relative paths start at the *root*: the parent of a directory called `config`, else the
+//! file's own directory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use jiff::tz::TimeZone;
+
+use crate::diagnostic::{Diagnostic, SourceFile};
+use crate::document::{self, Placed, Section};
+use crate::feed::TypeFilter;
+use crate::hl7v2::CharsetSetting;
+
+/// Marks the diagnostics of this file.
+const CODE: &str = "C001";
+
+/// The default configuration file.
+pub const DEFAULT_FILE: &str = "config/heyi.toml";
+
+/// Everything the daemon and the commands are told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// Where relative paths start.
+    pub root: PathBuf,
+    /// The store's file.
+    pub store: PathBuf,
+    /// The HTTP listener.
+    pub http: Http,
+    /// How long things are kept.
+    pub retention: Retention,
+    /// The sending systems, in the order of the file.
+    pub sources: Vec<Source>,
+    /// The CRM modules, in the order of the file.
+    pub consumers: Vec<Consumer>,
+}
+
+/// `[http]`
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// TLS, if wanted.
+    pub tls: Option<Tls>,
+}
+
+/// `tls = { … }` of a listener; paths are absolute.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Private key, PEM.
+    pub key_file: PathBuf,
+    /// Clients must show a certificate of this authority, PEM.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// `[retention]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Raw messages; failed ones stay until they are resolved.
+    pub messages: Duration,
+    /// The event log.
+    pub feed: Duration,
+    /// The audit trail.
+    pub audit: Duration,
+}
+
+/// `[[sources]]`
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its name in records, events and commands.
+    pub name: String,
+    /// The mapping file, absolute.
+    pub mapping: PathBuf,
+    /// Where `mapping` is written, for problems found in a later step.
+    pub mapping_place: Placed<String>,
+    /// Facility of visits that name none.
+    pub facility: Option<String>,
+    /// Zone of times without an offset.
+    pub time_zone: TimeZone,
+    /// Assigning authorities that this source owns.
+    pub authorities: Vec<String>,
+    /// Character set of its messages.
+    pub charset: CharsetSetting,
+    /// When the sender gets a positive answer.
+    pub acknowledge: Acknowledge,
+    /// Code for a message that is kept but could not be processed.
+    pub on_error: OnError,
+    /// Longest message in bytes.
+    pub max_message: usize,
+    /// How messages arrive.
+    pub arrival: Arrival,
+}
+
+/// When a sender gets a positive answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acknowledge {
+    /// When the message is kept and everything that follows from it too.
+    Processed,
+    /// When the message is kept.
+    Received,
+}
+
+/// The answer to a message that is kept but could not be processed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// Application error.
+    Ae,
+    /// Application reject.
+    Ar,
+}
+
+/// How messages of a source arrive.
+#[derive(Debug, Clone)]
+pub enum Arrival {
+    /// Over MLLP.
+    Mllp(Mllp),
+    /// As files in a directory.
+    Files(Files),
+}
+
+/// `mllp = { … }`
+#[derive(Debug, Clone)]
+pub struct Mllp {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Silence after which a connection is closed.
+    pub idle_timeout: Duration,
+    /// Connections at one time; more are closed at once.
+    pub max_connections: usize,
+    /// Networks that may connect.
+    pub allow: Vec<IpNet>,
+    /// TLS, if wanted.
+    pub tls: Option<Tls>,
+}
+
+/// `files = { … }`
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// The directory that is watched, absolute.
+    pub directory: PathBuf,
+    /// How often it is looked at.
+    pub interval: Duration,
+}
+
+/// `[[consumers]]`
+#[derive(Debug, Clone)]
+pub struct Consumer {
+    /// Its name, and its token's.
+    pub name: String,
+    /// The event types that it is given; empty means all.
+    pub events: Vec<TypeFilter>,
+    /// The name of its field policy.
+    pub policy: String,
+    /// What it uses the data for.
+    pub purpose: String,
+}
+
+/// Reads and checks the file. `Err` holds at least one error; warnings come with either.
+pub fn load(file: &Path) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let text = std::fs::read(file).map_err(|error| {
+        vec![
+            Diagnostic::unreadable(file.display().to_string(), CODE, format!("cannot be read: {error}"))
+                .hint("name the file with --config FILE or HEYI_CONFIG"),
+        ]
+    })?;
+    let text = String::from_utf8(text).map_err(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        vec![Diagnostic::unreadable(file.display().to_string(), CODE, format!("is not UTF-8 (byte {offset})"))]
+    })?;
+    let root = root_of(file);
+    let source = SourceFile { name: file.display().to_string(), text };
+    let (config, problems) = document::read(&source, CODE, |section| read(section, file, &root));
+    match config {
+        Some(config) if !problems.iter().any(Diagnostic::is_error) => Ok((config, problems)),
+        _ => Err(problems),
+    }
+}
+
+/// The parent of a directory called `config`, else the file's own directory.
+fn root_of(file: &Path) -> PathBuf {
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let directory = file.parent().unwrap_or(Path::new("/"));
+    match directory.parent() {
+        Some(parent) if directory.file_name().is_some_and(|name| name == "config") => parent.to_owned(),
+        _ => directory.to_owned(),
+    }
+}
+
+fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
+    let problems = document.problems();
+
+    let mut section = document.section("store");
+    let store = section.text("path").map_or_else(|| "data/heyi.db".to_owned(), |path| path.value);
+    if let Some(key) = section.text("key_file") {
+        problems.report(
+            key.span,
+            "store.key_file: this build cannot encrypt the store",
+            Some("remove the key and encrypt the disk; Heyi will not keep patients' data in clear under a key it ignores".into()),
+        );
+    }
+    section.finish();
+
+    let mut section = document.section("http");
+    let http = Http {
+        listen: section
+            .parsed("listen", SocketAddr::from_str)
+            .map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8480)), |listen| listen.value),
+        tls: tls(&mut section, root),
+    };
+    section.finish();
+
+    let mut section = document.section("retention");
+    let mut days = |key, default: u64| {
+        section.parsed(key, duration).map_or(Duration::from_secs(default * 86_400), |value| value.value)
+    };
+    let retention =
+        Retention { messages: days("messages", 180), feed: days("feed", 400), audit: days("audit", 6 * 365) };
+    section.finish();
+
+    let mut sources: Vec<Source> = Vec::new();
+    let mut names = BTreeSet::new();
+    let mut listeners = BTreeMap::from([(http.listen, "http".to_owned())]);
+    for mut section in document.sections("sources") {
+        let source = read_source(&mut section, root);
+        if let Some(name) = source.as_ref().map(|source| source.name.clone()) {
+            if !names.insert(name.clone()) {
+                problems.report(section.span(), format!("a second source is called `{name}`"), None);
+            }
+        }
+        if let Some(Source { name, arrival: Arrival::Mllp(mllp), .. }) = &source
+            && mllp.listen.port() != 0
+            && let Some(other) = listeners.insert(mllp.listen, name.clone())
+        {
+            problems.report(
+                section.span(),
+                format!("{name} and {other} listen on the same address {}", mllp.listen),
+                None,
+            );
+        }
+        section.finish();
+        sources.extend(source);
+    }
+    let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
+    for source in &sources {
+        for authority in &source.authorities {
+            if let Some(owner) = owners.insert(authority, &source.name) {
+                problems.report(
+                    source.mapping_place.span.clone(),
+                    format!("assigning authority `{authority}` is owned by {owner} and by {}", source.name),
+                    Some("name it in the `authorities` of one source only".into()),
+                );
+            }
+        }
+    }
+
+    let mut consumers: Vec<Consumer> = Vec::new();
+    for mut section in document.sections("consumers") {
+        let consumer = read_consumer(&mut section);
+        if let Some(consumer) = consumer {
+            if consumers.iter().any(|known| known.name == consumer.name) {
+                problems.report(section.span(), format!("a second consumer is called `{}`", consumer.name), None);
+            }
+            consumers.push(consumer);
+        }
+        section.finish();
+    }
+    document.finish();
+    Config {
+        file: file.to_owned(),
+        root: root.to_owned(),
+        store: root.join(store),
+        http,
+        retention,
+        sources,
+        consumers,
+    }
+}
+
+fn read_source(section: &mut Section<'_>, root: &Path) -> Option<Source> {
+    let problems = section.problems();
+    let name = section.required("name");
+    if let Some(name) = &name {
+        check_name(section, name);
+    }
+    let mapping = section.required("mapping");
+    let facility = section.text("facility").map(|facility| facility.value);
+    let time_zone = section.parsed("time_zone", TimeZone::get).map_or_else(default_zone, |zone| zone.value);
+    let authorities = section.texts("authorities").unwrap_or_default().into_iter().map(|name| name.value).collect();
+    let kinds: Vec<&str> = ["mllp", "files", "fhir"].into_iter().filter(|kind| section.has(kind)).collect();
+    if kinds.len() != 1 {
+        problems.report(
+            section.span(),
+            "a source needs exactly one of the keys mllp and files, which says how its messages arrive",
+            Some("for example: mllp = { listen = \"127.0.0.1:2575\" }".into()),
+        );
+    }
+    if let Some(fhir) = section.optional_section("fhir") {
+        problems.report(
+            fhir.span(),
+            "FHIR sources are not in this version",
+            Some("remove the source, or import its resources when a later version can".into()),
+        );
+    }
+    let mllp = section.optional_section("mllp");
+    let files = section.optional_section("files");
+    let mut inner = mllp.or(files)?;
+    let is_files = kinds.first() == Some(&"files");
+    let charset =
+        inner.parsed("charset", CharsetSetting::from_str).map_or(CharsetSetting::Auto, |charset| charset.value);
+    let acknowledge = inner
+        .parsed("acknowledge", |text| match text {
+            "processed" => Ok(Acknowledge::Processed),
+            "received" => Ok(Acknowledge::Received),
+            _ => Err("must be `processed` or `received`"),
+        })
+        .map_or(Acknowledge::Processed, |acknowledge| acknowledge.value);
+    let on_error = inner
+        .parsed("on_error", |text| match text {
+            "AE" => Ok(OnError::Ae),
+            "AR" => Ok(OnError::Ar),
+            _ => Err("must be `AE` or `AR`"),
+        })
+        .map_or(OnError::Ae, |code| code.value);
+    let max_message = inner.parsed("max_message", size).map_or(16 << 20, |size| size.value);
+    let arrival = if is_files {
+        let directory = inner.required("directory");
+        let interval = inner.parsed("interval", duration).map_or(Duration::from_secs(5), |value| value.value);
+        directory.map(|directory| Arrival::Files(Files { directory: root.join(directory.value), interval }))
+    } else {
+        read_mllp(&mut inner, root).map(Arrival::Mllp)
+    };
+    inner.finish();
+    let mapping = mapping?;
+    Some(Source {
+        name: name?.value,
+        mapping: root.join(&mapping.value),
+        mapping_place: mapping,
+        facility,
+        time_zone,
+        authorities,
+        charset,
+        acknowledge,
+        on_error,
+        max_message,
+        arrival: arrival?,
+    })
+}
+
+fn read_mllp(section: &mut Section<'_>, root: &Path) -> Option<Mllp> {
+    let problems = section.problems();
+    if !section.has("listen") {
+        section.required("listen");
+    }
+    let listen = section.parsed("listen", SocketAddr::from_str);
+    let idle_timeout = section.parsed("idle_timeout", duration).map_or(Duration::from_secs(600), |value| value.value);
+    let max_connections = match section.integer("max_connections") {
+        None => 256,
+        Some(Placed { value, .. }) if (1..=65_536).contains(&value) => usize::try_from(value).unwrap_or(256),
+        Some(Placed { span, .. }) => {
+            problems.report(span, "max_connections must be from 1 to 65536", None);
+            256
+        }
+    };
+    let allow = match section.texts("allow") {
+        None => vec![IpNet::from_str("127.0.0.0/8").ok()?, IpNet::from_str("::1/128").ok()?],
+        Some(networks) => networks
+            .into_iter()
+            .filter_map(|network| {
+                match network.value.parse::<IpNet>().or_else(|_| network.value.parse::<std::net::IpAddr>().map(IpNet::from)) {
+                    Ok(parsed) => Some(parsed),
+                    Err(_) => {
+                        let hint = Some("write an address or a network such as 10.1.0.0/16".to_owned());
+                        problems.report(network.span, "allow: not a network", hint);
+                        None
+                    }
+                }
+            })
+            .collect(),
+    };
+    let tls = tls(section, root);
+    let listen = listen?;
+    if tls.is_none() && !listen.value.ip().is_loopback() {
+        problems.warn(
+            listen.span,
+            format!("{} is reachable from outside without TLS: a risk", listen.value),
+            Some("add tls = { certificate = …, key_file = … }, or keep `allow` to the sender's address".into()),
+        );
+    }
+    Some(Mllp { listen: listen.value, idle_timeout, max_connections, allow, tls })
+}
+
+fn read_consumer(section: &mut Section<'_>) -> Option<Consumer> {
+    let problems = section.problems();
+    let name = section.required("name");
+    if let Some(name) = &name {
+        check_name(section, name);
+    }
+    let events = section
+        .texts("events")
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|pattern| match pattern.value.parse() {
+            Ok(filter) => Some(filter),
+            Err(error) => {
+                problems.report(pattern.span, format!("events: {error}"), None);
+                None
+            }
+        })
+        .collect();
+    let policy = section.text("policy");
+    if let Some(policy) = policy.as_ref().filter(|policy| policy.value != "full") {
+        problems.warn(
+            policy.span.clone(),
+            format!("policy `{}` cannot be applied by this version: the consumer is given nothing", policy.value),
+            Some("field policies other than `full` come with a later version".into()),
+        );
+    }
+    let purpose = section.parsed("purpose", |text| match text {
+        "care" | "marketing" | "operations" => Ok(text.to_owned()),
+        _ => Err("must be `care`, `marketing` or `operations`"),
+    });
+    if let Some(purpose) = purpose.as_ref().filter(|purpose| purpose.value == "marketing") {
+        problems.warn(
+            purpose.span.clone(),
+            "a marketing consumer needs each person's consent, which this version cannot record: it is given nothing",
+            None,
+        );
+    }
+    if let Some(mut webhook) = section.optional_section("webhook") {
+        webhook.required("url");
+        webhook.text("secret_file");
+        problems.warn(
+            webhook.span(),
+            "webhooks are not delivered by this version",
+            Some("the consumer can read GET /v1/feed".into()),
+        );
+        webhook.finish();
+    }
+    Some(Consumer {
+        name: name?.value,
+        events,
+        policy: policy.map_or_else(|| "full".to_owned(), |policy| policy.value),
+        purpose: purpose.map_or_else(|| "care".to_owned(), |purpose| purpose.value),
+    })
+}
+
+/// Names become part of visit ids (`SOURCE:NUMBER`), URLs and metric labels.
+fn check_name(section: &Section<'_>, name: &Placed<String>) {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.value.is_empty() || name.value.len() > 64 || !name.value.chars().all(legal) {
+        section.problems().report(
+            name.span.clone(),
+            "a name is 1 to 64 letters, digits, `-`, `_` or `.`",
+            Some("for example `his` or `follow-up`".into()),
+        );
+    }
+}
+
+fn tls(section: &mut Section<'_>, root: &Path) -> Option<Tls> {
+    let mut section = section.optional_section("tls")?;
+    let certificate = section.required("certificate");
+    let key_file = section.required("key_file");
+    let client_ca = section.text("client_ca");
+    section.finish();
+    Some(Tls {
+        certificate: root.join(certificate?.value),
+        key_file: root.join(key_file?.value),
+        client_ca: client_ca.map(|path| root.join(path.value)),
+    })
+}
+
+/// The contract's default; a hospital in China keeps one zone.
+fn default_zone() -> TimeZone {
+    TimeZone::get("Asia/Shanghai").unwrap_or(TimeZone::UTC)
+}
+
+/// `500ms`, `30s`, `10m`, `2h`, `180d`, `6y` (365 days).
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    const WRONG: &str = "must be a number and a unit: ms, s, m, h, d or y, for example \"30s\"";
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| WRONG)?;
+    let milliseconds: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        "y" => 365 * 86_400_000,
+        _ => return Err(WRONG),
+    };
+    match number.checked_mul(milliseconds) {
+        Some(0) => Err("must be longer than nothing"),
+        // Times are kept in microseconds in 63 bits; nobody means more than a thousand years.
+        Some(total) if total <= 1_000 * 365 * 86_400_000 => Ok(Duration::from_millis(total)),
+        _ => Err("is too long"),
+    }
+}
+
+/// `65536`, `512KiB`, `16MiB`, `1GiB`.
+fn size(text: &str) -> Result<usize, &'static str> {
+    const WRONG: &str = "must be a number of bytes with KiB, MiB or GiB, for example \"16MiB\"";
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let number: usize = number.parse().map_err(|_| WRONG)?;
+    let unit = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(WRONG),
+    };
+    match number.checked_mul(unit) {
+        Some(size) if (1 << 10..=1 << 30).contains(&size) => Ok(size),
+        _ => Err("must be from 1KiB to 1GiB"),
+    }
+}

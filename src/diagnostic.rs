@@ -1,0 +1,241 @@
+//! Problems in files that people write (configuration, mappings, code tables), each with its place and a way out.
+//!
+//! Invariants
+//! - A reader of files collects all problems of a file and returns them together; it never stops at the first.
+//! - A diagnostic carries the line it speaks of, so showing it reads no file.
+//! - Nothing here knows what the files mean. The crate annotate-snippets is named in this file only.
+
+use std::fmt;
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use serde::Serialize;
+
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// The file cannot be used.
+    Error,
+    /// The file can be used, but probably does not do what was meant.
+    Warning,
+}
+
+/// One problem at one place of one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Diagnostic {
+    /// The file as its reader names it, relative to the configuration's root where it lies below it.
+    pub file: String,
+    /// 1-based line; 0 if the problem is the file itself (it cannot be read).
+    pub line: usize,
+    /// 1-based column, in characters; 0 as for the line.
+    pub column: usize,
+    /// How many characters of that line are meant, at least 1.
+    pub length: usize,
+    /// Error or warning.
+    pub severity: Severity,
+    /// Stable code, for example `M004`, to search for in the documentation.
+    pub code: &'static str,
+    /// What is wrong, one sentence without a full stop.
+    pub text: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The line as it stands in the file.
+    #[serde(skip)]
+    excerpt: String,
+}
+
+impl Diagnostic {
+    /// An error about `span` (bytes) of `file`.
+    pub fn error(file: &SourceFile, span: Range<usize>, code: &'static str, text: impl Into<String>) -> Self {
+        Self::at(file, span, Severity::Error, code, text.into())
+    }
+
+    /// A warning about `span` (bytes) of `file`.
+    pub fn warning(file: &SourceFile, span: Range<usize>, code: &'static str, text: impl Into<String>) -> Self {
+        Self::at(file, span, Severity::Warning, code, text.into())
+    }
+
+    /// An error about a file that has no text to point at.
+    pub fn unreadable(file: impl Into<String>, code: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            file: file.into(),
+            line: 0,
+            column: 0,
+            length: 1,
+            severity: Severity::Error,
+            code,
+            text: text.into(),
+            hint: None,
+            excerpt: String::new(),
+        }
+    }
+
+    /// The same with a hint.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// True if the file cannot be used.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
+    fn at(file: &SourceFile, span: Range<usize>, severity: Severity, code: &'static str, text: String) -> Self {
+        let start = file.text.floor_char_boundary(span.start);
+        let line_start = file.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let line_end = file.text[start..].find('\n').map_or(file.text.len(), |newline| start + newline);
+        let end = file.text.floor_char_boundary(span.end).clamp(start, line_end);
+        Self {
+            file: file.name.clone(),
+            line: file.line(start),
+            column: file.text[line_start..start].chars().count() + 1,
+            length: file.text[start..end].chars().count().max(1),
+            severity,
+            code,
+            text,
+            hint: None,
+            excerpt: file.text[line_start..line_end].trim_end_matches('\r').to_owned(),
+        }
+    }
+
+    /// The problem with its line and a caret, several lines, in colour if asked.
+    pub fn render(&self, coloured: bool) -> String {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        if self.line == 0 {
+            return self.to_string();
+        }
+        let position = |characters: usize| {
+            self.excerpt.char_indices().nth(characters).map_or(self.excerpt.len(), |(position, _)| position)
+        };
+        let start = position(self.column - 1);
+        let end = position(self.column - 1 + self.length).max(start);
+        let snippet = Snippet::source(self.excerpt.as_str())
+            .path(self.file.as_str())
+            .line_start(self.line)
+            .annotation(AnnotationKind::Primary.span(start..end));
+        let mut group = level.primary_title(self.text.as_str()).id(self.code).element(snippet);
+        if let Some(hint) = &self.hint {
+            group = group.element(Level::HELP.message(hint.as_str()));
+        }
+        let renderer = if coloured { Renderer::styled() } else { Renderer::plain() };
+        renderer.render(&[group])
+    }
+}
+
+/// One line: `mappings/his.toml:8:16 error[M004]: …`.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.file)?;
+        if self.line > 0 {
+            write!(formatter, ":{}:{}", self.line, self.column)?;
+        }
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        write!(formatter, " {severity}[{}]: {}", self.code, self.text)?;
+        match &self.hint {
+            Some(hint) => write!(formatter, " ({hint})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A file that was read, with the name that diagnostics use.
+#[derive(Debug, Clone)]
+pub struct SourceFile {
+    /// Name for people.
+    pub name: String,
+    /// Its whole text.
+    pub text: String,
+}
+
+impl SourceFile {
+    /// The 1-based line of a byte position.
+    pub fn line(&self, position: usize) -> usize {
+        let position = position.min(self.text.len());
+        self.text.as_bytes()[..position].iter().filter(|&&byte| byte == b'\n').count() + 1
+    }
+}
+
+/// What of `known` was probably meant by `written`: the nearest by edit distance, if it is near enough to be a slip.
+pub fn similar<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let allowed = (written.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .map(|candidate| (edit_distance(written, candidate), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+fn edit_distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, left_character) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, right_character) in right.iter().enumerate() {
+            let substituted = diagonal + usize::from(left_character != *right_character);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> SourceFile {
+        SourceFile {
+            name: "mappings/his.toml".to_owned(),
+            text: "[patient]\n姓名 = \"PID-5\" # 张\nsex = 8\n".to_owned(),
+        }
+    }
+
+    #[test]
+    fn places_are_counted_in_characters() {
+        let start = file().text.find("\"PID").unwrap();
+        let diagnostic = Diagnostic::error(&file(), start..start + 7, "M001", "wrong");
+        assert_eq!((diagnostic.line, diagnostic.column, diagnostic.length), (2, 6, 7));
+        assert_eq!(diagnostic.to_string(), "mappings/his.toml:2:6 error[M001]: wrong");
+    }
+
+    #[test]
+    fn a_rendered_problem_shows_its_line_and_a_caret_under_it() {
+        let start = file().text.find('8').unwrap();
+        let rendered =
+            Diagnostic::error(&file(), start..start + 1, "M001", "wrong type").hint("write a path").render(false);
+        assert!(rendered.contains("error[M001]: wrong type"), "{rendered}");
+        assert!(rendered.contains("mappings/his.toml:3:7"), "{rendered}");
+        assert!(rendered.contains("sex = 8"), "{rendered}");
+        assert!(rendered.lines().any(|line| line.ends_with("      ^")), "{rendered}");
+        assert!(rendered.contains("help: write a path"), "{rendered}");
+    }
+
+    #[test]
+    fn odd_spans_never_panic() {
+        let length = file().text.len();
+        for (start, end) in [(0, 0), (11, 12), (length, length + 9), (12, 3), (length + 4, length + 9)] {
+            let diagnostic = Diagnostic::warning(&file(), start..end, "M001", "odd");
+            assert!(diagnostic.length >= 1);
+            diagnostic.render(true);
+        }
+        let empty = SourceFile { name: "empty".to_owned(), text: String::new() };
+        Diagnostic::error(&empty, 0..0, "M001", "nothing").render(false);
+    }
+
+    #[test]
+    fn slips_are_recognised() {
+        assert_eq!(similar("birthdate", ["birth_date", "name"]), Some("birth_date"));
+        assert_eq!(similar("zzz", ["birth_date", "name"]), None);
+    }
+}

@@ -1,0 +1,288 @@
+//! TOML files read with their places: typed access to tables that collects every problem instead of stopping at the first.
+//!
+//! A [`Section`] remembers which keys were asked for; [`Section::finish`] reports the others as unknown, with the key that was
+//! probably meant. The crate toml is named in this file only.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::diagnostic::{Diagnostic, SourceFile, similar};
+
+/// The problems found so far in one file.
+#[derive(Debug)]
+pub struct Problems<'a> {
+    file: &'a SourceFile,
+    code: &'static str,
+    found: RefCell<Vec<Diagnostic>>,
+}
+
+/// A value and the bytes of the file it stands at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed<T> {
+    /// The value.
+    pub value: T,
+    /// Byte range in the file.
+    pub span: Range<usize>,
+}
+
+/// One table of the file.
+#[derive(Debug)]
+pub struct Section<'a> {
+    /// Dotted name for messages; empty for the whole file.
+    name: String,
+    table: Option<&'a DeTable<'a>>,
+    span: Range<usize>,
+    asked: Vec<&'static str>,
+    problems: &'a Problems<'a>,
+}
+
+/// Reads `file` and hands its root table to `read`. Gives what `read` gave, with all problems; `None` if the text is no TOML.
+/// `code` marks the diagnostics.
+pub fn read<T>(
+    file: &SourceFile,
+    code: &'static str,
+    read: impl for<'a> FnOnce(Section<'a>) -> T,
+) -> (Option<T>, Vec<Diagnostic>) {
+    let problems = Problems { file, code, found: RefCell::new(Vec::new()) };
+    let (root, errors) = DeTable::parse_recoverable(&file.text);
+    for error in &errors {
+        problems.report(error.span().unwrap_or_default(), error.message().to_owned(), None);
+    }
+    let result = errors.is_empty().then(|| {
+        read(Section {
+            name: String::new(),
+            table: Some(root.get_ref()),
+            span: 0..0,
+            asked: Vec::new(),
+            problems: &problems,
+        })
+    });
+    (result, problems.found.into_inner())
+}
+
+impl Problems<'_> {
+    /// Adds an error at `span`.
+    pub fn report(&self, span: Range<usize>, text: impl Into<String>, hint: Option<String>) {
+        let mut diagnostic = Diagnostic::error(self.file, span, self.code, text);
+        diagnostic.hint = hint;
+        self.found.borrow_mut().push(diagnostic);
+    }
+
+    /// Adds a warning at `span`.
+    pub fn warn(&self, span: Range<usize>, text: impl Into<String>, hint: Option<String>) {
+        let mut diagnostic = Diagnostic::warning(self.file, span, self.code, text);
+        diagnostic.hint = hint;
+        self.found.borrow_mut().push(diagnostic);
+    }
+}
+
+impl<'a> Section<'a> {
+    /// Where the table stands.
+    pub fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
+    /// Where to report further problems.
+    pub fn problems(&self) -> &'a Problems<'a> {
+        self.problems
+    }
+
+    /// True if the key is written in the file.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.iter().any(|(name, _)| name.get_ref() == key))
+    }
+
+    /// A text.
+    pub fn text(&mut self, key: &'static str) -> Option<Placed<String>> {
+        self.value(key, "a text", |value| value.as_str().map(str::to_owned))
+    }
+
+    /// A whole number.
+    pub fn integer(&mut self, key: &'static str) -> Option<Placed<i64>> {
+        self.value(key, "a whole number", |value| {
+            let number = value.as_integer()?;
+            i64::from_str_radix(number.as_str(), number.radix()).ok()
+        })
+    }
+
+    /// A list of texts.
+    pub fn texts(&mut self, key: &'static str) -> Option<Vec<Placed<String>>> {
+        self.value(key, "a list of texts", |value| {
+            value
+                .as_array()?
+                .iter()
+                .map(|item| item.get_ref().as_str().map(|text| Placed { value: text.to_owned(), span: item.span() }))
+                .collect()
+        })
+        .map(|list| list.value)
+    }
+
+    /// A text that `parse` understands; its error text becomes the problem.
+    pub fn parsed<T, E: std::fmt::Display>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<Placed<T>> {
+        let text = self.text(key)?;
+        match parse(&text.value) {
+            Ok(value) => Some(Placed { value, span: text.span }),
+            Err(error) => {
+                self.problems.report(text.span, format!("{}: {error}", self.path(key)), None);
+                None
+            }
+        }
+    }
+
+    /// A text that must be there.
+    pub fn required(&mut self, key: &'static str) -> Option<Placed<String>> {
+        if !self.has(key) {
+            self.asked.push(key);
+            let path = self.path(key);
+            self.problems.report(self.span.clone(), format!("{path} is missing"), None);
+            return None;
+        }
+        self.text(key)
+    }
+
+    /// A table below this one; an empty one where the key is not written, so that defaults apply.
+    pub fn section(&mut self, key: &'static str) -> Section<'a> {
+        self.optional_section(key).unwrap_or_else(|| Section {
+            name: self.path(key),
+            table: None,
+            span: self.span.clone(),
+            asked: Vec::new(),
+            problems: self.problems,
+        })
+    }
+
+    /// A table below this one, if it is written.
+    pub fn optional_section(&mut self, key: &'static str) -> Option<Section<'a>> {
+        let value = self.find(key)?;
+        match value.get_ref().as_table() {
+            Some(table) => Some(self.below(self.path(key), table, value.span())),
+            None => {
+                self.mismatch(key, value, "a table");
+                None
+            }
+        }
+    }
+
+    /// The tables of `[[key]]`.
+    pub fn sections(&mut self, key: &'static str) -> Vec<Section<'a>> {
+        let Some(value) = self.find(key) else { return Vec::new() };
+        let Some(array) = value.get_ref().as_array() else {
+            self.mismatch(key, value, "a list of tables, written [[…]]");
+            return Vec::new();
+        };
+        let mut sections = Vec::new();
+        for (index, item) in array.iter().enumerate() {
+            match item.get_ref().as_table() {
+                Some(table) => {
+                    sections.push(self.below(format!("{}[{}]", self.path(key), index + 1), table, item.span()))
+                }
+                None => self.mismatch(key, item, "a table"),
+            }
+        }
+        sections
+    }
+
+    /// Reports every key that nobody asked for.
+    pub fn finish(self) {
+        for (key, _) in self.table.into_iter().flat_map(|table| table.iter()) {
+            let name: &str = key.get_ref();
+            if !self.asked.contains(&name) {
+                let hint = similar(name, self.asked.iter().copied()).map_or_else(
+                    || format!("known here: {}", self.asked.join(", ")),
+                    |known| format!("did you mean `{known}`?"),
+                );
+                self.problems.report(key.span(), format!("unknown key `{}`", self.path(name)), Some(hint));
+            }
+        }
+    }
+
+    fn below(&self, name: String, table: &'a DeTable<'a>, span: Range<usize>) -> Section<'a> {
+        Section { name, table: Some(table), span, asked: Vec::new(), problems: self.problems }
+    }
+
+    fn path(&self, key: &str) -> String {
+        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+    }
+
+    fn find(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.asked.push(key);
+        self.table?.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
+    }
+
+    fn value<T>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        take: impl FnOnce(&DeValue<'a>) -> Option<T>,
+    ) -> Option<Placed<T>> {
+        let value = self.find(key)?;
+        match take(value.get_ref()) {
+            Some(taken) => Some(Placed { value: taken, span: value.span() }),
+            None => {
+                self.mismatch(key, value, expected);
+                None
+            }
+        }
+    }
+
+    fn mismatch(&self, key: &str, value: &Spanned<DeValue<'_>>, expected: &str) {
+        let found = value.get_ref().type_str();
+        self.problems.report(value.span(), format!("{} must be {expected}, not {found}", self.path(key)), None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_is_reported_with_its_place() {
+        let file = SourceFile {
+            name: "heyi.toml".to_owned(),
+            text: "[http]\nlisten = 1\nlistne = \"x\"\n[[sources]]\nname = \"his\"\n".to_owned(),
+        };
+        let (found, problems) = read(&file, "C001", |mut root| {
+            let mut http = root.section("http");
+            assert_eq!(http.text("listen"), None);
+            http.finish();
+            let names: Vec<_> = root
+                .sections("sources")
+                .into_iter()
+                .filter_map(|mut source| {
+                    source.required("mapping");
+                    let name = source.required("name");
+                    source.finish();
+                    name
+                })
+                .map(|name| name.value)
+                .collect();
+            root.finish();
+            names
+        });
+        assert_eq!(found, Some(vec!["his".to_owned()]));
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "heyi.toml:2:10 error[C001]: http.listen must be a text, not integer",
+                "heyi.toml:3:1 error[C001]: unknown key `http.listne` (did you mean `listen`?)",
+                "heyi.toml:4:1 error[C001]: sources[1].mapping is missing",
+            ]
+        );
+    }
+
+    #[test]
+    fn text_that_is_no_toml_says_where() {
+        let file = SourceFile { name: "heyi.toml".to_owned(), text: "[http\nlisten = 1".to_owned() };
+        let (found, problems) = read(&file, "C001", |_| ());
+        assert_eq!(found, None);
+        assert_eq!(problems.first().map(|problem| problem.line), Some(1));
+    }
+}

@@ -1,0 +1,277 @@
+//! Which segment belongs to which: the engine owns grouping, no mapping file repeats it.
+//!
+//! The structures of the standard differ by message and version and senders keep to none of them, so grouping goes by the
+//! order of segments alone:
+//! - PID opens a patient; PV1, PD1, NK1, MRG, IN1 and the like belong to the nearest PID before them.
+//! - OBR opens an order of its patient. An ORC belongs to the OBR after it (in OUL: before it). SPM belongs to the OBR before it;
+//!   where it comes before the first OBR of its patient (OUL), each SPM opens a specimen and the OBRs after it belong to that.
+//! - OBX belongs to the nearest OBR before it, whatever lies between; without one to the ORC (RXA), specimen or patient.
+//! - NTE belongs to the segment before it.
+//! - RGS opens a group of resources (SIU); AIS, AIG, AIL and AIP belong to it.
+//! - IN2 and IN3 belong to IN1, PV2 to PV1, TQ2 to TQ1. Z-segments and all others belong to the innermost that is open.
+//!
+//! The result is a tree of owners, a few levels deep. A [`Scope`] is one node of it.
+
+use super::message::{Segment, position};
+use super::{Message, Path};
+
+/// The owner of each segment, and how far the segments that it owns reach.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Groups {
+    /// By position; `NOBODY`: the message itself.
+    owners: Vec<u32>,
+    /// By position: first and last position of the segment and of all that it owns.
+    extents: Vec<(u32, u32)>,
+}
+
+const NOBODY: u32 = u32::MAX;
+
+/// A part of a message that a path is resolved in: the whole, or a segment with all that belongs to it, and perhaps one repetition
+/// of a field as the current one.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'m> {
+    message: &'m Message,
+    anchor: Option<usize>,
+    current: Option<Current<'m>>,
+}
+
+/// The current repetition of a field.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Current<'m> {
+    pub(super) segment: usize,
+    pub(super) field: usize,
+    /// From 1.
+    pub(super) repetition: usize,
+    pub(super) raw: &'m str,
+}
+
+/// Segments of a patient, even where they come after an OBR.
+const OF_PATIENT: &[&[u8; 3]] =
+    &[b"PD1", b"ARV", b"NK1", b"PV1", b"MRG", b"GT1", b"IN1", b"ACC", b"DB1", b"AL1", b"IAM", b"PDA"];
+/// Segments of the message.
+const OF_MESSAGE: &[&[u8; 3]] = &[b"MSH", b"SFT", b"UAC", b"EVN", b"SCH", b"PID", b"RGS", b"DSC", b"FTS", b"BTS"];
+
+/// What is open while segments are read in order.
+#[derive(Default)]
+struct Open {
+    patient: Option<usize>,
+    visit: Option<usize>,
+    insurance: Option<usize>,
+    /// Only where specimens come before orders.
+    specimen: Option<usize>,
+    /// An ORC that waits for its OBR.
+    waiting_orc: Option<usize>,
+    order: Option<usize>,
+    timing: Option<usize>,
+    observation: Option<usize>,
+    resource: Option<usize>,
+}
+
+impl Current<'_> {
+    pub(super) fn is_of(&self, segment: &Segment<'_>, field: usize) -> bool {
+        self.segment == segment.index() && self.field == field
+    }
+}
+
+impl Groups {
+    /// Groups segments by their names in order. `orc_follows` its OBR, as in OUL.
+    pub(super) fn of(names: &[[u8; 3]], orc_follows: bool) -> Self {
+        let mut groups = Self { owners: vec![NOBODY; names.len()], extents: Vec::new() };
+        let mut open = Open::default();
+        for (index, name) in names.iter().enumerate() {
+            let owner = match name {
+                b"NTE" => index.checked_sub(1).and_then(|before| match &names[before] {
+                    b"NTE" => groups.owner(before),
+                    _ => Some(before),
+                }),
+                _ => open.owner(name, orc_follows),
+            };
+            groups.set_owner(index, owner);
+            let taken_orc = open.take(index, name, orc_follows);
+            if let Some(orc) = taken_orc {
+                groups.set_owner(orc, Some(index));
+            }
+        }
+        groups.extents = groups.measured();
+        groups
+    }
+
+    fn set_owner(&mut self, index: usize, owner: Option<usize>) {
+        self.owners[index] = owner.map_or(NOBODY, |owner| owner as u32);
+    }
+
+    fn owner(&self, index: usize) -> Option<usize> {
+        let owner = self.owners[index];
+        (owner != NOBODY).then_some(owner as usize)
+    }
+
+    /// The segment and its owners, from the inside out. It ends: every owner comes before what it owns, except that an OBR owns
+    /// the ORC before it, and an OBR is never owned by an ORC.
+    fn line(&self, index: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(Some(index), |&index| self.owner(index))
+    }
+
+    fn measured(&self) -> Vec<(u32, u32)> {
+        let mut extents: Vec<(u32, u32)> = (0..self.owners.len() as u32).map(|index| (index, index)).collect();
+        for index in 0..self.owners.len() {
+            for owner in self.line(index).skip(1) {
+                let (first, last) = extents[owner];
+                extents[owner] = (first.min(index as u32), last.max(index as u32));
+            }
+        }
+        extents
+    }
+
+    /// Whether `index` is `level` or belongs to it, but not by way of a group like `child`.
+    fn is_seen(&self, index: usize, level: Option<usize>, child: Option<usize>, message: &Message) -> bool {
+        let mut branch = None;
+        for part in self.line(index) {
+            if Some(part) == level {
+                return !is_like(branch, child, message);
+            }
+            branch = Some(part);
+        }
+        level.is_none() && !is_like(branch, child, message)
+    }
+}
+
+fn is_like(branch: Option<usize>, child: Option<usize>, message: &Message) -> bool {
+    matches!((branch, child), (Some(branch), Some(child)) if message.name_at(branch) == message.name_at(child))
+}
+
+impl Open {
+    fn owner(&self, name: &[u8; 3], orc_follows: bool) -> Option<usize> {
+        let above_orders = self.specimen.or(self.patient);
+        let order = self.order.or(self.waiting_orc);
+        let innermost = order.or(above_orders);
+        match name {
+            b"OBX" => innermost,
+            b"OBR" => above_orders,
+            b"ORC" if orc_follows && self.order.is_some() => self.order,
+            b"ORC" => above_orders,
+            b"SPM" if self.specimen.is_some() => self.patient,
+            b"SPM" => order.or(self.patient),
+            b"AIS" | b"AIG" | b"AIL" | b"AIP" => self.resource,
+            b"PV2" => self.visit.or(self.patient),
+            b"IN2" | b"IN3" => self.insurance.or(self.patient),
+            b"TQ2" => self.timing.or(innermost),
+            [b'Z', ..] | b"PRT" | b"TCD" | b"SID" => self.observation.or(innermost),
+            name if OF_MESSAGE.contains(&name) => None,
+            name if OF_PATIENT.contains(&name) => self.patient,
+            _ => innermost,
+        }
+    }
+
+    /// Opens what the segment opens and closes what it closes. Gives the ORC that has waited for this OBR.
+    fn take(&mut self, index: usize, name: &[u8; 3], orc_follows: bool) -> Option<usize> {
+        match name {
+            b"PID" => *self = Self { patient: Some(index), resource: self.resource, ..Self::default() },
+            b"PV1" => self.visit = Some(index),
+            b"IN1" => self.insurance = Some(index),
+            b"TQ1" => self.timing = Some(index),
+            b"RGS" => self.resource = Some(index),
+            b"OBX" => self.observation = Some(index),
+            b"OBR" => {
+                let waiting = self.waiting_orc.take();
+                self.open_order(Some(index), waiting.and(self.timing));
+                return waiting;
+            }
+            b"ORC" if !(orc_follows && self.order.is_some()) => {
+                self.open_order(None, None);
+                self.waiting_orc = Some(index);
+            }
+            b"SPM" if self.specimen.is_some() || self.order.or(self.waiting_orc).is_none() => {
+                self.open_order(None, None);
+                self.waiting_orc = None;
+                self.specimen = Some(index);
+            }
+            b"SPM" => self.observation = None,
+            _ => {}
+        }
+        None
+    }
+
+    fn open_order(&mut self, order: Option<usize>, timing: Option<usize>) {
+        self.order = order;
+        self.timing = timing;
+        self.observation = None;
+    }
+}
+
+impl<'m> Scope<'m> {
+    /// The whole message.
+    pub fn whole(message: &'m Message) -> Self {
+        Self { message, anchor: None, current: None }
+    }
+
+    /// The message.
+    pub fn message(&self) -> &'m Message {
+        self.message
+    }
+
+    /// The segment that the scope was opened by; `None` for the whole message.
+    pub fn anchor(&self) -> Option<Segment<'m>> {
+        self.anchor.and_then(|index| self.message.segment(index))
+    }
+
+    /// One scope for each patient (PID) in the message, so that a second PATIENT_RESULT is never mixed with the first; the
+    /// scope itself, where there is no PID.
+    pub fn patients(&self) -> Vec<Scope<'m>> {
+        let patients = self.scopes("PID");
+        if patients.is_empty() { vec![*self] } else { patients }
+    }
+
+    /// One scope for each segment of this name that is seen from here, in order.
+    pub fn scopes(&self, name: &str) -> Vec<Scope<'m>> {
+        self.segments(name).map(|segment| self.at(segment.index(), None)).collect()
+    }
+
+    /// One scope for each segment, or for each repetition that has a value, that `path` means: what `each` opens in a mapping. A
+    /// path to a field without a repetition means all of them.
+    pub fn each(&self, path: &Path) -> Vec<Scope<'m>> {
+        path.scopes(self)
+    }
+
+    /// The first segment of this name that is seen from here.
+    pub fn segment(&self, name: &str) -> Option<Segment<'m>> {
+        self.segments(name).next()
+    }
+
+    /// The segments of this name that are seen from here: those in the scope; if there are none, those of its parents that are not
+    /// in a sibling (another patient, another OBR). An NTE is seen only by the segment before it, and by the whole message.
+    pub fn segments(&self, name: &str) -> impl Iterator<Item = Segment<'m>> {
+        let message = self.message;
+        let seen = name.as_bytes().try_into().ok().map(|name| self.seen(name));
+        seen.into_iter().flatten().filter_map(|index| message.segment(index))
+    }
+
+    /// Positions of the segments of one name that are seen from here.
+    pub(super) fn seen(&self, name: [u8; 3]) -> impl Iterator<Item = usize> + use<'m> {
+        let message = self.message;
+        let groups = message.groups();
+        let (mut level, mut child) = (self.anchor, None);
+        let found = loop {
+            let keys = message.positions_within(name, level.map(|level| groups.extents[level]));
+            if let Some(first) = keys.iter().position(|&key| groups.is_seen(position(key), level, child, message)) {
+                break &keys[first..];
+            }
+            // A note is never inherited: that of an order is not that of each result.
+            let Some(inner) = level.filter(|_| &name != b"NTE") else { break &[] };
+            (level, child) = (groups.owner(inner), Some(inner));
+        };
+        let notes_of = self.anchor.filter(|_| &name == b"NTE");
+        found.iter().map(|&key| position(key)).filter(move |&index| {
+            groups.is_seen(index, level, child, message)
+                && notes_of.is_none_or(|anchor| groups.owner(index) == Some(anchor))
+        })
+    }
+
+    /// The scope of one segment, with or without a current repetition in it.
+    pub(super) fn at(&self, segment: usize, current: Option<Current<'m>>) -> Self {
+        Self { message: self.message, anchor: Some(segment), current }
+    }
+
+    pub(super) fn current(&self) -> Option<&Current<'m>> {
+        self.current.as_ref()
+    }
+}

@@ -1,0 +1,28 @@
+//! How much one message may hold.
+
+/// Bounds of one message. A message beyond them is refused whole, never cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes as received, 16 MiB: reports with a PDF in base64 (OBX-5 ED) reach about 10.
+    pub message_bytes: usize,
+    /// Segments, 50 000: some systems send such a PDF as one OBX for each line of 76 characters.
+    pub segments: usize,
+    /// Fields of one segment, 1 000: the longest segment of the standard has about 70.
+    pub fields_of_segment: usize,
+    /// Fields of the message, 2 000 000: the index keeps 8 bytes for each.
+    pub fields: usize,
+    /// Repetitions, components and subcomponents of one field, 100 000: an electrocardiogram in one OBX-5 (NA, MA) has 60 000.
+    pub parts_of_field: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 16 << 20,
+            segments: 50_000,
+            fields_of_segment: 1_000,
+            fields: 2_000_000,
+            parts_of_field: 100_000,
+        }
+    }
+}

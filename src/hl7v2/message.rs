@@ -1,0 +1,497 @@
+//! A message: canonical text and a flat index of its segments and fields. The only file that names `hl7_parser`.
+//!
+//! The index is our own and holds nothing but offsets; what is inside a field is read by `hl7_parser`, and only when asked for.
+//! Its whole-message parser may not be used: it drops the rest of a message after one odd line without an error, shifts MSH
+//! when MSH-2 has five characters, and takes 128 bytes of memory for each byte of the message.
+
+use hl7_parser::message::{Repeat, Separators};
+use hl7_parser::parser::parse_repeat_with_separators;
+use memchr::{memchr, memchr_iter, memchr2};
+
+use super::delimiters::DelimitersError;
+use super::text::{self, Decoded, Note, TextError};
+use super::{Charset, CharsetSetting, Delimiters, Header, Limits, Location, Scope, group};
+
+/// One message.
+#[derive(Debug, Clone)]
+pub struct Message {
+    text: String,
+    charset: Charset,
+    delimiters: Delimiters,
+    segments: Vec<SegmentEntry>,
+    /// Of all segments, one after the other; field 0 (the name) is left out.
+    fields: Vec<Span>,
+    /// Segments ordered by name and then position, as `key(name, position)`.
+    by_name: Vec<u64>,
+    groups: group::Groups,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct SegmentEntry {
+    name: [u8; 3],
+    span: Span,
+    first_field: u32,
+}
+
+/// One segment of a message.
+#[derive(Debug, Clone, Copy)]
+pub struct Segment<'m> {
+    message: &'m Message,
+    index: usize,
+}
+
+/// The components of one repetition, read once.
+#[derive(Debug, Clone)]
+pub struct Parts<'m> {
+    raw: &'m str,
+    /// `None`: there is only one component with one subcomponent.
+    repeat: Option<Repeat<'m>>,
+}
+
+/// Why text is no message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// MSH-1 and MSH-2 cannot be used.
+    #[error(transparent)]
+    Delimiters(#[from] DelimitersError),
+    /// The text was not made by `text::decode`.
+    #[error("line {line} is no segment; the text must be canonical, as text::decode gives it")]
+    NotASegment {
+        /// Which line, from 1.
+        line: usize,
+    },
+    /// Two messages in one.
+    #[error("line {line} is a second MSH segment; messages must be split before they are read")]
+    SecondHeader {
+        /// Which line, from 1.
+        line: usize,
+    },
+    /// A limit is exceeded.
+    #[error("{location} holds {found} {what}, the limit is {limit}; the message is refused whole")]
+    TooMany {
+        /// Where.
+        location: Location,
+        /// What there is too much of.
+        what: &'static str,
+        /// How many there are, or how many were counted before giving up.
+        found: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+}
+
+/// Why bytes are no message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// They are no text.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The text is no message.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+}
+
+impl ReadError {
+    /// Where in the message, if that is known.
+    pub fn location(&self) -> Option<&Location> {
+        match self {
+            Self::Text(error) => error.location(),
+            Self::Parse(ParseError::TooMany { location, .. }) => Some(location),
+            Self::Parse(_) => None,
+        }
+    }
+}
+
+impl Message {
+    /// Decodes and indexes the bytes of one message; the notes say what was mended.
+    pub fn read(raw: &[u8], setting: &CharsetSetting, limits: &Limits) -> Result<(Self, Vec<Note>), ReadError> {
+        let Decoded { text, charset, notes } = text::decode(raw, setting, limits)?;
+        Ok((Self::parse(text, charset, limits)?, notes))
+    }
+
+    /// Indexes canonical text, see [`text::decode`].
+    pub fn parse(text: String, charset: Charset, limits: &Limits) -> Result<Self, ParseError> {
+        let delimiters = Delimiters::read(text.as_bytes())?;
+        let bytes = text.as_bytes();
+        if u32::try_from(bytes.len()).is_err() {
+            return Err(too_many(Location::segment("MSH"), "bytes", bytes.len(), u32::MAX as usize));
+        }
+        let mut segments = Vec::with_capacity(32);
+        let mut fields = Vec::with_capacity(256);
+        let mut start = 0;
+        while start < bytes.len() {
+            let end = memchr(b'\r', &bytes[start..]).map_or(bytes.len(), |length| start + length);
+            let line = segments.len() + 1;
+            let name = segment_name(&bytes[start..end], delimiters.field).ok_or(ParseError::NotASegment { line })?;
+            if line > 1 && &name == b"MSH" {
+                return Err(ParseError::SecondHeader { line });
+            }
+            if line > limits.segments {
+                return Err(too_many(Location::segment("MSH"), "segments", line, limits.segments));
+            }
+            let first_field = fields.len();
+            index_fields(bytes, start, end, &delimiters, &mut fields);
+            let count = fields.len() - first_field;
+            if count > limits.fields_of_segment || fields.len() > limits.fields {
+                let limit = if count > limits.fields_of_segment { limits.fields_of_segment } else { limits.fields };
+                return Err(too_many(Location::segment(str_of(&name)), "fields", count, limit));
+            }
+            segments.push(SegmentEntry { name, span: Span::new(start, end), first_field: first_field as u32 });
+            start = end + 1;
+        }
+        let mut by_name: Vec<u64> =
+            segments.iter().enumerate().map(|(position, entry)| key(entry.name, position)).collect();
+        by_name.sort_unstable();
+        let mut message =
+            Self { text, charset, delimiters, segments, fields, by_name, groups: group::Groups::default() };
+        let names: Vec<[u8; 3]> = message.segments.iter().map(|entry| entry.name).collect();
+        message.groups = group::Groups::of(&names, message.orc_follows_obr());
+        message.check_parts(limits.parts_of_field)?;
+        Ok(message)
+    }
+
+    /// `hl7_parser` takes some 100 bytes for each part of a field, so a field of a million separators is refused beforehand.
+    fn check_parts(&self, limit: usize) -> Result<(), ParseError> {
+        let separators = self.delimiters.inside_fields();
+        let count = |bytes: &[u8]| bytes.iter().filter(|byte| separators.contains(byte)).count();
+        if self.text.len() <= limit || count(self.text.as_bytes()) <= limit {
+            return Ok(());
+        }
+        for segment in self.segments() {
+            for field in 1..=segment.field_count() {
+                let found = count(segment.field(field).as_bytes());
+                if found > limit {
+                    return Err(too_many(segment.location_of(field), "components and repetitions", found, limit));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The canonical text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The set it was sent in.
+    pub fn charset(&self) -> Charset {
+        self.charset
+    }
+
+    /// Its delimiters.
+    pub fn delimiters(&self) -> &Delimiters {
+        &self.delimiters
+    }
+
+    /// All segments in order.
+    pub fn segments(&self) -> impl ExactSizeIterator<Item = Segment<'_>> {
+        (0..self.segments.len()).map(|index| Segment { message: self, index })
+    }
+
+    /// The segment at a position, counted from 0.
+    pub fn segment(&self, index: usize) -> Option<Segment<'_>> {
+        (index < self.segments.len()).then_some(Segment { message: self, index })
+    }
+
+    /// The segments of one name, in order.
+    pub fn segments_named(&self, name: &str) -> impl Iterator<Item = Segment<'_>> {
+        let positions = name.as_bytes().try_into().map_or(&[][..], |name| self.positions(name));
+        positions.iter().map(|&key| Segment { message: self, index: position(key) })
+    }
+
+    /// The whole message as a scope for paths.
+    pub fn scope(&self) -> Scope<'_> {
+        Scope::whole(self)
+    }
+
+    /// MSH for an answer.
+    pub fn header(&self) -> Header {
+        Header::from_line(self.segment(0).map_or("", |segment| segment.text()), self.charset)
+    }
+
+    /// MSH-10, as sent.
+    pub fn control_id(&self) -> &str {
+        self.header_field(10)
+    }
+
+    /// MSH-9.1, `ADT`.
+    pub fn message_type(&self) -> &str {
+        self.header_component(9, 1)
+    }
+
+    /// MSH-9.2, `A01`; EVN-1 where MSH-9 has none, as in v2.1.
+    pub fn trigger_event(&self) -> &str {
+        match self.header_component(9, 2) {
+            "" => self.segments_named("EVN").next().map_or("", |event| event.field(1).trim()),
+            trigger => trigger,
+        }
+    }
+
+    /// MSH-9.3, `ADT_A01`.
+    pub fn structure(&self) -> &str {
+        self.header_component(9, 3)
+    }
+
+    /// MSH-12.1, `2.5.1`.
+    pub fn version(&self) -> &str {
+        self.header_component(12, 1)
+    }
+
+    /// MSH-3, as sent.
+    pub fn sending_application(&self) -> &str {
+        self.header_field(3)
+    }
+
+    /// MSH-4, as sent.
+    pub fn sending_facility(&self) -> &str {
+        self.header_field(4)
+    }
+
+    /// MSH-15: when an accept acknowledgement is wanted: AL, NE, ER, SU or empty.
+    pub fn accept_acknowledgement(&self) -> &str {
+        self.header_field(15)
+    }
+
+    /// MSH-16: when an application acknowledgement is wanted: AL, NE, ER, SU or empty.
+    pub fn application_acknowledgement(&self) -> &str {
+        self.header_field(16)
+    }
+
+    fn header_field(&self, number: usize) -> &str {
+        self.segment(0).map_or("", |header| header.field(number)).trim()
+    }
+
+    fn header_component(&self, field: usize, component: usize) -> &str {
+        let separator = char::from(self.delimiters.component);
+        self.header_field(field).split(separator).nth(component - 1).unwrap_or("").trim()
+    }
+
+    /// The repetitions of a raw field; one, if it does not repeat.
+    pub fn repetitions<'m>(&'m self, field: &'m str) -> impl Iterator<Item = &'m str> {
+        let separator = self.delimiters.repetition;
+        let mut rest = Some(field);
+        std::iter::from_fn(move || {
+            let text = rest?;
+            let cut = separator.and_then(|separator| memchr(separator, text.as_bytes()));
+            rest = cut.map(|cut| &text[cut + 1..]);
+            Some(cut.map_or(text, |cut| &text[..cut]))
+        })
+    }
+
+    /// The components of one raw repetition.
+    pub fn parts<'m>(&'m self, repetition: &'m str) -> Parts<'m> {
+        let component = self.delimiters.component;
+        let subcomponent = self.delimiters.subcomponent.unwrap_or(component);
+        let repeat = memchr2(component, subcomponent, repetition.as_bytes())
+            .and_then(|_| parse_repeat_with_separators(repetition, self.separators()).ok());
+        Parts { raw: repetition, repeat }
+    }
+
+    /// CR stands for a delimiter that the message does not have: it is in no field.
+    fn separators(&self) -> Separators {
+        let or_none = |delimiter: Option<u8>| char::from(delimiter.unwrap_or(b'\r'));
+        Separators {
+            field: char::from(self.delimiters.field),
+            component: char::from(self.delimiters.component),
+            subcomponent: or_none(self.delimiters.subcomponent),
+            repetition: or_none(self.delimiters.repetition),
+            escape: or_none(self.delimiters.escape),
+            lenient_newlines: false,
+        }
+    }
+
+    /// In OUL an ORC comes after the OBR that it belongs to, everywhere else before it (HL7 v2.5.1 chapter 7, 7.3.7).
+    fn orc_follows_obr(&self) -> bool {
+        let first = |name: &[u8; 3]| self.positions(*name).first().map(|&key| position(key));
+        self.message_type() == "OUL"
+            && matches!((first(b"OBR"), first(b"ORC")), (Some(order), Some(orc)) if order < orc)
+    }
+
+    pub(super) fn groups(&self) -> &group::Groups {
+        &self.groups
+    }
+
+    pub(super) fn name_at(&self, index: usize) -> [u8; 3] {
+        self.segments[index].name
+    }
+
+    /// Keys of the segments of one name, in order of position; see [`position`].
+    pub(super) fn positions(&self, name: [u8; 3]) -> &[u64] {
+        self.positions_within(name, None)
+    }
+
+    /// The same between two positions, both included.
+    pub(super) fn positions_within(&self, name: [u8; 3], range: Option<(u32, u32)>) -> &[u64] {
+        let (first, last) = range.unwrap_or((0, u32::MAX));
+        let from = self.by_name.partition_point(|&entry| entry < key(name, first as usize));
+        let length = self.by_name[from..].partition_point(|&entry| entry <= key(name, last as usize));
+        &self.by_name[from..from + length]
+    }
+}
+
+fn key(name: [u8; 3], position: usize) -> u64 {
+    let [first, second, third] = name.map(u64::from);
+    first << 48 | second << 40 | third << 32 | position as u64
+}
+
+/// The position in a key of [`Message::positions`].
+pub(super) fn position(key: u64) -> usize {
+    (key & u64::from(u32::MAX)) as usize
+}
+
+/// The name of the segment that a line is: `[A-Z][A-Z0-9]{2}` and then the separator or nothing.
+pub(super) fn segment_name(line: &[u8], separator: u8) -> Option<[u8; 3]> {
+    let name: [u8; 3] = *line.first_chunk()?;
+    (is_segment_name(&name) && line.get(3).is_none_or(|&byte| byte == separator)).then_some(name)
+}
+
+/// HL7 v2.5.1 chapter 2, 2.5.2: three characters; here, stricter, a capital letter and two capitals or digits.
+pub(super) fn is_segment_name(name: &[u8; 3]) -> bool {
+    name[0].is_ascii_uppercase() && name[1..].iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+}
+
+fn index_fields(bytes: &[u8], start: usize, end: usize, delimiters: &Delimiters, fields: &mut Vec<Span>) {
+    if start + 3 >= end {
+        return;
+    }
+    let mut field_start = start + 4;
+    if start == 0 {
+        // MSH-1 is the separator itself (chapter 2, 2.14.9).
+        fields.push(Span::new(3, 4));
+    }
+    for separator in memchr_iter(delimiters.field, &bytes[start + 4..end]) {
+        let field_end = start + 4 + separator;
+        fields.push(Span::new(field_start, field_end));
+        field_start = field_end + 1;
+    }
+    fields.push(Span::new(field_start, end));
+}
+
+fn too_many(location: Location, what: &'static str, found: usize, limit: usize) -> ParseError {
+    ParseError::TooMany { location, what, found, limit }
+}
+
+/// Segment names are ASCII by construction.
+fn str_of(name: &[u8; 3]) -> &str {
+    std::str::from_utf8(name).unwrap_or("")
+}
+
+impl Span {
+    /// The caller has checked that the text is shorter than 4 GiB.
+    fn new(start: usize, end: usize) -> Self {
+        Self { start: start as u32, end: end as u32 }
+    }
+
+    fn of(self, text: &str) -> &str {
+        text.get(self.start as usize..self.end as usize).unwrap_or("")
+    }
+}
+
+impl<'m> Segment<'m> {
+    fn entry(&self) -> &'m SegmentEntry {
+        &self.message.segments[self.index]
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'m str {
+        str_of(&self.entry().name)
+    }
+
+    /// Its position in the message, from 0.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The message that it is part of.
+    pub fn message(&self) -> &'m Message {
+        self.message
+    }
+
+    /// The whole segment as sent, without its end.
+    pub fn text(&self) -> &'m str {
+        self.entry().span.of(&self.message.text)
+    }
+
+    /// How many fields it has, empty ones included.
+    pub fn field_count(&self) -> usize {
+        self.spans().len()
+    }
+
+    /// A field as sent, by its number in the standard; empty where there is none.
+    pub fn field(&self, number: usize) -> &'m str {
+        let span = number.checked_sub(1).and_then(|index| self.spans().get(index));
+        span.map_or("", |span| span.of(&self.message.text))
+    }
+
+    /// Which of its name it is, from 1, and how many of them there are.
+    pub fn occurrence(&self) -> (usize, usize) {
+        let positions = self.message.positions(self.entry().name);
+        (positions.partition_point(|&key| position(key) < self.index) + 1, positions.len())
+    }
+
+    /// Its place, for reports; field 0 is the segment as a whole.
+    pub fn location_of(&self, field: usize) -> Location {
+        let (occurrence, count) = self.occurrence();
+        Location {
+            occurrence: (count > 1).then_some(occurrence),
+            field: (field > 0).then_some(field),
+            ..Location::segment(self.name())
+        }
+    }
+
+    /// MSH-1 and MSH-2 are made of delimiters and not divided by them.
+    pub(super) fn is_delimiters(&self, field: usize) -> bool {
+        self.index == 0 && (field == 1 || field == 2)
+    }
+
+    fn spans(&self) -> &'m [Span] {
+        let first = self.entry().first_field as usize;
+        let end = self
+            .message
+            .segments
+            .get(self.index + 1)
+            .map_or(self.message.fields.len(), |next| next.first_field as usize);
+        &self.message.fields[first..end]
+    }
+}
+
+impl<'m> Parts<'m> {
+    /// The repetition as sent.
+    pub fn raw(&self) -> &'m str {
+        self.raw
+    }
+
+    /// How many components it has.
+    pub fn count(&self) -> usize {
+        self.repeat.as_ref().map_or(1, |repeat| repeat.components.len())
+    }
+
+    /// A component as sent, from 1; empty where there is none.
+    pub fn component(&self, number: usize) -> &'m str {
+        match (&self.repeat, number.checked_sub(1)) {
+            (Some(repeat), Some(index)) => repeat.components.get(index).map_or("", |component| component.raw_value()),
+            (None, Some(0)) => self.raw,
+            _ => "",
+        }
+    }
+
+    /// A subcomponent as sent, both numbers from 1; empty where there is none.
+    pub fn subcomponent(&self, component: usize, subcomponent: usize) -> &'m str {
+        let Some(index) = subcomponent.checked_sub(1) else { return "" };
+        match (&self.repeat, component.checked_sub(1)) {
+            (Some(repeat), Some(component)) => repeat
+                .components
+                .get(component)
+                .and_then(|component| component.subcomponents.get(index))
+                .map_or("", |subcomponent| subcomponent.value),
+            (None, Some(0)) if index == 0 => self.raw,
+            _ => "",
+        }
+    }
+}

@@ -1,0 +1,549 @@
+//! Paths into a message, as the standard writes them: `PID-3[5=PI].1`. Parsed once, resolved often.
+//!
+//! | form | means |
+//! |---|---|
+//! | `PV1` | a segment |
+//! | `PID-8`, `PID-3.4`, `PID-3.4.2` | a field, a component, a subcomponent of its first repetition |
+//! | `PID-3[2].1` | of its second repetition |
+//! | `PID-3[*].1` | of all repetitions |
+//! | `PID-3[5=PI].1`, `PID-3[5 in PI,MR].1`, `PID-3[4.2=1.2.3]` | of the repetitions whose component (or subcomponent) is one of these |
+//! | `OBX[2]-5`, `DG1[*]-3.1` | of the second segment of that name in the scope; of all |
+//!
+//! All numbers count from 1. Values in a predicate may be quoted (`[5='a,b']`), and are compared without blanks around them.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::ControlFlow;
+use std::str::FromStr;
+
+use super::group::Current;
+use super::message::Parts;
+use super::{Location, Message, Scope, Segment, escape};
+
+/// A parsed path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path {
+    source: String,
+    name: [u8; 3],
+    occurrence: Selector,
+    place: Place,
+    repetition: Selector,
+}
+
+/// Numbers from 1; 0: the whole of what is before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    field: usize,
+    component: usize,
+    subcomponent: usize,
+}
+
+/// Which segments of a name, or which repetitions of a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Selector {
+    /// None was written: the current one, else the first.
+    Default,
+    Number(usize),
+    All,
+    Where {
+        component: usize,
+        subcomponent: usize,
+        values: Vec<String>,
+    },
+}
+
+/// Why text is no path, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
+pub struct PathError {
+    /// Byte offset in the path.
+    pub offset: usize,
+    /// What was expected.
+    pub problem: &'static str,
+}
+
+/// What a path leads to. Empty and blank are absent; `""` is null, for every part of what it stands for.
+#[derive(Debug, Clone, Copy)]
+pub enum Resolved<'m> {
+    /// The message says nothing here.
+    Absent,
+    /// The message says that there is no value any more.
+    Null,
+    /// A value.
+    Value(Value<'m>),
+}
+
+/// A value and where it was found.
+#[derive(Debug, Clone, Copy)]
+pub struct Value<'m> {
+    segment: Segment<'m>,
+    raw: &'m str,
+    place: Place,
+    /// From 1.
+    repetition: usize,
+}
+
+/// What is done with each thing found; `Break` ends the search.
+type Visit<'v, T> = &'v mut dyn FnMut(T) -> ControlFlow<()>;
+
+impl Path {
+    /// Parses a path.
+    pub fn parse(source: &str) -> Result<Self, PathError> {
+        let mut reader = Reader { source, offset: 0 };
+        let name = reader.segment_name()?;
+        let occurrence = match reader.take("[") {
+            true => reader.occurrence()?,
+            false => Selector::Default,
+        };
+        let mut place = Place { field: 0, component: 0, subcomponent: 0 };
+        let mut repetition = Selector::Default;
+        if reader.take("-") {
+            place.field = reader.number("expected a field number from 1, as in PID-3")?;
+            if reader.take("[") {
+                repetition = reader.repetition()?;
+            }
+            if reader.take(".") {
+                place.component = reader.number("expected a component number from 1, as in PID-3.1")?;
+                if reader.take(".") {
+                    place.subcomponent = reader.number("expected a subcomponent number from 1, as in PID-3.4.1")?;
+                }
+            }
+        }
+        reader.end()?;
+        Ok(Self { source: source.to_owned(), name, occurrence, place, repetition })
+    }
+
+    /// The first thing that the path means in `scope`, and that is not absent.
+    pub fn resolve<'m>(&self, scope: &Scope<'m>) -> Resolved<'m> {
+        let mut found = Resolved::Absent;
+        self.visit(scope, &mut |value| {
+            found = value;
+            ControlFlow::Break(())
+        });
+        found
+    }
+
+    /// All that the path means in `scope`, without what is absent, in order.
+    pub fn resolve_all<'m>(&self, scope: &Scope<'m>) -> Vec<Resolved<'m>> {
+        let mut found = Vec::new();
+        self.visit(scope, &mut |value| {
+            found.push(value);
+            ControlFlow::Continue(())
+        });
+        found
+    }
+
+    /// The scopes that `each` opens, see [`Scope::each`].
+    pub(super) fn scopes<'m>(&self, scope: &Scope<'m>) -> Vec<Scope<'m>> {
+        let mut found = Vec::new();
+        let field = self.place.field;
+        self.visit_segments(scope, or_all(&self.occurrence), &mut |segment| {
+            if field == 0 {
+                found.push(scope.at(segment.index(), None));
+                return ControlFlow::Continue(());
+            }
+            let current = scope.current().filter(|current| current.is_of(&segment, field));
+            let selector = if current.is_some() { &self.repetition } else { or_all(&self.repetition) };
+            visit_repetitions(segment, field, selector, current, &mut |(repetition, raw)| {
+                if let Given::Text = given(raw) {
+                    let segment = segment.index();
+                    found.push(scope.at(segment, Some(Current { segment, field, repetition, raw })));
+                }
+                ControlFlow::Continue(())
+            })
+        });
+        found
+    }
+
+    fn visit<'m>(&self, scope: &Scope<'m>, visit: Visit<'_, Resolved<'m>>) {
+        let Place { field, component, .. } = self.place;
+        self.visit_segments(scope, &self.occurrence, &mut |segment| {
+            if field == 0 {
+                return visit(Resolved::Value(Value {
+                    segment,
+                    raw: segment.text(),
+                    place: self.place,
+                    repetition: 1,
+                }));
+            }
+            let whole =
+                |repetition, raw| Value { segment, raw, place: Place { component: 0, ..self.place }, repetition };
+            let current = scope.current().filter(|current| current.is_of(&segment, field));
+            visit_repetitions(segment, field, &self.repetition, current, &mut |(repetition, raw)| {
+                let value = whole(repetition, raw);
+                let resolved = match component {
+                    0 => value.itself(),
+                    _ => value.part(component, self.place.subcomponent),
+                };
+                if resolved.is_absent() { ControlFlow::Continue(()) } else { visit(resolved) }
+            })
+        });
+    }
+
+    fn visit_segments<'m>(&self, scope: &Scope<'m>, occurrence: &Selector, visit: Visit<'_, Segment<'m>>) {
+        let (skipped, taken) = match occurrence {
+            Selector::Number(number) => (number - 1, 1),
+            Selector::All => (0, usize::MAX),
+            Selector::Default | Selector::Where { .. } => (0, 1),
+        };
+        let segments = scope.seen(self.name).skip(skipped).take(taken);
+        for segment in segments.filter_map(|index| scope.message().segment(index)) {
+            if visit(segment).is_break() {
+                return;
+            }
+        }
+    }
+
+    /// The name of the segment.
+    pub fn segment(&self) -> &str {
+        std::str::from_utf8(&self.name).unwrap_or("")
+    }
+
+    /// The field; `None`: the path means a segment.
+    pub fn field(&self) -> Option<usize> {
+        (self.place.field > 0).then_some(self.place.field)
+    }
+
+    /// The component, if one is named.
+    pub fn component(&self) -> Option<usize> {
+        (self.place.component > 0).then_some(self.place.component)
+    }
+
+    /// The subcomponent, if one is named.
+    pub fn subcomponent(&self) -> Option<usize> {
+        (self.place.subcomponent > 0).then_some(self.place.subcomponent)
+    }
+
+    /// Whether the path can mean more than one thing.
+    pub fn is_plural(&self) -> bool {
+        matches!(self.occurrence, Selector::All) || matches!(self.repetition, Selector::All)
+    }
+
+    /// The place that the path names, where nothing was found there.
+    pub fn location(&self) -> Location {
+        Location {
+            occurrence: self.occurrence.number(),
+            field: self.field(),
+            repetition: self.repetition.number(),
+            component: self.component(),
+            subcomponent: self.subcomponent(),
+            ..Location::segment(self.segment())
+        }
+    }
+}
+
+/// In `each`, a path without brackets means all.
+fn or_all(selector: &Selector) -> &Selector {
+    match selector {
+        Selector::Default => &Selector::All,
+        written => written,
+    }
+}
+
+/// Repetitions of one field with their numbers, by `selector`, or only the current one where none is named.
+fn visit_repetitions<'m>(
+    segment: Segment<'m>,
+    field: usize,
+    selector: &Selector,
+    current: Option<&Current<'m>>,
+    visit: Visit<'_, (usize, &'m str)>,
+) -> ControlFlow<()> {
+    let raw = segment.field(field);
+    if let (Selector::Default, Some(current)) = (selector, current) {
+        return visit((current.repetition, current.raw));
+    }
+    if segment.is_delimiters(field) {
+        return visit((1, raw));
+    }
+    if let Given::Null = given(raw) {
+        // Null is said of the field, so of all that it could repeat.
+        return visit((1, raw));
+    }
+    let message = segment.message();
+    let mut numbered = (1..).zip(message.repetitions(raw));
+    match selector {
+        Selector::Default => numbered.next().map_or(ControlFlow::Continue(()), visit),
+        Selector::Number(number) => numbered.nth(number - 1).map_or(ControlFlow::Continue(()), visit),
+        Selector::All => numbered.try_for_each(visit),
+        Selector::Where { component, subcomponent, values } => numbered
+            .filter(|(_, raw)| {
+                let parts = message.parts(raw);
+                let part = match subcomponent {
+                    0 => parts.component(*component),
+                    _ => parts.subcomponent(*component, *subcomponent),
+                };
+                let meant = escape::unescape(part.trim(), message.delimiters(), message.charset());
+                values.iter().any(|value| *value == meant)
+            })
+            .try_for_each(visit),
+    }
+}
+
+/// What a piece of a message says.
+enum Given {
+    Nothing,
+    Null,
+    Text,
+}
+
+fn given(raw: &str) -> Given {
+    match raw.trim() {
+        "" => Given::Nothing,
+        "\"\"" => Given::Null,
+        _ => Given::Text,
+    }
+}
+
+impl Selector {
+    fn number(&self) -> Option<usize> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Default | Self::All | Self::Where { .. } => None,
+        }
+    }
+}
+
+/// Reads a path from left to right; every error has the offset that it stands at.
+struct Reader<'s> {
+    source: &'s str,
+    offset: usize,
+}
+
+impl<'s> Reader<'s> {
+    fn rest(&self) -> &'s str {
+        &self.source[self.offset..]
+    }
+
+    fn problem(&self, problem: &'static str) -> PathError {
+        PathError { offset: self.offset, problem }
+    }
+
+    fn take(&mut self, token: &str) -> bool {
+        let taken = self.rest().starts_with(token);
+        if taken {
+            self.offset += token.len();
+        }
+        taken
+    }
+
+    fn expect(&mut self, token: &str, problem: &'static str) -> Result<(), PathError> {
+        if self.take(token) { Ok(()) } else { Err(self.problem(problem)) }
+    }
+
+    fn end(&self) -> Result<(), PathError> {
+        match self.rest() {
+            "" => Ok(()),
+            _ => Err(self.problem("nothing more was expected here; paths are written as PID-3[5=PI].4.1 or OBX[2]-5")),
+        }
+    }
+
+    fn segment_name(&mut self) -> Result<[u8; 3], PathError> {
+        let name = self.source.as_bytes().first_chunk().copied();
+        let name = name.filter(|name| super::message::is_segment_name(name));
+        self.offset = if name.is_some() { 3 } else { 0 };
+        name.ok_or_else(|| {
+            self.problem("expected a segment name: a capital letter and two capitals or digits, as in PID")
+        })
+    }
+
+    fn number(&mut self, problem: &'static str) -> Result<usize, PathError> {
+        let digits = self.rest().bytes().take_while(u8::is_ascii_digit).count();
+        let number = self.rest()[..digits].parse().ok().filter(|number| (1..=MAXIMUM).contains(number));
+        let number = number.ok_or_else(|| self.problem(problem))?;
+        self.offset += digits;
+        Ok(number)
+    }
+
+    fn blanks(&mut self) {
+        while self.take(" ") {}
+    }
+
+    fn occurrence(&mut self) -> Result<Selector, PathError> {
+        let selector = match self.take("*") {
+            true => Selector::All,
+            false => Selector::Number(self.number("expected a number from 1, or *, to choose among segments")?),
+        };
+        self.expect("]", "expected ]")?;
+        Ok(selector)
+    }
+
+    fn repetition(&mut self) -> Result<Selector, PathError> {
+        let selector = if self.take("*") {
+            Selector::All
+        } else {
+            let number =
+                self.number("expected a repetition: a number from 1, *, or a component to compare, as in [5=PI]")?;
+            if self.rest().starts_with(']') { Selector::Number(number) } else { self.predicate(number)? }
+        };
+        self.expect("]", "expected ]")?;
+        Ok(selector)
+    }
+
+    fn predicate(&mut self, component: usize) -> Result<Selector, PathError> {
+        let subcomponent = match self.take(".") {
+            true => self.number("expected a subcomponent number from 1, as in [4.2=HIS]")?,
+            false => 0,
+        };
+        self.blanks();
+        let mut values = Vec::new();
+        if self.take("=") {
+            values.push(self.value(&[']'])?);
+        } else if self.take("in ") {
+            values.push(self.value(&[',', ']'])?);
+            while self.take(",") {
+                values.push(self.value(&[',', ']'])?);
+            }
+        } else {
+            return Err(self.problem("expected ], = or in, as in [5=PI] or [5 in PI,MR]"));
+        }
+        Ok(Selector::Where { component, subcomponent, values })
+    }
+
+    fn value(&mut self, ends: &[char]) -> Result<String, PathError> {
+        self.blanks();
+        for quote in ["'", "\""] {
+            let opened = self.offset;
+            if self.take(quote) {
+                let length = self.rest().find(quote);
+                let length = length.ok_or(PathError { offset: opened, problem: "this quote is not closed" })?;
+                let value = self.rest()[..length].to_owned();
+                self.offset += length + quote.len();
+                self.blanks();
+                return Ok(value);
+            }
+        }
+        let length = self.rest().find(ends).unwrap_or(self.rest().len());
+        let value = self.rest()[..length].trim_end();
+        if value.is_empty() {
+            return Err(self.problem("expected a value to compare with"));
+        }
+        self.offset += length;
+        Ok(value.to_owned())
+    }
+}
+
+/// More than any message may hold, see `Limits`, and far from overflow.
+const MAXIMUM: usize = 1_000_000;
+
+impl FromStr for Path {
+    type Err = PathError;
+
+    fn from_str(source: &str) -> Result<Self, PathError> {
+        Self::parse(source)
+    }
+}
+
+/// As it was written.
+impl fmt::Display for Path {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.source)
+    }
+}
+
+impl<'m> Resolved<'m> {
+    /// The value, if there is one.
+    pub fn value(self) -> Option<Value<'m>> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Absent | Self::Null => None,
+        }
+    }
+
+    /// Whether the message says nothing.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+}
+
+impl<'m> Value<'m> {
+    /// As sent.
+    pub fn raw(&self) -> &'m str {
+        self.raw
+    }
+
+    /// As meant: escape sequences resolved, blanks around it left out.
+    pub fn text(&self) -> Cow<'m, str> {
+        self.text_of(self.raw)
+    }
+
+    /// A piece of this value, taken from [`Value::parts`], as meant.
+    pub fn text_of(&self, piece: &'m str) -> Cow<'m, str> {
+        if self.segment.is_delimiters(self.place.field) {
+            return Cow::Borrowed(piece);
+        }
+        let message = self.message();
+        escape::unescape(piece.trim(), message.delimiters(), message.charset())
+    }
+
+    /// Its components, read once; for types with many of them. Where this is a component itself, it is the only one, and its
+    /// subcomponents are `subcomponent(1, n)`.
+    pub fn parts(&self) -> Parts<'m> {
+        self.message().parts(self.raw)
+    }
+
+    /// A component of this value; where it is a component itself, a subcomponent.
+    pub fn component(&self, number: usize) -> Resolved<'m> {
+        match self.place {
+            Place { field: 0, .. } => Resolved::Absent,
+            Place { component: 0, .. } => self.part(number, 0),
+            Place { component, subcomponent: 0, .. } => {
+                self.found(self.parts().subcomponent(1, number), component, number)
+            }
+            Place { .. } => {
+                if number == 1 {
+                    self.itself()
+                } else {
+                    Resolved::Absent
+                }
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn location(&self) -> Location {
+        let Place { field, component, subcomponent } = self.place;
+        let number = |number: usize| (number > 0).then_some(number);
+        let repeats = self.message().repetitions(self.segment.field(field)).nth(1).is_some();
+        Location {
+            repetition: number(self.repetition).filter(|_| repeats && !self.segment.is_delimiters(field)),
+            component: number(component),
+            subcomponent: number(subcomponent),
+            ..self.segment.location_of(field)
+        }
+    }
+
+    /// The segment that it is in.
+    pub fn segment(&self) -> Segment<'m> {
+        self.segment
+    }
+
+    /// The message that it is in.
+    pub fn message(&self) -> &'m Message {
+        self.segment.message()
+    }
+
+    /// Part of a whole repetition.
+    fn part(&self, component: usize, subcomponent: usize) -> Resolved<'m> {
+        if let Given::Null = given(self.raw) {
+            return Resolved::Null;
+        }
+        let parts = self.parts();
+        let whole = parts.component(component);
+        match (subcomponent, given(whole)) {
+            (0, _) | (_, Given::Null) => self.found(whole, component, 0),
+            _ => self.found(parts.subcomponent(component, subcomponent), component, subcomponent),
+        }
+    }
+
+    fn found(&self, raw: &'m str, component: usize, subcomponent: usize) -> Resolved<'m> {
+        Self { raw, place: Place { component, subcomponent, ..self.place }, ..*self }.itself()
+    }
+
+    fn itself(self) -> Resolved<'m> {
+        match given(self.raw) {
+            Given::Nothing => Resolved::Absent,
+            Given::Null => Resolved::Null,
+            Given::Text => Resolved::Value(self),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! JSON Schemas of answers and request bodies, for the OpenAPI document.
+
+use serde_json::{Value, json};
+
+use super::openapi::reference;
+use super::parameter::Form;
+use super::routes::{MESSAGE_STATES, PAGE_SIZE};
+
+fn string() -> Value {
+    json!({"type": "string"})
+}
+
+fn integer() -> Value {
+    json!({"type": "integer", "minimum": 0})
+}
+
+fn moment() -> Value {
+    json!({"type": "string", "format": "date-time"})
+}
+
+pub(crate) fn plain_text() -> Value {
+    string()
+}
+
+pub(crate) fn any_object() -> Value {
+    json!({"type": "object"})
+}
+
+fn list(plural: &str, item: Value) -> Value {
+    json!({
+        "type": "object",
+        "required": [plural, "next"],
+        "properties": {plural: {"type": "array", "items": item}, "next": {"type": ["string", "null"]}}
+    })
+}
+
+pub(crate) fn status() -> Value {
+    json!({"type": "object", "required": ["status"], "properties": {"status": string()}})
+}
+
+pub(crate) fn feed() -> Value {
+    json!({
+        "type": "object",
+        "required": ["events", "next", "head"],
+        "properties": {
+            "events": {"type": "array", "items": reference("event.v1.json")},
+            "next": {"type": "string", "description": "cursor to go on from; moves even when no event passed the filter"},
+            "head": {"type": "string", "description": "cursor of the newest event"}
+        }
+    })
+}
+
+pub(crate) fn feed_line() -> Value {
+    let mut line = reference("event.v1.json");
+    line["description"] = json!("one event a line; the last line is a feed.checkpoint with next and head");
+    line
+}
+
+pub(crate) fn cursor() -> Value {
+    json!({
+        "type": "object",
+        "required": ["cursor", "head"],
+        "properties": {"cursor": string(), "head": string()}
+    })
+}
+
+pub(crate) fn cursor_request() -> Value {
+    json!({
+        "type": "object",
+        "required": ["cursor"],
+        "additionalProperties": false,
+        "properties": {"cursor": Form::Cursor.schema()}
+    })
+}
+
+pub(crate) fn person() -> Value {
+    reference("person.v1.json")
+}
+
+pub(crate) fn persons() -> Value {
+    list("persons", person())
+}
+
+pub(crate) fn visits() -> Value {
+    list("visits", reference("visit.v1.json"))
+}
+
+pub(crate) fn lab_reports() -> Value {
+    list("lab_reports", reference("lab_report.v1.json"))
+}
+
+pub(crate) fn history() -> Value {
+    let entry = json!({
+        "type": "object",
+        "required": ["record", "source", "to", "kind", "basis", "at"],
+        "properties": {
+            "record": {"type": "string", "description": "SYSTEM|VALUE"},
+            "source": string(),
+            "from": {"type": "string", "description": "the One ID before; absent for a new record"},
+            "to": string(),
+            "kind": {"type": "string", "enum": ["auto", "manual", "pending"]},
+            "basis": {"description": "the evidence"},
+            "at": moment(),
+            "message": {"type": "integer", "description": "id of the message behind it"}
+        }
+    });
+    list("history", entry)
+}
+
+pub(crate) fn message() -> Value {
+    json!({
+        "type": "object",
+        "required": ["id", "source", "state", "type", "control_id", "received_at"],
+        "properties": {
+            "id": integer(),
+            "source": string(),
+            "state": {"type": "string", "enum": MESSAGE_STATES},
+            "type": string(),
+            "control_id": string(),
+            "received_at": moment(),
+            "message_time": moment(),
+            "charset": string(),
+            "mapping": {"type": "string", "description": "version of the mapping that was used"},
+            "attempts": integer(),
+            "one_id": string(),
+            "same_control_id": {"type": "boolean", "description": "an earlier message had this MSH-10 and other content"},
+            "error": {
+                "type": "object",
+                "properties": {
+                    "code": {"type": "string", "description": "HL7 table 0357"},
+                    "location": {"type": "string", "description": "e.g. PID-3"},
+                    "text": string()
+                }
+            },
+            "notes": {"type": "array", "items": string()}
+        }
+    })
+}
+
+pub(crate) fn messages() -> Value {
+    list("messages", message())
+}
+
+pub(crate) fn message_with_raw() -> Value {
+    let mut schema = message();
+    schema["properties"]["raw"] = json!({"type": "string", "description": "the text, where the bytes decode"});
+    schema["properties"]["raw_hex"] =
+        json!({"type": "string", "description": "the bytes as they came, in hexadecimal"});
+    schema
+}
+
+pub(crate) fn retry_request() -> Value {
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "source": {"type": "string", "description": "only messages of this source"},
+            "limit": PAGE_SIZE.schema()
+        }
+    })
+}
+
+pub(crate) fn retry() -> Value {
+    json!({
+        "type": "object",
+        "required": ["retried", "processed", "ignored", "failed", "more"],
+        "properties": {
+            "retried": integer(),
+            "processed": integer(),
+            "ignored": integer(),
+            "failed": integer(),
+            "more": {"type": "boolean", "description": "further failed messages were not tried"}
+        }
+    })
+}
+
+pub(crate) fn sources() -> Value {
+    let counts = json!({"type": "object", "additionalProperties": integer()});
+    let source = json!({
+        "type": "object",
+        "required": ["name", "kind", "place", "state", "messages"],
+        "properties": {
+            "name": string(),
+            "kind": {"type": "string", "enum": ["mllp", "files"]},
+            "place": {"type": "string", "description": "where it listens or reads"},
+            "state": {"type": "string", "enum": ["starting", "up", "down"]},
+            "reason": {"type": "string", "description": "why it is down"},
+            "messages": counts,
+            "last_message_at": moment()
+        }
+    });
+    list("sources", source)
+}
+
+pub(crate) fn consumers() -> Value {
+    let consumer = json!({
+        "type": "object",
+        "required": ["name", "configured", "cursor", "lag"],
+        "properties": {
+            "name": string(),
+            "configured": {"type": "boolean"},
+            "events": {"type": "array", "items": string()},
+            "policy": string(),
+            "purpose": string(),
+            "cursor": string(),
+            "lag": {"type": ["integer", "null"], "description": "events after the cursor; null: it is of another epoch"},
+            "committed_at": moment()
+        }
+    });
+    list("consumers", consumer)
+}

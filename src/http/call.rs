@@ -1,0 +1,233 @@
+//! One request's way: authenticate, check role, check parameters, read the body, run the handler, answer.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{FromRequestParts, RawPathParams, Request};
+use axum::http::{HeaderMap, HeaderValue, Response, header};
+use axum::routing::on;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::parameter::Parameters;
+use super::problem::{Problem, ProblemKind};
+use super::routes::{Access, ROUTES, Route};
+use super::tokens::{self, Caller, Role};
+use super::{AppState, Consumer, FULL_POLICY, Purpose, limits};
+use crate::feed::TypeFilter;
+use crate::store::{ErrorClass, StoreError, WriteError};
+
+/// What a handler gives.
+pub(crate) type Answer = Result<Response<Body>, Problem>;
+/// A handler on its way.
+pub(crate) type Pending = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// A request that passed every check of the route table.
+pub(crate) struct Call {
+    /// Who asks; `None` where no token is needed.
+    pub(crate) caller: Option<Caller>,
+    pub(crate) parameters: Parameters,
+    /// Values of the path's names, in order.
+    path: Vec<String>,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Call {
+    /// The value of the path's only name.
+    pub(crate) fn path(&self) -> &str {
+        self.path.first().map_or("", String::as_str)
+    }
+
+    /// Whether the caller asks for this media type by name.
+    pub(crate) fn accepts(&self, media_type: &str) -> bool {
+        let accepted = self.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        accepted
+            .flat_map(|value| value.split(','))
+            .any(|range| range.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(media_type)))
+    }
+
+    /// The body as JSON. serde's own message is left out: it quotes what was sent.
+    pub(crate) fn json<T: DeserializeOwned>(&self, expected: &str) -> Result<T, Problem> {
+        serde_json::from_slice(&self.body)
+            .map_err(|_| Problem::new(ProblemKind::BodyNotValid, format!("Expected JSON: {expected}.")))
+    }
+
+    pub(crate) fn has_body(&self) -> bool {
+        !self.body.is_empty()
+    }
+
+    /// The consumer who asks. `None`: the caller is no consumer.
+    ///
+    /// Deny by default: without configured consumers a token reads everything; with them, an unknown name reads nothing.
+    pub(crate) fn consumer(&self, state: &AppState) -> Result<Option<Consumer>, Problem> {
+        let Some(caller) = self.caller.as_ref().filter(|caller| caller.role == Role::Consumer) else {
+            return Ok(None);
+        };
+        if state.consumers.is_empty() {
+            return Ok(Some(unconfigured(&caller.name)));
+        }
+        let Some(consumer) = state.consumers.iter().find(|consumer| consumer.name == caller.name) else {
+            let detail = format!("Add [[consumers]] with name = \"{}\" to the configuration.", caller.name);
+            return Err(Problem::new(ProblemKind::ConsumerNotConfigured, detail));
+        };
+        if consumer.policy != FULL_POLICY {
+            let detail =
+                format!("This version applies the policy `{FULL_POLICY}` only; nothing is sent unmasked instead.");
+            return Err(Problem::new(ProblemKind::PolicyNotAvailable, detail));
+        }
+        Ok(Some(consumer.clone()))
+    }
+}
+
+/// A consumer where none is configured: everything, for care.
+fn unconfigured(name: &str) -> Consumer {
+    let everything = "*";
+    Consumer {
+        name: name.to_owned(),
+        events: everything.parse::<TypeFilter>().into_iter().collect(),
+        patterns: vec![everything.to_owned()],
+        policy: FULL_POLICY.to_owned(),
+        purpose: Purpose::Care,
+    }
+}
+
+/// The router: every route of the table and nothing else.
+pub fn router(state: Arc<AppState>) -> Router {
+    let mut router = Router::new();
+    for route in ROUTES {
+        let state = Arc::clone(&state);
+        let handler = move |request: Request| async move { answer(route, &state, request).await };
+        router = router.route(route.path, on(route.method.filter(), handler));
+    }
+    let unknown = refuse_all(Arc::clone(&state), ProblemKind::PathUnknown, "See /openapi.json for what there is.");
+    let wrong = refuse_all(state, ProblemKind::MethodNotAllowed, "See /openapi.json for the methods of this path.");
+    router.fallback(unknown).method_not_allowed_fallback(wrong)
+}
+
+/// A handler for what no route takes. Its metrics bear no path: that would be one series a typing error.
+fn refuse_all(
+    state: Arc<AppState>,
+    kind: ProblemKind,
+    detail: &'static str,
+) -> impl Fn() -> std::future::Ready<Response<Body>> + Clone + Send + Sync + 'static {
+    move || {
+        state.metrics.http_request("-", "-", kind.status(), std::time::Duration::ZERO);
+        std::future::ready(finished(Problem::new(kind, detail).into_response()))
+    }
+}
+
+async fn answer(route: &'static Route, state: &Arc<AppState>, request: Request) -> Response<Body> {
+    let started = Instant::now();
+    let handled = tokio::time::timeout(limits::REQUEST_TIME, handle(route, state, request)).await;
+    let took_too_long = || Err(Problem::new(ProblemKind::TookTooLong, "Ask for less, or try again."));
+    let response = handled.unwrap_or_else(|_| took_too_long()).unwrap_or_else(Problem::into_response);
+    let (status, took) = (response.status().as_u16(), started.elapsed());
+    state.metrics.http_request(route.method.name(), route.path, status, took);
+    tracing::debug!(method = route.method.name(), route = route.path, status, ?took, "answered");
+    finished(response)
+}
+
+/// What every answer bears: personal data must not stay in a cache, and a browser must not guess at types.
+fn finished(mut response: Response<Body>) -> Response<Body> {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+async fn handle(route: &'static Route, state: &Arc<AppState>, request: Request) -> Answer {
+    let (mut parts, body) = request.into_parts();
+    let caller = match route.access {
+        Access::Open => None,
+        Access::AnyToken => Some(tokens::authenticate(state, &parts.headers).await?),
+        Access::Roles(roles) => {
+            let caller = tokens::authenticate(state, &parts.headers).await?;
+            if !roles.contains(&caller.role) {
+                let needed: Vec<&str> = roles.iter().copied().map(Role::name).collect();
+                let detail = format!("This needs a token with role {}.", needed.join(" or "));
+                return Err(Problem::new(ProblemKind::RoleNotAllowed, detail));
+            }
+            Some(caller)
+        }
+    };
+    let parameters = Parameters::read(&parts.uri, route.parameters)?;
+    let path = match RawPathParams::from_request_parts(&mut parts, &()).await {
+        Ok(names) => names.iter().map(|(_, value)| value.to_owned()).collect(),
+        Err(_) => return Err(Problem::new(ProblemKind::PathUnknown, "The path is not percent-encoded UTF-8.")),
+    };
+    let body = read_body(&parts.headers, body).await?;
+    let call = Call { caller, parameters, path, headers: parts.headers, body };
+    (route.handler)(Arc::clone(state), call).await
+}
+
+async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+    let too_large = || {
+        let detail = format!("A body holds at most {} bytes.", limits::BODY_BYTES);
+        Problem::new(ProblemKind::BodyTooLarge, detail)
+    };
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|bytes| bytes > limits::BODY_BYTES) {
+        return Err(too_large());
+    }
+    // Without an announced length (chunks) the only likely failure is the bound; a peer that left reads no answer.
+    to_bytes(body, limits::BODY_BYTES).await.map_err(|_| too_large())
+}
+
+/// A JSON answer.
+pub(crate) fn json(value: &impl Serialize) -> Answer {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => Ok(with_type("application/json", bytes)),
+        Err(_) => Err(Problem::new(ProblemKind::Internal, "What is stored could not be written as JSON.")),
+    }
+}
+
+/// An answer of this media type.
+pub(crate) fn with_type(media_type: &'static str, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}
+
+/// Now, in microseconds since the epoch.
+pub(crate) fn now() -> i64 {
+    Timestamp::now().as_microsecond()
+}
+
+/// Splits what was found with a limit of one more than `limit`: the page, and the key to go on after if there is more.
+pub(crate) fn cut<T>(mut found: Vec<T>, limit: usize, key: impl Fn(&T) -> i64) -> (Vec<T>, Option<String>) {
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(|last| key(last).to_string());
+    (found, next)
+}
+
+/// A stored time as answers write it: RFC 3339, UTC.
+pub(crate) fn moment(microseconds: i64) -> String {
+    Timestamp::from_microsecond(microseconds).unwrap_or_default().to_string()
+}
+
+/// The problem that a failed read is.
+pub(crate) fn from_store(error: StoreError) -> Problem {
+    problem_of_class(error.class(), &error.to_string())
+}
+
+/// The problem that a failed write is.
+pub(crate) fn from_writer(error: WriteError) -> Problem {
+    problem_of_class(error.class(), &error.to_string())
+}
+
+/// The store's sentences hold no values, so they may leave.
+fn problem_of_class(class: ErrorClass, sentence: &str) -> Problem {
+    tracing::warn!(%sentence, "the store did not serve a request");
+    let kind = match class {
+        ErrorClass::Content => ProblemKind::Internal,
+        ErrorClass::Transient | ErrorClass::Fatal => ProblemKind::StoreUnavailable,
+    };
+    Problem::new(kind, format!("{sentence}."))
+}

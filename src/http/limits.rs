@@ -1,0 +1,30 @@
+//! Bounds of the HTTP side: value, unit, reason.
+
+use std::time::Duration;
+
+/// Connections served at a time; more wait in the kernel's backlog. A hospital has some ten consumers.
+pub const CONNECTIONS: usize = 512;
+/// Time for a request's head to arrive, and the longest that an idle connection is kept.
+pub const HEAD_TIME: Duration = Duration::from_secs(30);
+/// Time for a TLS handshake.
+pub const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// Time for a peer to take the next bytes of an answer, so that one that stopped reading does not hold its page for ever.
+pub const WRITE_TIME: Duration = Duration::from_secs(30);
+/// Time for a whole request: the longest poll, and as much again for reading.
+pub const REQUEST_TIME: Duration = Duration::from_secs(60);
+/// Time to finish requests when the daemon stops.
+pub const STOP_TIME: Duration = Duration::from_secs(10);
+/// Headers in a request.
+pub const HEADERS: usize = 64;
+/// Bytes of a request's head, and of hyper's buffers.
+pub const HEAD_BYTES: usize = 64 * 1024;
+/// Bytes of a request's body: the largest is a patient record.
+pub const BODY_BYTES: usize = 1024 * 1024;
+/// Bytes of event data in one page; a page always has at least one event if there is one.
+pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
+/// Longest wait between two looks at the head of the log in a long poll: another process may have written.
+pub const HEAD_CHECK: Duration = Duration::from_secs(1);
+/// Time for the store to take a job in `/readyz`.
+pub const READY_TIME: Duration = Duration::from_secs(2);
+/// A token's last use is written at most this often.
+pub const LAST_USE_INTERVAL: Duration = Duration::from_secs(60);

@@ -1,0 +1,172 @@
+//! Stored messages: listing, showing with the raw text, running failed ones again.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::call::{Answer, Call, cut, from_store, json, moment};
+use super::problem::{Problem, ProblemKind};
+use super::{AppState, RetryError};
+use crate::store::Reader;
+use crate::store::messages::{self, Message, MessageFilter, MessageState, Page};
+
+/// `GET /v1/messages`.
+pub(crate) async fn list(state: Arc<AppState>, call: Call) -> Answer {
+    let text = |name| call.parameters.text(name).map(str::to_owned);
+    let filter = MessageFilter {
+        source: text("source"),
+        state: call.parameters.text("state").and_then(|name| name.parse().ok()),
+        message_type: text("type"),
+        control_id: text("control_id"),
+        one_id: text("one_id"),
+        from: call.parameters.moment("from"),
+        before: call.parameters.moment("to"),
+    };
+    let page = Page::NewestFirst(call.parameters.key("after"));
+    let limit = call.parameters.integer("limit") as usize;
+    let read = state.store.read_async(move |reader| messages::list(reader, &filter, page, limit + 1)).await;
+    let (shown, next) = cut(read.map_err(from_store)?, limit, |message| message.id);
+    let shown: Vec<Value> = shown.iter().map(document).collect();
+    json(&json!({"messages": shown, "next": next}))
+}
+
+/// `GET /v1/messages/{id}`.
+pub(crate) async fn show(state: Arc<AppState>, call: Call) -> Answer {
+    let id = message_id(&call)?;
+    let read =
+        state.store.read_async(move |reader| Ok((messages::get(reader, id)?, messages::bytes(reader, id)?))).await;
+    let (Some(message), bytes) = read.map_err(from_store)? else { return Err(unknown()) };
+    let mut shown = document(&message);
+    if let Some(bytes) = bytes {
+        shown["raw_hex"] = json!(hexadecimal(&bytes));
+        if let Some(text) = (state.raw_text)(&message.source, &bytes) {
+            shown["raw"] = json!(text);
+        }
+    }
+    json(&shown)
+}
+
+/// `POST /v1/messages/{id}/retry`.
+pub(crate) async fn retry(state: Arc<AppState>, call: Call) -> Answer {
+    let id = message_id(&call)?;
+    if load(&state, id).await?.outcome.state != MessageState::Failed {
+        return Err(not_failed());
+    }
+    (state.retry)(id).await.map_err(|error| match error {
+        RetryError::NotFailed => not_failed(),
+        RetryError::Unavailable(_) => Problem::new(ProblemKind::StoreUnavailable, error.to_string()),
+    })?;
+    json(&document(&load(&state, id).await?))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RetryRequest {
+    source: Option<String>,
+    limit: Option<usize>,
+}
+
+/// Messages retried by one request when it does not say, and at most.
+const RETRY_LIMITS: (usize, usize) = (100, 1000);
+
+/// `POST /v1/messages/retry`. One after the other, in order of arrival: what a patient's later messages say must come later.
+pub(crate) async fn retry_many(state: Arc<AppState>, call: Call) -> Answer {
+    let expected = "{\"source\": NAME, \"limit\": 1 to 1000}, both optional";
+    let request: RetryRequest = if call.has_body() { call.json(expected)? } else { RetryRequest::default() };
+    let (default, most) = RETRY_LIMITS;
+    let limit = request.limit.unwrap_or(default);
+    if !(1..=most).contains(&limit) {
+        return Err(Problem::new(ProblemKind::BodyNotValid, format!("Expected {expected}.")));
+    }
+    let filter =
+        MessageFilter { source: request.source, state: Some(MessageState::Failed), ..MessageFilter::default() };
+    let list = move |reader: &Reader<'_>| messages::list(reader, &filter, Page::OldestFirst(None), limit + 1);
+    let failed = state.store.read_async(list).await.map_err(from_store)?;
+    let mut count = RetryCount::default();
+    for message in failed.iter().take(limit) {
+        match (state.retry)(message.id).await {
+            Ok(()) => count.add(load(&state, message.id).await?.outcome.state),
+            Err(RetryError::NotFailed) => {}
+            Err(error) => return Err(Problem::new(ProblemKind::StoreUnavailable, error.to_string())),
+        }
+    }
+    let RetryCount { processed, ignored, failed: failed_again } = count;
+    json(&json!({
+        "retried": processed + ignored + failed_again,
+        "processed": processed,
+        "ignored": ignored,
+        "failed": failed_again,
+        "more": failed.len() > limit,
+    }))
+}
+
+#[derive(Default)]
+struct RetryCount {
+    processed: u32,
+    ignored: u32,
+    failed: u32,
+}
+
+impl RetryCount {
+    fn add(&mut self, state: MessageState) {
+        match state {
+            MessageState::Processed => self.processed += 1,
+            MessageState::Ignored => self.ignored += 1,
+            MessageState::Failed => self.failed += 1,
+        }
+    }
+}
+
+async fn load(state: &AppState, id: i64) -> Result<Message, Problem> {
+    let read = state.store.read_async(move |reader| messages::get(reader, id)).await;
+    read.map_err(from_store)?.ok_or_else(unknown)
+}
+
+/// The message as JSON, without its bytes.
+fn document(message: &Message) -> Value {
+    let mut document = json!({
+        "id": message.id,
+        "source": message.source,
+        "state": message.outcome.state.name(),
+        "type": message.message_type,
+        "control_id": message.control_id,
+        "received_at": moment(message.received_at),
+        "charset": message.charset,
+        "mapping": message.outcome.mapping,
+        "attempts": message.attempts,
+        "same_control_id": message.same_control_id,
+        "notes": message.outcome.notes,
+    });
+    if let Some(time) = message.message_time {
+        document["message_time"] = json!(moment(time));
+    }
+    if let Some(one_id) = &message.outcome.one_id {
+        document["one_id"] = json!(one_id);
+    }
+    if let Some(error) = &message.outcome.error {
+        document["error"] = json!({"code": error.code, "location": error.location, "text": error.text});
+    }
+    document
+}
+
+fn message_id(call: &Call) -> Result<i64, Problem> {
+    call.path().parse().map_err(|_| unknown())
+}
+
+fn unknown() -> Problem {
+    Problem::new(ProblemKind::RecordUnknown, "No message has this number; retention may have removed it.")
+}
+
+fn not_failed() -> Problem {
+    Problem::new(ProblemKind::MessageNotFailed, "Only a failed message can be tried again; see its `state`.")
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing into a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

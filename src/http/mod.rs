@@ -1,0 +1,145 @@
+//! The HTTP side of the contract: the feed for consumers, persons and messages for people and tools, health for operators.
+//!
+//! Invariants
+//! - One table, [`routes`], says which paths there are, who may call them and what they take; the router, the checks before a
+//!   handler and the OpenAPI document are all made from it, so none of them can differ.
+//! - Deny by default: a consumer whose policy or purpose this version cannot apply gets nothing, never everything.
+//! - Nothing here changes a record; the only writes are a consumer's cursor, a token's last use, and a retry through the
+//!   pipeline.
+//! - Logs and metrics name a request by its path template and its token, never by its path or query: those hold patient data.
+//! - Every request, body, page, wait and connection has a bound ([`limits`]).
+//!
+//! Not here yet, and therefore not routed: stream, snapshot, reviews, merge and split, audit, FHIR.
+
+mod answers;
+mod call;
+mod feed;
+pub mod limits;
+mod messages;
+mod openapi;
+mod operations;
+mod parameter;
+mod persons;
+mod problem;
+mod routes;
+mod schemas;
+mod server;
+mod tokens;
+
+#[cfg(test)]
+mod tests;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::feed::TypeFilter;
+use crate::store::Store;
+use crate::telemetry::Metrics;
+
+pub use call::router;
+pub use openapi::document;
+pub use problem::{PROBLEMS, Problem, ProblemKind};
+pub use server::serve;
+pub use tokens::{PREFIX, RandomError, Role, RoleError, Secret, digest};
+
+/// What the handlers work with, put together by the application.
+pub struct AppState {
+    /// The store.
+    pub store: Store,
+    /// The configured consumers. Empty: every consumer token reads everything.
+    pub consumers: Vec<Consumer>,
+    /// The configured sources.
+    pub sources: Vec<Source>,
+    /// The daemon's numbers.
+    pub metrics: Arc<Metrics>,
+    /// Runs a failed message through the pipeline again.
+    pub retry: Retry,
+    /// Decodes a message's bytes as its source would.
+    pub raw_text: RawText,
+    /// Cancelled when the daemon stops: long polls answer at once.
+    pub stopping: CancellationToken,
+}
+
+/// A consumer of the feed, as configured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Consumer {
+    /// Its name; its tokens bear it.
+    pub name: String,
+    /// Which event types it gets.
+    pub events: Vec<TypeFilter>,
+    /// The patterns behind `events` as written, for display.
+    pub patterns: Vec<String>,
+    /// Its field policy; this version applies [`FULL_POLICY`] only.
+    pub policy: String,
+    /// What it uses the data for.
+    pub purpose: Purpose,
+}
+
+/// The policy that leaves every field clear.
+pub const FULL_POLICY: &str = "full";
+
+/// What a consumer uses personal data for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Treatment and follow-up.
+    Care,
+    /// Only with the patient's consent. This version knows no consents, so such a consumer gets nothing.
+    Marketing,
+    /// Running the hospital.
+    Operations,
+}
+
+impl Purpose {
+    /// The purpose as the configuration writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Purpose::Care => "care",
+            Purpose::Marketing => "marketing",
+            Purpose::Operations => "operations",
+        }
+    }
+}
+
+/// A source, as configured, and how it is.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its name.
+    pub name: String,
+    /// `mllp` or `files`.
+    pub kind: &'static str,
+    /// Where it listens or reads.
+    pub place: String,
+    /// Whether it takes messages.
+    pub state: watch::Receiver<SourceState>,
+}
+
+/// Whether a source takes messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceState {
+    /// Not yet.
+    Starting,
+    /// Yes.
+    Up,
+    /// No, for this reason; it holds no patient data.
+    Down(String),
+}
+
+/// Runs one failed message, named by its number, through the pipeline again.
+pub type Retry = Arc<dyn Fn(i64) -> Pin<Box<dyn Future<Output = Result<(), RetryError>> + Send>> + Send + Sync>;
+
+/// Why a message was not tried again. That it fails once more is no error here: its state says so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RetryError {
+    /// Someone else retried it, or it was removed.
+    #[error("the message is not in state `failed`")]
+    NotFailed,
+    /// The store or the pipeline does not take it now.
+    #[error("the message could not be tried now: {0}")]
+    Unavailable(String),
+}
+
+/// Text of a message's bytes, by the name of its source. `None`: they do not decode.
+pub type RawText = Arc<dyn Fn(&str, &[u8]) -> Option<String> + Send + Sync>;

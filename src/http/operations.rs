@@ -1,0 +1,149 @@
+//! For operators: health, readiness, numbers, sources, consumers, and what describes this interface.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
+
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::call::{Answer, Call, from_store, json, moment, with_type};
+use super::problem::{Problem, ProblemKind};
+use super::{AppState, Source, SourceState, limits, openapi, schemas};
+use crate::feed::Cursor;
+use crate::record::Fields;
+use crate::store::consumers::{self, Consumer};
+use crate::store::messages::MessageState;
+use crate::store::statistics::{self, MessageCount};
+use crate::store::{Reader, events};
+use crate::telemetry::WriterNumbers;
+
+/// Media type of `/metrics` (OpenMetrics 1.0).
+pub(crate) const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// `GET /healthz`.
+pub(crate) async fn health(_: Arc<AppState>, _: Call) -> Answer {
+    json(&json!({"status": "ok"}))
+}
+
+/// `GET /readyz`. The reasons name sources and the store, no more: this path needs no token.
+pub(crate) async fn ready(state: Arc<AppState>, _: Call) -> Answer {
+    let mut waiting: Vec<String> = Vec::new();
+    for source in &state.sources {
+        if *source.state.borrow() != SourceState::Up {
+            waiting.push(format!("source {}", source.name));
+        }
+    }
+    // An empty job: it begins a write transaction, writes nothing, and so costs no fsync.
+    match timeout(limits::READY_TIME, state.store.submit(|_| Ok(()))).await {
+        Ok(Ok(())) => {}
+        _ => waiting.push("store".to_owned()),
+    }
+    if state.stopping.is_cancelled() {
+        waiting.push("stopping".to_owned());
+    }
+    if waiting.is_empty() {
+        return json(&json!({"status": "ready"}));
+    }
+    let detail = format!("Not up: {}. The log says why.", waiting.join(", "));
+    Err(Problem::new(ProblemKind::NotReady, detail).with("waiting_for", waiting))
+}
+
+/// `GET /metrics`.
+pub(crate) async fn metrics(state: Arc<AppState>, _: Call) -> Answer {
+    let writer = state.store.writer_statistics();
+    let number = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    state.metrics.set_writer(WriterNumbers {
+        batches: number(&writer.batches),
+        jobs: number(&writer.jobs),
+        panics: number(&writer.panics),
+        commit_microseconds: number(&writer.commit_nanoseconds) / 1000,
+        queue: number(&writer.queue_depth),
+    });
+    let (head, committed) = positions(&state).await?;
+    state.metrics.set_feed_head(head.sequence);
+    for consumer in &committed {
+        // A cursor of another epoch has the whole log before it.
+        state.metrics.set_consumer_lag(&consumer.name, consumer.lag.unwrap_or(head.sequence));
+    }
+    let failed = |_| Problem::new(ProblemKind::Internal, "The numbers could not be written.");
+    Ok(with_type(METRICS_TYPE, state.metrics.text().map_err(failed)?))
+}
+
+/// `GET /openapi.json`.
+pub(crate) async fn openapi(_: Arc<AppState>, _: Call) -> Answer {
+    static DOCUMENT: LazyLock<String> = LazyLock::new(|| openapi::document().to_string());
+    Ok(with_type("application/json", DOCUMENT.as_str()))
+}
+
+/// `GET /schemas/{name}`.
+pub(crate) async fn schema(_: Arc<AppState>, call: Call) -> Answer {
+    let unknown = || Problem::new(ProblemKind::RecordUnknown, "The schemas are named in an event's `dataschema`.");
+    let schema = schemas::named(call.path()).ok_or_else(unknown)?;
+    Ok(with_type("application/schema+json", schema.to_string()))
+}
+
+/// `GET /v1/sources`.
+pub(crate) async fn sources(state: Arc<AppState>, _: Call) -> Answer {
+    let counts = state.store.read_async(statistics::message_counts).await.map_err(from_store)?;
+    let sources: Vec<Value> = state.sources.iter().map(|source| source_document(source, &counts)).collect();
+    json(&json!({"sources": sources, "next": null}))
+}
+
+fn source_document(source: &Source, counts: &[MessageCount]) -> Value {
+    let mut messages = Fields::new();
+    for state in MessageState::ALL {
+        let count = counts.iter().find(|count| count.source == source.name && count.state == state);
+        messages.insert(state.name().to_owned(), json!(count.map_or(0, |count| count.count)));
+    }
+    let mut document = json!({"name": source.name, "kind": source.kind, "place": source.place, "messages": messages});
+    let (state, reason) = match &*source.state.borrow() {
+        SourceState::Starting => ("starting", None),
+        SourceState::Up => ("up", None),
+        SourceState::Down(reason) => ("down", Some(reason.clone())),
+    };
+    document["state"] = json!(state);
+    if let Some(reason) = reason {
+        document["reason"] = json!(reason);
+    }
+    let received = counts.iter().filter(|count| count.source == source.name).map(|count| count.last_received_at);
+    if let Some(last) = received.max() {
+        document["last_message_at"] = json!(moment(last));
+    }
+    document
+}
+
+/// `GET /v1/consumers`: the configured ones, and those that committed a cursor and are not configured (any more).
+pub(crate) async fn consumers(state: Arc<AppState>, _: Call) -> Answer {
+    let (head, committed) = positions(&state).await?;
+    let names = state.consumers.iter().map(|consumer| &consumer.name).chain(committed.iter().map(|found| &found.name));
+    let consumers: Vec<Value> = names
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .map(|name| {
+            let position = committed.iter().find(|found| found.name == *name);
+            let mut document = json!({
+                "name": name,
+                "configured": false,
+                "cursor": position.map_or("start".to_owned(), |found| found.cursor.to_string()),
+                "lag": position.map_or(Some(head.sequence), |found| found.lag),
+            });
+            if let Some(position) = position {
+                document["committed_at"] = json!(moment(position.updated_at));
+            }
+            if let Some(consumer) = state.consumers.iter().find(|consumer| consumer.name == *name) {
+                document["configured"] = json!(true);
+                document["events"] = json!(consumer.patterns);
+                document["policy"] = json!(consumer.policy);
+                document["purpose"] = json!(consumer.purpose.name());
+            }
+            document
+        })
+        .collect();
+    json(&json!({"consumers": consumers, "next": null}))
+}
+
+async fn positions(state: &AppState) -> Result<(Cursor, Vec<Consumer>), Problem> {
+    let read = |reader: &Reader<'_>| Ok((events::head(reader)?, consumers::list(reader)?));
+    state.store.read_async(read).await.map_err(from_store)
+}

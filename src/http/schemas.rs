@@ -1,0 +1,185 @@
+//! JSON Schemas of what leaves: records and events, from the one table of record fields.
+
+use serde_json::{Value, json};
+
+use crate::feed::EventKind;
+use crate::record::{Fields, schema};
+
+/// Path prefix of the schemas, as in an event's `dataschema`.
+pub(crate) const PREFIX: &str = "/schemas/";
+
+/// The schemas by file name.
+pub(crate) fn all() -> Vec<(&'static str, Value)> {
+    vec![
+        ("person.v1.json", person()),
+        ("identity_change.v1.json", identity_change()),
+        ("visit.v1.json", visit()),
+        ("lab_report.v1.json", lab_report()),
+        ("checkpoint.v1.json", checkpoint()),
+        ("event.v1.json", event()),
+    ]
+}
+
+/// The schema with this file name, as a document of its own.
+pub(crate) fn named(name: &str) -> Option<Value> {
+    let (name, schema) = all().into_iter().find(|(known, _)| *known == name)?;
+    let mut document = Fields::new();
+    document.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
+    document.insert("$id".to_owned(), json!(format!("{PREFIX}{name}")));
+    if let Value::Object(members) = schema {
+        document.extend(members);
+    }
+    Some(Value::Object(document))
+}
+
+fn text(description: &str) -> Value {
+    json!({"type": "string", "description": description})
+}
+
+fn texts(description: &str) -> Value {
+    json!({"type": "array", "items": {"type": "string"}, "description": description})
+}
+
+/// The table's fields and what Heyi itself adds to a record and to the `data` of its events.
+fn record(title: &str, required: &[&str], fields: &'static [schema::Field], added: Value) -> Value {
+    let mut record = schema::object_schema(fields);
+    let of_every_record = json!({
+        "one_id": text("the patient's One ID"),
+        "version": {"type": "integer", "minimum": 1, "description": "grows by one with each change of the record"},
+        "changed": texts("in an event: names of the fields that differ from the version before"),
+        "cause": text("in an event: message, poll, import, merge, split, retry, rule or manual"),
+        "reverses": {
+            "type": "object",
+            "description": "in an event: the event that this one takes back (HL7 A11, A12, A13)",
+            "properties": {"type": text("its type"), "id": text("its id")}
+        }
+    });
+    if let Some(properties) = record.get_mut("properties").and_then(Value::as_object_mut) {
+        for members in [of_every_record, added] {
+            if let Value::Object(members) = members {
+                properties.extend(members);
+            }
+        }
+    }
+    if let Some(record) = record.as_object_mut() {
+        record.insert("title".to_owned(), json!(title));
+        record.insert("required".to_owned(), json!(required));
+    }
+    record
+}
+
+fn person() -> Value {
+    let added = json!({
+        "merged_into": text("the surviving One ID, where the one asked for is retired"),
+        "sources": {
+            "type": "array",
+            "description": "the source records behind this person",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "source": text("the source's name"),
+                    "identifiers": schema::json_schema(identifiers()),
+                    "updated_at": schema::json_schema(schema::Shape::DateTime)
+                }
+            }
+        }
+    });
+    record("The golden record of one person", &["one_id", "version"], schema::PATIENT, added)
+}
+
+fn identifiers() -> schema::Shape {
+    schema::find(crate::record::Kind::Patient, "identifiers").map_or(schema::Shape::TextList, |field| field.shape)
+}
+
+fn identity_change() -> Value {
+    json!({
+        "type": "object",
+        "title": "Two One IDs become one, or records move from one to another",
+        "required": ["one_id"],
+        "properties": {
+            "one_id": text("the One ID that lives on, or that records leave"),
+            "retired": texts("patient.merged: One IDs given up"),
+            "new_one_id": text("patient.split: where the records are now"),
+            "records": {
+                "type": "object",
+                "description": "what changed hands",
+                "properties": {"visits": texts("visit_id"), "lab_reports": texts("report_id")}
+            },
+            "basis": {"description": "why"},
+            "version": {"type": "integer", "minimum": 1},
+            "cause": text("message, merge, split or manual")
+        }
+    })
+}
+
+fn visit() -> Value {
+    let added = json!({
+        "visit_id": text("SOURCE:NUMBER"),
+        "source": text("the source's name")
+    });
+    record("One visit, stay or appointment", &["visit_id", "one_id", "version"], schema::VISIT, added)
+}
+
+fn lab_report() -> Value {
+    let added = json!({
+        "report_id": text("SOURCE:FILLER"),
+        "visit_id": text("the visit that it belongs to"),
+        "source": text("the source's name"),
+        "abnormal": {"type": "boolean", "description": "a result is abnormal"},
+        "critical": {"type": "boolean", "description": "a result is critical"}
+    });
+    record("One report with its results", &["report_id", "one_id", "version"], schema::LAB_REPORT, added)
+}
+
+fn checkpoint() -> Value {
+    json!({
+        "type": "object",
+        "title": "A position of the feed: the last line of an NDJSON page",
+        "required": ["next", "head"],
+        "properties": {"next": text("cursor to go on from"), "head": text("cursor of the newest event")}
+    })
+}
+
+fn event() -> Value {
+    let kinds: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.name()).collect();
+    let meanings: Vec<String> =
+        EventKind::ALL.iter().map(|kind| format!("- `{}`: {}", kind.name(), kind.meaning())).collect();
+    json!({
+        "type": "object",
+        "title": "An event: a CloudEvents 1.0 envelope",
+        "required": ["specversion", "id", "source", "type", "time", "sequence", "dataschema", "datacontenttype", "data"],
+        "properties": {
+            "specversion": {"const": "1.0"},
+            "id": text("derived from what caused the event: a resend gives the same id"),
+            "source": text("heyi/SOURCE"),
+            "type": {"type": "string", "enum": kinds, "description": meanings.join("\n")},
+            "subject": text("the One ID; a checkpoint has none"),
+            "time": {"type": "string", "format": "date-time", "description": "when it happened at the source"},
+            "sequence": {"type": "string", "pattern": "^[0-9]{12,}$", "description": "position in the log"},
+            "dataschema": text("path of the JSON Schema of data"),
+            "datacontenttype": {"const": "application/json"},
+            "data": {"type": "object"}
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_type_names_a_schema_that_is_served() {
+        for kind in EventKind::ALL {
+            let name = kind.schema_path().strip_prefix(PREFIX).unwrap();
+            assert!(named(name).is_some(), "{}", kind.name());
+        }
+    }
+
+    #[test]
+    fn a_record_s_schema_has_the_fields_of_the_table_and_no_steering_ones() {
+        let visit = named("visit.v1.json").unwrap();
+        assert!(visit["properties"]["status"]["enum"].is_array());
+        assert_eq!(visit["properties"]["event"], Value::Null);
+        assert_eq!(visit["$id"], "/schemas/visit.v1.json");
+    }
+}

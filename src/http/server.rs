@@ -1,0 +1,197 @@
+//! The accept loop: plain or TLS, HTTP/1.1, every wait bounded, stopped without cutting an answer.
+
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{Sleep, sleep, timeout};
+
+use super::limits::{CONNECTIONS, HANDSHAKE_TIME, HEAD_BYTES, HEAD_TIME, HEADERS, STOP_TIME, WRITE_TIME};
+use super::{AppState, router};
+use crate::tls::ServerTls;
+
+/// Pause after a failed `accept`: the usual cause is a lack of file descriptors, which passes.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves HTTP on `listener` until `state.stopping` is cancelled; then takes no more connections, lets requests finish, at most
+/// [`STOP_TIME`], and returns.
+pub async fn serve(listener: TcpListener, tls: Option<ServerTls>, state: Arc<AppState>) {
+    let router = router(Arc::clone(&state));
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let tls = tls.map(Arc::new);
+    let requests = GracefulShutdown::new();
+    while let Some(stream) = next_connection(&listener, &permits, &state).await {
+        let (stream, permit) = stream;
+        let connection = Connection {
+            router: router.clone(),
+            tls: tls.clone(),
+            watcher: requests.watcher(),
+            open: OpenConnection::new(&state),
+        };
+        tokio::spawn(async move {
+            connection.serve(stream).await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    if timeout(STOP_TIME, requests.shutdown()).await.is_err() {
+        tracing::warn!("requests that did not end within {STOP_TIME:?} are cut");
+    }
+}
+
+/// The next connection with its permit; `None` when the daemon stops. The permit comes first, so that what cannot be
+/// served waits in the kernel's bounded backlog.
+async fn next_connection(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+    state: &AppState,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let accepted = async {
+        let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => return Some((stream, permit)),
+                Err(error) => {
+                    tracing::warn!(%error, "an HTTP connection could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = state.stopping.cancelled() => None,
+        accepted = accepted => accepted,
+    }
+}
+
+struct Connection {
+    router: Router,
+    tls: Option<Arc<ServerTls>>,
+    watcher: Watcher,
+    open: OpenConnection,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream) {
+        // Small answers are written in one piece; waiting for more (Nagle) only delays them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "an HTTP connection ended before it began");
+            return;
+        }
+        let Some(tls) = &self.tls else { return self.serve_plain(stream).await };
+        match timeout(HANDSHAKE_TIME, tls.acceptor().accept(stream)).await {
+            Ok(Ok(stream)) => self.serve_plain(stream).await,
+            Ok(Err(error)) => tracing::info!(%error, "a TLS handshake for HTTP failed"),
+            Err(_) => tracing::info!("a TLS handshake for HTTP took longer than {HANDSHAKE_TIME:?}"),
+        }
+    }
+
+    async fn serve_plain<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIME)
+            .max_headers(HEADERS)
+            .max_buf_size(HEAD_BYTES)
+            .serve_connection(TokioIo::new(TimedWrites::new(stream, WRITE_TIME)), TowerToHyperService::new(self.router));
+        if let Err(error) = self.watcher.watch(connection).await {
+            // A peer that leaves or is silent is no event; what it sent is not shown.
+            tracing::debug!(%error, "an HTTP connection ended early");
+        }
+        drop(self.open);
+    }
+}
+
+/// Counts a connection as open while it lives.
+struct OpenConnection(Arc<AppState>);
+
+impl OpenConnection {
+    fn new(state: &Arc<AppState>) -> Self {
+        state.metrics.http_connections.inc();
+        Self(Arc::clone(state))
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.metrics.http_connections.dec();
+    }
+}
+
+/// A stream whose writes fail when the peer takes nothing for a time; hyper bounds reading, not writing.
+struct TimedWrites<S> {
+    stream: S,
+    limit: Duration,
+    blocked: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> TimedWrites<S> {
+    fn new(stream: S, limit: Duration) -> Self {
+        Self { stream, limit, blocked: None }
+    }
+
+    /// Passes `outcome` on; while it is pending, the time runs.
+    fn timed<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.blocked = None;
+            return outcome;
+        }
+        let limit = self.limit;
+        match self.blocked.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for TimedWrites<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        pin!(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimedWrites<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = pin!(&mut self.stream).poll_write(context, bytes);
+        self.timed(context, outcome)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = pin!(&mut self.stream).poll_flush(context);
+        self.timed(context, outcome)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = pin!(&mut self.stream).poll_shutdown(context);
+        self.timed(context, outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    #[tokio::test]
+    async fn a_peer_that_stops_reading_is_given_up() {
+        let (near, far) = tokio::io::duplex(16);
+        let error = TimedWrites::new(near, Duration::from_millis(20)).write_all(&[0; 64]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(far);
+    }
+}

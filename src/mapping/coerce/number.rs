@@ -1,0 +1,132 @@
+//! Numbers as people and analysers write them, digits kept as sent (only `E` becomes `e`).
+
+use std::borrow::Cow;
+
+use serde_json::Number;
+
+/// Longest text that is read as a number. No measured value has more digits; codes and barcodes have.
+const MAX_DIGITS: usize = 32;
+/// Most digits of an exponent, so that every consumer's decimal type can hold the number.
+const MAX_EXPONENT_DIGITS: usize = 2;
+
+/// Full-width ASCII (`３．５`, `＜`, `：`, the ideographic space) as half width. Chinese keyboards mix both freely.
+pub(crate) fn half_width(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(half_width_character).collect())
+}
+
+fn half_width_character(character: char) -> char {
+    match character {
+        '\u{3000}' => ' ',
+        '\u{FF01}'..='\u{FF5E}' => char::from_u32(u32::from(character) - 0xFEE0).unwrap_or(character),
+        '\u{2212}' => '-',
+        _ => character,
+    }
+}
+
+/// The number that `text` is as a whole, or `None`. Takes `5`, `-0.5`, `.5`, `5.`, `+5`, `007`, `3.2E+03`, full width.
+///
+/// No thousands separators and no decimal comma: `1,234` could be either.
+pub(crate) fn decimal(text: &str) -> Option<Number> {
+    let text = half_width(text.trim());
+    json_number(text.trim())?.parse().ok()
+}
+
+/// `text` as JSON writes the same number, digits untouched.
+fn json_number(text: &str) -> Option<Cow<'_, str>> {
+    if text.is_empty() || text.len() > MAX_DIGITS {
+        return None;
+    }
+    let (negative, unsigned) = match text.as_bytes()[0] {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let (mantissa, exponent) = match unsigned.find(['e', 'E']) {
+        Some(position) => (&unsigned[..position], &unsigned[position..]),
+        None => (unsigned, ""),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.len() + fraction.len() == 0 || !all_digits(whole) || !all_digits(fraction) {
+        return None;
+    }
+    if !exponent.is_empty() {
+        let digits = exponent[1..].strip_prefix(['+', '-']).unwrap_or(&exponent[1..]);
+        let digits_that_count = digits.trim_start_matches('0');
+        if digits.is_empty() || digits_that_count.len() > MAX_EXPONENT_DIGITS || !all_digits(digits) {
+            return None;
+        }
+    }
+    let legal_whole = whole == "0" || (!whole.is_empty() && !whole.starts_with('0'));
+    if legal_whole && !text.starts_with('+') && (!fraction.is_empty() || mantissa.len() == whole.len()) {
+        return Some(Cow::Borrowed(text));
+    }
+    let whole = whole.trim_start_matches('0');
+    let sign = if negative { "-" } else { "" };
+    let whole = if whole.is_empty() { "0" } else { whole };
+    let point = if fraction.is_empty() { "" } else { "." };
+    Some(Cow::Owned(format!("{sign}{whole}{point}{fraction}{exponent}")))
+}
+
+/// The whole number that `text` is, or `None`.
+pub(crate) fn integer(text: &str) -> Option<i64> {
+    let text = half_width(text.trim());
+    text.trim().strip_prefix('+').unwrap_or(text.trim()).parse().ok()
+}
+
+/// The number for comparisons only; records keep the digits.
+pub(crate) fn approximate(number: &Number) -> Option<f64> {
+    number.as_f64().filter(|value| value.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        for (text, expected) in [
+            ("5", "5"),
+            ("1.10", "1.10"),
+            ("-0.5", "-0.5"),
+            ("−3", "-3"),
+            (".5", "0.5"),
+            ("-.5", "-0.5"),
+            ("5.", "5"),
+            ("+5", "5"),
+            ("007", "7"),
+            ("00.50", "0.50"),
+            ("0", "0"),
+            ("3.2E+03", "3.2e+03"),
+            ("1e-5", "1e-5"),
+            (" 12.3 ", "12.3"),
+            ("３．５", "3.5"),
+            ("123456789012345678901", "123456789012345678901"),
+        ] {
+            assert_eq!(decimal(text).map(|number| number.to_string()).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_wholly_a_number_is_none() {
+        for text in [
+            "", " ", ".", "-", "+", "e5", "1e", "1e+", "1,234", "3.5.1", "12.3↑", "1:80", "0x10", "1e999", "5 mg",
+            "NaN", "inf",
+        ] {
+            assert_eq!(decimal(text), None, "{text}");
+        }
+        assert_eq!(decimal(&"9".repeat(40)), None);
+    }
+
+    #[test]
+    fn integers_are_whole() {
+        for (text, expected) in
+            [("1", Some(1)), (" 02 ", Some(2)), ("+3", Some(3)), ("１", Some(1)), ("1.5", None), ("", None)]
+        {
+            assert_eq!(integer(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Names, staff, addresses, phones and identity numbers.
+
+use std::borrow::Cow;
+
+use super::number::half_width;
+use super::parts::Parts;
+
+/// A person's name. Only what was sent: a whole name in one component is not cut in two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Name {
+    pub(crate) whole: String,
+    pub(crate) family: Option<String>,
+    pub(crate) given: Option<String>,
+}
+
+/// XPN, and PN before v2.3 (HL7 v2.5.1 chapter 2A, 2A.88): family ^ given ^ further given ^ suffix ^ prefix.
+///
+/// Chinese names are written family name first without a blank, others in the Western order.
+pub(crate) fn name(parts: Parts<'_>) -> Option<Name> {
+    let family = parts.first_of(1);
+    let given = parts.get(2);
+    let further = parts.get(3);
+    let suffix = parts.get(4);
+    let is_chinese = [&family, &given].into_iter().flatten().any(|part| part.chars().any(is_han));
+    let (order, between) = if is_chinese {
+        ([&family, &given, &further, &None], "")
+    } else {
+        ([&given, &further, &family, &suffix], " ")
+    };
+    let whole: Vec<&str> = order.into_iter().flatten().map(|part| part.as_ref()).collect();
+    if whole.is_empty() {
+        return None;
+    }
+    let whole = whole.join(between);
+    let split = family.is_some() && given.is_some();
+    let kept = |part: Option<Cow<'_, str>>| part.filter(|_| split).map(Cow::into_owned);
+    Some(Name { whole, family: kept(family), given: kept(given) })
+}
+
+/// XCN, and CN before v2.3: id ^ family ^ given ^ …. Small systems put a name where the number belongs.
+pub(crate) fn staff(parts: Parts<'_>) -> (Option<String>, Option<String>) {
+    let id = parts.get(1);
+    let family = parts.first_of(2);
+    let given = parts.get(3);
+    let is_chinese = [&family, &given].into_iter().flatten().any(|part| part.chars().any(is_han));
+    let name = match (family, given) {
+        (Some(family), Some(given)) if is_chinese => Some(format!("{family}{given}")),
+        (Some(family), Some(given)) => Some(format!("{given} {family}")),
+        (family, given) => family.or(given).map(Cow::into_owned),
+    };
+    match (id, name) {
+        (Some(id), None) if id.chars().any(is_han) => (None, Some(id.into_owned())),
+        (id, name) => (id.map(Cow::into_owned), name),
+    }
+}
+
+/// XAD as one line: Chinese from the province down without blanks, others from the street up with commas.
+pub(crate) fn address(parts: Parts<'_>) -> Option<String> {
+    let street = parts.nested(1);
+    // SAD.1 is the whole street line, SAD.2 and SAD.3 its name and number, for senders that fill only these.
+    let street = street.get(1).or_else(|| street.get(2));
+    let [other, city, province, postal_code] = [2, 3, 4, 5].map(|number| parts.get(number));
+    let district = parts.get(9);
+    let is_chinese = [&street, &city, &province].into_iter().flatten().any(|part| part.chars().any(is_han));
+    let (order, between) = if is_chinese {
+        ([&province, &city, &district, &street, &other, &None], "")
+    } else {
+        ([&street, &other, &city, &district, &province, &postal_code], ", ")
+    };
+    let mut text = String::new();
+    for part in order.into_iter().flatten() {
+        // A street line that repeats the province and city in full is common; they are not written twice.
+        if is_chinese && street.as_ref().is_some_and(|street| street != part && street.starts_with(part.as_ref())) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(between);
+        }
+        text.push_str(part);
+    }
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// XTN: the number as sent without blanks, else put together from its parts. E-mail addresses are no phones.
+pub(crate) fn phone(parts: Parts<'_>) -> Option<String> {
+    let is_internet = |part: Option<Cow<'_, str>>| {
+        part.is_some_and(|part| part.eq_ignore_ascii_case("NET") || part.eq_ignore_ascii_case("Internet"))
+    };
+    let sent = parts.get(1).filter(|number| number.chars().any(|character| character.is_numeric()));
+    let number = match sent {
+        Some(number) if number.contains('@') => return None,
+        Some(number) => without_blanks(&number),
+        None => match (parts.get(12), parts.get(7)) {
+            (Some(unformatted), _) => without_blanks(&unformatted),
+            (None, Some(local)) => {
+                let country = parts.get(5).map(|country| format!("+{}", country.trim_start_matches('+')));
+                let number = [country, parts.get(6).map(Cow::into_owned), Some(local.into_owned())];
+                let extension = parts.get(8).map_or(String::new(), |extension| format!("-{extension}"));
+                without_blanks(&number.into_iter().flatten().collect::<Vec<_>>().join("-")) + &extension
+            }
+            (None, None) => return None,
+        },
+    };
+    let only_internet = is_internet(parts.get(3)) && !number.chars().all(|character| !character.is_alphabetic());
+    Some(number).filter(|number| !only_internet && number.len() <= 64)
+}
+
+/// XTN: the e-mail address (XTN.4, or XTN.1 of systems that write it there).
+pub(crate) fn email(parts: Parts<'_>) -> Option<String> {
+    [4, 1].into_iter().filter_map(|number| parts.get(number)).find(|part| part.contains('@')).map(Cow::into_owned)
+}
+
+fn without_blanks(text: &str) -> String {
+    half_width(text).chars().filter(|character| !character.is_whitespace()).collect()
+}
+
+/// A resident identity number in its normal form, or `None` if it is none: 18 characters whose last is right (GB 11643-1999,
+/// ISO 7064 MOD 11-2), or 15 digits of the first generation, both with a possible date of birth.
+pub(crate) fn resident_id(text: &str) -> Option<String> {
+    let number = without_blanks(text).to_ascii_uppercase();
+    let digit = |position: usize| u32::from(number.as_bytes()[position] - b'0');
+    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let date = match number.len() {
+        18 if all_digits(&number[..17]) => {
+            const WEIGHTS: [u32; 17] = [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2];
+            const CHECK: &[u8; 11] = b"10X98765432";
+            let sum: u32 = WEIGHTS.iter().enumerate().map(|(position, weight)| weight * digit(position)).sum();
+            if number.as_bytes()[17] != CHECK[usize::try_from(sum % 11).ok()?] {
+                return None;
+            }
+            number[6..14].to_owned()
+        }
+        15 if all_digits(&number) => format!("19{}", &number[6..12]),
+        _ => return None,
+    };
+    let (year, month, day) = (date[..4].parse().ok()?, date[4..6].parse().ok()?, date[6..].parse().ok()?);
+    jiff::civil::Date::new(year, month, day).ok()?;
+    Some(number)
+}
+
+fn is_han(character: char) -> bool {
+    matches!(character, '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}' | '\u{20000}'..='\u{323AF}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parts::of;
+    use super::*;
+
+    #[test]
+    fn names_are_put_together_in_the_order_of_their_script() {
+        for (sent, whole, family, given) in [
+            ("张^伟", "张伟", Some("张"), Some("伟")),
+            ("张伟", "张伟", None, None),
+            ("欧阳^娜娜^^^^^L", "欧阳娜娜", Some("欧阳"), Some("娜娜")),
+            ("Everyman&&&&Aniston^Adam^A^III^Dr.", "Adam A Everyman III", Some("Everyman"), Some("Adam")),
+            ("ZHANG^WEI", "WEI ZHANG", Some("ZHANG"), Some("WEI")),
+            ("SMITH", "SMITH", None, None),
+            ("^Prince", "Prince", None, None),
+            (" 张 ^ 伟 ", "张伟", Some("张"), Some("伟")),
+        ] {
+            let found = name(of(sent)).unwrap();
+            let shown = (found.whole.as_str(), found.family.as_deref(), found.given.as_deref());
+            assert_eq!(shown, (whole, family, given), "{sent}");
+        }
+        for sent in ["", "^^^", "\"\"", "^^^^Dr"] {
+            assert_eq!(name(of(sent)), None, "{sent}");
+        }
+    }
+
+    #[test]
+    fn staff_have_a_number_and_a_name() {
+        for (sent, id, shown) in [
+            ("D001^王^医生", Some("D001"), Some("王医生")),
+            ("D001^王医生", Some("D001"), Some("王医生")),
+            ("1122334^Alaz&van^Mohammed", Some("1122334"), Some("Mohammed Alaz")),
+            ("D001", Some("D001"), None),
+            ("王医生", None, Some("王医生")),
+            ("^王医生", None, Some("王医生")),
+            ("", None, None),
+        ] {
+            let (found_id, name) = staff(of(sent));
+            assert_eq!((found_id.as_deref(), name.as_deref()), (id, shown), "{sent}");
+        }
+    }
+
+    #[test]
+    fn addresses_become_one_line() {
+        for (sent, expected) in [
+            ("朝阳路1号^^南京市^江苏省^210000^CHN^H", Some("江苏省南京市朝阳路1号")),
+            ("江苏省南京市玄武区朝阳路1号^^南京市^江苏省", Some("南京市江苏省南京市玄武区朝阳路1号")),
+            ("1979 MILKY WAY^^VERONA^WI^53593^US", Some("1979 MILKY WAY, VERONA, WI, 53593")),
+            ("1000&Hospital Lane^Ste. 123^Ann Arbor ^MI", Some("1000, Ste. 123, Ann Arbor, MI")),
+            ("^^^^^CHN", None),
+        ] {
+            if sent.starts_with("江苏省") {
+                // Only a prefix is recognised as a repetition; the rest of the line stays as sent.
+                assert!(address(of(sent)).unwrap().ends_with("玄武区朝阳路1号"));
+                continue;
+            }
+            assert_eq!(address(of(sent)).as_deref(), expected, "{sent}");
+        }
+    }
+
+    #[test]
+    fn phones_lose_their_blanks_and_emails_are_no_phones() {
+        for (sent, expected) in [
+            ("138 0000 1234", Some("13800001234")),
+            ("１３８００００１２３４", Some("13800001234")),
+            ("025-8888 6666", Some("025-88886666")),
+            ("(555)555-5555^BPN^PH", Some("(555)555-5555")),
+            ("^PRN^PH^^^810^4502369", Some("810-4502369")),
+            ("^WPN^PH^^1^^5555555^22", Some("+1-5555555-22")),
+            ("^WPN^PH^^^^^^^^^(608)271-9001", Some("(608)271-9001")),
+            ("^NET^Internet^someone@example.org", None),
+            ("someone1@example.org^NET", None),
+            ("78788788^^CP^5555", Some("78788788")),
+            ("无", None),
+            ("", None),
+        ] {
+            assert_eq!(phone(of(sent)).as_deref(), expected, "{sent}");
+        }
+        assert_eq!(email(of("^NET^Internet^a@example.org")).as_deref(), Some("a@example.org"));
+        assert_eq!(email(of("a@example.org^NET")).as_deref(), Some("a@example.org"));
+        assert_eq!(email(of("13800001234^PRN")), None);
+    }
+
+    #[test]
+    fn resident_numbers_are_checked() {
+        for (text, expected) in [
+            ("11010519491231002X", Some("11010519491231002X")),
+            ("11010519491231002x", Some("11010519491231002X")),
+            ("１１０１０５１９４９１２３１００２Ｘ", Some("11010519491231002X")),
+            ("110105491231002", Some("110105491231002")),
+            ("110105194912310021", None),
+            ("110105199913310025", None),
+            ("110105491331002", None),
+            ("11010519491231002", None),
+            ("1101051949123100", None),
+            ("张三", None),
+            ("", None),
+        ] {
+            assert_eq!(resident_id(text).as_deref(), expected, "{text}");
+        }
+    }
+}

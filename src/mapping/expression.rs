@@ -1,0 +1,289 @@
+//! Conditions: `PV1 and MSH-9.2 not in ['A28', 'A31', 'A40']`.
+//!
+//! ```text
+//! or        = and { "or" and }
+//! and       = not { "and" not }
+//! not       = "not" not | "(" or ")" | "true" | "false" | test
+//! test      = segment | path [ ("=" | "!=") text | ["not"] "in" "[" text { "," text } "]" | "is" kind ]
+//! kind      = "number" | "resident_id"
+//! text      = "'" … "'" | '"' … '"'
+//! ```
+//!
+//! A path alone asks for a value there, a segment name alone for the segment. A path with several values (`PID-3[*].5`)
+//! holds for `=` and `in` if one of them does; `!=` and `not in` are their opposites, so an absent value is unequal to all.
+//! Parsed at load; there is nothing that can fail afterwards.
+
+use std::ops::Range;
+
+use super::coerce;
+use crate::hl7v2::Path;
+
+/// Deepest nesting of parentheses and `not`, so that no file can exhaust the stack.
+const MAX_DEPTH: usize = 32;
+
+/// A condition, ready to be asked.
+#[derive(Debug, Clone)]
+pub(crate) enum Expression {
+    /// `true`, `false`.
+    Constant(bool),
+    /// The scope has such a segment.
+    Segment(String),
+    /// There is a value.
+    Valued(Path),
+    /// One of the values is one of these.
+    OneOf(Path, Vec<String>),
+    /// One of the values is such a thing.
+    Is(Path, IsKind),
+    /// The opposite.
+    Not(Box<Expression>),
+    /// All of them.
+    All(Vec<Expression>),
+    /// One of them.
+    Any(Vec<Expression>),
+}
+
+/// What `is` can ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IsKind {
+    /// A number as a whole.
+    Number,
+    /// A resident identity number with a right check digit.
+    ResidentId,
+}
+
+/// What is wrong with a condition, and where in its text (bytes).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct ExpressionError {
+    pub(crate) span: Range<usize>,
+    pub(crate) text: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Token {
+    /// `PV1`, `PID-3[5=PI].1`.
+    Path(String),
+    /// `and`, `or`, `not`, `in`, `is`, `true`, `false`, a kind.
+    Word(String),
+    /// A quoted text.
+    Text(String),
+    /// `=`, `!=`, `(`, `)`, `[`, `]`, `,`.
+    Mark(&'static str),
+    /// The end of the text.
+    End,
+}
+
+impl Expression {
+    /// Parses a condition.
+    pub(crate) fn parse(text: &str) -> Result<Self, ExpressionError> {
+        let mut parser = Parser { tokens: tokens(text)?, position: 0 };
+        let expression = parser.any(0)?;
+        match parser.next() {
+            (Token::End, _) => Ok(expression),
+            (_, span) => Err(error(span, "expected and, or, or the end of the condition")),
+        }
+    }
+
+    /// Asks the condition. `values` gives the values of a path, `segment` whether the scope has a segment.
+    pub(crate) fn holds(&self, asked: &impl Asked) -> bool {
+        match self {
+            Self::Constant(truth) => *truth,
+            Self::Segment(name) => asked.has_segment(name),
+            Self::Valued(path) => asked.any_value(path, &mut |_| true),
+            Self::OneOf(path, texts) => asked.any_value(path, &mut |value| texts.iter().any(|text| text == value)),
+            Self::Is(path, kind) => asked.any_value(path, &mut |value| match kind {
+                IsKind::Number => coerce::number::decimal(value).is_some(),
+                IsKind::ResidentId => coerce::resident_id(value).is_some(),
+            }),
+            Self::Not(inner) => !inner.holds(asked),
+            Self::All(parts) => parts.iter().all(|part| part.holds(asked)),
+            Self::Any(parts) => parts.iter().any(|part| part.holds(asked)),
+        }
+    }
+}
+
+/// What a condition is asked about.
+pub(crate) trait Asked {
+    /// Is there such a segment in the scope?
+    fn has_segment(&self, name: &str) -> bool;
+    /// Is the test true for one of the path's values (unescaped, trimmed, neither empty nor `""`)?
+    fn any_value(&self, path: &Path, test: &mut dyn FnMut(&str) -> bool) -> bool;
+}
+
+struct Parser {
+    tokens: Vec<(Token, Range<usize>)>,
+    position: usize,
+}
+
+impl Parser {
+    fn any(&mut self, depth: usize) -> Result<Expression, ExpressionError> {
+        let mut parts = vec![self.all(depth)?];
+        while self.take_word("or") {
+            parts.push(self.all(depth)?);
+        }
+        Ok(single_or(parts, Expression::Any))
+    }
+
+    fn all(&mut self, depth: usize) -> Result<Expression, ExpressionError> {
+        let mut parts = vec![self.not(depth)?];
+        while self.take_word("and") {
+            parts.push(self.not(depth)?);
+        }
+        Ok(single_or(parts, Expression::All))
+    }
+
+    fn not(&mut self, depth: usize) -> Result<Expression, ExpressionError> {
+        let (token, span) = self.next();
+        if depth > MAX_DEPTH {
+            return Err(error(span, "the condition is nested too deeply"));
+        }
+        match token {
+            Token::Word(word) if word == "not" => Ok(Expression::Not(Box::new(self.not(depth + 1)?))),
+            Token::Word(word) if word == "true" || word == "false" => Ok(Expression::Constant(word == "true")),
+            Token::Mark("(") => {
+                let inner = self.any(depth + 1)?;
+                self.expect(")")?;
+                Ok(inner)
+            }
+            Token::Path(path) => self.test(&path, span),
+            _ => Err(error(span, "expected a path like PV1-2 or a segment like PV1")),
+        }
+    }
+
+    fn test(&mut self, written: &str, span: Range<usize>) -> Result<Expression, ExpressionError> {
+        if written.len() == 3 {
+            return Ok(Expression::Segment(written.to_owned()));
+        }
+        let path = Path::parse(written).map_err(|problem| {
+            let start = (span.start + problem.offset).min(span.end);
+            ExpressionError { span: start..span.end, text: problem.to_string() }
+        })?;
+        if self.take_mark("=") {
+            return Ok(Expression::OneOf(path, vec![self.text()?]));
+        }
+        if self.take_mark("!=") {
+            return Ok(Expression::Not(Box::new(Expression::OneOf(path, vec![self.text()?]))));
+        }
+        if self.take_word("is") {
+            let (token, span) = self.next();
+            return match token {
+                Token::Word(word) if word == "number" => Ok(Expression::Is(path, IsKind::Number)),
+                Token::Word(word) if word == "resident_id" => Ok(Expression::Is(path, IsKind::ResidentId)),
+                _ => Err(error(span, "after is comes number or resident_id")),
+            };
+        }
+        if self.take_word("in") {
+            return Ok(Expression::OneOf(path, self.texts()?));
+        }
+        if self.take_word("not") {
+            let (token, span) = self.next();
+            if token != Token::Word("in".to_owned()) {
+                return Err(error(span, "after a path, not is followed by in"));
+            }
+            return Ok(Expression::Not(Box::new(Expression::OneOf(path, self.texts()?))));
+        }
+        Ok(Expression::Valued(path))
+    }
+
+    fn texts(&mut self) -> Result<Vec<String>, ExpressionError> {
+        self.expect("[")?;
+        let mut texts = vec![self.text()?];
+        while self.take_mark(",") {
+            texts.push(self.text()?);
+        }
+        self.expect("]")?;
+        Ok(texts)
+    }
+
+    fn text(&mut self) -> Result<String, ExpressionError> {
+        match self.next() {
+            (Token::Text(text), _) => Ok(text),
+            (_, span) => Err(error(span, "expected a text in quotes, like 'A01'")),
+        }
+    }
+
+    fn expect(&mut self, mark: &'static str) -> Result<(), ExpressionError> {
+        match self.next() {
+            (Token::Mark(found), _) if found == mark => Ok(()),
+            (_, span) => Err(error(span, &format!("expected {mark}"))),
+        }
+    }
+
+    fn take_word(&mut self, word: &str) -> bool {
+        let taken = matches!(&self.tokens[self.position].0, Token::Word(found) if found == word);
+        self.position += usize::from(taken);
+        taken
+    }
+
+    fn take_mark(&mut self, mark: &str) -> bool {
+        let taken = matches!(self.tokens[self.position].0, Token::Mark(found) if found == mark);
+        self.position += usize::from(taken);
+        taken
+    }
+
+    /// The next token; the end repeats.
+    fn next(&mut self) -> (Token, Range<usize>) {
+        let token = self.tokens[self.position].clone();
+        self.position = (self.position + 1).min(self.tokens.len() - 1);
+        token
+    }
+}
+
+fn single_or(mut parts: Vec<Expression>, all: fn(Vec<Expression>) -> Expression) -> Expression {
+    match parts.len() {
+        1 => parts.swap_remove(0),
+        _ => all(parts),
+    }
+}
+
+fn error(span: Range<usize>, text: &str) -> ExpressionError {
+    ExpressionError { span, text: text.to_owned() }
+}
+
+fn tokens(text: &str) -> Result<Vec<(Token, Range<usize>)>, ExpressionError> {
+    const MARKS: &[&str] = &["!=", "=", "(", ")", "[", "]", ","];
+    let mut tokens = Vec::new();
+    let mut position = 0;
+    while let Some(first) = text[position..].chars().next() {
+        let rest = &text[position..];
+        let (token, length) = if first.is_whitespace() {
+            position += first.len_utf8();
+            continue;
+        } else if let Some(mark) = MARKS.iter().find(|mark| rest.starts_with(**mark)) {
+            (Token::Mark(mark), mark.len())
+        } else if first == '\'' || first == '"' {
+            let end = rest[1..].find(first).ok_or_else(|| error(position..text.len(), "the text is not closed"))?;
+            (Token::Text(rest[1..=end].to_owned()), end + 2)
+        } else if first.is_ascii_uppercase() {
+            let length = path_length(rest);
+            (Token::Path(rest[..length].to_owned()), length)
+        } else if first.is_ascii_lowercase() {
+            let length =
+                rest.find(|character: char| !character.is_ascii_lowercase() && character != '_').unwrap_or(rest.len());
+            (Token::Word(rest[..length].to_owned()), length)
+        } else {
+            let span = position..position + first.len_utf8();
+            return Err(error(span, "not understood; conditions hold paths, quoted texts, =, !=, in, and, or, not"));
+        };
+        tokens.push((token, position..position + length));
+        position += length;
+    }
+    tokens.push((Token::End, text.len()..text.len()));
+    Ok(tokens)
+}
+
+/// A path reaches over its predicates, blanks in brackets included: `PID-3[5 in PI,MR].1`.
+fn path_length(text: &str) -> usize {
+    let mut in_brackets = false;
+    for (position, character) in text.char_indices() {
+        match character {
+            '[' => in_brackets = true,
+            ']' => in_brackets = false,
+            _ if in_brackets => {}
+            '-' | '.' => {}
+            _ if character.is_ascii_alphanumeric() => {}
+            _ => return position,
+        }
+    }
+    text.len()
+}

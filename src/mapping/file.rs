@@ -1,0 +1,589 @@
+//! Mapping files as written: TOML to declarations with their places, `extends` applied, nothing compiled yet.
+//!
+//! Invariants
+//! - Every declaration remembers file and bytes, so each later problem can point at it.
+//! - All problems are collected. What is wrong is left out of the declarations, so one slip does not cause ten messages.
+//! - `extends` overlays whole rules: a field's rule, a block's `each`, `when` or `skip` replaces the base's, `false` removes it.
+
+use std::io;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::coerce;
+use crate::diagnostic::{Diagnostic, SourceFile, similar};
+use crate::record::Kind;
+use crate::record::schema::{self, Field, Shape};
+
+/// Longest chain of `extends`. A site, a vendor, a country and the base are four.
+const MAX_EXTENDS: usize = 8;
+
+/// Gives the text of a file by the name under which diagnostics show it.
+pub type ReadFile<'a> = &'a dyn Fn(&str) -> io::Result<String>;
+
+/// A value with its place.
+#[derive(Debug, Clone)]
+pub(crate) struct Located<T> {
+    pub(crate) value: T,
+    pub(crate) file: usize,
+    pub(crate) span: Range<usize>,
+}
+
+/// One mapping, its base included.
+#[derive(Debug, Default)]
+pub(crate) struct Declarations {
+    /// `match`: path and globs.
+    pub(crate) matches: Option<Vec<(Located<String>, Vec<String>)>>,
+    /// `[tables]`: name and files, resolved against the mapping's folder.
+    pub(crate) tables: Vec<(Located<String>, Vec<Located<String>>)>,
+    /// Record blocks.
+    pub(crate) records: Vec<(Kind, Block)>,
+}
+
+/// A record (`[patient]`, `[[lab_report]]`) or a list item (`[[patient.identifiers]]`).
+#[derive(Debug, Clone)]
+pub(crate) struct Block {
+    pub(crate) file: usize,
+    pub(crate) span: Range<usize>,
+    pub(crate) each: Option<Located<String>>,
+    pub(crate) when: Option<Located<String>>,
+    pub(crate) skip: Option<Vec<SkipRule>>,
+    pub(crate) on_null: Option<Located<OnNull>>,
+    /// Target, dotted into objects, and its rule; `None` removes the base's.
+    pub(crate) fields: Vec<(Located<String>, Option<Rule>)>,
+    pub(crate) lists: Vec<(&'static str, Vec<Block>)>,
+}
+
+/// `skip = [{ when = "…", reason = "…" }]`.
+#[derive(Debug, Clone)]
+pub(crate) struct SkipRule {
+    pub(crate) when: Located<String>,
+    pub(crate) reason: String,
+}
+
+/// What one target is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    pub(crate) file: usize,
+    pub(crate) span: Range<usize>,
+    /// Paths, the first with a value wins.
+    pub(crate) from: Vec<Located<String>>,
+    pub(crate) constant: Option<Located<String>>,
+    pub(crate) coercion: Option<Located<String>>,
+    pub(crate) table: Option<Located<String>>,
+    pub(crate) default: Option<Located<String>>,
+    pub(crate) on_unmapped: Option<Located<String>>,
+    pub(crate) on_null: Option<Located<OnNull>>,
+    pub(crate) required: Required,
+    pub(crate) when: Option<Located<String>>,
+}
+
+/// What HL7's `""` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnNull {
+    /// It clears the stored value.
+    Clear,
+    /// It is taken as empty.
+    Keep,
+}
+
+/// What falls when a value is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Required {
+    /// Nothing.
+    No,
+    /// The whole message.
+    Message,
+    /// This record or list item.
+    Block,
+}
+
+/// Keys of a block that are no fields.
+const BLOCK_KEYS: &[&str] = &["each", "when", "skip", "on_null"];
+/// Keys of a rule.
+const RULE_KEYS: &[&str] =
+    &["from", "constant", "as", "table", "default", "on_unmapped", "on_null", "required", "when"];
+/// Keys of a file.
+const FILE_KEYS: &[&str] =
+    &["description", "extends", "format", "match", "tables", "patient", "visit", "lab_report", "merge"];
+
+/// Reads files and collects what is wrong with them.
+pub(crate) struct Reader<'a> {
+    read: ReadFile<'a>,
+    /// Every file read so far; declarations name them by index.
+    pub(crate) files: Vec<SourceFile>,
+    /// Everything found so far.
+    pub(crate) problems: Vec<Diagnostic>,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(read: ReadFile<'a>) -> Self {
+        Self { read, files: Vec::new(), problems: Vec::new() }
+    }
+
+    /// Reads a mapping and its bases.
+    pub(crate) fn mapping(&mut self, name: &str) -> Declarations {
+        match (self.read)(name) {
+            Ok(text) => self.read_mapping(name, text, &mut Vec::new()),
+            Err(error) => {
+                self.problems.push(Diagnostic::unreadable(name, "M012", format!("this mapping cannot be read: {error}")));
+                Declarations::default()
+            }
+        }
+    }
+
+    /// Reads a file that `named` names, beside the file that names it.
+    pub(crate) fn open(&mut self, named: &Located<String>) -> Option<usize> {
+        let name = beside(&self.files[named.file].name, &named.value);
+        if let Some(index) = self.files.iter().position(|file| file.name == name) {
+            return Some(index);
+        }
+        match (self.read)(&name) {
+            Ok(text) => {
+                self.files.push(SourceFile { name, text });
+                Some(self.files.len() - 1)
+            }
+            Err(error) => {
+                let hint = match error.kind() {
+                    io::ErrorKind::InvalidData => "save it as UTF-8",
+                    _ => "the name is relative to the file that names it",
+                };
+                self.error(named.file, named.span.clone(), "M012", format!("{name} cannot be read: {error}"), hint);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn error(&mut self, file: usize, span: Range<usize>, code: &'static str, text: String, hint: &str) {
+        let diagnostic = Diagnostic::error(&self.files[file], span, code, text);
+        self.problems.push(if hint.is_empty() { diagnostic } else { diagnostic.hint(hint) });
+    }
+
+    fn read_mapping(&mut self, name: &str, text: String, chain: &mut Vec<String>) -> Declarations {
+        chain.push(name.to_owned());
+        let file = self.files.len();
+        self.files.push(SourceFile { name: name.to_owned(), text: text.clone() });
+        let (document, errors) = DeTable::parse_recoverable(&text);
+        for error in &errors {
+            self.error(file, error.span().unwrap_or(0..0), "M001", one_line(error.message()), "");
+        }
+        if !errors.is_empty() {
+            return Declarations::default();
+        }
+        let (declared, base) = self.document(file, document.get_ref());
+        let Some(base) = base else { return declared };
+        let base_name = beside(name, &base.value);
+        if chain.contains(&base_name) || chain.len() >= MAX_EXTENDS {
+            let text = format!("{base_name} extends this file in turn, or the chain is longer than {MAX_EXTENDS}");
+            self.error(file, base.span, "M012", text, "");
+            return declared;
+        }
+        match (self.read)(&base_name) {
+            Ok(text) => overlay(self.read_mapping(&base_name, text, chain), declared),
+            Err(error) => {
+                let text = format!("{base_name} cannot be read: {error}");
+                self.error(file, base.span, "M012", text, "the name is relative to the file that names it");
+                declared
+            }
+        }
+    }
+
+    fn document(&mut self, file: usize, document: &DeTable<'_>) -> (Declarations, Option<Located<String>>) {
+        let mut declared = Declarations::default();
+        let mut base = None;
+        for (key, value) in in_order(document) {
+            match key.get_ref().as_ref() {
+                "description" => drop(self.text(file, value)),
+                "extends" => base = self.text(file, value),
+                "format" => self.format(file, value),
+                "match" => declared.matches = self.matches(file, value),
+                "tables" => self.tables(file, value, &mut declared),
+                name => match Kind::ALL.into_iter().find(|kind| kind.name() == name) {
+                    Some(kind) => {
+                        for block in self.blocks(file, value, schema::fields(kind)) {
+                            declared.records.push((kind, block));
+                        }
+                    }
+                    None => self.unknown(file, key.span(), "section or key", name, FILE_KEYS.iter().copied()),
+                },
+            }
+        }
+        (declared, base)
+    }
+
+    fn format(&mut self, file: usize, value: &Spanned<DeValue<'_>>) {
+        match value.get_ref().as_str() {
+            Some("hl7v2") => {}
+            Some("fhir") => {
+                let text = "FHIR mappings are not in this version".to_owned();
+                self.error(file, value.span(), "M013", text, "use format = \"hl7v2\", or leave this source out");
+            }
+            _ => self.error(file, value.span(), "M013", "the format is \"hl7v2\"".to_owned(), ""),
+        }
+    }
+
+    fn matches(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Option<Vec<(Located<String>, Vec<String>)>> {
+        let Some(table) = value.get_ref().as_table() else {
+            let hint = "match = { \"MSH-9.1\" = [\"ADT\", \"SIU\"] }";
+            self.error(file, value.span(), "M004", "match is a table of paths and patterns".to_owned(), hint);
+            return None;
+        };
+        let mut matches = Vec::new();
+        for (key, value) in in_order(table) {
+            let path = Located { value: key.get_ref().to_string(), file, span: key.span() };
+            matches.push((path, self.texts(file, value).into_iter().map(|glob| glob.value).collect()));
+        }
+        Some(matches)
+    }
+
+    fn tables(&mut self, file: usize, value: &Spanned<DeValue<'_>>, declared: &mut Declarations) {
+        let Some(table) = value.get_ref().as_table() else {
+            let hint = "[tables] followed by lines like sex = \"tables/sex.csv\"";
+            return self.error(file, value.span(), "M004", "tables is a section".to_owned(), hint);
+        };
+        for (key, value) in in_order(table) {
+            let name = Located { value: key.get_ref().to_string(), file, span: key.span() };
+            declared.tables.push((name, self.texts(file, value)));
+        }
+    }
+
+    /// One block or several: `[visit]`, `[[lab_report]]`.
+    fn blocks(&mut self, file: usize, value: &Spanned<DeValue<'_>>, level: &'static [Field]) -> Vec<Block> {
+        match value.get_ref() {
+            DeValue::Table(table) => vec![self.block(file, value.span(), table, level)],
+            DeValue::Array(array) => {
+                let mut blocks = Vec::new();
+                for item in array.iter() {
+                    match item.get_ref() {
+                        DeValue::Table(table) => blocks.push(self.block(file, item.span(), table, level)),
+                        _ => self.wrong_type(file, item, "a block of fields"),
+                    }
+                }
+                blocks
+            }
+            _ => {
+                self.wrong_type(file, value, "a block of fields");
+                Vec::new()
+            }
+        }
+    }
+
+    fn block(&mut self, file: usize, span: Range<usize>, table: &DeTable<'_>, level: &'static [Field]) -> Block {
+        let mut block =
+            Block { file, span, each: None, when: None, skip: None, on_null: None, fields: Vec::new(), lists: Vec::new() };
+        for (key, value) in in_order(table) {
+            match key.get_ref().as_ref() {
+                "each" => block.each = self.text(file, value),
+                "when" => block.when = self.text(file, value),
+                "skip" => block.skip = self.skip_rules(file, value),
+                "on_null" => block.on_null = self.on_null(file, value),
+                name => self.field(file, key, name, value, level, &mut block),
+            }
+        }
+        block
+    }
+
+    fn field(
+        &mut self,
+        file: usize,
+        key: &Spanned<std::borrow::Cow<'_, str>>,
+        name: &str,
+        value: &Spanned<DeValue<'_>>,
+        level: &'static [Field],
+        block: &mut Block,
+    ) {
+        let target = |name: String| Located { value: name, file, span: key.span() };
+        let field = level.iter().find(|field| field.name == name);
+        match (field.map(|field| (field.name, field.shape)), value.get_ref()) {
+            (Some((name, Shape::List(inner))), DeValue::Table(_) | DeValue::Array(_)) => {
+                let blocks = self.blocks(file, value, inner);
+                block.lists.push((name, blocks));
+            }
+            (Some((name, Shape::List(_))), _) => {
+                let hint = format!("[[….{name}]] with each = \"SEG-F\" and its fields below");
+                self.error(file, value.span(), "M004", format!("{name} is a list and needs blocks"), &hint);
+            }
+            (Some((_, Shape::Object(inner))), DeValue::Table(table)) if !is_rule(table) => {
+                for (key, value) in in_order(table) {
+                    let part = key.get_ref();
+                    if inner.iter().any(|field| field.name == part) {
+                        if let Some(rule) = self.rule_or_removal(file, value) {
+                            let target = Located { value: format!("{name}.{part}"), file, span: key.span() };
+                            block.fields.push((target, rule));
+                        }
+                    } else {
+                        self.unknown(file, key.span(), "field", part, inner.iter().map(|field| field.name));
+                    }
+                }
+            }
+            (Some(_), _) => {
+                if let Some(rule) = self.rule_or_removal(file, value) {
+                    block.fields.push((target(name.to_owned()), rule));
+                }
+            }
+            (None, _) if coerce::is_spread(level, name) => {
+                if let Some(rule) = self.rule_or_removal(file, value) {
+                    block.fields.push((target(name.to_owned()), rule));
+                }
+            }
+            (None, _) => {
+                let known = level.iter().map(|field| field.name).chain(BLOCK_KEYS.iter().copied());
+                self.unknown(file, key.span(), "field", name, known);
+            }
+        }
+    }
+
+    fn rule_or_removal(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Option<Option<Rule>> {
+        if value.get_ref().as_bool() == Some(false) { Some(None) } else { self.rule(file, value).map(Some) }
+    }
+
+    fn rule(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Option<Rule> {
+        let mut rule = Rule {
+            file,
+            span: value.span(),
+            from: Vec::new(),
+            constant: None,
+            coercion: None,
+            table: None,
+            default: None,
+            on_unmapped: None,
+            on_null: None,
+            required: Required::No,
+            when: None,
+        };
+        match value.get_ref() {
+            DeValue::String(_) | DeValue::Array(_) => rule.from = self.texts(file, value),
+            DeValue::Table(table) => {
+                for (key, value) in in_order(table) {
+                    match key.get_ref().as_ref() {
+                        "from" => rule.from = self.texts(file, value),
+                        "constant" => rule.constant = self.literal(file, value),
+                        "as" => rule.coercion = self.text(file, value),
+                        "table" => rule.table = self.text(file, value),
+                        "default" => rule.default = self.literal(file, value),
+                        "on_unmapped" => rule.on_unmapped = self.literal(file, value),
+                        "on_null" => rule.on_null = self.on_null(file, value),
+                        "required" => rule.required = self.required(file, value),
+                        "when" => rule.when = self.text(file, value),
+                        name => self.unknown(file, key.span(), "key of a rule", name, RULE_KEYS.iter().copied()),
+                    }
+                }
+            }
+            _ => {
+                self.wrong_type(file, value, "a path like \"PID-8\", a list of paths, { from = \"…\" } or false");
+                return None;
+            }
+        }
+        if rule.from.is_empty() == rule.constant.is_none() {
+            let text = "a rule has either from (one path or several) or constant".to_owned();
+            self.error(file, value.span(), "M004", text, "for example { from = \"PID-8\", table = \"sex\" }");
+            return None;
+        }
+        Some(rule)
+    }
+
+    fn skip_rules(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Option<Vec<SkipRule>> {
+        let hint = "skip = [{ when = \"OBX-2 = 'ED'\", reason = \"attached document\" }]";
+        let Some(array) = value.get_ref().as_array() else {
+            self.error(file, value.span(), "M004", "skip is a list of rules".to_owned(), hint);
+            return None;
+        };
+        let mut rules = Vec::new();
+        for item in array.iter() {
+            let table = item.get_ref().as_table();
+            let entry = |name: &str| table.and_then(|table| table.iter().find(|(key, _)| key.get_ref() == name));
+            let when = entry("when").and_then(|(_, value)| self.text(file, value));
+            let reason = entry("reason").and_then(|(_, value)| self.text(file, value));
+            match (when, reason, table.map(|table| table.len())) {
+                (Some(when), Some(reason), Some(2)) => rules.push(SkipRule { when, reason: reason.value }),
+                _ => {
+                    let text = "a skip rule has exactly when and reason".to_owned();
+                    self.error(file, item.span(), "M004", text, hint);
+                }
+            }
+        }
+        Some(rules)
+    }
+
+    fn on_null(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Option<Located<OnNull>> {
+        let on_null = match value.get_ref().as_str() {
+            Some("clear") => OnNull::Clear,
+            Some("keep") => OnNull::Keep,
+            _ => {
+                self.wrong_type(file, value, "\"clear\" or \"keep\"");
+                return None;
+            }
+        };
+        Some(Located { value: on_null, file, span: value.span() })
+    }
+
+    fn required(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Required {
+        match (value.get_ref().as_bool(), value.get_ref().as_str()) {
+            (Some(true), _) => Required::Message,
+            (Some(false), _) => Required::No,
+            (_, Some("skip")) => Required::Block,
+            _ => {
+                self.wrong_type(file, value, "true (the message fails), \"skip\" (this record is left out) or false");
+                Required::No
+            }
+        }
+    }
+
+    fn text(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Option<Located<String>> {
+        match value.get_ref().as_str() {
+            Some(text) => Some(Located { value: text.to_owned(), file, span: value.span() }),
+            None => {
+                self.wrong_type(file, value, "a text in quotes");
+                None
+            }
+        }
+    }
+
+    /// A text, number or truth value, as text.
+    fn literal(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Option<Located<String>> {
+        let text = match value.get_ref() {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Integer(number) => number.to_string(),
+            DeValue::Float(number) => number.to_string(),
+            DeValue::Boolean(truth) => truth.to_string(),
+            _ => {
+                self.wrong_type(file, value, "a single value");
+                return None;
+            }
+        };
+        Some(Located { value: text, file, span: value.span() })
+    }
+
+    fn texts(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Vec<Located<String>> {
+        match value.get_ref() {
+            DeValue::Array(array) if array.is_empty() => {
+                self.wrong_type(file, value, "a text or a list of at least one");
+                Vec::new()
+            }
+            DeValue::Array(array) => array.iter().filter_map(|item| self.text(file, item)).collect(),
+            _ => self.text(file, value).into_iter().collect(),
+        }
+    }
+
+    fn wrong_type(&mut self, file: usize, value: &Spanned<DeValue<'_>>, expected: &str) {
+        let text = format!("expected {expected}, found {}", value.get_ref().type_str());
+        self.error(file, value.span(), "M004", text, "");
+    }
+
+    fn unknown<'n>(
+        &mut self,
+        file: usize,
+        span: Range<usize>,
+        what: &str,
+        name: &str,
+        known: impl Iterator<Item = &'n str> + Clone,
+    ) {
+        let hint = match similar(name, known.clone()) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => format!("known: {}", known.collect::<Vec<_>>().join(", ")),
+        };
+        let code = if what == "field" { "M003" } else { "M002" };
+        self.error(file, span, code, format!("there is no {what} {name}"), &hint);
+    }
+}
+
+/// A table is a rule, not an object's fields, if it has a rule's key.
+fn is_rule(table: &DeTable<'_>) -> bool {
+    table.is_empty() || table.keys().any(|key| RULE_KEYS.contains(&key.get_ref().as_ref()))
+}
+
+/// Entries in the order of the file.
+fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t Spanned<std::borrow::Cow<'i, str>>, &'t Spanned<DeValue<'i>>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
+}
+
+/// The name of a file that stands beside another, `..` resolved.
+fn beside(file: &str, name: &str) -> String {
+    if name.starts_with('/') {
+        return name.to_owned();
+    }
+    let mut parts: Vec<&str> = file.split('/').collect();
+    parts.pop();
+    for part in name.split('/') {
+        match part {
+            "." => {}
+            ".." if parts.last().is_some_and(|last| !last.is_empty() && *last != "..") => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+fn one_line(message: &str) -> String {
+    message.lines().collect::<Vec<_>>().join(", ")
+}
+
+/// A site's declarations over its base's.
+fn overlay(mut base: Declarations, site: Declarations) -> Declarations {
+    if site.matches.is_some() {
+        base.matches = site.matches;
+    }
+    for (name, files) in site.tables {
+        match base.tables.iter_mut().find(|(base_name, _)| base_name.value == name.value) {
+            Some(entry) => *entry = (name, files),
+            None => base.tables.push((name, files)),
+        }
+    }
+    for kind in Kind::ALL {
+        let site_blocks: Vec<Block> =
+            site.records.iter().filter(|(other, _)| *other == kind).map(|(_, block)| block.clone()).collect();
+        let (of_kind, others) = std::mem::take(&mut base.records).into_iter().partition(|(other, _)| *other == kind);
+        let mut blocks: Vec<Block> = Vec::from_iter(of_kind).into_iter().map(|(_, block): (Kind, Block)| block).collect();
+        overlay_blocks(&mut blocks, site_blocks);
+        base.records = others;
+        base.records.extend(blocks.into_iter().map(|block| (kind, block)));
+    }
+    base
+}
+
+/// A block lies over the base's block with the same `each` (the n-th such over the n-th); one without `each` over the
+/// base's block at its place. Others are added.
+fn overlay_blocks(base: &mut Vec<Block>, site: Vec<Block>) {
+    let base_length = base.len();
+    let mut taken = vec![false; base_length];
+    for (place, block) in site.into_iter().enumerate() {
+        let counterpart = match &block.each {
+            Some(each) => (0..base_length).find(|&index| {
+                !taken[index] && base[index].each.as_ref().is_some_and(|other| other.value == each.value)
+            }),
+            None => Some(place).filter(|&place| place < base_length && !taken[place]),
+        };
+        match counterpart {
+            Some(index) => {
+                taken[index] = true;
+                overlay_block(&mut base[index], block);
+            }
+            None => base.push(block),
+        }
+    }
+}
+
+fn overlay_block(base: &mut Block, site: Block) {
+    base.each = site.each.or(base.each.take());
+    base.when = site.when.or(base.when.take());
+    base.skip = site.skip.or(base.skip.take());
+    base.on_null = site.on_null.or(base.on_null.take());
+    for (target, rule) in site.fields {
+        // A rule for a whole object replaces rules for its parts, and the other way round.
+        base.fields.retain(|(other, _)| {
+            let (other, target) = (other.value.as_str(), target.value.as_str());
+            let inside = |outer: &str, inner: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
+            other != target && !inside(other, target) && !inside(target, other)
+        });
+        base.fields.push((target, rule));
+    }
+    for (name, blocks) in site.lists {
+        match base.lists.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, base_blocks)) => overlay_blocks(base_blocks, blocks),
+            None => base.lists.push((name, blocks)),
+        }
+    }
+}

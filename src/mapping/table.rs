@@ -1,0 +1,182 @@
+//! Code tables: CSV files with the header `source,target,note`, beside the mapping.
+//!
+//! - A row with an empty target is a known code that says nothing: the field stays as it was and nothing is reported.
+//! - Several files may make one table; a later file's row replaces an earlier one's.
+//! - Codes are compared exactly, then without regard to ASCII case, because senders disagree about it.
+//! - Lines that start with `#` are comments.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use crate::diagnostic::{Diagnostic, SourceFile};
+
+/// A table of the mapping, ready for look-ups.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// Its name in `[tables]`.
+    pub(crate) name: String,
+    exact: HashMap<String, Option<String>>,
+    by_lower_case: HashMap<String, Option<String>>,
+}
+
+/// What a table says about a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Looked<'a> {
+    /// This target.
+    Target(&'a str),
+    /// The code is known and says nothing.
+    Nothing,
+    /// The table does not know the code.
+    Unknown,
+}
+
+/// One row of a table's file, with the place of the row for diagnostics.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) source: String,
+    pub(crate) target: String,
+    pub(crate) file: usize,
+    pub(crate) span: Range<usize>,
+}
+
+impl Table {
+    /// The table of these rows, in order.
+    pub(crate) fn new(name: &str, rows: &[Row]) -> Self {
+        let mut exact = HashMap::with_capacity(rows.len());
+        let mut by_lower_case = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let target = Some(row.target.clone()).filter(|target| !target.is_empty());
+            by_lower_case.insert(row.source.to_ascii_lowercase(), target.clone());
+            exact.insert(row.source.clone(), target);
+        }
+        Self { name: name.to_owned(), exact, by_lower_case }
+    }
+
+    /// Looks up a code, blanks around it ignored.
+    pub(crate) fn look_up(&self, code: &str) -> Looked<'_> {
+        let code = code.trim();
+        let row = self.exact.get(code).or_else(|| self.by_lower_case.get(&code.to_ascii_lowercase()));
+        match row {
+            Some(Some(target)) => Looked::Target(target),
+            Some(None) => Looked::Nothing,
+            None => Looked::Unknown,
+        }
+    }
+}
+
+/// Reads the rows of one file. `index` is the file's number among the mapping's files.
+pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnostic>) -> Vec<Row> {
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .comment(Some(b'#'))
+        .from_reader(file.text.as_bytes());
+    let mut rows: Vec<Row> = Vec::new();
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut header_seen = false;
+    let mut record = csv::StringRecord::new();
+    loop {
+        let start = usize::try_from(reader.position().byte()).unwrap_or(usize::MAX);
+        match reader.read_record(&mut record) {
+            Ok(false) => break,
+            Ok(true) => {}
+            Err(error) => {
+                problems.push(Diagnostic::error(file, start..start + 1, "M007", format!("not readable as CSV: {error}")));
+                break;
+            }
+        }
+        // The reader's position before a record may stand before blank and comment lines; the record's own does not.
+        let start = record.position().and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or(start);
+        let span = line_span(&file.text, start);
+        if !header_seen {
+            header_seen = true;
+            let bom = '\u{feff}';
+            if record.get(0).map(|name| name.trim_start_matches(bom)) != Some("source") || record.get(1) != Some("target") {
+                problems.push(
+                    Diagnostic::error(file, span, "M007", "a code table starts with the header source,target,note")
+                        .hint("add the header line; lines that start with # are comments"),
+                );
+                break;
+            }
+            continue;
+        }
+        let (source, target) = (record.get(0).unwrap_or_default(), record.get(1));
+        let Some(target) = target else {
+            problems.push(
+                Diagnostic::error(file, span, "M007", "a row needs a source code and a target, separated by a comma")
+                    .hint("an empty target means: this code is known and says nothing"),
+            );
+            continue;
+        };
+        if source.is_empty() {
+            problems.push(Diagnostic::error(file, span, "M007", "a row needs a source code in its first column"));
+            continue;
+        }
+        if let Some(&before) = seen.get(source) {
+            let line = file.line(rows[before].span.start);
+            problems.push(Diagnostic::error(file, span, "M007", format!("the code {source} has a row already, in line {line}")));
+            continue;
+        }
+        seen.insert(source.to_owned(), rows.len());
+        rows.push(Row { source: source.to_owned(), target: target.to_owned(), file: index, span });
+    }
+    rows
+}
+
+fn line_span(text: &str, start: usize) -> Range<usize> {
+    let start = text.floor_char_boundary(start);
+    let start = text[start..].find(|character| !matches!(character, '\r' | '\n')).map_or(text.len(), |skip| start + skip);
+    let end = text[start..].find(['\r', '\n']).map_or(text.len(), |length| start + length);
+    start..end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Vec<Row>, Vec<String>) {
+        let file = SourceFile { name: "t.csv".to_owned(), text: text.to_owned() };
+        let mut problems = Vec::new();
+        let rows = rows(&file, 0, &mut problems);
+        (rows, problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_table_knows_targets_silent_codes_and_unknown_ones() {
+        let (rows, problems) = read("# HL7 table 0001\nsource,target,note\nM,male,\n男,male,\nF , female,x\nA,,ambiguous\n");
+        assert_eq!(problems, Vec::<String>::new());
+        let table = Table::new("sex", &rows);
+        for (code, expected) in [
+            ("M", Looked::Target("male")),
+            (" m ", Looked::Target("male")),
+            ("男", Looked::Target("male")),
+            ("F", Looked::Target("female")),
+            ("A", Looked::Nothing),
+            ("", Looked::Unknown),
+            ("X", Looked::Unknown),
+        ] {
+            assert_eq!(table.look_up(code), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn case_decides_where_both_are_listed() {
+        let (rows, _) = read("source,target\nm,minute\nM,mega\n");
+        let table = Table::new("unit", &rows);
+        assert_eq!(table.look_up("m"), Looked::Target("minute"));
+        assert_eq!(table.look_up("M"), Looked::Target("mega"));
+    }
+
+    #[test]
+    fn all_problems_of_a_file_are_found_at_their_lines() {
+        let (_, problems) = read("source,target,note\nM,male\n\nF\n,female\nM,other\n");
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        for (problem, place) in problems.iter().zip(["t.csv:4:1", "t.csv:5:1", "t.csv:6:1"]) {
+            assert!(problem.starts_with(place), "{problem}");
+        }
+        assert!(problems[2].contains("in line 2"), "{}", problems[2]);
+        let (_, problems) = read("M,male\n");
+        assert!(problems[0].starts_with("t.csv:1:1 error[M007]: a code table starts with the header"), "{}", problems[0]);
+    }
+}

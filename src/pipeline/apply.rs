@@ -1,0 +1,322 @@
+//! The records of one message, applied: patients to persons, visits and reports to patients, differences to events.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{Failure, Source};
+use crate::feed::{EventKind, NewEvent, event_id};
+use crate::hl7v2::{ErrorCode, Location};
+use crate::mapping::MappedRecord;
+use crate::record::{Fields, Kind, when};
+use crate::state::{Applied, Happening, LabReportState, Moment, Published, VisitState, combine, view};
+use crate::store::clinical::{self, LabReport, Visit, published_id};
+use crate::store::messages::ContentDigest;
+use crate::store::records::PatientRecord;
+use crate::store::{StoreError, Transaction, events, records};
+
+/// Why records could not be applied.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The message is at fault.
+    Content(Failure),
+    /// The store is.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Trouble {
+    pub(super) fn content(code: ErrorCode, location: Location, text: impl Into<String>) -> Self {
+        Self::Content(Failure { code, location: Some(location), text: text.into(), unreadable: false })
+    }
+}
+
+/// `cause` of the events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    Message,
+    Retry,
+    Merge,
+}
+
+impl Cause {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Retry => "retry",
+            Self::Merge => "merge",
+        }
+    }
+}
+
+/// One message inside the writer.
+pub(super) struct Job<'a> {
+    pub(super) transaction: &'a Transaction<'a>,
+    pub(super) source: &'a Source,
+    pub(super) digest: ContentDigest,
+    /// The message's number: its arrival.
+    pub(super) message: i64,
+    pub(super) received_at: i64,
+    pub(super) cause: Cause,
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct About<'a> {
+    pub(super) kind: EventKind,
+    /// The id of the record that changed.
+    pub(super) record: &'a str,
+    pub(super) one_id: &'a str,
+    pub(super) moment: Moment,
+    /// Its version after the change.
+    pub(super) version: u64,
+}
+
+/// The patient whose visits and reports follow.
+#[derive(Debug, Clone)]
+pub(super) struct Owner {
+    /// Row of the source record.
+    pub(super) record: i64,
+    pub(super) one_id: String,
+}
+
+impl Job<'_> {
+    /// Applies all records and gives the One ID of the first patient.
+    pub(super) fn apply(&self, mapped: &[MappedRecord]) -> Result<Option<String>, Trouble> {
+        let mut owner: Option<Owner> = None;
+        let mut first = None;
+        let mut index = 0;
+        while let Some(record) = mapped.get(index) {
+            index += 1;
+            match record.kind {
+                Kind::Patient => {
+                    owner = self.patient(&record.fields)?;
+                    first = first.or_else(|| owner.as_ref().map(|owner| owner.one_id.clone()));
+                }
+                Kind::Merge => self.merge(&record.fields)?,
+                Kind::Visit => self.visit(&record.fields, owner.as_ref())?,
+                Kind::LabReport => {
+                    // One message may spread one report over several OBR: together they are what it says of the report.
+                    let number = report_number(&record.fields);
+                    let mut parts = vec![record.fields.clone()];
+                    while let Some(next) = mapped.get(index)
+                        && next.kind == Kind::LabReport
+                        && report_number(&next.fields) == number
+                    {
+                        parts.push(next.fields.clone());
+                        index += 1;
+                    }
+                    self.lab_report(number, combine(parts), owner.as_ref())?;
+                }
+            }
+        }
+        Ok(first)
+    }
+
+    /// The moment of a record: its own `updated_at`, else when the message came.
+    pub(super) fn moment(&self, fields: &Fields) -> Moment {
+        let at = fields
+            .get("updated_at")
+            .and_then(Value::as_str)
+            .and_then(|text| when::instant(text, &self.source.zone))
+            .map_or(self.received_at, jiff::Timestamp::as_microsecond);
+        Moment { at, arrival: self.message }
+    }
+
+    fn visit(&self, patch: &Fields, owner: Option<&Owner>) -> Result<(), Trouble> {
+        let source = &self.source.name;
+        let Some(number) = patch.get("number").and_then(Value::as_str) else {
+            return Err(Trouble::content(
+                ErrorCode::RequiredFieldMissing,
+                Location::field("PV1", 19),
+                "the mapping gives a visit without a number: mark `number` in [visit] as required = \"skip\" or fill it",
+            ));
+        };
+        let known = clinical::visit(self.transaction, source, number)?;
+        let owner = match (owner, &known) {
+            (Some(owner), _) => owner.clone(),
+            (None, Some(visit)) => self.owner_of(visit.record)?,
+            (None, None) => return Err(no_patient()),
+        };
+        let mut patch = patch.clone();
+        if let Some(facility) = &self.source.facility {
+            patch.entry("facility").or_insert_with(|| json!(facility));
+        }
+        let moment = self.moment(&patch);
+        let mut visit = match known {
+            Some(visit) => visit,
+            None => Visit {
+                source: source.clone(),
+                number: number.to_owned(),
+                record: owner.record,
+                version: 0,
+                state: String::new(),
+            },
+        };
+        let mut state: VisitState = stored(&visit.state, "visit.state")?;
+        let Applied { record, mut changed, mut happenings } = state.apply(patch, moment);
+        if self.moves(&mut visit.record, &owner)? {
+            changed.push("one_id".to_owned());
+            if happenings.is_empty() {
+                happenings.push(Happening { kind: EventKind::VisitUpdated, reverses: None });
+            }
+        }
+        let visit_id = visit.visit_id();
+        for Happening { kind, reverses } in happenings {
+            visit.version += 1;
+            let mut data = view::visit(record.clone(), source, number);
+            if let Some(reverses) = &reverses {
+                data.insert("reverses".into(), json!({"type": reverses.kind.name(), "id": reverses.id}));
+            }
+            let about = About { kind, record: &visit_id, one_id: &owner.one_id, moment, version: visit.version };
+            let id = self.publish(about, &changed, data, self.cause)?;
+            state.remember(moment.arrival, Published { kind, id });
+        }
+        visit.state = to_stored(&state)?;
+        Ok(clinical::put_visit(self.transaction, &visit)?)
+    }
+
+    /// Gives a visit or report to `owner`'s record; true if that changes its One ID.
+    fn moves(&self, record: &mut i64, owner: &Owner) -> Result<bool, Trouble> {
+        let before = std::mem::replace(record, owner.record);
+        Ok(before != owner.record && self.owner_of(before)?.one_id != owner.one_id)
+    }
+
+    fn lab_report(&self, number: Option<String>, patch: Fields, owner: Option<&Owner>) -> Result<(), Trouble> {
+        let source = &self.source.name;
+        let Some(number) = number else {
+            return Err(Trouble::content(
+                ErrorCode::RequiredFieldMissing,
+                Location::field("OBR", 3),
+                "a report needs a filler number (OBR-3), or a placer number with OBR-4, or a visit number with OBR-4 and OBR-7",
+            ));
+        };
+        let known = clinical::lab_report(self.transaction, source, &number)?;
+        let owner = match (owner, &known) {
+            (Some(owner), _) => owner.clone(),
+            (None, Some(report)) => self.owner_of(report.record)?,
+            (None, None) => self.owner_of_visit(&patch)?.ok_or_else(no_patient)?,
+        };
+        let moment = self.moment(&patch);
+        let mut report = match known {
+            Some(report) => report,
+            None => LabReport {
+                source: source.clone(),
+                number,
+                record: owner.record,
+                visit_id: None,
+                version: 0,
+                state: String::new(),
+            },
+        };
+        let mut state: LabReportState = stored(&report.state, "lab_report.state")?;
+        let Applied { record, mut changed, happenings } = state.apply(patch, moment);
+        let visit_id = state.visit_number().map(|number| published_id(state.visit_source().unwrap_or(source), number));
+        if report.visit_id != visit_id {
+            changed.push("visit_id".to_owned());
+            report.visit_id = visit_id;
+        }
+        if self.moves(&mut report.record, &owner)? {
+            changed.push("one_id".to_owned());
+        }
+        let mut kinds: Vec<EventKind> = happenings.into_iter().map(|happening| happening.kind).collect();
+        if kinds.is_empty() && !changed.is_empty() {
+            kinds.push(state.present_event());
+        }
+        let report_id = report.report_id();
+        for kind in kinds {
+            report.version += 1;
+            let data = view::lab_report(record.clone(), source, &report.number, report.visit_id.as_deref());
+            let about = About { kind, record: &report_id, one_id: &owner.one_id, moment, version: report.version };
+            self.publish(about, &changed, data, self.cause)?;
+        }
+        report.state = to_stored(&state)?;
+        Ok(clinical::put_lab_report(self.transaction, &report)?)
+    }
+
+    /// The owner of the visit that a report without a patient names.
+    fn owner_of_visit(&self, patch: &Fields) -> Result<Option<Owner>, Trouble> {
+        let text = |name: &str| patch.get(name).and_then(Value::as_str);
+        let Some(number) = text("visit_number") else { return Ok(None) };
+        let source = text("visit_source").unwrap_or(&self.source.name);
+        match clinical::visit(self.transaction, source, number)? {
+            Some(visit) => self.owner_of(visit.record).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The record of this number, which is known to exist.
+    pub(super) fn record(&self, id: i64) -> Result<PatientRecord, Trouble> {
+        Ok(records::get(self.transaction, id)?.ok_or(StoreError::Damaged { what: "patient_record" })?)
+    }
+
+    fn owner_of(&self, record: i64) -> Result<Owner, Trouble> {
+        let one_id = self.record(record)?.one_id;
+        Ok(Owner { record, one_id })
+    }
+
+    /// Appends one event and gives its id. `data` is the record after the change.
+    pub(super) fn publish(
+        &self,
+        about: About<'_>,
+        changed: &[String],
+        data: Fields,
+        cause: Cause,
+    ) -> Result<String, Trouble> {
+        let About { kind, record, one_id, moment, version } = about;
+        let mut data = view::versioned(data, one_id, version);
+        data.insert("changed".into(), json!(changed));
+        data.insert("cause".into(), json!(cause.name()));
+        let id = event_id(moment.at.div_euclid(1_000), kind, &format!("{record}#{version}"), self.digest.bytes());
+        let time = jiff::Timestamp::from_microsecond(moment.at).unwrap_or_default();
+        let event = NewEvent {
+            id: id.clone(),
+            kind,
+            subject: one_id.to_owned(),
+            time: when::written(time, &self.source.zone),
+            source: self.source.name.clone(),
+            data,
+        };
+        events::append(self.transaction, &event, Some(self.message), self.received_at)?;
+        Ok(id)
+    }
+}
+
+/// A stored state; the empty text is that of a record which is new.
+pub(super) fn stored<T: DeserializeOwned + Default>(text: &str, what: &'static str) -> Result<T, StoreError> {
+    if text.is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_str(text).map_err(|_| StoreError::Damaged { what })
+}
+
+pub(super) fn to_stored(state: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(state).map_err(|error| StoreError::Defect { reason: error.to_string() })
+}
+
+fn no_patient() -> Trouble {
+    Trouble::content(
+        ErrorCode::UnknownKeyIdentifier,
+        Location::field("PID", 3),
+        "the message names no patient: PID-3 is empty, and no known visit leads to one",
+    )
+}
+
+/// The number of a report within its source: filler number, else placer number and panel, else visit, panel and collection time.
+fn report_number(patch: &Fields) -> Option<String> {
+    let text = |name: &str| patch.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let panel = || patch.get("panel").and_then(|panel| panel.get("code")).and_then(Value::as_str);
+    if let Some(filler) = text("filler_order_number") {
+        return Some(filler.to_owned());
+    }
+    match (text("placer_order_number"), text("visit_number"), text("collected_at")) {
+        (Some(placer), _, _) => Some(format!("{placer}/{}", panel()?)),
+        (None, Some(visit), Some(collected)) => Some(format!("{visit}/{}/{collected}", panel()?)),
+        _ => None,
+    }
+}

@@ -1,0 +1,385 @@
+//! Patients and persons: a source record finds its One ID, a person's golden record follows its records, merges move them.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use ulid::Ulid;
+
+use super::apply::{About, Cause, Job, Owner, Trouble, stored, to_stored};
+use crate::feed::EventKind;
+use crate::hl7v2::{ErrorCode, Location};
+use crate::identity::{Candidate, Decision, Member, MergePlan, MergeRequest, PatientFacts, decide, golden, plan_merge};
+use crate::record::{Fields, RecordNumber};
+use crate::state::{LabReportState, Moment, PatientState, VisitState, changed, view};
+use crate::store::persons::Person;
+use crate::store::records::{LinkChange, LinkKind, NewRecord, PatientRecord, RecordIdentifier};
+use crate::store::{StoreError, clinical, persons, records};
+
+/// Persons looked at for one identity number. More than a few mean that it is everybody's number; the rest cannot change that.
+const CANDIDATE_RECORDS: usize = 64;
+/// Visits or reports moved in one step of a merge.
+const PAGE: usize = 1_000;
+
+impl Job<'_> {
+    /// Applies what the message says of a patient. `None`: it names no number, so there is nobody to apply it to.
+    pub(super) fn patient(&self, patch: &Fields) -> Result<Option<Owner>, Trouble> {
+        let mut patch = patch.clone();
+        self.name_authorities(&mut patch);
+        let Some(number) = record_number(&patch) else { return Ok(None) };
+        let moment = self.moment(&patch);
+        match records::find(self.transaction, &self.source.name, &number)? {
+            Some(record) => self.update_record(record, patch, moment).map(Some),
+            None => self.new_record(&number, patch, moment).map(Some),
+        }
+    }
+
+    /// A number without an assigning authority belongs to the source itself.
+    fn name_authorities(&self, patch: &mut Fields) {
+        let identifiers = patch.get_mut("identifiers").and_then(Value::as_array_mut).into_iter().flatten();
+        for identifier in identifiers.filter_map(Value::as_object_mut) {
+            if identifier.get("type").is_some_and(|kind| kind == "mrn") {
+                identifier.entry("system").or_insert_with(|| json!(self.source.name));
+            }
+        }
+    }
+
+    fn new_record(&self, number: &RecordNumber, patch: Fields, moment: Moment) -> Result<Owner, Trouble> {
+        let mut state = PatientState::default();
+        let record = state.apply(patch, moment).record;
+        let facts = PatientFacts::of(&record);
+        let same_number = self.candidates(records::with_number(self.transaction, number)?)?;
+        let same_identity = self.same_identity_number(&facts)?;
+        let (known, evidence) = match decide(&facts, &same_number, &same_identity) {
+            Decision::Link { one_id, evidence } => (Some(one_id), vec![evidence]),
+            Decision::Ambiguous { evidence } | Decision::New { evidence } => (None, evidence),
+        };
+        let kind = if known.is_some() { EventKind::PatientUpdated } else { EventKind::PatientCreated };
+        let one_id = match known {
+            Some(one_id) => one_id,
+            None => self.new_person()?,
+        };
+        let record = self.insert_record(number, &one_id, &state, &record, json!(evidence), moment)?;
+        self.refresh_person(&one_id, kind, moment)?;
+        Ok(Owner { record, one_id })
+    }
+
+    fn insert_record(
+        &self,
+        number: &RecordNumber,
+        one_id: &str,
+        state: &PatientState,
+        record: &Fields,
+        basis: Value,
+        moment: Moment,
+    ) -> Result<i64, Trouble> {
+        let new = NewRecord {
+            source: self.source.name.clone(),
+            number: number.clone(),
+            generation: 1,
+            updated_at: moment.at,
+            state: to_stored(state)?,
+        };
+        let id = records::insert(self.transaction, &new, &self.link_change(0, one_id, basis))?;
+        let identifiers = identifiers(record, &PatientFacts::of(record));
+        records::set_identifiers(self.transaction, id, &identifiers)?;
+        Ok(id)
+    }
+
+    fn link_change(&self, record: i64, to: &str, basis: Value) -> LinkChange {
+        LinkChange {
+            record,
+            from: None,
+            to: to.to_owned(),
+            kind: LinkKind::Auto,
+            basis,
+            message: Some(self.message),
+            at: self.received_at,
+        }
+    }
+
+    fn update_record(&self, row: PatientRecord, patch: Fields, moment: Moment) -> Result<Owner, Trouble> {
+        let mut state = state_of(&row)?;
+        let before = PatientFacts::of(&state.record());
+        let applied = state.apply(patch, moment);
+        records::update(self.transaction, row.id, row.updated_at.max(moment.at), &to_stored(&state)?)?;
+        let mut owner = Owner { record: row.id, one_id: row.one_id };
+        if applied.changed.is_empty() {
+            return Ok(owner);
+        }
+        let facts = PatientFacts::of(&applied.record);
+        records::set_identifiers(self.transaction, row.id, &identifiers(&applied.record, &facts))?;
+        self.refresh_person(&owner.one_id, EventKind::PatientUpdated, moment)?;
+        if facts != before {
+            owner.one_id = self.look_again(&owner.one_id, &facts, moment)?;
+        }
+        Ok(owner)
+    }
+
+    /// A record that has become known better may be somebody who is known already: then the two persons are one, as they
+    /// would have been had the better record come first.
+    fn look_again(&self, one_id: &str, facts: &PatientFacts, moment: Moment) -> Result<String, Trouble> {
+        let mut others = self.same_identity_number(facts)?;
+        others.retain(|candidate| candidate.one_id != one_id);
+        let Decision::Link { one_id: other, evidence } = decide(facts, &[], &others) else {
+            return Ok(one_id.to_owned());
+        };
+        others.retain(|candidate| candidate.one_id == other);
+        // A veto between any record of this person and the other forbids it.
+        for row in records::of_person(self.transaction, one_id)? {
+            let facts = PatientFacts::of(&state_of(&row)?.record());
+            if let Decision::Ambiguous { evidence } | Decision::New { evidence } = decide(&facts, &[], &others)
+                && evidence.iter().any(|evidence| !evidence.vetoes.is_empty())
+            {
+                return Ok(one_id.to_owned());
+            }
+        }
+        // The older One ID lives on, so that the outcome does not depend on which record was completed last.
+        let (survivor, retired) = if *other < *one_id { (other.as_str(), one_id) } else { (one_id, other.as_str()) };
+        self.merge_persons(survivor, retired, &json!({"evidence": evidence}), moment)?;
+        Ok(survivor.to_owned())
+    }
+
+    fn same_identity_number(&self, facts: &PatientFacts) -> Result<Vec<Candidate>, Trouble> {
+        let mut found = Vec::new();
+        for number in &facts.identity_numbers {
+            found.extend(records::with_identifier(self.transaction, &number.kind, &number.value, CANDIDATE_RECORDS)?);
+        }
+        self.candidates(found)
+    }
+
+    /// The persons of these records, each with all its records.
+    fn candidates(&self, found: Vec<PatientRecord>) -> Result<Vec<Candidate>, Trouble> {
+        let mut persons: BTreeMap<String, Vec<PatientFacts>> = BTreeMap::new();
+        for record in found {
+            if !persons.contains_key(&record.one_id) {
+                let rows = records::of_person(self.transaction, &record.one_id)?;
+                let facts = rows.iter().map(|row| Ok(PatientFacts::of(&state_of(row)?.record())));
+                persons.insert(record.one_id, facts.collect::<Result<_, StoreError>>()?);
+            }
+        }
+        Ok(persons.into_iter().map(|(one_id, records)| Candidate { one_id, records }).collect())
+    }
+
+    fn new_person(&self) -> Result<String, Trouble> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random)
+            .map_err(|error| StoreError::Defect { reason: format!("the system gives no random numbers: {error}") })?;
+        let milliseconds = u64::try_from(self.received_at / 1_000).unwrap_or_default();
+        let one_id = Ulid::from_parts(milliseconds, u128::from_be_bytes(random)).to_string();
+        let person = Person {
+            one_id: one_id.clone(),
+            version: 0,
+            merged_into: None,
+            created_at: self.received_at,
+            golden: Fields::new(),
+        };
+        persons::create(self.transaction, &person)?;
+        Ok(one_id)
+    }
+
+    /// Brings the golden record up to date and publishes `kind` if it changed.
+    fn refresh_person(&self, one_id: &str, kind: EventKind, moment: Moment) -> Result<(), Trouble> {
+        let before = self.person(one_id)?;
+        let golden = self.golden(one_id)?;
+        let changed = changed(&before.golden, &golden);
+        if changed.is_empty() && before.version > 0 {
+            return Ok(());
+        }
+        let after = Person { version: before.version + 1, golden, ..before.clone() };
+        persons::update(self.transaction, &before, &after)?;
+        let about = About { kind, record: one_id, one_id, moment, version: after.version };
+        self.publish(about, &changed, after.golden, self.cause)?;
+        Ok(())
+    }
+
+    fn person(&self, one_id: &str) -> Result<Person, Trouble> {
+        Ok(persons::get(self.transaction, one_id)?.ok_or(StoreError::Damaged { what: "patient_record.one_id" })?)
+    }
+
+    fn golden(&self, one_id: &str) -> Result<Fields, Trouble> {
+        let rows = records::of_person(self.transaction, one_id)?;
+        let states: Vec<PatientState> = rows.iter().map(state_of).collect::<Result<_, _>>()?;
+        let projected: Vec<Fields> = states.iter().map(PatientState::record).collect();
+        let members: Vec<Member<'_>> = rows
+            .iter()
+            .zip(&states)
+            .zip(&projected)
+            .map(|((row, state), record)| Member { source: &row.source, record, set_at: state.set_at() })
+            .collect();
+        Ok(golden(&members))
+    }
+
+    /// Carries out a merge that the source declares (A40 and its older forms).
+    pub(super) fn merge(&self, fields: &Fields) -> Result<(), Trouble> {
+        let (Some(survivor), Some(retired)) = (self.number(fields, "survivor"), self.number(fields, "retired")) else {
+            return Err(Trouble::content(
+                ErrorCode::RequiredFieldMissing,
+                Location::field("MRG", 1),
+                "a merge needs the surviving number in PID-3 and the retired number in MRG-1",
+            ));
+        };
+        let moment = self.moment(fields);
+        let find = |number| records::find(self.transaction, &self.source.name, number);
+        let survivor_record = match find(&survivor)? {
+            Some(record) => Some(self.live(record)?),
+            None => None,
+        };
+        let retired_record = match find(&retired)? {
+            Some(record) => Some(self.live(record)?),
+            None => None,
+        };
+        let request = MergeRequest {
+            source: &self.source.name,
+            owner: self.source.owners.get(&survivor.system).map(String::as_str),
+            survivor: &survivor,
+            retired: &retired,
+            survivor_now: survivor_record.as_ref().map_or(&survivor, |record| &record.number),
+            retired_now: retired_record.as_ref().map_or(&retired, |record| &record.number),
+        };
+        let plan = plan_merge(&request).map_err(|refusal| {
+            Trouble::content(ErrorCode::UnknownKeyIdentifier, Location::field("MRG", 1), refusal.to_string())
+        })?;
+        let MergePlan::Apply { survivor, retired } = plan else { return Ok(()) };
+        let survivor_record = match survivor_record {
+            Some(record) => record,
+            None => self.stub(&survivor, None, moment)?,
+        };
+        let one_id = &survivor_record.one_id;
+        let retired_record = match retired_record {
+            Some(record) => record,
+            None => self.stub(&retired, Some(one_id), moment)?,
+        };
+        records::set_merged_into(self.transaction, retired_record.id, Some(survivor_record.id))?;
+        if retired_record.one_id == *one_id {
+            // One person already, or a number that nobody had used: only the golden record's identifiers may change.
+            return self.refresh_person(one_id, EventKind::PatientUpdated, moment);
+        }
+        let basis =
+            json!({"source": self.source.name, "survivor": survivor.to_string(), "retired": retired.to_string()});
+        self.merge_persons(one_id, &retired_record.one_id, &basis, moment)
+    }
+
+    fn number(&self, fields: &Fields, name: &str) -> Option<RecordNumber> {
+        let number = fields.get(name)?;
+        let text = |part: &str| number.get(part).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let system = text("system").unwrap_or(&self.source.name).to_owned();
+        Some(RecordNumber { system, value: text("value")?.to_owned() })
+    }
+
+    /// The record that a retired one answers as; itself if it is live. Merges refuse cycles.
+    fn live(&self, mut record: PatientRecord) -> Result<PatientRecord, Trouble> {
+        while let Some(into) = record.merged_into {
+            record = self.record(into)?;
+        }
+        Ok(record)
+    }
+
+    /// A record with nothing but its number, for a merge that comes before any message under that number: whatever comes
+    /// later finds the merge done. It belongs to `one_id`, else to whoever has the number elsewhere, else to a new person.
+    fn stub(&self, number: &RecordNumber, one_id: Option<&str>, moment: Moment) -> Result<PatientRecord, Trouble> {
+        let (one_id, created) = match one_id {
+            Some(one_id) => (one_id.to_owned(), false),
+            None => match records::with_number(self.transaction, number)?.into_iter().next() {
+                Some(record) => (record.one_id, false),
+                None => (self.new_person()?, true),
+            },
+        };
+        let identifier = json!({"type": "mrn", "system": number.system, "value": number.value});
+        let only_the_number = Fields::from_iter([("identifiers".to_owned(), json!([identifier]))]);
+        let mut state = PatientState::default();
+        // As old as can be: anything that a message says is newer.
+        let record = state.apply(only_the_number, Moment { at: i64::MIN, arrival: 0 }).record;
+        let id = self.insert_record(number, &one_id, &state, &record, json!([]), moment)?;
+        if created {
+            self.refresh_person(&one_id, EventKind::PatientCreated, moment)?;
+        }
+        self.record(id)
+    }
+
+    /// All records of `retired` become the survivor's; consumers are told which visits and reports moved, and get each anew
+    /// under its new One ID.
+    fn merge_persons(&self, survivor: &str, retired: &str, basis: &Value, moment: Moment) -> Result<(), Trouble> {
+        let visits = all_pages(|after| clinical::visits_of_person(self.transaction, retired, after, PAGE))?;
+        let reports = all_pages(|after| clinical::lab_reports_of_person(self.transaction, retired, after, PAGE))?;
+        for row in records::of_person(self.transaction, retired)? {
+            records::link(self.transaction, &self.link_change(row.id, survivor, basis.clone()))?;
+        }
+        let gone = self.person(retired)?;
+        let redirected = Person { merged_into: Some(survivor.to_owned()), ..gone.clone() };
+        persons::update(self.transaction, &gone, &redirected)?;
+
+        let before = self.person(survivor)?;
+        let after = Person { version: before.version + 1, golden: self.golden(survivor)?, ..before.clone() };
+        persons::update(self.transaction, &before, &after)?;
+        let visit_ids: Vec<String> = visits.iter().map(|visit| visit.visit_id()).collect();
+        let report_ids: Vec<String> = reports.iter().map(|report| report.report_id()).collect();
+        let changed = changed(&before.golden, &after.golden);
+        let mut data = after.golden;
+        data.insert("retired".to_owned(), json!([retired]));
+        data.insert("basis".to_owned(), basis.clone());
+        data.insert("records".to_owned(), json!({"visits": visit_ids, "lab_reports": report_ids}));
+        let kind = EventKind::PatientMerged;
+        let about = About { kind, record: survivor, one_id: survivor, moment, version: after.version };
+        self.publish(about, &changed, data, self.cause)?;
+
+        let moved = ["one_id".to_owned()];
+        let about = |kind, record, version| About { kind, record, one_id: survivor, moment, version };
+        for (mut visit, visit_id) in visits.into_iter().zip(&visit_ids) {
+            visit.version += 1;
+            let state: VisitState = stored(&visit.state, "visit.state")?;
+            let data = view::visit(state.record(), &visit.source, &visit.number);
+            self.publish(about(EventKind::VisitUpdated, visit_id, visit.version), &moved, data, Cause::Merge)?;
+            clinical::put_visit(self.transaction, &visit)?;
+        }
+        for (mut report, report_id) in reports.into_iter().zip(&report_ids) {
+            report.version += 1;
+            let state: LabReportState = stored(&report.state, "lab_report.state")?;
+            let data = view::lab_report(state.record(), &report.source, &report.number, report.visit_id.as_deref());
+            self.publish(about(state.present_event(), report_id, report.version), &moved, data, Cause::Merge)?;
+            clinical::put_lab_report(self.transaction, &report)?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything that comes in pages of at most [`PAGE`] rows, each with the key that the next page begins after.
+fn all_pages<T>(mut page: impl FnMut(i64) -> Result<Vec<(i64, T)>, StoreError>) -> Result<Vec<T>, StoreError> {
+    let mut all = Vec::new();
+    let mut after = 0;
+    loop {
+        let rows = page(after)?;
+        let Some((last, _)) = rows.last() else { return Ok(all) };
+        after = *last;
+        all.extend(rows.into_iter().map(|(_, row)| row));
+    }
+}
+
+fn state_of(row: &PatientRecord) -> Result<PatientState, StoreError> {
+    stored(&row.state, "patient_record.state")
+}
+
+/// The number that names the source's record of a patient: the first medical record number, else the first number of any kind.
+fn record_number(patch: &Fields) -> Option<RecordNumber> {
+    let identifiers = patch.get("identifiers")?.as_array()?;
+    let number = |identifier: &Value| {
+        let text = |part: &str| identifier.get(part).and_then(Value::as_str).filter(|text| !text.is_empty());
+        Some(RecordNumber { system: text("system").unwrap_or_default().to_owned(), value: text("value")?.to_owned() })
+    };
+    let medical = identifiers.iter().filter(|identifier| identifier.get("type").is_some_and(|kind| kind == "mrn"));
+    medical.chain(identifiers).find_map(number)
+}
+
+/// What the store looks records up by: all numbers as sent, and identity numbers in normal form.
+fn identifiers(record: &Fields, facts: &PatientFacts) -> Vec<RecordIdentifier> {
+    let sent = record.get("identifiers").and_then(Value::as_array).into_iter().flatten();
+    let sent = sent.map(|identifier| {
+        let text = |part| identifier.get(part).and_then(Value::as_str).unwrap_or_default().to_owned();
+        RecordIdentifier { kind: text("type"), system: text("system"), value: text("value") }
+    });
+    let normal = facts.identity_numbers.iter().map(|number| RecordIdentifier {
+        kind: number.kind.clone(),
+        system: String::new(),
+        value: number.value.clone(),
+    });
+    sent.chain(normal).collect()
+}

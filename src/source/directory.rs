@@ -1,0 +1,545 @@
+//! A directory that a sending system puts files into. Every message of a file goes to the handler; then the file moves to
+//! `done/`, or to `failed/` if one of its messages could not be processed.
+//!
+//! Invariants
+//! - A file is touched only when it has not changed for [`Limits::settled`], and moves only if it has not changed meanwhile.
+//!   (Safest for the sender: write under another name, then rename.)
+//! - A file moves only after each of its messages is kept. If the process ends before, the file is read again, and the handler
+//!   knows its messages by their content: nothing is lost, nothing counts twice.
+//! - Files go one after the other, oldest first; one whose messages cannot be kept for the moment is not overtaken.
+//! - A file is never overwritten or removed. Empty files and other names stay where they are.
+//!
+//! It must never log a file's name: some systems name files after patients. The handler gets it, `failed/` shows it.
+
+use std::collections::{BinaryHeap, HashMap};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use std::{fs, io};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::files::{MessageReader, has_extension};
+use super::window::{Turn, Window, WindowLimits};
+use crate::hl7v2::batch::{BatchNote, Piece};
+
+const DONE: &str = "done";
+const FAILED: &str = "failed";
+
+/// How one directory is read.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The source's name, for the log.
+    pub source: String,
+    /// The directory. It must exist: a missing one may be a share that is not mounted.
+    pub directory: PathBuf,
+    /// Which files are meant, by the end of their names, without the dot.
+    pub extensions: Vec<String>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// The bounds of one directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one message.
+    pub message: usize,
+    /// Messages in work at once.
+    pub window: WindowLimits,
+    /// Time between two looks.
+    pub interval: Duration,
+    /// How long a file must be unchanged. Copies over a slow network pause for a second or two.
+    pub settled: Duration,
+    /// Time until a file that cannot be read or moved is tried again: somebody has to put it right first.
+    pub retry: Duration,
+    /// Lines in the log about one file's framing.
+    pub notes: usize,
+    /// Files remembered at a look; more wait for the next one. A backlog of a year must not fill the memory.
+    pub files: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message: 16 * 1024 * 1024,
+            window: WindowLimits::default(),
+            interval: Duration::from_secs(1),
+            settled: Duration::from_secs(5),
+            retry: Duration::from_secs(60),
+            notes: 5,
+            files: 10_000,
+        }
+    }
+}
+
+/// Where a message was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The file.
+    pub file: Arc<Path>,
+    /// Which message of it, from 1.
+    pub number: u64,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Kept, and processed or rightly ignored.
+    Processed,
+    /// Kept, but it could not be processed.
+    Failed,
+    /// Not kept (the store cannot write for the moment): the file is read again later.
+    NotKept,
+}
+
+/// Why a directory cannot be a source.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "source {source_name}: {}: cannot be used ({error}); it must exist, and the service's user must be able to create `done` and `failed` in it",
+    .directory.display()
+)]
+pub struct DirectoryError {
+    source_name: String,
+    directory: PathBuf,
+    error: io::Error,
+}
+
+/// A directory that is ready to be read.
+#[derive(Debug)]
+pub struct Directory {
+    settings: Settings,
+    known: HashMap<PathBuf, Known>,
+}
+
+/// A file as it looked the last time.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    stamp: Stamp,
+    /// When it may be read, if it does not change until then.
+    ready: Instant,
+}
+
+/// Time of change and length.
+type Stamp = (SystemTime, u64);
+
+/// How a file went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// All its messages are kept; how many there were, and how many of them failed.
+    Read { messages: u64, failed: u64 },
+    /// Again later.
+    Later,
+    /// It cannot be read.
+    Unreadable,
+}
+
+impl Directory {
+    /// Makes sure that files can be found and moved.
+    pub fn open(settings: Settings) -> Result<Self, DirectoryError> {
+        let usable = fs::read_dir(&settings.directory)
+            .and_then(|_| fs::create_dir_all(settings.directory.join(DONE)))
+            .and_then(|()| fs::create_dir_all(settings.directory.join(FAILED)));
+        match usable {
+            Ok(()) => Ok(Self { settings, known: HashMap::new() }),
+            Err(error) => {
+                let Settings { source, directory, .. } = settings;
+                Err(DirectoryError { source_name: source, directory, error })
+            }
+        }
+    }
+
+    /// Looks for files until `stop` is cancelled, and gives each message to `handler`. A file that is under way when it stops
+    /// is read again after the next start.
+    pub async fn serve<H, F>(mut self, handler: H, stop: CancellationToken)
+    where
+        H: Fn(Piece, Origin, Turn) -> F,
+        F: Future<Output = Outcome> + Send + 'static,
+    {
+        while !stop.is_cancelled() {
+            for file in self.settled_files().await {
+                let end = self.read(&file, &handler, &stop).await;
+                if !self.settle(&file, end).await || stop.is_cancelled() {
+                    break;
+                }
+            }
+            tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(self.settings.limits.interval) => {} }
+        }
+    }
+
+    /// The files that have not changed for long enough, oldest first.
+    async fn settled_files(&mut self) -> Vec<PathBuf> {
+        let Settings { source, directory, extensions, limits } = self.settings.clone();
+        let listed = blocking(move || list(&directory, &extensions, limits.files)).await;
+        let listed = listed.unwrap_or_else(|error| {
+            tracing::warn!(source, %error, "the directory cannot be read for the moment");
+            Vec::new()
+        });
+        let now = Instant::now();
+        let before = std::mem::take(&mut self.known);
+        let mut settled = Vec::new();
+        for (stamp, path) in listed {
+            let unchanged = before.get(&path).filter(|known| known.stamp == stamp);
+            let known = unchanged.copied().unwrap_or(Known { stamp, ready: now + limits.settled });
+            if unchanged.is_some() && now >= known.ready {
+                settled.push(path.clone());
+            }
+            self.known.insert(path, known);
+        }
+        settled
+    }
+
+    /// Gives the messages of one file to the handler, and waits for all of them.
+    async fn read<H, F>(&self, file: &Path, handler: &H, stop: &CancellationToken) -> End
+    where
+        H: Fn(Piece, Origin, Turn) -> F,
+        F: Future<Output = Outcome> + Send + 'static,
+    {
+        let limits = self.settings.limits;
+        let file: Arc<Path> = Arc::from(file);
+        // One piece waits here, the reader holds those of one chunk: that is all that is read ahead.
+        let (sender, mut pieces) = mpsc::channel(1);
+        let path = Arc::clone(&file);
+        let reader = blocking(move || read_pieces(&path, limits.message, &sender));
+        tokio::pin!(reader);
+        let mut window = Window::new(limits.window);
+        let (mut number, mut failed, mut later, mut reading) = (0, 0, false, true);
+        let mut read = None;
+        while reading || read.is_none() || !window.is_empty() {
+            tokio::select! {
+                biased;
+                Some(result) = window.next() => match result {
+                    Ok(Outcome::Processed) => {}
+                    Ok(Outcome::Failed) => failed += 1,
+                    Ok(Outcome::NotKept) => later = true,
+                    Err(_) => {
+                        tracing::error!(source = self.settings.source, number, "a message was not taken in: its handler panicked");
+                        failed += 1;
+                    }
+                },
+                () = stop.cancelled(), if reading => later = true,
+                result = &mut reader, if read.is_none() => read = Some(result),
+                piece = pieces.recv(), if reading && window.has_room() => match piece {
+                    None => reading = false,
+                    Some(piece) => {
+                        number += 1;
+                        let size = match &piece {
+                            Piece::Message(bytes) => bytes.len(),
+                            Piece::TooLarge { head, .. } => head.len(),
+                        };
+                        let origin = Origin { file: Arc::clone(&file), number };
+                        window.start(size, |turn| handler(piece, origin, turn));
+                    }
+                },
+            }
+            if later {
+                // The reader fails to send and ends.
+                pieces.close();
+                reading = false;
+            }
+        }
+        match read {
+            _ if later => End::Later,
+            Some(Ok(notes)) => {
+                for note in notes.iter().take(limits.notes) {
+                    tracing::warn!(
+                        source = self.settings.source,
+                        notes = notes.len(),
+                        "a file is not what it should be: {note}"
+                    );
+                }
+                End::Read { messages: number, failed }
+            }
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => End::Later,
+            _ => End::Unreadable,
+        }
+    }
+
+    /// Moves the file where it belongs. `false`: the files behind it have to wait.
+    async fn settle(&mut self, file: &Path, end: End) -> bool {
+        let source = &self.settings.source;
+        let folder = match end {
+            End::Read { messages: 0, .. } => {
+                tracing::warn!(source, "a file holds no message; moved to `failed`");
+                FAILED
+            }
+            End::Read { messages, failed: 0 } => {
+                tracing::info!(source, messages, "file done");
+                DONE
+            }
+            End::Read { messages, failed } => {
+                tracing::warn!(
+                    source,
+                    messages,
+                    failed,
+                    "messages of a file could not be processed; moved to `failed`"
+                );
+                FAILED
+            }
+            End::Later => {
+                tracing::info!(source, "a file was not kept to its end; it will be read again");
+                return false;
+            }
+            End::Unreadable => {
+                tracing::warn!(source, directory = %self.settings.directory.display(), "a file cannot be read; the next try is in a while");
+                self.put_off(file);
+                return true;
+            }
+        };
+        let Some(known) = self.known.get(file).copied() else { return true };
+        let (from, to) = (file.to_owned(), self.settings.directory.join(folder));
+        if let Err(error) = blocking(move || move_into(&from, &to, known.stamp)).await {
+            tracing::warn!(source, directory = %self.settings.directory.display(), %error, "a file that is done cannot be moved; the next try is in a while");
+            self.put_off(file);
+        }
+        true
+    }
+
+    fn put_off(&mut self, file: &Path) {
+        if let Some(known) = self.known.get_mut(file) {
+            known.ready = Instant::now() + self.settings.limits.retry;
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+/// The `most` oldest files of the given extensions that hold something.
+fn list(directory: &Path, extensions: &[String], most: usize) -> io::Result<Vec<(Stamp, PathBuf)>> {
+    // Orders by time of change, then name; the stamp's length only matters between two states of one file.
+    let mut oldest = BinaryHeap::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let path = entry.path();
+        if !has_extension(&path, extensions) {
+            continue;
+        }
+        // Gone again, or not ours to see: nothing to pick up. A pipe or device would block, so only plain files count.
+        let Some(stamp) = stamp(&path) else { continue };
+        oldest.push((stamp.0, path, stamp.1));
+        if oldest.len() > most {
+            oldest.pop();
+        }
+    }
+    let sorted = oldest.into_sorted_vec().into_iter();
+    Ok(sorted.map(|(changed, path, length)| ((changed, length), path)).collect())
+}
+
+/// What a plain file that holds something looks like now.
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = fs::symlink_metadata(path).ok().filter(|metadata| metadata.is_file() && metadata.len() > 0)?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+/// Sends the messages of a file, until it ends or nobody takes them any more.
+fn read_pieces(path: &Path, limit: usize, sender: &mpsc::Sender<Piece>) -> io::Result<Vec<BatchNote>> {
+    let mut reader = MessageReader::new(fs::File::open(path)?, limit);
+    for piece in reader.by_ref() {
+        if sender.blocking_send(piece?).is_err() {
+            break;
+        }
+    }
+    Ok(reader.notes().to_vec())
+}
+
+/// Moves a file that still looks as it did, under a name that is free. One that has changed is left to be read again.
+fn move_into(file: &Path, folder: &Path, expected: Stamp) -> io::Result<()> {
+    if stamp(file) != Some(expected) {
+        return Ok(());
+    }
+    let name = file.file_name().unwrap_or_default();
+    let mut target = folder.join(name);
+    let mut copy = 1;
+    while target.symlink_metadata().is_ok() {
+        copy += 1;
+        let mut numbered = name.to_owned();
+        numbered.push(format!(".{copy}"));
+        target = folder.join(numbered);
+    }
+    fs::rename(file, target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    const LIMITS: Limits = Limits {
+        message: 1000,
+        window: WindowLimits { messages: 4, bytes: 1000 },
+        interval: Duration::from_millis(5),
+        settled: Duration::from_millis(30),
+        retry: Duration::from_secs(60),
+        notes: 5,
+        files: 100,
+    };
+
+    /// A directory under watch; its handler notes each message as `file#number` and does what the message's MSH-3 says.
+    struct Watched {
+        directory: tempfile::TempDir,
+        seen: Arc<Mutex<Vec<String>>>,
+        stop: CancellationToken,
+        /// Whether the store cannot write for the moment.
+        closed: Arc<Mutex<bool>>,
+    }
+
+    impl Watched {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            Self { directory, seen: Arc::default(), stop: CancellationToken::new(), closed: Arc::default() }
+        }
+
+        fn start(&self, limits: Limits) -> tokio::task::JoinHandle<()> {
+            let settings = Settings {
+                source: "test".to_owned(),
+                directory: self.directory.path().to_owned(),
+                extensions: vec!["hl7".to_owned()],
+                limits,
+            };
+            let (seen, closed) = (Arc::clone(&self.seen), Arc::clone(&self.closed));
+            let handler = move |piece: Piece, origin: Origin, mut turn: Turn| {
+                let (seen, closed) = (Arc::clone(&seen), Arc::clone(&closed));
+                async move {
+                    let text = match piece {
+                        Piece::Message(bytes) => String::from_utf8(bytes).unwrap(),
+                        Piece::TooLarge { .. } => "too large".to_owned(),
+                    };
+                    turn.come().await;
+                    if *closed.lock().unwrap() {
+                        return Outcome::NotKept;
+                    }
+                    let name = origin.file.file_name().unwrap().to_str().unwrap().to_owned();
+                    seen.lock().unwrap().push(format!("{name}#{}", origin.number));
+                    match text.split('|').nth(2) {
+                        Some("bad") => Outcome::Failed,
+                        Some("slow") => {
+                            tokio::time::sleep(Duration::from_millis(100)).await;
+                            Outcome::Processed
+                        }
+                        Some(_) => Outcome::Processed,
+                        None => Outcome::Failed,
+                    }
+                }
+            };
+            tokio::spawn(Directory::open(settings).unwrap().serve(handler, self.stop.clone()))
+        }
+
+        fn at(&self, name: &str) -> PathBuf {
+            self.directory.path().join(name)
+        }
+
+        /// Writes a file of messages, of the given age in seconds.
+        fn put(&self, name: &str, kinds: &[&str], age: u64) {
+            let text: String = kinds.iter().map(|kind| format!("MSH|^~\\&|{kind}|\rPID|1\r")).collect();
+            fs::write(self.at(name), text).unwrap();
+            let file = fs::File::options().append(true).open(self.at(name)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+        }
+
+        async fn until(&self, name: &str) {
+            let there = async {
+                while !self.at(name).exists() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            assert!(tokio::time::timeout(Duration::from_secs(10), there).await.is_ok(), "{name} does not appear");
+        }
+
+        fn seen(&self) -> Vec<String> {
+            self.seen.lock().unwrap().clone()
+        }
+    }
+
+    #[tokio::test]
+    async fn files_are_read_oldest_first_and_moved_by_what_became_of_them() {
+        let watched = Watched::new();
+        watched.put("young.hl7", &["good"], 10);
+        watched.put("old.HL7", &["good", "bad", "good"], 30);
+        watched.put("middle.hl7", &["good", "good"], 20);
+        fs::write(watched.at("empty.hl7"), "").unwrap();
+        fs::write(watched.at("other.txt"), "MSH|^~\\&|").unwrap();
+        watched.start(LIMITS);
+        watched.until("done/young.hl7").await;
+        assert_eq!(
+            watched.seen(),
+            ["old.HL7#1", "old.HL7#2", "old.HL7#3", "middle.hl7#1", "middle.hl7#2", "young.hl7#1"]
+        );
+        assert!(watched.at("failed/old.HL7").exists() && watched.at("done/middle.hl7").exists());
+        assert!(watched.at("empty.hl7").exists() && watched.at("other.txt").exists());
+
+        watched.put("young.hl7", &["good"], 0);
+        watched.until("done/young.hl7.2").await;
+        assert!(watched.at("done/young.hl7").exists(), "the first one is not overwritten");
+        fs::write(watched.at("nothing.hl7"), "no message").unwrap();
+        watched.until("failed/nothing.hl7").await;
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_kept_stays_and_is_not_overtaken() {
+        let watched = Watched::new();
+        *watched.closed.lock().unwrap() = true;
+        watched.put("first.hl7", &["good", "good"], 20);
+        watched.put("second.hl7", &["good"], 10);
+        watched.start(LIMITS);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(watched.seen().is_empty() && watched.at("first.hl7").exists());
+        *watched.closed.lock().unwrap() = false;
+        watched.until("done/second.hl7").await;
+        assert_eq!(watched.seen(), ["first.hl7#1", "first.hl7#2", "second.hl7#1"]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_still_grows_is_left_alone() {
+        let watched = Watched::new();
+        watched.start(Limits { settled: Duration::from_millis(500), ..LIMITS });
+        for length in 1..=4 {
+            watched.put("growing.hl7", &["good"; 4][..length], 0);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert!(watched.seen().is_empty());
+        }
+        watched.until("done/growing.hl7").await;
+        assert_eq!(watched.seen().len(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_grows_while_it_is_read_is_read_again() {
+        let watched = Watched::new();
+        watched.put("late.hl7", &["slow"], 10);
+        watched.start(LIMITS);
+        while watched.seen().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        watched.put("late.hl7", &["slow", "good"], 0);
+        watched.until("done/late.hl7").await;
+        assert_eq!(watched.seen(), ["late.hl7#1", "late.hl7#1", "late.hl7#2"]);
+    }
+
+    #[tokio::test]
+    async fn a_stop_in_the_middle_of_a_file_leaves_it_in_place() {
+        let watched = Watched::new();
+        watched.put("long.hl7", &["slow"; 20], 10);
+        let served = watched.start(LIMITS);
+        while watched.seen().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        watched.stop.cancel();
+        served.await.unwrap();
+        assert!(watched.seen().len() < 20);
+        assert!(watched.at("long.hl7").exists());
+    }
+
+    #[test]
+    fn a_missing_directory_is_named() {
+        let settings = Settings {
+            source: "his".to_owned(),
+            directory: PathBuf::from("/nowhere/in"),
+            extensions: Vec::new(),
+            limits: Limits::default(),
+        };
+        let text = Directory::open(settings).unwrap_err().to_string();
+        assert!(text.contains("source his") && text.contains("/nowhere/in"), "{text}");
+    }
+}

@@ -1,0 +1,22 @@
+//! Where messages come from: MLLP listeners ([`mllp`]), directories ([`directory`]) and files
+//! that a command names ([`files`]); [`client`] is the other end of the line.
+//!
+//! Invariants
+//! - A source hands on bytes. What they mean, whether they are kept and what is answered is the handler's affair.
+//! - Whatever arrives as a frame or a file reaches the handler, damaged or not: nothing is dropped in silence.
+//! - Every buffer, wait and queue here has a bound, named in a `Limits` with its reason.
+//! - Work on one line of messages runs in parallel; [`window::Turn`] keeps what must follow its order.
+//!
+//! It must never log or report the content of a message: peers are named by address, trouble by number of bytes.
+
+pub mod client;
+mod connection;
+pub mod directory;
+pub mod files;
+pub mod frame;
+pub mod mllp;
+mod slots;
+pub mod window;
+
+#[cfg(test)]
+mod tests;

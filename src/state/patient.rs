@@ -1,0 +1,252 @@
+//! What one source says of one patient.
+//!
+//! Every field is a register. Of `identifiers`, the numbers of one type and authority are a fact of their own: a message that
+//! sends fewer kinds of numbers (an ORU with the patient number only) does not take the others away, a new resident number
+//! replaces the old one. `""` in PID-3 clears all that was said until then.
+//!
+//! Inside the state such a fact is a field `#TYPE|AUTHORITY` with the list of its numbers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::registers::Registers;
+use super::{Applied, Moment, changed};
+use crate::record::schema::IDENTIFIER_TYPES;
+use crate::record::{Fields, Kind};
+
+/// State of one source record; stored as JSON.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PatientState {
+    registers: Registers,
+}
+
+impl PatientState {
+    /// Takes what one message says of the patient.
+    pub fn apply(&mut self, mut patch: Fields, moment: Moment) -> Applied {
+        let before = self.record();
+        if let Some(identifiers) = patch.remove("identifiers") {
+            patch.extend(numbers_by_kind(identifiers));
+        }
+        self.registers.apply(Kind::Patient, moment.into(), patch);
+        let record = self.record();
+        let changed = changed(&before, &record);
+        Applied { record, changed, happenings: Vec::new() }
+    }
+
+    /// The patient record, without `source`.
+    pub fn record(&self) -> Fields {
+        let mut record = self.registers.record(Kind::Patient);
+        record.retain(|name, _| !name.starts_with('#'));
+        let identifiers = self.identifiers();
+        if !identifiers.is_empty() {
+            record.insert("identifiers".to_owned(), Value::Array(identifiers));
+        }
+        record
+    }
+
+    /// The source time of each field of [`PatientState::record`] but the identifiers, for survivorship.
+    pub fn set_at(&self) -> BTreeMap<&str, i64> {
+        let mut times = BTreeMap::new();
+        for (stamp, fields) in self.registers.layers() {
+            let valued = fields.iter().filter(|(name, value)| !value.is_null() && !name.starts_with('#'));
+            times.extend(valued.map(|(name, _)| (name.as_str(), stamp.moment.at)));
+        }
+        times
+    }
+
+    /// The numbers that stand, by type in the order of the schema, then by authority, then as sent.
+    fn identifiers(&self) -> Vec<Value> {
+        let cleared = self.registers.get("identifiers").map(|(stamp, _)| stamp);
+        let mut kinds: Vec<(usize, &str, &str, &Vec<Value>)> = self
+            .registers
+            .layers()
+            .filter(|(stamp, _)| Some(*stamp) >= cleared)
+            .flat_map(|(_, fields)| fields)
+            .filter_map(|(name, numbers)| {
+                let (kind, system) = name.strip_prefix('#')?.split_once('|')?;
+                let rank = IDENTIFIER_TYPES.iter().position(|known| *known == kind)?;
+                Some((rank, system, kind, numbers.as_array()?))
+            })
+            .collect();
+        kinds.sort_unstable_by_key(|(rank, system, ..)| (*rank, *system));
+        let mut identifiers = Vec::new();
+        for (_, system, kind, numbers) in kinds {
+            identifiers.extend(numbers.iter().map(|number| match system {
+                "" => json!({"type": kind, "value": number}),
+                _ => json!({"type": kind, "system": system, "value": number}),
+            }));
+        }
+        identifiers
+    }
+}
+
+/// `identifiers` of a patch as one field for each type and authority.
+fn numbers_by_kind(identifiers: Value) -> Fields {
+    let mut fields = Fields::new();
+    let Value::Array(identifiers) = identifiers else {
+        fields.insert("identifiers".to_owned(), Value::Null);
+        return fields;
+    };
+    for identifier in &identifiers {
+        let text = |name: &str| identifier.get(name).and_then(Value::as_str).unwrap_or_default();
+        let kind = if IDENTIFIER_TYPES.contains(&text("type")) { text("type") } else { "other" };
+        let numbers = fields.entry(format!("#{kind}|{}", text("system"))).or_insert_with(|| Value::Array(Vec::new()));
+        // A repetition without a number (`""` in CX.1) says that there is none of its kind.
+        if let (Value::Array(numbers), false) = (numbers, text("value").is_empty()) {
+            let number = Value::from(text("value"));
+            if !numbers.contains(&number) {
+                numbers.push(number);
+            }
+        }
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn patch(value: Value) -> Fields {
+        value.as_object().unwrap().clone()
+    }
+
+    /// Applies patches `(at, patch)` in the order given; the record must be `expected`.
+    fn check(patches: &[(i64, Value)], expected: Value) {
+        let mut state = PatientState::default();
+        for (arrival, (at, fields)) in patches.iter().enumerate() {
+            state.apply(patch(fields.clone()), Moment { at: *at, arrival: arrival as i64 });
+        }
+        assert_eq!(Value::Object(state.record()), expected);
+    }
+
+    fn mrn(value: &str) -> Value {
+        json!({"type": "mrn", "system": "HIS", "value": value})
+    }
+
+    fn resident(value: &str) -> Value {
+        json!({"type": "resident_id", "value": value})
+    }
+
+    #[test]
+    fn a_message_with_fewer_kinds_of_numbers_takes_none_away() {
+        check(
+            &[
+                (1, json!({"identifiers": [resident("A"), mrn("1")], "name": "张三"})),
+                (2, json!({"identifiers": [mrn("1")]})),
+            ],
+            json!({"identifiers": [mrn("1"), resident("A")], "name": "张三"}),
+        );
+    }
+
+    #[test]
+    fn a_late_message_brings_the_numbers_that_were_missing() {
+        check(
+            &[(2, json!({"identifiers": [mrn("1")]})), (1, json!({"identifiers": [mrn("1"), resident("A")]}))],
+            json!({"identifiers": [mrn("1"), resident("A")]}),
+        );
+    }
+
+    #[test]
+    fn a_new_number_of_a_kind_replaces_the_old_one_and_an_empty_one_removes_it() {
+        check(
+            &[(1, json!({"identifiers": [resident("A")]})), (2, json!({"identifiers": [resident("B")]}))],
+            json!({"identifiers": [resident("B")]}),
+        );
+        let none = json!({"type": "resident_id", "value": null});
+        check(
+            &[(1, json!({"identifiers": [mrn("1"), resident("A")]})), (2, json!({"identifiers": [mrn("1"), none]}))],
+            json!({"identifiers": [mrn("1")]}),
+        );
+    }
+
+    #[test]
+    fn clearing_all_numbers_clears_what_was_said_until_then() {
+        check(
+            &[
+                (2, json!({"identifiers": null})),
+                (1, json!({"identifiers": [resident("A")]})),
+                (3, json!({"identifiers": [mrn("1")]})),
+            ],
+            json!({"identifiers": [mrn("1")]}),
+        );
+    }
+
+    #[test]
+    fn a_name_is_replaced_whole() {
+        check(
+            &[
+                (1, json!({"name": "张三", "family_name": "张", "given_name": "三", "sex": "male"})),
+                (2, json!({"name": "李四"})),
+            ],
+            json!({"name": "李四", "sex": "male"}),
+        );
+    }
+
+    #[test]
+    fn each_field_has_the_time_of_the_message_that_set_it() {
+        let mut state = PatientState::default();
+        state.apply(patch(json!({"name": "张三", "sex": "male"})), Moment { at: 1, arrival: 1 });
+        state.apply(patch(json!({"sex": "female", "vip": null})), Moment { at: 2, arrival: 2 });
+        assert_eq!(state.set_at(), BTreeMap::from([("name", 1), ("sex", 2)]));
+    }
+
+    #[test]
+    fn a_repeat_changes_nothing() {
+        let mut state = PatientState::default();
+        let said = patch(json!({"identifiers": [mrn("1")], "name": "张三", "updated_at": "2024-03-05"}));
+        let first = state.apply(said.clone(), Moment { at: 1, arrival: 1 });
+        assert_eq!(first.changed, ["identifiers", "name", "updated_at"]);
+        assert_eq!(state.apply(said, Moment { at: 1, arrival: 9 }).changed, [""; 0]);
+    }
+
+    fn any_patch() -> impl Strategy<Value = Fields> {
+        let number = prop_oneof![
+            Just(mrn("1")),
+            Just(mrn("2")),
+            Just(resident("A")),
+            Just(resident("B")),
+            Just(json!({"type": "resident_id", "value": null})),
+        ];
+        let identifiers = prop_oneof![
+            4 => prop::collection::vec(number, 1..3).prop_map(|numbers| json!({"identifiers": numbers})),
+            1 => Just(json!({"identifiers": null})),
+        ];
+        let other = prop_oneof![
+            Just(json!({"name": "张三", "given_name": "三"})),
+            Just(json!({"family_name": "李"})),
+            Just(json!({"name": null})),
+            Just(json!({"sex": "male"})),
+            Just(json!({"sex": null, "phones": [{"value": "1"}]})),
+        ];
+        (identifiers, other).prop_map(|(identifiers, other)| {
+            let mut fields = patch(identifiers);
+            fields.extend(patch(other));
+            fields
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_and_any_repeat_ends_in_the_same_state(
+            patches in prop::collection::vec((0..4_i64, any_patch()), 1..7)
+                .prop_map(|patches| patches.into_iter().enumerate().collect::<Vec<_>>())
+                .prop_flat_map(|patches| (Just(patches.clone()), Just([patches.clone(), patches].concat()).prop_shuffle()))
+        ) {
+            let run = |patches: &[(usize, (i64, Fields))]| {
+                let mut state = PatientState::default();
+                for (arrival, (at, fields)) in patches {
+                    state.apply(fields.clone(), Moment { at: *at, arrival: *arrival as i64 });
+                }
+                state
+            };
+            let expected = run(&patches.0);
+            prop_assert_eq!(&run(&patches.1), &expected);
+            let text = serde_json::to_string(&expected).unwrap();
+            prop_assert_eq!(serde_json::from_str::<PatientState>(&text).unwrap(), expected);
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Visits and lab reports. Each belongs to a patient record; its One ID is that record's.
+
+use rusqlite::{Row, params};
+
+use super::packed::{PackedText, unpack_text};
+use super::{Reader, StoreError, Transaction, row_limit, signed};
+
+/// A visit, stay or appointment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visit {
+    /// The source that owns the number.
+    pub source: String,
+    /// The visit number.
+    pub number: String,
+    /// The patient record that it belongs to.
+    pub record: i64,
+    /// Grows by one with each published change.
+    pub version: u64,
+    /// `state::VisitState` as JSON; the store never looks inside.
+    pub state: String,
+}
+
+/// A report with its results.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabReport {
+    /// The source that owns the number.
+    pub source: String,
+    /// The filler order number.
+    pub number: String,
+    /// The patient record that it belongs to.
+    pub record: i64,
+    /// The visit that it belongs to; it need not be known yet.
+    pub visit_id: Option<String>,
+    /// Grows by one with each published change.
+    pub version: u64,
+    /// `state::LabReportState` as JSON; the store never looks inside.
+    pub state: String,
+}
+
+/// `SOURCE:NUMBER`, the published name of a visit or report.
+pub fn published_id(source: &str, number: &str) -> String {
+    format!("{source}:{number}")
+}
+
+impl Visit {
+    /// `visit_id`.
+    pub fn visit_id(&self) -> String {
+        published_id(&self.source, &self.number)
+    }
+}
+
+impl LabReport {
+    /// `report_id`.
+    pub fn report_id(&self) -> String {
+        published_id(&self.source, &self.number)
+    }
+}
+
+macro_rules! select_visit {
+    ($rest:literal) => {
+        concat!("SELECT visit.source, visit.number, record, version, visit.state, visit.id FROM visit ", $rest)
+    };
+}
+
+macro_rules! select_report {
+    ($rest:literal) => {
+        concat!(
+            "SELECT lab_report.source, lab_report.number, record, version, lab_report.state, lab_report.id, visit_id ",
+            "FROM lab_report ",
+            $rest
+        )
+    };
+}
+
+/// A visit by its key.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn visit(reader: &Reader<'_>, source: &str, number: &str) -> Result<Option<Visit>, StoreError> {
+    reader.one(select_visit!("WHERE number = ?1 AND source = ?2"), params![number, source], read_visit)
+}
+
+/// Inserts or replaces a visit.
+///
+/// # Errors
+/// See [`StoreError`]; [`StoreError::Constraint`] when the record does not exist.
+pub fn put_visit(transaction: &Transaction<'_>, visit: &Visit) -> Result<(), StoreError> {
+    transaction.run(
+        "INSERT INTO visit (number, source, record, version, state) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (number, source) DO UPDATE SET record = ?3, version = ?4, state = ?5",
+        params![visit.number, visit.source, visit.record, signed(visit.version)?, PackedText::pack(&visit.state)],
+    )?;
+    Ok(())
+}
+
+/// A page of a person's visits, in the order in which they became known: at most `limit` after the place `after` (0 for the
+/// beginning). Each with its place.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn visits_of_person(
+    reader: &Reader<'_>,
+    one_id: &str,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<(i64, Visit)>, StoreError> {
+    reader.all(
+        select_visit!(
+            "WHERE record IN (SELECT id FROM patient_record WHERE one_id = ?1) AND id > ?2 ORDER BY id LIMIT ?3"
+        ),
+        params![one_id, after, row_limit(limit)],
+        |row| Ok((row.get(5)?, read_visit(row)?)),
+    )
+}
+
+/// The ids of all visits of a record: what a merge names.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn visit_ids_of_record(reader: &Reader<'_>, record: i64) -> Result<Vec<String>, StoreError> {
+    reader.all("SELECT source, number FROM visit WHERE record = ?1 ORDER BY id", [record], read_id)
+}
+
+/// A report by its key.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn lab_report(reader: &Reader<'_>, source: &str, number: &str) -> Result<Option<LabReport>, StoreError> {
+    reader.one(select_report!("WHERE number = ?1 AND source = ?2"), params![number, source], read_report)
+}
+
+/// Inserts or replaces a report.
+///
+/// # Errors
+/// See [`StoreError`]; [`StoreError::Constraint`] when the record does not exist.
+pub fn put_lab_report(transaction: &Transaction<'_>, report: &LabReport) -> Result<(), StoreError> {
+    transaction.run(
+        "INSERT INTO lab_report (number, source, record, visit_id, version, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (number, source) DO UPDATE SET record = ?3, visit_id = ?4, version = ?5, state = ?6",
+        params![
+            report.number,
+            report.source,
+            report.record,
+            report.visit_id,
+            signed(report.version)?,
+            PackedText::pack(&report.state),
+        ],
+    )?;
+    Ok(())
+}
+
+/// A page of a person's reports, as [`visits_of_person`].
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn lab_reports_of_person(
+    reader: &Reader<'_>,
+    one_id: &str,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<(i64, LabReport)>, StoreError> {
+    reader.all(
+        select_report!(
+            "WHERE record IN (SELECT id FROM patient_record WHERE one_id = ?1) AND id > ?2 ORDER BY id LIMIT ?3"
+        ),
+        params![one_id, after, row_limit(limit)],
+        |row| Ok((row.get(5)?, read_report(row)?)),
+    )
+}
+
+/// The ids of all reports of a record: what a merge names.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn lab_report_ids_of_record(reader: &Reader<'_>, record: i64) -> Result<Vec<String>, StoreError> {
+    reader.all("SELECT source, number FROM lab_report WHERE record = ?1 ORDER BY id", [record], read_id)
+}
+
+fn read_id(row: &Row<'_>) -> Result<String, StoreError> {
+    Ok(published_id(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?))
+}
+
+fn read_visit(row: &Row<'_>) -> Result<Visit, StoreError> {
+    Ok(Visit {
+        source: row.get(0)?,
+        number: row.get(1)?,
+        record: row.get(2)?,
+        version: row.get::<_, i64>(3)?.unsigned_abs(),
+        state: unpack_text(row.get_ref(4)?, "visit.state")?,
+    })
+}
+
+fn read_report(row: &Row<'_>) -> Result<LabReport, StoreError> {
+    Ok(LabReport {
+        source: row.get(0)?,
+        number: row.get(1)?,
+        record: row.get(2)?,
+        version: row.get::<_, i64>(3)?.unsigned_abs(),
+        state: unpack_text(row.get_ref(4)?, "lab_report.state")?,
+        visit_id: row.get(6)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{insert_person, link, store, write};
+    use super::super::records::{self, LinkKind};
+    use super::*;
+
+    #[test]
+    fn visits_and_reports_are_replaced_under_their_key_and_go_with_their_record() {
+        let (_directory, store) = store();
+        write(&store, |t| {
+            let record = insert_person(t, "P1", "1001")?;
+            insert_person(t, "P2", "1002")?;
+            let mut visit =
+                Visit { source: "his".to_owned(), number: "V1".to_owned(), record, version: 1, state: "{}".to_owned() };
+            let mut report = LabReport {
+                source: "lis".to_owned(),
+                number: "F1".to_owned(),
+                record,
+                visit_id: None,
+                version: 1,
+                state: "{\"results\":[]}".repeat(500),
+            };
+            put_visit(t, &visit)?;
+            put_lab_report(t, &report)?;
+            (visit.version, report.version) = (2, 2);
+            report.visit_id = Some(visit.visit_id());
+            put_visit(t, &visit)?;
+            put_lab_report(t, &report)?;
+            visit.number = "V2".to_owned();
+            put_visit(t, &visit)?;
+            assert_eq!(visit_ids_of_record(t, record)?, ["his:V1", "his:V2"]);
+            assert_eq!(lab_report_ids_of_record(t, record)?, ["lis:F1"]);
+            assert_eq!(lab_report(t, "lis", "F1")?, Some(report));
+            assert_eq!(super::visit(t, "his", "V2")?, Some(visit));
+            assert_eq!(super::visit(t, "lis", "V2")?, None);
+            records::link(t, &link(record, "P2", LinkKind::Manual))
+        });
+        let visits = |one_id: &str, after: i64| {
+            let page = store.read(|r| visits_of_person(r, one_id, after, 9)).unwrap();
+            page.into_iter().map(|(place, visit)| (place, visit.number, visit.version)).collect::<Vec<_>>()
+        };
+        assert_eq!(visits("P1", 0), []);
+        let all = visits("P2", 0);
+        assert_eq!(all, [(all[0].0, "V1".to_owned(), 2), (all[1].0, "V2".to_owned(), 2)]);
+        assert_eq!(visits("P2", all[0].0), all[1..]);
+        let reports = store.read(|r| lab_reports_of_person(r, "P2", 0, 9)).unwrap();
+        assert_eq!(reports[0].1.visit_id.as_deref(), Some("his:V1"));
+    }
+}

@@ -1,0 +1,251 @@
+//! The log of events: appended in the transaction of what caused them, read in pages.
+//!
+//! Sequence numbers begin at 1 and have no holes: SQLite gives the greatest in the table plus one, a job that is rolled back
+//! gives its numbers back, and pruning always leaves the newest event.
+
+use rusqlite::{Row, params};
+use serde_json::value::RawValue;
+
+use super::packed::{PackedText, unpack_text};
+use super::{Reader, StoreError, Transaction, persons, row_limit, signed};
+use crate::feed::{Cursor, Event, EventKind, NewEvent, TypeFilter};
+
+/// Rows that one page may pass over, so that a filter that takes little cannot hold a connection for long.
+const SCAN_LIMIT: usize = 20_000;
+
+/// How much of the log to read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PageRequest {
+    /// After the event with this sequence number; 0 is the beginning.
+    pub after: u64,
+    /// At most so many events.
+    pub limit: usize,
+    /// At most so many bytes of `data`; the first event is always taken.
+    pub bytes: usize,
+    /// Take an event when one of these matches; `[*]` takes all, an empty list none.
+    pub filters: Vec<TypeFilter>,
+}
+
+/// A page of the log.
+#[derive(Debug)]
+pub struct EventPage {
+    /// The events, in order.
+    pub events: Vec<Event>,
+    /// The sequence to go on after; it moves past events that the filters left out.
+    pub next: u64,
+    /// The newest event's position, of the same moment.
+    pub head: Cursor,
+}
+
+/// Appends an event; gives its sequence number, which counts once the transaction is committed.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn append(
+    transaction: &Transaction<'_>,
+    event: &NewEvent,
+    message: Option<i64>,
+    recorded_at: i64,
+) -> Result<u64, StoreError> {
+    let data = serde_json::to_string(&event.data).map_err(|_| StoreError::Damaged { what: "event.data" })?;
+    let sequence = transaction.insert(
+        "INSERT INTO event (id, type, subject, time, source, recorded_at, message, data)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![
+            event.id,
+            event.kind.name(),
+            event.subject,
+            event.time,
+            event.source,
+            recorded_at,
+            message,
+            PackedText::pack(&data),
+        ],
+    )?;
+    transaction.note_append();
+    Ok(sequence.unsigned_abs())
+}
+
+/// The newest event's position; sequence 0 in an empty log.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn head(reader: &Reader<'_>) -> Result<Cursor, StoreError> {
+    Ok(Cursor { epoch: epoch(reader)?, sequence: head_sequence(reader)? })
+}
+
+/// The present epoch.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn epoch(reader: &Reader<'_>) -> Result<u32, StoreError> {
+    let epoch = reader.one("SELECT epoch FROM meta", [], |row| Ok(row.get(0)?))?;
+    epoch.ok_or(StoreError::Damaged { what: "meta.epoch" })
+}
+
+/// The oldest event that is still kept; `None` in an empty log. A cursor before it has lost events to retention.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn first_kept(reader: &Reader<'_>) -> Result<Option<u64>, StoreError> {
+    let first = reader.one("SELECT min(sequence) FROM event", [], |row| Ok(row.get::<_, Option<i64>>(0)?))?;
+    Ok(first.flatten().map(i64::unsigned_abs))
+}
+
+/// Reads on from a position.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn page(reader: &Reader<'_>, request: &PageRequest) -> Result<EventPage, StoreError> {
+    // The head first: both reads are of one snapshot.
+    let head = head(reader)?;
+    let mut statement = reader.connection().prepare_cached(
+        "SELECT sequence, type, id, subject, time, source, data FROM event WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
+    )?;
+    let mut rows = statement.query(params![signed(request.after)?, row_limit(SCAN_LIMIT)])?;
+    let mut page = EventPage { events: Vec::new(), next: request.after, head };
+    let mut bytes = 0;
+    while page.events.len() < request.limit {
+        let Some(row) = rows.next()? else { break };
+        let sequence = row.get::<_, i64>(0)?.unsigned_abs();
+        let kind = kind(row)?;
+        // Left out before its data is touched.
+        if request.filters.iter().any(|filter| filter.matches(kind)) {
+            let event = event(row, kind)?;
+            bytes += event.data.get().len();
+            if bytes > request.bytes && !page.events.is_empty() {
+                break;
+            }
+            page.events.push(event);
+        }
+        page.next = sequence;
+    }
+    Ok(page)
+}
+
+/// Everything the log says of a person, also under One IDs that were merged into it: oldest first, at most `limit` after the
+/// sequence number `after`.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn of_subject(reader: &Reader<'_>, one_id: &str, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+    let mut events = Vec::new();
+    for name in persons::answering_as(reader, one_id)? {
+        events.extend(reader.all(
+            "SELECT sequence, type, id, subject, time, source, data FROM event
+             WHERE subject = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3",
+            params![name, signed(after)?, row_limit(limit)],
+            |row| event(row, kind(row)?),
+        )?);
+    }
+    events.sort_by(|left, right| left.sequence.cmp(&right.sequence));
+    events.truncate(limit);
+    Ok(events)
+}
+
+pub(super) fn head_sequence(reader: &Reader<'_>) -> Result<u64, StoreError> {
+    let newest = reader.one("SELECT max(sequence) FROM event", [], |row| Ok(row.get::<_, Option<i64>>(0)?))?;
+    Ok(newest.flatten().unwrap_or(0).unsigned_abs())
+}
+
+fn kind(row: &Row<'_>) -> Result<EventKind, StoreError> {
+    let name = row.get_ref(1)?.as_str().map_err(|_| StoreError::Damaged { what: "event.type" })?;
+    name.parse().map_err(|()| StoreError::Damaged { what: "event.type" })
+}
+
+fn event(row: &Row<'_>, kind: EventKind) -> Result<Event, StoreError> {
+    let data = unpack_text(row.get_ref(6)?, "event.data")?;
+    Ok(Event {
+        specversion: "1.0",
+        id: row.get(2)?,
+        source: format!("heyi/{}", row.get_ref(5)?.as_str().map_err(|_| StoreError::Damaged { what: "event.source" })?),
+        kind: kind.name().to_owned(),
+        subject: row.get(3)?,
+        time: row.get(4)?,
+        sequence: format!("{:012}", row.get::<_, i64>(0)?),
+        dataschema: kind.schema_path(),
+        datacontenttype: "application/json",
+        data: RawValue::from_string(data).map_err(|_| StoreError::Damaged { what: "event.data" })?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{event as new, insert_person, store, write};
+    use super::super::persons::{self, Person};
+    use super::*;
+
+    fn filled(store: &super::super::Store) {
+        write(store, |t| {
+            for (number, kind) in [
+                (1, EventKind::PatientCreated),
+                (2, EventKind::VisitAdmitted),
+                (1, EventKind::LabResulted),
+                (1, EventKind::LabCritical),
+                (2, EventKind::VisitDischarged),
+            ] {
+                let mut event = new(kind, &format!("P{number}"));
+                event.data.insert("note".to_owned(), "x".repeat(2_000).into());
+                append(t, &event, None, 1)?;
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_page_is_bounded_and_filtered_and_always_moves_on() {
+        let (_directory, store) = store();
+        filled(&store);
+        let check = |after: u64, limit: usize, bytes: usize, filter: &str, expected: &[u64], next: u64| {
+            let filters = filter.split_whitespace().map(|text| text.parse().unwrap()).collect();
+            let page = store.read(|r| page(r, &PageRequest { after, limit, bytes, filters })).unwrap();
+            let sequences: Vec<u64> = page.events.iter().map(|event| event.sequence.parse().unwrap()).collect();
+            assert_eq!((sequences.as_slice(), page.next), (expected, next), "{after} {limit} {bytes} {filter}");
+            assert_eq!(page.head, Cursor { epoch: 1, sequence: 5 });
+        };
+        check(0, 100, 1 << 20, "*", &[1, 2, 3, 4, 5], 5);
+        check(0, 2, 1 << 20, "*", &[1, 2], 2);
+        check(2, 100, 1 << 20, "*", &[3, 4, 5], 5);
+        check(5, 100, 1 << 20, "*", &[], 5);
+        check(0, 100, 1 << 20, "lab.*", &[3, 4], 5);
+        check(0, 1, 1 << 20, "lab.*", &[3], 3);
+        check(0, 100, 1 << 20, "patient.merged", &[], 5);
+        check(0, 100, 1 << 20, "", &[], 5);
+        check(0, 100, 5_000, "*", &[1, 2], 2);
+        check(0, 100, 1, "visit.*", &[2], 4);
+        check(9, 100, 1 << 20, "*", &[], 9);
+    }
+
+    #[test]
+    fn an_event_comes_back_as_a_cloud_event() {
+        let (_directory, store) = store();
+        filled(&store);
+        let request = PageRequest { after: 1, limit: 1, bytes: 1 << 20, filters: vec!["*".parse().unwrap()] };
+        let page = store.read(|r| page(r, &request)).unwrap();
+        let event = serde_json::to_value(&page.events[0]).unwrap();
+        assert_eq!(event["type"], "visit.admitted");
+        assert_eq!(event["source"], "heyi/his");
+        assert_eq!(event["sequence"], "000000000002");
+        assert_eq!(event["dataschema"], "/schemas/visit.v1.json");
+        assert_eq!(event["data"]["one_id"], "P2");
+    }
+
+    #[test]
+    fn the_log_of_a_person_holds_the_retired_one_ids_too() {
+        let (_directory, store) = store();
+        filled(&store);
+        let sequences = |after: u64, limit: usize| {
+            let events = store.read(|r| of_subject(r, "P1", after, limit)).unwrap();
+            events.iter().map(|event| event.sequence.parse().unwrap()).collect::<Vec<u64>>()
+        };
+        assert_eq!(sequences(0, 9), [1, 3, 4]);
+        write(&store, |t| {
+            insert_person(t, "P1", "1")?;
+            insert_person(t, "P2", "2")?;
+            let before = persons::get(t, "P2")?.unwrap();
+            persons::update(t, &before, &Person { merged_into: Some("P1".to_owned()), ..before.clone() })
+        });
+        assert_eq!(sequences(0, 9), [1, 2, 3, 4, 5]);
+        assert_eq!(sequences(1, 2), [2, 3]);
+    }
+}

@@ -1,0 +1,514 @@
+//! Messages as they came, and what became of them.
+//!
+//! Ids are the order of arrival. A message is inserted once it is known what became of it: take [`next_id`] first, work with
+//! it, then [`insert`].
+
+use std::str::FromStr;
+
+use rusqlite::types::Value;
+use rusqlite::{Row, params, params_from_iter};
+use sha2::{Digest as _, Sha256};
+
+use super::{PackedBytes, Reader, StoreError, Transaction, persons};
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MessageState {
+    /// Mapped and applied.
+    Processed,
+    /// Kept, but it could not be processed; it can be retried.
+    Failed,
+    /// Kept; no mapping wants it.
+    Ignored,
+}
+
+impl MessageState {
+    /// All states.
+    pub const ALL: [MessageState; 3] = [Self::Processed, Self::Failed, Self::Ignored];
+
+    /// `processed`, `failed`, `ignored`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Processed => "processed",
+            Self::Failed => "failed",
+            Self::Ignored => "ignored",
+        }
+    }
+}
+
+impl FromStr for MessageState {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|state| state.name() == text).ok_or(())
+    }
+}
+
+/// What tells one message's bytes from another's: the first 128 bits of SHA-256. Take it before the job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ContentDigest([u8; 16]);
+
+impl ContentDigest {
+    /// The digest of the bytes as they came.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut start = [0; 16];
+        start.iter_mut().zip(Sha256::digest(bytes)).for_each(|(to, from)| *to = from);
+        Self(start)
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its octets, for what is derived from the content (event ids).
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// A message on its way into the store.
+#[derive(Debug, Clone)]
+pub struct NewMessage {
+    /// The source's name.
+    pub source: String,
+    /// When its frame was complete.
+    pub received_at: i64,
+    /// `ADT^A01`; what could be read of MSH-9, else empty.
+    pub message_type: String,
+    /// MSH-10; empty when it could not be read.
+    pub control_id: String,
+    /// MSH-7.
+    pub message_time: Option<i64>,
+    /// The charset that it was decoded by, or that it claims.
+    pub charset: String,
+    /// Of the bytes as they came.
+    pub digest: ContentDigest,
+    /// The bytes as they came.
+    pub bytes: PackedBytes,
+    /// An earlier message of the source had this MSH-10 and other bytes.
+    pub same_control_id: bool,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its state.
+    pub state: MessageState,
+    /// Why it failed.
+    pub error: Option<MessageError>,
+    /// What was mended, skipped or rejected, one sentence each, without values.
+    pub notes: Vec<String>,
+    /// Version of the mapping, empty when it came to none.
+    pub mapping: String,
+    /// The One ID of its patient.
+    pub one_id: Option<String>,
+}
+
+/// Why a message failed, as it was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageError {
+    /// HL7 table 0357.
+    pub code: String,
+    /// Where, e.g. `PID-3`.
+    pub location: String,
+    /// A sentence without the patient's values.
+    pub text: String,
+}
+
+/// A stored message without its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Order of arrival.
+    pub id: i64,
+    /// The source's name.
+    pub source: String,
+    /// When its frame was complete.
+    pub received_at: i64,
+    /// `ADT^A01`.
+    pub message_type: String,
+    /// MSH-10.
+    pub control_id: String,
+    /// MSH-7.
+    pub message_time: Option<i64>,
+    /// The charset that it was decoded by.
+    pub charset: String,
+    /// Of the bytes as they came.
+    pub digest: ContentDigest,
+    /// An earlier message of the source had this MSH-10 and other bytes.
+    pub same_control_id: bool,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// Whether a message was here before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// Its control id is new for the source.
+    Never,
+    /// The control id was used before, with other bytes.
+    SameControlId,
+    /// The very same bytes came before; the newest such message.
+    Repeat(Box<Message>),
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, source, received_at, type, control_id, message_time, charset, digest, same_control_id, attempts, ",
+            "state, error_code, error_location, error_text, notes, mapping, one_id FROM message ",
+            $rest
+        )
+    };
+}
+
+/// Looks for earlier messages with this control id, byte-identical or not.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn seen(reader: &Reader<'_>, source: &str, control_id: &str, digest: ContentDigest) -> Result<Seen, StoreError> {
+    let same_bytes = select!("WHERE control_id = ?1 AND source = ?2 AND digest = ?3 ORDER BY id DESC LIMIT 1");
+    if let Some(repeat) = reader.one(same_bytes, params![control_id, source, digest.0], message)? {
+        return Ok(Seen::Repeat(Box::new(repeat)));
+    }
+    let same_id = "SELECT 1 FROM message WHERE control_id = ?1 AND source = ?2 LIMIT 1";
+    let known = reader.one(same_id, params![control_id, source], |_| Ok(()))?;
+    Ok(if known.is_some() { Seen::SameControlId } else { Seen::Never })
+}
+
+/// The id that the next message gets. It stays free until the transaction ends: nobody else writes meanwhile.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn next_id(transaction: &Transaction<'_>) -> Result<i64, StoreError> {
+    let newest = transaction.one("SELECT max(id) FROM message", [], |row| Ok(row.get::<_, Option<i64>>(0)?))?;
+    Ok(newest.flatten().unwrap_or(0) + 1)
+}
+
+/// Inserts a message with what became of it, under an id from [`next_id`].
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn insert(
+    transaction: &Transaction<'_>,
+    id: i64,
+    message: &NewMessage,
+    outcome: &Outcome,
+) -> Result<(), StoreError> {
+    let error = outcome.error.as_ref();
+    transaction.insert(
+        "INSERT INTO message (id, source, received_at, type, control_id, message_time, charset, digest, same_control_id,
+             attempts, state, error_code, error_location, error_text, notes, mapping, one_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        params![
+            id,
+            message.source,
+            message.received_at,
+            message.message_type,
+            message.control_id,
+            message.message_time,
+            message.charset,
+            message.digest.0,
+            message.same_control_id,
+            outcome.state.name(),
+            error.map(|error| &error.code),
+            error.map(|error| &error.location),
+            error.map(|error| &error.text),
+            notes_text(&outcome.notes),
+            outcome.mapping,
+            outcome.one_id,
+        ],
+    )?;
+    transaction.insert(
+        "INSERT INTO message_content (message, compressed, bytes) VALUES (?1, ?2, ?3)",
+        params![id, message.bytes.compressed, message.bytes.bytes],
+    )?;
+    count(transaction, &message.source, outcome.state, 1, message.received_at)
+}
+
+/// Writes down what became of a message that was tried again.
+///
+/// # Errors
+/// See [`StoreError`]; [`StoreError::Constraint`] when there is no such message (any more).
+pub fn finish(transaction: &Transaction<'_>, id: i64, outcome: &Outcome) -> Result<(), StoreError> {
+    let before = get(transaction, id)?
+        .ok_or_else(|| StoreError::Constraint { reason: format!("message {id} is not in the store") })?;
+    let error = outcome.error.as_ref();
+    transaction.run(
+        "UPDATE message SET attempts = attempts + 1, state = ?2, error_code = ?3, error_location = ?4, error_text = ?5,
+             notes = ?6, mapping = ?7, one_id = ?8 WHERE id = ?1",
+        params![
+            id,
+            outcome.state.name(),
+            error.map(|error| &error.code),
+            error.map(|error| &error.location),
+            error.map(|error| &error.text),
+            notes_text(&outcome.notes),
+            outcome.mapping,
+            outcome.one_id,
+        ],
+    )?;
+    if before.outcome.state != outcome.state {
+        count(transaction, &before.source, before.outcome.state, -1, before.received_at)?;
+        count(transaction, &before.source, outcome.state, 1, before.received_at)?;
+    }
+    Ok(())
+}
+
+/// A message without its bytes.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn get(reader: &Reader<'_>, id: i64) -> Result<Option<Message>, StoreError> {
+    reader.one(select!("WHERE id = ?1"), [id], message)
+}
+
+/// A message's bytes as they came.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn bytes(reader: &Reader<'_>, id: i64) -> Result<Option<Vec<u8>>, StoreError> {
+    reader.one("SELECT compressed, bytes FROM message_content WHERE message = ?1", [id], |row| {
+        PackedBytes { compressed: row.get(0)?, bytes: row.get(1)? }.unpack()
+    })
+}
+
+/// Which messages to list; what is `None` does not restrict.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MessageFilter {
+    /// The source's name.
+    pub source: Option<String>,
+    /// What became of them.
+    pub state: Option<MessageState>,
+    /// `ADT^A01`, or `ADT` for all of them.
+    pub message_type: Option<String>,
+    /// MSH-10.
+    pub control_id: Option<String>,
+    /// The patient, also under One IDs that were merged into this one.
+    pub one_id: Option<String>,
+    /// Received at this time or later.
+    pub from: Option<i64>,
+    /// Received before this time.
+    pub before: Option<i64>,
+}
+
+/// The order of a list, and where it goes on: after the message with this id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// Newest first; `Some(id)` goes on with older ones.
+    NewestFirst(Option<i64>),
+    /// Oldest first, the order for retrying; `Some(id)` goes on with newer ones.
+    OldestFirst(Option<i64>),
+}
+
+/// Messages by filter, at most `limit`. The page after it begins after the last one's id.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn list(reader: &Reader<'_>, filter: &MessageFilter, page: Page, limit: usize) -> Result<Vec<Message>, StoreError> {
+    let mut sql = select!("WHERE true").to_owned();
+    let mut values: Vec<Value> = Vec::new();
+    let mut restrict = |condition: &str, value: Value| {
+        values.push(value);
+        sql.push_str(&format!(" AND {condition}").replace('?', &format!("?{}", values.len())));
+    };
+    if let Some(source) = &filter.source {
+        restrict("source = ?", Value::Text(source.clone()));
+    }
+    if let Some(message_type) = &filter.message_type {
+        restrict("(type = ? OR substr(type, 1, length(?) + 1) = ? || '^')", Value::Text(message_type.clone()));
+    }
+    if let Some(control_id) = &filter.control_id {
+        restrict("control_id = ?", Value::Text(control_id.clone()));
+    }
+    if let Some(from) = filter.from {
+        restrict("received_at >= ?", Value::Integer(from));
+    }
+    if let Some(before) = filter.before {
+        restrict("received_at < ?", Value::Integer(before));
+    }
+    let order = match page {
+        Page::NewestFirst(after) => {
+            after.into_iter().for_each(|id| restrict("id < ?", Value::Integer(id)));
+            "DESC"
+        }
+        Page::OldestFirst(after) => {
+            after.into_iter().for_each(|id| restrict("id > ?", Value::Integer(id)));
+            "ASC"
+        }
+    };
+    if let Some(state) = filter.state {
+        // Written out: SQLite takes the index over failed messages only for a constant.
+        sql.push_str(&format!(" AND state = '{}'", state.name()));
+    }
+    if let Some(one_id) = &filter.one_id {
+        let names = persons::answering_as(reader, one_id)?;
+        let places: Vec<String> = (1..=names.len()).map(|place| format!("?{}", values.len() + place)).collect();
+        sql.push_str(&format!(" AND one_id IN ({})", places.join(", ")));
+        values.extend(names.into_iter().map(Value::Text));
+    }
+    sql.push_str(&format!(" ORDER BY id {order} LIMIT {limit}"));
+    reader.all(&sql, params_from_iter(values), message)
+}
+
+fn count(
+    transaction: &Transaction<'_>,
+    source: &str,
+    state: MessageState,
+    change: i64,
+    received_at: i64,
+) -> Result<(), StoreError> {
+    transaction.run(
+        "INSERT INTO message_count (source, state, count, last_received_at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET count = count + ?3, last_received_at = max(last_received_at, ?4)",
+        params![source, state.name(), change, received_at],
+    )?;
+    Ok(())
+}
+
+fn notes_text(notes: &[String]) -> Option<String> {
+    if notes.is_empty() { None } else { Some(serde_json::Value::from(notes).to_string()) }
+}
+
+fn message(row: &Row<'_>) -> Result<Message, StoreError> {
+    let state: String = row.get(10)?;
+    let error_code: Option<String> = row.get(11)?;
+    let notes: Option<String> = row.get(14)?;
+    let notes = notes.map_or(Ok(Vec::new()), |text| serde_json::from_str(&text));
+    let outcome = Outcome {
+        state: state.parse().map_err(|()| StoreError::Damaged { what: "message.state" })?,
+        error: match error_code {
+            Some(code) => Some(MessageError { code, location: row.get(12)?, text: row.get(13)? }),
+            None => None,
+        },
+        notes: notes.map_err(|_| StoreError::Damaged { what: "message.notes" })?,
+        mapping: row.get(15)?,
+        one_id: row.get(16)?,
+    };
+    Ok(Message {
+        id: row.get(0)?,
+        source: row.get(1)?,
+        received_at: row.get(2)?,
+        message_type: row.get(3)?,
+        control_id: row.get(4)?,
+        message_time: row.get(5)?,
+        charset: row.get(6)?,
+        digest: ContentDigest::from_bytes(row.get(7)?),
+        same_control_id: row.get(8)?,
+        attempts: row.get(9)?,
+        outcome,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{insert, insert_person, message as new, outcome, person, store, write};
+    use super::super::statistics::message_counts;
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_message_comes_back_as_it_was_stored() {
+        let (_directory, store) = store();
+        let text = "MSH|^~\\&|HIS\rPID|||张三\r".repeat(40);
+        let mut stored = new("his", "C1", &text);
+        stored.same_control_id = true;
+        let failed = Outcome {
+            state: MessageState::Failed,
+            error: Some(MessageError {
+                code: "101".to_owned(),
+                location: "PID-3".to_owned(),
+                text: "PID-3 is missing".to_owned(),
+            }),
+            notes: vec!["OBX[3]-5: kept as text".to_owned()],
+            mapping: "aabbccddeeff".to_owned(),
+            one_id: Some("P1".to_owned()),
+        };
+        let expected = failed.clone();
+        let id = write(&store, move |t| {
+            let id = next_id(t)?;
+            insert_as(t, id, &stored, &failed)?;
+            Ok(id)
+        });
+        let found = store.read(|r| get(r, id)).unwrap().unwrap();
+        assert_eq!(found.outcome, expected);
+        assert_eq!((found.source.as_str(), found.control_id.as_str(), found.attempts), ("his", "C1", 1));
+        assert_eq!((found.received_at, found.message_time, found.same_control_id), (1_000, Some(900), true));
+        assert_eq!(store.read(|r| bytes(r, id)), Ok(Some(text.into_bytes())));
+        assert_eq!(store.read(|r| bytes(r, id + 1)), Ok(None));
+    }
+
+    fn insert_as(t: &Transaction<'_>, id: i64, message: &NewMessage, outcome: &Outcome) -> Result<(), StoreError> {
+        super::insert(t, id, message, outcome)
+    }
+
+    #[test]
+    fn a_repeat_is_told_from_another_message_under_the_same_control_id() {
+        let (_directory, store) = store();
+        let id = write(&store, |t| insert(t, &new("his", "C1", "text")));
+        let check = |source: &str, control_id: &str, text: &str| {
+            store.read(|r| seen(r, source, control_id, ContentDigest::of(text.as_bytes()))).unwrap()
+        };
+        assert!(matches!(check("his", "C1", "text"), Seen::Repeat(message) if message.id == id));
+        assert_eq!(check("his", "C1", "other"), Seen::SameControlId);
+        assert_eq!(check("his", "C2", "text"), Seen::Never);
+        assert_eq!(check("lis", "C1", "text"), Seen::Never);
+    }
+
+    #[test]
+    fn lists_are_filtered_and_paged() {
+        let (_directory, store) = store();
+        write(&store, |t| {
+            insert_person(t, "P1", "1")?;
+            let mut retired = person("P0", json!({}));
+            retired.merged_into = Some("P1".to_owned());
+            persons::create(t, &retired)?;
+            for (id, source, message_type, state, one_id) in [
+                (1, "his", "ADT^A01", MessageState::Processed, Some("P1")),
+                (2, "lis", "ORU^R01", MessageState::Failed, None),
+                (3, "his", "ADT^A08", MessageState::Processed, Some("P0")),
+                (4, "his", "ADTX", MessageState::Ignored, Some("P2")),
+                (5, "his", "ADT", MessageState::Failed, None),
+            ] {
+                let mut message = new(source, &format!("C{id}"), "x");
+                message.message_type = message_type.to_owned();
+                message.received_at = id * 10;
+                let one_id = one_id.map(str::to_owned);
+                super::insert(t, id, &message, &Outcome { one_id, ..outcome(state) })?;
+            }
+            Ok(())
+        });
+        let check = |filter: MessageFilter, page: Page, expected: &[i64]| {
+            let found = store.read(|r| list(r, &filter, page, 3)).unwrap();
+            assert_eq!(found.iter().map(|message| message.id).collect::<Vec<_>>(), expected, "{filter:?}");
+        };
+        let newest = Page::NewestFirst(None);
+        let text = |text: &str| Some(text.to_owned());
+        check(MessageFilter::default(), newest, &[5, 4, 3]);
+        check(MessageFilter::default(), Page::NewestFirst(Some(3)), &[2, 1]);
+        check(MessageFilter::default(), Page::OldestFirst(Some(2)), &[3, 4, 5]);
+        check(MessageFilter { source: text("lis"), ..Default::default() }, newest, &[2]);
+        check(MessageFilter { state: Some(MessageState::Failed), ..Default::default() }, newest, &[5, 2]);
+        check(MessageFilter { message_type: text("ADT"), ..Default::default() }, newest, &[5, 3, 1]);
+        check(MessageFilter { message_type: text("ADT^A08"), ..Default::default() }, newest, &[3]);
+        check(MessageFilter { control_id: text("C4"), ..Default::default() }, newest, &[4]);
+        check(MessageFilter { one_id: text("P1"), ..Default::default() }, newest, &[3, 1]);
+        check(MessageFilter { one_id: text("P1"), source: text("lis"), ..Default::default() }, newest, &[]);
+        check(MessageFilter { from: Some(20), before: Some(40), ..Default::default() }, newest, &[3, 2]);
+    }
+
+    #[test]
+    fn a_retry_moves_a_message_to_its_new_state_and_its_count() {
+        let (_directory, store) = store();
+        write(&store, |t| super::insert(t, 1, &new("his", "C1", "x"), &outcome(MessageState::Failed)));
+        write(&store, |t| super::insert(t, 2, &new("his", "C2", "x"), &outcome(MessageState::Processed)));
+        write(&store, |t| finish(t, 1, &outcome(MessageState::Processed)));
+        let found = store.read(|r| get(r, 1)).unwrap().unwrap();
+        assert_eq!((found.outcome.state, found.attempts), (MessageState::Processed, 2));
+        let counts = store.read(message_counts).unwrap();
+        let counts: Vec<_> = counts.iter().map(|row| (row.state, row.count)).collect();
+        assert_eq!(counts, [(MessageState::Failed, 0), (MessageState::Processed, 2)]);
+        assert!(store.submit_blocking(|t| finish(t, 9, &outcome(MessageState::Processed))).is_err());
+    }
+}

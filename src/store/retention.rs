@@ -1,0 +1,155 @@
+//! Forgetting what has been kept long enough, in steps small enough to share the writer with live traffic.
+//!
+//! Each function is one step for one job; call it again until it says that nothing is left, with a pause in between.
+//! Failed messages stay until they are resolved. The newest message and the newest event always stay, so that no number is
+//! ever given twice.
+
+use rusqlite::params;
+
+use super::{StoreError, Transaction, row_limit};
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PruneStep {
+    /// Rows removed.
+    pub removed: usize,
+    /// Where the next step goes on; `None`: nothing is left to remove.
+    pub next: Option<i64>,
+}
+
+/// Removes messages received before `before`: looks at `rows` of them after the message `after` (0 for the beginning).
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn prune_messages(
+    transaction: &Transaction<'_>,
+    before: i64,
+    after: i64,
+    rows: usize,
+) -> Result<PruneStep, StoreError> {
+    // Ids are in the order of arrival, near enough: the first young message ends the walk.
+    let last: Option<i64> = transaction
+        .one(
+            "SELECT max(id) FROM (SELECT id, received_at FROM message WHERE id > ?1 ORDER BY id LIMIT ?2)
+             WHERE received_at < ?3",
+            params![after, row_limit(rows), before],
+            |row| Ok(row.get(0)?),
+        )?
+        .flatten();
+    let Some(last) = last else {
+        return Ok(PruneStep { removed: 0, next: None });
+    };
+    let removed = transaction.run(
+        "DELETE FROM message WHERE id > ?1 AND id <= ?2 AND received_at < ?3 AND state <> 'failed'
+             AND id < (SELECT max(id) FROM message)",
+        params![after, last, before],
+    )?;
+    Ok(PruneStep { removed, next: Some(last) })
+}
+
+/// Removes events recorded before `before`: the oldest `rows` of the log at most. `next` is the oldest event still kept.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn prune_events(transaction: &Transaction<'_>, before: i64, rows: usize) -> Result<PruneStep, StoreError> {
+    let removed = transaction.run(
+        "DELETE FROM event WHERE sequence < (SELECT max(sequence) FROM event) AND recorded_at < ?1
+             AND sequence IN (SELECT sequence FROM event ORDER BY sequence LIMIT ?2)",
+        params![before, row_limit(rows)],
+    )?;
+    let next = if removed == 0 { None } else { super::events::first_kept(transaction)? };
+    Ok(PruneStep { removed, next: next.and_then(|sequence| i64::try_from(sequence).ok()) })
+}
+
+/// Gives up to `pages` free pages (4 KiB) back to the file system; returns how many are still free.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn return_space(transaction: &Transaction<'_>, pages: u32) -> Result<u64, StoreError> {
+    // Each row of the pragma is one page moved: it has to be stepped to its end.
+    let mut statement = transaction.connection().prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    let free: Option<i64> = transaction.one("PRAGMA freelist_count", [], |row| Ok(row.get(0)?))?;
+    Ok(free.unwrap_or(0).unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::events;
+    use super::super::fixtures::{event, message, outcome, store, write};
+    use super::super::messages::{self, MessageState, Page};
+    use super::*;
+    use crate::feed::EventKind;
+
+    #[test]
+    fn messages_are_pruned_in_steps_and_failed_ones_and_the_newest_stay() {
+        let (_directory, store) = store();
+        write(&store, |t| {
+            for id in 1..=10 {
+                let mut new = message("his", &id.to_string(), "x");
+                new.received_at = id;
+                let state = if id == 3 { MessageState::Failed } else { MessageState::Processed };
+                messages::insert(t, id, &new, &outcome(state))?;
+            }
+            Ok(())
+        });
+        let (mut next, mut removed) = (Some(0), Vec::new());
+        while let Some(after) = next {
+            let step = write(&store, move |t| prune_messages(t, 8, after, 4));
+            removed.push(step.removed);
+            next = step.next;
+        }
+        assert_eq!(removed, [3, 3, 0]);
+        let ids = || {
+            let left = store.read(|r| messages::list(r, &Default::default(), Page::OldestFirst(None), 99)).unwrap();
+            left.into_iter().map(|message| message.id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(), [3, 8, 9, 10]);
+        assert_eq!(store.read(|r| messages::bytes(r, 2)), Ok(None));
+        write(&store, |t| prune_messages(t, i64::MAX, 0, 99));
+        assert_eq!(ids(), [3, 10]);
+        assert_eq!(write(&store, |t| messages::next_id(t)), 11);
+    }
+
+    #[test]
+    fn events_are_pruned_from_the_start_and_numbers_go_on() {
+        let (_directory, store) = store();
+        write(&store, |t| {
+            for at in 1..=6 {
+                events::append(t, &event(EventKind::VisitAdmitted, "P1"), None, at)?;
+            }
+            Ok(())
+        });
+        let prune = |before: i64| write(&store, move |t| prune_events(t, before, 2));
+        assert_eq!(prune(4), PruneStep { removed: 2, next: Some(3) });
+        assert_eq!(prune(4), PruneStep { removed: 1, next: Some(4) });
+        assert_eq!(prune(4), PruneStep { removed: 0, next: None });
+        while prune(i64::MAX).next.is_some() {}
+        assert_eq!(store.read(events::first_kept), Ok(Some(6)));
+        let next = write(&store, |t| events::append(t, &event(EventKind::VisitAdmitted, "P1"), None, 9));
+        assert_eq!(next, 7);
+    }
+
+    #[test]
+    fn pruned_space_is_given_back() {
+        let (_directory, store) = store();
+        write(&store, |t| {
+            for id in 1..=200 {
+                let mut new = message("his", &id.to_string(), "x");
+                new.bytes = super::super::PackedBytes { compressed: false, bytes: vec![7; 20_000] };
+                messages::insert(t, id, &new, &outcome(MessageState::Processed))?;
+            }
+            Ok(())
+        });
+        write(&store, |t| prune_messages(t, i64::MAX, 0, 1_000));
+        let size = || store.read(|r| super::super::statistics::read(&store, r)).unwrap();
+        let before = size();
+        assert!(before.free_bytes > 3_000_000);
+        let left = write(&store, |t| return_space(t, 100));
+        assert_eq!(before.free_bytes / 4096 - left, 100);
+        write(&store, |t| return_space(t, 1_000_000));
+        let after = size();
+        assert!(after.free_bytes == 0 && after.file_bytes < before.file_bytes / 10, "{after:?}");
+    }
+}

@@ -1,0 +1,167 @@
+//! Opening the store's file: settings of every connection, and numbered migrations, forward only.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::lock::DaemonLock;
+use super::{Access, StoreError};
+
+/// The schema, step by step: entry N leads from `user_version` N to N + 1. Entries are never changed once released.
+const MIGRATIONS: &[&str] = &[include_str!("schema/0001.sql")];
+
+/// `application_id` of a store: the letters HEYI.
+const APPLICATION_ID: i64 = 0x4845_5949;
+
+/// SQLite 3.51.3 mends the WAL-reset defect that can corrupt a database with several connections.
+const OLDEST_SQLITE: i32 = 3_051_003;
+
+/// How long one process waits for another's write transaction. Commands keep theirs short; a migration is the longest.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Prepared statements kept for each connection: more than there are different statements in this module.
+const STATEMENTS: usize = 128;
+
+/// How long a command waits for a daemon that is making or migrating the store at this moment.
+const MIGRATION_WAIT: Duration = Duration::from_secs(5);
+
+/// Settings of every connection, the reading ones too.
+pub(super) fn prepare_connection(connection: &Connection) -> Result<(), StoreError> {
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // FULL: a commit is on disk when it returns; NORMAL may lose acknowledged messages when the power fails.
+    // temp_store: the undo journal of a savepoint stays in memory.
+    connection.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;",
+    )?;
+    Ok(())
+}
+
+/// Opens `path` for writing: makes it, migrates it, refuses what is not a store of this program or of an older one.
+pub(super) fn open(path: &Path, access: Access) -> Result<Connection, StoreError> {
+    if rusqlite::version_number() < OLDEST_SQLITE {
+        return Err(StoreError::OldSqlite { found: rusqlite::version() });
+    }
+    let mut connection = Connection::open(path)?;
+    prepare_connection(&connection)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    let deadline = Instant::now() + MIGRATION_WAIT;
+    while version(&connection, path)? < MIGRATIONS.len() {
+        // A migration under the feet of a running daemon would break it.
+        let locked = match access {
+            Access::Daemon => Ok(None),
+            Access::Command => DaemonLock::acquire(path).map(Some),
+        };
+        match locked {
+            Ok(_lock) => migrate(&mut connection, path)?,
+            Err(StoreError::DaemonRunning { .. }) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    if mode != "wal" {
+        let reason = format!("the journal mode is {mode}, not wal");
+        return Err(StoreError::File { path: path.to_owned(), reason });
+    }
+    Ok(connection)
+}
+
+/// The schema of the file: how many migrations it has seen.
+fn version(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if application != APPLICATION_ID && (application, found, objects) != (0, 0, 0) {
+        return Err(StoreError::NotAStore { path: path.to_owned() });
+    }
+    match usize::try_from(found) {
+        Ok(version) if version <= MIGRATIONS.len() => Ok(version),
+        _ => {
+            let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+            Err(StoreError::NewerStore { path: path.to_owned(), found, known })
+        }
+    }
+}
+
+/// All missing steps in one transaction: a power failure leaves the old schema or the new one.
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    // Both only take effect on a file without tables, and cannot be set inside a transaction.
+    connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;")?;
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let present = version(&transaction, path)?;
+    for step in MIGRATIONS.iter().skip(present) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX))?;
+    transaction.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::store;
+    use super::super::{Store, StoreConfig};
+    use super::*;
+
+    #[test]
+    fn a_second_daemon_is_refused_and_a_command_is_not() {
+        let (_directory, store) = store();
+        let open = |access| Store::open(&StoreConfig::new(store.path(), access));
+        let path = store.path().to_owned();
+        assert_eq!(open(Access::Daemon).unwrap_err(), StoreError::DaemonRunning { path });
+        open(Access::Command).unwrap().close();
+        store.close();
+        open(Access::Daemon).unwrap();
+    }
+
+    #[test]
+    fn missing_directories_are_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a/b/heyi.db");
+        Store::open(&StoreConfig::new(&path, Access::Command)).unwrap();
+        assert!(path.is_file());
+    }
+
+    #[test]
+    fn a_newer_store_is_refused() {
+        let (_directory, store) = store();
+        store.close();
+        Connection::open(store.path()).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        let error = Store::open(&StoreConfig::new(store.path(), Access::Daemon)).unwrap_err();
+        let path = store.path().to_owned();
+        assert_eq!(error, StoreError::NewerStore { path, found: 99, known: MIGRATIONS.len() as i64 });
+    }
+
+    #[test]
+    fn a_file_that_is_no_store_is_refused_untouched() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("other.db");
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let error = Store::open(&StoreConfig::new(&path, Access::Daemon)).unwrap_err();
+        assert_eq!(error, StoreError::NotAStore { path: path.clone() });
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        std::fs::write(&path, "no database at all, only text that is long enough to look at").unwrap();
+        let error = Store::open(&StoreConfig::new(&path, Access::Daemon)).unwrap_err();
+        assert!(matches!(error, StoreError::Broken { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn a_command_waits_while_a_starting_daemon_makes_the_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("heyi.db");
+        let lock = DaemonLock::acquire(&path).unwrap();
+        let command = {
+            let path = path.clone();
+            std::thread::spawn(move || Store::open(&StoreConfig::new(path, Access::Command)))
+        };
+        std::thread::sleep(Duration::from_millis(60));
+        assert!(!command.is_finished());
+        drop(lock);
+        command.join().unwrap().unwrap();
+    }
+}

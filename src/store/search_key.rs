@@ -1,0 +1,79 @@
+//! The form in which people's names, birth dates and phones are looked up, the same for storing and for asking.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use unicode_normalization::UnicodeNormalization;
+
+use crate::record::Fields;
+
+/// What a person can be searched by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum KeyKind {
+    Name,
+    BirthDate,
+    Phone,
+}
+
+impl KeyKind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::BirthDate => "birth_date",
+            Self::Phone => "phone",
+        }
+    }
+
+    /// `text` as a key: names without width, case, blanks and middle dots; phones as digits without the country code 86.
+    pub(super) fn normalise(self, text: &str) -> String {
+        let plain = text.nfkc();
+        match self {
+            Self::Name => plain
+                .filter(|character| !character.is_whitespace() && !"·•・‧∙".contains(*character))
+                .flat_map(char::to_lowercase)
+                .collect(),
+            Self::BirthDate => plain.collect::<String>().trim().to_owned(),
+            Self::Phone => {
+                let digits: String = plain.filter(char::is_ascii_digit).collect();
+                let national = digits.strip_prefix("0086").or_else(|| digits.strip_prefix("86"));
+                match national {
+                    // 86 may also begin a shorter, local number.
+                    Some(national) if national.len() >= 10 => national.to_owned(),
+                    _ => digits,
+                }
+            }
+        }
+    }
+}
+
+/// All keys of a golden record.
+pub(super) fn keys(golden: &Fields) -> BTreeSet<(KeyKind, String)> {
+    let phones = golden.get("phones").and_then(Value::as_array).into_iter().flatten();
+    let phones = phones.filter_map(|phone| phone.get("value")).map(|value| (KeyKind::Phone, value));
+    let others = golden.get("other_names").and_then(Value::as_array).into_iter().flatten();
+    let names = golden.get("name").into_iter().chain(others).map(|value| (KeyKind::Name, value));
+    let birth_date = golden.get("birth_date").map(|value| (KeyKind::BirthDate, value));
+    names
+        .chain(birth_date)
+        .chain(phones)
+        .filter_map(|(kind, value)| value.as_str().map(|text| (kind, kind.normalise(text))))
+        .filter(|(_, text)| !text.is_empty())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_phones_are_found_however_they_are_written() {
+        let check = |kind: KeyKind, text: &str, expected: &str| assert_eq!(kind.normalise(text), expected, "{text}");
+        check(KeyKind::Name, " 张 三 ", "张三");
+        check(KeyKind::Name, "买买提·艾力", "买买提艾力");
+        check(KeyKind::Name, "ＺＨＡＮＧ Wei", "zhangwei");
+        check(KeyKind::Phone, "+86 138-0013-8000", "13800138000");
+        check(KeyKind::Phone, "１３８００１３８０００", "13800138000");
+        check(KeyKind::Phone, "0755-8612345", "07558612345");
+        check(KeyKind::Phone, "86123456", "86123456");
+    }
+}

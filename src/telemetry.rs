@@ -1,0 +1,452 @@
+//! What the daemon says of itself: logs to standard error, numbers at `/metrics`.
+//!
+//! Invariants
+//! - Label values come from the configuration or from the closed lists below, so the number of series is bounded.
+//! - No patient's value reaches a log line or a metric: where a text from outside has to be shown at all, it is shown as
+//!   [`Redacted`], its length and no more.
+//! - The registry is a value, not a process-wide global: a test reads the numbers of its own daemon.
+//!
+//! This module imports no other module of the house; every layer above the pure one may use it.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use tracing_subscriber::EnvFilter;
+
+/// Log filter when neither `--log` nor the environment names one.
+pub const DEFAULT_LOG_FILTER: &str = "info";
+
+/// Upper bounds of the latency buckets in seconds: one commit takes about 4 ms, a long poll up to 30 s.
+const LATENCY_BUCKETS: [f64; 12] = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0, 31.0];
+
+/// Why logging could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter given by `--log` is not in the filter language.
+    #[error(
+        "the log filter does not read: {0}; expected a level such as `info`, or `heyi=debug,warn` for levels by module"
+    )]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// A subscriber was installed before.
+    #[error("logging was already started in this process")]
+    AlreadyStarted,
+}
+
+/// Starts logging to standard error, one line an event, by a filter such as `info` or `heyi=debug,warn`.
+///
+/// # Errors
+/// The filter does not read, or logging was already started.
+pub fn start_logging(filter: &str) -> Result<(), TelemetryError> {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::builder().parse(filter)?)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .try_init()
+        .map_err(|_| TelemetryError::AlreadyStarted)
+}
+
+/// A text that may hold patient data: shown as its length in bytes, in `Debug` and `Display` alike.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Redacted<T>(pub T);
+
+impl<T: AsRef<[u8]>> fmt::Display for Redacted<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "[{} bytes]", self.0.as_ref().len())
+    }
+}
+
+impl<T: AsRef<[u8]>> fmt::Debug for Redacted<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+macro_rules! label {
+    ($(#[$about:meta])* $name:ident { $($variant:ident $text:literal $meaning:literal)* }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $(#[doc = $meaning] $variant,)* }
+
+        impl EncodeLabelValue for $name {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+                match self { $($name::$variant => $text,)* }.encode(encoder)
+            }
+        }
+    };
+}
+
+label! {
+    /// What became of a connection that came in.
+    Connection {
+        Accepted "accepted" "It is served."
+        RefusedFull "refused_full" "The listener's `max_connections` was reached."
+        RefusedAddress "refused_address" "The peer's address is not on the allow-list."
+        FailedTls "failed_tls" "The TLS handshake failed."
+        TimedOut "timed_out" "It was closed for an idle, in-frame or write time-out."
+    }
+}
+
+label! {
+    /// What became of a message.
+    MessageState {
+        Processed "processed" "Its records and events are in the store."
+        Failed "failed" "It is kept and could not be processed."
+        Ignored "ignored" "It is kept; the mapping does not take it."
+        Repeated "repeated" "Byte-identical to one before: it got that one's answer and no effect."
+    }
+}
+
+label! {
+    /// The code of an answer (HL7 table 0008).
+    AnswerCode {
+        ApplicationAccept "AA" "Processed."
+        ApplicationError "AE" "Kept, could not be processed."
+        ApplicationReject "AR" "Not taken."
+        CommitAccept "CA" "Kept."
+        CommitError "CE" "Could not be kept."
+        CommitReject "CR" "Not taken."
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceLabel {
+    source: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConnectionLabel {
+    source: String,
+    outcome: Connection,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MessageLabel {
+    source: String,
+    state: MessageState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AnswerLabel {
+    source: String,
+    code: AnswerCode,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabel {
+    r#type: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConsumerLabel {
+    consumer: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabel {
+    method: &'static str,
+    route: &'static str,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabel {
+    route: &'static str,
+}
+
+/// Every number of one daemon. Shared as `Arc<Metrics>`.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    sources: SourceFamilies,
+    answer_seconds: Family<SourceLabel, Histogram>,
+    events: Family<EventLabel, Counter>,
+    feed_head: Gauge,
+    consumer_lag: Family<ConsumerLabel, Gauge>,
+    requests: Family<RequestLabel, Counter>,
+    request_seconds: Family<RouteLabel, Histogram>,
+    /// HTTP connections that are open.
+    pub http_connections: Gauge,
+    writer: WriterCounters,
+}
+
+#[derive(Debug, Clone, Default)]
+struct SourceFamilies {
+    open: Family<SourceLabel, Gauge>,
+    connections: Family<ConnectionLabel, Counter>,
+    frames: Family<SourceLabel, Counter>,
+    frame_bytes: Family<SourceLabel, Counter>,
+    oversized_frames: Family<SourceLabel, Counter>,
+    cut_frames: Family<SourceLabel, Counter>,
+    junk_bytes: Family<SourceLabel, Counter>,
+    messages: Family<MessageLabel, Counter>,
+    answers: Family<AnswerLabel, Counter>,
+}
+
+#[derive(Debug, Default)]
+struct WriterCounters {
+    batches: Counter,
+    jobs: Counter,
+    panics: Counter,
+    commit_microseconds: Counter,
+    queue: Gauge,
+}
+
+/// What the store's writer thread has done since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WriterNumbers {
+    /// Transactions committed.
+    pub batches: u64,
+    /// Jobs run, failed ones included.
+    pub jobs: u64,
+    /// Jobs that panicked and were rolled back.
+    pub panics: u64,
+    /// Microseconds spent in `COMMIT`, fsync included.
+    pub commit_microseconds: u64,
+    /// Jobs that wait now.
+    pub queue: u64,
+}
+
+/// The numbers of one source; a clone counts on the same numbers.
+#[derive(Debug, Clone)]
+pub struct SourceMetrics {
+    source: String,
+    families: SourceFamilies,
+    /// Connections that are open.
+    pub open: Gauge,
+    /// Frames, or messages of files, that arrived whole.
+    pub frames: Counter,
+    /// Their bytes, framing left out.
+    pub frame_bytes: Counter,
+    /// Frames longer than `max_message`; each was drained and answered.
+    pub oversized_frames: Counter,
+    /// Frames that ended without an end mark: the next one began, or the peer was gone.
+    pub cut_frames: Counter,
+    /// Bytes outside frames, dropped.
+    pub junk_bytes: Counter,
+    answer_seconds: Histogram,
+}
+
+fn latency_histogram() -> Histogram {
+    Histogram::new(LATENCY_BUCKETS)
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// A registry with every number at zero.
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("heyi"),
+            sources: SourceFamilies::default(),
+            answer_seconds: Family::new_with_constructor(latency_histogram),
+            events: Family::default(),
+            feed_head: Gauge::default(),
+            consumer_lag: Family::default(),
+            requests: Family::default(),
+            request_seconds: Family::new_with_constructor(latency_histogram),
+            http_connections: Gauge::default(),
+            writer: WriterCounters::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    /// The numbers of one configured source. They show at zero from the first call on.
+    pub fn source(&self, name: &str) -> SourceMetrics {
+        let families = self.sources.clone();
+        let label = SourceLabel { source: name.to_owned() };
+        SourceMetrics {
+            open: families.open.get_or_create_owned(&label),
+            frames: families.frames.get_or_create_owned(&label),
+            frame_bytes: families.frame_bytes.get_or_create_owned(&label),
+            oversized_frames: families.oversized_frames.get_or_create_owned(&label),
+            cut_frames: families.cut_frames.get_or_create_owned(&label),
+            junk_bytes: families.junk_bytes.get_or_create_owned(&label),
+            answer_seconds: self.answer_seconds.get_or_create_owned(&label),
+            source: name.to_owned(),
+            families,
+        }
+    }
+
+    /// Counts one event by its type, e.g. `visit.admitted`.
+    pub fn event(&self, kind: &'static str) {
+        self.events.get_or_create(&EventLabel { r#type: kind }).inc();
+    }
+
+    /// Sets the sequence number of the newest event.
+    pub fn set_feed_head(&self, sequence: u64) {
+        self.feed_head.set(gauge_value(sequence));
+    }
+
+    /// Sets how many events a consumer is behind the head.
+    pub fn set_consumer_lag(&self, consumer: &str, events: u64) {
+        self.consumer_lag.get_or_create(&ConsumerLabel { consumer: consumer.to_owned() }).set(gauge_value(events));
+    }
+
+    /// Takes over what the store's writer counts itself.
+    pub fn set_writer(&self, numbers: WriterNumbers) {
+        // The writer's own atomics are the truth and only ever grow; the larger number is the newer one.
+        let raise = |counter: &Counter, to: u64| counter.inner().fetch_max(to, Ordering::Relaxed);
+        raise(&self.writer.batches, numbers.batches);
+        raise(&self.writer.jobs, numbers.jobs);
+        raise(&self.writer.panics, numbers.panics);
+        raise(&self.writer.commit_microseconds, numbers.commit_microseconds);
+        self.writer.queue.set(gauge_value(numbers.queue));
+    }
+
+    /// Counts one HTTP request; `route` is the template of its path, never the path.
+    pub fn http_request(&self, method: &'static str, route: &'static str, status: u16, took: Duration) {
+        self.requests.get_or_create(&RequestLabel { method, route, status }).inc();
+        self.request_seconds.get_or_create(&RouteLabel { route }).observe(took.as_secs_f64());
+    }
+
+    /// Every number as OpenMetrics text, for Prometheus.
+    ///
+    /// # Errors
+    /// A formatter's error, which writing into a `String` does not have.
+    pub fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        let sources = &self.sources;
+        registry.register("build", "Version of this program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        registry.register("source_connections_open", "Open connections of a source", sources.open.clone());
+        registry.register("source_connections", "Connections of a source by outcome", sources.connections.clone());
+        registry.register("frames", "Whole frames that arrived", sources.frames.clone());
+        registry.register_with_unit("frames", "Bytes of whole frames", Unit::Bytes, sources.frame_bytes.clone());
+        registry.register(
+            "frames_oversized",
+            "Frames over max_message, drained and answered",
+            sources.oversized_frames.clone(),
+        );
+        registry.register("frames_cut", "Frames that never ended", sources.cut_frames.clone());
+        registry.register_with_unit("junk", "Bytes outside frames, dropped", Unit::Bytes, sources.junk_bytes.clone());
+        registry.register("messages", "Messages by what became of them", sources.messages.clone());
+        registry.register("answers", "Answers sent by code (HL7 table 0008)", sources.answers.clone());
+        registry.register_with_unit(
+            "answer",
+            "Time from a whole frame to its answer",
+            Unit::Seconds,
+            self.answer_seconds.clone(),
+        );
+        registry.register("events", "Events written to the log by type", self.events.clone());
+        registry.register("feed_head", "Sequence number of the newest event", self.feed_head.clone());
+        registry.register("consumer_lag", "Events between a consumer's cursor and the head", self.consumer_lag.clone());
+        registry.register("http_requests", "HTTP requests by route and status", self.requests.clone());
+        registry.register_with_unit(
+            "http_request",
+            "Time to answer an HTTP request, long polls included",
+            Unit::Seconds,
+            self.request_seconds.clone(),
+        );
+        registry.register("http_connections_open", "Open HTTP connections", self.http_connections.clone());
+        registry.register("writer_batches", "Transactions committed", self.writer.batches.clone());
+        registry.register("writer_jobs", "Jobs run by the writer", self.writer.jobs.clone());
+        registry.register("writer_panics", "Jobs that panicked and were rolled back", self.writer.panics.clone());
+        registry.register(
+            "writer_commit_microseconds",
+            "Microseconds spent committing, fsync included",
+            self.writer.commit_microseconds.clone(),
+        );
+        registry.register("writer_queue", "Jobs that wait for the writer", self.writer.queue.clone());
+    }
+}
+
+impl SourceMetrics {
+    /// Counts one incoming connection by what became of it.
+    pub fn connection(&self, outcome: Connection) {
+        let label = ConnectionLabel { source: self.source.clone(), outcome };
+        self.families.connections.get_or_create(&label).inc();
+    }
+
+    /// Counts one whole frame of `bytes` bytes.
+    pub fn frame(&self, bytes: usize) {
+        self.frames.inc();
+        self.frame_bytes.inc_by(bytes as u64);
+    }
+
+    /// Counts one message by what became of it.
+    pub fn message(&self, state: MessageState) {
+        self.families.messages.get_or_create(&MessageLabel { source: self.source.clone(), state }).inc();
+    }
+
+    /// Counts one answer by its code and the time since its frame was whole.
+    pub fn answer(&self, code: AnswerCode, took: Duration) {
+        self.families.answers.get_or_create(&AnswerLabel { source: self.source.clone(), code }).inc();
+        self.answer_seconds.observe(took.as_secs_f64());
+    }
+}
+
+fn gauge_value(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redacted_text_shows_its_length_only() {
+        let name = Redacted("张三丰");
+        assert_eq!(format!("{name} {name:?}"), "[9 bytes] [9 bytes]");
+    }
+
+    #[test]
+    fn a_source_is_counted_under_its_own_name() {
+        let metrics = Metrics::new();
+        let his = metrics.source("his");
+        metrics.source("lis").frame(10);
+        his.frame(120);
+        his.clone().frame(3);
+        his.open.inc();
+        his.connection(Connection::RefusedFull);
+        his.message(MessageState::Processed);
+        his.answer(AnswerCode::ApplicationAccept, Duration::from_millis(4));
+        let text = metrics.text().unwrap();
+        for line in [
+            "heyi_frames_total{source=\"his\"} 2",
+            "heyi_frames_bytes_total{source=\"his\"} 123",
+            "heyi_frames_total{source=\"lis\"} 1",
+            "heyi_frames_cut_total{source=\"lis\"} 0",
+            "heyi_source_connections_open{source=\"his\"} 1",
+            "heyi_source_connections_total{source=\"his\",outcome=\"refused_full\"} 1",
+            "heyi_messages_total{source=\"his\",state=\"processed\"} 1",
+            "heyi_answers_total{source=\"his\",code=\"AA\"} 1",
+            "heyi_answer_seconds_bucket{le=\"0.005\",source=\"his\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_writer_s_numbers_never_go_back() {
+        let metrics = Metrics::new();
+        metrics.set_writer(WriterNumbers { batches: 7, jobs: 9, queue: 3, ..WriterNumbers::default() });
+        metrics.set_writer(WriterNumbers { batches: 5, jobs: 9, queue: 1, ..WriterNumbers::default() });
+        let text = metrics.text().unwrap();
+        assert!(text.contains("heyi_writer_batches_total 7\n"), "{text}");
+        assert!(text.contains("heyi_writer_queue 1\n"), "{text}");
+    }
+
+    #[test]
+    fn a_filter_that_does_not_read_is_refused_with_an_example() {
+        let error = start_logging("heyi=loud").unwrap_err().to_string();
+        assert!(error.contains("heyi=debug,warn"), "{error}");
+    }
+}
