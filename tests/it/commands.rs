@@ -93,8 +93,8 @@ fn a_person_is_found_shown_and_explained() {
     let one_id = daemon.one_id("HIS|P1");
     drop(daemon);
     // The store is read without a daemon as well.
-    for filter in [["--identifier", "HIS|P1"], ["--name", "张伟"]] {
-        let found = site.json(&["person", "find", filter[0], filter[1], "--json"]);
+    for search in [vec!["HIS|P1"], vec!["--name", "张伟"], vec!["--name", "张伟", "--birth-date", "1980-01-02"]] {
+        let found = site.json(&[&["person", "find", "--json"], search.as_slice()].concat());
         assert_eq!(found["persons"][0]["one_id"], one_id.as_str(), "{found}");
     }
     assert_eq!(site.json(&["person", "show", &one_id, "--json"])["name"], "张伟");
