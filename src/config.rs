@@ -17,6 +17,7 @@ use crate::diagnostic::{Diagnostic, SourceFile};
 use crate::document::{self, Placed, Section};
 use crate::feed::TypeFilter;
 use crate::hl7v2::CharsetSetting;
+use crate::http::Purpose;
 
 /// Marks the diagnostics of this file.
 const CODE: &str = "C001";
@@ -157,12 +158,14 @@ pub struct Files {
 pub struct Consumer {
     /// Its name, and its token's.
     pub name: String,
-    /// The event types that it is given; empty means all.
+    /// The event types that it is given.
     pub events: Vec<TypeFilter>,
+    /// The patterns behind `events`, as written.
+    pub patterns: Vec<String>,
     /// The name of its field policy.
     pub policy: String,
     /// What it uses the data for.
-    pub purpose: String,
+    pub purpose: Purpose,
 }
 
 /// Reads and checks the file. `Err` holds at least one error; warnings come with either.
@@ -376,7 +379,11 @@ fn read_mllp(section: &mut Section<'_>, root: &Path) -> Option<Mllp> {
         Some(networks) => networks
             .into_iter()
             .filter_map(|network| {
-                match network.value.parse::<IpNet>().or_else(|_| network.value.parse::<std::net::IpAddr>().map(IpNet::from)) {
+                match network
+                    .value
+                    .parse::<IpNet>()
+                    .or_else(|_| network.value.parse::<std::net::IpAddr>().map(IpNet::from))
+                {
                     Ok(parsed) => Some(parsed),
                     Err(_) => {
                         let hint = Some("write an address or a network such as 10.1.0.0/16".to_owned());
@@ -405,18 +412,14 @@ fn read_consumer(section: &mut Section<'_>) -> Option<Consumer> {
     if let Some(name) = &name {
         check_name(section, name);
     }
-    let events = section
-        .texts("events")
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|pattern| match pattern.value.parse() {
-            Ok(filter) => Some(filter),
-            Err(error) => {
-                problems.report(pattern.span, format!("events: {error}"), None);
-                None
-            }
-        })
-        .collect();
+    let patterns = section.texts("events").unwrap_or_else(|| vec![Placed { value: "*".to_owned(), span: 0..0 }]);
+    let mut events: Vec<TypeFilter> = Vec::new();
+    for pattern in &patterns {
+        match pattern.value.parse() {
+            Ok(filter) => events.push(filter),
+            Err(error) => problems.report(pattern.span.clone(), format!("events: {error}"), None),
+        }
+    }
     let policy = section.text("policy");
     if let Some(policy) = policy.as_ref().filter(|policy| policy.value != "full") {
         problems.warn(
@@ -425,11 +428,11 @@ fn read_consumer(section: &mut Section<'_>) -> Option<Consumer> {
             Some("field policies other than `full` come with a later version".into()),
         );
     }
-    let purpose = section.parsed("purpose", |text| match text {
-        "care" | "marketing" | "operations" => Ok(text.to_owned()),
-        _ => Err("must be `care`, `marketing` or `operations`"),
+    let purpose = section.parsed("purpose", |text| {
+        let known = [Purpose::Care, Purpose::Marketing, Purpose::Operations];
+        known.into_iter().find(|purpose| purpose.name() == text).ok_or("must be `care`, `marketing` or `operations`")
     });
-    if let Some(purpose) = purpose.as_ref().filter(|purpose| purpose.value == "marketing") {
+    if let Some(purpose) = purpose.as_ref().filter(|purpose| purpose.value == Purpose::Marketing) {
         problems.warn(
             purpose.span.clone(),
             "a marketing consumer needs each person's consent, which this version cannot record: it is given nothing",
@@ -449,8 +452,9 @@ fn read_consumer(section: &mut Section<'_>) -> Option<Consumer> {
     Some(Consumer {
         name: name?.value,
         events,
+        patterns: patterns.into_iter().map(|pattern| pattern.value).collect(),
         policy: policy.map_or_else(|| "full".to_owned(), |policy| policy.value),
-        purpose: purpose.map_or_else(|| "care".to_owned(), |purpose| purpose.value),
+        purpose: purpose.map_or(Purpose::Care, |purpose| purpose.value),
     })
 }
 

@@ -16,7 +16,7 @@
 //! |---|---|
 //! | 0 pure | [`record`], [`diagnostic`]; [`hl7v2`], [`feed`] → record; [`state`], [`identity`] → record, feed; [`document`] → diagnostic; [`mapping`] → hl7v2, record, diagnostic, document |
 //! | 1 store | [`store`] → record, feed, identity, state types |
-//! | 2 work | [`pipeline`] → layers 0 and 1 |
+//! | 2 work | [`view`] → record, state, store; [`pipeline`] → layers 0 and 1, view |
 //! | 3 edges | [`source`], [`http`]; [`tls`] and [`telemetry`] are theirs in common |
 //! | 4 top | [`app`], [`config`], [`commands`] |
 //!
@@ -26,7 +26,7 @@
 //! - Only two things cross tasks: a job into the writer, and a wake-up ("the log's head is now N").
 
 pub mod app;
-// pub mod commands;
+pub mod commands;
 pub mod config;
 pub mod diagnostic;
 pub mod document;
@@ -42,3 +42,4 @@ pub mod state;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+pub mod view;

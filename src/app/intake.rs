@@ -10,10 +10,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::now;
 use crate::config::{Acknowledge, OnError};
 use crate::hl7v2::ack::{self, Ack, AckCode, AckError};
-use crate::hl7v2::{ErrorCode, Location, batch};
-use crate::pipeline::{self, Done, Source, Unit};
+use crate::hl7v2::batch::{self, Piece};
+use crate::hl7v2::{ErrorCode, Location};
+use crate::pipeline::{self, Cause, Done, Source, Unit};
+use crate::source::directory::Outcome;
 use crate::source::frame::Received;
 use crate::source::window::Turn;
 use crate::store::messages::MessageState;
@@ -55,7 +58,7 @@ impl Intake {
     /// Takes one frame in and gives its answers: one for each message of a batch, two where enhanced mode asks for both.
     pub async fn frame(&self, received: Received, turn: Turn) -> Vec<Vec<u8>> {
         let started = std::time::Instant::now();
-        let received_at = Timestamp::now().as_microsecond();
+        let received_at = now();
         let units = match received {
             Received::Whole(bytes) => self.prepare(bytes, received_at).await,
             Received::TooLarge { head, length } => {
@@ -73,13 +76,18 @@ impl Intake {
         answers
     }
 
-    /// Takes one message in, without an answer to anybody; for files.
-    pub async fn message(&self, bytes: Vec<u8>, turn: Turn) -> Result<Done, WriteError> {
-        let unit = self.prepare_one(bytes, Timestamp::now().as_microsecond()).await;
-        let mut taken = self.commit(vec![unit], turn).await;
-        match taken.pop() {
-            Some(taken) => taken.result,
-            None => Err(WriteError::Panicked),
+    /// Takes one message of a file in.
+    pub async fn file(&self, piece: Piece, turn: Turn) -> Outcome {
+        let received_at = now();
+        let unit = match piece {
+            Piece::Message(bytes) => self.prepare_one(bytes, received_at).await,
+            Piece::TooLarge { head, length } => pipeline::too_large(&self.source, &head, length, received_at),
+        };
+        let taken = self.commit(vec![unit], turn).await;
+        match taken.first().map(|taken| &taken.result) {
+            Some(Ok(done)) if done.state == MessageState::Failed => Outcome::Failed,
+            Some(Ok(_)) => Outcome::Processed,
+            Some(Err(_)) | None => Outcome::NotKept,
         }
     }
 
@@ -116,7 +124,8 @@ impl Intake {
         for unit in units {
             let unit = Arc::new(unit);
             let job = Arc::clone(&unit);
-            let pending = self.store.enqueue(move |transaction| pipeline::commit(transaction, &job)).await;
+            let pending =
+                self.store.enqueue(move |transaction| pipeline::commit(transaction, &job, Cause::Message)).await;
             waiting.push((unit, pending));
         }
         drop(turn);
@@ -196,7 +205,10 @@ impl Intake {
             Ok(done) => done,
             Err(error) => {
                 let text = format!("the message was not kept ({error}); send it again");
-                return (AckCode::AR, vec![AckError { code: ErrorCode::ApplicationInternalError, location: None, text }]);
+                return (
+                    AckCode::AR,
+                    vec![AckError { code: ErrorCode::ApplicationInternalError, location: None, text }],
+                );
             }
         };
         let Some(error) = &done.error else { return (AckCode::AA, Vec::new()) };
@@ -216,15 +228,6 @@ impl Intake {
         };
         (code, vec![error])
     }
-}
-
-/// Tries a stored message again; `None`: there is no such message, or it is not failed.
-///
-/// # Errors
-/// What the store says; nothing changed then.
-pub fn retry(store: &Store, source: &Arc<Source>, id: i64) -> Result<Option<Done>, WriteError> {
-    let source = Arc::clone(source);
-    store.submit_blocking(move |transaction| pipeline::retry_stored(transaction, &source, id))
 }
 
 /// Whether a condition of MSH-15 or MSH-16 (HL7 table 0155) wants this answer. Empty beside a filled one counts as never.

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config};
-use crate::store::{Store, StoreConfig};
+use crate::store::{Access, Store, StoreConfig};
 use crate::telemetry::{self, DEFAULT_LOG_FILTER};
 
 /// HL7 v2 and FHIR in, one identity per patient, one ordered and durable feed out.
@@ -131,5 +131,5 @@ fn load_config(file: &std::path::Path) -> anyhow::Result<Config> {
 
 /// The store of a configuration, for a command beside the daemon.
 fn open_store(config: &Config) -> anyhow::Result<Store> {
-    Ok(Store::open(&StoreConfig::at(&config.store))?)
+    Ok(Store::open(&StoreConfig::new(&config.store, Access::Command))?)
 }

@@ -83,6 +83,12 @@ impl Delimiters {
         Ok(found)
     }
 
+    /// Whether a message starts here: MSH with delimiters that can be used, or at least with the usual separator. Text such as
+    /// `MSH-3 is wrong` does not.
+    pub(super) fn start_message(bytes: &[u8]) -> bool {
+        bytes.starts_with(b"MSH|") || Self::read(bytes).is_ok()
+    }
+
     /// MSH-2 as text.
     pub fn encoding_characters(&self) -> String {
         self.all().skip(1).map(char::from).collect()

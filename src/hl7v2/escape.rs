@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_or_unknown_escape_is_kept() {
+    fn defect_03_a_lone_or_unknown_escape_is_kept() {
         for text in [
             r"\",
             r"\\",
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn hex_runs_are_read_in_the_charset_of_the_message() {
+    fn defect_04_hex_runs_are_read_in_the_charset_of_the_message() {
         check(r"\XC3A9\", "é");
         check(r"\xc3a9\", r"\xc3a9\");
         check(r"\Xc3a9\", "é");

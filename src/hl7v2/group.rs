@@ -275,3 +275,161 @@ impl<'m> Scope<'m> {
         self.current.as_ref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hl7v2::{Charset, Limits};
+
+    /// A message whose segments carry their own number in field 1: `OBX|7` is the seventh after MSH.
+    fn message(kind: &str, names: &str) -> Message {
+        let mut text = format!("MSH|^~\\&|||||||{kind}\r");
+        for (index, name) in names.split_whitespace().enumerate() {
+            text.push_str(&format!("{name}|{}\r", index + 1));
+        }
+        Message::parse(text, Charset::Utf8, &Limits::default()).unwrap()
+    }
+
+    /// For each scope of the first name in a chain, within the scope before: what it sees of the last name.
+    fn check(message: &Message, anchors: &str, wanted: &str, expected: &[&str]) {
+        let mut scopes = vec![message.scope()];
+        for anchor in anchors.split_whitespace() {
+            scopes = scopes.iter().flat_map(|scope| scope.scopes(anchor)).collect();
+        }
+        let seen =
+            |scope: &Scope<'_>| scope.segments(wanted).map(|segment| segment.field(1).to_owned()).collect::<Vec<_>>();
+        let found: Vec<String> = scopes.iter().map(|scope| seen(scope).join(" ")).collect();
+        assert_eq!(found, expected, "{anchors} > {wanted}");
+    }
+
+    #[test]
+    fn an_obx_belongs_to_the_nearest_obr_before_it() {
+        let message = message("ORU^R01", "PID PV1 ORC OBR NTE TQ1 SPM NTE OBX NTE NTE OBX ORC OBR OBX SPM OBX ZRX");
+        check(&message, "OBR", "OBX", &["9 12", "15 17"]);
+        check(&message, "OBR", "ORC", &["3", "13"]);
+        check(&message, "OBR", "SPM", &["7", "16"]);
+        check(&message, "OBR", "TQ1", &["6", ""]);
+        check(&message, "OBR OBX", "OBX", &["9", "12", "15", "17"]);
+        check(&message, "OBR OBX", "OBR", &["4", "4", "14", "14"]);
+        check(&message, "OBR OBX", "ORC", &["3", "3", "13", "13"]);
+        check(&message, "OBR OBX", "PID", &["1", "1", "1", "1"]);
+        check(&message, "OBR OBX", "ZRX", &["", "", "", "18"]);
+        check(&message, "OBR OBX", "MSH", &["|", "|", "|", "|"]);
+        check(&message, "", "OBX", &["9 12 15 17"]);
+    }
+
+    #[test]
+    fn a_note_is_seen_by_the_segment_before_it_alone() {
+        let message = message("ORU^R01", "PID NTE OBR NTE SPM NTE OBX NTE NTE OBX OBR OBX");
+        check(&message, "OBR", "NTE", &["4", ""]);
+        check(&message, "OBR OBX", "NTE", &["8 9", "", ""]);
+        check(&message, "PID", "NTE", &["2"]);
+        check(&message, "", "NTE", &["2 4 6 8 9"]);
+    }
+
+    #[test]
+    fn two_patients_are_never_mixed() {
+        let message = message("ORU^R01", "PID PV1 ORC OBR OBX PID OBR OBX OBR OBX");
+        check(&message, "PID", "OBR", &["4", "7 9"]);
+        check(&message, "PID", "PV1", &["2", ""]);
+        check(&message, "PID OBR", "PV1", &["2", "", ""]);
+        check(&message, "PID OBR", "PID", &["1", "6", "6"]);
+        check(&message, "PID OBR", "ORC", &["3", "", ""]);
+        check(&message, "OBR OBX", "PID", &["1", "6", "6"]);
+        assert_eq!(message.scope().patients().len(), 2);
+    }
+
+    #[test]
+    fn each_merge_has_the_patient_before_it() {
+        let message = message("ADT^A40", "EVN PID PD1 MRG PV1 PID MRG");
+        check(&message, "MRG", "PID", &["2", "6"]);
+        check(&message, "MRG", "EVN", &["1", "1"]);
+        check(&message, "PID", "MRG", &["4", "7"]);
+        check(&message, "MRG", "PV1", &["5", ""]);
+    }
+
+    #[test]
+    fn specimens_before_orders_own_them() {
+        let message = message("OUL^R22", "PID PV1 SPM OBX SAC OBR ORC OBX NTE OBR ORC OBX SPM OBX OBR OBX");
+        check(&message, "OBR", "SPM", &["3", "3", "13"]);
+        check(&message, "OBR", "OBX", &["8", "12", "16"]);
+        check(&message, "OBR", "ORC", &["7", "11", ""]);
+        check(&message, "OBR", "SAC", &["5", "5", ""]);
+        check(&message, "SPM", "OBX", &["4 8 12", "14 16"]);
+        check(&message, "OBR OBX", "NTE", &["9", "", ""]);
+        check(&message, "OBR", "PV1", &["2", "2", "2"]);
+    }
+
+    #[test]
+    fn an_oul_with_orders_first_groups_as_any_other() {
+        let message = message("OUL^R24", "PID OBR ORC TQ1 SPM OBX OBR ORC OBX");
+        check(&message, "OBR", "ORC", &["3", "8"]);
+        check(&message, "OBR", "SPM", &["5", ""]);
+        check(&message, "OBR", "OBX", &["6", "9"]);
+    }
+
+    #[test]
+    fn a_specimen_between_orc_and_obr_belongs_to_their_order() {
+        let message = message("ORU^R01", "PID ORC SPM OBR OBX ORC SPM OBR OBX");
+        check(&message, "OBR", "ORC", &["2", "6"]);
+        check(&message, "OBR", "SPM", &["3", "7"]);
+    }
+
+    #[test]
+    fn an_orc_for_several_orders_is_the_first_ones() {
+        let message = message("ORU^R01", "PID ORC OBR OBX OBR OBX");
+        check(&message, "OBR", "ORC", &["2", ""]);
+    }
+
+    #[test]
+    fn resources_of_an_appointment_are_seen_from_its_patient() {
+        let message = message("SIU^S12", "SCH TQ1 NTE PID PV1 RGS AIS NTE AIL AIP RGS AIG");
+        check(&message, "RGS", "AIS", &["7", ""]);
+        check(&message, "RGS", "AIG", &["", "12"]);
+        check(&message, "PID", "AIS", &["7"]);
+        check(&message, "PID", "SCH", &["1"]);
+        check(&message, "PID", "TQ1", &["2"]);
+        check(&message, "AIL", "AIS", &["7"]);
+        check(&message, "AIL", "PV1", &["5"]);
+    }
+
+    #[test]
+    fn companions_belong_to_the_last_of_their_kind() {
+        let message = message("ADT^A01", "PID PV1 PV2 IN1 IN2 IN1 IN3 DG1 OBX AL1 ZPI");
+        check(&message, "IN1", "IN2", &["5", ""]);
+        check(&message, "IN1", "IN3", &["", "7"]);
+        check(&message, "PV1", "PV2", &["3"]);
+        check(&message, "PID", "OBX", &["9"]);
+        check(&message, "PID", "ZPI", &["11"]);
+        check(&message, "DG1", "PV1", &["2"]);
+    }
+
+    #[test]
+    fn a_message_without_patient_or_order_still_has_scopes() {
+        let message = message("ORU^R01", "OBX NTE OBX");
+        check(&message, "OBX", "NTE", &["2", ""]);
+        assert_eq!(message.scope().patients().len(), 1);
+        check(&message, "OBR", "OBX", &[]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_order_of_segments_is_grouped(
+            names in "((PID|PV1|PV2|ORC|OBR|OBX|NTE|SPM|TQ1|TQ2|RGS|AIS|ZZ1|MRG|IN1|IN2|DG1) ){0,25}",
+            kind in "(ORU|OUL)",
+        ) {
+            let message = message(&kind, &names);
+            for segment in message.segments() {
+                let scope = message.scope().at(segment.index(), None);
+                for wanted in ["PID", "OBR", "ORC", "OBX", "NTE", "SPM"] {
+                    // A scope never sees two patients, and itself first.
+                    let seen: Vec<usize> = scope.segments(wanted).map(|segment| segment.index()).collect();
+                    proptest::prop_assert!(seen.is_sorted());
+                    if wanted == segment.name() && wanted != "NTE" {
+                        proptest::prop_assert_eq!(&seen, &vec![segment.index()]);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -11,7 +11,7 @@ pub struct Limits {
     pub fields_of_segment: usize,
     /// Fields of the message, 2 000 000: the index keeps 8 bytes for each.
     pub fields: usize,
-    /// Repetitions, components and subcomponents of one field, 100 000: an electrocardiogram in one OBX-5 (NA, MA) has 60 000.
+    /// Separators of repetitions, components and subcomponents in one field, 100 000: an electrocardiogram in one OBX-5 (NA, MA) has 60 000.
     pub parts_of_field: usize,
 }
 

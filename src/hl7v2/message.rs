@@ -73,10 +73,10 @@ pub enum ParseError {
         line: usize,
     },
     /// A limit is exceeded.
-    #[error("{location} holds {found} {what}, the limit is {limit}; the message is refused whole")]
+    #[error("{} has {found} {what}, the limit is {limit}; it is refused whole", place(location))]
     TooMany {
-        /// Where.
-        location: Location,
+        /// Where; `None`: the message itself.
+        location: Option<Location>,
         /// What there is too much of.
         what: &'static str,
         /// How many there are, or how many were counted before giving up.
@@ -102,7 +102,7 @@ impl ReadError {
     pub fn location(&self) -> Option<&Location> {
         match self {
             Self::Text(error) => error.location(),
-            Self::Parse(ParseError::TooMany { location, .. }) => Some(location),
+            Self::Parse(ParseError::TooMany { location, .. }) => location.as_ref(),
             Self::Parse(_) => None,
         }
     }
@@ -120,7 +120,7 @@ impl Message {
         let delimiters = Delimiters::read(text.as_bytes())?;
         let bytes = text.as_bytes();
         if u32::try_from(bytes.len()).is_err() {
-            return Err(too_many(Location::segment("MSH"), "bytes", bytes.len(), u32::MAX as usize));
+            return Err(too_many(None, "bytes", bytes.len(), u32::MAX as usize));
         }
         let mut segments = Vec::with_capacity(32);
         let mut fields = Vec::with_capacity(256);
@@ -133,14 +133,17 @@ impl Message {
                 return Err(ParseError::SecondHeader { line });
             }
             if line > limits.segments {
-                return Err(too_many(Location::segment("MSH"), "segments", line, limits.segments));
+                return Err(too_many(None, "segments", line, limits.segments));
             }
             let first_field = fields.len();
-            index_fields(bytes, start, end, &delimiters, &mut fields);
+            index_fields(bytes, start, end, &delimiters, limits.fields_of_segment, &mut fields);
             let count = fields.len() - first_field;
-            if count > limits.fields_of_segment || fields.len() > limits.fields {
-                let limit = if count > limits.fields_of_segment { limits.fields_of_segment } else { limits.fields };
-                return Err(too_many(Location::segment(str_of(&name)), "fields", count, limit));
+            if count > limits.fields_of_segment {
+                let location = Some(Location::segment(str_of(&name)));
+                return Err(too_many(location, "fields", count, limits.fields_of_segment));
+            }
+            if fields.len() > limits.fields {
+                return Err(too_many(None, "fields", fields.len(), limits.fields));
             }
             segments.push(SegmentEntry { name, span: Span::new(start, end), first_field: first_field as u32 });
             start = end + 1;
@@ -167,7 +170,12 @@ impl Message {
             for field in 1..=segment.field_count() {
                 let found = count(segment.field(field).as_bytes());
                 if found > limit {
-                    return Err(too_many(segment.location_of(field), "components and repetitions", found, limit));
+                    return Err(too_many(
+                        Some(segment.location_of(field)),
+                        "separators of components and repetitions",
+                        found,
+                        limit,
+                    ));
                 }
             }
         }
@@ -356,16 +364,17 @@ pub(super) fn is_segment_name(name: &[u8; 3]) -> bool {
     name[0].is_ascii_uppercase() && name[1..].iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
 }
 
-fn index_fields(bytes: &[u8], start: usize, end: usize, delimiters: &Delimiters, fields: &mut Vec<Span>) {
+/// Gives up after one field more than `limit`, so that a line of separators costs no more memory than that.
+fn index_fields(bytes: &[u8], start: usize, end: usize, delimiters: &Delimiters, limit: usize, fields: &mut Vec<Span>) {
     if start + 3 >= end {
         return;
     }
-    let mut field_start = start + 4;
     if start == 0 {
         // MSH-1 is the separator itself (chapter 2, 2.14.9).
         fields.push(Span::new(3, 4));
     }
-    for separator in memchr_iter(delimiters.field, &bytes[start + 4..end]) {
+    let mut field_start = start + 4;
+    for separator in memchr_iter(delimiters.field, &bytes[field_start..end]).take(limit) {
         let field_end = start + 4 + separator;
         fields.push(Span::new(field_start, field_end));
         field_start = field_end + 1;
@@ -373,7 +382,11 @@ fn index_fields(bytes: &[u8], start: usize, end: usize, delimiters: &Delimiters,
     fields.push(Span::new(field_start, end));
 }
 
-fn too_many(location: Location, what: &'static str, found: usize, limit: usize) -> ParseError {
+fn place(location: &Option<Location>) -> String {
+    location.as_ref().map_or_else(|| "the message".to_owned(), Location::to_string)
+}
+
+fn too_many(location: Option<Location>, what: &'static str, found: usize, limit: usize) -> ParseError {
     ParseError::TooMany { location, what, found, limit }
 }
 
@@ -493,5 +506,168 @@ impl<'m> Parts<'m> {
             (None, Some(0)) if index == 0 => self.raw,
             _ => "",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::path::{Path, PathBuf};
+
+    fn parse(text: &str) -> Result<Message, ParseError> {
+        Message::parse(text.to_owned(), Charset::Utf8, &Limits::default())
+    }
+
+    #[test]
+    fn headers_are_read() {
+        let message = parse("MSH|^~\\&| HIS |H|CRM|F|20240305||ADT^A01^ADT_A01|42 |P|2.5.1^CHN|||AL|NE\r").unwrap();
+        assert_eq!((message.message_type(), message.trigger_event(), message.structure()), ("ADT", "A01", "ADT_A01"));
+        assert_eq!((message.control_id(), message.version(), message.sending_application()), ("42", "2.5.1", "HIS"));
+        assert_eq!((message.accept_acknowledgement(), message.application_acknowledgement()), ("AL", "NE"));
+        assert_eq!(message.header().control_id, "42");
+        assert_eq!(parse("MSH|^~\\&|||||||ADT\rEVN|A01\r").unwrap().trigger_event(), "A01");
+        assert_eq!(parse("MSH|^\r").unwrap().control_id(), "");
+    }
+
+    #[test]
+    fn defect_05_msh_2_of_any_length_shifts_nothing() {
+        for (characters, components) in [(r"^~\&#", 3), (r"^~\&", 3), (r"^~\", 3), ("^~", 3), ("^", 3), ("@", 1)] {
+            let message = parse(&format!("MSH|{characters}|HIS||||||ADT^A01&x^S|42\rPID|a~b\r")).unwrap();
+            let header = message.segment(0).unwrap();
+            assert_eq!((header.field(1), header.field(2), header.field(3)), ("|", characters, "HIS"));
+            assert_eq!((message.control_id(), message.parts(header.field(9)).count()), ("42", components));
+            let field = message.segment(1).unwrap().field(1);
+            assert_eq!(message.repetitions(field).count(), if characters.len() > 1 { 2 } else { 1 });
+        }
+    }
+
+    #[test]
+    fn defect_06_a_second_header_is_refused() {
+        assert_eq!(parse("MSH|^~\\&\rPID|1\rMSH|^~\\&\r").unwrap_err(), ParseError::SecondHeader { line: 3 });
+    }
+
+    #[test]
+    fn text_that_is_not_canonical_is_refused() {
+        assert_eq!(parse("MSH|^~\\&\rpid|1\r").unwrap_err(), ParseError::NotASegment { line: 2 });
+        assert_eq!(parse("MSH|^~\\&\r\rPID|1\r").unwrap_err(), ParseError::NotASegment { line: 2 });
+        assert!(matches!(parse("PID|1\r"), Err(ParseError::Delimiters(_))));
+    }
+
+    #[test]
+    fn defect_12_limits_bound_memory() {
+        let limits = Limits { segments: 3, fields_of_segment: 20, fields: 30, parts_of_field: 10, ..Limits::default() };
+        let check = |body: &str, expected: Result<(), &str>| {
+            let found = Message::parse(format!("MSH|^~\\&|HIS\r{body}"), Charset::Utf8, &limits);
+            assert_eq!(found.map(|_| ()).map_err(|error| error.to_string()), expected.map_err(str::to_owned), "{body}");
+        };
+        check("PID|1\rPV1|1\r", Ok(()));
+        check("PID|1\rPV1|1\rPV2|1\r", Err("the message has 4 segments, the limit is 3; it is refused whole"));
+        check(&format!("PID{}\r", "|".repeat(20)), Ok(()));
+        check(&format!("PID{}\r", "|".repeat(21)), Err("PID has 21 fields, the limit is 20; it is refused whole"));
+        check(
+            &format!("PID{0}\rPV1{0}\r", "|".repeat(19)),
+            Err("the message has 41 fields, the limit is 30; it is refused whole"),
+        );
+        check(&format!("PID|1|{}\r", "^~&".repeat(3)), Ok(()));
+        check(
+            &format!("PID|1|{}\r", "^~&&".repeat(3)),
+            Err("PID-2 has 12 separators of components and repetitions, the limit is 10; it is refused whole"),
+        );
+    }
+
+    #[test]
+    fn a_megabyte_of_separators_costs_little() {
+        let text = format!("MSH|^~\\&|HIS\r{}", "PID||||||||||||||||||||||||||||||\r".repeat(30_000));
+        let message = parse(&text).unwrap();
+        assert!(message.fields.capacity() * size_of::<Span>() <= 16 * text.len());
+    }
+
+    /// A field of a well-formed message, and anything in it.
+    fn field() -> impl Strategy<Value = String> {
+        "([a-z0-9 张三é.]{0,3}[~^&]?){0,6}"
+    }
+
+    proptest! {
+        #[test]
+        fn the_index_agrees_with_hl7_parser(
+            segments in prop::collection::vec(("[A-Z][A-Z0-9]{2}", prop::collection::vec(field(), 1..8)), 0..6),
+        ) {
+            let mut text = "MSH|^~\\&|HIS|H|||20240305||ADT^A01|42|P|2.5\r".to_owned();
+            for (name, fields) in segments.iter().filter(|(name, _)| name != "MSH") {
+                text.push_str(&format!("{name}|{}\r", fields.join("|")));
+            }
+            let ours = parse(&text).unwrap();
+            let theirs = hl7_parser::Message::parse(text.trim_end_matches('\r')).unwrap();
+            prop_assert_eq!(ours.segments().len(), theirs.segments.len());
+            for (ours, theirs) in ours.segments().zip(&theirs.segments) {
+                prop_assert_eq!(ours.name(), theirs.name);
+                prop_assert_eq!(ours.field_count(), theirs.fields.len());
+                let first = if ours.index() == 0 { 3 } else { 1 };
+                for (number, field) in theirs.fields.iter().enumerate().map(|(index, field)| (index + 1, field)) {
+                    prop_assert_eq!(ours.field(number), field.raw_value());
+                    if number < first {
+                        continue;
+                    }
+                    let repetitions: Vec<&str> = ours.message().repetitions(ours.field(number)).collect();
+                    prop_assert_eq!(repetitions.len(), field.repeats.len());
+                    for (ours_raw, repeat) in repetitions.into_iter().zip(&field.repeats) {
+                        let parts = ours.message().parts(ours_raw);
+                        prop_assert_eq!(parts.count(), repeat.components.len());
+                        for (c, component) in repeat.components.iter().enumerate() {
+                            prop_assert_eq!(parts.component(c + 1), component.raw_value());
+                            for (s, subcomponent) in component.subcomponents.iter().enumerate() {
+                                prop_assert_eq!(parts.subcomponent(c + 1, s + 1), subcomponent.value);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn any_text_is_a_message_or_an_error(text in "(MSH\\|\\^~.?&)?[A-Z0-9|^~&\r\n张\\\\]{0,80}") {
+            if let Ok(message) = parse(&text) {
+                for segment in message.segments() {
+                    for field in 0..segment.field_count() + 2 {
+                        for repetition in message.repetitions(segment.field(field)) {
+                            message.parts(repetition);
+                        }
+                    }
+                    // Nothing is left out of the index.
+                    let fields = (1..=segment.field_count()).skip(usize::from(segment.index() == 0));
+                    let length: usize = fields.map(|field| segment.field(field).len() + 1).sum();
+                    prop_assert_eq!(segment.text().len(), 3 + length);
+                }
+            }
+        }
+    }
+
+    /// Messages of public projects, where there is a copy of them: `HEYI_CORPUS`, or beside the checkout.
+    fn corpus() -> Option<PathBuf> {
+        let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
+        let folder = std::env::var_os("HEYI_CORPUS").map_or(beside, PathBuf::from).join("hl7v2");
+        folder.is_dir().then_some(folder)
+    }
+
+    #[test]
+    fn the_corpus_is_read_whole() {
+        let Some(corpus) = corpus() else {
+            eprintln!("SKIPPED: no corpus at HEYI_CORPUS or ../shared/corpus");
+            return;
+        };
+        let mut messages = 0;
+        for project in corpus.read_dir().unwrap().flatten() {
+            for file in project.path().read_dir().unwrap().flatten().map(|entry| entry.path()) {
+                let raw = std::fs::read(&file).unwrap();
+                for raw in crate::hl7v2::batch::split(&raw).messages {
+                    let read = Message::read(raw, &CharsetSetting::Auto, &Limits::default());
+                    let (message, _) = read.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+                    assert!(!message.control_id().is_empty(), "{}", file.display());
+                    messages += 1;
+                }
+            }
+        }
+        assert!(messages > 80, "{messages}");
     }
 }

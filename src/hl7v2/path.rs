@@ -527,6 +527,9 @@ impl<'m> Value<'m> {
         if let Given::Null = given(self.raw) {
             return Resolved::Null;
         }
+        if self.segment.is_delimiters(self.place.field) {
+            return if component == 1 { self.found(self.raw, 1, subcomponent) } else { Resolved::Absent };
+        }
         let parts = self.parts();
         let whole = parts.component(component);
         match (subcomponent, given(whole)) {
@@ -544,6 +547,187 @@ impl<'m> Value<'m> {
             Given::Nothing => Resolved::Absent,
             Given::Null => Resolved::Null,
             Given::Text => Resolved::Value(self),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hl7v2::{Charset, Limits};
+    use proptest::prelude::*;
+
+    const TEXT: &str = "MSH|^~\\&|HIS||||20240305||ADT^A01|42|P|2.5.1\r\
+        PID|1||P1^^^HIS&1.2.3&ISO^MR~  ~P2^^^LIS^PI~\"\"^^^X^XX||张^三~Zhang^San||19800101|\"\"|  |a\\T\\b ||\"\"^x\r\
+        DG1|1||J18^Pneumonia\rDG1|2||I10^Hypertension~E11\rOBX|1|TX|||line one\nline two~two\r";
+
+    fn message() -> Message {
+        Message::parse(TEXT.to_owned(), Charset::Utf8, &Limits::default()).unwrap()
+    }
+
+    fn shown(resolved: Resolved<'_>) -> String {
+        match resolved {
+            Resolved::Absent => "absent".to_owned(),
+            Resolved::Null => "null".to_owned(),
+            Resolved::Value(value) => format!("{}={}", value.location(), value.text()),
+        }
+    }
+
+    fn check(path: &str, expected: &str) {
+        let path = Path::parse(path).unwrap();
+        assert_eq!(shown(path.resolve(&message().scope())), expected, "{path}");
+    }
+
+    fn check_all(path: &str, expected: &[&str]) {
+        let path = Path::parse(path).unwrap();
+        let found: Vec<String> = path.resolve_all(&message().scope()).into_iter().map(shown).collect();
+        assert_eq!(found, expected, "{path}");
+    }
+
+    #[test]
+    fn paths_lead_to_fields_and_their_parts() {
+        check("MSH-1", "MSH-1=|");
+        check("MSH-2", "MSH-2=^~\\&");
+        check("MSH-2.1", "MSH-2.1=^~\\&");
+        check("MSH-2.2", "absent");
+        check("MSH-9.2", "MSH-9.2=A01");
+        check("PID-5", "PID-5[1]=张^三");
+        check("PID-5.1", "PID-5[1].1=张");
+        check("PID-5[2].2", "PID-5[2].2=San");
+        check("PID-3.4", "PID-3[1].4=HIS&1.2.3&ISO");
+        check("PID-3.4.2", "PID-3[1].4.2=1.2.3");
+        check("PID-7.1.1", "PID-7.1.1=19800101");
+        check("PID-7.2", "absent");
+        check("PID-10", "PID-10=a&b");
+        check("DG1[2]-3[2].1", "DG1[2]-3[2].1=E11");
+        check("DG1[3]-3", "absent");
+        check("OBX-5", "OBX-5[1]=line one\nline two");
+        check("PV1-2", "absent");
+        check("PID-99", "absent");
+        check("DG1", "DG1[1]=DG1|1||J18^Pneumonia");
+    }
+
+    #[test]
+    fn predicates_choose_among_repetitions() {
+        check("PID-3[5=PI].1", "PID-3[3].1=P2");
+        check("PID-3[5 in PI,MR].1", "PID-3[1].1=P1");
+        check("PID-3[5 in 'PI' , \"VN\"].1", "PID-3[3].1=P2");
+        check("PID-3[4.2=1.2.3].1", "PID-3[1].1=P1");
+        check("PID-3[5=SS].1", "absent");
+        check("PID-3[5=XX].1", "null");
+        check_all("PID-3[*].1", &["PID-3[1].1=P1", "PID-3[3].1=P2", "null"]);
+        check_all("PID-5[*].1", &["PID-5[1].1=张", "PID-5[2].1=Zhang"]);
+        check_all("DG1[*]-3[*].1", &["DG1[1]-3.1=J18", "DG1[2]-3[1].1=I10", "DG1[2]-3[2].1=E11"]);
+        check_all("DG1[*]-3.1", &["DG1[1]-3.1=J18", "DG1[2]-3[1].1=I10"]);
+        check_all("PID-3.1", &["PID-3[1].1=P1"]);
+        check_all("PID-9", &[]);
+    }
+
+    #[test]
+    fn defect_13_null_and_absent_are_told_apart() {
+        check("PID-8", "null");
+        check("PID-8.2", "null");
+        check("PID-8[5=X].1", "null");
+        check("PID-9", "absent");
+        check("PID-4", "absent");
+        check("PID-12.1", "null");
+        check("PID-12.1.2", "null");
+        check("PID-12.2", "PID-12.2=x");
+        check("PID-12", "PID-12=\"\"^x");
+        check("PID-3[2]", "absent");
+    }
+
+    #[test]
+    fn each_makes_a_repetition_the_current_one() {
+        let message = message();
+        let each = |path: &str| message.scope().each(&Path::parse(path).unwrap());
+        let values = |scopes: &[Scope<'_>], path: &str| -> Vec<String> {
+            scopes.iter().map(|scope| shown(Path::parse(path).unwrap().resolve(scope))).collect()
+        };
+        let numbers = each("PID-3");
+        assert_eq!(values(&numbers, "PID-3.1"), ["PID-3[1].1=P1", "PID-3[3].1=P2", "null"]);
+        assert_eq!(values(&numbers, "PID-3[1].5"), ["PID-3[1].5=MR"; 3]);
+        assert_eq!(values(&numbers, "MSH-10"), ["MSH-10=42"; 3]);
+        assert_eq!(each("PID-3[5=PI]").len(), 1);
+        assert_eq!(each("PID-8").len(), 0);
+        assert_eq!(values(&each("DG1"), "DG1-3.1"), ["DG1[1]-3.1=J18", "DG1[2]-3[1].1=I10"]);
+        assert_eq!(values(&each("DG1-3"), "DG1-3.1"), ["DG1[1]-3.1=J18", "DG1[2]-3[1].1=I10", "DG1[2]-3[2].1=E11"]);
+        assert_eq!(values(&each("DG1[2]"), "DG1-1"), ["DG1[2]-1=2"]);
+        let current = numbers[1].each(&Path::parse("PID-3").unwrap());
+        assert_eq!(values(&current, "PID-3.1"), ["PID-3[3].1=P2"]);
+    }
+
+    #[test]
+    fn values_give_their_components() {
+        let message = message();
+        let value = Path::parse("PID-3").unwrap().resolve(&message.scope()).value().unwrap();
+        assert_eq!(shown(value.component(1)), "PID-3[1].1=P1");
+        assert_eq!(shown(value.component(2)), "absent");
+        assert_eq!(shown(value.component(4).value().unwrap().component(3)), "PID-3[1].4.3=ISO");
+        let parts = value.parts();
+        assert_eq!(
+            (parts.count(), parts.component(5), parts.subcomponent(4, 1), parts.component(9)),
+            (5, "MR", "HIS", "")
+        );
+        assert_eq!((parts.component(0), parts.subcomponent(1, 0), parts.subcomponent(1, 2)), ("", "", ""));
+    }
+
+    #[test]
+    fn defect_09_a_path_is_read_to_its_end_or_refused_at_its_offset() {
+        for (path, offset) in [
+            ("", 0),
+            ("pid-3", 0),
+            ("PI", 0),
+            ("PIDX-3", 3),
+            ("PID.3", 3),
+            ("PID-", 4),
+            ("PID-0", 4),
+            ("PID-3.", 6),
+            ("PID-3.0", 6),
+            ("PID-3.1.1.1", 9),
+            ("PID-3.1[2]", 7),
+            ("PID-3 ", 5),
+            ("PID-3[", 6),
+            ("PID-3[0]", 6),
+            ("PID-3[2", 7),
+            ("PID-3[5=]", 8),
+            ("PID-3[5='PI]", 8),
+            ("PID-3[5 of PI]", 8),
+            ("PID-3[5 in PI,]", 14),
+            ("PID-99999999999999999999", 4),
+            ("OBX[x]-5", 4),
+            ("OBX[1-5", 5),
+            ("医院-3", 0),
+        ] {
+            assert_eq!(Path::parse(path).map_err(|error| error.offset), Err(offset), "{path}");
+        }
+    }
+
+    #[test]
+    fn paths_know_what_they_name() {
+        let path: Path = "OBX[2]-5[*].3.1".parse().unwrap();
+        assert_eq!(
+            (path.segment(), path.field(), path.component(), path.subcomponent()),
+            ("OBX", Some(5), Some(3), Some(1))
+        );
+        assert!(path.is_plural() && !"PID-3[5=PI]".parse::<Path>().unwrap().is_plural());
+        assert_eq!(path.to_string(), "OBX[2]-5[*].3.1");
+        assert_eq!(path.location().to_string(), "OBX[2]-5.3.1");
+        assert_eq!("PV1".parse::<Path>().unwrap().field(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_path_or_an_error_inside_it(text in ".{0,20}", likely in "[A-Z0-9]{3}(\\[[0-9*]\\])?-[0-9]{1,3}(\\[[0-9*=in, '.A]{0,8}\\])?(\\.[0-9]){0,3}") {
+            for text in [text, likely] {
+                match Path::parse(&text) {
+                    Ok(path) => {
+                        path.resolve_all(&message().scope());
+                        prop_assert_eq!(Path::parse(&path.to_string()), Ok(path));
+                    }
+                    Err(error) => prop_assert!(text.is_char_boundary(error.offset)),
+                }
+            }
         }
     }
 }

@@ -104,7 +104,10 @@ impl Connection {
             .header_read_timeout(HEAD_TIME)
             .max_headers(HEADERS)
             .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(TimedWrites::new(stream, WRITE_TIME)), TowerToHyperService::new(self.router));
+            .serve_connection(
+                TokioIo::new(TimedWrites::new(stream, WRITE_TIME)),
+                TowerToHyperService::new(self.router),
+            );
         if let Err(error) = self.watcher.watch(connection).await {
             // A peer that leaves or is silent is no event; what it sent is not shown.
             tracing::debug!(%error, "an HTTP connection ended early");

@@ -1,4 +1,7 @@
 //! Whether a source's merge (A40 and its older forms) may be carried out.
+//!
+//! Numbers are merged, not persons: a retired number answers as the surviving one from now on, so chains (A into B, B into C)
+//! and merges of what was merged (A into B, C into A) end at the number that is alive. Records need not exist yet.
 
 use crate::record::RecordNumber;
 
@@ -61,8 +64,129 @@ pub enum MergeRefusal {
     MergedElsewhere,
 }
 
+impl MergeRefusal {
+    /// What the sender's ERR segment names: the code of HL7 table 0357 and the field.
+    pub fn hl7(self) -> (u16, &'static str) {
+        match self {
+            // 205: duplicate key identifier.
+            Self::SameNumber => (205, "MRG-1"),
+            // 204: unknown key identifier, in what the sender may merge.
+            Self::AcrossAuthorities | Self::NotOwner => (204, "MRG-1"),
+            Self::Opposite => (205, "PID-3"),
+            Self::MergedElsewhere => (205, "MRG-1"),
+        }
+    }
+}
+
 /// Validates a merge and says what it comes to.
 pub fn plan_merge(request: &MergeRequest<'_>) -> Result<MergePlan, MergeRefusal> {
-    let _ = request;
-    Ok(MergePlan::AlreadyDone)
+    let MergeRequest { survivor, retired, survivor_now, retired_now, .. } = *request;
+    if survivor == retired {
+        return Err(MergeRefusal::SameNumber);
+    }
+    if survivor.system != retired.system {
+        return Err(MergeRefusal::AcrossAuthorities);
+    }
+    if request.owner.is_some_and(|owner| owner != request.source) {
+        return Err(MergeRefusal::NotOwner);
+    }
+    if retired_now != retired {
+        return if retired_now == survivor_now {
+            Ok(MergePlan::AlreadyDone)
+        } else {
+            Err(MergeRefusal::MergedElsewhere)
+        };
+    }
+    if survivor_now == retired {
+        return Err(MergeRefusal::Opposite);
+    }
+    Ok(MergePlan::Apply { retired: retired.clone(), survivor: survivor_now.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use MergeRefusal::*;
+
+    /// Merges `earlier` and then `merge`, all `RETIRED>SURVIVOR`; `expected` is the redirect, `done`, or the refusal.
+    fn check(earlier: &[&str], merge: &str, expected: Result<&str, MergeRefusal>) {
+        let number = |text: &str| -> RecordNumber {
+            let (system, value) = text.split_once('|').unwrap_or(("HIS", text));
+            RecordNumber { system: system.to_owned(), value: value.to_owned() }
+        };
+        let mut redirects: Vec<(RecordNumber, RecordNumber)> = Vec::new();
+        let mut outcome = Err(SameNumber);
+        for merge in earlier.iter().chain([&merge]) {
+            let (retired, survivor) = merge.split_once('>').unwrap();
+            let (retired, survivor) = (number(retired), number(survivor));
+            let now = |number: &RecordNumber| {
+                let mut now = number.clone();
+                while let Some((_, next)) = redirects.iter().find(|(from, _)| *from == now) {
+                    now = next.clone();
+                }
+                now
+            };
+            let (survivor_now, retired_now) = (now(&survivor), now(&retired));
+            let request = MergeRequest {
+                source: "his",
+                owner: (survivor.system == "LAB").then_some("lis"),
+                survivor: &survivor,
+                retired: &retired,
+                survivor_now: &survivor_now,
+                retired_now: &retired_now,
+            };
+            outcome = plan_merge(&request).map(|plan| match plan {
+                MergePlan::Apply { retired, survivor } => {
+                    let text = format!("{}>{}", retired.value, survivor.value);
+                    redirects.push((retired, survivor));
+                    text
+                }
+                MergePlan::AlreadyDone => "done".to_owned(),
+            });
+        }
+        assert_eq!(outcome, expected.map(str::to_owned), "{earlier:?} {merge}");
+    }
+
+    #[test]
+    fn cases_34_and_35_a_merge_and_its_repeat() {
+        check(&[], "A>B", Ok("A>B"));
+        check(&["A>B"], "A>B", Ok("done"));
+        check(&["A>B", "B>C"], "A>B", Ok("done"));
+    }
+
+    #[test]
+    fn case_36_a_number_into_itself_is_refused() {
+        check(&[], "A>A", Err(SameNumber));
+    }
+
+    #[test]
+    fn cases_39_and_41_chains_end_at_the_number_that_is_alive() {
+        check(&["A>B"], "B>C", Ok("B>C"));
+        check(&["B>C"], "A>B", Ok("A>C"));
+        check(&["A>B"], "C>A", Ok("C>B"));
+        check(&["A>B", "B>C"], "A>C", Ok("done"));
+    }
+
+    #[test]
+    fn case_40_a_cycle_is_refused() {
+        check(&["A>B"], "B>A", Err(Opposite));
+        check(&["A>B", "B>C"], "C>A", Err(Opposite));
+    }
+
+    #[test]
+    fn a_number_merged_elsewhere_is_not_torn_away() {
+        check(&["A>B"], "A>C", Err(MergedElsewhere));
+    }
+
+    #[test]
+    fn case_44_only_the_owner_merges_and_only_in_one_authority() {
+        check(&[], "A>LAB|A", Err(AcrossAuthorities));
+        check(&[], "LAB|A>LAB|B", Err(NotOwner));
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do_and_where() {
+        assert_eq!(Opposite.hl7(), (205, "PID-3"));
+        assert!(NotOwner.to_string().contains("authorities"));
+    }
 }

@@ -1,7 +1,12 @@
 //! Normal forms of names, numbers and phones, for comparing only; records keep what was sent.
 
+use jiff::civil::Date;
+use pinyin::ToPinyin;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use unicode_normalization::UnicodeNormalization;
 
+use super::placeholder::{is_filler, is_placeholder};
 use crate::record::Fields;
 
 /// What matching may know of one patient record.
@@ -13,7 +18,7 @@ pub struct PatientFacts {
     pub pinyin: String,
     /// What kind of name it is.
     pub name_class: NameClass,
-    /// `YYYY-MM-DD`, or less as sent.
+    /// `YYYY-MM-DD`, or less as sent. Absent where it is a placeholder (1900-01-01).
     pub birth_date: Option<String>,
     /// Valid identity numbers in normal form, placeholders left out, sorted.
     pub identity_numbers: Vec<IdentityNumber>,
@@ -22,12 +27,39 @@ pub struct PatientFacts {
 impl PatientFacts {
     /// Reads a patient record.
     pub fn of(record: &Fields) -> Self {
-        let _ = record;
-        Self::default()
+        let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default();
+        let name = match text("name") {
+            "" => format!("{}{}", text("family_name"), text("given_name")),
+            name => name.to_owned(),
+        };
+        let birth_date = Some(text("birth_date")).filter(|date| !date.is_empty() && *date != UNKNOWN_BIRTH_DATE);
+        let identifiers = record.get("identifiers").and_then(Value::as_array).into_iter().flatten();
+        let mut identity_numbers: Vec<IdentityNumber> = identifiers
+            .filter_map(|identifier| {
+                IdentityNumber::of(identifier.get("type")?.as_str()?, identifier.get("value")?.as_str()?)
+            })
+            .collect();
+        identity_numbers.sort_unstable();
+        identity_numbers.dedup();
+        Self {
+            name_class: NameClass::of(&name),
+            pinyin: pinyin_key(&name),
+            name: name_key(&name),
+            birth_date: birth_date.map(str::to_owned),
+            identity_numbers,
+        }
+    }
+
+    /// The valid resident numbers.
+    pub(super) fn resident_ids(&self) -> impl Iterator<Item = &str> {
+        self.identity_numbers.iter().filter(|number| number.kind == "resident_id").map(|number| number.value.as_str())
     }
 }
 
-/// Kinds of names; only normal ones take part in matching.
+/// The date that systems put where none is known.
+pub(super) const UNKNOWN_BIRTH_DATE: &str = "1900-01-01";
+
+/// Kinds of names; only normal ones take part in matching by identity number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NameClass {
@@ -42,13 +74,66 @@ pub enum NameClass {
     Unknown,
 }
 
+/// Ends of newborns' names, before a birth order (`之子甲`, `之女2`).
+const NEWBORN_ENDS: [&str; 9] = ["之子", "之女", "之婴", "之男", "之儿", "之男婴", "之女婴", "婴儿", "新生儿"];
+/// Birth orders in newborns' names, with Latin letters and digits.
+const BIRTH_ORDERS: &str = "甲乙丙丁一二三四大小长次双胎";
+/// Beginnings of names in other scripts that mothers' hospitals give.
+const NEWBORN_STARTS: [&str; 3] = ["babyof", "babyboy", "babygirl"];
+/// Beginnings of the names of patients whom nobody knows.
+const UNKNOWN_STARTS: [&str; 11] =
+    ["无名", "佚名", "未知", "不详", "姓名不详", "三无", "急诊", "unknown", "emergency", "johndoe", "janedoe"];
+
+impl NameClass {
+    /// The class of a name as sent.
+    pub fn of(name: &str) -> Self {
+        let name = squeezed(name);
+        let order = |letter: char| letter.is_ascii_alphanumeric() || BIRTH_ORDERS.contains(letter);
+        let named = name.trim_end_matches(order);
+        if UNKNOWN_STARTS.iter().any(|start| name.starts_with(start)) {
+            Self::Unknown
+        } else if name.is_empty() || is_filler(&name) {
+            Self::Missing
+        } else if NEWBORN_ENDS.iter().any(|end| named.ends_with(end))
+            || NEWBORN_STARTS.iter().any(|start| name.starts_with(start))
+        {
+            Self::Newborn
+        } else {
+            Self::Normal
+        }
+    }
+}
+
 /// A valid identity number in normal form: what a store indexes and looks up.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IdentityNumber {
-    /// Identifier type of `record::schema`: `resident_id`, `passport`, `hk_macau_permit`, `taiwan_permit`.
+    /// Identifier type of `record::schema`: one of [`IDENTITY_KINDS`].
     pub kind: String,
     /// The number in normal form.
     pub value: String,
+}
+
+/// Identifier types that name a person for life or for years, and one person only. Household books and insurance cards are
+/// shared in families, visit cards are handed on.
+pub const IDENTITY_KINDS: [&str; 4] = ["resident_id", "passport", "hk_macau_permit", "taiwan_permit"];
+
+impl IdentityNumber {
+    /// Reads a number of this identifier type; `None` if the type names no person, or the number cannot be real.
+    pub fn of(kind: &str, value: &str) -> Option<Self> {
+        if !IDENTITY_KINDS.contains(&kind) || is_placeholder(kind, value) {
+            return None;
+        }
+        let value = match kind {
+            "resident_id" => resident_id(value)?.number,
+            _ => travel_document(value)?,
+        };
+        Some(Self { kind: kind.to_owned(), value })
+    }
+
+    /// Whether the number proves itself by a check character; others need an equal birth date beside them.
+    pub(super) fn is_checked(&self) -> bool {
+        self.kind == "resident_id"
+    }
 }
 
 /// A valid resident identity number (GB 11643-1999) and what it says.
@@ -62,24 +147,324 @@ pub struct ResidentId {
     pub sex: &'static str,
 }
 
+/// First two digits of a division code (GB/T 2260); 81 to 83 are residence permits, 91 and over foreign residents.
+const PROVINCES: [&str; 36] = [
+    "11", "12", "13", "14", "15", "21", "22", "23", "31", "32", "33", "34", "35", "36", "37", "41", "42", "43", "44",
+    "45", "46", "50", "51", "52", "53", "54", "61", "62", "63", "64", "65", "71", "81", "82", "83", "91",
+];
+
 /// Reads a resident identity number: NFKC, blanks and hyphens off, 15 to 18 digits, `x`, a missing or spelt-out check
 /// character (`10`), ISO 7064 MOD 11-2, a real province and a real birth date. `None`: not a valid one.
 pub fn resident_id(text: &str) -> Option<ResidentId> {
-    let _ = text;
-    None
+    let text: String = text.nfkc().filter(|letter| !letter.is_whitespace() && *letter != '-').collect();
+    if !text.is_ascii() {
+        return None;
+    }
+    let text = text.to_ascii_uppercase();
+    let body = match text.len() {
+        // Two-digit years are 19xx; serials 996 to 999 marked those born in 18xx, of whom nobody is alive.
+        15 if !("996"..="999").contains(&text.get(12..)?) => format!("{}19{}", &text[..6], &text[6..]),
+        17..=19 => text[..17].to_owned(),
+        _ => return None,
+    };
+    if !body.bytes().all(|byte| byte.is_ascii_digit()) || !PROVINCES.contains(&&body[..2]) {
+        return None;
+    }
+    let check = check_character(&body);
+    let agrees = match text.len() {
+        15 => true,
+        // A keyboard without X: left out, or written as the value that X stands for.
+        17 => check == 'X',
+        18 => text.ends_with(check),
+        _ => check == 'X' && text.ends_with("10"),
+    };
+    if !agrees {
+        return None;
+    }
+    let (year, month, day) = (body[6..10].parse().ok()?, body[10..12].parse().ok()?, body[12..14].parse().ok()?);
+    let birth_date = Date::new(year, month, day).ok().filter(|_| (1900..=2099).contains(&year))?.to_string();
+    let sex = if body.as_bytes()[16] % 2 == 1 { "male" } else { "female" };
+    Some(ResidentId { number: format!("{body}{check}"), birth_date, sex })
 }
+
+/// ISO 7064 MOD 11-2 over 17 digits.
+fn check_character(digits: &str) -> char {
+    // The weight of a place is 2 to the power of its distance from the check character, modulo 11.
+    let sum = digits.bytes().fold(0, |sum, digit| (sum + u32::from(digit - b'0')) * 2 % 11);
+    match (12 - sum) % 11 {
+        10 => 'X',
+        value => char::from_digit(value, 10).unwrap_or_default(),
+    }
+}
+
+/// Letters and digits of a passport or permit, upper case; `None` if it cannot be one.
+fn travel_document(text: &str) -> Option<String> {
+    let number: String = text.nfkc().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_uppercase).collect();
+    // ICAO 9303: nine places, permits up to eleven; at least five digits in every series in use.
+    let digits = number.bytes().filter(u8::is_ascii_digit).count();
+    (number.is_ascii() && (6..=11).contains(&number.len()) && digits >= 5).then_some(number)
+}
+
+/// Remarks that registration desks put behind a name.
+const REMARKS: [&str; 9] = ["(男)", "(女)", "(vip)", "vip", "(军)", "(本院)", "先生", "女士", "小姐"];
 
 /// Normal form of a name: NFKC, lower case, without blanks, middle dots, remarks (`(男)`, `VIP`) and trailing digits.
 pub fn name_key(name: &str) -> String {
-    name.to_owned()
+    let mut name = squeezed(name);
+    loop {
+        let shorter = REMARKS.iter().find_map(|remark| name.strip_suffix(remark)).unwrap_or(&name);
+        let shorter = shorter.trim_end_matches(|letter: char| letter.is_ascii_digit());
+        // What is left of `张先生` names nobody: keep it as it was.
+        if shorter.len() == name.len() || shorter.chars().nth(1).is_none() {
+            return name;
+        }
+        name = shorter.to_owned();
+    }
 }
+
+/// NFKC, lower case, without blanks, invisible characters, and the punctuation that stands between parts.
+pub(super) fn squeezed(name: &str) -> String {
+    let drop = |letter: &char| {
+        letter.is_whitespace() || letter.is_control() || "·•・‧∙⋅.˙,'`’-_\u{200b}\u{feff}".contains(*letter)
+    };
+    name.nfkc().filter(|letter| !drop(letter)).flat_map(char::to_lowercase).collect()
+}
+
+/// Characters that are read differently as a surname.
+const SURNAMES: [(&str, &str); 29] = [
+    ("尉迟", "yuchi"),
+    ("尉遲", "yuchi"),
+    ("万俟", "moqi"),
+    ("单于", "chanyu"),
+    ("澹台", "tantai"),
+    ("曾", "zeng"),
+    ("单", "shan"),
+    ("單", "shan"),
+    ("解", "xie"),
+    ("仇", "qiu"),
+    ("查", "zha"),
+    ("区", "ou"),
+    ("區", "ou"),
+    ("朴", "piao"),
+    ("翟", "zhai"),
+    ("缪", "miao"),
+    ("繆", "miao"),
+    ("覃", "qin"),
+    ("黑", "he"),
+    ("秘", "bi"),
+    ("折", "she"),
+    ("种", "chong"),
+    ("洗", "xian"),
+    ("员", "yun"),
+    ("員", "yun"),
+    ("繁", "po"),
+    ("召", "shao"),
+    ("祭", "zhai"),
+    ("乜", "nie"),
+];
 
 /// Toneless pinyin of a name's normal form, surnames by their reading as surnames; other scripts stay.
 pub fn pinyin_key(name: &str) -> String {
-    name.to_owned()
+    let name = name_key(name);
+    let (surname, reading) =
+        SURNAMES.iter().find(|(surname, _)| name.starts_with(surname)).copied().unwrap_or_default();
+    let mut key = reading.to_owned();
+    for letter in name[surname.len()..].chars() {
+        match letter.to_pinyin() {
+            Some(pinyin) => key.push_str(pinyin.plain()),
+            None => key.push(letter),
+        }
+    }
+    // Passports write LYU, keyboards LV.
+    key.replace('ü', "v").replace("lyu", "lv").replace("nyu", "nv")
 }
+
+/// Numbers that are typed where a phone is asked for and none is known.
+const NO_PHONES: [&str; 4] = ["13800138000", "13800000000", "13900000000", "13000000000"];
 
 /// A phone number as digits, without the country code of mainland numbers. `None`: a placeholder or too short.
 pub fn phone_key(phone: &str) -> Option<String> {
-    Some(phone.to_owned())
+    let digits: String = phone.nfkc().filter(char::is_ascii_digit).collect();
+    let national = digits.strip_prefix("00").unwrap_or(&digits).strip_prefix("86");
+    let mobile = |number: &&str| number.len() == 11 && number.starts_with('1');
+    let number = national.filter(mobile).unwrap_or(&digits);
+    // Seven digits are a city's shortest subscriber number.
+    let usable = number.len() >= 7 && !is_filler(number) && !NO_PHONES.contains(&number);
+    usable.then(|| number.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_resident_number_is_read_in_all_its_spellings() {
+        let number = "11010519491231002X";
+        for text in [
+            number,
+            "11010519491231002x",
+            "１１０１０５１９４９１２３１００２Ｘ",
+            " 110105 19491231 002X ",
+            "110105-19491231-002X",
+            "11010519491231002",
+            "1101051949123100210",
+            "110105491231002",
+        ] {
+            let read = resident_id(text).unwrap();
+            assert_eq!((read.number.as_str(), read.birth_date.as_str(), read.sex), (number, "1949-12-31", "female"));
+        }
+        assert_eq!(resident_id("110101199003073458").unwrap().sex, "male");
+        // A residence permit of Hong Kong.
+        assert!(resident_id(&with_check("81000019900307345")).is_some());
+    }
+
+    #[test]
+    fn what_is_no_resident_number_is_refused() {
+        let cases = [
+            "",
+            "无",
+            "110105194912310021",  // check character
+            "11010119900307345",   // 17 digits whose check character is not X
+            "1101011990030734510", // spelt out, and not X either
+            "110101900307998",     // born in 18xx
+            "1101051949123100",
+            "11010519491231002XX",
+            "11010519491231002甲",
+        ];
+        for text in cases.map(str::to_owned).into_iter().chain([
+            with_check("00010119900307345"),
+            with_check("11010119901307345"),
+            with_check("11010118990307345"),
+        ]) {
+            assert_eq!(resident_id(&text), None, "{text}");
+        }
+    }
+
+    fn with_check(body: &str) -> String {
+        format!("{body}{}", check_character(body))
+    }
+
+    #[test]
+    fn names_are_compared_without_what_desks_put_around_them() {
+        for (name, expected) in [
+            ("张 三", "张三"),
+            ("张　三（男）", "张三"),
+            ("张三VIP", "张三"),
+            ("张三2", "张三"),
+            ("张三丰先生", "张三丰"),
+            ("张先生", "张先生"),
+            ("阿卜杜拉·买买提", "阿卜杜拉买买提"),
+            ("阿卜杜拉．买买提", "阿卜杜拉买买提"),
+            ("阿卜杜拉•买买提", "阿卜杜拉买买提"),
+            ("ＺＨＡＮＧ Wei", "zhangwei"),
+            ("O'Neil, Mary-Ann", "oneilmaryann"),
+            ("", ""),
+        ] {
+            assert_eq!(name_key(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn surnames_are_read_as_surnames() {
+        for (name, expected) in [
+            ("曾国强", "zengguoqiang"),
+            ("单田芳", "shantianfang"),
+            ("解小东", "xiexiaodong"),
+            ("仇英", "qiuying"),
+            ("任长霞", "renzhangxia"),
+            ("查良镛", "zhaliangyong"),
+            ("尉迟恭", "yuchigong"),
+            ("王单", "wangdan"),
+            ("張偉", "zhangwei"),
+            ("ZHANG Wei", "zhangwei"),
+            ("吕女", "lvnv"),
+            ("LYU NYU", "lvnv"),
+        ] {
+            assert_eq!(pinyin_key(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn newborns_and_unknown_patients_are_known_by_their_names() {
+        use NameClass::*;
+        for (name, expected) in [
+            ("张三", Normal),
+            ("王之涣", Normal),
+            ("ZHANG WEI", Normal),
+            ("张三之子", Newborn),
+            ("张三 之女", Newborn),
+            ("张三之子A", Newborn),
+            ("张三之女乙", Newborn),
+            ("张三之子2", Newborn),
+            ("Baby of Zhang", Newborn),
+            ("无名氏", Unknown),
+            ("无名氏3", Unknown),
+            ("急诊017", Unknown),
+            ("Unknown", Unknown),
+            ("", Missing),
+            (" · ", Missing),
+            ("无", Missing),
+        ] {
+            assert_eq!(NameClass::of(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn phones_are_their_digits() {
+        for (phone, expected) in [
+            ("+86 139-1234-5678", Some("13912345678")),
+            ("008613912345678", Some("13912345678")),
+            ("8613912345678", Some("13912345678")),
+            ("１３９１２３４５６７８", Some("13912345678")),
+            ("010-6552 3344", Some("01065523344")),
+            ("86551234", Some("86551234")),
+            ("11111111111", None),
+            ("13800138000", None),
+            ("12345678901", None),
+            ("120", None),
+            ("无", None),
+        ] {
+            assert_eq!(phone_key(phone).as_deref(), expected, "{phone}");
+        }
+    }
+
+    #[test]
+    fn facts_hold_valid_identity_numbers_only() {
+        let record = json!({
+            "name": "张三",
+            "birth_date": "1900-01-01",
+            "identifiers": [
+                {"type": "mrn", "system": "HIS", "value": "11010519491231003X"},
+                {"type": "resident_id", "value": "11010519900307345"},
+                {"type": "resident_id", "value": "110101199003073458"},
+                {"type": "resident_id", "value": "110101900307345"},
+                {"type": "passport", "value": " e 12345678 "},
+                {"type": "passport", "value": "000000000"},
+                {"type": "household_book", "value": "110101199"},
+            ],
+        });
+        let facts = PatientFacts::of(record.as_object().unwrap());
+        let numbers: Vec<_> =
+            facts.identity_numbers.iter().map(|number| (number.kind.as_str(), number.value.as_str())).collect();
+        assert_eq!(numbers, [("passport", "E12345678"), ("resident_id", "110101199003073458")]);
+        assert_eq!((facts.name.as_str(), facts.birth_date), ("张三", None));
+    }
+
+    proptest! {
+        #[test]
+        fn normal_forms_are_stable_and_never_panic(text in ".*") {
+            prop_assert_eq!(name_key(&name_key(&text)), name_key(&text));
+            let _ = (pinyin_key(&text), phone_key(&text), resident_id(&text), NameClass::of(&text));
+        }
+
+        #[test]
+        fn one_wrong_digit_is_found(serial in 0..1000_u32, place in 0..17_usize, shift in 1..10_u8) {
+            let mut number = with_check(&format!("11010119900307{serial:03}")).into_bytes();
+            prop_assert!(resident_id(std::str::from_utf8(&number).unwrap()).is_some());
+            number[place] = b'0' + (number[place] - b'0' + shift) % 10;
+            prop_assert_eq!(resident_id(std::str::from_utf8(&number).unwrap()), None);
+        }
+    }
 }

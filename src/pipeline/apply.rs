@@ -1,7 +1,5 @@
 //! The records of one message, applied: patients to persons, visits and reports to patients, differences to events.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Failure, Source};
@@ -9,11 +7,12 @@ use crate::feed::{EventKind, NewEvent, event_id};
 use crate::hl7v2::{ErrorCode, Location};
 use crate::mapping::MappedRecord;
 use crate::record::{Fields, Kind, when};
-use crate::state::{Applied, Happening, LabReportState, Moment, Published, VisitState, combine, view};
+use crate::state::{Applied, Happening, LabReportState, Moment, Published, VisitState, combine};
 use crate::store::clinical::{self, LabReport, Visit, published_id};
 use crate::store::messages::ContentDigest;
 use crate::store::records::PatientRecord;
 use crate::store::{StoreError, Transaction, events, records};
+use crate::view::{self, stored, to_stored};
 
 /// Why records could not be applied.
 #[derive(Debug)]
@@ -36,18 +35,24 @@ impl Trouble {
     }
 }
 
-/// `cause` of the events.
+/// What made an event: its `data.cause`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
+pub enum Cause {
+    /// A message that a source sent.
     Message,
+    /// A message that was read from a file of the past.
+    Import,
+    /// A message that had failed before.
     Retry,
+    /// A merge that moved the record to another One ID.
     Merge,
 }
 
 impl Cause {
-    pub(super) fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::Message => "message",
+            Self::Import => "import",
             Self::Retry => "retry",
             Self::Merge => "merge",
         }
@@ -169,7 +174,7 @@ impl Job<'_> {
         let visit_id = visit.visit_id();
         for Happening { kind, reverses } in happenings {
             visit.version += 1;
-            let mut data = view::visit(record.clone(), source, number);
+            let mut data = view::visit_record(record.clone(), &visit, &owner.one_id);
             if let Some(reverses) = &reverses {
                 data.insert("reverses".into(), json!({"type": reverses.kind.name(), "id": reverses.id}));
             }
@@ -231,7 +236,7 @@ impl Job<'_> {
         let report_id = report.report_id();
         for kind in kinds {
             report.version += 1;
-            let data = view::lab_report(record.clone(), source, &report.number, report.visit_id.as_deref());
+            let data = view::lab_report_record(record.clone(), &report, &owner.one_id);
             let about = About { kind, record: &report_id, one_id: &owner.one_id, moment, version: report.version };
             self.publish(about, &changed, data, self.cause)?;
         }
@@ -260,16 +265,15 @@ impl Job<'_> {
         Ok(Owner { record, one_id })
     }
 
-    /// Appends one event and gives its id. `data` is the record after the change.
+    /// Appends one event and gives its id. `data` is the record after the change, as [`view`] shows it.
     pub(super) fn publish(
         &self,
         about: About<'_>,
         changed: &[String],
-        data: Fields,
+        mut data: Fields,
         cause: Cause,
     ) -> Result<String, Trouble> {
         let About { kind, record, one_id, moment, version } = about;
-        let mut data = view::versioned(data, one_id, version);
         data.insert("changed".into(), json!(changed));
         data.insert("cause".into(), json!(cause.name()));
         let id = event_id(moment.at.div_euclid(1_000), kind, &format!("{record}#{version}"), self.digest.bytes());
@@ -285,18 +289,6 @@ impl Job<'_> {
         events::append(self.transaction, &event, Some(self.message), self.received_at)?;
         Ok(id)
     }
-}
-
-/// A stored state; the empty text is that of a record which is new.
-pub(super) fn stored<T: DeserializeOwned + Default>(text: &str, what: &'static str) -> Result<T, StoreError> {
-    if text.is_empty() {
-        return Ok(T::default());
-    }
-    serde_json::from_str(text).map_err(|_| StoreError::Damaged { what })
-}
-
-pub(super) fn to_stored(state: &impl Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(state).map_err(|error| StoreError::Defect { reason: error.to_string() })
 }
 
 fn no_patient() -> Trouble {

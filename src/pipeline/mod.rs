@@ -28,6 +28,7 @@ use crate::record::when;
 use crate::store::messages::{self, ContentDigest, MessageError, MessageState, NewMessage, Outcome, Seen};
 use crate::store::{PackedBytes, StoreError, Transaction, unmapped};
 
+pub use apply::Cause;
 use apply::Trouble;
 
 /// What the pipeline must know of a source.
@@ -156,7 +157,8 @@ pub fn prepare(source: &Arc<Source>, raw: &[u8], received_at: i64) -> Unit {
 /// the message.
 pub fn too_large(source: &Arc<Source>, head: &[u8], length: u64, received_at: i64) -> Unit {
     let limit = source.limits.message_bytes;
-    let text = format!("the message has {length} bytes, the limit is {limit}: raise max_message if such messages are wanted");
+    let text =
+        format!("the message has {length} bytes, the limit is {limit}: raise max_message if such messages are wanted");
     mention(source, head, received_at, text)
 }
 
@@ -208,7 +210,7 @@ impl From<MapError> for Failure {
 ///
 /// # Errors
 /// Only what the store itself says; then nothing was kept.
-pub fn commit(transaction: &Transaction<'_>, unit: &Unit) -> Result<Done, StoreError> {
+pub fn commit(transaction: &Transaction<'_>, unit: &Unit, cause: Cause) -> Result<Done, StoreError> {
     let header = &unit.header;
     let same_control_id = match messages::seen(transaction, &unit.source.name, &header.control_id, unit.digest)? {
         Seen::Repeat(message) if message.outcome.state == MessageState::Failed => {
@@ -222,7 +224,7 @@ pub fn commit(transaction: &Transaction<'_>, unit: &Unit) -> Result<Done, StoreE
         Seen::Never => false,
     };
     let id = messages::next_id(transaction)?;
-    let outcome = outcome(transaction, unit, id, unit.received_at, apply::Cause::Message)?;
+    let outcome = outcome(transaction, unit, id, unit.received_at, cause)?;
     let done = done(id, unit.received_at, &outcome);
     messages::insert(
         transaction,
@@ -263,7 +265,7 @@ pub fn retry_stored(transaction: &Transaction<'_>, source: &Arc<Source>, id: i64
 /// # Errors
 /// As [`commit`].
 fn retry(transaction: &Transaction<'_>, unit: &Unit, message: &messages::Message) -> Result<Done, StoreError> {
-    let outcome = outcome(transaction, unit, message.id, message.received_at, apply::Cause::Retry)?;
+    let outcome = outcome(transaction, unit, message.id, message.received_at, Cause::Retry)?;
     messages::finish(transaction, message.id, &outcome)?;
     Ok(done(message.id, message.received_at, &outcome))
 }
@@ -286,7 +288,7 @@ fn outcome(
     unit: &Unit,
     id: i64,
     received_at: i64,
-    cause: apply::Cause,
+    cause: Cause,
 ) -> Result<Outcome, StoreError> {
     let mut notes = unit.notes.clone();
     let mapping = unit.source.mapping.version().to_owned();

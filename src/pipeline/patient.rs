@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use ulid::Ulid;
 
-use super::apply::{About, Cause, Job, Owner, Trouble, stored, to_stored};
+use super::apply::{About, Cause, Job, Owner, Trouble};
 use crate::feed::EventKind;
 use crate::hl7v2::{ErrorCode, Location};
 use crate::identity::{Candidate, Decision, Member, MergePlan, MergeRequest, PatientFacts, decide, golden, plan_merge};
 use crate::record::{Fields, RecordNumber};
-use crate::state::{LabReportState, Moment, PatientState, VisitState, changed, view};
+use crate::state::{LabReportState, Moment, PatientState, changed};
 use crate::store::persons::Person;
 use crate::store::records::{LinkChange, LinkKind, NewRecord, PatientRecord, RecordIdentifier};
-use crate::store::{StoreError, clinical, persons, records};
+use crate::store::{StoreError, all_pages, clinical, persons, records};
+use crate::view::{self, stored, to_stored};
 
 /// Persons looked at for one identity number. More than a few mean that it is everybody's number; the rest cannot change that.
 const CANDIDATE_RECORDS: usize = 64;
@@ -188,7 +189,7 @@ impl Job<'_> {
         let after = Person { version: before.version + 1, golden, ..before.clone() };
         persons::update(self.transaction, &before, &after)?;
         let about = About { kind, record: one_id, one_id, moment, version: after.version };
-        self.publish(about, &changed, after.golden, self.cause)?;
+        self.publish(about, &changed, view::person(after), self.cause)?;
         Ok(())
     }
 
@@ -314,43 +315,31 @@ impl Job<'_> {
         let visit_ids: Vec<String> = visits.iter().map(|visit| visit.visit_id()).collect();
         let report_ids: Vec<String> = reports.iter().map(|report| report.report_id()).collect();
         let changed = changed(&before.golden, &after.golden);
-        let mut data = after.golden;
+        let version = after.version;
+        let mut data = view::person(after);
         data.insert("retired".to_owned(), json!([retired]));
         data.insert("basis".to_owned(), basis.clone());
         data.insert("records".to_owned(), json!({"visits": visit_ids, "lab_reports": report_ids}));
         let kind = EventKind::PatientMerged;
-        let about = About { kind, record: survivor, one_id: survivor, moment, version: after.version };
+        let about = About { kind, record: survivor, one_id: survivor, moment, version };
         self.publish(about, &changed, data, self.cause)?;
 
         let moved = ["one_id".to_owned()];
         let about = |kind, record, version| About { kind, record, one_id: survivor, moment, version };
         for (mut visit, visit_id) in visits.into_iter().zip(&visit_ids) {
             visit.version += 1;
-            let state: VisitState = stored(&visit.state, "visit.state")?;
-            let data = view::visit(state.record(), &visit.source, &visit.number);
+            let data = view::visit(&visit, survivor)?;
             self.publish(about(EventKind::VisitUpdated, visit_id, visit.version), &moved, data, Cause::Merge)?;
             clinical::put_visit(self.transaction, &visit)?;
         }
         for (mut report, report_id) in reports.into_iter().zip(&report_ids) {
             report.version += 1;
             let state: LabReportState = stored(&report.state, "lab_report.state")?;
-            let data = view::lab_report(state.record(), &report.source, &report.number, report.visit_id.as_deref());
+            let data = view::lab_report_record(state.record(), &report, survivor);
             self.publish(about(state.present_event(), report_id, report.version), &moved, data, Cause::Merge)?;
             clinical::put_lab_report(self.transaction, &report)?;
         }
         Ok(())
-    }
-}
-
-/// Everything that comes in pages of at most [`PAGE`] rows, each with the key that the next page begins after.
-fn all_pages<T>(mut page: impl FnMut(i64) -> Result<Vec<(i64, T)>, StoreError>) -> Result<Vec<T>, StoreError> {
-    let mut all = Vec::new();
-    let mut after = 0;
-    loop {
-        let rows = page(after)?;
-        let Some((last, _)) = rows.last() else { return Ok(all) };
-        after = *last;
-        all.extend(rows.into_iter().map(|(_, row)| row));
     }
 }
 

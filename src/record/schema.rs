@@ -243,6 +243,8 @@ pub const LAB_REPORT: &[Field] = &[
     field("performer", Object(STAFF), "who answers for the result"),
     field("department", Object(CODE_AND_NAME), "performing department"),
     field("conclusion", Text, "conclusion in words"),
+    field("abnormal", Boolean, "whether a result is abnormal; derived from the results"),
+    field("critical", Boolean, "whether a result is critical; derived from the results"),
     field("results", List(RESULT), "results"),
     field("updated_at", DateTime, "when the source says that this was so"),
 ];

@@ -9,14 +9,13 @@
 //! - A late message fills what was never set and never turns newer values back.
 //! - Only trigger events move a visit's status; an update (A08, A31) never does.
 //! - Events follow from the difference between two projections. No difference, no event.
-//! - States stay bounded: `visit::MOVEMENTS_KEPT`, `lab_report::VALUES_KEPT`, one value for each field.
+//! - States stay bounded: one value for each field, the newest movements of a visit, the newest preliminary values of a result.
 //!
 //! Never here: a clock, SQL, randomness, or the ids of persons; they are the caller's.
 
 mod lab_report;
 mod patient;
 mod registers;
-pub mod view;
 mod visit;
 
 pub use lab_report::{LabReportState, combine};

@@ -50,10 +50,6 @@ pub(super) struct Registers {
 struct Layer(Stamp, Fields);
 
 impl Registers {
-    pub(super) fn is_empty(&self) -> bool {
-        self.layers.is_empty()
-    }
-
     /// Takes a patch. The same stamp again replaces: it is the same message, perhaps mapped better.
     pub(super) fn apply(&mut self, kind: Kind, stamp: Stamp, mut patch: Fields) {
         complete_groups(kind, &mut patch);

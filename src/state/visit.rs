@@ -1,29 +1,294 @@
 //! One visit, stay or appointment.
+//!
+//! Fields are registers. What happened, the *movements* (trigger events, or a status sent as such), is a log in the order
+//! of source time, and status, place and end follow from reading it from the start ([`course`]). So a late movement takes its
+//! place in the past, and what takes something back (A11, A12, A13) finds what it takes back, whichever came first.
+//!
+//! A message without a movement (A08, A31, an ORU that names the visit) sets fields and never a status.
+//!
+//! Stored: `l` registers, `m` movements (`t` time, `n` arrival, `e` event, `s` status, `p` place, `b` begin, `f` finish,
+//! `u` time as written, `i` published event).
+
+mod course;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{Applied, Moment, Published};
-use crate::record::Fields;
+use super::registers::{Registers, without_nulls};
+use super::{Applied, Happening, Moment, Published, changed};
+use crate::feed::EventKind;
+use crate::record::{Fields, Kind};
+use course::Course;
+
+/// Movements that a visit keeps, the newest. A long stay has some tens; a test number that is used for years must not grow
+/// without end, and so far back nothing decides the present status.
+const MOVEMENTS_KEPT: usize = 200;
+
+/// Fields that say where the patient is; a transfer that is cancelled gives all of them back.
+const PLACE: [&str; 4] = ["department", "ward", "room", "bed"];
+
+/// Classes whose visits are completed, not discharged, and whose patients arrive, and are not admitted.
+const WITHOUT_ADMISSION: [&str; 4] = ["outpatient", "checkup", "virtual", "home"];
 
 /// State of one visit; stored as JSON.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct VisitState {}
+pub struct VisitState {
+    #[serde(rename = "l")]
+    registers: Registers,
+    /// Sorted by moment.
+    #[serde(rename = "m", default, skip_serializing_if = "Vec::is_empty")]
+    movements: Vec<Movement>,
+}
+
+/// One thing that happened, with what its message said of time and place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Movement {
+    #[serde(rename = "t")]
+    at: i64,
+    #[serde(rename = "n")]
+    arrival: i64,
+    #[serde(rename = "e", skip_serializing_if = "Option::is_none")]
+    verb: Option<Verb>,
+    /// A status sent as such (FHIR); it stands whatever the event would make of it.
+    #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+    /// The fields of [`PLACE`] that the message sets (or clears, `null`).
+    #[serde(rename = "p", default, skip_serializing_if = "Fields::is_empty")]
+    place: Fields,
+    #[serde(rename = "b", skip_serializing_if = "Option::is_none")]
+    started_at: Option<String>,
+    #[serde(rename = "f", skip_serializing_if = "Option::is_none")]
+    ended_at: Option<String>,
+    /// Source time as written: the end of a discharge that gives none.
+    #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    #[serde(rename = "i", skip_serializing_if = "Option::is_none")]
+    published: Option<Published>,
+}
+
+/// `record::schema::VISIT_EVENTS`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Verb {
+    Scheduled,
+    Rescheduled,
+    Arrived,
+    Admitted,
+    Transferred,
+    Discharged,
+    Cancelled,
+    NoShow,
+    AdmitCancelled,
+    TransferCancelled,
+    DischargeCancelled,
+    Deleted,
+}
+
+/// `record::schema::VISIT_STATUSES`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    Planned,
+    Arrived,
+    InProgress,
+    Finished,
+    Cancelled,
+    NoShow,
+    EnteredInError,
+}
+
+impl Status {
+    fn name(self) -> &'static str {
+        match self {
+            Status::Planned => "planned",
+            Status::Arrived => "arrived",
+            Status::InProgress => "in_progress",
+            Status::Finished => "finished",
+            Status::Cancelled => "cancelled",
+            Status::NoShow => "no_show",
+            Status::EnteredInError => "entered_in_error",
+        }
+    }
+}
 
 impl VisitState {
     /// Takes what one message says of the visit.
-    pub fn apply(&mut self, patch: Fields, moment: Moment) -> Applied {
-        let _ = (patch, moment);
-        Applied::default()
+    pub fn apply(&mut self, mut patch: Fields, moment: Moment) -> Applied {
+        let before = self.project(&self.course());
+        let (verb, status) = (code(patch.remove("event")), code(patch.remove("status")));
+        if verb.is_some() || status.is_some() {
+            self.log(Movement::of(verb, status, &patch, moment));
+        }
+        self.registers.apply(Kind::Visit, moment.into(), patch);
+
+        let course = self.course();
+        let after = self.project(&course);
+        let changed = changed(&before.record, &after.record);
+        let happenings = if changed.is_empty() {
+            Vec::new()
+        } else {
+            vec![happening(&before, &after, &changed, verb, course.taken_back_by(moment.arrival))]
+        };
+        Applied { record: after.record, changed, happenings }
     }
 
     /// The visit record, without `visit_id`, `one_id`, `version`, `source`.
     pub fn record(&self) -> Fields {
-        Fields::new()
+        self.project(&self.course()).record
     }
 
     /// Remembers the event that the message `arrival` made, so that A11, A12 or A13 can name it in `reverses`.
     /// Call it for each published happening of [`VisitState::apply`], before the state is stored.
     pub fn remember(&mut self, arrival: i64, event: Published) {
-        let _ = (arrival, event);
+        use EventKind::{VisitAdmitted, VisitArrived, VisitCompleted, VisitDischarged, VisitTransferred};
+        let can_be_taken_back =
+            [VisitArrived, VisitAdmitted, VisitTransferred, VisitDischarged, VisitCompleted].contains(&event.kind);
+        let movement = self.movements.iter_mut().find(|movement| movement.arrival == arrival);
+        if let (true, Some(movement)) = (can_be_taken_back, movement) {
+            movement.published = Some(event);
+        }
+    }
+
+    /// Enters a movement. One that says the same of the same time is the same movement, sent again.
+    fn log(&mut self, mut movement: Movement) {
+        if let Some(known) = self.movements.iter_mut().find(|known| known.is_repeat_of(&movement)) {
+            known.arrival = known.arrival.min(movement.arrival);
+        } else {
+            // The same message again, mapped differently: its event stays published.
+            if let Some(old) = self.movements.iter().position(|known| known.arrival == movement.arrival) {
+                movement.published = self.movements.remove(old).published;
+            }
+            self.movements.push(movement);
+        }
+        self.movements.sort_by_key(Movement::moment);
+        let excess = self.movements.len().saturating_sub(MOVEMENTS_KEPT);
+        self.movements.drain(..excess);
+    }
+
+    /// Reads movements and places in the order of time.
+    fn course(&self) -> Course<'_> {
+        let mut course = Course::default();
+        let mut movements = self.movements.iter().peekable();
+        for (stamp, fields) in self.registers.layers() {
+            while let Some(movement) = movements.next_if(|movement| movement.moment() <= stamp.moment) {
+                course.take(movement);
+            }
+            course.move_to(fields);
+        }
+        movements.for_each(|movement| course.take(movement));
+        course
+    }
+
+    fn project(&self, course: &Course<'_>) -> Projection {
+        let mut record = self.registers.record(Kind::Visit);
+        for name in PLACE {
+            match course.place(name) {
+                Some(value) => record.insert(name.to_owned(), value.clone()),
+                None => record.remove(name),
+            };
+        }
+        if let Some(status) = course.status() {
+            record.insert("status".to_owned(), Value::from(status.name()));
+        }
+        // An end before the visit ended is a plan, or left over from a discharge that was cancelled.
+        let said = self.registers.get("ended_at").map(|(stamp, value)| (stamp.moment, value));
+        match course.ended_at(said) {
+            Some(end) => record.insert("ended_at".to_owned(), Value::from(end)),
+            None => record.remove("ended_at"),
+        };
+        Projection { status: course.status(), record }
     }
 }
+
+impl Movement {
+    fn of(verb: Option<Verb>, status: Option<Status>, patch: &Fields, moment: Moment) -> Self {
+        let text = |name: &str| patch.get(name).and_then(Value::as_str).map(str::to_owned);
+        let mut place = Fields::new();
+        // PV1-3 is one field: who sends a ward and no bed says that there is no bed.
+        let located = PLACE[1..].iter().any(|name| patch.contains_key(*name));
+        for name in PLACE {
+            match patch.get(name) {
+                Some(value) => place.insert(name.to_owned(), without_nulls(value.clone())),
+                None if located && name != "department" => place.insert(name.to_owned(), Value::Null),
+                None => None,
+            };
+        }
+        let begins = matches!(verb, Some(Verb::Arrived | Verb::Admitted));
+        let ends = verb == Some(Verb::Discharged) || status == Some(Status::Finished);
+        let ended_at = text("ended_at").filter(|_| ends);
+        Self {
+            at: moment.at,
+            arrival: moment.arrival,
+            verb,
+            status,
+            place,
+            started_at: text("started_at").filter(|_| begins),
+            time: text("updated_at").filter(|_| verb == Some(Verb::Discharged) && ended_at.is_none()),
+            ended_at,
+            published: None,
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { at: self.at, arrival: self.arrival }
+    }
+
+    fn is_repeat_of(&self, other: &Movement) -> bool {
+        let said = |movement: &Movement| Movement { arrival: 0, published: None, ..movement.clone() };
+        self.at == other.at && self.verb == other.verb && said(self) == said(other)
+    }
+}
+
+/// What consumers see, with the status as a code.
+struct Projection {
+    status: Option<Status>,
+    record: Fields,
+}
+
+/// The code, if it is one of the vocabulary; mappings can yield no other.
+fn code<T: for<'de> Deserialize<'de>>(value: Option<Value>) -> Option<T> {
+    T::deserialize(value?).ok()
+}
+
+/// The event for a visit that changed, by what is different now; the verb decides only between events that look alike.
+fn happening(
+    before: &Projection,
+    after: &Projection,
+    changed: &[String],
+    verb: Option<Verb>,
+    taken_back: Option<&Published>,
+) -> Happening {
+    use EventKind::*;
+    let differs = |name: &str| changed.iter().any(|changed| changed == name);
+    let moved = PLACE.into_iter().any(differs);
+    let moved_appointment = differs("scheduled_at") && before.record.contains_key("scheduled_at");
+    let class = after.record.get("class").and_then(Value::as_str).unwrap_or_default();
+    let without_admission = WITHOUT_ADMISSION.contains(&class);
+    let undone = matches!(verb, Some(Verb::DischargeCancelled | Verb::TransferCancelled));
+
+    let kind = match (before.status, after.status) {
+        (was, now) if was == now => match (now, verb) {
+            (Some(Status::Planned), _) if moved_appointment => VisitRescheduled,
+            (Some(Status::Arrived | Status::InProgress), Some(Verb::Transferred)) if moved => VisitTransferred,
+            _ => VisitUpdated,
+        },
+        (_, None) => VisitUpdated,
+        (_, Some(Status::Planned)) => VisitScheduled,
+        (_, Some(Status::Arrived | Status::InProgress)) if undone || taken_back.is_some() => VisitUpdated,
+        (_, Some(Status::Arrived)) => VisitArrived,
+        (_, Some(Status::InProgress)) if verb == Some(Verb::Transferred) => VisitTransferred,
+        (Some(Status::Arrived), Some(Status::InProgress)) if without_admission => VisitUpdated,
+        (_, Some(Status::InProgress)) if without_admission => VisitArrived,
+        (_, Some(Status::InProgress)) => VisitAdmitted,
+        (_, Some(Status::Finished)) if without_admission => VisitCompleted,
+        (_, Some(Status::Finished)) => VisitDischarged,
+        (_, Some(Status::Cancelled | Status::EnteredInError)) => VisitCancelled,
+        (_, Some(Status::NoShow)) => VisitNoShow,
+    };
+    // What was taken back but still looks the same (another discharge came since) is not withdrawn from consumers.
+    let visible = if verb == Some(Verb::TransferCancelled) { moved } else { before.status != after.status };
+    Happening { kind, reverses: taken_back.filter(|_| visible).cloned() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -16,8 +16,6 @@ pub struct ImportProgress {
     pub size: u64,
     /// Of its first bytes, as many as the importer likes: another start is another file.
     pub digest: ContentDigest,
-    /// Bytes done.
-    pub offset: u64,
     /// Messages taken from it.
     pub messages: u64,
     /// Nothing is left of it.
@@ -32,7 +30,7 @@ pub struct ImportProgress {
 /// See [`StoreError`].
 pub fn progress(reader: &Reader<'_>, source: &str, path: &str) -> Result<Option<ImportProgress>, StoreError> {
     reader.one(
-        "SELECT size, digest, offset, messages, finished, updated_at FROM import_progress WHERE source = ?1 AND path = ?2",
+        "SELECT size, digest, messages, finished, updated_at FROM import_progress WHERE source = ?1 AND path = ?2",
         params![source, path],
         |row| {
             Ok(ImportProgress {
@@ -40,10 +38,9 @@ pub fn progress(reader: &Reader<'_>, source: &str, path: &str) -> Result<Option<
                 path: path.to_owned(),
                 size: row.get::<_, i64>(0)?.unsigned_abs(),
                 digest: ContentDigest::from_bytes(row.get(1)?),
-                offset: row.get::<_, i64>(2)?.unsigned_abs(),
-                messages: row.get::<_, i64>(3)?.unsigned_abs(),
-                finished: row.get(4)?,
-                updated_at: row.get(5)?,
+                messages: row.get::<_, i64>(2)?.unsigned_abs(),
+                finished: row.get(3)?,
+                updated_at: row.get(4)?,
             })
         },
     )
@@ -55,15 +52,14 @@ pub fn progress(reader: &Reader<'_>, source: &str, path: &str) -> Result<Option<
 /// See [`StoreError`].
 pub fn record(transaction: &Transaction<'_>, progress: &ImportProgress) -> Result<(), StoreError> {
     transaction.run(
-        "INSERT INTO import_progress (source, path, size, digest, offset, messages, finished, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-         ON CONFLICT DO UPDATE SET size = ?3, digest = ?4, offset = ?5, messages = ?6, finished = ?7, updated_at = ?8",
+        "INSERT INTO import_progress (source, path, size, digest, messages, finished, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT DO UPDATE SET size = ?3, digest = ?4, messages = ?5, finished = ?6, updated_at = ?7",
         params![
             progress.source,
             progress.path,
             signed(progress.size)?,
             progress.digest.bytes(),
-            signed(progress.offset)?,
             signed(progress.messages)?,
             progress.finished,
             progress.updated_at,
@@ -86,13 +82,12 @@ mod tests {
             path: "day.hl7".to_owned(),
             size: 900,
             digest: ContentDigest::of(b"MSH"),
-            offset: 300,
             messages: 2,
             finished: false,
             updated_at: 1,
         };
         for (offset, finished) in [(300, false), (900, true)] {
-            (state.offset, state.finished) = (offset, finished);
+            (state.messages, state.finished) = (offset, finished);
             let now = state.clone();
             write(&store, move |t| record(t, &now));
             assert_eq!(store.read(|r| progress(r, "his", "day.hl7")), Ok(Some(state.clone())));

@@ -292,6 +292,21 @@ impl Store {
     }
 }
 
+/// Everything that `page` gives, page by page: rows with the key that the next page begins after.
+///
+/// # Errors
+/// Those of `page`.
+pub fn all_pages<T>(mut page: impl FnMut(i64) -> Result<Vec<(i64, T)>, StoreError>) -> Result<Vec<T>, StoreError> {
+    let mut all = Vec::new();
+    let mut after = 0;
+    loop {
+        let rows = page(after)?;
+        let Some((last, _)) = rows.last() else { return Ok(all) };
+        after = *last;
+        all.extend(rows.into_iter().map(|(_, row)| row));
+    }
+}
+
 /// Makes the directory of `path`, each new level durable in its parent.
 fn make_directory(path: &Path) -> Result<(), StoreError> {
     let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {

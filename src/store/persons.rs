@@ -101,13 +101,14 @@ pub fn create(transaction: &Transaction<'_>, new: &Person) -> Result<(), StoreEr
 /// # Errors
 /// See [`StoreError`]; [`StoreError::Constraint`] when there is no such One ID.
 pub fn update(transaction: &Transaction<'_>, before: &Person, after: &Person) -> Result<(), StoreError> {
-    let golden = golden_text(&after.golden);
-    let id = transaction.one(
-        "UPDATE person SET version = ?2, merged_into = ?3, golden = ?4 WHERE one_id = ?1 RETURNING id",
-        params![before.one_id, signed(after.version)?, after.merged_into, PackedText::pack(&golden)],
-        |row| Ok(row.get::<_, i64>(0)?),
-    )?;
+    let id = transaction
+        .one("SELECT id FROM person WHERE one_id = ?1", [&before.one_id], |row| Ok(row.get::<_, i64>(0)?))?;
     let id = id.ok_or_else(|| StoreError::Constraint { reason: "person.one_id: no such One ID".to_owned() })?;
+    let golden = golden_text(&after.golden);
+    transaction.run(
+        "UPDATE person SET version = ?2, merged_into = ?3, golden = ?4 WHERE id = ?1",
+        params![id, signed(after.version)?, after.merged_into, PackedText::pack(&golden)],
+    )?;
     let (old, new) = (keys(&before.golden), keys(&after.golden));
     for (kind, value) in old.difference(&new) {
         transaction.run(

@@ -165,13 +165,18 @@ pub fn with_identifier(
     value: &str,
     limit: usize,
 ) -> Result<Vec<PatientRecord>, StoreError> {
-    reader.all(
+    let mut found = reader.all(
         select!(
-            "WHERE id IN (SELECT record FROM identifier WHERE identifier.value = ?1 AND type = ?2) ORDER BY id LIMIT ?3"
+            "JOIN identifier ON patient_record.id = identifier.record
+             WHERE identifier.value = ?1 AND identifier.type = ?2 LIMIT ?3"
         ),
         params![value, kind, row_limit(limit)],
         record,
-    )
+    )?;
+    // Sorted here: SQLite would build a temporary table for it, with every new patient.
+    found.sort_by_key(|record| record.id);
+    found.dedup_by_key(|record| record.id);
+    Ok(found)
 }
 
 /// The records of a person, oldest first.

@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(store.read(|r| messages::bytes(r, 2)), Ok(None));
         write(&store, |t| prune_messages(t, i64::MAX, 0, 99));
         assert_eq!(ids(), [3, 10]);
-        assert_eq!(write(&store, |t| messages::next_id(t)), 11);
+        assert_eq!(write(&store, messages::next_id), 11);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use super::lock::DaemonLock;
 use super::{Access, StoreError};
@@ -30,6 +31,9 @@ const MIGRATION_WAIT: Duration = Duration::from_secs(5);
 pub(super) fn prepare_connection(connection: &Connection) -> Result<(), StoreError> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Plans never depend on bound values: without this, SQLite plans a statement anew for new values (measured: a quarter of
+    // the writer's time).
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // FULL: a commit is on disk when it returns; NORMAL may lose acknowledged messages when the power fails.
     // temp_store: the undo journal of a savepoint stays in memory.
     connection.execute_batch(

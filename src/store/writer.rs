@@ -414,10 +414,9 @@ mod tests {
         let panicking = store
             .enqueue(|t| {
                 insert(t, &message("his", "panicking", "x"))?;
-                t.savepoint(|t| {
+                t.savepoint(|t| -> Result<(), StoreError> {
                     insert(t, &message("his", "deeper", "x"))?;
-                    let none: Option<()> = None;
-                    Ok::<_, StoreError>(none.unwrap())
+                    panic!("test");
                 })
             })
             .await

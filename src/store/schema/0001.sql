@@ -44,8 +44,8 @@ CREATE TABLE message_count (
     state            TEXT NOT NULL,
     count            INTEGER NOT NULL,
     last_received_at INTEGER NOT NULL,
-    PRIMARY KEY (source, state)
-) STRICT, WITHOUT ROWID;
+    UNIQUE (source, state)                      -- not WITHOUT ROWID: an upsert would build a temporary table there
+) STRICT;
 
 -- One ID.
 CREATE TABLE person (
@@ -175,7 +175,6 @@ CREATE TABLE import_progress (
     path       TEXT NOT NULL,
     size       INTEGER NOT NULL,
     digest     BLOB NOT NULL,
-    offset     INTEGER NOT NULL,                -- bytes done
     messages   INTEGER NOT NULL,
     finished   INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,

@@ -1,0 +1,392 @@
+//! Builds the daemon from its configuration: the order of start and stop, and nothing else.
+//!
+//! Start: store, mappings, every port, then the `ready` line; whatever is missing stops the start before the first message.
+//! Stop: listeners take nothing new, what is in the writer is finished and answered, HTTP ends, the store closes; 10 s at most.
+
+pub mod intake;
+mod upkeep;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Arrival, Config};
+use crate::diagnostic::Diagnostic;
+use crate::hl7v2::{Limits, text};
+use crate::http::{self, AppState, RetryError, SourceState};
+use crate::mapping::Mapping;
+use crate::pipeline;
+use crate::source::directory::{self, Directory, DirectoryError};
+use crate::source::mllp::{self, ListenError, Listener};
+use crate::store::messages::{self, MessageState};
+use crate::store::{Access, Store, StoreConfig, StoreError, WriteError};
+use crate::telemetry::Metrics;
+use crate::tls::{ServerFiles, ServerTls, TlsError};
+
+use intake::Intake;
+
+/// How long stopping may take, by the contract.
+const STOP_TIME: Duration = Duration::from_secs(10);
+
+/// Why the daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Mapping files; one diagnostic for each problem.
+    #[error("{} in the mappings", count(.0.len(), "problem"))]
+    Mappings(Vec<Diagnostic>),
+    /// A source's port.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A source's directory.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The TLS files of the HTTP listener.
+    #[error("http: {0}")]
+    Tls(#[from] TlsError),
+    /// The HTTP port.
+    #[error("http: cannot listen on {address} ({error}); choose a free port of this machine, or stop what uses it")]
+    Http {
+        /// Which address.
+        address: SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The signal handlers.
+    #[error("cannot wait for signals: {0}")]
+    Signals(std::io::Error),
+}
+
+/// The daemon, every port taken, nothing served yet.
+pub struct App {
+    store: Store,
+    retention: config::Retention,
+    sources: Vec<BoundSource>,
+    http: TcpListener,
+    http_address: SocketAddr,
+    http_tls: Option<ServerTls>,
+    state: Arc<AppState>,
+    stop: CancellationToken,
+}
+
+struct BoundSource {
+    source: Arc<pipeline::Source>,
+    intake: Intake,
+    entrance: Entrance,
+    address: String,
+    state: watch::Sender<SourceState>,
+}
+
+enum Entrance {
+    Mllp(Listener),
+    Directory(Directory),
+}
+
+impl App {
+    /// Opens the store, reads the mappings and takes every port.
+    ///
+    /// # Errors
+    /// The first part that cannot be had, by name.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let sources = pipeline_sources(config).map_err(StartError::Mappings)?;
+        let store = Store::open(&StoreConfig::new(&config.store, Access::Daemon))?;
+        let metrics = Arc::new(Metrics::new());
+        let stop = CancellationToken::new();
+        let mut bound = Vec::new();
+        for (settings, source) in config.sources.iter().zip(sources) {
+            bound.push(bind_source(settings, source, &store, &metrics).await?);
+        }
+        let http_tls = config.http.tls.as_ref().map(server_files).map(ServerTls::load).transpose()?;
+        let address = config.http.listen;
+        let http = TcpListener::bind(address).await.map_err(|error| StartError::Http { address, error })?;
+        let http_address = http.local_addr().map_err(|error| StartError::Http { address, error })?;
+        let state = Arc::new(AppState {
+            store: store.clone(),
+            consumers: config.consumers.iter().map(http_consumer).collect(),
+            sources: bound.iter().map(http_source).collect(),
+            metrics,
+            retry: retry(&store, &bound),
+            raw_text: raw_text(&bound),
+            stopping: stop.child_token(),
+        });
+        Ok(Self { store, retention: config.retention, sources: bound, http, http_address, http_tls, state, stop })
+    }
+
+    /// Cancel it to stop the daemon.
+    pub fn stop_token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Where HTTP listens.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address
+    }
+
+    /// The sources with where each takes messages, in the order of the configuration.
+    pub fn source_addresses(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.sources.iter().map(|bound| (bound.source.name.as_str(), bound.address.as_str()))
+    }
+
+    /// The store, for a command that lives in the same process.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The one line that says that every listener accepts: `ready http=… his=… store=… sources=1`.
+    pub fn ready_line(&self) -> String {
+        let mut line = format!("ready http={}", self.http_address);
+        for (name, address) in self.source_addresses() {
+            line.push_str(&format!(" {name}={address}"));
+        }
+        line.push_str(&format!(" store={} sources={}", self.store.path().display(), self.sources.len()));
+        line
+    }
+
+    /// Serves until [`App::stop_token`] is cancelled or the store fails for good; then stops in order.
+    ///
+    /// # Errors
+    /// The sentence that names why the store failed.
+    pub async fn serve(self) -> Result<(), WriteError> {
+        let Self { store, retention, sources, http, http_tls, state, stop, .. } = self;
+        let mut entrances = JoinSet::new();
+        for bound in sources {
+            entrances.spawn(serve_source(bound, stop.child_token()));
+        }
+        let mut others = JoinSet::new();
+        others.spawn(http::serve(http, http_tls, Arc::clone(&state)));
+        others.spawn(upkeep::prune(store.clone(), retention, stop.child_token()));
+
+        let mut failure = store.failure();
+        let failed = tokio::select! {
+            () = stop.cancelled() => None,
+            failed = failure.wait_for(Option::is_some) => failed.ok().and_then(|reason| reason.clone()),
+        };
+        stop.cancel();
+        let ended = tokio::time::timeout(STOP_TIME, async {
+            while entrances.join_next().await.is_some() {}
+            while others.join_next().await.is_some() {}
+        });
+        if ended.await.is_err() {
+            tracing::warn!("not everything ended within {} s; the rest is cut off", STOP_TIME.as_secs());
+        }
+        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+            tracing::error!("the store did not close in order; it recovers at the next start");
+        }
+        match failed {
+            Some(reason) => Err(WriteError::Stopped { reason }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The sources as the pipeline needs them: mappings loaded and checked.
+///
+/// # Errors
+/// Every problem of every mapping file.
+pub fn pipeline_sources(config: &Config) -> Result<Vec<Arc<pipeline::Source>>, Vec<Diagnostic>> {
+    let owners: BTreeMap<String, String> = config
+        .sources
+        .iter()
+        .flat_map(|source| source.authorities.iter().map(|authority| (authority.clone(), source.name.clone())))
+        .collect();
+    let owners = Arc::new(owners);
+    let mut problems = Vec::new();
+    let mut sources = Vec::new();
+    for source in &config.sources {
+        match load_mapping(config, source) {
+            Ok(mapping) => sources.push(Arc::new(pipeline::Source {
+                name: source.name.clone(),
+                mapping,
+                zone: source.time_zone.clone(),
+                facility: source.facility.clone(),
+                charset: source.charset.clone(),
+                limits: Limits { message_bytes: source.max_message, ..Limits::default() },
+                owners: Arc::clone(&owners),
+            })),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if problems.is_empty() { Ok(sources) } else { Err(problems) }
+}
+
+async fn bind_source(
+    settings: &config::Source,
+    source: Arc<pipeline::Source>,
+    store: &Store,
+    metrics: &Metrics,
+) -> Result<BoundSource, StartError> {
+    let counters = metrics.source(&settings.name);
+    let intake = Intake::new(store.clone(), Arc::clone(&source), settings.acknowledge, settings.on_error, counters);
+    let (entrance, address) = match &settings.arrival {
+        Arrival::Mllp(mllp) => {
+            let listener = Listener::bind(listener_settings(settings, mllp)).await?;
+            let address = listener.address().to_string();
+            (Entrance::Mllp(listener), address)
+        }
+        Arrival::Files(files) => {
+            let limits = directory::Limits {
+                message: settings.max_message,
+                interval: files.interval,
+                ..directory::Limits::default()
+            };
+            let directory = Directory::open(directory::Settings {
+                source: settings.name.clone(),
+                directory: files.directory.clone(),
+                extensions: FILE_EXTENSIONS.map(str::to_owned).to_vec(),
+                limits,
+            })?;
+            (Entrance::Directory(directory), files.directory.display().to_string())
+        }
+    };
+    let (state, _) = watch::channel(SourceState::Starting);
+    Ok(BoundSource { source, intake, entrance, address, state })
+}
+
+/// Which files of a directory hold messages.
+pub const FILE_EXTENSIONS: [&str; 3] = ["hl7", "txt", "dat"];
+
+fn listener_settings(settings: &config::Source, mllp: &config::Mllp) -> mllp::Settings {
+    let mut limits = mllp::Limits { connections: mllp.max_connections, idle: mllp.idle_timeout, ..Default::default() };
+    limits.frame.message = settings.max_message;
+    mllp::Settings {
+        source: settings.name.clone(),
+        listen: mllp.listen,
+        allow: mllp.allow.clone(),
+        tls: mllp.tls.as_ref().map(server_files),
+        limits,
+    }
+}
+
+/// The files of a TLS section, for [`ServerTls`].
+pub fn server_files(tls: &config::Tls) -> ServerFiles {
+    ServerFiles {
+        certificate: tls.certificate.clone(),
+        key_file: tls.key_file.clone(),
+        client_ca: tls.client_ca.clone(),
+    }
+}
+
+async fn serve_source(bound: BoundSource, stop: CancellationToken) {
+    let BoundSource { intake, entrance, state, .. } = bound;
+    state.send_replace(SourceState::Up);
+    match entrance {
+        Entrance::Mllp(listener) => {
+            let handler = move |received, _peer, turn| {
+                let intake = intake.clone();
+                async move { intake.frame(received, turn).await }
+            };
+            listener.serve(handler, stop).await;
+        }
+        Entrance::Directory(directory) => {
+            let handler = move |piece, _origin, turn| {
+                let intake = intake.clone();
+                async move { intake.file(piece, turn).await }
+            };
+            directory.serve(handler, stop).await;
+        }
+    }
+    state.send_replace(SourceState::Down("stopped".to_owned()));
+}
+
+fn http_consumer(consumer: &config::Consumer) -> http::Consumer {
+    http::Consumer {
+        name: consumer.name.clone(),
+        events: consumer.events.clone(),
+        patterns: consumer.patterns.clone(),
+        policy: consumer.policy.clone(),
+        purpose: consumer.purpose,
+    }
+}
+
+fn http_source(bound: &BoundSource) -> http::Source {
+    http::Source {
+        name: bound.source.name.clone(),
+        kind: match bound.entrance {
+            Entrance::Mllp(_) => "mllp",
+            Entrance::Directory(_) => "files",
+        },
+        place: bound.address.clone(),
+        state: bound.state.subscribe(),
+    }
+}
+
+fn by_name(bound: &[BoundSource]) -> BTreeMap<String, Arc<pipeline::Source>> {
+    bound.iter().map(|bound| (bound.source.name.clone(), Arc::clone(&bound.source))).collect()
+}
+
+/// How HTTP has a failed message tried again.
+fn retry(store: &Store, bound: &[BoundSource]) -> http::Retry {
+    let (store, sources) = (store.clone(), by_name(bound));
+    Arc::new(move |id| {
+        let (store, sources) = (store.clone(), sources.clone());
+        Box::pin(async move {
+            let unavailable = |reason: String| RetryError::Unavailable(reason);
+            let found = store.read_async(move |reader| messages::get(reader, id)).await;
+            let message = found.map_err(|error| unavailable(error.to_string()))?;
+            let Some(message) = message.filter(|message| message.outcome.state == MessageState::Failed) else {
+                return Err(RetryError::NotFailed);
+            };
+            let source = sources.get(&message.source).cloned();
+            let source = source.ok_or_else(|| unavailable("its source is not configured any more".to_owned()))?;
+            let done = store.submit(move |transaction| pipeline::retry_stored(transaction, &source, id)).await;
+            match done.map_err(|error| unavailable(error.to_string()))? {
+                Some(_) => Ok(()),
+                None => Err(RetryError::NotFailed),
+            }
+        })
+    })
+}
+
+/// How HTTP shows a stored message as text.
+fn raw_text(bound: &[BoundSource]) -> http::RawText {
+    let sources = by_name(bound);
+    Arc::new(move |name, bytes| {
+        let source = sources.get(name)?;
+        text::decode(bytes, &source.charset, &source.limits).ok().map(|decoded| decoded.text)
+    })
+}
+
+/// Waits for SIGTERM or SIGINT and then cancels `stop`.
+///
+/// # Errors
+/// The handlers cannot be installed.
+pub fn stop_on_signals(stop: CancellationToken) -> Result<(), StartError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {}, () = stop.cancelled() => {} }
+        stop.cancel();
+    });
+    Ok(())
+}
+
+/// `1 problem`, `2 problems`.
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// The mapping of one source, read from the files.
+fn load_mapping(config: &Config, source: &config::Source) -> Result<Mapping, Vec<Diagnostic>> {
+    Mapping::load(&source.mapping, &config.root, &|path: &std::path::Path| std::fs::read_to_string(path))
+}
+
+/// The root's own form of a path, for messages.
+pub fn shown(config: &Config, path: &std::path::Path) -> PathBuf {
+    path.strip_prefix(&config.root).unwrap_or(path).to_owned()
+}
+
+/// Microseconds since the epoch.
+pub fn now() -> i64 {
+    Timestamp::now().as_microsecond()
+}

@@ -1,0 +1,68 @@
+//! What the daemon does beside the messages: what is older than the retention says goes, in steps that no answer waits for.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::now;
+use crate::config::Retention;
+use crate::store::{Store, WriteError, retention};
+
+/// Pause between two rounds of pruning: retention counts in days.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
+/// Rows removed in one job: a job of this size takes a few milliseconds, so no acknowledgement waits for it.
+const PRUNE_ROWS: usize = 500;
+/// Free pages given back to the system in one job, for the same reason.
+const FREE_PAGES: u32 = 200;
+/// Pause between two jobs of pruning, so that messages always come between.
+const PRUNE_PAUSE: Duration = Duration::from_millis(50);
+
+/// Removes what is older than the retention says, in small steps, until `stop`.
+pub async fn prune(store: Store, kept: Retention, stop: CancellationToken) {
+    loop {
+        if let Err(error) = prune_once(&store, &kept, &stop).await {
+            tracing::warn!(%error, "old messages and events could not be removed; tried again later");
+        }
+        tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(PRUNE_INTERVAL) => {} }
+    }
+}
+
+async fn prune_once(store: &Store, kept: &Retention, stop: &CancellationToken) -> Result<(), WriteError> {
+    let mut removed = 0;
+    let before = before(kept.messages);
+    let mut next = Some(0);
+    while let Some(after) = next.filter(|_| !stop.is_cancelled()) {
+        let step =
+            store.submit(move |transaction| retention::prune_messages(transaction, before, after, PRUNE_ROWS)).await?;
+        removed += step.removed;
+        next = step.next;
+        tokio::time::sleep(PRUNE_PAUSE).await;
+    }
+    let before = self::before(kept.feed);
+    let mut more = true;
+    while more && !stop.is_cancelled() {
+        let step = store.submit(move |transaction| retention::prune_events(transaction, before, PRUNE_ROWS)).await?;
+        removed += step.removed;
+        more = step.removed > 0 && step.next.is_some();
+        tokio::time::sleep(PRUNE_PAUSE).await;
+    }
+    if removed == 0 {
+        return Ok(());
+    }
+    tracing::info!(rows = removed, "removed what is older than the retention");
+    let mut free = u64::MAX;
+    while !stop.is_cancelled() {
+        let left = store.submit(|transaction| retention::return_space(transaction, FREE_PAGES)).await?;
+        if left == 0 || left >= free {
+            break;
+        }
+        free = left;
+        tokio::time::sleep(PRUNE_PAUSE).await;
+    }
+    Ok(())
+}
+
+/// The time before which things are older than `kept`.
+fn before(kept: Duration) -> i64 {
+    now().saturating_sub(i64::try_from(kept.as_micros()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,158 @@
+//! `heyi feed`: the event log from the shell.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::bail;
+use serde_json::{Value, json};
+
+use super::{Verdict, load_config, open_store, output};
+use crate::feed::{Cursor, Event, Position, TypeFilter};
+use crate::store::events::{self, PageRequest};
+use crate::store::{Store, consumers};
+use crate::view::moment;
+
+#[derive(clap::Subcommand)]
+pub(super) enum Verb {
+    /// Print events as they come.
+    Tail {
+        /// Where to begin: start, head or a cursor.
+        #[arg(long, default_value = "head", value_name = "CURSOR")]
+        after: Position,
+        /// Only these types, for example visit.*; may be given more than once.
+        #[arg(long = "type", value_name = "PATTERN", default_value = "*")]
+        types: Vec<TypeFilter>,
+        /// Print one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the log as one JSON object a line, up to its end.
+    Export {
+        /// Where to begin: start or a cursor.
+        #[arg(long, default_value = "start", value_name = "CURSOR")]
+        after: Position,
+        /// Only these types, for example visit.*; may be given more than once.
+        #[arg(long = "type", value_name = "PATTERN", default_value = "*")]
+        types: Vec<TypeFilter>,
+        /// Accepted for symmetry: an export is always JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show each consumer's position and how far it is behind.
+    Consumers {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Events read at a time.
+const PAGE: usize = 1_000;
+/// Bytes of events read at a time.
+const PAGE_BYTES: usize = 8 << 20;
+/// How often the log's end is looked at: the events come from another process.
+const LOOK: Duration = Duration::from_millis(500);
+
+pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
+    let config = load_config(file)?;
+    let store = open_store(&config)?;
+    match verb {
+        Verb::Tail { after, types, json } => {
+            let mut position = begin(&store, after)?;
+            loop {
+                position = print(&store, position, &types, json)?;
+                std::thread::sleep(LOOK);
+            }
+        }
+        Verb::Export { after, types, json: _ } => {
+            print(&store, begin(&store, after)?, &types, true)?;
+            Ok(Verdict::Fine)
+        }
+        Verb::Consumers { json } => {
+            list_consumers(&store, json)?;
+            Ok(Verdict::Fine)
+        }
+    }
+}
+
+/// The sequence to begin after.
+fn begin(store: &Store, position: Position) -> anyhow::Result<u64> {
+    let head = store.read(events::head)?;
+    match position {
+        Position::Start => Ok(0),
+        Position::Head => Ok(head.sequence),
+        Position::At(Cursor { epoch, sequence }) if epoch == head.epoch => Ok(sequence),
+        Position::At(_) => {
+            bail!("the cursor is of another epoch: the store was restored since; begin with --after start")
+        }
+    }
+}
+
+/// Prints everything after `sequence` and gives the new position.
+fn print(store: &Store, mut sequence: u64, types: &[TypeFilter], json: bool) -> anyhow::Result<u64> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    loop {
+        let filters = types.to_vec();
+        let request = PageRequest { after: sequence, limit: PAGE, bytes: PAGE_BYTES, filters };
+        let page = store.read(|reader| events::page(reader, &request))?;
+        for event in &page.events {
+            if json {
+                serde_json::to_writer(&mut out, event)?;
+                writeln!(out)?;
+            } else {
+                writeln!(out, "{}", summary(event))?;
+            }
+        }
+        if page.next == sequence {
+            out.flush()?;
+            return Ok(sequence);
+        }
+        sequence = page.next;
+    }
+}
+
+/// One event in one line: position, time, type, One ID, record and what changed.
+pub(super) fn summary(event: &Event) -> String {
+    let data: Value = serde_json::from_str(event.data.get()).unwrap_or_default();
+    let text = |name: &str| data.get(name).and_then(Value::as_str);
+    let record = text("visit_id").filter(|_| text("report_id").is_none()).or_else(|| text("report_id"));
+    let changed: Vec<&str> =
+        data.get("changed").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    format!(
+        "{} {} {:18} {} {} [{}]",
+        event.sequence,
+        event.time,
+        event.kind,
+        event.subject,
+        record.or_else(|| text("name")).unwrap_or("-"),
+        changed.join(" "),
+    )
+}
+
+fn list_consumers(store: &Store, json: bool) -> anyhow::Result<()> {
+    let (head, consumers) = store.read(|reader| Ok((events::head(reader)?, consumers::list(reader)?)))?;
+    if json {
+        let consumers: Vec<Value> = consumers
+            .iter()
+            .map(|consumer| {
+                json!({
+                    "name": consumer.name,
+                    "cursor": consumer.cursor.to_string(),
+                    "lag": consumer.lag,
+                    "committed_at": moment(consumer.updated_at),
+                })
+            })
+            .collect();
+        return output::json(&json!({"consumers": consumers, "head": head.to_string()}));
+    }
+    let rows: Vec<Vec<String>> = consumers
+        .into_iter()
+        .map(|consumer| {
+            let lag = consumer.lag.map_or_else(|| "before a restore".to_owned(), |lag| lag.to_string());
+            vec![consumer.name, consumer.cursor.to_string(), lag, output::local_time(consumer.updated_at)]
+        })
+        .collect();
+    output::table(&["CONSUMER", "POSITION", "BEHIND", "COMMITTED"], &rows)?;
+    output::line(format!("head {head}"))
+}

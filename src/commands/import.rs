@@ -1,0 +1,183 @@
+//! `heyi import`: backfill from files, with the guarantees of live traffic.
+//!
+//! Messages go to the writer in groups, each together with how far the file has been read: after a break the same command goes
+//! on where the last commit ended, and a message that was taken before has no second effect.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use super::{Unusable, Verdict, load_config, open_store, output};
+use crate::app::{FILE_EXTENSIONS, now, pipeline_sources};
+use crate::hl7v2::batch::Piece;
+use crate::pipeline::{self, Cause, Source, Unit};
+use crate::source::files::{MessageReader, walk};
+use crate::store::Store;
+use crate::store::imports::{self, ImportProgress};
+use crate::store::messages::{ContentDigest, MessageState};
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The source that the files belong to.
+    source: String,
+    /// Files of messages (single, concatenated, FHS/BHS batches) or directories.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+}
+
+/// Messages in one commit: enough that its fsync does not count, few enough that live traffic between two is not held up.
+const GROUP: usize = 64;
+/// Groups that are read and mapped ahead of the writer.
+const AHEAD: usize = 4;
+/// Bytes of a file's start that tell it from another file of that name.
+const START: usize = 64 * 1024;
+/// Between two lines of progress.
+const REPORT: Duration = Duration::from_secs(3);
+
+#[derive(Default)]
+struct Tally {
+    processed: u64,
+    ignored: u64,
+    failed: u64,
+    repeated: u64,
+}
+
+pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict> {
+    let config = load_config(file)?;
+    let sources = pipeline_sources(&config).map_err(|problems| {
+        output::diagnostics(&problems);
+        Unusable
+    })?;
+    let source = sources.into_iter().find(|source| source.name == arguments.source).with_context(|| {
+        let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
+        format!("no source is called `{}`; configured: {}", arguments.source, names.join(", "))
+    })?;
+    let store = open_store(&config)?;
+    let mut tally = Tally::default();
+    let mut reported = Instant::now();
+    for path in walk(&arguments.paths, &FILE_EXTENSIONS.map(str::to_owned)) {
+        import_file(&store, &source, &path?, &mut tally, &mut reported)?;
+    }
+    store.close();
+    output::line(tally.line())?;
+    Ok(if tally.failed == 0 { Verdict::Fine } else { Verdict::Wrong })
+}
+
+impl Tally {
+    fn line(&self) -> String {
+        let Self { processed, ignored, failed, repeated } = self;
+        format!("{processed} processed, {ignored} ignored, {failed} failed, {repeated} known before")
+    }
+}
+
+fn import_file(
+    store: &Store,
+    source: &Arc<Source>,
+    path: &Path,
+    tally: &mut Tally,
+    reported: &mut Instant,
+) -> anyhow::Result<()> {
+    let mut progress = progress_of(store, source, path)?;
+    if progress.finished {
+        tally.repeated += progress.messages;
+        return Ok(());
+    }
+    let (sender, groups) = sync_channel(AHEAD);
+    let skip = progress.messages;
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(move || read_groups(source, path, skip, &sender));
+        let written = write_groups(store, &mut progress, &groups, tally, reported);
+        // Without its receiver the reader ends at once, whatever is left of the file.
+        drop(groups);
+        let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        written.and(read)
+    })?;
+    progress.finished = true;
+    store.submit_blocking(move |transaction| imports::record(transaction, &progress))?;
+    Ok(())
+}
+
+/// How far an earlier run got with this very file.
+fn progress_of(store: &Store, source: &Source, path: &Path) -> anyhow::Result<ImportProgress> {
+    use std::io::Read;
+    let mut start = Vec::new();
+    let file = std::fs::File::open(path).with_context(|| path.display().to_string())?;
+    let size = file.metadata()?.len();
+    file.take(START as u64).read_to_end(&mut start)?;
+    let digest = ContentDigest::of(&start);
+    let name = std::path::absolute(path)?.display().to_string();
+    let known = store.read(|reader| imports::progress(reader, &source.name, &name))?;
+    Ok(known.filter(|known| known.size == size && known.digest == digest).unwrap_or_else(|| ImportProgress {
+        source: source.name.clone(),
+        path: name,
+        size,
+        digest,
+        messages: 0,
+        finished: false,
+        updated_at: now(),
+    }))
+}
+
+/// Reads and maps on a thread of its own, ahead of the writer.
+fn read_groups(source: &Arc<Source>, path: &Path, skip: u64, groups: &SyncSender<Vec<Unit>>) -> anyhow::Result<()> {
+    let mut pieces = MessageReader::open(path, source.limits.message_bytes)?;
+    let mut group = Vec::with_capacity(GROUP);
+    let mut number = 0;
+    for piece in &mut pieces {
+        let piece = piece?;
+        number += 1;
+        if number <= skip {
+            continue;
+        }
+        group.push(match piece {
+            Piece::Message(bytes) => pipeline::prepare(source, &bytes, now()),
+            Piece::TooLarge { head, length } => pipeline::too_large(source, &head, length, now()),
+        });
+        if group.len() == GROUP && groups.send(std::mem::take(&mut group)).is_err() {
+            // The writer failed and says so itself.
+            return Ok(());
+        }
+    }
+    for note in pieces.notes() {
+        output::complain(&format!("{}: {note}", path.display()));
+    }
+    if !group.is_empty() {
+        // As above.
+        let _ = groups.send(group);
+    }
+    Ok(())
+}
+
+fn write_groups(
+    store: &Store,
+    progress: &mut ImportProgress,
+    groups: &Receiver<Vec<Unit>>,
+    tally: &mut Tally,
+    reported: &mut Instant,
+) -> anyhow::Result<()> {
+    for group in groups {
+        progress.messages += group.len() as u64;
+        progress.updated_at = now();
+        let row = progress.clone();
+        let done = store.submit_blocking(move |transaction| {
+            imports::record(transaction, &row)?;
+            group.iter().map(|unit| pipeline::commit(transaction, unit, Cause::Import)).collect::<Result<Vec<_>, _>>()
+        })?;
+        for done in done {
+            match done.state {
+                _ if done.repeat => tally.repeated += 1,
+                MessageState::Processed => tally.processed += 1,
+                MessageState::Ignored => tally.ignored += 1,
+                MessageState::Failed => tally.failed += 1,
+            }
+        }
+        if reported.elapsed() >= REPORT {
+            *reported = Instant::now();
+            output::complain(&format!("{}: {} messages; {}", progress.path, progress.messages, tally.line()));
+        }
+    }
+    Ok(())
+}

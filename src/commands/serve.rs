@@ -1,0 +1,27 @@
+//! `heyi serve`: the daemon.
+
+use std::path::Path;
+
+use super::{Verdict, load_config, output};
+use crate::app::{App, StartError, stop_on_signals};
+
+pub(super) fn run(file: &Path) -> anyhow::Result<Verdict> {
+    let config = load_config(file)?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(async {
+        let app = match App::start(&config).await {
+            Ok(app) => app,
+            Err(StartError::Mappings(problems)) => {
+                output::diagnostics(&problems);
+                return Err(super::Unusable.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        stop_on_signals(app.stop_token())?;
+        output::line(app.ready_line())?;
+        tracing::info!("started");
+        app.serve().await?;
+        tracing::info!("stopped");
+        Ok(Verdict::Fine)
+    })
+}

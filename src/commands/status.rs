@@ -1,0 +1,116 @@
+//! `heyi status`: one screen.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{Verdict, load_config, open_store, output};
+use crate::store::messages::MessageState;
+use crate::store::{consumers, statistics, unmapped};
+use crate::view::moment;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Unmapped codes shown.
+const CODES: usize = 10;
+
+pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict> {
+    let config = load_config(file)?;
+    let store = open_store(&config)?;
+    let read = |reader: &crate::store::Reader<'_>| {
+        Ok((statistics::read(&store, reader)?, consumers::list(reader)?, unmapped::list(reader, CODES)?))
+    };
+    let (numbers, consumers, codes) = store.read(read)?;
+    let count = |source: &str, state: MessageState| {
+        let found = numbers.messages.iter().find(|count| count.source == source && count.state == state);
+        found.map_or(0, |count| count.count)
+    };
+    let last = |source: &str| {
+        numbers.messages.iter().filter(|count| count.source == source).map(|count| count.last_received_at).max()
+    };
+    // Sources that are configured, and those that only the store remembers.
+    let mut names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
+    for count in &numbers.messages {
+        if !names.contains(&count.source.as_str()) {
+            names.push(&count.source);
+        }
+    }
+    if arguments.json {
+        let sources: Vec<_> = names
+            .iter()
+            .map(|name| {
+                json!({
+                    "name": name,
+                    "processed": count(name, MessageState::Processed),
+                    "failed": count(name, MessageState::Failed),
+                    "ignored": count(name, MessageState::Ignored),
+                    "last_message_at": last(name).map(moment),
+                })
+            })
+            .collect();
+        let consumers: Vec<_> = consumers
+            .iter()
+            .map(|consumer| json!({"name": consumer.name, "cursor": consumer.cursor.to_string(), "lag": consumer.lag}))
+            .collect();
+        let codes: Vec<_> = codes
+            .iter()
+            .map(|code| json!({"source": code.source, "table": code.table, "code": code.code, "count": code.count}))
+            .collect();
+        output::json(&json!({
+            "sources": sources,
+            "feed": {"head": numbers.head.to_string(), "first_kept": numbers.first_kept},
+            "consumers": consumers,
+            "unmapped": codes,
+            "store": {
+                "path": store.path(),
+                "file_bytes": numbers.file_bytes,
+                "free_bytes": numbers.free_bytes,
+                "wal_bytes": numbers.wal_bytes,
+                "persons": numbers.persons,
+                "records": numbers.records,
+                "visits": numbers.visits,
+                "lab_reports": numbers.lab_reports,
+            },
+        }))?;
+        return Ok(Verdict::Fine);
+    }
+    let rows: Vec<Vec<String>> = names
+        .iter()
+        .map(|name| {
+            vec![
+                (*name).to_owned(),
+                last(name).map_or_else(|| "-".to_owned(), output::local_time),
+                count(name, MessageState::Processed).to_string(),
+                count(name, MessageState::Ignored).to_string(),
+                count(name, MessageState::Failed).to_string(),
+            ]
+        })
+        .collect();
+    output::table(&["SOURCE", "LAST MESSAGE", "PROCESSED", "IGNORED", "FAILED"], &rows)?;
+    output::line("")?;
+    output::line(format!("feed      head {}", numbers.head))?;
+    for consumer in &consumers {
+        let lag = consumer.lag.map_or_else(|| "before a restore".to_owned(), |lag| format!("{lag} behind"));
+        output::line(format!("consumer  {} at {}, {lag}", consumer.name, consumer.cursor))?;
+    }
+    for code in &codes {
+        output::line(format!("unmapped  {} {}: {} ({} times)", code.source, code.table, code.code, code.count))?;
+    }
+    output::line(format!(
+        "store     {} persons, {} records, {} visits, {} reports; {} MiB, {} MiB of it free, {} MiB log: {}",
+        numbers.persons,
+        numbers.records,
+        numbers.visits,
+        numbers.lab_reports,
+        numbers.file_bytes >> 20,
+        numbers.free_bytes >> 20,
+        numbers.wal_bytes >> 20,
+        store.path().display(),
+    ))?;
+    Ok(Verdict::Fine)
+}

@@ -1,0 +1,138 @@
+//! Rows of the store as the JSON documents that events, HTTP and commands show: one shape for each, wherever it is seen.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::record::Fields;
+use crate::state::{LabReportState, VisitState};
+use crate::store::clinical::{LabReport, Visit};
+use crate::store::messages::Message;
+use crate::store::persons::Person;
+use crate::store::records::{self, LinkChange};
+use crate::store::{Reader, StoreError};
+
+/// A person: the golden record with `one_id` and `version`; `merged_into` if its One ID is retired.
+pub fn person(person: Person) -> Fields {
+    let mut document = versioned(person.golden, &person.one_id, person.version);
+    if let Some(survivor) = person.merged_into {
+        document.insert("merged_into".to_owned(), json!(survivor));
+    }
+    document
+}
+
+/// A visit of the person `one_id`.
+///
+/// # Errors
+/// [`StoreError::Damaged`] if the stored state cannot be read.
+pub fn visit(visit: &Visit, one_id: &str) -> Result<Fields, StoreError> {
+    let state: VisitState = stored(&visit.state, "visit.state")?;
+    Ok(visit_record(state.record(), visit, one_id))
+}
+
+/// A visit whose record is at hand.
+pub fn visit_record(mut record: Fields, visit: &Visit, one_id: &str) -> Fields {
+    record.insert("visit_id".to_owned(), json!(visit.visit_id()));
+    record.insert("source".to_owned(), json!(visit.source));
+    versioned(record, one_id, visit.version)
+}
+
+/// A report of the person `one_id`.
+///
+/// # Errors
+/// [`StoreError::Damaged`] if the stored state cannot be read.
+pub fn lab_report(report: &LabReport, one_id: &str) -> Result<Fields, StoreError> {
+    let state: LabReportState = stored(&report.state, "lab_report.state")?;
+    Ok(lab_report_record(state.record(), report, one_id))
+}
+
+/// A report whose record is at hand.
+pub fn lab_report_record(mut record: Fields, report: &LabReport, one_id: &str) -> Fields {
+    record.insert("report_id".to_owned(), json!(report.report_id()));
+    record.insert("source".to_owned(), json!(report.source));
+    if let Some(visit_id) = &report.visit_id {
+        record.insert("visit_id".to_owned(), json!(visit_id));
+    }
+    versioned(record, one_id, report.version)
+}
+
+fn versioned(mut record: Fields, one_id: &str, version: u64) -> Fields {
+    record.insert("one_id".to_owned(), json!(one_id));
+    record.insert("version".to_owned(), json!(version));
+    record
+}
+
+/// A message without its bytes.
+pub fn message(message: &Message) -> Value {
+    let mut document = json!({
+        "id": message.id,
+        "source": message.source,
+        "state": message.outcome.state.name(),
+        "type": message.message_type,
+        "control_id": message.control_id,
+        "received_at": moment(message.received_at),
+        "charset": message.charset,
+        "mapping": message.outcome.mapping,
+        "attempts": message.attempts,
+        "same_control_id": message.same_control_id,
+        "notes": message.outcome.notes,
+    });
+    if let Some(time) = message.message_time {
+        document["message_time"] = json!(moment(time));
+    }
+    if let Some(one_id) = &message.outcome.one_id {
+        document["one_id"] = json!(one_id);
+    }
+    if let Some(error) = &message.outcome.error {
+        document["error"] = json!({"code": error.code, "location": error.location, "text": error.text});
+    }
+    document
+}
+
+/// One step of a record's history of links.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn link(reader: &Reader<'_>, change: LinkChange) -> Result<Fields, StoreError> {
+    let mut link = Fields::new();
+    if let Some(record) = records::get(reader, change.record)? {
+        link.insert("record".to_owned(), json!(record.number.to_string()));
+        link.insert("source".to_owned(), json!(record.source));
+    }
+    if let Some(from) = change.from {
+        link.insert("from".to_owned(), json!(from));
+    }
+    if let Some(message) = change.message {
+        link.insert("message".to_owned(), json!(message));
+    }
+    link.insert("to".to_owned(), json!(change.to));
+    link.insert("kind".to_owned(), json!(change.kind.name()));
+    link.insert("basis".to_owned(), change.basis);
+    link.insert("at".to_owned(), json!(moment(change.at)));
+    Ok(link)
+}
+
+/// A time of the store as RFC 3339 in UTC.
+pub fn moment(microseconds: i64) -> String {
+    Timestamp::from_microsecond(microseconds).unwrap_or_default().to_string()
+}
+
+/// A stored state; the empty text is that of a record which is new.
+///
+/// # Errors
+/// [`StoreError::Damaged`], naming `what`.
+pub fn stored<T: DeserializeOwned + Default>(text: &str, what: &'static str) -> Result<T, StoreError> {
+    if text.is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_str(text).map_err(|_| StoreError::Damaged { what })
+}
+
+/// The text of a state.
+///
+/// # Errors
+/// [`StoreError::Defect`]; a state can always be written.
+pub fn to_stored(state: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(state).map_err(|error| StoreError::Defect { reason: error.to_string() })
+}
