@@ -166,7 +166,7 @@ impl SourceFile {
 
 /// What of `known` was probably meant by `written`: the nearest by edit distance, if it is near enough to be a slip.
 pub fn similar<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = (written.chars().count() / 3).max(1);
+    let allowed = written.chars().count().div_ceil(3);
     known
         .into_iter()
         .map(|candidate| (edit_distance(written, candidate), candidate))

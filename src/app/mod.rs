@@ -8,7 +8,6 @@ mod upkeep;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -376,14 +375,10 @@ fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// The mapping of one source, read from the files.
+/// The mapping of one source, read from the files. Names in diagnostics start at the root.
 fn load_mapping(config: &Config, source: &config::Source) -> Result<Mapping, Vec<Diagnostic>> {
-    Mapping::load(&source.mapping, &config.root, &|path: &std::path::Path| std::fs::read_to_string(path))
-}
-
-/// The root's own form of a path, for messages.
-pub fn shown(config: &Config, path: &std::path::Path) -> PathBuf {
-    path.strip_prefix(&config.root).unwrap_or(path).to_owned()
+    let name = source.mapping.strip_prefix(&config.root).unwrap_or(&source.mapping);
+    Mapping::load(&name.to_string_lossy(), &|name: &str| std::fs::read_to_string(config.root.join(name)))
 }
 
 /// Microseconds since the epoch.

@@ -16,7 +16,7 @@
 use std::ops::Range;
 
 use super::coerce;
-use crate::hl7v2::Path;
+use crate::hl7v2::{Path, Resolved, Scope, Value};
 
 /// Deepest nesting of parentheses and `not`, so that no file can exhaust the stack.
 const MAX_DEPTH: usize = 32;
@@ -84,30 +84,35 @@ impl Expression {
         }
     }
 
-    /// Asks the condition. `values` gives the values of a path, `segment` whether the scope has a segment.
-    pub(crate) fn holds(&self, asked: &impl Asked) -> bool {
+    /// Asks the condition in a scope.
+    pub(crate) fn holds(&self, scope: &Scope<'_>) -> bool {
         match self {
             Self::Constant(truth) => *truth,
-            Self::Segment(name) => asked.has_segment(name),
-            Self::Valued(path) => asked.any_value(path, &mut |_| true),
-            Self::OneOf(path, texts) => asked.any_value(path, &mut |value| texts.iter().any(|text| text == value)),
-            Self::Is(path, kind) => asked.any_value(path, &mut |value| match kind {
-                IsKind::Number => coerce::number::decimal(value).is_some(),
-                IsKind::ResidentId => coerce::resident_id(value).is_some(),
+            Self::Segment(name) => scope.segment(name).is_some(),
+            Self::Valued(path) => any_value(path, scope, |_| true),
+            Self::OneOf(path, texts) => any_value(path, scope, |value| {
+                let found = value.text();
+                texts.iter().any(|text| *text == found)
             }),
-            Self::Not(inner) => !inner.holds(asked),
-            Self::All(parts) => parts.iter().all(|part| part.holds(asked)),
-            Self::Any(parts) => parts.iter().any(|part| part.holds(asked)),
+            Self::Is(path, IsKind::Number) => {
+                any_value(path, scope, |value| coerce::number::decimal(&value.text()).is_some())
+            }
+            Self::Is(path, IsKind::ResidentId) => {
+                any_value(path, scope, |value| coerce::resident_id(&value.text()).is_some())
+            }
+            Self::Not(inner) => !inner.holds(scope),
+            Self::All(parts) => parts.iter().all(|part| part.holds(scope)),
+            Self::Any(parts) => parts.iter().any(|part| part.holds(scope)),
         }
     }
 }
 
-/// What a condition is asked about.
-pub(crate) trait Asked {
-    /// Is there such a segment in the scope?
-    fn has_segment(&self, name: &str) -> bool;
-    /// Is the test true for one of the path's values (unescaped, trimmed, neither empty nor `""`)?
-    fn any_value(&self, path: &Path, test: &mut dyn FnMut(&str) -> bool) -> bool;
+fn any_value(path: &Path, scope: &Scope<'_>, test: impl Fn(Value<'_>) -> bool) -> bool {
+    if path.is_plural() {
+        path.resolve_all(scope).into_iter().filter_map(Resolved::value).any(test)
+    } else {
+        path.resolve(scope).value().is_some_and(test)
+    }
 }
 
 struct Parser {

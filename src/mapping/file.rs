@@ -127,7 +127,11 @@ impl<'a> Reader<'a> {
         match (self.read)(name) {
             Ok(text) => self.read_mapping(name, text, &mut Vec::new()),
             Err(error) => {
-                self.problems.push(Diagnostic::unreadable(name, "M012", format!("this mapping cannot be read: {error}")));
+                self.problems.push(Diagnostic::unreadable(
+                    name,
+                    "M012",
+                    format!("this mapping cannot be read: {error}"),
+                ));
                 Declarations::default()
             }
         }
@@ -270,8 +274,16 @@ impl<'a> Reader<'a> {
     }
 
     fn block(&mut self, file: usize, span: Range<usize>, table: &DeTable<'_>, level: &'static [Field]) -> Block {
-        let mut block =
-            Block { file, span, each: None, when: None, skip: None, on_null: None, fields: Vec::new(), lists: Vec::new() };
+        let mut block = Block {
+            file,
+            span,
+            each: None,
+            when: None,
+            skip: None,
+            on_null: None,
+            fields: Vec::new(),
+            lists: Vec::new(),
+        };
         for (key, value) in in_order(table) {
             match key.get_ref().as_ref() {
                 "each" => block.each = self.text(file, value),
@@ -536,7 +548,8 @@ fn overlay(mut base: Declarations, site: Declarations) -> Declarations {
         let site_blocks: Vec<Block> =
             site.records.iter().filter(|(other, _)| *other == kind).map(|(_, block)| block.clone()).collect();
         let (of_kind, others) = std::mem::take(&mut base.records).into_iter().partition(|(other, _)| *other == kind);
-        let mut blocks: Vec<Block> = Vec::from_iter(of_kind).into_iter().map(|(_, block): (Kind, Block)| block).collect();
+        let mut blocks: Vec<Block> =
+            Vec::from_iter(of_kind).into_iter().map(|(_, block): (Kind, Block)| block).collect();
         overlay_blocks(&mut blocks, site_blocks);
         base.records = others;
         base.records.extend(blocks.into_iter().map(|block| (kind, block)));

@@ -1,79 +1,203 @@
-//! (to come)
+//! Mapping files: what one source's messages say, as records.
+//!
+//! ```text
+//! TOML + CSV ─► file (declarations, extends) ─► compile (plan) ──┐
+//!                                                                ├─► run ─► Mapped
+//!                                               message, context ┘
+//! ```
+//!
+//! Invariants
+//! - A mapping that loads cannot fail for its own sake at run time; all its problems come at load, all at once, with their places.
+//! - Applying one is pure: the same message, mapping and context give the same result.
+//! - Every OBX and every repetition that a list block opens ends as stored, skipped by a named rule, or rejected with a reason.
+//! - `""` becomes JSON `null` (clear), an empty field says nothing.
+//! - No error, note or reason holds a value of the message; codes that a table does not know are listed apart, in [`Unmapped`].
+//!
+//! No files, no clock: the text of files comes through [`ReadFile`]. The crates toml and csv are named below this module (and
+//! toml in the configuration) only.
+
+pub mod case;
 mod coerce;
+mod compile;
+mod expression;
+mod file;
+mod result;
+mod run;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use jiff::tz::TimeZone;
+use sha2::{Digest, Sha256};
+
+use crate::diagnostic::Diagnostic;
 use crate::hl7v2::{ErrorCode, Location, Message};
 use crate::record::{Fields, Kind};
-use jiff::tz::TimeZone;
+
+pub use file::ReadFile;
+
+/// One loaded mapping. Cheap to share, free of state.
 #[derive(Debug)]
-pub struct Mapping;
-#[derive(Debug)]
+pub struct Mapping {
+    plan: compile::Plan,
+    version: String,
+    warnings: Vec<Diagnostic>,
+}
+
+/// What a message does not say itself.
+#[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
-    pub source: &'a str,
+    /// The source's time zone, for times without an offset.
     pub zone: &'a TimeZone,
+    /// The source's facility, for visits that name none.
     pub facility: Option<&'a str>,
+    /// Whether to say where each field came from.
     pub explain: bool,
 }
-#[derive(Debug)]
-pub enum Disposition {
-    Records,
-    Ignored { reason: String },
-}
-#[derive(Debug)]
+
+/// What a message says, by one mapping.
+#[derive(Debug, Default)]
 pub struct Mapped {
+    /// Whether the mapping is for this message at all.
     pub disposition: Disposition,
+    /// In order of patients in the message, of each in the order of [`Kind::ALL`].
     pub records: Vec<MappedRecord>,
+    /// What was left out on purpose.
     pub skipped: Vec<Skipped>,
+    /// What could not be taken. The rest of the message is of use.
     pub rejected: Vec<Rejected>,
+    /// Codes that a table does not know, whatever became of them.
     pub unmapped: Vec<Unmapped>,
+    /// What was understood only in part, such as `OBX[3]-5: not understood as lab_value, kept as text`.
     pub notes: Vec<String>,
+    /// Empty unless asked for.
+    pub explanation: Vec<ExplainedField>,
 }
-#[derive(Debug)]
+
+/// Whether a mapping is for a message.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Disposition {
+    /// It is, and the records are what it says.
+    #[default]
+    Records,
+    /// `match` does not fit.
+    Ignored {
+        /// Which condition, without the message's value.
+        reason: String,
+    },
+}
+
+/// One record as one message states it: a patch, where `null` clears and absent says nothing.
+#[derive(Debug, Clone, PartialEq)]
 pub struct MappedRecord {
+    /// Its kind.
     pub kind: Kind,
+    /// Its fields, by the table in [`crate::record::schema`].
     pub fields: Fields,
 }
-#[derive(Debug)]
+
+/// Something left out on purpose.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
+    /// Where, `OBX[3]`.
     pub path: String,
+    /// By which rule: `results.skip[0]`, `visit.number is required`, `unread`.
     pub rule: String,
+    /// Why.
     pub reason: String,
 }
-#[derive(Debug)]
+
+/// Something that could not be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
+    /// Where, `OBX[3]-11`.
     pub path: String,
-    pub code: String,
+    /// HL7 table 0357.
+    pub code: ErrorCode,
+    /// Why, a sentence.
     pub text: String,
 }
-#[derive(Debug)]
+
+/// A code that a table does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unmapped {
+    /// The table's name, or the field's where its closed list is meant.
     pub table: String,
+    /// The sender's code.
     pub code: String,
+    /// For what, `lab_report.results.status`.
     pub target: String,
 }
-#[derive(Debug)]
+
+/// Where a field came from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExplainedField {
+    /// Index into [`Mapped::records`].
+    pub record: usize,
+    /// The field, `identifiers[0].value`.
+    pub field: String,
+    /// What it became.
+    pub value: serde_json::Value,
+    /// Where in the message; `None` for constants, defaults and what was cleared.
+    pub path: Option<String>,
+    /// The value as sent.
+    pub raw: Option<String>,
+    /// The table that it went through.
+    pub table: Option<String>,
+    /// The mapping file of the rule.
+    pub file: String,
+    /// The rule's line in it.
+    pub line: usize,
+}
+
+/// The message as a whole cannot be processed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{location}: {text}")]
 pub struct MapError {
+    /// Where.
     pub location: Location,
+    /// HL7 table 0357.
     pub code: ErrorCode,
+    /// Why, a sentence.
     pub text: String,
 }
+
 impl Mapping {
+    /// Loads a mapping with its bases and tables.
+    ///
+    /// `name` is the file as diagnostics shall show it, and as `read` is asked for it: relative to the configuration's root.
+    /// `extends` and tables are asked for by names relative to the file that names them. `Err` holds at least one error, and
+    /// every other problem that was found with it.
+    pub fn load(name: &str, read: ReadFile<'_>) -> Result<Self, Vec<Diagnostic>> {
+        let mut reader = file::Reader::new(read);
+        let declared = reader.mapping(name);
+        let plan = compile::compile(&mut reader, declared);
+        if reader.problems.iter().any(Diagnostic::is_error) {
+            return Err(reader.problems);
+        }
+        let mut hash = Sha256::new();
+        for file in &reader.files {
+            for part in [&file.name, &file.text] {
+                hash.update(part.len().to_be_bytes());
+                hash.update(part);
+            }
+        }
+        let version = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { plan, version, warnings: reader.problems })
+    }
+
+    /// A hash of all its files, 12 hexadecimal digits: what a record's provenance names.
     pub fn version(&self) -> &str {
-        ""
+        &self.version
     }
-    pub fn apply(&self, _: &Message, _: &Context<'_>) -> Result<Mapped, MapError> {
-        Err(MapError { location: Location::field("MSH", 9), code: ErrorCode::DataType, text: String::new() })
+
+    /// Problems that do not keep it from being used.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
     }
-}
-impl Mapping {
-    pub fn load(
-        _: &std::path::Path,
-        _: &std::path::Path,
-        _: &dyn Fn(&std::path::Path) -> std::io::Result<String>,
-    ) -> Result<Self, Vec<crate::diagnostic::Diagnostic>> {
-        Ok(Mapping)
-    }
-}
-impl Mapping {
-    pub fn warnings(&self) -> &[crate::diagnostic::Diagnostic] {
-        &[]
+
+    /// Says what a message means.
+    pub fn apply(&self, message: &Message, context: &Context<'_>) -> Result<Mapped, MapError> {
+        run::run(&self.plan, message, context)
     }
 }

@@ -82,7 +82,12 @@ pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnosti
             Ok(false) => break,
             Ok(true) => {}
             Err(error) => {
-                problems.push(Diagnostic::error(file, start..start + 1, "M007", format!("not readable as CSV: {error}")));
+                problems.push(Diagnostic::error(
+                    file,
+                    start..start + 1,
+                    "M007",
+                    format!("not readable as CSV: {error}"),
+                ));
                 break;
             }
         }
@@ -92,7 +97,9 @@ pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnosti
         if !header_seen {
             header_seen = true;
             let bom = '\u{feff}';
-            if record.get(0).map(|name| name.trim_start_matches(bom)) != Some("source") || record.get(1) != Some("target") {
+            if record.get(0).map(|name| name.trim_start_matches(bom)) != Some("source")
+                || record.get(1) != Some("target")
+            {
                 problems.push(
                     Diagnostic::error(file, span, "M007", "a code table starts with the header source,target,note")
                         .hint("add the header line; lines that start with # are comments"),
@@ -115,7 +122,12 @@ pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnosti
         }
         if let Some(&before) = seen.get(source) {
             let line = file.line(rows[before].span.start);
-            problems.push(Diagnostic::error(file, span, "M007", format!("the code {source} has a row already, in line {line}")));
+            problems.push(Diagnostic::error(
+                file,
+                span,
+                "M007",
+                format!("the code {source} has a row already, in line {line}"),
+            ));
             continue;
         }
         seen.insert(source.to_owned(), rows.len());
@@ -126,7 +138,8 @@ pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnosti
 
 fn line_span(text: &str, start: usize) -> Range<usize> {
     let start = text.floor_char_boundary(start);
-    let start = text[start..].find(|character| !matches!(character, '\r' | '\n')).map_or(text.len(), |skip| start + skip);
+    let start =
+        text[start..].find(|character| !matches!(character, '\r' | '\n')).map_or(text.len(), |skip| start + skip);
     let end = text[start..].find(['\r', '\n']).map_or(text.len(), |length| start + length);
     start..end
 }
@@ -144,7 +157,8 @@ mod tests {
 
     #[test]
     fn a_table_knows_targets_silent_codes_and_unknown_ones() {
-        let (rows, problems) = read("# HL7 table 0001\nsource,target,note\nM,male,\n男,male,\nF , female,x\nA,,ambiguous\n");
+        let (rows, problems) =
+            read("# HL7 table 0001\nsource,target,note\nM,male,\n男,male,\nF , female,x\nA,,ambiguous\n");
         assert_eq!(problems, Vec::<String>::new());
         let table = Table::new("sex", &rows);
         for (code, expected) in [
@@ -177,6 +191,10 @@ mod tests {
         }
         assert!(problems[2].contains("in line 2"), "{}", problems[2]);
         let (_, problems) = read("M,male\n");
-        assert!(problems[0].starts_with("t.csv:1:1 error[M007]: a code table starts with the header"), "{}", problems[0]);
+        assert!(
+            problems[0].starts_with("t.csv:1:1 error[M007]: a code table starts with the header"),
+            "{}",
+            problems[0]
+        );
     }
 }

@@ -133,7 +133,7 @@ pub fn prepare(source: &Arc<Source>, raw: &[u8], received_at: i64) -> Unit {
     let (message_time, notes, mapped) = match &read {
         Ok((message, notes)) => {
             let facility = source.facility.as_deref();
-            let context = Context { source: &source.name, zone: &source.zone, facility, explain: false };
+            let context = Context { zone: &source.zone, facility, explain: false };
             let mapped = source.mapping.apply(message, &context).map_err(Failure::from);
             (message_time(message, &source.zone), notes.iter().map(ToString::to_string).collect(), mapped)
         }

@@ -209,12 +209,9 @@ impl Decoder {
 
     fn inside(&mut self, mut frame: Partial, input: &mut &[u8]) -> Option<Event> {
         // After a VT the next bytes are looked at one by one; otherwise all up to the next VT or FS are content.
-        let stop = match &frame.after_vt {
-            Some(_) => Some(0).filter(|_| matches!(input[0], VT | FS)),
-            None => memchr::memchr2(VT, FS, input),
-        };
-        let plain = stop.unwrap_or(if frame.after_vt.is_some() { 1 } else { input.len() });
-        let (content, rest) = input.split_at(plain);
+        let reach = if frame.after_vt.is_some() { 1 } else { input.len() };
+        let stop = memchr::memchr2(VT, FS, &input[..reach]);
+        let (content, rest) = input.split_at(stop.unwrap_or(reach));
         frame.push(content, &self.limits);
         *input = rest;
         if let Some(name) = &mut frame.after_vt {

@@ -1,4 +1,258 @@
-//! (in work)
+//! Coercions: from a value as sent to a field's type. Named in mapping files, closed list, no user functions.
+//!
+//! They parse content, not the declared type: OBX-2 lies. What is not understood is refused with a reason that holds no value,
+//! or stays text where the field can hold text; it is never half understood.
+
+pub(crate) mod coded;
 pub(crate) mod lab_value;
 pub(crate) mod number;
+pub(crate) mod person;
 pub(crate) mod range;
+
+use std::borrow::Cow;
+
+use jiff::tz::TimeZone;
+use serde_json::{Value as Json, json};
+
+use crate::hl7v2::{self, Value};
+use crate::record::Fields;
+use crate::record::schema::{Field, Shape};
+
+pub(crate) use person::resident_id;
+
+/// One named coercion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coercion {
+    /// The whole value, separators that are not escaped included.
+    Text,
+    /// The first component, for closed lists and tables.
+    Code,
+    /// XPN; on a patient's `name` also `family_name` and `given_name`.
+    Name,
+    /// A date, time of day cut off.
+    Date,
+    /// A date or time, precision kept.
+    DateTime,
+    /// A date or time; of several paths the first with a time of day wins, then the first.
+    Instant,
+    Integer,
+    Decimal,
+    Boolean,
+    Phone,
+    Email,
+    /// CX to `{system, value}`.
+    Identifier,
+    /// A resident identity number in its normal form; kept as sent with a note if it is none.
+    ResidentId,
+    /// OBX-5 to `value_number`, `comparator`, `value_text`, `value_code`, and a flag.
+    LabValue,
+    ReferenceRange,
+    /// CE, CWE to `{code, name, system}`.
+    Coded,
+    /// XCN to `{id, name}`.
+    Staff,
+    /// XAD to one line.
+    Address,
+    /// OBX-6.
+    Unit,
+}
+
+/// Names in mapping files. `code` is what closed lists use by themselves.
+const NAMES: &[(&str, Coercion)] = &[
+    ("text", Coercion::Text),
+    ("code", Coercion::Code),
+    ("name", Coercion::Name),
+    ("date", Coercion::Date),
+    ("date_time", Coercion::DateTime),
+    ("instant", Coercion::Instant),
+    ("integer", Coercion::Integer),
+    ("decimal", Coercion::Decimal),
+    ("boolean", Coercion::Boolean),
+    ("phone", Coercion::Phone),
+    ("email", Coercion::Email),
+    ("identifier", Coercion::Identifier),
+    ("resident_id", Coercion::ResidentId),
+    ("lab_value", Coercion::LabValue),
+    ("reference_range", Coercion::ReferenceRange),
+    ("coded", Coercion::Coded),
+    ("staff", Coercion::Staff),
+    ("address", Coercion::Address),
+    ("unit", Coercion::Unit),
+];
+
+/// Why a value was refused. Holds no value.
+pub(crate) type Refusal = Cow<'static, str>;
+
+impl Coercion {
+    /// The coercion of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(known, _)| *known == name).map(|(_, coercion)| *coercion)
+    }
+
+    /// All names.
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> + Clone {
+        NAMES.iter().map(|(name, _)| *name)
+    }
+
+    /// What a field gets when its rule says nothing; `None` for lists of objects.
+    pub(crate) fn default_for(field: &Field) -> Option<Self> {
+        let has = |inner: &[Field], name: &str| inner.iter().any(|field| field.name == name);
+        Some(match field.shape {
+            Shape::Text | Shape::TextList => Self::Text,
+            Shape::Code(_) => Self::Code,
+            Shape::Date => Self::Date,
+            // It orders messages, so a bare date must not win over a time of day.
+            Shape::DateTime if field.name == "updated_at" => Self::Instant,
+            Shape::DateTime => Self::DateTime,
+            Shape::Integer => Self::Integer,
+            Shape::Decimal => Self::Decimal,
+            Shape::Boolean => Self::Boolean,
+            Shape::Object(inner) if has(inner, "low") => Self::ReferenceRange,
+            Shape::Object(inner) if has(inner, "code") => Self::Coded,
+            Shape::Object(inner) if has(inner, "id") => Self::Staff,
+            Shape::Object(_) => Self::Identifier,
+            Shape::List(_) => return None,
+        })
+    }
+
+    /// Whether its result can stand in a field of this shape.
+    pub(crate) fn fits(self, shape: Shape) -> bool {
+        match self {
+            Self::Text
+            | Self::Code
+            | Self::Name
+            | Self::Phone
+            | Self::Email
+            | Self::ResidentId
+            | Self::Address
+            | Self::Unit => {
+                matches!(shape, Shape::Text | Shape::Code(_) | Shape::TextList)
+            }
+            Self::Date => matches!(shape, Shape::Date | Shape::DateTime | Shape::Text),
+            Self::DateTime | Self::Instant => matches!(shape, Shape::DateTime | Shape::Text),
+            Self::Integer => matches!(shape, Shape::Integer | Shape::Decimal),
+            Self::Decimal => shape == Shape::Decimal,
+            Self::Boolean => shape == Shape::Boolean,
+            Self::Identifier | Self::ReferenceRange | Self::Coded | Self::Staff => {
+                matches!(shape, Shape::Object(inner) if self.parts().iter().any(|part| inner.iter().any(|field| field.name == *part)))
+            }
+            // Only the pseudo-target `value` takes it.
+            Self::LabValue => false,
+        }
+    }
+
+    /// Whether a table can be applied to its result.
+    pub(crate) fn gives_a_code(self) -> bool {
+        matches!(self, Self::Text | Self::Code | Self::Unit | Self::Boolean | Self::Integer)
+    }
+
+    fn parts(self) -> &'static [&'static str] {
+        match self {
+            Self::Identifier => &["value"],
+            Self::ReferenceRange => &["low"],
+            Self::Coded => &["code"],
+            Self::Staff => &["id"],
+            _ => &[],
+        }
+    }
+}
+
+/// Whether `name` is a target that is no field but fills several: `value` of a result.
+pub(crate) fn is_spread(level: &[Field], name: &str) -> bool {
+    name == "value" && level.iter().any(|field| field.name == "value_number")
+}
+
+/// The code that a table or a closed list is asked for: the first component.
+pub(crate) fn code<'m>(value: &Value<'m>) -> Cow<'m, str> {
+    part(value, 1).unwrap_or_default()
+}
+
+/// Applies a coercion that gives one value; `inner` are the fields of an object target. `None`: there is nothing in it.
+pub(crate) fn apply(
+    coercion: Coercion,
+    value: &Value<'_>,
+    inner: &[Field],
+    zone: &TimeZone,
+) -> Result<Option<Json>, Refusal> {
+    let text = |text: Option<String>| text.map(Json::String);
+    Ok(match coercion {
+        Coercion::Text => text(Some(value.text().into_owned()).filter(|text| !text.is_empty())),
+        Coercion::Code => text(part(value, 1).map(Cow::into_owned)),
+        Coercion::Name => text(person::name(value).map(|name| name.whole)),
+        Coercion::Date => when(value, zone)?.map(|when| {
+            let end = when.find('T').unwrap_or(when.len());
+            json!(when[..end])
+        }),
+        Coercion::DateTime | Coercion::Instant => text(when(value, zone)?),
+        Coercion::Integer => match part(value, 1) {
+            Some(sent) => Some(json!(number::integer(&sent).ok_or("not a whole number")?)),
+            None => None,
+        },
+        Coercion::Decimal => match part(value, 1) {
+            Some(sent) => Some(Json::Number(number::decimal(&sent).ok_or("not a number")?)),
+            None => None,
+        },
+        Coercion::Boolean => match part(value, 1) {
+            Some(sent) => Some(json!(coded::boolean(&sent).ok_or("neither yes nor no")?)),
+            None => None,
+        },
+        Coercion::Phone => text(person::phone(value)),
+        Coercion::Email => text(person::email(value)),
+        Coercion::ResidentId => {
+            text(part(value, 1).map(|sent| resident_id(&sent).unwrap_or_else(|| sent.into_owned())))
+        }
+        Coercion::Address => text(person::address(value)),
+        Coercion::Unit => text(coded::unit(value)),
+        Coercion::Identifier => coded::identifier(value)
+            .map(|(number, authority)| object(inner, [("value", Some(number)), ("system", authority)])),
+        Coercion::Coded => coded::coded(value).map(|coded| coded_object(inner, coded)),
+        Coercion::Staff => match person::staff(value) {
+            (None, None) => None,
+            (id, name) => Some(object(inner, [("id", id), ("name", name)])),
+        },
+        // These need more than one value: the run applies them.
+        Coercion::LabValue | Coercion::ReferenceRange => None,
+    })
+}
+
+/// A coded value as an object of these fields.
+pub(crate) fn coded_object(inner: &[Field], coded: coded::Coded) -> Json {
+    object(inner, [("code", coded.code), ("name", coded.name), ("system", coded.system)])
+}
+
+fn object<const N: usize>(inner: &[Field], parts: [(&'static str, Option<String>); N]) -> Json {
+    let mut fields = Fields::new();
+    for (name, text) in parts {
+        if let Some(text) = text.filter(|_| inner.iter().any(|field| field.name == name)) {
+            fields.insert(name.to_owned(), Json::String(text));
+        }
+    }
+    Json::Object(fields)
+}
+
+fn when(value: &Value<'_>, zone: &TimeZone) -> Result<Option<String>, Refusal> {
+    match part(value, 1) {
+        Some(sent) => hl7v2::when::parse(&sent, zone).map_err(|error| Cow::Owned(error.to_string())),
+        None => Ok(None),
+    }
+}
+
+/// Part `number` of a value as meant; `None` if it is empty or `""`.
+pub(crate) fn part<'m>(value: &Value<'m>, number: usize) -> Option<Cow<'m, str>> {
+    value.component(number).value().map(|part| part.text()).filter(|text| !text.is_empty())
+}
+
+/// The first part of part `number`: XPN.1 is `family`, since v2.3 `family&own family&…`.
+pub(crate) fn first_of<'m>(value: &Value<'m>, number: usize) -> Option<Cow<'m, str>> {
+    value.component(number).value().and_then(|inner| part(&inner, 1))
+}
+
+/// Reads one field as sent with `reader`, for tests; an empty field gives the default.
+#[cfg(test)]
+pub(crate) fn read<T: Default>(sent: &str, reader: impl Fn(&Value<'_>) -> T) -> T {
+    use crate::hl7v2::{Charset, Limits, Message, Path};
+    let text = format!("MSH|^~\\&|TEST\rZZZ|{sent}\r");
+    let message = Message::parse(text, Charset::Utf8, &Limits::default()).unwrap();
+    let found = Path::parse("ZZZ-1").unwrap().resolve(&message.scope());
+    found.value().map_or_else(T::default, |value| reader(&value))
+}

@@ -1,0 +1,124 @@
+//! Codes, identifiers, units and truth values.
+
+use super::number::half_width;
+use super::{first_of, part};
+use crate::hl7v2::Value;
+
+/// A code with its display text and coding system.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Coded {
+    pub(crate) code: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) system: Option<String>,
+}
+
+/// CE, CWE (HL7 v2.5.1 chapter 2A, 2A.13): code ^ text ^ system ^ alternate code, text, system; CWE.9 is the original text.
+pub(crate) fn coded(value: &Value<'_>) -> Option<Coded> {
+    let triple = |first: usize| Coded {
+        code: part(value, first).map(Into::into),
+        name: part(value, first + 1).map(Into::into),
+        system: part(value, first + 2).map(Into::into),
+    };
+    let mut coded = triple(1);
+    if coded.code.is_none() {
+        let alternate = triple(4);
+        if alternate.code.is_some() {
+            coded = Coded { name: alternate.name.or(coded.name), ..alternate };
+        }
+    }
+    if coded.name.is_none() {
+        coded.name = part(value, 9).or_else(|| part(value, 5)).map(Into::into);
+    }
+    (coded.code.is_some() || coded.name.is_some()).then_some(coded)
+}
+
+/// CX, EI: the number and its assigning authority (HD: namespace, else universal id), which may be absent.
+pub(crate) fn identifier(value: &Value<'_>) -> Option<(String, Option<String>)> {
+    let number = part(value, 1)?.into_owned();
+    let authority = first_of(value, 4).or_else(|| value.component(4).value().and_then(|authority| part(&authority, 2)));
+    Some((number, authority.map(Into::into)))
+}
+
+/// OBX-6 as one text. `10^9/L` is a unit whose `^` was not escaped, not the code `10` with the text `9/L`.
+pub(crate) fn unit(value: &Value<'_>) -> Option<String> {
+    let (code, name) = (part(value, 1), part(value, 2));
+    match (code, name) {
+        (Some(code), Some(name)) if is_power_base(&code) && name.starts_with(|first: char| first.is_ascii_digit()) => {
+            Some(format!("{code}^{name}"))
+        }
+        (code, name) => code.or(name).map(|unit| half_width(&unit).into_owned()),
+    }
+}
+
+fn is_power_base(code: &str) -> bool {
+    code.trim_start_matches(['x', 'X', '×', '*', ' ']) == "10"
+}
+
+/// Truth values as seen in Y/N fields (HL7 table 0136) and Chinese systems.
+pub(crate) fn boolean(text: &str) -> Option<bool> {
+    const TRUE: &[&str] = &["Y", "YES", "1", "T", "TRUE", "是", "有"];
+    const FALSE: &[&str] = &["N", "NO", "0", "F", "FALSE", "否", "无"];
+    let is_one_of = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
+    match (is_one_of(TRUE), is_one_of(FALSE)) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read;
+    use super::*;
+
+    #[test]
+    fn codes_fall_back_to_the_alternate_and_the_original_text() {
+        for (sent, expected) in [
+            ("WBC^白细胞^L", (Some("WBC"), Some("白细胞"), Some("L"))),
+            ("WBC", (Some("WBC"), None, None)),
+            ("^白细胞", (None, Some("白细胞"), None)),
+            ("^^^6690-2^Leukocytes^LN", (Some("6690-2"), Some("Leukocytes"), Some("LN"))),
+            ("625-4^^LN^^^^^^Bacteria", (Some("625-4"), Some("Bacteria"), Some("LN"))),
+        ] {
+            let found = read(sent, coded).unwrap();
+            assert_eq!((found.code.as_deref(), found.name.as_deref(), found.system.as_deref()), expected, "{sent}");
+        }
+        assert_eq!(read("^^L", coded), None);
+    }
+
+    #[test]
+    fn identifiers_have_an_authority_or_none() {
+        for (sent, number, authority) in [
+            ("P1^^^HIS^MR", "P1", Some("HIS")),
+            ("P1^^^HIS&1.2.3&ISO", "P1", Some("HIS")),
+            ("P1^^^&1.2.3&ISO", "P1", Some("1.2.3")),
+            ("P1", "P1", None),
+        ] {
+            assert_eq!(read(sent, identifier), Some((number.to_owned(), authority.map(Into::into))), "{sent}");
+        }
+        assert_eq!(read("^^^HIS", identifier), None);
+    }
+
+    #[test]
+    fn units_split_by_an_unescaped_separator_are_mended() {
+        for (sent, expected) in [
+            ("mmol/L", Some("mmol/L")),
+            ("10^9/L", Some("10^9/L")),
+            ("×10^9/L", Some("×10^9/L")),
+            ("10*9/L^^UCUM", Some("10*9/L")),
+            ("beats/min^^ISO", Some("beats/min")),
+            ("^per minute", Some("per minute")),
+            ("ｍｇ／Ｌ", Some("mg/L")),
+            ("", None),
+        ] {
+            assert_eq!(read(sent, unit).as_deref(), expected, "{sent}");
+        }
+    }
+
+    #[test]
+    fn truth_is_written_in_several_ways() {
+        for (text, expected) in [("Y", Some(true)), ("n", Some(false)), ("是", Some(true)), ("2", None), ("", None)] {
+            assert_eq!(boolean(text), expected, "{text}");
+        }
+    }
+}

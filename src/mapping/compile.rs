@@ -1,0 +1,418 @@
+//! Declarations to a plan: paths parsed, tables read, targets, literals and conditions checked. What compiles cannot fail for its
+//! own sake at run time.
+
+use std::ops::Range;
+
+use serde_json::{Value as Json, json};
+
+use super::coerce::{self, Coercion, number};
+use super::expression::Expression;
+use super::file::{Block, Declarations, Located, OnNull, Reader, Required, Rule};
+use super::table::{self, Row, Table};
+use crate::diagnostic::similar;
+use crate::hl7v2::Path;
+use crate::record::Kind;
+use crate::record::schema::{self, Field, Shape};
+
+/// A mapping, ready to run.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) matches: Vec<Match>,
+    /// In the order of [`Kind::ALL`], so that a patient's sex is known when results are read.
+    pub(crate) records: Vec<(Kind, BlockPlan)>,
+    pub(crate) tables: Vec<Table>,
+    /// Names of the files, for explanations.
+    pub(crate) files: Vec<String>,
+}
+
+/// One condition of `match`.
+#[derive(Debug)]
+pub(crate) struct Match {
+    pub(crate) path: Path,
+    pub(crate) patterns: Vec<String>,
+}
+
+/// A record or list item.
+#[derive(Debug)]
+pub(crate) struct BlockPlan {
+    /// The segments or repetitions that make one each; `None`: the scope around it makes one.
+    pub(crate) each: Option<Path>,
+    pub(crate) when: Option<Expression>,
+    pub(crate) skip: Vec<(Expression, String)>,
+    pub(crate) on_null: OnNull,
+    pub(crate) rules: Vec<RulePlan>,
+    pub(crate) lists: Vec<ListPlan>,
+}
+
+/// A list of objects and the blocks that fill it, in order.
+#[derive(Debug)]
+pub(crate) struct ListPlan {
+    pub(crate) name: &'static str,
+    pub(crate) blocks: Vec<BlockPlan>,
+}
+
+/// One rule.
+#[derive(Debug)]
+pub(crate) struct RulePlan {
+    pub(crate) target: Target,
+    pub(crate) from: Vec<Path>,
+    pub(crate) constant: Option<Json>,
+    pub(crate) coercion: Coercion,
+    pub(crate) table: Option<usize>,
+    pub(crate) default: Option<Json>,
+    pub(crate) on_unmapped: OnUnmapped,
+    pub(crate) on_null: OnNull,
+    pub(crate) required: Required,
+    pub(crate) when: Option<Expression>,
+    pub(crate) file: usize,
+    pub(crate) line: usize,
+}
+
+/// Where a rule's value goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target {
+    /// The object field that holds it, for `department.code`.
+    pub(crate) parent: Option<&'static str>,
+    /// The field's name.
+    pub(crate) name: &'static str,
+    pub(crate) shape: Shape,
+    /// It fills several fields: `name` of a patient, `value` of a result.
+    pub(crate) spread: bool,
+}
+
+/// What becomes of a code that the table, or the field's closed list, does not know. It is reported in any case.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum OnUnmapped {
+    /// The message fails; in a list item, the item is rejected.
+    Reject,
+    /// The sender's code stays; a closed list cannot hold it, there it is as `Leave`.
+    Keep,
+    /// The field is left as it was.
+    Leave,
+    /// This value instead.
+    Literal(Json),
+}
+
+/// Compiles declarations. Problems go to the reader; the plan is of use only if there is no error among them.
+pub(crate) fn compile(reader: &mut Reader<'_>, declared: Declarations) -> Plan {
+    let mut compiler = Compiler { reader, rows: Vec::new(), table_names: Vec::new() };
+    let tables = compiler.tables(&declared);
+    let mut plan = Plan { tables, ..Plan::default() };
+    for (path, patterns) in declared.matches.unwrap_or_default() {
+        if let Some(path) = compiler.path(&path) {
+            plan.matches.push(Match { path, patterns });
+        }
+    }
+    for kind in Kind::ALL {
+        for (_, block) in declared.records.iter().filter(|(other, _)| *other == kind) {
+            let block = compiler.block(block, kind.name(), schema::fields(kind), false);
+            plan.records.push((kind, block));
+        }
+    }
+    plan.files = compiler.reader.files.iter().map(|file| file.name.clone()).collect();
+    plan
+}
+
+struct Compiler<'r, 'a> {
+    reader: &'r mut Reader<'a>,
+    /// Rows of each table, to check their targets against each field that uses it.
+    rows: Vec<Vec<Row>>,
+    table_names: Vec<String>,
+}
+
+impl Compiler<'_, '_> {
+    fn tables(&mut self, declared: &Declarations) -> Vec<Table> {
+        let mut tables = Vec::new();
+        for (name, files) in &declared.tables {
+            let mut rows = Vec::new();
+            for file in files {
+                if let Some(index) = self.reader.open(file) {
+                    let source = self.reader.files[index].clone();
+                    rows.extend(table::rows(&source, index, &mut self.reader.problems));
+                }
+            }
+            tables.push(Table::new(&name.value, &rows));
+            self.rows.push(rows);
+            self.table_names.push(name.value.clone());
+        }
+        tables
+    }
+
+    fn block(&mut self, block: &Block, place: &str, level: &'static [Field], is_item: bool) -> BlockPlan {
+        let each = block.each.as_ref().and_then(|each| self.each(each));
+        if is_item && block.each.is_none() {
+            let text = format!("a block of {place} says what makes one item");
+            self.error(block.file, block.span.clone(), "M004", text, "add each = \"SEG\" or each = \"SEG-F\"");
+        }
+        let mut skip = Vec::new();
+        for rule in block.skip.iter().flatten() {
+            if let Some(when) = self.expression(&rule.when) {
+                skip.push((when, rule.reason.clone()));
+            }
+        }
+        let mut rules = Vec::new();
+        for (target, rule) in &block.fields {
+            if let Some(rule) = rule {
+                rules.extend(self.rule(target, rule, place, level, is_item));
+            }
+        }
+        let mut lists = Vec::new();
+        for (name, blocks) in &block.lists {
+            let inner = match level.iter().find(|field| field.name == *name).map(|field| field.shape) {
+                Some(Shape::List(inner)) => inner,
+                _ => continue,
+            };
+            let place = format!("{place}.{name}");
+            let blocks = blocks.iter().map(|block| self.block(block, &place, inner, true)).collect();
+            lists.push(ListPlan { name, blocks });
+        }
+        BlockPlan {
+            each,
+            when: block.when.as_ref().and_then(|when| self.expression(when)),
+            skip,
+            on_null: block.on_null.as_ref().map_or(OnNull::Clear, |on_null| on_null.value),
+            rules,
+            lists,
+        }
+    }
+
+    fn each(&mut self, each: &Located<String>) -> Option<Path> {
+        let path = self.path(each)?;
+        if path.component().is_some() {
+            let text = "each names a segment or a field, not a component".to_owned();
+            self.error(each.file, each.span.clone(), "M005", text, "for example \"OBX\" or \"PID-3\"");
+            return None;
+        }
+        Some(path)
+    }
+
+    fn rule(
+        &mut self,
+        target_name: &Located<String>,
+        rule: &Rule,
+        place: &str,
+        level: &'static [Field],
+        is_item: bool,
+    ) -> Option<RulePlan> {
+        let target = target(level, &target_name.value)?;
+        let coercion = self.coercion(&target, level, rule)?;
+        let mut from: Vec<Path> = rule.from.iter().filter_map(|path| self.path(path)).collect();
+        for (path, written) in from.iter().zip(&rule.from).filter(|(path, _)| path.field().is_none()) {
+            let text = format!("{path} names a whole segment, a field is needed");
+            self.error(written.file, written.span.clone(), "M005", text, &format!("for example \"{path}-1\""));
+        }
+        if coercion == Coercion::LabValue {
+            // A value may have several repetitions, and all of them are the value.
+            from = from.into_iter().map(|path| Path::parse(&format!("{path}[*]")).unwrap_or(path)).collect();
+        }
+        let table = match &rule.table {
+            Some(table) => Some(self.table(table, coercion, &target)?),
+            None => None,
+        };
+        let literal = |this: &mut Self, literal: &Option<Located<String>>| {
+            literal.as_ref().and_then(|literal| this.literal(literal, &target, place))
+        };
+        let constant = literal(self, &rule.constant);
+        let default = literal(self, &rule.default);
+        let on_unmapped = match rule.on_unmapped.as_ref().map(|on_unmapped| on_unmapped.value.as_str()) {
+            // What steers or is a closed list must not be guessed; in a result that costs one result, not the report.
+            None if matches!(target.shape, Shape::Code(_)) => OnUnmapped::Reject,
+            None => OnUnmapped::Keep,
+            Some("reject") => OnUnmapped::Reject,
+            Some("keep") => OnUnmapped::Keep,
+            Some("leave") => OnUnmapped::Leave,
+            Some(_) => OnUnmapped::Literal(literal(self, &rule.on_unmapped)?),
+        };
+        if let (Some(written), None, false) = (&rule.on_unmapped, table, matches!(target.shape, Shape::Code(_))) {
+            let text = "on_unmapped needs a table".to_owned();
+            self.error(written.file, written.span.clone(), "M011", text, "add table = \"…\"");
+        }
+        Some(RulePlan {
+            target,
+            from,
+            constant,
+            coercion,
+            table,
+            default,
+            on_unmapped,
+            // An item of a list is sent as a whole: what is not in it is not there, so nothing needs to be cleared.
+            on_null: if is_item {
+                OnNull::Keep
+            } else {
+                rule.on_null.as_ref().map_or(OnNull::Clear, |rule| rule.value)
+            },
+            required: rule.required,
+            when: rule.when.as_ref().and_then(|when| self.expression(when)),
+            file: rule.file,
+            line: self.reader.files[rule.file].line(rule.span.start),
+        })
+    }
+
+    fn coercion(&mut self, target: &Target, level: &'static [Field], rule: &Rule) -> Option<Coercion> {
+        let by_field = level.iter().find(|field| field.name == target.name && target.parent.is_none());
+        let default = match (target.spread, by_field) {
+            (true, None) => Coercion::LabValue,
+            (true, Some(_)) => Coercion::Name,
+            (false, Some(field)) => Coercion::default_for(field)?,
+            (false, None) => Coercion::Text,
+        };
+        let Some(written) = &rule.coercion else {
+            // A table is asked for a code, not for a code with its display text.
+            let coercion = if rule.table.is_some() && default == Coercion::Text { Coercion::Code } else { default };
+            return Some(coercion);
+        };
+        let Some(coercion) = Coercion::named(&written.value) else {
+            let hint = match similar(&written.value, Coercion::names()) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => format!("known: {}", Coercion::names().collect::<Vec<_>>().join(", ")),
+            };
+            let text = format!("there is no coercion {}", written.value);
+            self.error(written.file, written.span.clone(), "M010", text, &hint);
+            return None;
+        };
+        let fits = match target.spread {
+            true if default == Coercion::LabValue => coercion == Coercion::LabValue,
+            // A name may also come as one text.
+            _ => coercion.fits(target.shape),
+        };
+        if !fits {
+            let text = format!("{} cannot fill {}", written.value, target.name);
+            self.error(
+                written.file,
+                written.span.clone(),
+                "M011",
+                text,
+                "leave as out to use the field's own coercion",
+            );
+            return None;
+        }
+        Some(coercion)
+    }
+
+    fn table(&mut self, written: &Located<String>, coercion: Coercion, target: &Target) -> Option<usize> {
+        let Some(index) = self.table_names.iter().position(|name| *name == written.value) else {
+            let hint = match similar(&written.value, self.table_names.iter().map(String::as_str)) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => format!("add {} = \"tables/….csv\" to [tables]", written.value),
+            };
+            let text = format!("there is no table {}", written.value);
+            self.error(written.file, written.span.clone(), "M009", text, &hint);
+            return None;
+        };
+        let legal_shape =
+            matches!(target.shape, Shape::Text | Shape::Code(_) | Shape::TextList | Shape::Boolean | Shape::Integer);
+        if !coercion.gives_a_code() || !legal_shape || target.spread {
+            let text = format!("a table gives single codes, {} is something else", target.name);
+            self.error(written.file, written.span.clone(), "M011", text, "");
+            return None;
+        }
+        let rows = std::mem::take(&mut self.rows[index]);
+        for row in rows.iter().filter(|row| !row.target.is_empty() && typed(&row.target, target.shape).is_none()) {
+            let text = format!("{} is no legal value of {}", row.target, target.name);
+            // One wrong row is one message, however many fields use the table.
+            let position = (row.file, row.span.clone());
+            if !self.is_reported(&position, "M008") {
+                self.error(row.file, row.span.clone(), "M008", text, &legal(target.shape, &row.target));
+            }
+        }
+        self.rows[index] = rows;
+        Some(index)
+    }
+
+    fn is_reported(&self, (file, span): &(usize, Range<usize>), code: &str) -> bool {
+        let file = &self.reader.files[*file];
+        let line = file.line(span.start);
+        self.reader.problems.iter().any(|found| found.code == code && found.file == file.name && found.line == line)
+    }
+
+    fn literal(&mut self, literal: &Located<String>, target: &Target, place: &str) -> Option<Json> {
+        let value = typed(&literal.value, target.shape);
+        if value.is_none() || target.spread {
+            let text = format!("{} is no legal value of {place}.{}", literal.value, target.name);
+            self.error(literal.file, literal.span.clone(), "M015", text, &legal(target.shape, &literal.value));
+            return None;
+        }
+        value
+    }
+
+    fn path(&mut self, written: &Located<String>) -> Option<Path> {
+        match Path::parse(&written.value) {
+            Ok(path) => Some(path),
+            Err(problem) => {
+                // The text starts after its quote.
+                let start = written.span.start + 1 + problem.offset.min(written.value.len());
+                let end = (written.span.start + 1 + written.value.len()).max(start);
+                self.error(written.file, start..end, "M005", format!("{}: {problem}", written.value), "");
+                None
+            }
+        }
+    }
+
+    fn expression(&mut self, written: &Located<String>) -> Option<Expression> {
+        match Expression::parse(&written.value) {
+            Ok(expression) => Some(expression),
+            Err(problem) => {
+                let start = written.span.start + 1;
+                let span = start + problem.span.start..start + problem.span.end;
+                self.error(written.file, span, "M006", problem.text, "");
+                None
+            }
+        }
+    }
+
+    fn error(&mut self, file: usize, span: Range<usize>, code: &'static str, text: String, hint: &str) {
+        self.reader.error(file, span, code, text, hint);
+    }
+}
+
+/// The target of this name; the reader has checked that there is one.
+fn target(level: &'static [Field], name: &str) -> Option<Target> {
+    if coerce::is_spread(level, name) {
+        return Some(Target { parent: None, name: "value", shape: Shape::Text, spread: true });
+    }
+    let (parent, name) = match name.split_once('.') {
+        Some((parent, name)) => (Some(parent), name),
+        None => (None, name),
+    };
+    let field = match parent {
+        Some(parent) => {
+            let parent = level.iter().find(|field| field.name == parent)?;
+            let Shape::Object(inner) = parent.shape else { return None };
+            return inner.iter().find(|field| field.name == name).map(|field| Target {
+                parent: Some(parent.name),
+                name: field.name,
+                shape: field.shape,
+                spread: false,
+            });
+        }
+        None => level.iter().find(|field| field.name == name)?,
+    };
+    let has_parts = level.iter().any(|field| field.name == "family_name");
+    Some(Target { parent: None, name: field.name, shape: field.shape, spread: name == "name" && has_parts })
+}
+
+/// A text as a value of this shape, if it is one.
+pub(crate) fn typed(text: &str, shape: Shape) -> Option<Json> {
+    match shape {
+        Shape::Text | Shape::Date | Shape::DateTime => Some(json!(text)),
+        Shape::TextList => Some(json!([text])),
+        Shape::Code(legal) => legal.contains(&text).then(|| json!(text)),
+        Shape::Integer => number::integer(text).map(|number| json!(number)),
+        Shape::Decimal => number::decimal(text).map(Json::Number),
+        Shape::Boolean => text.parse::<bool>().ok().map(|truth| json!(truth)),
+        Shape::Object(_) | Shape::List(_) => None,
+    }
+}
+
+fn legal(shape: Shape, written: &str) -> String {
+    match shape {
+        Shape::Code(legal) => match similar(written, legal.iter().copied()) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => format!("legal: {}", legal.join(", ")),
+        },
+        Shape::Boolean => "legal: true, false".to_owned(),
+        Shape::Integer => "legal: a whole number".to_owned(),
+        Shape::Decimal => "legal: a number".to_owned(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,622 @@
+//! A plan applied to a message. Pure: message and context in, records out.
+//!
+//! Invariants
+//! - Every OBX ends as stored, skipped by a named rule, or rejected; so does every repetition that a list block opens.
+//! - Nothing fails for the mapping's own sake: what can be wrong here is wrong with the message.
+//! - No text of an error, note or reason holds a value of the message.
+
+use serde_json::{Value as Json, json};
+
+use super::coerce::lab_value::LabValue;
+use super::coerce::range::Range;
+use super::coerce::{self, Coercion, coded, person};
+use super::compile::{BlockPlan, ListPlan, OnUnmapped, Plan, RulePlan, Target, typed};
+use super::file::{OnNull, Required};
+use super::result;
+use super::table::Looked;
+use super::{Context, Disposition, ExplainedField, MapError, Mapped, MappedRecord, Rejected, Skipped, Unmapped};
+use crate::hl7v2::{ErrorCode, Location, Message, Path, Resolved, Scope, Value};
+use crate::record::schema::Shape;
+use crate::record::{Fields, Kind};
+
+/// Applies a plan to a message.
+pub(crate) fn run(plan: &Plan, message: &Message, context: &Context<'_>) -> Result<Mapped, MapError> {
+    let whole = message.scope();
+    if let Some(reason) = unfit(plan, &whole) {
+        return Ok(Mapped { disposition: Disposition::Ignored { reason }, ..Mapped::default() });
+    }
+    let observations = message.segments_named("OBX").map(|segment| (segment.index(), false)).collect();
+    let mut run = Run { plan, context, mapped: Mapped::default(), explained: Vec::new(), sex: None, observations };
+    for patient in whole.patients() {
+        run.sex = None;
+        for (kind, block) in &plan.records {
+            match &block.each {
+                Some(each) => {
+                    for scope in patient.each(each) {
+                        run.record(*kind, block, &scope)?;
+                    }
+                }
+                None => run.record(*kind, block, &patient)?,
+            }
+        }
+    }
+    run.report_unread(message);
+    Ok(run.mapped)
+}
+
+/// Why the message is not for this mapping.
+fn unfit(plan: &Plan, whole: &Scope<'_>) -> Option<String> {
+    let fits = |path: &Path, patterns: &[String]| {
+        let value = path.resolve(whole).value();
+        let text = value.as_ref().map(Value::text).unwrap_or_default();
+        patterns.iter().any(|pattern| matches_pattern(pattern, &text))
+    };
+    plan.matches
+        .iter()
+        .find(|condition| !fits(&condition.path, &condition.patterns))
+        .map(|condition| format!("{} is none of {}", condition.path, condition.patterns.join(", ")))
+}
+
+/// `*` stands for any characters, `?` for one.
+fn matches_pattern(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut p, mut t) = (0, 0);
+    // Where to go on after the last star, if it has to stand for one character more.
+    let mut retry = None;
+    while t < text.len() {
+        if p < pattern.len() && pattern[p] == '*' {
+            retry = Some((p + 1, t));
+            p += 1;
+        } else if p < pattern.len() && (pattern[p] == '?' || pattern[p] == text[t]) {
+            p += 1;
+            t += 1;
+        } else if let Some((after_star, from)) = retry {
+            retry = Some((after_star, from + 1));
+            p = after_star;
+            t = from + 1;
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|&character| character == '*')
+}
+
+struct Run<'r> {
+    plan: &'r Plan,
+    context: &'r Context<'r>,
+    mapped: Mapped,
+    /// Of the record in work, if explanations are wanted.
+    explained: Vec<ExplainedField>,
+    /// The patient's sex, for reference ranges by sex.
+    sex: Option<String>,
+    /// Position of each OBX and whether its end is known.
+    observations: Vec<(usize, bool)>,
+}
+
+/// Where a field is in the records, for reports.
+#[derive(Clone, Copy)]
+struct Place {
+    kind: Kind,
+    /// The list and the position in it.
+    item: Option<(&'static str, usize)>,
+}
+
+/// The fields of a record or item in work.
+#[derive(Default)]
+struct Work {
+    fields: Fields,
+    /// Something other than the time was said.
+    has_substance: bool,
+    /// What a result's value and range were understood as.
+    value: Option<LabValue>,
+    range: Option<Range>,
+}
+
+/// Why a record or item comes to an early end.
+enum Stop {
+    /// `required = "skip"`.
+    LeaveOut(Skipped),
+    /// `on_unmapped = "reject"`.
+    Reject(Rejected, Location),
+    /// `required = true`.
+    Fail(MapError),
+}
+
+/// What one path gave.
+enum Found {
+    Json(Json),
+    /// The target is filled, or deliberately left.
+    Done,
+    /// Nothing; the next path is asked.
+    Nothing,
+}
+
+impl Run<'_> {
+    fn record(&mut self, kind: Kind, block: &BlockPlan, scope: &Scope<'_>) -> Result<(), MapError> {
+        if !self.is_wanted(block, scope, kind.name()) {
+            return Ok(());
+        }
+        self.explained.clear();
+        let mut work = Work::default();
+        let place = Place { kind, item: None };
+        for rule in &block.rules {
+            match self.rule(rule, scope, &mut work, place) {
+                Ok(()) => {}
+                Err(Stop::LeaveOut(skipped)) => {
+                    self.mapped.skipped.push(skipped);
+                    return Ok(());
+                }
+                Err(Stop::Reject(rejected, location)) => {
+                    return Err(MapError { location, code: rejected.code, text: rejected.text });
+                }
+                Err(Stop::Fail(error)) => return Err(error),
+            }
+        }
+        for list in &block.lists {
+            self.list(list, scope, &mut work, kind)?;
+        }
+        if let (Kind::Visit, Some(facility), false) =
+            (kind, self.context.facility, work.fields.contains_key("facility"))
+        {
+            work.fields.insert("facility".to_owned(), json!(facility));
+        }
+        if kind == Kind::Patient {
+            self.sex = work.fields.get("sex").and_then(Json::as_str).map(str::to_owned);
+        }
+        if work.has_substance {
+            let index = self.mapped.records.len();
+            self.mapped
+                .explanation
+                .extend(self.explained.drain(..).map(|field| ExplainedField { record: index, ..field }));
+            self.mapped.records.push(MappedRecord { kind, fields: work.fields });
+        }
+        Ok(())
+    }
+
+    /// `when` and `skip`. What `skip` names is reported, what `when` excludes was never meant.
+    fn is_wanted(&mut self, block: &BlockPlan, scope: &Scope<'_>, name: &str) -> bool {
+        if block.when.as_ref().is_some_and(|when| !when.holds(scope)) {
+            return false;
+        }
+        let Some(rule) = block.skip.iter().position(|(when, _)| when.holds(scope)) else { return true };
+        self.mapped.skipped.push(Skipped {
+            path: scope_path(scope, block.each.as_ref()),
+            rule: format!("{name}.skip[{rule}]"),
+            reason: block.skip[rule].1.clone(),
+        });
+        false
+    }
+
+    fn list(&mut self, list: &ListPlan, scope: &Scope<'_>, work: &mut Work, kind: Kind) -> Result<(), MapError> {
+        let mut items = Vec::new();
+        let mut is_null = false;
+        for block in &list.blocks {
+            // The compiler has seen to it that there is one.
+            let Some(each) = &block.each else { continue };
+            let scopes = scope.each(each);
+            if scopes.is_empty() && block.on_null == OnNull::Clear && each.field().is_some() {
+                is_null |= matches!(each.resolve(scope), Resolved::Null)
+                    && block.when.as_ref().is_none_or(|when| when.holds(scope));
+            }
+            for item_scope in scopes {
+                self.item(block, &item_scope, Place { kind, item: Some((list.name, items.len())) }, &mut items)?;
+            }
+        }
+        if !items.is_empty() {
+            work.fields.insert(list.name.to_owned(), Json::Array(items));
+            work.has_substance = true;
+        } else if is_null {
+            work.fields.insert(list.name.to_owned(), Json::Null);
+            work.has_substance = true;
+        }
+        Ok(())
+    }
+
+    fn item(
+        &mut self,
+        block: &BlockPlan,
+        scope: &Scope<'_>,
+        place: Place,
+        items: &mut Vec<Json>,
+    ) -> Result<(), MapError> {
+        let reported = self.mapped.skipped.len();
+        let wanted = self.is_wanted(block, scope, place.list_name());
+        if !wanted {
+            if self.mapped.skipped.len() > reported {
+                self.settle(scope);
+            }
+            return Ok(());
+        }
+        self.settle(scope);
+        let explained = self.explained.len();
+        let mut work = Work::default();
+        for rule in &block.rules {
+            let stop = match self.rule(rule, scope, &mut work, place) {
+                Ok(()) => continue,
+                Err(stop) => stop,
+            };
+            self.explained.truncate(explained);
+            match stop {
+                Stop::LeaveOut(skipped) => {
+                    let path = scope_path(scope, block.each.as_ref());
+                    self.mapped.skipped.push(Skipped { path, ..skipped });
+                }
+                Stop::Reject(rejected, _) => self.mapped.rejected.push(rejected),
+                Stop::Fail(error) => return Err(error),
+            }
+            return Ok(());
+        }
+        if place.list_name() == "results" {
+            result::judge(&mut work.fields, work.value.as_ref(), work.range.as_ref());
+        }
+        if work.has_substance {
+            items.push(Json::Object(work.fields));
+        } else {
+            self.explained.truncate(explained);
+            self.mapped.skipped.push(Skipped {
+                path: scope_path(scope, block.each.as_ref()),
+                rule: place.list_name().to_owned(),
+                reason: "none of the fields that this mapping reads has a value".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The end of this scope's OBX is known.
+    fn settle(&mut self, scope: &Scope<'_>) {
+        let Some(index) = scope.anchor().filter(|anchor| anchor.name() == "OBX").map(|anchor| anchor.index()) else {
+            return;
+        };
+        if let Ok(position) = self.observations.binary_search_by_key(&index, |(index, _)| *index) {
+            self.observations[position].1 = true;
+        }
+    }
+
+    fn report_unread(&mut self, message: &Message) {
+        for (index, _) in self.observations.iter().filter(|(_, settled)| !settled) {
+            let Some(segment) = message.segment(*index) else { continue };
+            self.mapped.skipped.push(Skipped {
+                path: segment.location_of(0).to_string(),
+                rule: "unread".to_owned(),
+                reason: "it belongs to no record that this mapping makes of the message".to_owned(),
+            });
+        }
+    }
+
+    fn rule(&mut self, rule: &RulePlan, scope: &Scope<'_>, work: &mut Work, place: Place) -> Result<(), Stop> {
+        if rule.when.as_ref().is_some_and(|when| !when.holds(scope)) {
+            return Ok(());
+        }
+        if let Some(constant) = &rule.constant {
+            self.explain(rule, constant, None, place);
+            put(&mut work.fields, &rule.target, constant.clone());
+            return Ok(());
+        }
+        let mut refused = None;
+        let mut imprecise = None;
+        for path in &rule.from {
+            let first = path.resolve(scope);
+            let value = match first {
+                Resolved::Absent => continue,
+                Resolved::Null if rule.on_null == OnNull::Clear && rule.required == Required::No => {
+                    self.explain(rule, &Json::Null, None, place);
+                    clear(&mut work.fields, &rule.target);
+                    work.has_substance = true;
+                    return Ok(());
+                }
+                Resolved::Null if !path.is_plural() => continue,
+                Resolved::Null => path.resolve_all(scope).into_iter().find_map(Resolved::value),
+                Resolved::Value(value) => Some(value),
+            };
+            let Some(value) = value else { continue };
+            let found = if rule.coercion == Coercion::LabValue || (path.is_plural() && holds_several(&rule.target)) {
+                let values = path.resolve_all(scope).into_iter().filter_map(Resolved::value).collect();
+                self.several(rule, values, work, place)
+            } else {
+                self.single(rule, path, &value, work, place)
+            };
+            match found {
+                Ok(Found::Nothing) => {}
+                Ok(Found::Done) => return Ok(()),
+                Ok(Found::Json(json)) => {
+                    if rule.coercion == Coercion::Instant && !json.as_str().is_some_and(|when| when.contains('T')) {
+                        imprecise.get_or_insert((json, value));
+                        continue;
+                    }
+                    self.keep(rule, json, &value, work, place);
+                    return Ok(());
+                }
+                Err(Refused::Value(reason)) => {
+                    let text = format!("{} was left out: {reason}", place.target(&rule.target));
+                    refused.get_or_insert(value.location());
+                    let path = value.location().to_string();
+                    self.mapped.rejected.push(Rejected { path, code: ErrorCode::DataType, text });
+                }
+                Err(Refused::Stop(stop)) => return Err(stop),
+            }
+        }
+        if let Some((json, value)) = imprecise {
+            self.keep(rule, json, &value, work, place);
+            return Ok(());
+        }
+        if let Some(default) = &rule.default {
+            self.explain(rule, default, None, place);
+            put(&mut work.fields, &rule.target, default.clone());
+            return Ok(());
+        }
+        self.missing(rule, scope, refused, place)
+    }
+
+    fn keep(&mut self, rule: &RulePlan, json: Json, value: &Value<'_>, work: &mut Work, place: Place) {
+        self.explain(rule, &json, Some(value), place);
+        put(&mut work.fields, &rule.target, json);
+        work.has_substance |= rule.target.name != "updated_at";
+    }
+
+    fn missing(&self, rule: &RulePlan, scope: &Scope<'_>, refused: Option<Location>, place: Place) -> Result<(), Stop> {
+        if rule.required == Required::No {
+            return Ok(());
+        }
+        let paths: Vec<String> = rule.from.iter().map(ToString::to_string).collect();
+        let paths = paths.join(", ");
+        let code = if refused.is_some() { ErrorCode::DataType } else { ErrorCode::RequiredFieldMissing };
+        let location = refused.or_else(|| rule.from.first().map(|path| missing_location(path, scope)));
+        let location = location.unwrap_or_else(|| Location::segment("MSH"));
+        let target = place.target(&rule.target);
+        Err(match rule.required {
+            Required::Block => Stop::LeaveOut(Skipped {
+                path: location.to_string(),
+                rule: format!("{target} is required"),
+                reason: format!("there is no usable value in {paths}"),
+            }),
+            _ => Stop::Fail(MapError {
+                location,
+                code,
+                text: format!("{target} is required and there is no usable value in {paths}"),
+            }),
+        })
+    }
+
+    /// One value for a target that holds one, or one that it spreads over several.
+    fn single(
+        &mut self,
+        rule: &RulePlan,
+        path: &Path,
+        value: &Value<'_>,
+        work: &mut Work,
+        place: Place,
+    ) -> Result<Found, Refused> {
+        if rule.coercion == Coercion::Name && rule.target.spread {
+            let Some(name) = person::name(value) else { return Ok(Found::Nothing) };
+            let parts = [("name", Some(name.whole)), ("family_name", name.family), ("given_name", name.given)];
+            for (target, text) in parts {
+                if let Some(text) = text {
+                    let json = Json::String(text);
+                    self.explain_as(rule, target, &json, Some(value), place);
+                    work.fields.insert(target.to_owned(), json);
+                }
+            }
+            work.has_substance = true;
+            return Ok(Found::Done);
+        }
+        if rule.coercion == Coercion::ReferenceRange {
+            let (object, range) = result::reference_range(path, value, self.sex.as_deref());
+            work.range = range;
+            return Ok(object.map_or(Found::Nothing, Found::Json));
+        }
+        let shape = if rule.target.shape == Shape::TextList { Shape::Text } else { rule.target.shape };
+        let found = self.converted(rule, shape, value, place)?;
+        Ok(match (rule.target.shape, found) {
+            (Shape::TextList, Found::Json(json)) => Found::Json(Json::Array(vec![json])),
+            (_, found) => found,
+        })
+    }
+
+    /// All values of a plural path: a list, lines of a text, or the repetitions of one laboratory value.
+    fn several(
+        &mut self,
+        rule: &RulePlan,
+        values: Vec<Value<'_>>,
+        work: &mut Work,
+        place: Place,
+    ) -> Result<Found, Refused> {
+        if rule.coercion == Coercion::LabValue {
+            let Some(first) = values.first() else { return Ok(Found::Nothing) };
+            let read = result::read_value(&values);
+            if let Some(note) = read.note {
+                self.mapped.notes.push(format!("{}: {note}", first.location()));
+            }
+            if read.fields.is_empty() {
+                return Ok(Found::Nothing);
+            }
+            work.has_substance = true;
+            for (target, json) in read.fields {
+                self.explain_as(rule, target, &json, Some(first), place);
+                work.fields.insert(target.to_owned(), json);
+            }
+            work.value = read.value;
+            return Ok(Found::Done);
+        }
+        let mut found = Vec::with_capacity(values.len());
+        for value in &values {
+            match self.converted(rule, Shape::Text, value, place)? {
+                Found::Json(json) if !found.contains(&json) => found.push(json),
+                _ => {}
+            }
+        }
+        if found.is_empty() {
+            return Ok(Found::Nothing);
+        }
+        if rule.target.shape == Shape::TextList {
+            return Ok(Found::Json(Json::Array(found)));
+        }
+        let lines: Vec<&str> = found.iter().filter_map(Json::as_str).collect();
+        Ok(Found::Json(json!(lines.join("\n"))))
+    }
+
+    /// Coercion, then table or closed list.
+    fn converted(&mut self, rule: &RulePlan, shape: Shape, value: &Value<'_>, place: Place) -> Result<Found, Refused> {
+        let Some(table) = rule.table else {
+            let inner = match shape {
+                Shape::Object(inner) => inner,
+                _ => &[],
+            };
+            let coerced = coerce::apply(rule.coercion, value, inner, self.context.zone).map_err(Refused::Value)?;
+            let Some(json) = coerced else { return Ok(Found::Nothing) };
+            if rule.coercion == Coercion::ResidentId
+                && json.as_str().is_some_and(|id| person::resident_id(id).is_none())
+            {
+                self.mapped.notes.push(format!("{}: no valid resident number, kept as sent", value.location()));
+            }
+            return match (shape, json) {
+                (Shape::Code(legal), Json::String(code)) if !legal.contains(&code.as_str()) => {
+                    self.unmapped(rule, rule.target.name, &code, shape, value, place)
+                }
+                (_, json) => Ok(Found::Json(json)),
+            };
+        };
+        let code = match rule.coercion {
+            Coercion::Unit => coded::unit(value).unwrap_or_default(),
+            Coercion::Text => value.text().into_owned(),
+            _ => coerce::code(value).into_owned(),
+        };
+        if code.is_empty() {
+            return Ok(Found::Nothing);
+        }
+        let table = &self.plan.tables[table];
+        match table.look_up(&code) {
+            // The compiler has checked that every target is legal.
+            Looked::Target(target) => Ok(typed(target, shape).map_or(Found::Done, Found::Json)),
+            Looked::Nothing => Ok(Found::Done),
+            Looked::Unknown => self.unmapped(rule, &table.name, &code, shape, value, place),
+        }
+    }
+
+    fn unmapped(
+        &mut self,
+        rule: &RulePlan,
+        table: &str,
+        code: &str,
+        shape: Shape,
+        value: &Value<'_>,
+        place: Place,
+    ) -> Result<Found, Refused> {
+        let target = place.target(&rule.target);
+        self.mapped.unmapped.push(Unmapped { table: table.to_owned(), code: code.to_owned(), target: target.clone() });
+        match &rule.on_unmapped {
+            OnUnmapped::Leave => Ok(Found::Done),
+            OnUnmapped::Literal(json) => Ok(Found::Json(json.clone())),
+            OnUnmapped::Keep if shape == Shape::Text => Ok(Found::Json(json!(code))),
+            OnUnmapped::Keep => Ok(Found::Done),
+            OnUnmapped::Reject => {
+                let location = value.location();
+                let text = format!("{target}: table {table} does not know the code in {location}");
+                let rejected = Rejected { path: location.to_string(), code: ErrorCode::TableValueNotFound, text };
+                Err(Refused::Stop(Stop::Reject(rejected, location)))
+            }
+        }
+    }
+
+    fn explain(&mut self, rule: &RulePlan, json: &Json, value: Option<&Value<'_>>, place: Place) {
+        self.explain_as(rule, rule.target.name, json, value, place);
+    }
+
+    fn explain_as(&mut self, rule: &RulePlan, name: &str, json: &Json, value: Option<&Value<'_>>, place: Place) {
+        if !self.context.explain {
+            return;
+        }
+        let mut field = String::new();
+        if let Some((list, index)) = place.item {
+            field = format!("{list}[{index}].");
+        }
+        if let Some(parent) = rule.target.parent {
+            field.push_str(parent);
+            field.push('.');
+        }
+        field.push_str(name);
+        self.explained.push(ExplainedField {
+            record: 0,
+            field,
+            value: json.clone(),
+            path: value.map(|value| value.location().to_string()),
+            raw: value.map(|value| value.raw().to_owned()),
+            table: rule.table.map(|table| self.plan.tables[table].name.clone()),
+            file: self.plan.files[rule.file].clone(),
+            line: rule.line,
+        });
+    }
+}
+
+/// Why a value is not taken.
+enum Refused {
+    /// It is not what it should be; the next path is asked.
+    Value(coerce::Refusal),
+    /// It ends the item or the message.
+    Stop(Stop),
+}
+
+impl Place {
+    fn list_name(&self) -> &'static str {
+        self.item.map_or(self.kind.name(), |(list, _)| list)
+    }
+
+    /// `lab_report.results.status`.
+    fn target(&self, target: &Target) -> String {
+        let mut name = self.kind.name().to_owned();
+        let parts = [self.item.map(|(list, _)| list), target.parent, Some(target.name)];
+        for part in parts.into_iter().flatten() {
+            name.push('.');
+            name.push_str(part);
+        }
+        name
+    }
+}
+
+/// Texts become lines, lists become lists; anything else takes the first value.
+fn holds_several(target: &Target) -> bool {
+    !target.spread && matches!(target.shape, Shape::Text | Shape::TextList)
+}
+
+fn put(fields: &mut Fields, target: &Target, json: Json) {
+    let Some(parent) = target.parent else {
+        fields.insert(target.name.to_owned(), json);
+        return;
+    };
+    let entry = fields.entry(parent).or_insert(Json::Null);
+    match entry {
+        Json::Object(inner) => drop(inner.insert(target.name.to_owned(), json)),
+        _ => *entry = json!({ target.name: json }),
+    }
+}
+
+/// `null` for the target and all that it fills. A part of an object cannot be cleared alone: it is left out, and an object of
+/// which nothing is left is null.
+fn clear(fields: &mut Fields, target: &Target) {
+    match target.parent {
+        Some(parent) => drop(fields.entry(parent).or_insert(Json::Null)),
+        None if target.spread => {
+            for name in ["name", "family_name", "given_name"] {
+                fields.insert(name.to_owned(), Json::Null);
+            }
+        }
+        None => drop(fields.insert(target.name.to_owned(), Json::Null)),
+    }
+}
+
+/// Where a scope is: `OBX[3]`, `PID-3[2]`.
+fn scope_path(scope: &Scope<'_>, each: Option<&Path>) -> String {
+    if let Some(path) = each.filter(|path| path.field().is_some())
+        && let Resolved::Value(value) = path.resolve(scope)
+    {
+        return value.location().to_string();
+    }
+    scope.anchor().map_or_else(|| "MSH".to_owned(), |anchor| anchor.location_of(0).to_string())
+}
+
+/// The place of a value that is missing: in the scope's own segment, if the path means that.
+fn missing_location(path: &Path, scope: &Scope<'_>) -> Location {
+    match scope.anchor().filter(|anchor| anchor.name() == path.segment()) {
+        Some(anchor) => Location { component: path.component(), ..anchor.location_of(path.field().unwrap_or(0)) },
+        None => path.location(),
+    }
+}

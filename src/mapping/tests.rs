@@ -1,0 +1,569 @@
+//! Mapping files in memory applied to invented messages.
+
+use std::io;
+
+use jiff::tz::TimeZone;
+use serde_json::{Value as Json, json};
+
+use super::{Context, Disposition, MapError, Mapped, Mapping};
+use crate::diagnostic::Diagnostic;
+use crate::hl7v2::{Charset, Limits, Message};
+
+/// A folder of mapping files.
+struct Files(Vec<(&'static str, String)>);
+
+impl Files {
+    /// `site.toml` and a table for sexes.
+    fn of(mapping: &str) -> Self {
+        Self(vec![
+            ("mappings/site.toml", mapping.to_owned()),
+            ("mappings/sex.csv", "source,target\nM,male\nF,female\nX,\n".to_owned()),
+            ("mappings/status.csv", "source,target\nF,final\nP,preliminary\n".to_owned()),
+        ])
+    }
+
+    fn with(mut self, name: &'static str, text: &str) -> Self {
+        self.0.push((name, text.to_owned()));
+        self
+    }
+
+    fn load(&self) -> Result<Mapping, Vec<Diagnostic>> {
+        Mapping::load("mappings/site.toml", &|name| {
+            let found = self.0.iter().find(|(known, _)| *known == name);
+            found.map(|(_, text)| text.clone()).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+        })
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.load().map_or_else(|problems| problems.iter().map(ToString::to_string).collect(), |_| Vec::new())
+    }
+}
+
+/// A segment with these fields.
+fn segment(name: &str, fields: &[(usize, &str)]) -> String {
+    let last = fields.iter().map(|(number, _)| *number).max().unwrap_or(0);
+    let value = |number| fields.iter().find(|(found, _)| *found == number).map_or("", |(_, value)| value);
+    (1..=last).fold(name.to_owned(), |segment, number| format!("{segment}|{}", value(number)))
+}
+
+/// One message; without an MSH line it gets one of an A01.
+fn message(body: &str) -> Message {
+    let text: String = body.lines().map(|line| format!("{}\r", line.trim())).collect();
+    let header = "MSH|^~\\&|HIS|H1|HEYI|H1|20240305103000+0800||ADT^A01^ADT_A01|1|P|2.5.1\r";
+    let text = if text.starts_with("MSH") { text } else { header.to_owned() + &text };
+    Message::parse(text, Charset::Utf8, &Limits::default()).unwrap()
+}
+
+fn apply(files: &Files, body: &str) -> Result<Mapped, MapError> {
+    let mapping = files.load().unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let zone = TimeZone::get("Asia/Shanghai").unwrap();
+    mapping.apply(&message(body), &Context { zone: &zone, facility: None, explain: true })
+}
+
+/// The records of a message, as one JSON list of kind and fields.
+fn check(mapping: &str, body: &str, expected: Json) -> Mapped {
+    let mapped = apply(&Files::of(mapping), body).unwrap();
+    let records: Vec<Json> =
+        mapped.records.iter().map(|record| json!({ record.kind.name(): record.fields.clone() })).collect();
+    assert_eq!(Json::Array(records), expected, "{mapped:#?}");
+    mapped
+}
+
+fn check_problems(mapping: &str, expected: &[&str]) {
+    let found = Files::of(mapping).problems();
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        eprintln!("{found}");
+        assert!(found.contains(expected), "{found}\n{expected}\n");
+    }
+}
+
+const PATIENT: &str = "[patient]\neach = \"PID\"\n";
+
+#[test]
+fn the_short_form_takes_the_coercion_of_the_field() {
+    let mapping = format!(
+        "{PATIENT}name = 'PID-5'\nbirth_date = 'PID-7'\nmultiple_birth = 'PID-25'\ndeceased = 'PID-30'\nupdated_at = 'MSH-7'"
+    );
+    check(
+        &mapping,
+        "PID|||||张^伟||19900305120000|M|||||||||||||||||02|||||N",
+        json!([{"patient": {"name": "张伟", "family_name": "张", "given_name": "伟", "birth_date": "1990-03-05",
+            "multiple_birth": 2, "deceased": false, "updated_at": "2024-03-05T10:30:00+08:00"}}]),
+    );
+}
+
+#[test]
+fn the_first_path_with_a_value_wins() {
+    let mapping = format!("{PATIENT}name = ['PID-5[7=L]', 'PID-5[1]']");
+    for (body, name) in [("PID|||||Li^Si^^^^^A~张^三^^^^^L", "张三"), ("PID|||||李^四", "李四")] {
+        let mapped = apply(&Files::of(&mapping), body).unwrap();
+        assert_eq!(mapped.records[0].fields["name"], name);
+    }
+}
+
+#[test]
+fn empty_says_nothing_and_null_clears() {
+    let mapping = format!(
+        "{PATIENT}name = 'PID-5'\nbirth_date = 'PID-7'\nlanguage = 'PID-15'\nmother_identifier = 'PID-21'
+        ethnicity = {{ from = 'PID-22', on_null = 'keep' }}
+        [[patient.phones]]\neach = 'PID-13'\nvalue = 'PID-13.1'
+        [[patient.addresses]]\neach = 'PID-11'\non_null = 'keep'\ncity = 'PID-11.3'"
+    );
+    check(
+        &mapping,
+        &segment("PID", &[5, 7, 11, 13, 21, 22].map(|number| (number, "\"\""))),
+        json!([{"patient": {"name": null, "family_name": null, "given_name": null, "birth_date": null,
+            "phones": null, "mother_identifier": null}}]),
+    );
+    check(&mapping, "PID|1||||||||||||||||||||", json!([]));
+}
+
+#[test]
+fn a_record_that_says_nothing_but_its_time_is_none() {
+    check(&format!("{PATIENT}updated_at = 'MSH-7'\nvip = {{ constant = true }}"), "PID|1", json!([]));
+}
+
+#[test]
+fn lists_take_each_repetition_and_blocks_are_concatenated() {
+    let mapping = format!(
+        "{PATIENT}
+        [[patient.identifiers]]\neach = 'PID-3'
+        value = {{ from = 'PID-3.1', required = 'skip' }}\nsystem = {{ from = 'PID-3.4', default = 'HIS' }}
+        type = {{ constant = 'mrn' }}
+        [[patient.identifiers]]\neach = 'PID-19'\nvalue = 'PID-19'\ntype = {{ constant = 'resident_id' }}"
+    );
+    let mapped = check(
+        &mapping,
+        "PID|||P1^^^A~^^^B~P2||||||||||||||||11010519491231002X",
+        json!([{"patient": {"identifiers": [
+            {"type": "mrn", "system": "A", "value": "P1"}, {"type": "mrn", "system": "HIS", "value": "P2"},
+            {"type": "resident_id", "value": "11010519491231002X"}]}}]),
+    );
+    assert_eq!(mapped.skipped.len(), 1, "{:?}", mapped.skipped);
+    assert_eq!(mapped.skipped[0].path, "PID-3[2]");
+    let explained: Vec<(String, Option<String>)> =
+        mapped.explanation.into_iter().map(|field| (field.field, field.path)).collect();
+    assert!(explained.contains(&("identifiers[1].value".to_owned(), Some("PID-3[3].1".to_owned()))), "{explained:?}");
+}
+
+#[test]
+fn tables_translate_keep_leave_reject_and_replace() {
+    let tables = "[tables]\nsex = 'sex.csv'\n";
+    for (rule, code, sex, listed) in [
+        ("table = 'sex'", "M", json!("male"), false),
+        ("table = 'sex'", "X", Json::Null, false),
+        ("table = 'sex', on_unmapped = 'keep'", "9", Json::Null, true),
+        ("table = 'sex', on_unmapped = 'leave'", "9", Json::Null, true),
+        ("table = 'sex', on_unmapped = 'other'", "9", json!("other"), true),
+        ("on_unmapped = 'leave'", "male", json!("male"), false),
+        ("on_unmapped = 'leave'", "M", Json::Null, true),
+        ("table = 'sex', default = 'unknown'", "", json!("unknown"), false),
+    ] {
+        let mapping = format!("{tables}{PATIENT}name = 'PID-5'\nsex = {{ from = 'PID-8', {rule} }}");
+        let mapped = apply(&Files::of(&mapping), &format!("PID|||||张三|||{code}")).unwrap();
+        assert_eq!(mapped.records[0].fields.get("sex").cloned().unwrap_or_default(), sex, "{rule} {code}");
+        assert_eq!(!mapped.unmapped.is_empty(), listed, "{rule} {code}");
+    }
+    let mapping = format!(
+        "{tables}{PATIENT}sex = {{ from = 'PID-8', table = 'sex' }}\nlanguage = {{ from = 'PID-15', table = 'sex' }}"
+    );
+    let error = apply(&Files::of(&mapping), "PID||||||||9").unwrap_err();
+    assert_eq!((error.location.to_string().as_str(), error.code.as_str()), ("PID-8", "103"));
+    assert!(!error.text.contains('9'), "{error}");
+    let mapped = apply(&Files::of(&mapping), "PID||||||||M|||||||中文^Chinese").unwrap();
+    assert_eq!(mapped.records[0].fields["language"], "中文", "a describing field keeps the sender's code");
+    assert_eq!(mapped.unmapped[0].target, "patient.language");
+}
+
+#[test]
+fn required_says_what_falls() {
+    let mapping = format!(
+        "{PATIENT}name = 'PID-5'\n[visit]\nnumber = {{ from = ['PV1-19', 'PV1-50'], required = 'skip' }}\nward = 'PV1-3.1'"
+    );
+    let mapped = check(&mapping, "PID|||||张三\nPV1|1|I|3W", json!([{"patient": {"name": "张三"}}]));
+    assert_eq!(mapped.skipped[0].rule, "visit.number is required");
+    let mapping = mapping.replace("'skip'", "true");
+    let error = apply(&Files::of(&mapping), "PID|||||张三\nPV1|1|I|3W").unwrap_err();
+    assert_eq!((error.location.to_string().as_str(), error.code.as_str()), ("PV1-19", "101"));
+}
+
+#[test]
+fn what_a_coercion_refuses_is_rejected_and_the_next_path_asked() {
+    let mapping = format!("{PATIENT}name = 'PID-5'\nbirth_date = 'PID-7'\nupdated_at = ['EVN-2', 'MSH-7']");
+    let mapped = check(
+        &mapping,
+        "EVN||20240230\nPID|||||张三||20231301",
+        json!([{"patient": {"name": "张三", "updated_at": "2024-03-05T10:30:00+08:00"}}]),
+    );
+    let rejected: Vec<&str> = mapped.rejected.iter().map(|rejected| rejected.path.as_str()).collect();
+    assert_eq!(rejected, ["PID-7", "EVN-2"]);
+    assert!(mapped.rejected.iter().all(|rejected| rejected.code.as_str() == "102" && !rejected.text.contains("2023")));
+}
+
+#[test]
+fn a_bare_date_does_not_win_over_a_time_of_day_as_the_record_s_time() {
+    let mapping = format!("{PATIENT}name = 'PID-5'\nupdated_at = ['EVN-2', 'MSH-7']");
+    for (event, expected) in [("20240101", "2024-03-05T10:30:00+08:00"), ("202401011200", "2024-01-01T12:00:00+08:00")]
+    {
+        let mapped = apply(&Files::of(&mapping), &format!("EVN||{event}\nPID|||||张三")).unwrap();
+        assert_eq!(mapped.records[0].fields["updated_at"], expected);
+    }
+}
+
+#[test]
+fn match_decides_whether_a_message_is_meant() {
+    let mapping = format!("match = {{ 'MSH-9.1' = ['ADT', 'SIU'], 'MSH-3' = 'H*S' }}\n{PATIENT}name = 'PID-5'");
+    let mapped = apply(&Files::of(&mapping), "PID|||||张三").unwrap();
+    assert_eq!((mapped.disposition, mapped.records.len()), (Disposition::Records, 1));
+    for header in ["MSH|^~\\&|HIS||||||ORU^R01", "MSH|^~\\&|LIS||||||ADT^A01", "MSH|^~\\&"] {
+        let mapped = apply(&Files::of(&mapping), &format!("{header}\nPID|||||张三")).unwrap();
+        assert!(matches!(mapped.disposition, Disposition::Ignored { .. }), "{header}");
+        assert_eq!(mapped.records.len(), 0);
+    }
+}
+
+#[test]
+fn conditions_decide_on_records_items_and_rules() {
+    let mapping = format!(
+        "{PATIENT}name = 'PID-5'
+        [visit]
+        when = \"PV1 and MSH-9.2 not in ['A28', 'A31'] and not (PV1-2 = 'P' or PV1-2 = 'R')\"
+        number = 'PV1-19'
+        started_at = {{ from = 'PV1-44', when = \"MSH-9.2 = 'A01'\" }}"
+    );
+    let body = |trigger: &str, class: &str| {
+        format!(
+            "MSH|^~\\&|HIS||||||ADT^{trigger}\nPID|||||张三\nPV1|1|{class}{}V1{}20240305",
+            "|".repeat(17),
+            "|".repeat(25)
+        )
+    };
+    for (trigger, class, visits, started) in
+        [("A01", "I", 1, true), ("A02", "I", 1, false), ("A31", "I", 0, false), ("A01", "R", 0, false)]
+    {
+        let mapped = apply(&Files::of(&mapping), &body(trigger, class)).unwrap();
+        assert_eq!(mapped.records.len(), 1 + visits, "{trigger} {class}");
+        if let Some(visit) = mapped.records.get(1) {
+            assert_eq!(visit.fields.contains_key("started_at"), started, "{trigger}");
+        }
+    }
+}
+
+#[test]
+fn patients_of_one_message_are_not_mixed() {
+    let mapping = "[patient]\neach = 'PID'\nname = 'PID-5'\n[visit]\nnumber = 'PV1-19'
+        [[lab_report]]\neach = 'OBR'\nfiller_order_number = ['OBR-3', 'ORC-3']\nvisit_number = 'PV1-19'";
+    check(
+        mapping,
+        "PID|||||张三\nPV1||||||||||||||||||| V1\nORC|||F1\nOBR|1\nPID|||||李四\nORC|||F2\nOBR|1\nOBR|2||F3",
+        json!([
+            {"patient": {"name": "张三"}}, {"visit": {"number": "V1"}},
+            {"lab_report": {"filler_order_number": "F1", "visit_number": "V1"}},
+            {"patient": {"name": "李四"}}, {"lab_report": {"filler_order_number": "F2"}},
+            {"lab_report": {"filler_order_number": "F3"}},
+        ]),
+    );
+}
+
+#[test]
+fn merges_come_first_and_take_the_survivor_from_their_patient() {
+    let mapping = "[patient]\neach = 'PID'\nname = 'PID-5'
+        [[merge]]\neach = 'MRG'\nsurvivor = 'PID-3'\nretired = 'MRG-1'";
+    check(
+        mapping,
+        "PID|||P1^^^HIS||张三\nMRG|P2^^^HIS\nPID|||P3||李四\nMRG|P4",
+        json!([
+            {"merge": {"survivor": {"system": "HIS", "value": "P1"}, "retired": {"system": "HIS", "value": "P2"}}},
+            {"patient": {"name": "张三"}},
+            {"merge": {"survivor": {"value": "P3"}, "retired": {"value": "P4"}}},
+            {"patient": {"name": "李四"}},
+        ]),
+    );
+}
+
+#[test]
+fn parts_of_an_object_may_come_from_different_places() {
+    let mapping =
+        "[visit]\nnumber = 'PV1-19'\ndepartment = { code = 'PV1-10', name = 'ZPV-1' }\nattending.name = 'ZPV-2'";
+    check(
+        mapping,
+        "PV1||||||||||D1|||||||||V1\nZPV|心内科|王医生",
+        json!([{"visit": {"number": "V1", "department": {"code": "D1", "name": "心内科"}, "attending": {"name": "王医生"}}}]),
+    );
+}
+
+const RESULTS: &str = "[tables]\nstatus = 'status.csv'\nsex = 'sex.csv'
+    [patient]\neach = 'PID'\nsex = { from = 'PID-8', table = 'sex' }
+    [[lab_report]]\neach = 'OBR'\nfiller_order_number = 'OBR-3'
+    [[lab_report.results]]\neach = 'OBX'
+    skip = [{ when = \"OBX-3.3 = '99MRC'\", reason = 'analyser setting' }]
+    code = 'OBX-3.1'\nstatus = { from = 'OBX-11', table = 'status' }\nvalue = 'OBX-5'
+    unit = { from = 'OBX-6', as = 'unit' }\nreference_range = 'OBX-7'\nflags = 'OBX-8[*]'\nnote = 'NTE[*]-3'";
+
+/// One result as the record holds it, its code left out.
+fn result(obx: &str) -> (Json, Mapped) {
+    let mapped = apply(&Files::of(RESULTS), &format!("PID||||||||F\nOBR|1||F1\n{obx}")).unwrap();
+    let result = mapped.records[1].fields["results"][0].clone();
+    let mut result = result.as_object().cloned().unwrap_or_default();
+    result.remove("code");
+    (Json::Object(result), mapped)
+}
+
+#[test]
+fn results_say_what_obx_5_says() {
+    for (obx, expected) in [
+        ("NM|A||5.6", json!({"value_number": 5.6})),
+        ("ST|A||<0.05", json!({"value_number": 0.05, "comparator": "<", "value_text": "<0.05"})),
+        ("NM|A||≥1000", json!({"value_number": 1000, "comparator": ">=", "value_text": "≥1000"})),
+        ("NM|A||12.3↑", json!({"value_number": 12.3, "value_text": "12.3↑", "flags": ["H"], "abnormal": true})),
+        ("ST|A||1:80", json!({"value_text": "1:80"})),
+        (
+            "ST|A||阴性(-)||阴性",
+            json!({"value_text": "阴性(-)", "reference_range": {"text": "阴性"}, "abnormal": false}),
+        ),
+        ("NM|A||溶血", json!({"value_text": "溶血"})),
+        ("ST|A||0012345", json!({"value_text": "0012345"})),
+        ("NM|A||0012.5", json!({"value_number": 12.5})),
+        ("DT|A||20240305", json!({"value_text": "20240305"})),
+        ("SN|A||<^0.05", json!({"value_number": 0.05, "comparator": "<", "value_text": "<0.05"})),
+        ("SN|A||^1^:^80", json!({"value_text": "1:80"})),
+        ("SN|A||^12", json!({"value_number": 12})),
+        ("CE|A||POS^阳性^L", json!({"value_code": {"code": "POS", "name": "阳性", "system": "L"}})),
+        ("CWE|A||5.1", json!({"value_number": 5.1})),
+        ("CE|A||A^甲~B^乙", json!({"value_text": "甲\n乙"})),
+        ("TX|A||第一行~第二行", json!({"value_text": "第一行\n第二行"})),
+        ("ST|A||3.5~9.5", json!({"value_text": "3.5~9.5"})),
+        (
+            "NM|A||7.2|10^9/L|3.5~9.5",
+            json!({"value_number": 7.2, "unit": "10^9/L",
+            "reference_range": {"low": 3.5, "high": 9.5, "text": "3.5~9.5"}, "abnormal": false}),
+        ),
+        (
+            "NM|A||155||男:120-160 女:110-150",
+            json!({"value_number": 155,
+            "reference_range": {"low": 110, "high": 150, "text": "男:120-160 女:110-150"}, "abnormal": true}),
+        ),
+        (
+            "NM|A||9.9||3.5-9.5|HH~A",
+            json!({"value_number": 9.9, "flags": ["HH", "A"], "abnormal": true, "critical": true,
+            "reference_range": {"low": 3.5, "high": 9.5, "text": "3.5-9.5"}}),
+        ),
+        (
+            "NM|A||9.9||3.5-9.5|N",
+            json!({"value_number": 9.9, "flags": ["N"], "abnormal": false,
+            "reference_range": {"low": 3.5, "high": 9.5, "text": "3.5-9.5"}}),
+        ),
+        ("NM|A|||mmol/L||||F", json!({})),
+    ] {
+        let fields: Vec<&str> = obx.splitn(4, '|').collect();
+        let (found, mapped) = result(&format!("OBX|1|{}|{}||{}", fields[0], fields[1], fields[3]));
+        if expected == json!({}) {
+            assert_eq!(found, json!({"unit": "mmol/L"}), "{obx} {mapped:?}");
+        } else {
+            assert_eq!(found, expected, "{obx} {mapped:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_understood_is_noted_without_its_value() {
+    for (obx, note) in [
+        ("NM|A||12.3(重复)", "OBX-5: not understood as lab_value, kept as text"),
+        ("NM|A||溶血", "OBX-5: declared as a number, kept as text"),
+        ("ED|A||App^PDF^^Base64^AAAA", "OBX-5: a document, image or wave form, kept in the message only"),
+    ] {
+        let (_, mapped) = result(&format!("OBX|1|{}", obx.replacen("|A||", "|A||", 1)));
+        assert_eq!(mapped.notes, [note], "{obx}");
+    }
+}
+
+#[test]
+fn every_obx_is_stored_skipped_or_rejected() {
+    let mapped = apply(
+        &Files::of(RESULTS),
+        "PID||||||||F\nOBX|1|ST|Z||before any order\nOBR|1||F1\nOBX|1|NM|A||1||||||F\nOBX|2|NM|B||2||||||?
+        OBX|3|IS|C^c^99MRC||x\nSPM|1\nNTE|1||备注\nOBX|4|NM|D||4\nNTE|1||一\nNTE|2||二",
+    )
+    .unwrap();
+    let results = mapped.records[1].fields["results"].as_array().unwrap();
+    let codes: Vec<&str> = results.iter().map(|result| result["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["A", "D"], "an OBX after SPM belongs to the order before it");
+    assert_eq!(results[1]["note"], "一\n二");
+    assert_eq!(mapped.rejected.len(), 1);
+    assert_eq!((mapped.rejected[0].path.as_str(), mapped.rejected[0].code.as_str()), ("OBX[3]-11", "103"));
+    assert_eq!((mapped.unmapped[0].table.as_str(), mapped.unmapped[0].code.as_str()), ("status", "?"));
+    let skipped: Vec<(&str, &str)> =
+        mapped.skipped.iter().map(|skipped| (skipped.path.as_str(), skipped.rule.as_str())).collect();
+    assert_eq!(skipped, [("OBX[4]", "results.skip[0]"), ("OBX[1]", "unread")]);
+}
+
+#[test]
+fn a_site_s_file_holds_only_what_differs() {
+    let base = "match = { 'MSH-9.1' = 'ADT' }\n[tables]\nsex = 'sex.csv'
+        [patient]\neach = 'PID'\nname = 'PID-5'\nsex = { from = 'PID-8', table = 'sex' }\nlanguage = 'PID-15'
+        [[patient.identifiers]]\neach = 'PID-3'\nvalue = 'PID-3.1'\ntype = { constant = 'mrn' }
+        [[patient.identifiers]]\neach = 'PID-2'\nvalue = 'PID-2.1'\ntype = { constant = 'other' }";
+    let site = "extends = 'base.toml'\n[tables]\nsex = ['sex.csv', 'more.csv']
+        [patient]\nlanguage = false\nbirth_date = 'PID-7'
+        [[patient.identifiers]]\neach = 'PID-2'\nwhen = 'false'
+        [[patient.identifiers]]\neach = 'PID-3'\nsystem = { constant = 'HIS' }
+        [[patient.identifiers]]\neach = 'ZID'\nvalue = 'ZID-1'\ntype = { constant = 'visit_card' }";
+    let files =
+        Files::of(site).with("mappings/base.toml", base).with("mappings/more.csv", "source,target\n1,male\nX,other\n");
+    let mapped = apply(&files, "PID||P0|P1||张三||19900305|1|||||||zh\nZID|C1").unwrap();
+    assert_eq!(
+        Json::Object(mapped.records[0].fields.clone()),
+        json!({"name": "张三", "sex": "male", "birth_date": "1990-03-05", "identifiers": [
+            {"type": "mrn", "system": "HIS", "value": "P1"}, {"type": "visit_card", "value": "C1"}]})
+    );
+    let name = mapped.explanation.iter().find(|field| field.field == "name").unwrap();
+    assert_eq!((name.file.as_str(), name.line), ("mappings/base.toml", 6));
+}
+
+#[test]
+fn explanations_name_path_raw_value_table_and_rule() {
+    let mapping = "[tables]\nsex = 'sex.csv'\n[patient]\neach = 'PID'\nsex = { from = 'PID-8', table = 'sex' }\n";
+    let mapped = apply(&Files::of(mapping), "PID||||||||F^Female").unwrap();
+    let found = &mapped.explanation[0];
+    assert_eq!((found.record, found.field.as_str(), &found.value), (0, "sex", &json!("female")));
+    assert_eq!((found.path.as_deref(), found.raw.as_deref()), (Some("PID-8"), Some("F^Female")));
+    assert_eq!((found.table.as_deref(), found.file.as_str(), found.line), (Some("sex"), "mappings/site.toml", 5));
+}
+
+#[test]
+fn the_version_is_a_hash_of_all_files() {
+    let version = |files: &Files| files.load().unwrap().version().to_owned();
+    let mapping = "[tables]\nsex = 'sex.csv'\n[patient]\nname = 'PID-5'";
+    let first = version(&Files::of(mapping));
+    assert_eq!(first.len(), 12);
+    assert_eq!(first, version(&Files::of(mapping)));
+    let mut changed = Files::of(mapping);
+    changed.0[1].1.push_str("N,unknown\n");
+    assert_ne!(first, version(&changed));
+}
+
+#[test]
+fn all_problems_are_found_at_once_and_at_their_places() {
+    check_problems(
+        "format = 'hl7v2'\nwhat = 1\n[tables]\nsex = 'no.csv'\n[patient]\neach = 'PID-3.1'\nbirthdate = 'PID-7'\n\
+         sex = { from = 'PID-8', tabel = 'sex' }\nname = 'PID.5'\nbirth_date = { from = 'PID-7', as = 'dat' }\nvip = 1\n\
+         language = { from = 'PID-15', table = 'sexes' }\ndeceased = { from = 'PID-30', default = 'maybe' }\n\
+         [visit]\nwhen = \"PV1 and MSH-9.2 in 'A01'\"\nnumber = { from = 'PV1-19', required = 'yes' }\nattending = { from = 'PV1-7', as = 'date' }",
+        &[
+            "mappings/site.toml:2:1 error[M002]: there is no section or key what",
+            "mappings/site.toml:7:1 error[M003]: there is no field birthdate (did you mean birth_date?)",
+            "mappings/site.toml:8:25 error[M002]: there is no key of a rule tabel (did you mean table?)",
+            "mappings/site.toml:11:7 error[M004]: expected a path",
+            "mappings/site.toml:16:40 error[M004]: expected true",
+            "mappings/site.toml:4:7 error[M012]: mappings/no.csv cannot be read",
+            "mappings/site.toml:6:8 error[M005]: each names a segment or a field",
+            "mappings/site.toml:9:12 error[M005]: PID.5:",
+            "mappings/site.toml:10:37 error[M010]: there is no coercion dat (did you mean date?)",
+            "mappings/site.toml:12:39 error[M009]: there is no table sexes (did you mean sex?)",
+            "mappings/site.toml:13:41 error[M015]: maybe is no legal value of patient.deceased",
+            "mappings/site.toml:15:28 error[M006]: expected [",
+            "mappings/site.toml:17:39 error[M011]: date cannot fill attending",
+        ],
+    );
+}
+
+#[test]
+fn broken_files_are_refused_with_a_reason() {
+    check_problems("[patient\nname = 'PID-5'", &["mappings/site.toml:1:9 error[M001]"]);
+    check_problems("format = 'fhir'", &["error[M013]: FHIR mappings are not in this version"]);
+    check_problems(
+        "extends = 'none.toml'",
+        &["mappings/site.toml:1:11 error[M012]: mappings/none.toml cannot be read"],
+    );
+    check_problems(
+        "extends = 'site.toml'",
+        &["mappings/site.toml:1:11 error[M012]: mappings/site.toml extends this file"],
+    );
+    check_problems(
+        "[[patient.phones]]\nvalue = 'PID-13'",
+        &["error[M004]: a block of patient.phones says what makes one item"],
+    );
+    check_problems("[patient]\nphones = 'PID-13'", &["error[M004]: phones is a list and needs blocks"]);
+    check_problems("[patient]\nname = { as = 'name' }", &["error[M004]: a rule has either from"]);
+    check_problems("[patient]\nname = 'PID'", &["error[M005]: PID names a whole segment"]);
+    check_problems("[patient]\nskip = [{ when = 'PID' }]", &["error[M004]: a skip rule has exactly when and reason"]);
+    check_problems(
+        "[visit]\ndepartment = { cod = 'PV1-3' }",
+        &["error[M003]: there is no field cod (did you mean code?)"],
+    );
+    check_problems("[patient]\nname = {}", &["error[M004]"]);
+    check_problems(
+        "[tables]\nsex = 'bad.csv'\n[patient]\nsex = { from = 'PID-8', table = 'sex' }",
+        &["mappings/bad.csv cannot be read"],
+    );
+    let files = Files::of("[tables]\nsex = 'bad.csv'\n[patient]\nsex = { from = 'PID-8', table = 'sex' }\n[[patient]]")
+        .with("mappings/bad.csv", "source,target\nM,male\nF,femal\n");
+    assert!(files.problems().iter().any(|problem| problem.contains("error[M001]")), "{:?}", files.problems());
+    let files = Files::of("[tables]\nsex = 'bad.csv'\n[patient]\nsex = { from = 'PID-8', table = 'sex' }")
+        .with("mappings/bad.csv", "source,target\nM,male\nF,femal\n");
+    assert_eq!(
+        files.problems(),
+        ["mappings/bad.csv:3:1 error[M008]: femal is no legal value of sex (did you mean female?)"]
+    );
+}
+
+#[test]
+fn conditions_are_understood_or_refused_at_their_column() {
+    let holds = |condition: &str| {
+        let mapping = format!("[patient]\nwhen = \"\"\"{condition}\"\"\"\nname = 'PID-5'");
+        let body = "PID|||P1^^^HIS^MR~I1^^^GA^NI||张三|||M|||||||||||11010519491231002X\nPV1|1|I";
+        apply(&Files::of(&mapping), body).unwrap().records.len() == 1
+    };
+    for condition in [
+        "true",
+        "PV1",
+        "not ZZZ",
+        "PID-8",
+        "not PID-9",
+        "PID-8 = 'M'",
+        "PID-8 != 'F'",
+        "PID-9 != 'F'",
+        "PID-8 in ['F', 'M']",
+        "PID-8 not in ['F']",
+        "PID-3[*].5 = 'NI'",
+        "PID-3[5=NI].1 = 'I1'",
+        "PID-3[5 in XX,NI]",
+        "PID-19 is resident_id",
+        "not PID-8 is number",
+        "PV1 and (ZZZ or PID-8 = \"M\")",
+        "ZZZ and PV1 or PID",
+        "not (ZZZ and PV1)",
+        "not not PV1",
+    ] {
+        assert!(holds(condition), "{condition}");
+        assert!(!holds(&format!("not ({condition})")), "not ({condition})");
+    }
+    for (condition, place) in [
+        ("", "1:23"),
+        ("PV1 and", "1:30"),
+        ("PV1 PV2", "1:27"),
+        ("PID-8 = M", "1:31"),
+        ("PID-8 = 'M", "1:31"),
+        ("PID-8 in 'M'", "1:32"),
+        ("PID-8 not 'M'", "1:33"),
+        ("(PV1", "1:27"),
+        ("PV1)", "1:26"),
+        ("pv1", "1:23"),
+        ("PID-8 ~ 'M'", "1:29"),
+        ("PID-8 is odd", "1:32"),
+        ("PID-0", "1:23"),
+    ] {
+        let problems = Files::of(&format!("visit.when = \"PID and {condition}\"")).problems();
+        assert_eq!(problems.len(), 1, "{condition}: {problems:?}");
+        assert!(problems[0].contains("error[M006]"), "{condition}: {}", problems[0]);
+        let line = problems[0].split(' ').next().unwrap();
+        let column: usize = line.rsplit(':').next().unwrap().parse().unwrap();
+        let expected: usize = place.split_once(':').unwrap().1.parse().unwrap();
+        assert!(column >= expected, "{condition}: {line}");
+    }
+    let deep = format!("visit.when = \"{}PV1{}\"", "(".repeat(5000), ")".repeat(5000));
+    assert!(Files::of(&deep).problems()[0].contains("nested too deeply"));
+    let deep = format!("visit.when = \"{}PV1\"", "not ".repeat(5000));
+    assert!(Files::of(&deep).problems()[0].contains("nested too deeply"));
+}
