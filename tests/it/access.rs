@@ -99,11 +99,13 @@ fn a_token_is_not_kept_in_clear() {
 
 #[test]
 fn a_consumer_that_is_not_configured_reads_nothing() {
-    let site = Site::configured(&configuration("", "[[consumers]]\nname = \"crm\"\n"));
-    let daemon = site.start();
+    let site = Site::new();
     let stranger = site.token("stranger", "consumer");
+    site.write("config/heyi.toml", configuration("", "[[consumers]]\nname = \"crm\"\n"));
+    let daemon = site.start();
     daemon.get("/v1/feed", &stranger).problem(403);
     assert_eq!(daemon.get("/v1/feed", site.consumer()).status, 200);
+    assert_eq!(site.run(&["token", "create", "nobody", "--role", "consumer"]).status.code(), Some(1));
 }
 
 #[test]

@@ -2,17 +2,12 @@
 
 use std::time::Duration;
 
-use crate::support::hl7::{Ack, adt, gb18030, message, pid, registration};
+use crate::support::hl7::{Ack, admission_of_nobody, adt, gb18030, message, pid, registration};
 use crate::support::mllp::Received;
 use crate::support::site::{Site, configuration};
 
 /// Long enough to notice a second answer, should one come.
 const A_MOMENT: Duration = Duration::from_millis(400);
-
-/// A message that no mapping can make sense of: an admission of nobody.
-fn admission_of_nobody(id: &str) -> String {
-    adt("A01", id, "20240305103000", &[])
-}
 
 fn assert_refused(name: &str, answer: &Ack) {
     assert!(["AE", "AR"].contains(&answer.code()), "{name}: {}", answer.text());
@@ -30,7 +25,7 @@ fn unreadable_frames_are_answered_and_the_next_message_works() {
         b"\r",
     ]
     .concat();
-    let frames: [(&str, &[u8], &str); 12] = [
+    let frames: [(&str, &[u8], &str); 10] = [
         ("nothing", b"", ""),
         ("a carriage return", b"\r", ""),
         ("a word", b"hello", ""),
@@ -38,9 +33,7 @@ fn unreadable_frames_are_answered_and_the_next_message_works() {
         ("high bytes", b"\xff\xfe\xfd\xfc", ""),
         ("no MSH", b"PID|1||P1^^^HIS||Zhang^Wei\r", ""),
         ("MSH alone", b"MSH", ""),
-        ("MSH without fields", b"MSH|^~\\&\r", ""),
         ("repeated delimiters", b"MSH|^^^^|HIS|MAIN|HEYI|CRM|20240305||ADT^A28|H1|P|2.5.1\r", "H1"),
-        ("no message type", b"MSH|^~\\&|HIS|MAIN|HEYI|CRM|20240305|||H3|P|2.5.1\rPID|1||P1\r", "H3"),
         ("wrong character set", &mislabelled, "H5"),
         ("UTF-16", b"\xff\xfeM\0S\0H\0|\0^\0~\0\\\0&\0|\0", ""),
     ];
@@ -59,13 +52,30 @@ fn unreadable_frames_are_answered_and_the_next_message_works() {
 }
 
 #[test]
-fn a_message_without_control_id_is_answered() {
+fn a_poor_header_is_answered_without_a_guess() {
     let site = Site::new();
     let daemon = site.start();
-    let answer = daemon.send("his", registration("", "P1", "Zhang^Wei"));
-    assert_eq!(answer.control_id(), "");
-    // Processed or refused is the product's choice; silence and a guess are not.
-    assert!(["AA", "AE", "AR"].contains(&answer.code()), "{}", answer.text());
+    let no_type = "MSH|^~\\&|HIS|MAIN|HEYI|CRM|20240305|||C1|P|2.5.1\rPID|1||P1^^^HIS^MR\r";
+    let no_number = registration("", "P1", "Zhang^Wei");
+    for (text, control_id) in [("MSH|^~\\&\r", ""), (no_type, "C1"), (no_number.as_str(), "")] {
+        let answer = daemon.send("his", text);
+        // Kept or refused is the product's choice; silence and an invented number are not.
+        assert!(["AA", "AE", "AR"].contains(&answer.code()), "{}", answer.text());
+        assert_eq!(answer.control_id(), control_id, "{}", answer.text());
+    }
+    assert_eq!(site.messages(&[]).len(), 3);
+}
+
+#[test]
+fn a_message_that_says_nothing_of_what_its_type_promises_is_not_taken_in_silence() {
+    let site = Site::new();
+    let daemon = site.start();
+    // An admission of nobody to nowhere, a report of nothing: processed would mean that all is well.
+    for (id, text) in
+        [("C1", adt("A01", "C1", "20240305103000", &[])), ("C2", message("ORU^R01", "C2", "20240305103000", &[]))]
+    {
+        assert_refused(id, &daemon.send("his", text));
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::daemon::column;
 use crate::support::eventually;
-use crate::support::hl7::{adt, inpatient, pid, registration, segment};
+use crate::support::hl7::{admission_of_nobody, adt, inpatient, pid, registration, segment};
 use crate::support::site::{Site, configuration};
 
 /// `id` of a listed message, as an argument.
@@ -66,7 +66,7 @@ fn messages_are_listed_by_source_state_type_control_id_and_patient() {
     daemon.accept("his", registration("C1", "P1", "张^伟"));
     daemon.accept("lis", registration("C2", "P2", "李^娜"));
     daemon.accept("his", arrival("C3", "P1", "O"));
-    daemon.send("his", adt("A01", "C4", "20240305103000", &[]));
+    daemon.send("his", admission_of_nobody("C4"));
     let listed = |filter: &[&str]| {
         let mut ids: Vec<String> =
             column(&site.messages(filter), "control_id").into_iter().map(str::to_owned).collect();
@@ -129,7 +129,7 @@ fn the_state_of_everything_is_one_screen() {
     let site = Site::new();
     let daemon = site.start();
     daemon.accept("his", registration("C1", "P1", "张^伟"));
-    daemon.send("his", adt("A01", "C2", "20240305103000", &[]));
+    daemon.send("his", admission_of_nobody("C2"));
     let screen = site.run(&["status"]).exits(0).stdout;
     assert!(screen.contains("his") && screen.contains("lis") && screen.lines().count() <= 40, "{screen}");
     let status = site.json(&["status", "--json"]);

@@ -47,7 +47,7 @@ fn junk_before_a_frame_is_passed_over_and_counted() {
     let site = Site::new();
     let daemon = site.start();
     let mut connection = daemon.connect("his");
-    connection.write(b"\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+    connection.write(b"\r\n\r\nhello\r\n");
     assert_eq!(connection.ask(registration("C1", "P1", "Zhang^Wei")).control_id(), "C1");
     connection.write(b"\x1c\r\x1c\r");
     assert_eq!(connection.ask(registration("C2", "P2", "Li^Na")).control_id(), "C2");

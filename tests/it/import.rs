@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::support::daemon::Daemon;
-use crate::support::hl7::{adt, gb18030, inpatient, pid, registration};
+use crate::support::hl7::{admission_of_nobody, adt, gb18030, inpatient, pid, registration};
 use crate::support::site::{Run, Site};
 
 fn import(site: &Site, paths: &[&str]) -> Run {
@@ -104,7 +104,7 @@ fn a_bad_message_in_the_middle_is_kept_and_the_rest_goes_on() {
     let stay = |id: &str, patient: &str| {
         adt("A01", id, "20240305103000", &[pid(patient, "张^伟"), inpatient(id, "ICU^1^1", "20240305103000", "")])
     };
-    let bad = adt("A01", "BAD", "20240305103000", &[]);
+    let bad = admission_of_nobody("BAD");
     site.write("in/1.hl7", format!("{}{bad}{}", stay("G1", "P1"), stay("G2", "P2")));
     let run = import(&site, &["in"]).exits(1);
     assert!(!format!("{}{}", run.stdout, run.stderr).contains("张"), "no patient data: {run:?}");

@@ -76,7 +76,7 @@ fn no_log_line_metric_or_error_text_holds_a_patients_data() {
     ] {
         let problem = daemon.get(&target, site.engineer());
         if problem.status >= 400 {
-            told.push_str(&format!("problem at {target:.24}: {}\n", problem.text()));
+            told.push_str(&format!("problem: {}\n", problem.text()));
         }
     }
     for failed in site.messages(&["--state", "failed"]) {
@@ -87,7 +87,7 @@ fn no_log_line_metric_or_error_text_holds_a_patients_data() {
     let imported = site.run(&["--log", "trace", "import", "his", &file.to_string_lossy()]);
     told.push_str(&format!("{}{}", imported.stdout, imported.stderr));
     let log = daemon.log();
-    assert!(log.lines().count() > 20, "the log is at trace level:\n{log}");
+    assert!(log.contains("DEBUG"), "the log tells all that it can:\n{log}");
     told.push_str(&log);
     let encoded = query(NAME);
     let resident = resident_number("19770705", 78);

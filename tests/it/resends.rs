@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::hl7::{adt, inpatient, number, pid, registration, report};
+use crate::support::hl7::{admission_of_nobody, adt, inpatient, number, pid, registration, report};
 use crate::support::site::Site;
 
 fn admission(id: &str) -> String {
@@ -15,7 +15,7 @@ fn a_repeat_makes_no_event_and_gets_the_same_answer() {
     let daemon = site.start();
     let laboratory =
         report("L1", "20240305110000", "P1", "F1", "F", &[number("K", "6.8", "mmol/L", "3.5-5.5", "HH", "F")]);
-    let nobody = adt("A01", "BAD", "20240305103000", &[]);
+    let nobody = admission_of_nobody("BAD");
     let messages = [("his", admission("C1")), ("lis", laboratory), ("his", nobody)];
     let first: Vec<_> = messages.iter().map(|(source, text)| daemon.send(source, text).verdict()).collect();
     let (feed, kept) = (daemon.feed(), site.messages(&[]).len());

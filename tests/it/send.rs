@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::support::hl7::{adt, gb18030, registration};
+use crate::support::hl7::{admission_of_nobody, gb18030, registration};
 use crate::support::site::{Site, configuration};
 
 #[test]
@@ -36,7 +36,7 @@ fn files_directories_batches_and_standard_input_are_sent_and_each_answer_is_prin
 fn a_refusal_is_exit_status_one_and_shows_the_error() {
     let site = Site::new();
     let daemon = site.start();
-    let file = site.write("bad.hl7", adt("A01", "S1", "20240305103000", &[]));
+    let file = site.write("bad.hl7", admission_of_nobody("S1"));
     let run = site.run(&["send", &daemon.address("his").to_string(), &file.to_string_lossy()]).exits(1);
     assert!(run.stdout.contains("AE") && run.stdout.contains("S1"), "{run:?}");
 }
@@ -50,7 +50,8 @@ fn nobody_at_the_address_is_told_and_does_not_hang() {
     let run = site.run(&["send", &free.to_string(), &file.to_string_lossy()]);
     assert!(matches!(run.status.code(), Some(1 | 2)), "{run:?}");
     assert!(run.stderr.contains(&free.port().to_string()), "{}", run.stderr);
-    let missing = site.run(&["send", &free.to_string(), "no-such-file.hl7"]);
+    let daemon = site.start();
+    let missing = site.run(&["send", &daemon.address("his").to_string(), "no-such-file.hl7"]);
     assert!(missing.status.code() != Some(0) && missing.stderr.contains("no-such-file.hl7"), "{missing:?}");
 }
 

@@ -64,6 +64,11 @@ pub(crate) fn report(id: &str, at: &str, number: &str, filler: &str, status: &st
     message("ORU^R01", id, at, &segments)
 }
 
+/// An admission of nobody, which no mapping can make sense of: a visit that is new, and no patient.
+pub(crate) fn admission_of_nobody(id: &str) -> String {
+    adt("A01", id, "20240305103000", &[inpatient(&format!("V-{id}"), "ICU^1^1", "20240305103000", "")])
+}
+
 /// One OBX of type NM: code, value, unit, range, flag, status.
 pub(crate) fn number(code: &str, value: &str, unit: &str, range: &str, flag: &str, status: &str) -> String {
     segment("OBX", &[(2, "NM"), (3, code), (5, value), (6, unit), (7, range), (8, flag), (11, status)])
@@ -81,10 +86,10 @@ pub(crate) fn encoded(encoding: &'static encoding_rs::Encoding, text: &str) -> V
     bytes.into_owned()
 }
 
-/// An 18-digit resident number with a right check digit (GB 11643): region 990000 is given to nobody.
+/// An 18-digit resident number with a right check digit (GB 11643), of a district that no province has.
 pub(crate) fn resident_number(birth: &str, order: u16) -> String {
     const WEIGHTS: [u32; 17] = [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2];
-    let digits = format!("990000{birth}{order:03}");
+    let digits = format!("119999{birth}{order:03}");
     let sum: u32 = digits.bytes().zip(WEIGHTS).map(|(digit, weight)| u32::from(digit - b'0') * weight).sum();
     format!("{digits}{}", char::from(b"10X98765432"[(sum % 11) as usize]))
 }
