@@ -19,6 +19,7 @@ mod crash;
 mod durability;
 mod feed;
 mod framing;
+mod hospital_day;
 mod identity;
 mod import;
 mod lab;
