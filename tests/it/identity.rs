@@ -1,0 +1,250 @@
+//! One patient, one ID: numbers link, families do not, merges redirect and are told.
+
+use serde_json::Value;
+
+use crate::support::daemon::{Daemon, column};
+use crate::support::hl7::{adt, inpatient, number, person, pid, registration, report, resident_number, segment};
+use crate::support::site::Site;
+
+/// PID of `HIS|number` with a resident number beside it.
+fn identified(number: &str, name: &str, birth: &str, sex: &str, resident: &str) -> String {
+    let identifiers = format!("{number}^^^HIS^MR~{resident}^^^^NI");
+    person(number, name, birth, sex, &[(3, &identifiers)])
+}
+
+/// The same at the laboratory's own authority.
+fn identified_at_lis(number: &str, name: &str, birth: &str, resident: &str) -> String {
+    let identifiers = format!("{number}^^^LIS^MR~{resident}^^^^NI");
+    person(number, name, birth, "M", &[(3, &identifiers)])
+}
+
+fn merge(id: &str, at: &str, survivor: &str, retired: &str) -> String {
+    adt("A40", id, at, &[pid(survivor, "张^伟"), segment("MRG", &[(1, &format!("{retired}^^^HIS^MR"))])])
+}
+
+fn events_of(daemon: &Daemon<'_>, kind: &str) -> Vec<Value> {
+    daemon.feed().into_iter().filter(|event| event["type"] == kind).collect()
+}
+
+#[test]
+fn a_number_of_one_authority_is_one_person_whoever_sends_it() {
+    let site = Site::new();
+    let daemon = site.start();
+    daemon.accept("his", registration("C1", "P1", "张^伟"));
+    daemon.accept("lis", report("L1", "20240305110000", "P1", "F1", "F", &[number("K", "4.0", "mmol/L", "", "", "F")]));
+    let events = daemon.feed();
+    assert_eq!(events_of(&daemon, "patient.created").len(), 1);
+    assert!(events.iter().all(|event| event["subject"] == events[0]["subject"]), "{events:?}");
+    let subject = daemon.one_id("HIS|P1");
+    assert_eq!(events[0]["subject"], subject.as_str());
+    assert!(ulid_shaped(&subject), "{subject}");
+}
+
+fn ulid_shaped(text: &str) -> bool {
+    text.len() == 26 && text.bytes().all(|byte| b"0123456789ABCDEFGHJKMNPQRSTVWXYZ".contains(&byte))
+}
+
+#[test]
+fn an_identity_number_with_name_and_birth_date_links_the_systems() {
+    let site = Site::new();
+    let daemon = site.start();
+    let resident = resident_number("19800102", 11);
+    daemon.accept("his", adt("A28", "C1", "20240305080000", &[identified("P1", "张^伟", "19800102", "M", &resident)]));
+    daemon
+        .accept("lis", adt("A28", "L1", "20240305090000", &[identified_at_lis("88", "张^伟", "19800102", &resident)]));
+    assert_eq!(daemon.one_id("HIS|P1"), daemon.one_id("LIS|88"));
+    assert_eq!(events_of(&daemon, "patient.created").len(), 1);
+    let linked = daemon.person("HIS|P1");
+    let sources = linked["sources"].as_array().unwrap();
+    assert_eq!(sources.len(), 2, "{linked}");
+    let rows = site.json(&["person", "links", "--json"]);
+    assert!(rows.to_string().contains("\"88\""), "{rows}");
+    let csv = site.run(&["person", "links", "--csv"]).exits(0).stdout;
+    assert!(csv.starts_with("source,system,identifier,one_id,link"), "{csv}");
+    assert_eq!(csv.lines().count(), 3, "{csv}");
+}
+
+#[test]
+fn an_identity_number_alone_never_links() {
+    let site = Site::new();
+    let daemon = site.start();
+    let resident = resident_number("19800102", 13);
+    daemon.accept("his", adt("A28", "C1", "20240305080000", &[identified("P1", "张^伟", "19800102", "M", &resident)]));
+    for (id, number, name, birth) in
+        [("L1", "1", "李^强", "19800102"), ("L2", "2", "张^伟", "19510607"), ("L3", "3", "王^芳", "20200101")]
+    {
+        daemon.accept("lis", adt("A28", id, "20240305090000", &[identified_at_lis(number, name, birth, &resident)]));
+        assert_ne!(daemon.one_id("HIS|P1"), daemon.one_id(&format!("LIS|{number}")), "{name} born {birth}");
+    }
+}
+
+#[test]
+fn placeholders_and_wrong_check_digits_never_link() {
+    let site = Site::new();
+    let daemon = site.start();
+    let right = resident_number("19800102", 15);
+    let wrong_digit = if right.ends_with('1') { "2" } else { "1" };
+    let wrong = format!("{}{wrong_digit}", &right[..17]);
+    let placeholders =
+        ["111111111111111111", "000000000000000000", "123456789012345678", "无", "999999999999999999", &wrong];
+    for (index, placeholder) in placeholders.into_iter().enumerate() {
+        let (his, lis) = (format!("P{index}"), format!("{index}"));
+        daemon.accept(
+            "his",
+            adt(
+                "A28",
+                &format!("C{index}"),
+                "20240305080000",
+                &[identified(&his, "张^伟", "19800102", "M", placeholder)],
+            ),
+        );
+        daemon.accept(
+            "lis",
+            adt(
+                "A28",
+                &format!("L{index}"),
+                "20240305090000",
+                &[identified_at_lis(&lis, "张^伟", "19800102", placeholder)],
+            ),
+        );
+        assert_ne!(daemon.one_id(&format!("HIS|{his}")), daemon.one_id(&format!("LIS|{lis}")), "{placeholder}");
+    }
+}
+
+#[test]
+fn a_newborn_is_not_merged_with_its_mother_and_keeps_its_id_when_named() {
+    let site = Site::new();
+    let daemon = site.start();
+    let resident = resident_number("19920506", 24);
+    let mother = identified("M1", "陈^秀英", "19920506", "F", &resident);
+    daemon.accept("his", adt("A28", "C1", "20240305080000", &[mother]));
+    // The ward enters the mother's own number for the child, as wards do.
+    let newborn = |id: &str, at: &str, name: &str| {
+        let identifiers = format!("B1^^^HIS^MR~{resident}^^^^NI");
+        let child = person("B1", name, "20240306", "M", &[(3, &identifiers), (21, "M1^^^HIS^MR"), (24, "N")]);
+        adt("A28", id, at, &[child])
+    };
+    daemon.accept("his", newborn("C2", "20240306080000", "陈秀英之子"));
+    let child = daemon.one_id("HIS|B1");
+    assert_ne!(child, daemon.one_id("HIS|M1"));
+    daemon.accept("his", newborn("C3", "20240310080000", "李^子轩"));
+    let named = daemon.person("HIS|B1");
+    assert_eq!((named["one_id"].as_str(), named["name"].as_str()), (Some(child.as_str()), Some("李子轩")));
+    assert_ne!(child, daemon.one_id("HIS|M1"));
+    assert_eq!(named["mother_identifier"]["value"], "M1", "{named}");
+    assert!(events_of(&daemon, "patient.merged").is_empty());
+}
+
+#[test]
+fn a_merge_redirects_and_tells_which_records_moved() {
+    let site = Site::new();
+    let daemon = site.start();
+    daemon.accept("his", registration("C1", "P1", "张^伟"));
+    daemon.accept(
+        "his",
+        adt("A01", "C2", "20240305103000", &[pid("P2", "张^伟"), inpatient("V2", "ICU^1^1", "20240305103000", "")]),
+    );
+    daemon.accept("lis", report("L1", "20240305110000", "P2", "F2", "F", &[number("K", "4.0", "mmol/L", "", "", "F")]));
+    let (survivor, retired) = (daemon.one_id("HIS|P1"), daemon.one_id("HIS|P2"));
+    assert_ne!(survivor, retired);
+    daemon.accept("his", merge("C3", "20240306080000", "P1", "P2"));
+    let merged = events_of(&daemon, "patient.merged");
+    assert_eq!(merged.len(), 1);
+    let data = &merged[0]["data"];
+    assert_eq!(
+        (merged[0]["subject"].as_str(), data["one_id"].as_str()),
+        (Some(survivor.as_str()), Some(survivor.as_str()))
+    );
+    assert_eq!(data["retired"], serde_json::json!([retired]));
+    assert_eq!(data["records"]["visits"], serde_json::json!(["his:V2"]), "{data}");
+    assert_eq!(data["records"]["lab_reports"], serde_json::json!(["lis:F2"]), "{data}");
+    // The retired One ID goes on answering, as the survivor.
+    let redirected = daemon.json(&format!("/v1/persons/{retired}"));
+    assert_eq!(redirected["one_id"], survivor.as_str(), "{redirected}");
+    assert_eq!(redirected["merged_into"], survivor.as_str(), "{redirected}");
+    assert_eq!(daemon.one_id("HIS|P2"), survivor);
+    assert_eq!(column(&daemon.visits("HIS|P1"), "visit_id"), ["his:V2"]);
+    assert_eq!(daemon.visit("HIS|P1")["one_id"], survivor.as_str());
+    assert_eq!(column(&daemon.lab_reports("HIS|P1"), "report_id"), ["lis:F2"]);
+}
+
+#[test]
+fn a_message_for_a_merged_number_goes_to_the_survivor() {
+    let site = Site::new();
+    let daemon = site.start();
+    daemon.accept("his", registration("C1", "P1", "张^伟"));
+    daemon.accept("his", registration("C2", "P2", "张^伟"));
+    daemon.accept("his", merge("C3", "20240306080000", "P1", "P2"));
+    let survivor = daemon.one_id("HIS|P1");
+    daemon.accept(
+        "his",
+        adt("A01", "C4", "20240307103000", &[pid("P2", "张^伟"), inpatient("V9", "ICU^1^1", "20240307103000", "")]),
+    );
+    let admitted = events_of(&daemon, "visit.admitted");
+    assert_eq!(column(&admitted, "subject"), [survivor.as_str()]);
+    assert_eq!(events_of(&daemon, "patient.created").len(), 2, "nobody is resurrected");
+}
+
+#[test]
+fn a_repeated_merge_has_no_second_effect_and_chains_end_at_the_survivor() {
+    let site = Site::new();
+    let daemon = site.start();
+    for (id, number) in [("C1", "P1"), ("C2", "P2"), ("C3", "P3")] {
+        daemon.accept("his", registration(id, number, "张^伟"));
+    }
+    let first = daemon.one_id("HIS|P3");
+    daemon.accept("his", merge("C4", "20240306080000", "P2", "P3"));
+    daemon.accept("his", merge("C5", "20240306090000", "P2", "P3"));
+    assert_eq!(events_of(&daemon, "patient.merged").len(), 1);
+    daemon.accept("his", merge("C6", "20240307080000", "P1", "P2"));
+    let survivor = daemon.one_id("HIS|P1");
+    assert_eq!(daemon.json(&format!("/v1/persons/{first}"))["one_id"], survivor.as_str());
+    assert_eq!(daemon.one_id("HIS|P3"), survivor);
+    assert_eq!(events_of(&daemon, "patient.merged").len(), 2);
+}
+
+#[test]
+fn merges_that_cannot_be_right_are_refused_with_the_place() {
+    let site = Site::new();
+    let daemon = site.start();
+    for (id, number) in [("C1", "P1"), ("C2", "P2")] {
+        daemon.accept("his", registration(id, number, "张^伟"));
+    }
+    let across = adt("A40", "M2", "20240306080000", &[pid("P1", "张^伟"), segment("MRG", &[(1, "88^^^LIS^MR")])]);
+    let refused = |source: &str, text: &str| {
+        let answer = daemon.send(source, text);
+        assert_eq!(answer.code(), "AE", "{}", answer.text());
+        assert!(answer.has_error(), "{}", answer.text());
+    };
+    refused("his", &merge("M1", "20240306080000", "P1", "P1"));
+    refused("his", &across);
+    // `lis` does not own the authority HIS.
+    refused("lis", &merge("M3", "20240306080000", "P1", "P2"));
+    assert!(events_of(&daemon, "patient.merged").is_empty());
+    assert_ne!(daemon.one_id("HIS|P1"), daemon.one_id("HIS|P2"));
+    daemon.accept("his", merge("M4", "20240306090000", "P1", "P2"));
+    refused("his", &merge("M5", "20240306100000", "P2", "P1"));
+    assert_eq!(events_of(&daemon, "patient.merged").len(), 1);
+}
+
+#[test]
+fn a_merge_before_its_records_is_kept_and_takes_effect_when_they_come() {
+    let site = Site::new();
+    let daemon = site.start();
+    daemon.accept("his", merge("C1", "20240306080000", "P1", "P2"));
+    daemon.accept("his", registration("C2", "P1", "张^伟"));
+    daemon.accept("his", registration("C3", "P2", "张^伟"));
+    assert_eq!(daemon.one_id("HIS|P1"), daemon.one_id("HIS|P2"));
+}
+
+#[test]
+fn the_history_of_a_person_says_how_its_records_came() {
+    let site = Site::new();
+    let daemon = site.start();
+    daemon.accept("his", registration("C1", "P1", "张^伟"));
+    daemon.accept("his", registration("C2", "P2", "张^伟"));
+    daemon.accept("his", merge("C3", "20240306080000", "P1", "P2"));
+    let history = daemon.json(&format!("/v1/persons/{}/history", daemon.one_id("HIS|P1")));
+    let text = history.to_string();
+    assert!(text.contains("auto") && text.contains("P2"), "{history}");
+}

@@ -1,0 +1,139 @@
+//! Start and stop: by name what is wrong, gracefully what is asked, and one daemon a store.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use crate::support::PATIENCE;
+use crate::support::hl7::{Ack, registration};
+use crate::support::mllp::{Mllp, Received, framed};
+use crate::support::site::{Site, configuration};
+
+#[test]
+fn the_ready_line_tells_listeners_store_and_sources() {
+    let site = Site::new();
+    let daemon = site.start();
+    assert_eq!(daemon.ready("sources"), "2");
+    assert!(daemon.ready("store").ends_with("heyi.db"), "{}", daemon.ready("store"));
+    for listener in ["http", "his", "lis"] {
+        assert_ne!(daemon.address(listener).port(), 0);
+        Mllp::connect(daemon.address(listener));
+    }
+    assert_eq!(daemon.get("/readyz", "").status, 200);
+}
+
+#[test]
+fn asked_to_stop_it_answers_what_it_took_and_closes() {
+    let site = Site::new();
+    let mut daemon = site.start();
+    site.consumer();
+    let mut connection = daemon.connect("his");
+    let mut idle = daemon.connect("lis");
+    let flood: Vec<u8> = (0..300)
+        .flat_map(|index| framed(registration(&format!("C{index}"), &format!("P{index}"), "张^伟").as_bytes()))
+        .collect();
+    connection.write(&flood);
+    assert_eq!(connection.answer().control_id(), "C0");
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        // A long poll must not hold up the end.
+        let poll = scope.spawn(|| daemon.get("/v1/feed?after=1-000000000300&wait=30", site.consumer()).status);
+        std::thread::sleep(Duration::from_millis(100));
+        daemon.terminate();
+        drop(poll.join());
+    });
+    let status = daemon.wait();
+    assert_eq!(status.code(), Some(0), "{status:?}");
+    assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
+    let mut answered = 1;
+    while let Received::Frame(content) = connection.receive(PATIENCE) {
+        let answer = Ack::parse(&content);
+        assert_eq!((answer.code(), answer.control_id()), ("AA", format!("C{answered}").as_str()));
+        answered += 1;
+    }
+    assert_eq!(idle.receive(PATIENCE), Received::Closed);
+    assert!(
+        site.messages(&["--state", "processed", "--limit", "1000"]).len() >= answered,
+        "{answered} were acknowledged"
+    );
+}
+
+#[test]
+fn a_second_daemon_on_the_store_is_refused_and_the_first_goes_on() {
+    let site = Site::new();
+    let daemon = site.start();
+    daemon.accept("his", registration("C1", "P1", "Zhang^Wei"));
+    let second = site.run(&["serve"]);
+    assert!(!second.status.success() && !second.stdout.contains("ready"), "{second:?}");
+    assert!(second.stderr.contains("heyi.db"), "the store is named: {}", second.stderr);
+    daemon.accept("his", registration("C2", "P2", "Li^Na"));
+    // Commands may use the store beside the daemon.
+    assert_eq!(site.messages(&[]).len(), 2);
+    daemon.kill();
+    // A lock must not outlive its holder.
+    let daemon = site.start();
+    daemon.accept("his", registration("C3", "P3", "Wang^Fang"));
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_refused_untouched() {
+    let site = Site::new();
+    let daemon = site.start();
+    daemon.accept("his", registration("C1", "P1", "Zhang^Wei"));
+    drop(daemon);
+    let path = site.path("data/heyi.db");
+    let store = rusqlite::Connection::open(&path).unwrap();
+    let version: i64 = store.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert!(version > 0, "the store carries its version");
+    store.execute_batch("PRAGMA user_version = 9999; PRAGMA wal_checkpoint(TRUNCATE);").unwrap();
+    drop(store);
+    let before = std::fs::read(&path).unwrap();
+    for arguments in [vec!["serve"], vec!["message", "list"], vec!["token", "create", "x", "--role", "engineer"]] {
+        let run = site.run(&arguments);
+        assert!(!run.status.success() && run.stderr.contains("9999"), "{arguments:?}: {run:?}");
+    }
+    assert!(std::fs::read(&path).unwrap() == before, "nothing is written to a store that is not understood");
+}
+
+#[test]
+fn a_file_that_is_no_store_is_refused_by_name() {
+    let site = Site::new();
+    site.write("data/heyi.db", "this is a letter, not a database, and somebody may still need it\n".repeat(100));
+    let run = site.run(&["serve"]);
+    assert!(!run.status.success() && run.stderr.contains("heyi.db"), "{run:?}");
+    assert!(std::fs::read_to_string(site.path("data/heyi.db")).unwrap().starts_with("this is a letter"));
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let site = Site::configured(&configuration("", "").replacen(
+        "listen = \"127.0.0.1:0\" }",
+        &format!("listen = \"{address}\" }}"),
+        1,
+    ));
+    let run = site.run(&["serve"]);
+    assert!(!run.status.success() && run.stderr.contains(&address), "{run:?}");
+    assert!(!run.stdout.contains("ready"), "{}", run.stdout);
+}
+
+#[test]
+fn everything_is_there_again_after_a_restart() {
+    let site = Site::new();
+    let daemon = site.start();
+    daemon.accept("his", registration("C1", "P1", "张^伟"));
+    let (feed, person) = (daemon.feed(), daemon.person("HIS|P1"));
+    drop(daemon);
+    let daemon = site.start();
+    assert_eq!((daemon.feed(), daemon.person("HIS|P1")), (feed, person));
+    daemon.accept("his", registration("C2", "P2", "李^娜"));
+    assert_eq!(daemon.feed().last().unwrap()["sequence"], "000000000002");
+}
+
+#[test]
+fn paths_are_relative_to_the_installation_and_missing_directories_are_made() {
+    let site = Site::configured(&configuration("", "").replace("data/heyi.db", "var/lib/heyi/store.db"));
+    let daemon = site.start();
+    assert!(site.path("var/lib/heyi/store.db").is_file());
+    daemon.accept("his", registration("C1", "P1", "Zhang^Wei"));
+}

@@ -1,0 +1,30 @@
+//! The promises, tried from outside: the real `heyi` on free loopback ports, driven by MLLP, HTTP and its own commands.
+//!
+//! One file a promise; a test's name is the fact that it checks. Each test has its own directory, store and ports, and
+//! nothing outlives it. `HEYI_CORPUS` names a folder of sample messages (default: `../shared/corpus` beside the checkout);
+//! `HEYI_CRASH_ROUNDS` makes the crash test longer.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on shall stop")]
+#![allow(clippy::print_stderr, reason = "what was skipped and what a failing daemon last said")]
+
+mod support;
+
+mod access;
+mod answers;
+mod charset;
+mod check;
+mod commands;
+mod corpus;
+mod crash;
+mod durability;
+mod feed;
+mod framing;
+mod hospital_day;
+mod identity;
+mod import;
+mod lab;
+mod lifecycle;
+mod privacy;
+mod resends;
+mod send;
+mod visits;
