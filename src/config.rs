@@ -160,8 +160,6 @@ pub struct Consumer {
     pub name: String,
     /// The event types that it is given.
     pub events: Vec<TypeFilter>,
-    /// The patterns behind `events`, as written.
-    pub patterns: Vec<String>,
     /// The name of its field policy.
     pub policy: String,
     /// What it uses the data for.
@@ -235,10 +233,10 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
     let mut listeners = BTreeMap::from([(http.listen, "http".to_owned())]);
     for mut section in document.sections("sources") {
         let source = read_source(&mut section, root);
-        if let Some(name) = source.as_ref().map(|source| source.name.clone()) {
-            if !names.insert(name.clone()) {
-                problems.report(section.span(), format!("a second source is called `{name}`"), None);
-            }
+        if let Some(Source { name, .. }) = &source
+            && !names.insert(name.clone())
+        {
+            problems.report(section.span(), format!("a second source is called `{name}`"), None);
         }
         if let Some(Source { name, arrival: Arrival::Mllp(mllp), .. }) = &source
             && mllp.listen.port() != 0
@@ -452,7 +450,6 @@ fn read_consumer(section: &mut Section<'_>) -> Option<Consumer> {
     Some(Consumer {
         name: name?.value,
         events,
-        patterns: patterns.into_iter().map(|pattern| pattern.value).collect(),
         policy: policy.map_or_else(|| "full".to_owned(), |policy| policy.value),
         purpose: purpose.map_or(Purpose::Care, |purpose| purpose.value),
     })

@@ -84,13 +84,16 @@ macro_rules! label {
 }
 
 label! {
-    /// What became of a connection that came in.
-    Connection {
-        Accepted "accepted" "It is served."
-        RefusedFull "refused_full" "The listener's `max_connections` was reached."
+    /// Why a connection to a source's listener was refused, or closed from this side.
+    ConnectionEnd {
         RefusedAddress "refused_address" "The peer's address is not on the allow-list."
+        RefusedFull "refused_full" "The listener's `max_connections` was reached."
         FailedTls "failed_tls" "The TLS handshake failed."
-        TimedOut "timed_out" "It was closed for an idle, in-frame or write time-out."
+        Yielded "yielded" "It was silent and made room for a new one."
+        Idle "idle" "It was silent for the idle time-out."
+        SlowFrame "slow_frame" "A frame took longer than the in-frame time-out."
+        Undelivered "undelivered" "The peer did not take its answer."
+        Panicked "panicked" "The handler panicked; a defect."
     }
 }
 
@@ -122,9 +125,9 @@ struct SourceLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ConnectionLabel {
+struct ConnectionEndLabel {
     source: String,
-    outcome: Connection,
+    reason: ConnectionEnd,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -180,9 +183,10 @@ pub struct Metrics {
 #[derive(Debug, Clone, Default)]
 struct SourceFamilies {
     open: Family<SourceLabel, Gauge>,
-    connections: Family<ConnectionLabel, Counter>,
+    accepted: Family<SourceLabel, Counter>,
+    ended: Family<ConnectionEndLabel, Counter>,
+    accept_errors: Family<SourceLabel, Counter>,
     frames: Family<SourceLabel, Counter>,
-    frame_bytes: Family<SourceLabel, Counter>,
     oversized_frames: Family<SourceLabel, Counter>,
     cut_frames: Family<SourceLabel, Counter>,
     junk_bytes: Family<SourceLabel, Counter>,
@@ -214,23 +218,32 @@ pub struct WriterNumbers {
     pub queue: u64,
 }
 
+/// What a source's listener has done since it started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListenerNumbers {
+    /// Connections let in.
+    pub accepted: u64,
+    /// Connections open now.
+    pub open: u64,
+    /// Failures to accept.
+    pub accept_errors: u64,
+    /// Connections that were refused, or closed from this side, by reason.
+    pub ended: Vec<(ConnectionEnd, u64)>,
+    /// Frames read to their end.
+    pub frames: u64,
+    /// Of them, longer than `max_message`; each was drained and answered.
+    pub oversized_frames: u64,
+    /// Frames that never ended: the next one began, or the peer was gone.
+    pub cut_frames: u64,
+    /// Bytes outside frames, dropped.
+    pub junk_bytes: u64,
+}
+
 /// The numbers of one source; a clone counts on the same numbers.
 #[derive(Debug, Clone)]
 pub struct SourceMetrics {
     source: String,
     families: SourceFamilies,
-    /// Connections that are open.
-    pub open: Gauge,
-    /// Frames, or messages of files, that arrived whole.
-    pub frames: Counter,
-    /// Their bytes, framing left out.
-    pub frame_bytes: Counter,
-    /// Frames longer than `max_message`; each was drained and answered.
-    pub oversized_frames: Counter,
-    /// Frames that ended without an end mark: the next one began, or the peer was gone.
-    pub cut_frames: Counter,
-    /// Bytes outside frames, dropped.
-    pub junk_bytes: Counter,
     answer_seconds: Histogram,
 }
 
@@ -263,21 +276,10 @@ impl Metrics {
         metrics
     }
 
-    /// The numbers of one configured source. They show at zero from the first call on.
+    /// The numbers of one configured source.
     pub fn source(&self, name: &str) -> SourceMetrics {
-        let families = self.sources.clone();
-        let label = SourceLabel { source: name.to_owned() };
-        SourceMetrics {
-            open: families.open.get_or_create_owned(&label),
-            frames: families.frames.get_or_create_owned(&label),
-            frame_bytes: families.frame_bytes.get_or_create_owned(&label),
-            oversized_frames: families.oversized_frames.get_or_create_owned(&label),
-            cut_frames: families.cut_frames.get_or_create_owned(&label),
-            junk_bytes: families.junk_bytes.get_or_create_owned(&label),
-            answer_seconds: self.answer_seconds.get_or_create_owned(&label),
-            source: name.to_owned(),
-            families,
-        }
+        let answer_seconds = self.answer_seconds.get_or_create_owned(&SourceLabel { source: name.to_owned() });
+        SourceMetrics { source: name.to_owned(), families: self.sources.clone(), answer_seconds }
     }
 
     /// Counts one event by its type, e.g. `visit.admitted`.
@@ -297,8 +299,6 @@ impl Metrics {
 
     /// Takes over what the store's writer counts itself.
     pub fn set_writer(&self, numbers: WriterNumbers) {
-        // The writer's own atomics are the truth and only ever grow; the larger number is the newer one.
-        let raise = |counter: &Counter, to: u64| counter.inner().fetch_max(to, Ordering::Relaxed);
         raise(&self.writer.batches, numbers.batches);
         raise(&self.writer.jobs, numbers.jobs);
         raise(&self.writer.panics, numbers.panics);
@@ -326,15 +326,12 @@ impl Metrics {
         let registry = &mut self.registry;
         let sources = &self.sources;
         registry.register("build", "Version of this program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        registry.register("source_connections_open", "Open connections of a source", sources.open.clone());
-        registry.register("source_connections", "Connections of a source by outcome", sources.connections.clone());
-        registry.register("frames", "Whole frames that arrived", sources.frames.clone());
-        registry.register_with_unit("frames", "Bytes of whole frames", Unit::Bytes, sources.frame_bytes.clone());
-        registry.register(
-            "frames_oversized",
-            "Frames over max_message, drained and answered",
-            sources.oversized_frames.clone(),
-        );
+        registry.register("connections_open", "Open connections of a source", sources.open.clone());
+        registry.register("connections", "Connections of a source that were let in", sources.accepted.clone());
+        registry.register("connections_ended", "Connections refused, or closed from this side", sources.ended.clone());
+        registry.register("accept_errors", "Connections that could not be accepted", sources.accept_errors.clone());
+        registry.register("frames", "Frames read to their end", sources.frames.clone());
+        registry.register("frames_oversized", "Frames over max_message, answered", sources.oversized_frames.clone());
         registry.register("frames_cut", "Frames that never ended", sources.cut_frames.clone());
         registry.register_with_unit("junk", "Bytes outside frames, dropped", Unit::Bytes, sources.junk_bytes.clone());
         registry.register("messages", "Messages by what became of them", sources.messages.clone());
@@ -369,16 +366,25 @@ impl Metrics {
 }
 
 impl SourceMetrics {
-    /// Counts one incoming connection by what became of it.
-    pub fn connection(&self, outcome: Connection) {
-        let label = ConnectionLabel { source: self.source.clone(), outcome };
-        self.families.connections.get_or_create(&label).inc();
-    }
-
-    /// Counts one whole frame of `bytes` bytes.
-    pub fn frame(&self, bytes: usize) {
-        self.frames.inc();
-        self.frame_bytes.inc_by(bytes as u64);
+    /// Takes over what the source's listener counts itself.
+    pub fn set_listener(&self, numbers: &ListenerNumbers) {
+        let source = SourceLabel { source: self.source.clone() };
+        let families = &self.families;
+        families.open.get_or_create(&source).set(gauge_value(numbers.open));
+        for (family, total) in [
+            (&families.accepted, numbers.accepted),
+            (&families.accept_errors, numbers.accept_errors),
+            (&families.frames, numbers.frames),
+            (&families.oversized_frames, numbers.oversized_frames),
+            (&families.cut_frames, numbers.cut_frames),
+            (&families.junk_bytes, numbers.junk_bytes),
+        ] {
+            raise(&family.get_or_create(&source), total);
+        }
+        for &(reason, total) in &numbers.ended {
+            let label = ConnectionEndLabel { source: self.source.clone(), reason };
+            raise(&families.ended.get_or_create(&label), total);
+        }
     }
 
     /// Counts one message by what became of it.
@@ -391,6 +397,11 @@ impl SourceMetrics {
         self.families.answers.get_or_create(&AnswerLabel { source: self.source.clone(), code }).inc();
         self.answer_seconds.observe(took.as_secs_f64());
     }
+}
+
+/// Others count with their own atomics, which are the truth and only ever grow: the larger number is the newer one.
+fn raise(counter: &Counter, total: u64) {
+    counter.inner().fetch_max(total, Ordering::Relaxed);
 }
 
 fn gauge_value(number: u64) -> i64 {
@@ -411,22 +422,20 @@ mod tests {
     fn a_source_is_counted_under_its_own_name() {
         let metrics = Metrics::new();
         let his = metrics.source("his");
-        metrics.source("lis").frame(10);
-        his.frame(120);
-        his.clone().frame(3);
-        his.open.inc();
-        his.connection(Connection::RefusedFull);
+        let ended = vec![(ConnectionEnd::RefusedFull, 1)];
+        his.set_listener(&ListenerNumbers { accepted: 3, open: 1, ended, frames: 2, ..ListenerNumbers::default() });
+        metrics.source("lis").set_listener(&ListenerNumbers::default());
         his.message(MessageState::Processed);
+        his.clone().message(MessageState::Processed);
         his.answer(AnswerCode::ApplicationAccept, Duration::from_millis(4));
         let text = metrics.text().unwrap();
         for line in [
+            "heyi_connections_total{source=\"his\"} 3",
+            "heyi_connections_open{source=\"his\"} 1",
+            "heyi_connections_ended_total{source=\"his\",reason=\"refused_full\"} 1",
             "heyi_frames_total{source=\"his\"} 2",
-            "heyi_frames_bytes_total{source=\"his\"} 123",
-            "heyi_frames_total{source=\"lis\"} 1",
             "heyi_frames_cut_total{source=\"lis\"} 0",
-            "heyi_source_connections_open{source=\"his\"} 1",
-            "heyi_source_connections_total{source=\"his\",outcome=\"refused_full\"} 1",
-            "heyi_messages_total{source=\"his\",state=\"processed\"} 1",
+            "heyi_messages_total{source=\"his\",state=\"processed\"} 2",
             "heyi_answers_total{source=\"his\",code=\"AA\"} 1",
             "heyi_answer_seconds_bucket{le=\"0.005\",source=\"his\"} 1",
         ] {

@@ -38,6 +38,7 @@ const TOP: &[&str] = &[
     "identity",
     "mapping",
     "store",
+    "view",
     "pipeline",
     "telemetry",
     "tls",
@@ -51,7 +52,7 @@ const TOP: &[&str] = &[
 /// A third-party crate and the only places that may name it.
 const HOMES: &[(&str, &[&str])] = &[
     ("hl7_parser", &["hl7v2/message.rs"]),
-    ("encoding_rs", &["hl7v2/text.rs"]),
+    ("encoding_rs", &["hl7v2/charset.rs"]),
     ("rusqlite", &["store/"]),
     ("zstd", &["store/"]),
     ("axum", &["http/"]),

@@ -155,7 +155,7 @@ impl Intake {
                 if let Some(error) = &done.error {
                     tracing::warn!(
                         source,
-                        message = done.id,
+                        message_id = done.id,
                         code = error.code,
                         location = error.location,
                         reason = error.text,

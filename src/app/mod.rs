@@ -9,6 +9,7 @@ mod upkeep;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -27,7 +28,7 @@ use crate::source::directory::{self, Directory, DirectoryError};
 use crate::source::mllp::{self, ListenError, Listener};
 use crate::store::messages::{self, MessageState};
 use crate::store::{Access, Store, StoreConfig, StoreError, WriteError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{ConnectionEnd, ListenerNumbers, Metrics};
 use crate::tls::{ServerFiles, ServerTls, TlsError};
 
 use intake::Intake;
@@ -87,7 +88,7 @@ struct BoundSource {
 }
 
 enum Entrance {
-    Mllp(Listener),
+    Mllp(Box<Listener>),
     Directory(Directory),
 }
 
@@ -114,6 +115,7 @@ impl App {
             consumers: config.consumers.iter().map(http_consumer).collect(),
             sources: bound.iter().map(http_source).collect(),
             metrics,
+            refresh_metrics: listener_numbers(&bound),
             retry: retry(&store, &bound),
             raw_text: raw_text(&bound),
             stopping: stop.child_token(),
@@ -208,7 +210,7 @@ pub fn pipeline_sources(config: &Config) -> Result<Vec<Arc<pipeline::Source>>, V
                 mapping,
                 zone: source.time_zone.clone(),
                 facility: source.facility.clone(),
-                charset: source.charset.clone(),
+                charset: source.charset,
                 limits: Limits { message_bytes: source.max_message, ..Limits::default() },
                 owners: Arc::clone(&owners),
             })),
@@ -230,7 +232,7 @@ async fn bind_source(
         Arrival::Mllp(mllp) => {
             let listener = Listener::bind(listener_settings(settings, mllp)).await?;
             let address = listener.address().to_string();
-            (Entrance::Mllp(listener), address)
+            (Entrance::Mllp(Box::new(listener)), address)
         }
         Arrival::Files(files) => {
             let limits = directory::Limits {
@@ -301,7 +303,6 @@ fn http_consumer(consumer: &config::Consumer) -> http::Consumer {
     http::Consumer {
         name: consumer.name.clone(),
         events: consumer.events.clone(),
-        patterns: consumer.patterns.clone(),
         policy: consumer.policy.clone(),
         purpose: consumer.purpose,
     }
@@ -321,6 +322,39 @@ fn http_source(bound: &BoundSource) -> http::Source {
 
 fn by_name(bound: &[BoundSource]) -> BTreeMap<String, Arc<pipeline::Source>> {
     bound.iter().map(|bound| (bound.source.name.clone(), Arc::clone(&bound.source))).collect()
+}
+
+/// Brings what the listeners count themselves into the metrics.
+fn listener_numbers(bound: &[BoundSource]) -> http::RefreshMetrics {
+    let listener = |bound: &BoundSource| match &bound.entrance {
+        Entrance::Mllp(listener) => Some((bound.source.name.clone(), listener.statistics())),
+        Entrance::Directory(_) => None,
+    };
+    let listeners: Vec<(String, Arc<mllp::Statistics>)> = bound.iter().filter_map(listener).collect();
+    Arc::new(move |metrics| {
+        for (source, counted) in &listeners {
+            let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            metrics.source(source).set_listener(&ListenerNumbers {
+                accepted: number(&counted.accepted),
+                open: number(&counted.open),
+                accept_errors: number(&counted.accept_errors),
+                ended: vec![
+                    (ConnectionEnd::RefusedAddress, number(&counted.refused_address)),
+                    (ConnectionEnd::RefusedFull, number(&counted.refused_full)),
+                    (ConnectionEnd::FailedTls, number(&counted.tls_failures)),
+                    (ConnectionEnd::Yielded, number(&counted.yielded)),
+                    (ConnectionEnd::Idle, number(&counted.idle_timeouts)),
+                    (ConnectionEnd::SlowFrame, number(&counted.frame_timeouts)),
+                    (ConnectionEnd::Undelivered, number(&counted.undelivered)),
+                    (ConnectionEnd::Panicked, number(&counted.panics)),
+                ],
+                frames: number(&counted.frames),
+                oversized_frames: number(&counted.too_large),
+                cut_frames: number(&counted.cut),
+                junk_bytes: number(&counted.junk_bytes),
+            });
+        }
+    })
 }
 
 /// How HTTP has a failed message tried again.

@@ -18,7 +18,7 @@ const FREE_PAGES: u32 = 200;
 const PRUNE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Removes what is older than the retention says, in small steps, until `stop`.
-pub async fn prune(store: Store, kept: Retention, stop: CancellationToken) {
+pub(super) async fn prune(store: Store, kept: Retention, stop: CancellationToken) {
     loop {
         if let Err(error) = prune_once(&store, &kept, &stop).await {
             tracing::warn!(%error, "old messages and events could not be removed; tried again later");

@@ -81,7 +81,7 @@ fn readers(files: &[PathBuf]) -> impl Iterator<Item = anyhow::Result<(String, Bo
 
 /// Prints one answer; true if it is positive.
 fn report(arguments: &Arguments, name: &str, message: &[u8], answer: &[u8]) -> anyhow::Result<bool> {
-    let setting = arguments.charset.clone().unwrap_or(CharsetSetting::Auto);
+    let setting = arguments.charset.unwrap_or(CharsetSetting::Auto);
     let sent = header::peek(message, &setting);
     let Ok((read, _)) = Message::read(answer, &CharsetSetting::Auto, &Default::default()) else {
         output::line(format!("{name}: {} → an answer that is no HL7 message", sent.control_id))?;

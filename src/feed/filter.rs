@@ -1,5 +1,6 @@
 //! Which event types a consumer asks for: `visit.*`, `lab.critical`, `*`.
 
+use std::fmt;
 use std::str::FromStr;
 
 use super::EventKind;
@@ -21,12 +22,25 @@ enum FilterForm {
 pub struct FilterError;
 
 impl TypeFilter {
+    /// `*`: every type.
+    pub const ALL: TypeFilter = TypeFilter(FilterForm::All);
+
     /// Whether the pattern takes this type.
     pub fn matches(&self, kind: EventKind) -> bool {
         match self.0 {
             FilterForm::All => true,
             FilterForm::Family(family) => kind.family() == family,
             FilterForm::One(one) => kind == one,
+        }
+    }
+}
+
+impl fmt::Display for TypeFilter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            FilterForm::All => formatter.write_str("*"),
+            FilterForm::Family(family) => write!(formatter, "{family}.*"),
+            FilterForm::One(kind) => formatter.write_str(kind.name()),
         }
     }
 }
@@ -60,6 +74,13 @@ mod tests {
         assert!(!takes("visit.*", EventKind::LabCritical));
         assert!(takes("lab.critical", EventKind::LabCritical));
         assert!(!takes("lab.critical", EventKind::LabResulted));
+    }
+
+    #[test]
+    fn a_pattern_is_shown_as_it_was_written() {
+        for pattern in ["*", "visit.*", "lab.critical"] {
+            assert_eq!(pattern.parse::<TypeFilter>().unwrap().to_string(), pattern);
+        }
     }
 
     #[test]

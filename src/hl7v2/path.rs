@@ -186,6 +186,13 @@ impl Path {
             Selector::All => (0, usize::MAX),
             Selector::Default | Selector::Where { .. } => (0, 1),
         };
+        // No segment owns another of its own name, so the first one seen from a scope is the one that opened it.
+        if let (0, 1, Some(anchor)) = (skipped, taken, scope.anchor())
+            && anchor.name() == self.segment()
+        {
+            let _ = visit(anchor);
+            return;
+        }
         let segments = scope.seen(self.name).skip(skipped).take(taken);
         for segment in segments.filter_map(|index| scope.message().segment(index)) {
             if visit(segment).is_break() {
@@ -249,6 +256,9 @@ fn visit_repetitions<'m>(
     visit: Visit<'_, (usize, &'m str)>,
 ) -> ControlFlow<()> {
     let raw = segment.field(field);
+    if raw.is_empty() {
+        return ControlFlow::Continue(());
+    }
     if let (Selector::Default, Some(current)) = (selector, current) {
         return visit((current.repetition, current.raw));
     }
@@ -277,6 +287,19 @@ fn visit_repetitions<'m>(
             })
             .try_for_each(visit),
     }
+}
+
+/// One piece of a text, by its number. A path wants one: reading all components for it costs ten times as much.
+fn piece(text: &str, separator: Option<u8>, number: usize) -> &str {
+    let mut rest = text;
+    for _ in 1..number {
+        match separator.and_then(|separator| memchr::memchr(separator, rest.as_bytes())) {
+            Some(cut) => rest = &rest[cut + 1..],
+            None => return "",
+        }
+    }
+    let end = separator.and_then(|separator| memchr::memchr(separator, rest.as_bytes()));
+    &rest[..end.unwrap_or(rest.len())]
 }
 
 /// What a piece of a message says.
@@ -530,11 +553,11 @@ impl<'m> Value<'m> {
         if self.segment.is_delimiters(self.place.field) {
             return if component == 1 { self.found(self.raw, 1, subcomponent) } else { Resolved::Absent };
         }
-        let parts = self.parts();
-        let whole = parts.component(component);
+        let delimiters = self.message().delimiters();
+        let whole = piece(self.raw, Some(delimiters.component), component);
         match (subcomponent, given(whole)) {
             (0, _) | (_, Given::Null) => self.found(whole, component, 0),
-            _ => self.found(parts.subcomponent(component, subcomponent), component, subcomponent),
+            _ => self.found(piece(whole, delimiters.subcomponent, subcomponent), component, subcomponent),
         }
     }
 

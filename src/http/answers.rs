@@ -143,9 +143,9 @@ pub(crate) fn messages() -> Value {
 
 pub(crate) fn message_with_raw() -> Value {
     let mut schema = message();
-    schema["properties"]["raw"] = json!({"type": "string", "description": "the text, where the bytes decode"});
+    schema["properties"]["raw"] = json!({"type": "string", "description": "the text"});
     schema["properties"]["raw_hex"] =
-        json!({"type": "string", "description": "the bytes as they came, in hexadecimal"});
+        json!({"type": "string", "description": "the bytes in hexadecimal, where they do not decode"});
     schema
 }
 

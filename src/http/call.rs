@@ -87,11 +87,9 @@ impl Call {
 
 /// A consumer where none is configured: everything, for care.
 fn unconfigured(name: &str) -> Consumer {
-    let everything = "*";
     Consumer {
         name: name.to_owned(),
-        events: everything.parse::<TypeFilter>().into_iter().collect(),
-        patterns: vec![everything.to_owned()],
+        events: vec![TypeFilter::ALL],
         policy: FULL_POLICY.to_owned(),
         purpose: Purpose::Care,
     }
@@ -205,11 +203,6 @@ pub(crate) fn cut<T>(mut found: Vec<T>, limit: usize, key: impl Fn(&T) -> i64) -
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|last| key(last).to_string());
     (found, next)
-}
-
-/// A stored time as answers write it: RFC 3339, UTC.
-pub(crate) fn moment(microseconds: i64) -> String {
-    Timestamp::from_microsecond(microseconds).unwrap_or_default().to_string()
 }
 
 /// The problem that a failed read is.

@@ -13,13 +13,14 @@ use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::call::{Answer, Call, from_store, from_writer, json, moment, now, with_type};
+use super::call::{Answer, Call, from_store, from_writer, json, now, with_type};
 use super::parameter::cursor_not_valid;
 use super::problem::{Problem, ProblemKind};
 use super::{AppState, Consumer, Purpose, limits};
 use crate::feed::{Cursor, Event, EventKind, Position};
 use crate::store::events::{self, PageRequest};
 use crate::store::{Reader, StoreError, Transaction, consumers};
+use crate::view;
 
 /// Media type of a page with one event a line.
 pub(crate) const NDJSON: &str = "application/x-ndjson";
@@ -44,7 +45,6 @@ pub(crate) async fn page(state: Arc<AppState>, call: Call) -> Answer {
             wait_for_news(&mut head, deadline, &state.stopping).await;
         }
     };
-    state.metrics.set_consumer_lag(&consumer.name, page.head.sequence.saturating_sub(page.next.sequence));
     if call.accepts(NDJSON) { page.lines() } else { page.document() }
 }
 
@@ -172,7 +172,7 @@ impl Page {
             "id": format!("checkpoint-{}", self.next),
             "source": "heyi/feed",
             "type": EventKind::FeedCheckpoint.name(),
-            "time": moment(now()),
+            "time": view::moment(now()),
             "sequence": format!("{:012}", self.next.sequence),
             "dataschema": EventKind::FeedCheckpoint.schema_path(),
             "datacontenttype": "application/json",

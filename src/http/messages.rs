@@ -6,11 +6,12 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::call::{Answer, Call, cut, from_store, json, moment};
+use super::call::{Answer, Call, cut, from_store, json};
 use super::problem::{Problem, ProblemKind};
 use super::{AppState, RetryError};
 use crate::store::Reader;
 use crate::store::messages::{self, Message, MessageFilter, MessageState, Page};
+use crate::view;
 
 /// `GET /v1/messages`.
 pub(crate) async fn list(state: Arc<AppState>, call: Call) -> Answer {
@@ -28,7 +29,7 @@ pub(crate) async fn list(state: Arc<AppState>, call: Call) -> Answer {
     let limit = call.parameters.integer("limit") as usize;
     let read = state.store.read_async(move |reader| messages::list(reader, &filter, page, limit + 1)).await;
     let (shown, next) = cut(read.map_err(from_store)?, limit, |message| message.id);
-    let shown: Vec<Value> = shown.iter().map(document).collect();
+    let shown: Vec<Value> = shown.iter().map(view::message).collect();
     json(&json!({"messages": shown, "next": next}))
 }
 
@@ -38,11 +39,11 @@ pub(crate) async fn show(state: Arc<AppState>, call: Call) -> Answer {
     let read =
         state.store.read_async(move |reader| Ok((messages::get(reader, id)?, messages::bytes(reader, id)?))).await;
     let (Some(message), bytes) = read.map_err(from_store)? else { return Err(unknown()) };
-    let mut shown = document(&message);
+    let mut shown = view::message(&message);
     if let Some(bytes) = bytes {
-        shown["raw_hex"] = json!(hexadecimal(&bytes));
-        if let Some(text) = (state.raw_text)(&message.source, &bytes) {
-            shown["raw"] = json!(text);
+        match (state.raw_text)(&message.source, &bytes) {
+            Some(text) => shown["raw"] = json!(text),
+            None => shown["raw_hex"] = json!(hexadecimal(&bytes)),
         }
     }
     json(&shown)
@@ -58,7 +59,7 @@ pub(crate) async fn retry(state: Arc<AppState>, call: Call) -> Answer {
         RetryError::NotFailed => not_failed(),
         RetryError::Unavailable(_) => Problem::new(ProblemKind::StoreUnavailable, error.to_string()),
     })?;
-    json(&document(&load(&state, id).await?))
+    json(&view::message(&load(&state, id).await?))
 }
 
 #[derive(Default, Deserialize)]
@@ -122,33 +123,6 @@ impl RetryCount {
 async fn load(state: &AppState, id: i64) -> Result<Message, Problem> {
     let read = state.store.read_async(move |reader| messages::get(reader, id)).await;
     read.map_err(from_store)?.ok_or_else(unknown)
-}
-
-/// The message as JSON, without its bytes.
-fn document(message: &Message) -> Value {
-    let mut document = json!({
-        "id": message.id,
-        "source": message.source,
-        "state": message.outcome.state.name(),
-        "type": message.message_type,
-        "control_id": message.control_id,
-        "received_at": moment(message.received_at),
-        "charset": message.charset,
-        "mapping": message.outcome.mapping,
-        "attempts": message.attempts,
-        "same_control_id": message.same_control_id,
-        "notes": message.outcome.notes,
-    });
-    if let Some(time) = message.message_time {
-        document["message_time"] = json!(moment(time));
-    }
-    if let Some(one_id) = &message.outcome.one_id {
-        document["one_id"] = json!(one_id);
-    }
-    if let Some(error) = &message.outcome.error {
-        document["error"] = json!({"code": error.code, "location": error.location, "text": error.text});
-    }
-    document
 }
 
 fn message_id(call: &Call) -> Result<i64, Problem> {

@@ -1,12 +1,12 @@
 //! The HTTP side of the contract: the feed for consumers, persons and messages for people and tools, health for operators.
 //!
 //! Invariants
-//! - One table, [`routes`], says which paths there are, who may call them and what they take; the router, the checks before a
+//! - One table, in `routes`, says which paths there are, who may call them and what they take; the router, the checks before a
 //!   handler and the OpenAPI document are all made from it, so none of them can differ.
 //! - Deny by default: a consumer whose policy or purpose this version cannot apply gets nothing, never everything.
 //! - Nothing here changes a record; the only writes are a consumer's cursor, a token's last use, and a retry through the
 //!   pipeline.
-//! - Logs and metrics name a request by its path template and its token, never by its path or query: those hold patient data.
+//! - Logs and metrics name a request by its path template, never by its path or query: those hold patient data.
 //! - Every request, body, page, wait and connection has a bound ([`limits`]).
 //!
 //! Not here yet, and therefore not routed: stream, snapshot, reviews, merge and split, audit, FHIR.
@@ -25,9 +25,6 @@ mod routes;
 mod schemas;
 mod server;
 mod tokens;
-
-#[cfg(test)]
-mod tests;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -55,6 +52,8 @@ pub struct AppState {
     pub sources: Vec<Source>,
     /// The daemon's numbers.
     pub metrics: Arc<Metrics>,
+    /// Brings into `metrics` what others count themselves (the listeners); called before each look at them.
+    pub refresh_metrics: RefreshMetrics,
     /// Runs a failed message through the pipeline again.
     pub retry: Retry,
     /// Decodes a message's bytes as its source would.
@@ -70,8 +69,6 @@ pub struct Consumer {
     pub name: String,
     /// Which event types it gets.
     pub events: Vec<TypeFilter>,
-    /// The patterns behind `events` as written, for display.
-    pub patterns: Vec<String>,
     /// Its field policy; this version applies [`FULL_POLICY`] only.
     pub policy: String,
     /// What it uses the data for.
@@ -141,5 +138,11 @@ pub enum RetryError {
     Unavailable(String),
 }
 
+/// See [`AppState::refresh_metrics`].
+pub type RefreshMetrics = Arc<dyn Fn(&Metrics) + Send + Sync>;
+
 /// Text of a message's bytes, by the name of its source. `None`: they do not decode.
 pub type RawText = Arc<dyn Fn(&str, &[u8]) -> Option<String> + Send + Sync>;
+
+#[cfg(test)]
+mod tests;

@@ -7,16 +7,17 @@ use std::sync::{Arc, LazyLock};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::call::{Answer, Call, from_store, json, moment, with_type};
+use super::call::{Answer, Call, from_store, json, with_type};
 use super::problem::{Problem, ProblemKind};
 use super::{AppState, Source, SourceState, limits, openapi, schemas};
-use crate::feed::Cursor;
+use crate::feed::{Cursor, TypeFilter};
 use crate::record::Fields;
 use crate::store::consumers::{self, Consumer};
 use crate::store::messages::MessageState;
 use crate::store::statistics::{self, MessageCount};
 use crate::store::{Reader, events};
 use crate::telemetry::WriterNumbers;
+use crate::view;
 
 /// Media type of `/metrics` (OpenMetrics 1.0).
 pub(crate) const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -51,6 +52,7 @@ pub(crate) async fn ready(state: Arc<AppState>, _: Call) -> Answer {
 
 /// `GET /metrics`.
 pub(crate) async fn metrics(state: Arc<AppState>, _: Call) -> Answer {
+    (state.refresh_metrics)(&state.metrics);
     let writer = state.store.writer_statistics();
     let number = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     state.metrics.set_writer(WriterNumbers {
@@ -108,7 +110,7 @@ fn source_document(source: &Source, counts: &[MessageCount]) -> Value {
     }
     let received = counts.iter().filter(|count| count.source == source.name).map(|count| count.last_received_at);
     if let Some(last) = received.max() {
-        document["last_message_at"] = json!(moment(last));
+        document["last_message_at"] = json!(view::moment(last));
     }
     document
 }
@@ -129,11 +131,11 @@ pub(crate) async fn consumers(state: Arc<AppState>, _: Call) -> Answer {
                 "lag": position.map_or(Some(head.sequence), |found| found.lag),
             });
             if let Some(position) = position {
-                document["committed_at"] = json!(moment(position.updated_at));
+                document["committed_at"] = json!(view::moment(position.updated_at));
             }
             if let Some(consumer) = state.consumers.iter().find(|consumer| consumer.name == *name) {
                 document["configured"] = json!(true);
-                document["events"] = json!(consumer.patterns);
+                document["events"] = consumer.events.iter().map(TypeFilter::to_string).collect();
                 document["policy"] = json!(consumer.policy);
                 document["purpose"] = json!(consumer.purpose.name());
             }

@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::call::{Answer, Call, cut, from_store, json, moment};
+use super::call::{Answer, Call, cut, from_store, json};
 use super::problem::{Problem, ProblemKind};
 use super::{AppState, Purpose};
 use crate::record::{Fields, RecordNumber};
-use crate::state::{LabReportState, VisitState};
-use crate::store::clinical::{self, LabReport, Visit};
 use crate::store::persons::{self, Person, PersonSearch};
-use crate::store::records::{self, LinkChange};
-use crate::store::{Reader, StoreError};
+use crate::store::{Reader, StoreError, clinical, records};
+use crate::view;
 
 /// `GET /v1/persons`.
 pub(crate) async fn find(state: Arc<AppState>, call: Call) -> Answer {
@@ -36,7 +34,7 @@ pub(crate) async fn find(state: Arc<AppState>, call: Call) -> Answer {
         }
         None => state.store.read_async(move |reader| persons::search(reader, &search, limit)).await,
     };
-    let found: Vec<Fields> = found.map_err(from_store)?.into_iter().map(document).collect();
+    let found: Vec<Fields> = found.map_err(from_store)?.into_iter().map(view::person).collect();
     json(&json!({"persons": found, "next": null}))
 }
 
@@ -45,7 +43,7 @@ pub(crate) async fn show(state: Arc<AppState>, call: Call) -> Answer {
     let asked = call.path().to_owned();
     let person = with_person(&state, &call, |_, person| Ok(person)).await?;
     let survivor = person.one_id.clone();
-    let mut shown = document(person);
+    let mut shown = view::person(person);
     if survivor != asked {
         shown.insert("merged_into".to_owned(), json!(survivor));
     }
@@ -57,7 +55,7 @@ pub(crate) async fn visits(state: Arc<AppState>, call: Call) -> Answer {
     let (after, limit) = page(&call);
     let visits = with_person(&state, &call, move |reader, person| {
         let visits = clinical::visits_of_person(reader, &person.one_id, after, limit + 1)?;
-        visits.into_iter().map(|(place, visit)| Ok((place, visit_record(&person, &visit)?))).collect()
+        visits.iter().map(|(place, visit)| Ok((*place, view::visit(visit, &person.one_id)?))).collect()
     });
     list("visits", visits.await?, limit)
 }
@@ -67,7 +65,7 @@ pub(crate) async fn lab_reports(state: Arc<AppState>, call: Call) -> Answer {
     let (after, limit) = page(&call);
     let reports = with_person(&state, &call, move |reader, person| {
         let reports = clinical::lab_reports_of_person(reader, &person.one_id, after, limit + 1)?;
-        reports.into_iter().map(|(place, report)| Ok((place, report_record(&person, &report)?))).collect()
+        reports.iter().map(|(place, report)| Ok((*place, view::lab_report(report, &person.one_id)?))).collect()
     });
     list("lab_reports", reports.await?, limit)
 }
@@ -77,7 +75,7 @@ pub(crate) async fn history(state: Arc<AppState>, call: Call) -> Answer {
     let (after, limit) = page(&call);
     let history = with_person(&state, &call, move |reader, person| {
         let changes = records::history(reader, &person.one_id, after, limit + 1)?;
-        changes.into_iter().map(|(place, change)| Ok((place, link(reader, change)?))).collect()
+        changes.into_iter().map(|(place, change)| Ok((place, view::link(reader, change)?))).collect()
     });
     list("history", history.await?, limit)
 }
@@ -121,55 +119,4 @@ fn may_read(state: &AppState, call: &Call) -> Result<(), Problem> {
 
 fn criteria(reason: &str) -> Problem {
     Problem::new(ProblemKind::ParameterNotValid, format!("The search is not valid: {reason}."))
-}
-
-fn document(person: Person) -> Fields {
-    let mut record = person.golden;
-    record.insert("one_id".to_owned(), json!(person.one_id));
-    record.insert("version".to_owned(), json!(person.version));
-    record
-}
-
-fn visit_record(person: &Person, visit: &Visit) -> Result<Fields, StoreError> {
-    let state: VisitState =
-        serde_json::from_str(&visit.state).map_err(|_| StoreError::Damaged { what: "visit.state" })?;
-    let mut record = state.record();
-    record.insert("visit_id".to_owned(), json!(visit.visit_id()));
-    record.insert("one_id".to_owned(), json!(person.one_id));
-    record.insert("version".to_owned(), json!(visit.version));
-    record.insert("source".to_owned(), json!(visit.source));
-    Ok(record)
-}
-
-fn report_record(person: &Person, report: &LabReport) -> Result<Fields, StoreError> {
-    let state: LabReportState =
-        serde_json::from_str(&report.state).map_err(|_| StoreError::Damaged { what: "lab_report.state" })?;
-    let mut record = state.record();
-    record.insert("report_id".to_owned(), json!(report.report_id()));
-    record.insert("one_id".to_owned(), json!(person.one_id));
-    record.insert("version".to_owned(), json!(report.version));
-    record.insert("source".to_owned(), json!(report.source));
-    if let Some(visit_id) = &report.visit_id {
-        record.insert("visit_id".to_owned(), json!(visit_id));
-    }
-    Ok(record)
-}
-
-fn link(reader: &Reader<'_>, change: LinkChange) -> Result<Fields, StoreError> {
-    let mut link = Fields::new();
-    if let Some(record) = records::get(reader, change.record)? {
-        link.insert("record".to_owned(), json!(record.number.to_string()));
-        link.insert("source".to_owned(), json!(record.source));
-    }
-    if let Some(from) = change.from {
-        link.insert("from".to_owned(), json!(from));
-    }
-    if let Some(message) = change.message {
-        link.insert("message".to_owned(), json!(message));
-    }
-    link.insert("to".to_owned(), json!(change.to));
-    link.insert("kind".to_owned(), json!(change.kind.name()));
-    link.insert("basis".to_owned(), change.basis);
-    link.insert("at".to_owned(), json!(moment(change.at)));
-    Ok(link)
 }

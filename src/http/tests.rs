@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,9 @@ use crate::store::persons::Person;
 use crate::store::records::{LinkChange, LinkKind, NewRecord, RecordIdentifier};
 use crate::store::{Access as StoreAccess, PackedBytes, StoreConfig, StoreError, Transaction};
 use crate::store::{clinical, events, messages, persons, records, tokens as stored_tokens};
+use crate::telemetry::ListenerNumbers;
+use crate::tls::ServerTls;
+use crate::tls::testing::Authority;
 
 const AT: i64 = 1_700_000_000_000_000;
 const ONE_ID: &str = "01JD0000000000000000000001";
@@ -43,7 +47,6 @@ fn consumer(name: &str, patterns: &[&str]) -> Consumer {
     Consumer {
         name: name.to_owned(),
         events: patterns.iter().map(|pattern| pattern.parse().unwrap()).collect(),
-        patterns: patterns.iter().map(|pattern| (*pattern).to_owned()).collect(),
         policy: FULL_POLICY.to_owned(),
         purpose: Purpose::Care,
     }
@@ -77,6 +80,10 @@ impl Server {
                 state: source_state,
             }],
             metrics: Arc::new(Metrics::new()),
+            refresh_metrics: Arc::new(|metrics| {
+                let listener = ListenerNumbers { frames: 5, ..ListenerNumbers::default() };
+                metrics.source("his").set_listener(&listener);
+            }),
             retry,
             raw_text: Arc::new(|_, bytes| String::from_utf8(bytes.to_vec()).ok()),
             stopping: CancellationToken::new(),
@@ -498,7 +505,7 @@ async fn messages_are_listed_shown_with_their_text_and_retried() {
     assert_eq!(failed["messages"][0]["received_at"], "2023-11-14T22:13:20Z");
 
     let (_, message) = server.get(&token, "/v1/messages/2").await;
-    assert_eq!((&message["raw"], &message["raw_hex"]), (&json!("MSH|2"), &json!("4d53487c32")));
+    assert_eq!((&message["raw"], &message["raw_hex"]), (&json!("MSH|2"), &Value::Null));
     let (_, message) = server.get(&token, "/v1/messages/3").await;
     assert_eq!((&message["raw"], &message["raw_hex"]), (&Value::Null, &json!("4d53487cd5c5")));
     assert_eq!(server.get(&token, "/v1/messages/99").await.0, 404);
@@ -549,6 +556,7 @@ async fn consumers_are_listed_with_their_lag() {
     let (_, numbers) = server.get(&token, "/metrics").await;
     assert!(numbers.as_str().unwrap().contains("heyi_consumer_lag{consumer=\"crm\"} 1\n"), "{numbers}");
     assert!(numbers.as_str().unwrap().contains("heyi_feed_head 2\n"), "{numbers}");
+    assert!(numbers.as_str().unwrap().contains("heyi_frames_total{source=\"his\"} 5\n"), "{numbers}");
 }
 
 #[tokio::test]
@@ -573,12 +581,35 @@ async fn numbers_and_problems_bear_no_path_query_or_body_of_the_caller() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_refused() {
+async fn a_body_over_the_limit_is_refused_before_it_is_read() {
     let server = Server::start(Vec::new()).await;
     let token = server.token("crm", Role::Consumer).await;
-    let request = server.request(Method::PUT, "/v1/feed/cursor").bearer_auth(&token);
-    let refused = answer(request.body(vec![b' '; limits::BODY_BYTES + 1])).await;
-    assert_eq!((refused.0, problem(&refused)), (413, "body-too-large"));
+    let head = format!(
+        "PUT /v1/feed/cursor HTTP/1.1\r\nhost: heyi\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+         content-length: {}\r\n\r\n",
+        limits::BODY_BYTES + 1
+    );
+    let mut connection = TcpStream::connect(server.base.strip_prefix("http://").unwrap()).await.unwrap();
+    connection.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("body-too-large"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_same_is_served_over_tls() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let authority = Authority::new();
+    let tls = ServerTls::load(authority.server("server", None)).unwrap();
+    let plain = Server::start(Vec::new()).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(listener, Some(tls), Arc::clone(&plain.state)));
+    let ca = reqwest::Certificate::from_pem(&std::fs::read(authority.file("ca.pem")).unwrap()).unwrap();
+    let client = Client::builder().no_proxy().tls_certs_only([ca]).build().unwrap();
+    let (status, health) = answer(client.get(format!("https://localhost:{}/healthz", address.port()))).await;
+    assert_eq!((status, health), (200, json!({"status": "ok"})));
+    assert!(plain.client.get(format!("http://{address}/healthz")).send().await.is_err());
 }
 
 #[tokio::test]

@@ -305,6 +305,7 @@ mod tests {
         check(&format!("ZHANG,WEI - {ONE}"), &[], &[&format!("P1:張偉 - {ONE}")], "link P1");
         check(&format!("张三 1990-07-03 {ONE}"), &[], &[&format!("P1:张三 1990-03-07 {ONE}")], "ambiguous P1");
         check(&format!("- - {ONE}"), &[], &[&format!("P1:张三 - {ONE}")], "ambiguous P1");
+        check(&format!("无 - {ONE}"), &[], &[&format!("P1:无 - {ONE}")], "ambiguous P1");
     }
 
     #[test]

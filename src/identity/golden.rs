@@ -9,10 +9,10 @@
 //!
 //! Identifiers are united, one spelling for each identity number; names that were not chosen become `other_names`.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::normalise::{IdentityNumber, NameClass, PatientFacts, resident_id};
 use crate::record::Fields;
@@ -42,7 +42,7 @@ pub fn golden(members: &[Member<'_>]) -> Fields {
             .iter()
             .zip(&facts)
             .filter(|(member, _)| unit.iter().any(|field| member.record.contains_key(field.name)));
-        if let Some((best, _)) = said.max_by_key(|(member, facts)| worth(unit, member, facts)) {
+        if let Some((best, _)) = said.max_by(|one, other| compare(unit, *one, *other)) {
             let fields = unit.iter().filter_map(|field| best.record.get_key_value(field.name));
             golden.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
         }
@@ -60,12 +60,19 @@ pub fn golden(members: &[Member<'_>]) -> Fields {
     golden
 }
 
-/// What decides between members for one field or group: trust, then time, then fullness, then the text itself.
-fn worth(unit: &[Field], member: &Member<'_>, facts: &PatientFacts) -> (Trust, i64, usize, Reverse<String>) {
-    let values: Vec<&Value> = unit.iter().filter_map(|field| member.record.get(field.name)).collect();
-    let set_at = unit.iter().filter_map(|field| member.set_at.get(field.name)).max();
-    let text = json!(values).to_string();
-    (trust(unit, member.record, facts), set_at.copied().unwrap_or(i64::MIN), text.len(), Reverse(text))
+/// Which of two members gives the field or group: by trust, then time, then fullness, then the text itself.
+fn compare(unit: &[Field], one: (&Member<'_>, &PatientFacts), other: (&Member<'_>, &PatientFacts)) -> Ordering {
+    let trusted = |(member, facts): (&Member<'_>, &PatientFacts)| trust(unit, member.record, facts);
+    let set_at = |member: &Member<'_>| unit.iter().filter_map(|field| member.set_at.get(field.name).copied()).max();
+    let text = |member: &Member<'_>| {
+        let values = unit.iter().filter_map(|field| member.record.get(field.name)).map(Value::to_string);
+        let text = values.collect::<String>();
+        (text.len(), Reverse(text))
+    };
+    trusted(one)
+        .cmp(&trusted(other))
+        .then_with(|| set_at(one.0).cmp(&set_at(other.0)))
+        .then_with(|| text(one.0).cmp(&text(other.0)))
 }
 
 /// Reasons that outweigh a newer time, weightiest first.
@@ -76,7 +83,8 @@ fn trust(unit: &[Field], record: &Fields, facts: &PatientFacts) -> Trust {
     let mut certified = facts.resident_ids().filter_map(resident_id);
     match unit.first().map(|field| field.name) {
         Some("name") => {
-            let chinese = facts.name.chars().any(|letter| ('\u{3400}'..='\u{3ffff}').contains(&letter));
+            let chinese =
+                facts.name.chars().any(|letter| matches!(letter, '\u{3400}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}'));
             (facts.name_class == NameClass::Normal, certified.next().is_some(), chinese, 0)
         }
         Some("birth_date") => {
@@ -142,6 +150,7 @@ fn list<'a>(record: &'a Fields, name: &str) -> impl Iterator<Item = &'a Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     /// `(source, time of all fields, record)`; the golden record must hold `expected`, in either order of members.
     fn check(members: &[(&str, i64, Value)], expected: Value) {

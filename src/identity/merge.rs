@@ -64,20 +64,6 @@ pub enum MergeRefusal {
     MergedElsewhere,
 }
 
-impl MergeRefusal {
-    /// What the sender's ERR segment names: the code of HL7 table 0357 and the field.
-    pub fn hl7(self) -> (u16, &'static str) {
-        match self {
-            // 205: duplicate key identifier.
-            Self::SameNumber => (205, "MRG-1"),
-            // 204: unknown key identifier, in what the sender may merge.
-            Self::AcrossAuthorities | Self::NotOwner => (204, "MRG-1"),
-            Self::Opposite => (205, "PID-3"),
-            Self::MergedElsewhere => (205, "MRG-1"),
-        }
-    }
-}
-
 /// Validates a merge and says what it comes to.
 pub fn plan_merge(request: &MergeRequest<'_>) -> Result<MergePlan, MergeRefusal> {
     let MergeRequest { survivor, retired, survivor_now, retired_now, .. } = *request;
@@ -186,7 +172,6 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_to_do_and_where() {
-        assert_eq!(Opposite.hl7(), (205, "PID-3"));
         assert!(NotOwner.to_string().contains("authorities"));
     }
 }

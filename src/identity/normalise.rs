@@ -28,10 +28,14 @@ impl PatientFacts {
     /// Reads a patient record.
     pub fn of(record: &Fields) -> Self {
         let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default();
-        let name = match text("name") {
+        let mut name = match text("name") {
             "" => format!("{}{}", text("family_name"), text("given_name")),
             name => name.to_owned(),
         };
+        let name_class = NameClass::of(&name);
+        if name_class == NameClass::Missing {
+            name.clear();
+        }
         let birth_date = Some(text("birth_date")).filter(|date| !date.is_empty() && *date != UNKNOWN_BIRTH_DATE);
         let identifiers = record.get("identifiers").and_then(Value::as_array).into_iter().flatten();
         let mut identity_numbers: Vec<IdentityNumber> = identifiers
@@ -42,7 +46,7 @@ impl PatientFacts {
         identity_numbers.sort_unstable();
         identity_numbers.dedup();
         Self {
-            name_class: NameClass::of(&name),
+            name_class,
             pinyin: pinyin_key(&name),
             name: name_key(&name),
             birth_date: birth_date.map(str::to_owned),
@@ -227,7 +231,8 @@ pub(super) fn squeezed(name: &str) -> String {
     let drop = |letter: &char| {
         letter.is_whitespace() || letter.is_control() || "·•・‧∙⋅.˙,'`’-_\u{200b}\u{feff}".contains(*letter)
     };
-    name.nfkc().filter(|letter| !drop(letter)).flat_map(char::to_lowercase).collect()
+    // Again at the end: what stood apart may compose now.
+    name.nfkc().filter(|letter| !drop(letter)).flat_map(char::to_lowercase).nfkc().collect()
 }
 
 /// Characters that are read differently as a surname.
@@ -282,15 +287,20 @@ pub fn pinyin_key(name: &str) -> String {
 /// Numbers that are typed where a phone is asked for and none is known.
 const NO_PHONES: [&str; 4] = ["13800138000", "13800000000", "13900000000", "13000000000"];
 
-/// A phone number as digits, without the country code of mainland numbers. `None`: a placeholder or too short.
-pub fn phone_key(phone: &str) -> Option<String> {
+/// A phone number as digits, without the country code of mainland mobile numbers: what a search compares.
+pub fn phone_digits(phone: &str) -> String {
     let digits: String = phone.nfkc().filter(char::is_ascii_digit).collect();
     let national = digits.strip_prefix("00").unwrap_or(&digits).strip_prefix("86");
     let mobile = |number: &&str| number.len() == 11 && number.starts_with('1');
-    let number = national.filter(mobile).unwrap_or(&digits);
+    national.filter(mobile).map(str::to_owned).unwrap_or(digits)
+}
+
+/// [`phone_digits`], if they can tell one person from another. `None`: a placeholder or too short.
+pub fn phone_key(phone: &str) -> Option<String> {
+    let number = phone_digits(phone);
     // Seven digits are a city's shortest subscriber number.
-    let usable = number.len() >= 7 && !is_filler(number) && !NO_PHONES.contains(&number);
-    usable.then(|| number.to_owned())
+    let usable = number.len() >= 7 && !is_filler(&number) && !NO_PHONES.contains(&number.as_str());
+    usable.then_some(number)
 }
 
 #[cfg(test)]

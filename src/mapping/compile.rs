@@ -339,9 +339,9 @@ impl Compiler<'_, '_> {
         match Path::parse(&written.value) {
             Ok(path) => Some(path),
             Err(problem) => {
-                // The text starts after its quote.
-                let start = written.span.start + 1 + problem.offset.min(written.value.len());
-                let end = (written.span.start + 1 + written.value.len()).max(start);
+                let text_start = self.text_start(written);
+                let start = text_start + problem.offset.min(written.value.len());
+                let end = (text_start + written.value.len()).max(start);
                 self.error(written.file, start..end, "M005", format!("{}: {problem}", written.value), "");
                 None
             }
@@ -352,12 +352,21 @@ impl Compiler<'_, '_> {
         match Expression::parse(&written.value) {
             Ok(expression) => Some(expression),
             Err(problem) => {
-                let start = written.span.start + 1;
+                let start = self.text_start(written);
                 let span = start + problem.span.start..start + problem.span.end;
                 self.error(written.file, span, "M006", problem.text, "");
                 None
             }
         }
+    }
+
+    /// Where the text of a TOML string starts: after one quote or three, and after the line end that may follow three.
+    fn text_start(&self, written: &Located<String>) -> usize {
+        let source = &self.reader.files[written.file].text[written.span.start..];
+        let quotes = if source.starts_with("\"\"\"") || source.starts_with("'''") { 3 } else { 1 };
+        let inside = source.get(quotes..).unwrap_or_default();
+        let line_end = [("\r\n", 2), ("\n", 1)].into_iter().find(|(end, _)| quotes == 3 && inside.starts_with(end));
+        written.span.start + quotes + line_end.map_or(0, |(_, length)| length)
     }
 
     fn error(&mut self, file: usize, span: Range<usize>, code: &'static str, text: String, hint: &str) {

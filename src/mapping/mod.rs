@@ -172,6 +172,8 @@ impl Mapping {
         let mut reader = file::Reader::new(read);
         let declared = reader.mapping(name);
         let plan = compile::compile(&mut reader, declared);
+        let order = |file: &str| reader.files.iter().position(|known| known.name == file);
+        reader.problems.sort_by_cached_key(|problem| (order(&problem.file), problem.line, problem.column));
         if reader.problems.iter().any(Diagnostic::is_error) {
             return Err(reader.problems);
         }

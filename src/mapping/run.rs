@@ -5,6 +5,8 @@
 //! - Nothing fails for the mapping's own sake: what can be wrong here is wrong with the message.
 //! - No text of an error, note or reason holds a value of the message.
 
+use std::borrow::Cow;
+
 use serde_json::{Value as Json, json};
 
 use super::coerce::lab_value::LabValue;
@@ -476,9 +478,9 @@ impl Run<'_> {
             };
         };
         let code = match rule.coercion {
-            Coercion::Unit => coded::unit(value).unwrap_or_default(),
-            Coercion::Text => value.text().into_owned(),
-            _ => coerce::code(value).into_owned(),
+            Coercion::Unit => Cow::Owned(coded::unit(value).unwrap_or_default()),
+            Coercion::Text => value.text(),
+            _ => coerce::code(value),
         };
         if code.is_empty() {
             return Ok(Found::Nothing);

@@ -231,7 +231,7 @@ impl Job<'_> {
         }
         let mut kinds: Vec<EventKind> = happenings.into_iter().map(|happening| happening.kind).collect();
         if kinds.is_empty() && !changed.is_empty() {
-            kinds.push(state.present_event());
+            kinds.push(state.event());
         }
         let report_id = report.report_id();
         for kind in kinds {

@@ -1,6 +1,7 @@
 //! Patients and persons: a source record finds its One ID, a person's golden record follows its records, merges move them.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde_json::{Value, json};
 use ulid::Ulid;
@@ -8,7 +9,9 @@ use ulid::Ulid;
 use super::apply::{About, Cause, Job, Owner, Trouble};
 use crate::feed::EventKind;
 use crate::hl7v2::{ErrorCode, Location};
-use crate::identity::{Candidate, Decision, Member, MergePlan, MergeRequest, PatientFacts, decide, golden, plan_merge};
+use crate::identity::{
+    Candidate, Decision, Member, MergePlan, MergeRefusal, MergeRequest, PatientFacts, decide, golden, plan_merge,
+};
 use crate::record::{Fields, RecordNumber};
 use crate::state::{LabReportState, Moment, PatientState, changed};
 use crate::store::persons::Person;
@@ -152,10 +155,10 @@ impl Job<'_> {
     fn candidates(&self, found: Vec<PatientRecord>) -> Result<Vec<Candidate>, Trouble> {
         let mut persons: BTreeMap<String, Vec<PatientFacts>> = BTreeMap::new();
         for record in found {
-            if !persons.contains_key(&record.one_id) {
-                let rows = records::of_person(self.transaction, &record.one_id)?;
+            if let Entry::Vacant(person) = persons.entry(record.one_id) {
+                let rows = records::of_person(self.transaction, person.key())?;
                 let facts = rows.iter().map(|row| Ok(PatientFacts::of(&state_of(row)?.record())));
-                persons.insert(record.one_id, facts.collect::<Result<_, StoreError>>()?);
+                person.insert(facts.collect::<Result<_, StoreError>>()?);
             }
         }
         Ok(persons.into_iter().map(|(one_id, records)| Candidate { one_id, records }).collect())
@@ -238,7 +241,16 @@ impl Job<'_> {
             retired_now: retired_record.as_ref().map_or(&retired, |record| &record.number),
         };
         let plan = plan_merge(&request).map_err(|refusal| {
-            Trouble::content(ErrorCode::UnknownKeyIdentifier, Location::field("MRG", 1), refusal.to_string())
+            let (code, field) = match refusal {
+                MergeRefusal::AcrossAuthorities | MergeRefusal::NotOwner => {
+                    (ErrorCode::UnknownKeyIdentifier, Location::field("MRG", 1))
+                }
+                MergeRefusal::Opposite => (ErrorCode::DuplicateKeyIdentifier, Location::field("PID", 3)),
+                MergeRefusal::SameNumber | MergeRefusal::MergedElsewhere => {
+                    (ErrorCode::DuplicateKeyIdentifier, Location::field("MRG", 1))
+                }
+            };
+            Trouble::content(code, field, refusal.to_string())
         })?;
         let MergePlan::Apply { survivor, retired } = plan else { return Ok(()) };
         let survivor_record = match survivor_record {
@@ -336,7 +348,7 @@ impl Job<'_> {
             report.version += 1;
             let state: LabReportState = stored(&report.state, "lab_report.state")?;
             let data = view::lab_report_record(state.record(), &report, survivor);
-            self.publish(about(state.present_event(), report_id, report.version), &moved, data, Cause::Merge)?;
+            self.publish(about(state.event(), report_id, report.version), &moved, data, Cause::Merge)?;
             clinical::put_lab_report(self.transaction, &report)?;
         }
         Ok(())

@@ -97,11 +97,6 @@ impl LabReportState {
         record
     }
 
-    /// The event type of the report as it stands.
-    pub fn present_event(&self) -> crate::feed::EventKind {
-        crate::feed::EventKind::LabResulted
-    }
-
     /// Number of the visit that the report belongs to, as last said.
     pub fn visit_number(&self) -> Option<&str> {
         self.registers.text("visit_number")
@@ -139,7 +134,8 @@ impl LabReportState {
         }
     }
 
-    fn event(&self) -> EventKind {
+    /// The event type of the report as it stands.
+    pub fn event(&self) -> EventKind {
         match self.status() {
             None | Some(LabStatus::Registered) => EventKind::LabRegistered,
             Some(LabStatus::Partial | LabStatus::Preliminary) => EventKind::LabPreliminary,

@@ -59,13 +59,14 @@ impl Registers {
         }
         let (older, rest) = self.layers.split_at_mut(place);
         if let Some((own, newer)) = rest.split_first_mut() {
-            for (name, value) in patch {
+            for (name, mut value) in patch {
                 if newer.iter().any(|layer| layer.1.contains_key(&name)) {
                     continue;
                 }
                 // A field stands in one layer only, so the first hit is the last.
                 older.iter_mut().any(|layer| layer.1.remove(&name).is_some());
-                own.1.insert(name, without_nulls(value));
+                drop_nulls(&mut value);
+                own.1.insert(name, value);
             }
         }
         self.layers.retain(|layer| !layer.1.is_empty());
@@ -111,24 +112,25 @@ fn complete_groups(kind: Kind, patch: &mut Fields) {
     }
 }
 
-/// `value` without nulls inside; an object or a list with nothing left in it is `null`.
+/// Takes nulls out of the inside of a value; an object or a list with nothing left in it becomes `null`.
 ///
 /// Recursion ends at the depth of [`schema`], whose shapes a mapping cannot leave.
-pub(super) fn without_nulls(value: Value) -> Value {
-    match value {
+pub(super) fn drop_nulls(value: &mut Value) {
+    let left = match value {
         Value::Object(object) => {
-            let kept: Fields = object
-                .into_iter()
-                .map(|(name, inner)| (name, without_nulls(inner)))
-                .filter(|(_, inner)| !inner.is_null())
-                .collect();
-            if kept.is_empty() { Value::Null } else { Value::Object(kept) }
+            object.values_mut().for_each(drop_nulls);
+            object.retain(|_, inner| !inner.is_null());
+            object.len()
         }
         Value::Array(items) => {
-            let kept: Vec<Value> = items.into_iter().map(without_nulls).filter(|item| !item.is_null()).collect();
-            if kept.is_empty() { Value::Null } else { Value::Array(kept) }
+            items.iter_mut().for_each(drop_nulls);
+            items.retain(|item| !item.is_null());
+            items.len()
         }
-        plain => plain,
+        _ => return,
+    };
+    if left == 0 {
+        *value = Value::Null;
     }
 }
 

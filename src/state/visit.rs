@@ -14,7 +14,7 @@ mod course;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::registers::{Registers, without_nulls};
+use super::registers::{Registers, drop_nulls};
 use super::{Applied, Happening, Moment, Published, changed};
 use crate::feed::EventKind;
 use crate::record::{Fields, Kind};
@@ -207,11 +207,13 @@ impl Movement {
         // PV1-3 is one field: who sends a ward and no bed says that there is no bed.
         let located = PLACE[1..].iter().any(|name| patch.contains_key(*name));
         for name in PLACE {
-            match patch.get(name) {
-                Some(value) => place.insert(name.to_owned(), without_nulls(value.clone())),
-                None if located && name != "department" => place.insert(name.to_owned(), Value::Null),
-                None => None,
-            };
+            if let Some(value) = patch.get(name) {
+                let mut value = value.clone();
+                drop_nulls(&mut value);
+                place.insert(name.to_owned(), value);
+            } else if located && name != "department" {
+                place.insert(name.to_owned(), Value::Null);
+            }
         }
         let begins = matches!(verb, Some(Verb::Arrived | Verb::Admitted));
         let ends = verb == Some(Verb::Discharged) || status == Some(Status::Finished);

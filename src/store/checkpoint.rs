@@ -2,8 +2,8 @@
 //!
 //! SQLite's own checkpoint runs inside a COMMIT and was the whole of the measured p99. Here a second thread, on its own
 //! connection, does the copying and the fsync of the main file (PASSIVE never blocks a writer or a reader). Because a PASSIVE
-//! pass under constant load can never reset the log, the writer resets it itself once it passes a hard bound; by then nearly
-//! all pages are copied and little is left to do.
+//! pass under constant load can never reset the log, the writer resets it once it passes a bound, right after two passes: each
+//! leaves only what was committed during it, so that little is left for the writer to copy.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,18 +18,19 @@ use super::writer::WriterStatistics;
 use super::{Limits, StoreError};
 
 /// How long the writer waits for readers when it has to reset the log: a slow reader must not hold up acknowledgements.
-const RESET_WAIT: Duration = Duration::from_millis(100);
+const RESET_WAIT: Duration = Duration::from_millis(20);
 
 /// The writer's end of the checkpointing thread.
 pub(super) struct Checkpointer {
     wake: SyncSender<()>,
     thread: JoinHandle<()>,
     statistics: Arc<WriterStatistics>,
+    /// Pages in the log, by the last commit.
     pages: Arc<AtomicU32>,
     /// Pages in the log at which the thread is woken next.
     next_wake: u32,
-    /// Pages in the log at which the writer resets it next.
-    next_reset: u32,
+    /// Passes that were done when the log passed its bound, or was last tried to be reset.
+    passes_before: Option<u64>,
     limits: Limits,
 }
 
@@ -53,8 +54,8 @@ impl Checkpointer {
             .name("heyi-checkpoint".to_owned())
             .spawn(move || run(&connection, &woken, &counters))
             .map_err(|error| StoreError::Thread { reason: error.to_string() })?;
-        let (next_wake, next_reset) = (limits.checkpoint_pages, limits.wal_pages);
-        Ok(Self { wake, thread, statistics, pages, next_wake, next_reset, limits: limits.clone() })
+        let next_wake = limits.checkpoint_pages;
+        Ok(Self { wake, thread, statistics, pages, next_wake, passes_before: None, limits: limits.clone() })
     }
 
     /// To be called by the writer between transactions.
@@ -64,25 +65,39 @@ impl Checkpointer {
         if pages < self.limits.checkpoint_pages {
             // The log began anew.
             self.next_wake = self.limits.checkpoint_pages;
-            self.next_reset = self.limits.wal_pages;
+            self.passes_before = None;
             return;
         }
-        if pages >= self.next_reset {
-            self.statistics.forced_checkpoints.fetch_add(1, Ordering::Relaxed);
-            if let Err(error) = reset(writer) {
-                tracing::warn!(%error, "the write-ahead log could not be reset");
-            }
-            // Readers in the way: try again when it has grown by another step, not with every batch.
-            self.next_reset = pages.saturating_add(self.limits.checkpoint_pages);
+        let over = pages >= self.limits.wal_pages;
+        let mut alone = false;
+        if pages >= self.next_wake || over {
+            self.next_wake = pages.saturating_add(self.limits.checkpoint_pages);
+            // Full: the thread is at work and will look again.
+            alone = matches!(self.wake.try_send(()), Err(TrySendError::Disconnected(())));
         }
-        if pages >= self.next_wake {
-            match self.wake.try_send(()) {
-                // Full: the thread is at work and will look again.
-                Ok(()) | Err(TrySendError::Full(())) => {
-                    self.next_wake = pages.saturating_add(self.limits.checkpoint_pages)
-                }
-                Err(TrySendError::Disconnected(())) => {}
+        if over {
+            let passes = self.statistics.checkpoints.load(Ordering::Relaxed);
+            let before = *self.passes_before.get_or_insert(passes);
+            if passes >= before + 2 || alone {
+                self.passes_before = Some(passes);
+                self.reset(writer);
             }
+        }
+    }
+
+    /// Makes the next transaction begin the log anew. Readers or the thread in the way: tried again after two more passes.
+    fn reset(&self, writer: &Connection) {
+        let result = writer.busy_timeout(RESET_WAIT).map_err(StoreError::from).and_then(|()| {
+            let done = checkpoint(writer, "RESTART");
+            writer.busy_timeout(BUSY_TIMEOUT)?;
+            done
+        });
+        match result {
+            Ok(true) => {
+                self.statistics.log_resets.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "the write-ahead log could not be reset"),
         }
     }
 
@@ -100,7 +115,7 @@ impl Checkpointer {
 fn run(connection: &Connection, woken: &Receiver<()>, statistics: &WriterStatistics) {
     while woken.recv().is_ok() {
         match checkpoint(connection, "PASSIVE") {
-            Ok(()) => {
+            Ok(_) => {
                 statistics.checkpoints.fetch_add(1, Ordering::Relaxed);
             }
             // The writer meets the same failure and names it; the log only grows meanwhile.
@@ -109,15 +124,7 @@ fn run(connection: &Connection, woken: &Receiver<()>, statistics: &WriterStatist
     }
 }
 
-fn reset(writer: &Connection) -> Result<(), StoreError> {
-    writer.busy_timeout(RESET_WAIT)?;
-    let result = checkpoint(writer, "RESTART");
-    writer.busy_timeout(BUSY_TIMEOUT)?;
-    result
-}
-
-/// A checkpoint that readers stopped half way is no error: it is tried again.
-fn checkpoint(connection: &Connection, mode: &str) -> Result<(), StoreError> {
-    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))?;
-    Ok(())
+/// Whether the checkpoint was complete; `false` when another connection was in its way.
+fn checkpoint(connection: &Connection, mode: &str) -> Result<bool, StoreError> {
+    Ok(connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| Ok(row.get::<_, i64>(0)? == 0))?)
 }

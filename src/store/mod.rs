@@ -278,8 +278,8 @@ impl Store {
         &self.shared.path
     }
 
-    /// Finishes what is in the queue, empties the write-ahead log and gives the daemon's lock back. Blocks; later jobs are
-    /// refused. Calling it twice does no harm.
+    /// Finishes what is in the queue, empties the write-ahead log and gives the daemon's lock back; later jobs are refused.
+    /// Calling it twice does no harm. It blocks: from async code only through `spawn_blocking` (tokio panics otherwise).
     pub fn close(&self) {
         let thread = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {

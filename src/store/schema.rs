@@ -1,5 +1,9 @@
 //! Opening the store's file: settings of every connection, and numbered migrations, forward only.
 
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+#[cfg(unix)]
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -47,6 +51,7 @@ pub(super) fn open(path: &Path, access: Access) -> Result<Connection, StoreError
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(StoreError::OldSqlite { found: rusqlite::version() });
     }
+    make_private(path)?;
     let mut connection = Connection::open(path)?;
     prepare_connection(&connection)?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
@@ -71,6 +76,20 @@ pub(super) fn open(path: &Path, access: Access) -> Result<Connection, StoreError
         return Err(StoreError::File { path: path.to_owned(), reason });
     }
     Ok(connection)
+}
+
+/// Makes a missing file readable by its owner only; SQLite gives the write-ahead log the same rights.
+fn make_private(path: &Path) -> Result<(), StoreError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    options.mode(0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(StoreError::File { path: path.to_owned(), reason: error.to_string() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The schema of the file: how many migrations it has seen.
@@ -128,6 +147,18 @@ mod tests {
         let path = directory.path().join("a/b/heyi.db");
         Store::open(&StoreConfig::new(&path, Access::Command)).unwrap();
         assert!(path.is_file());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_owner_may_read_a_store() {
+        use std::os::unix::fs::PermissionsExt;
+        let (directory, store) = store();
+        for name in ["heyi.db", "heyi.db-wal"] {
+            let mode = directory.path().join(name).metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+        drop(store);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use unicode_normalization::UnicodeNormalization;
 
+use crate::identity::{name_key, phone_digits};
 use crate::record::Fields;
 
 /// What a person can be searched by.
@@ -24,24 +24,12 @@ impl KeyKind {
         }
     }
 
-    /// `text` as a key: names without width, case, blanks and middle dots; phones as digits without the country code 86.
+    /// `text` as a key; empty: nothing that could be searched by.
     pub(super) fn normalise(self, text: &str) -> String {
-        let plain = text.nfkc();
         match self {
-            Self::Name => plain
-                .filter(|character| !character.is_whitespace() && !"·•・‧∙".contains(*character))
-                .flat_map(char::to_lowercase)
-                .collect(),
-            Self::BirthDate => plain.collect::<String>().trim().to_owned(),
-            Self::Phone => {
-                let digits: String = plain.filter(char::is_ascii_digit).collect();
-                let national = digits.strip_prefix("0086").or_else(|| digits.strip_prefix("86"));
-                match national {
-                    // 86 may also begin a shorter, local number.
-                    Some(national) if national.len() >= 10 => national.to_owned(),
-                    _ => digits,
-                }
-            }
+            Self::Name => name_key(text),
+            Self::BirthDate => text.trim().to_owned(),
+            Self::Phone => phone_digits(text),
         }
     }
 }

@@ -124,8 +124,8 @@ pub struct WriterStatistics {
     pub commit_nanoseconds: AtomicU64,
     /// Checkpoints completed by the checkpointing thread.
     pub checkpoints: AtomicU64,
-    /// Times that the writer had to checkpoint itself because the write-ahead log passed its bound.
-    pub forced_checkpoints: AtomicU64,
+    /// Times that the writer reset the write-ahead log because it passed its bound.
+    pub log_resets: AtomicU64,
     /// Pages in the write-ahead log after the last commit.
     pub wal_pages: AtomicU32,
 }
@@ -250,8 +250,13 @@ impl Writer {
         };
         if let Err(error) = begun {
             add(&self.statistics.failed_batches, 1);
-            self.statistics.queue_depth.fetch_sub(1, Ordering::Relaxed);
-            first(Err(error));
+            // All who wait learn it now: the next would only wait for the same lock as long again.
+            let mut waiting = Some(first);
+            while let Some(job) = waiting {
+                self.statistics.queue_depth.fetch_sub(1, Ordering::Relaxed);
+                job(Err(error.clone()));
+                waiting = next(&mut self.queue);
+            }
             return;
         }
         let started = Instant::now();
@@ -265,14 +270,7 @@ impl Writer {
             if full || transaction.lost() || fatal(&ran).is_some() {
                 break;
             }
-            waiting = match self.queue.try_recv() {
-                Ok(Command::Run(job)) => Some(job),
-                Ok(Command::Close) => {
-                    self.queue.close();
-                    self.queue.try_recv().ok().and_then(Command::job)
-                }
-                Err(_) => None,
-            };
+            waiting = next(&mut self.queue);
         }
         let worked = Instant::now();
         add(&self.statistics.work_nanoseconds, nanoseconds(worked - started));
@@ -333,11 +331,12 @@ impl Writer {
     }
 }
 
-impl Command {
-    fn job(self) -> Option<Job> {
-        match self {
-            Self::Run(job) => Some(job),
-            Self::Close => None,
+/// The next job that waits already.
+fn next(queue: &mut mpsc::Receiver<Command>) -> Option<Job> {
+    loop {
+        match queue.try_recv().ok()? {
+            Command::Run(job) => return Some(job),
+            Command::Close => queue.close(),
         }
     }
 }
@@ -576,16 +575,19 @@ mod tests {
             config.limits.checkpoint_pages = 20;
             config.limits.wal_pages = 100;
         });
-        for number in 0..300 {
-            let text = format!("{number:05}").repeat(10);
-            write(&store, move |t| insert(t, &message("his", &number.to_string(), &text)));
-        }
         let statistics = store.writer_statistics();
-        assert!(statistics.wal_pages.load(Ordering::Relaxed) < 200);
+        // How many commits fit between two passes is the machine's affair.
+        for number in 0..20_000 {
+            write(&store, move |t| insert(t, &message("his", &number.to_string(), "text")));
+            if statistics.log_resets.load(Ordering::Relaxed) == 2 {
+                break;
+            }
+        }
+        assert_eq!(statistics.log_resets.load(Ordering::Relaxed), 2);
+        write(&store, |t| insert(t, &message("his", "last", "text")));
+        write(&store, |_| Ok(()));
+        assert!(statistics.wal_pages.load(Ordering::Relaxed) < 50, "the log began anew");
         let log = directory.path().join("heyi.db-wal");
-        assert!(log.metadata().unwrap().len() < 200 * 4200);
-        let checkpoints = &statistics.checkpoints;
-        assert!(checkpoints.load(Ordering::Relaxed) + statistics.forced_checkpoints.load(Ordering::Relaxed) > 0);
         store.close();
         assert_eq!(log.metadata().map_or(0, |metadata| metadata.len()), 0);
     }

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::status::{LabStatus, UNSTATED};
 use crate::record::Fields;
 use crate::state::Moment;
-use crate::state::registers::without_nulls;
+use crate::state::registers::drop_nulls;
 
 /// Preliminary values that a result keeps until it is final: a `U` that comes late, for an older time, finds its value.
 /// A culture is updated daily for about a week; beyond that the oldest are forgotten.
@@ -33,8 +33,9 @@ pub(super) struct Observation {
 }
 
 impl Observation {
-    pub(super) fn of(result: Value, inherited: Option<LabStatus>) -> Option<Self> {
-        let Value::Object(mut fields) = without_nulls(result) else { return None };
+    pub(super) fn of(mut result: Value, inherited: Option<LabStatus>) -> Option<Self> {
+        drop_nulls(&mut result);
+        let Value::Object(mut fields) = result else { return None };
         let status = LabStatus::of(fields.remove("status").as_ref()).or(inherited);
         if status.is_some_and(|status| !status.has_value()) {
             VALUE.iter().for_each(|name| drop(fields.remove(*name)));
