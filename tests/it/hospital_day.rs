@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::support::daemon::Daemon;
 use crate::support::hl7::Ack;
-use crate::support::site::Site;
+use crate::support::site::{Site, finish};
 
 const CONFIGURATION: &str = r#"
 [http]
@@ -104,6 +104,23 @@ fn it_does_not_matter_which_of_the_two_senders_is_late() {
     for (one, other) in his_first.into_iter().zip(lis_first) {
         same(one.0, &one.1, &other.1);
     }
+}
+
+#[test]
+fn the_demo_plays_the_day_and_leaves_nothing_behind() {
+    let site = Site::new();
+    std::fs::create_dir(site.path("tmp")).unwrap();
+    let mut command = site.command(&["demo", "--exit"]);
+    command.env("TMPDIR", site.path("tmp"));
+    let run = finish(command, b"", "demo").exits(0);
+    assert!(run.stdout.contains("visit.discharged   張誠"), "{}", run.stdout);
+    assert!(
+        run.stdout.trim_end().ends_with("47 messages (44 AA, 3 AE) → 63 events about 11 persons"),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(run.stderr, "");
+    assert_eq!(std::fs::read_dir(site.path("tmp")).unwrap().count(), 0);
 }
 
 /// Persons, visits and lab reports at the end of the day, in an order that does not depend on chance.
