@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::hl7::{Ack, admission_of_nobody, adt, gb18030, message, pid, registration};
+use crate::support::hl7::{Ack, admission_of_nobody, adt, gb18030, inpatient, message, pid, registration, segment};
 use crate::support::mllp::Received;
 use crate::support::site::{Site, configuration};
 
@@ -191,6 +191,22 @@ fn a_message_that_cannot_be_processed_is_kept_with_the_place_and_the_reason() {
     assert_eq!((kept["type"].as_str(), kept["control_id"].as_str()), (Some("ADT^A01"), Some("C1")));
     assert!(kept["received_at"].is_string() && kept["error"]["location"].is_string(), "{kept}");
     assert_eq!(daemon.feed(), Vec::<serde_json::Value>::new());
+}
+
+#[test]
+fn a_message_that_fails_leaves_nothing_of_its_good_parts() {
+    let site = Site::new();
+    let daemon = site.start();
+    daemon.accept("lis", registration("C1", "P1", "Zhang^Wei"));
+    // A new patient, a visit and a first report are all right; the second report has nothing that could name it.
+    let good = segment("OBR", &[(3, "F1"), (4, "CBC^Blood count^L"), (25, "F")]);
+    let nameless = segment("OBR", &[(4, "CBC^Blood count^L"), (25, "F")]);
+    let visit = inpatient("V9", "ICU^1^1", "20240305103000", "");
+    let text = message("ORU^R01", "C2", "20240305110000", &[pid("P9", "Li^Na"), visit, good, nameless]);
+    assert_refused("a report without any number", &daemon.send("lis", text));
+    assert_eq!(daemon.json("/v1/persons?identifier=HIS%7CP9")["persons"], serde_json::json!([]));
+    assert_eq!(daemon.feed().len(), 1);
+    assert_eq!(site.messages(&["--state", "failed"]).len(), 1, "but the message is kept");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::hl7::registration;
+use crate::support::hl7::{registration, report, segment};
 use crate::support::mllp::{Mllp, Received, framed};
 use crate::support::site::{Site, configuration};
 use crate::support::{PATIENCE, eventually};
@@ -159,6 +159,25 @@ fn a_peer_outside_the_allow_list_gets_no_word() {
     assert_eq!(refused.receive(PATIENCE), Received::Closed);
     daemon.accept("lis", registration("C2", "P2", "Li^Na"));
     assert_eq!(site.messages(&[]).len(), 1);
+}
+
+#[test]
+fn a_large_document_is_taken_and_others_are_answered_meanwhile() {
+    let site = Site::new();
+    let daemon = site.start();
+    let document = "QUJD".repeat(2 << 20);
+    let embedded =
+        segment("OBX", &[(2, "ED"), (3, "PDF^报告^L"), (5, &format!("^AP^PDF^Base64^{document}")), (11, "F")]);
+    let large = report("BIG", "20240305110000", "P1", "F1", "F", &[embedded]);
+    assert!(large.len() > 8 << 20);
+    let mut sender = daemon.connect("lis");
+    sender.write(&framed(large.as_bytes()));
+    let started = Instant::now();
+    daemon.accept("his", registration("C1", "P2", "Li^Na"));
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    let answer = sender.answer();
+    assert_eq!((answer.code(), answer.control_id()), ("AA", "BIG"), "{}", answer.text());
+    assert_eq!(daemon.lab_reports("HIS|P1").len(), 1);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::support::daemon::{Daemon, column};
 use crate::support::hl7::{adt, inpatient, number, person, pid, registration, report, resident_number, segment};
+use crate::support::orders;
 use crate::support::site::Site;
 
 /// PID of `HIS|number` with a resident number beside it.
@@ -62,6 +63,41 @@ fn an_identity_number_with_name_and_birth_date_links_the_systems() {
     let csv = site.run(&["person", "links", "--csv"]).exits(0).stdout;
     assert!(csv.starts_with("source,system,identifier,one_id,link"), "{csv}");
     assert_eq!(csv.lines().count(), 3, "{csv}");
+}
+
+#[test]
+fn an_identity_number_that_comes_later_links_as_well() {
+    let site = Site::new();
+    let daemon = site.start();
+    let resident = resident_number("19800102", 17);
+    daemon.accept("his", registration("C1", "P1", "张^伟"));
+    daemon
+        .accept("lis", adt("A28", "L1", "20240305090000", &[identified_at_lis("88", "张^伟", "19800102", &resident)]));
+    assert_ne!(daemon.one_id("HIS|P1"), daemon.one_id("LIS|88"), "nothing links them yet");
+    daemon.accept("his", adt("A31", "C2", "20240305100000", &[identified("P1", "张^伟", "19800102", "M", &resident)]));
+    assert_eq!(daemon.one_id("HIS|P1"), daemon.one_id("LIS|88"), "the order of arrival decides nothing");
+    let retired = events_of(&daemon, "patient.merged");
+    assert_eq!(retired.len(), 1, "consumers are told: {:?}", column(&daemon.feed(), "type"));
+}
+
+#[test]
+fn one_patient_on_many_connections_at_once_is_one_person() {
+    let site = Site::new();
+    let daemon = site.start();
+    std::thread::scope(|scope| {
+        for connection in 0..8 {
+            let daemon = &daemon;
+            scope.spawn(move || {
+                let mut sender = daemon.connect(["his", "lis"][connection % 2]);
+                for step in 0..20 {
+                    let id = format!("C{connection}-{step}");
+                    assert_eq!(sender.ask(registration(&id, "P1", &format!("张^伟{connection}{step}"))).code(), "AA");
+                }
+            });
+        }
+    });
+    assert_eq!(events_of(&daemon, "patient.created").len(), 1);
+    assert_eq!(daemon.person("HIS|P1")["sources"].as_array().map(Vec::len), Some(2));
 }
 
 #[test]
@@ -228,13 +264,27 @@ fn merges_that_cannot_be_right_are_refused_with_the_place() {
 }
 
 #[test]
-fn a_merge_before_its_records_is_kept_and_takes_effect_when_they_come() {
+fn every_order_of_a_merge_and_its_records_ends_in_one_person() {
     let site = Site::new();
     let daemon = site.start();
-    daemon.accept("his", merge("C1", "20240306080000", "P1", "P2"));
-    daemon.accept("his", registration("C2", "P1", "张^伟"));
-    daemon.accept("his", registration("C3", "P2", "张^伟"));
-    assert_eq!(daemon.one_id("HIS|P1"), daemon.one_id("HIS|P2"));
+    let mut connection = daemon.connect("his");
+    let all = orders(4);
+    for (index, order) in all.iter().enumerate() {
+        let (survivor, retired, visit) = (format!("P{index}"), format!("Q{index}"), format!("V{index}"));
+        let at = "20240305103000";
+        let messages = [
+            registration(&format!("C{index}-0"), &survivor, "张^伟"),
+            registration(&format!("C{index}-1"), &retired, "张^伟"),
+            merge(&format!("C{index}-2"), "20240306080000", &survivor, &retired),
+            adt("A01", &format!("C{index}-3"), at, &[pid(&retired, "张^伟"), inpatient(&visit, "ICU^1^1", at, "")]),
+        ];
+        for &step in order {
+            assert_eq!(connection.ask(&messages[step]).code(), "AA", "order {order:?}, step {step}");
+        }
+        let one_id = daemon.one_id(&format!("HIS|{survivor}"));
+        assert_eq!(daemon.one_id(&format!("HIS|{retired}")), one_id, "order {order:?}");
+        assert_eq!(daemon.visit(&format!("HIS|{survivor}"))["one_id"], one_id.as_str(), "order {order:?}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, column};
 use crate::support::hl7::{number, report, segment};
+use crate::support::orders;
 use crate::support::site::Site;
 
 fn lab_events(daemon: &Daemon<'_>) -> Vec<Value> {
@@ -52,6 +53,42 @@ fn a_report_becomes_preliminary_then_final_then_corrected() {
         assert_eq!(events.len(), step + 1, "{events:?}");
         assert_eq!(events[step]["type"], event);
         assert_eq!(events[step]["data"]["version"], step + 1);
+    }
+}
+
+#[test]
+fn every_order_of_a_reports_messages_ends_in_the_same_report() {
+    let site = Site::new();
+    let daemon = site.start();
+    let mut connection = daemon.connect("lis");
+    let steps = [
+        ("20240305110000", "P", vec![glucose("7.0", "H", "P"), potassium("4.0", "N", "P")]),
+        ("20240305120000", "F", vec![glucose("7.2", "H", "F"), potassium("4.1", "N", "F")]),
+        ("20240305130000", "C", vec![glucose("5.2", "N", "C")]),
+        ("20240305140000", "C", vec![potassium("", "", "X")]),
+    ];
+    let all = orders(steps.len());
+    for (index, order) in all.iter().enumerate() {
+        for &step in order {
+            let (at, status, results) = &steps[step];
+            let (id, patient, filler) = (format!("L{index}-{step}"), format!("P{index}"), format!("F{index}"));
+            assert_eq!(connection.ask(report(&id, at, &patient, &filler, status, results)).code(), "AA");
+        }
+    }
+    let report_after = |index: usize| {
+        let mut reports = daemon.lab_reports(&format!("HIS|P{index}"));
+        assert_eq!(reports.len(), 1);
+        for own in ["report_id", "filler_order_number", "one_id", "version"] {
+            reports[0].as_object_mut().unwrap().remove(own);
+        }
+        reports.remove(0)
+    };
+    let expected = report_after(0);
+    assert_eq!(expected["status"], "corrected");
+    assert_eq!(result(&expected, "GLU")["value_number"].to_string(), "5.2");
+    assert_eq!(result(&expected, "K")["status"], "cancelled");
+    for (index, order) in all.iter().enumerate() {
+        assert_eq!(report_after(index), expected, "order {order:?}");
     }
 }
 

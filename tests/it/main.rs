@@ -18,6 +18,7 @@ mod corpus;
 mod crash;
 mod durability;
 mod feed;
+mod files;
 mod framing;
 mod hospital_day;
 mod identity;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, column};
 use crate::support::hl7::{adt, inpatient, message, person, pid, segment};
+use crate::support::orders;
 use crate::support::site::Site;
 
 const ADMITTED: &str = "20240305103000";
@@ -113,23 +114,10 @@ fn a_deleted_visit_is_not_revived_by_an_update() {
     assert_eq!(visit["status"], "entered_in_error", "{visit}");
 }
 
-/// All orders of `items`, by Heap's algorithm.
-fn orders(items: &mut Vec<usize>, count: usize, found: &mut Vec<Vec<usize>>) {
-    if count <= 1 {
-        found.push(items.clone());
-        return;
-    }
-    for index in 0..count {
-        orders(items, count - 1, found);
-        items.swap(if count.is_multiple_of(2) { index } else { 0 }, count - 1);
-    }
-}
-
 #[test]
 fn every_order_of_a_stay_ends_in_the_same_visit() {
     let movements = [&ADMISSION, &TRANSFER, &UPDATE, &DISCHARGE, &UNDONE];
-    let mut all = Vec::new();
-    orders(&mut (0..movements.len()).collect(), movements.len(), &mut all);
+    let all = orders(movements.len());
     assert_eq!(all.len(), 120);
     let site = Site::new();
     let daemon = site.start();
