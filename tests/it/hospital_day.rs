@@ -176,7 +176,8 @@ impl Aliases {
         let event = self.applied(event.clone());
         let data = &event["data"];
         let list = |value: &Value| value.as_array().into_iter().flatten().map(text).collect::<Vec<_>>().join(" ");
-        let record = text(&data["visit_id"]) + &text(&data["report_id"]);
+        let record =
+            [&data["report_id"], &data["visit_id"]].map(text).into_iter().find(|id| !id.is_empty()).unwrap_or_default();
         let mut line = format!("{} {} {record}", text(&event["type"]), text(&event["subject"])).trim().to_owned();
         line.push_str(&format!(" v{}: {}", data["version"], list(&data["changed"])));
         for (name, value) in [("retired", list(&data["retired"])), ("reverses", text(&data["reverses"]["type"]))] {
