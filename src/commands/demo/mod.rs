@@ -90,9 +90,9 @@ async fn play(site: &Site, exit: bool) -> anyhow::Result<Verdict> {
     let daemon = tokio::spawn(app.serve());
 
     for (name, address, _) in &senders {
-        output::line(format!("{} sends to {address} over MLLP", name.to_uppercase()))?;
+        output::line(format!("{name} listens at {address} (MLLP)"))?;
     }
-    output::line(format!("{CONSUMER} reads {feed_url}"))?;
+    output::line(format!("{CONSUMER} reads {feed_url} (HTTP)"))?;
     let mut hospital = Vec::new();
     for (name, _, settings) in senders {
         hospital.push((name, Client::connect(&settings).await?));
