@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::support::daemon::Daemon;
 use crate::support::hl7::Ack;
-use crate::support::site::Site;
+use crate::support::site::{Site, finish};
 
 const CONFIGURATION: &str = r#"
 [http]
@@ -106,6 +106,23 @@ fn it_does_not_matter_which_of_the_two_senders_is_late() {
     }
 }
 
+#[test]
+fn the_demo_plays_the_day_and_leaves_nothing_behind() {
+    let site = Site::new();
+    std::fs::create_dir(site.path("tmp")).unwrap();
+    let mut command = site.command(&["demo", "--exit"]);
+    command.env("TMPDIR", site.path("tmp"));
+    let run = finish(command, b"", "demo").exits(0);
+    assert!(run.stdout.contains("visit.discharged   張誠"), "{}", run.stdout);
+    assert!(
+        run.stdout.trim_end().ends_with("47 messages (44 AA, 3 AE) → 63 events about 11 persons"),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(run.stderr, "");
+    assert_eq!(std::fs::read_dir(site.path("tmp")).unwrap().count(), 0);
+}
+
 /// Persons, visits and lab reports at the end of the day, in an order that does not depend on chance.
 fn kept(daemon: &Daemon<'_>) -> [(&'static str, Value); 3] {
     let subjects: BTreeSet<String> = daemon.feed().iter().map(|event| text(&event["subject"])).collect();
@@ -159,7 +176,8 @@ impl Aliases {
         let event = self.applied(event.clone());
         let data = &event["data"];
         let list = |value: &Value| value.as_array().into_iter().flatten().map(text).collect::<Vec<_>>().join(" ");
-        let record = text(&data["visit_id"]) + &text(&data["report_id"]);
+        let record =
+            [&data["report_id"], &data["visit_id"]].map(text).into_iter().find(|id| !id.is_empty()).unwrap_or_default();
         let mut line = format!("{} {} {record}", text(&event["type"]), text(&event["subject"])).trim().to_owned();
         line.push_str(&format!(" v{}: {}", data["version"], list(&data["changed"])));
         for (name, value) in [("retired", list(&data["retired"])), ("reverses", text(&data["reverses"]["type"]))] {

@@ -90,9 +90,9 @@ async fn play(site: &Site, exit: bool) -> anyhow::Result<Verdict> {
     let daemon = tokio::spawn(app.serve());
 
     for (name, address, _) in &senders {
-        output::line(format!("{} sends to {address} over MLLP", name.to_uppercase()))?;
+        output::line(format!("{name} listens at {address} (MLLP)"))?;
     }
-    output::line(format!("{CONSUMER} reads {feed_url}"))?;
+    output::line(format!("{CONSUMER} reads {feed_url} (HTTP)"))?;
     let mut hospital = Vec::new();
     for (name, _, settings) in senders {
         hospital.push((name, Client::connect(&settings).await?));
@@ -153,9 +153,10 @@ struct Page {
 
 impl Feed {
     fn new(url: &str, token: &str) -> anyhow::Result<Self> {
-        // The feed is read over plain HTTP on this machine, but the client wants a TLS provider to exist.
+        // The feed is plain HTTP on this machine, yet the client is not built without a TLS provider, nor by itself where the
+        // system has no certificates.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().build()?;
+        let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?;
         Ok(Self { http, url: url.to_owned(), token: token.to_owned(), cursor: "start".to_owned() })
     }
 
@@ -204,8 +205,9 @@ impl Site {
 
     /// What a user can try next.
     fn invitation(&self, feed: &Feed) -> String {
+        let heyi = std::env::current_exe().map_or_else(|_| "heyi".to_owned(), |path| path.display().to_string());
         format!(
-            "  export HEYI_CONFIG={}\n  heyi message list --state failed\n  heyi person links\n  \
+            "  export HEYI_CONFIG={}\n  {heyi} message list --state failed\n  {heyi} person links\n  \
              curl -H 'Authorization: Bearer {}' '{}?after=start&limit=1'",
             self.configuration().display(),
             feed.token,

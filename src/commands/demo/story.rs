@@ -123,7 +123,9 @@ fn visit(data: &Value) -> String {
     let place = ["/class", "/department/name", "/ward", "/bed"].map(|field| text(data, field));
     let mut parts: Vec<&str> = place.into_iter().filter(|part| !part.is_empty()).collect();
     parts.dedup();
-    format!("{} [{}]", parts.join(" "), text(data, "/status"))
+    let status = format!("[{}]", text(data, "/status"));
+    parts.push(&status);
+    parts.join(" ")
 }
 
 /// The panel and its conclusion, with those results that one would look at first.
@@ -168,4 +170,63 @@ fn texts<'v>(value: &'v Value, pointer: &str) -> impl Iterator<Item = &'v str> {
 
 fn joined<'v>(parts: impl Iterator<Item = &'v str>, separator: &str) -> String {
     parts.collect::<Vec<_>>().join(separator)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// The last line of a story with these events.
+    fn check(events: &[Value], expected: &str) {
+        let mut story = Story::new(false);
+        let last = events.iter().map(|event| story.event(event)).last().unwrap();
+        assert_eq!(last.trim_start(), expected);
+    }
+
+    fn event(kind: &str, data: Value) -> Value {
+        json!({"type": kind, "subject": "01M815G23Q9TWG3CNP0Z7X61WT", "data": data})
+    }
+
+    #[test]
+    fn events_bear_the_name_that_the_patient_s_own_event_told() {
+        let patient = event("patient.created", json!({"name": "张三"}));
+        check(std::slice::from_ref(&patient), "patient.created    张三");
+        let visit = event("visit.admitted", json!({"class": "inpatient", "ward": "5W", "status": "in_progress"}));
+        check(&[patient, visit.clone()], "visit.admitted     张三  inpatient 5W [in_progress]");
+        check(&[visit], "visit.admitted     ?  inpatient 5W [in_progress]");
+    }
+
+    #[test]
+    fn updates_say_what_changed_and_what_they_take_back() {
+        let data = json!({"status": "in_progress", "changed": ["status", "updated_at"], "reverses": {"type": "visit.discharged"}});
+        check(
+            &[event("visit.updated", data)],
+            "visit.updated      ?  [in_progress]  changed: status  takes back visit.discharged",
+        );
+    }
+
+    #[test]
+    fn reports_show_first_what_one_would_look_at_first() {
+        let potassium = json!({"name": "钾", "value_number": 6.9, "unit": "mmol/L", "flags": ["HH"], "abnormal": true, "critical": true});
+        let sodium = json!({"name": "钠", "value_number": 128, "unit": "mmol/L", "flags": ["L"], "abnormal": true});
+        let chloride = json!({"name": "氯", "value_number": 102, "abnormal": false});
+        let report = json!({"panel": {"name": "电解质"}, "results": [potassium, sodium, chloride]});
+        check(
+            &[event("lab.resulted", report.clone())],
+            "lab.resulted       ?  电解质  钾 6.9 mmol/L HH, 钠 128 mmol/L L",
+        );
+        check(&[event("lab.critical", report)], "lab.critical       ?  电解质  钾 6.9 mmol/L HH");
+    }
+
+    #[test]
+    fn a_merged_person_is_counted_once() {
+        let mut story = Story::new(false);
+        let created = |one_id: &str| json!({"type": "patient.created", "subject": one_id, "data": {}});
+        for event in [created("A"), created("B")] {
+            story.event(&event);
+        }
+        story.event(&json!({"type": "patient.merged", "subject": "A", "data": {"retired": ["B"]}}));
+        assert!(story.summary().ends_with("3 events about 1 persons"), "{}", story.summary());
+    }
 }
