@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -82,8 +83,8 @@ pub struct Source {
     pub name: String,
     /// The mapping file, absolute.
     pub mapping: PathBuf,
-    /// Where `mapping` is written, for problems found in a later step.
-    pub mapping_place: Placed<String>,
+    /// Where the source is written, for problems between sources.
+    span: Range<usize>,
     /// Facility of visits that name none.
     pub facility: Option<String>,
     /// Zone of times without an offset.
@@ -168,6 +169,15 @@ pub struct Consumer {
 
 /// Reads and checks the file. `Err` holds at least one error; warnings come with either.
 pub fn load(file: &Path) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
+    match examine(file)? {
+        (Some(config), problems) if !problems.iter().any(Diagnostic::is_error) => Ok((config, problems)),
+        (_, problems) => Err(problems),
+    }
+}
+
+/// Reads and checks the file and gives what could be understood, with defaults in place of what could not, so that more can be
+/// checked. `Err`: the file cannot be read at all.
+pub fn examine(file: &Path) -> Result<(Option<Config>, Vec<Diagnostic>), Vec<Diagnostic>> {
     let text = std::fs::read(file).map_err(|error| {
         vec![
             Diagnostic::unreadable(file.display().to_string(), CODE, format!("cannot be read: {error}"))
@@ -180,11 +190,7 @@ pub fn load(file: &Path) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     })?;
     let root = root_of(file);
     let source = SourceFile { name: file.display().to_string(), text };
-    let (config, problems) = document::read(&source, CODE, |section| read(section, file, &root));
-    match config {
-        Some(config) if !problems.iter().any(Diagnostic::is_error) => Ok((config, problems)),
-        _ => Err(problems),
-    }
+    Ok(document::read(&source, CODE, |section| read(section, file, &root)))
 }
 
 /// The parent of a directory called `config`, else the file's own directory.
@@ -256,7 +262,7 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
         for authority in &source.authorities {
             if let Some(owner) = owners.insert(authority, &source.name) {
                 problems.report(
-                    source.mapping_place.span.clone(),
+                    source.span.clone(),
                     format!("assigning authority `{authority}` is owned by {owner} and by {}", source.name),
                     Some("name it in the `authorities` of one source only".into()),
                 );
@@ -294,6 +300,12 @@ fn read_source(section: &mut Section<'_>, root: &Path) -> Option<Source> {
         check_name(section, name);
     }
     let mapping = section.required("mapping");
+    if let Some(mapping) = &mapping
+        && let Err(error) = std::fs::metadata(root.join(&mapping.value))
+    {
+        let hint = format!("the path starts at {}", root.display());
+        problems.report(mapping.span.clone(), format!("the mapping cannot be read: {error}"), Some(hint));
+    }
     let facility = section.text("facility").map(|facility| facility.value);
     let time_zone = section.parsed("time_zone", TimeZone::get).map_or_else(default_zone, |zone| zone.value);
     let authorities = section.texts("authorities").unwrap_or_default().into_iter().map(|name| name.value).collect();
@@ -345,7 +357,7 @@ fn read_source(section: &mut Section<'_>, root: &Path) -> Option<Source> {
     Some(Source {
         name: name?.value,
         mapping: root.join(&mapping.value),
-        mapping_place: mapping,
+        span: section.span(),
         facility,
         time_zone,
         authorities,

@@ -1,7 +1,7 @@
 //! TOML files read with their places: typed access to tables that collects every problem instead of stopping at the first.
 //!
 //! A [`Section`] remembers which keys were asked for; [`Section::finish`] reports the others as unknown, with the key that was
-//! probably meant. The crate toml is named in this file only.
+//! probably meant. The crate toml is named here and in `mapping/file.rs`, whose keys are names that people choose.
 
 use std::cell::RefCell;
 use std::ops::Range;

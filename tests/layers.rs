@@ -1,5 +1,8 @@
 //! The layers of `ARCHITECTURE.md`, enforced: who may import whom, and where each third-party crate lives.
 
+// A test that cannot read the sources has failed.
+#![allow(clippy::expect_used)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,7 +65,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["commands/", "main.rs"]),
     ("pinyin", &["identity/normalise.rs"]),
     ("unicode_normalization", &["identity/normalise.rs"]),
-    ("toml", &["document.rs"]),
+    ("toml", &["document.rs", "mapping/file.rs"]),
     ("annotate_snippets", &["diagnostic.rs"]),
     ("csv", &["mapping/table.rs", "commands/"]),
     ("prometheus_client", &["telemetry.rs"]),

@@ -1,10 +1,14 @@
 //! The shipped mappings: they load, their cases hold, and they read other people's messages.
 
-use std::path::{Path, PathBuf};
+#![allow(clippy::panic, clippy::unwrap_used, reason = "all of this file is tests")]
 
-use heyi::hl7v2::{CharsetSetting, Limits, Message};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use heyi::hl7v2::{Charset, CharsetSetting, Limits, Message, batch};
 use heyi::mapping::{Context, Disposition, Mapping, case};
 use jiff::tz::TimeZone;
+use proptest::prelude::*;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -71,43 +75,79 @@ fn the_base_reads_the_messages_of_public_projects() {
         return;
     };
     let mapping = load("mappings/hl7v2.toml");
-    let zone = TimeZone::UTC;
+    let context = Context { zone: &TimeZone::UTC, facility: None, explain: true };
     let mut failures = Vec::new();
     let (mut meant, mut mapped) = (0, 0);
     for file in files_below(&corpus.join("hl7v2")) {
         let bytes = std::fs::read(&file).unwrap();
-        let (message, _) = match Message::read(&bytes, &CharsetSetting::Auto, &Limits::default()) {
-            Ok(read) => read,
-            Err(error) => {
-                failures.push(format!("{}: {error}", file.display()));
+        for raw in batch::split(&bytes).messages {
+            let Ok((message, _)) = Message::read(raw, &CharsetSetting::Auto, &Limits::default()) else {
+                failures.push(format!("{}: not readable", file.display()));
                 continue;
-            }
-        };
-        let context = Context { zone: &zone, facility: None, explain: true };
-        if ["ADT", "ORU", "SIU"].contains(&message.message_type()) {
-            meant += 1;
-        }
-        match mapping.apply(&message, &context) {
-            Ok(result) => {
-                for record in &result.records {
-                    let mut fields = record.fields.clone();
-                    fields.retain(|_, value| !value.is_null());
-                    let violations = heyi::record::schema::violations(record.kind, &fields);
-                    assert_eq!(violations, Vec::<String>::new(), "{}", file.display());
-                }
-                if std::env::var_os("HEYI_SHOW").is_some() {
-                    println!("== {} {} {:?}", file.display(), message.message_type(), result.disposition);
+            };
+            let expected = ["ADT", "ORU", "SIU"].contains(&message.message_type());
+            meant += usize::from(expected);
+            match mapping.apply(&message, &context) {
+                Ok(result) => {
                     for record in &result.records {
-                        println!("{:?} {}", record.kind, serde_json::to_string(&record.fields).unwrap());
+                        let mut fields = record.fields.clone();
+                        fields.retain(|_, value| !value.is_null());
+                        let violations = heyi::record::schema::violations(record.kind, &fields);
+                        assert_eq!(violations, Vec::<String>::new(), "{}", file.display());
                     }
-                    println!("{:?}\n{:?}\n{:?}\n{:?}", result.skipped, result.rejected, result.unmapped, result.notes);
+                    mapped += usize::from(expected && result.disposition == Disposition::Records);
                 }
-                let expects = ["ADT", "ORU", "SIU"].contains(&message.message_type());
-                mapped += usize::from(expects && result.disposition == Disposition::Records);
+                Err(error) => failures.push(format!("{}: {error}", file.display())),
             }
-            Err(error) => failures.push(format!("{}: {error}", file.display())),
         }
     }
     println!("{mapped} of {meant} mapped; {failures:#?}");
     assert!(meant > 0 && mapped * 100 >= meant * 95, "{failures:#?}");
+}
+
+/// Pieces that mean something to a coercion, and any text.
+fn piece() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[^\\r\\n]{0,12}",
+        "[<>≤≥]?[0-9.+-]{1,8}[↑↓]?",
+        "[0-9]{4,18}[+-]?[0-9]{0,4}",
+        "[阴阳弱性男女:~()+-]{1,6}",
+        Just("\"\"".to_owned()),
+        Just("11010519491231002X".to_owned()),
+        Just("张三李四王五".to_owned()),
+    ]
+}
+
+/// A segment with odd content in any field, component and repetition.
+fn segment(name: &'static str) -> impl Strategy<Value = String> {
+    let field = prop::collection::vec((piece(), "[\\^~&]"), 0..4);
+    let field =
+        field.prop_map(|pieces| pieces.into_iter().map(|(piece, separator)| piece + &separator).collect::<String>());
+    prop::collection::vec(field, 0..50).prop_map(move |fields| format!("{name}|{}\r", fields.join("|")))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_a_message_holds_its_records_are_legal(
+        pid in segment("PID"), pv1 in segment("PV1"), dg1 in segment("DG1"), sch in segment("SCH"),
+        obr in segment("OBR"), obx in prop::collection::vec(segment("OBX"), 0..3), nte in segment("NTE"),
+        kind in prop::sample::select(vec!["ADT^A01", "ADT^A40", "SIU^S12", "ORU^R01"]),
+    ) {
+        static MAPPING: LazyLock<Mapping> = LazyLock::new(|| load("mappings/lis.toml"));
+        static BASE: LazyLock<Mapping> = LazyLock::new(|| load("mappings/hl7v2.toml"));
+        let text = format!("MSH|^~\\&|A|B|C|D|20240305||{kind}|1|P|2.5\r{pid}{pv1}{dg1}{sch}{obr}{}{nte}", obx.concat());
+        let Ok(message) = Message::parse(text, Charset::Utf8, &Limits::default()) else { return Ok(()) };
+        for mapping in [&*MAPPING, &*BASE] {
+            let Ok(mapped) = mapping.apply(&message, &Context { zone: &TimeZone::UTC, facility: None, explain: true }) else {
+                continue;
+            };
+            for record in mapped.records {
+                let mut fields = record.fields;
+                fields.retain(|_, value| !value.is_null());
+                prop_assert_eq!(heyi::record::schema::violations(record.kind, &fields), Vec::<String>::new());
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariants
 //! - A positive answer is built only from what the writer said after its commit.
-//! - Every frame has an answer unless its sender asked for none (enhanced mode, MSH-15 and MSH-16).
+//! - Every frame has an answer; MSH-15 and MSH-16 choose which (original or enhanced mode).
 //! - A byte-identical repeat gets the very answer that the first one got: answers depend on stored facts only.
 
 use std::sync::Arc;
@@ -179,7 +179,8 @@ impl Intake {
             (code, ack::build(header, &Ack { code, control_id, time: &time, errors }))
         };
         let (accept, apply) = (&header.accept_acknowledgement, &header.application_acknowledgement);
-        if accept.is_empty() && apply.is_empty() {
+        let asks = |condition: &str| matches!(condition, "AL" | "ER" | "SU");
+        if !asks(accept) && !asks(apply) {
             return vec![answer(application, &id, &errors)];
         }
         // Enhanced mode, HL7 v2.5.1 chapter 2, 2.9.3: first whether the message is kept, then what came of it.
@@ -189,13 +190,15 @@ impl Intake {
             Ok(_) => AckCode::CA,
         };
         let mut answers = Vec::new();
-        if is_wanted(accept, commit) {
+        let application = (commit.is_positive() && is_wanted(apply, application))
+            .then(|| answer(application, &format!("{id}A"), &errors));
+        // A sender that wants to hear of errors alone is told of success as well: on a line without any answer it could not
+        // tell success from a message that was lost.
+        if is_wanted(accept, commit) || application.is_none() {
             let errors: &[AckError] = if commit.is_positive() { &[] } else { &errors };
             answers.push(answer(commit, &id, errors));
         }
-        if commit.is_positive() && is_wanted(apply, application) {
-            answers.push(answer(application, &format!("{id}A"), &errors));
-        }
+        answers.extend(application);
         answers
     }
 

@@ -22,16 +22,12 @@ pub(super) struct Arguments {
 const CODE: &str = "C002";
 
 pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict> {
-    let (problems, readable) = match config::load(file) {
+    let (problems, readable) = match config::examine(file) {
         Ok((config, mut problems)) => {
-            problems.extend(surroundings(&config));
+            problems.extend(config.iter().flat_map(surroundings));
             (problems, true)
         }
-        // A file that is there but wrong was checked; one that cannot be read was not.
-        Err(problems) => {
-            let readable = problems.iter().any(|problem| problem.line > 0);
-            (problems, readable)
-        }
+        Err(problems) => (problems, false),
     };
     let wrong = problems.iter().filter(|problem| problem.is_error()).count();
     if arguments.json {

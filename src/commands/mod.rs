@@ -2,6 +2,7 @@
 //!
 //! Exit status: 0 done, 1 it ran and found something wrong, 2 wrong usage or unreadable configuration.
 
+mod answer;
 mod check;
 mod demo;
 mod feed;
@@ -82,8 +83,12 @@ struct Unusable;
 /// Runs what the process was asked for.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    let quiet = !matches!(arguments.command, Command::Serve | Command::Demo(_) | Command::Import(_));
-    let filter = arguments.log.as_deref().unwrap_or(if quiet { "warn" } else { DEFAULT_LOG_FILTER });
+    let filter = arguments.log.as_deref().unwrap_or(match arguments.command {
+        Command::Serve | Command::Import(_) => DEFAULT_LOG_FILTER,
+        // What goes wrong in the day is part of its story.
+        Command::Demo(_) => "error",
+        _ => "warn",
+    });
     if let Err(error) = telemetry::start_logging(filter) {
         output::complain(&format!("{error}"));
         return ExitCode::from(2);

@@ -3,10 +3,10 @@
 use std::io::Read;
 use std::path::PathBuf;
 
-use super::{Verdict, output};
+use super::{Verdict, answer, output};
 use crate::app::FILE_EXTENSIONS;
 use crate::hl7v2::batch::Piece;
-use crate::hl7v2::{CharsetSetting, Message, header};
+use crate::hl7v2::{CharsetSetting, header};
 use crate::source::client::{Client, Settings};
 use crate::source::files::{MessageReader, walk};
 use crate::tls::ClientFiles;
@@ -83,24 +83,17 @@ fn readers(files: &[PathBuf]) -> impl Iterator<Item = anyhow::Result<(String, Bo
 fn report(arguments: &Arguments, name: &str, message: &[u8], answer: &[u8]) -> anyhow::Result<bool> {
     let setting = arguments.charset.unwrap_or(CharsetSetting::Auto);
     let sent = header::peek(message, &setting);
-    let Ok((read, _)) = Message::read(answer, &CharsetSetting::Auto, &Default::default()) else {
-        output::line(format!("{name}: {} → an answer that is no HL7 message", sent.control_id))?;
-        return Ok(false);
-    };
-    let field = |segment: &str, number: usize| {
-        read.segments_named(segment).next().map(|segment| segment.field(number).to_owned()).unwrap_or_default()
-    };
-    let code = field("MSA", 1);
-    let mut line = format!("{name}: {}^{} {} → {code}", sent.message_type, sent.trigger_event, sent.control_id);
-    for error in read.segments_named("ERR") {
-        let text = [8, 7, 1].into_iter().map(|number| error.field(number)).find(|text| !text.is_empty());
-        line.push_str(&format!(" {} {}", error.field(2), text.unwrap_or_default()));
+    let answer = answer::read(answer);
+    let mut line =
+        format!("{name}: {}^{} {} → {}", sent.message_type, sent.trigger_event, sent.control_id, answer.code);
+    for error in &answer.errors {
+        line.push_str(&format!(" {error}"));
     }
     output::line(line)?;
     if arguments.verbose {
-        for segment in read.segments() {
-            output::line(format!("    {}", segment.text()))?;
+        for segment in &answer.segments {
+            output::line(format!("    {segment}"))?;
         }
     }
-    Ok(matches!(code.as_str(), "AA" | "CA"))
+    Ok(answer.is_positive())
 }

@@ -108,11 +108,10 @@ impl Charset {
     /// Bytes to text. `Err` holds the offset of the first byte that does not fit.
     pub fn decode(self, bytes: &[u8]) -> Result<Cow<'_, str>, usize> {
         let Some(encoding) = self.encoding() else {
-            let valid = match self {
-                Self::Ascii => Encoding::ascii_valid_up_to(bytes),
-                _ => Encoding::utf8_valid_up_to(bytes),
+            return match (self, std::str::from_utf8(bytes)) {
+                (Self::Ascii, _) if !bytes.is_ascii() => Err(Encoding::ascii_valid_up_to(bytes)),
+                (_, read) => read.map(Cow::Borrowed).map_err(|error| error.valid_up_to()),
             };
-            return std::str::from_utf8(bytes).ok().filter(|_| valid == bytes.len()).map(Cow::Borrowed).ok_or(valid);
         };
         let control = match self {
             Self::Iso8859(_) => bytes.iter().position(|byte| (0x80..0xA0).contains(byte)),

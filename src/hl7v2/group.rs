@@ -262,7 +262,7 @@ impl<'m> Scope<'m> {
         let notes_of = self.anchor.filter(|_| &name == b"NTE");
         found.iter().map(|&key| position(key)).filter(move |&index| {
             groups.is_seen(index, level, child, message)
-                && notes_of.is_none_or(|anchor| groups.owner(index) == Some(anchor))
+                && notes_of.is_none_or(|anchor| index == anchor || groups.owner(index) == Some(anchor))
         })
     }
 
@@ -325,6 +325,8 @@ mod tests {
         check(&message, "OBR OBX", "NTE", &["8 9", "", ""]);
         check(&message, "PID", "NTE", &["2"]);
         check(&message, "", "NTE", &["2 4 6 8 9"]);
+        check(&message, "OBX NTE", "NTE", &["8", "9"]);
+        check(&message, "OBX NTE", "OBX", &["7", "7"]);
     }
 
     #[test]
@@ -425,7 +427,7 @@ mod tests {
                     // A scope never sees two patients, and itself first.
                     let seen: Vec<usize> = scope.segments(wanted).map(|segment| segment.index()).collect();
                     proptest::prop_assert!(seen.is_sorted());
-                    if wanted == segment.name() && wanted != "NTE" {
+                    if wanted == segment.name() {
                         proptest::prop_assert_eq!(&seen, &vec![segment.index()]);
                     }
                 }

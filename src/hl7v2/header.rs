@@ -84,7 +84,12 @@ impl Header {
         let (line, delimiters) =
             readable(line.as_bytes()).map_or(("", Delimiters::STANDARD), |delimiters| (line, delimiters));
         // The first separator is MSH-1 itself, so MSH-2 is piece 1.
-        let pieces: Vec<&str> = line.split(char::from(delimiters.field)).take(18).map(str::trim).collect();
+        // A line feed is the join of a continuation line: what follows is no part of a header field and must not be echoed.
+        let pieces: Vec<&str> = line
+            .split(char::from(delimiters.field))
+            .take(18)
+            .map(|piece| piece.split('\n').next().unwrap_or_default().trim())
+            .collect();
         let field = |number: usize| pieces.get(number - 1).copied().unwrap_or("");
         let component = |number: usize| field(9).split(char::from(delimiters.component)).nth(number - 1).unwrap_or("");
         Self {

@@ -76,7 +76,7 @@ pub enum ParseError {
     #[error("{} has {found} {what}, the limit is {limit}; it is refused whole", place(location))]
     TooMany {
         /// Where; `None`: the message itself.
-        location: Option<Location>,
+        location: Option<Box<Location>>,
         /// What there is too much of.
         what: &'static str,
         /// How many there are, or how many were counted before giving up.
@@ -102,7 +102,7 @@ impl ReadError {
     pub fn location(&self) -> Option<&Location> {
         match self {
             Self::Text(error) => error.location(),
-            Self::Parse(ParseError::TooMany { location, .. }) => location.as_ref(),
+            Self::Parse(ParseError::TooMany { location, .. }) => location.as_deref(),
             Self::Parse(_) => None,
         }
     }
@@ -382,12 +382,12 @@ fn index_fields(bytes: &[u8], start: usize, end: usize, delimiters: &Delimiters,
     fields.push(Span::new(field_start, end));
 }
 
-fn place(location: &Option<Location>) -> String {
-    location.as_ref().map_or_else(|| "the message".to_owned(), Location::to_string)
+fn place(location: &Option<Box<Location>>) -> String {
+    location.as_ref().map_or_else(|| "the message".to_owned(), ToString::to_string)
 }
 
 fn too_many(location: Option<Location>, what: &'static str, found: usize, limit: usize) -> ParseError {
-    ParseError::TooMany { location, what, found, limit }
+    ParseError::TooMany { location: location.map(Box::new), what, found, limit }
 }
 
 /// Segment names are ASCII by construction.

@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 use std::str::FromStr;
 
 use super::group::Current;
-use super::message::Parts;
+use super::message::{Parts, is_segment_name};
 use super::{Location, Message, Scope, Segment, escape};
 
 /// A parsed path.
@@ -362,7 +362,7 @@ impl<'s> Reader<'s> {
 
     fn segment_name(&mut self) -> Result<[u8; 3], PathError> {
         let name = self.source.as_bytes().first_chunk().copied();
-        let name = name.filter(|name| super::message::is_segment_name(name));
+        let name = name.filter(is_segment_name);
         self.offset = if name.is_some() { 3 } else { 0 };
         name.ok_or_else(|| {
             self.problem("expected a segment name: a capital letter and two capitals or digits, as in PID")

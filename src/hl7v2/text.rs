@@ -91,9 +91,11 @@ pub enum TextError {
         /// Where in the message, if it can be told.
         location: Option<Location>,
     },
-    /// The bytes are UTF-8 and something else was declared.
-    #[error("the text is UTF-8, but {} {charset}; set the source's charset or correct the sender", by.names())]
+    /// The bytes are surely in one set, and another was declared.
+    #[error("the text is {found}, but {} {charset}; set the source's charset or correct the sender", by.names())]
     Mislabelled {
+        /// What the bytes are.
+        found: Charset,
         /// What was declared.
         charset: Charset,
         /// By whom.
@@ -173,8 +175,10 @@ pub fn decode(raw: &[u8], setting: &CharsetSetting, limits: &Limits) -> Result<D
     let delimiters = Delimiters::read(bytes)?;
     let label = declared(first_line(bytes), &delimiters);
     let (charset, by) = choose(bytes, &label, setting, &mut notes)?;
-    if by != Choice::Guess && is_surely_utf8(bytes, charset) {
-        return Err(TextError::Mislabelled { charset, by });
+    if by != Choice::Guess
+        && let Some(found) = surely_other(bytes, charset)
+    {
+        return Err(TextError::Mislabelled { found, charset, by });
     }
     let text = charset.decode(bytes).map_err(|offset| TextError::Undecodable {
         charset,
@@ -205,12 +209,15 @@ fn message_bytes<'r>(raw: &'r [u8], notes: &mut Vec<Note>) -> Result<(usize, &'r
     let before = &raw[..start];
     let unmarked = before.strip_suffix(b"\xEF\xBB\xBF");
     notes.extend(unmarked.map(|_| Note::ByteOrderMark));
-    let counted: [(usize, fn(usize) -> Note); 2] = [
-        (unmarked.unwrap_or(before).len(), Note::BeforeHeader),
-        (raw[end..].iter().filter(|byte| !byte.is_ascii_whitespace()).count(), Note::AfterEnd),
-    ];
-    notes.extend(counted.into_iter().filter(|(count, _)| *count > 0).map(|(count, note)| note(count)));
+    note_count(notes, unmarked.unwrap_or(before).len(), Note::BeforeHeader);
+    note_count(notes, raw[end..].iter().filter(|byte| !byte.is_ascii_whitespace()).count(), Note::AfterEnd);
     Ok((start, &raw[start..end]))
+}
+
+fn note_count(notes: &mut Vec<Note>, count: usize, note: fn(usize) -> Note) {
+    if count > 0 {
+        notes.push(note(count));
+    }
 }
 
 pub(super) fn first_line(bytes: &[u8]) -> &[u8] {
@@ -302,9 +309,8 @@ fn high_runs(bytes: &[u8]) -> impl Iterator<Item = (Option<u8>, &[u8], Option<u8
 fn may_be_gb2312(bytes: &[u8]) -> bool {
     let mut likely_chinese = false;
     for (before, run, after) in high_runs(bytes) {
-        let is_gb2312 = run.chunks(2).all(|pair| matches!(pair, [0xB0..=0xF7, 0xA1..=0xFE]));
         let Ok(text) = std::str::from_utf8(run) else { return false };
-        if !is_gb2312 || text.chars().any(|character| character.len_utf8() != 2) {
+        if !is_gb2312(run) || text.chars().any(|character| character.len_utf8() != 2) {
             return false;
         }
         let beside_letter = [before, after].into_iter().flatten().any(|byte| byte.is_ascii_alphabetic());
@@ -320,18 +326,36 @@ fn has_pairs(bytes: &[u8]) -> bool {
     high_runs(bytes).any(|(_, run, _)| run.len() > 1)
 }
 
-/// Whether bytes that should be `charset` are UTF-8 instead. In the Latin sets any sequence of several bytes says so; in the
-/// Chinese and Korean ones two bytes say nothing, but three that make a Chinese, Japanese, Korean or full-width character do.
-fn is_surely_utf8(bytes: &[u8], charset: Charset) -> bool {
-    let is_asian = |character| matches!(character, '\u{3000}'..='\u{30FF}' | '\u{3400}'..='\u{9FFF}' | '\u{AC00}'..='\u{D7A3}' | '\u{FF00}'..='\u{FFEF}');
-    let text = match charset {
-        Charset::Ascii | Charset::Utf8 | Charset::Iso2022Jp => None,
-        _ => std::str::from_utf8(bytes).ok(),
-    };
-    match charset {
-        Charset::Iso8859(_) | Charset::Windows1252 => text.is_some_and(|text| !text.is_ascii()),
-        _ => text.is_some_and(|text| text.chars().any(is_asian)),
+/// The set that bytes are surely in, if that is not the declared one.
+///
+/// Where valid UTF-8 was declared to be Chinese or Korean, two-byte sequences say nothing, but three bytes that make a Chinese,
+/// Japanese, Korean or full-width character do. Where it was declared to be in a set of single bytes, any sequence says so. And
+/// four accented letters in a row are in no Latin text: they are GBK, declared as 8859/1 because that stood in an example.
+fn surely_other(bytes: &[u8], charset: Charset) -> Option<Charset> {
+    if matches!(charset, Charset::Ascii | Charset::Utf8 | Charset::Iso2022Jp) || bytes.is_ascii() {
+        return None;
     }
+    let is_asian = |character| {
+        let code = u32::from(character);
+        matches!(code, 0x3000..=0x30FF | 0x3400..=0x9FFF | 0xAC00..=0xD7A3 | 0xFF00..=0xFFEF)
+    };
+    let is_single_byte = matches!(charset, Charset::Iso8859(_) | Charset::Windows1252);
+    let is_utf8 = std::str::from_utf8(bytes).is_ok_and(|text| is_single_byte || text.chars().any(is_asian));
+    let is_latin = matches!(charset, Charset::Iso8859(1..=4 | 9 | 10 | 13..=16) | Charset::Windows1252);
+    match is_utf8 {
+        true => Some(Charset::Utf8),
+        false => (is_latin && high_runs(bytes).any(|(_, run, _)| is_chinese_run(run))).then_some(Charset::Gb18030),
+    }
+}
+
+/// Two or more characters of GB 2312, and no row of dots.
+fn is_chinese_run(run: &[u8]) -> bool {
+    run.len() >= 4 && is_gb2312(run) && run.iter().any(|byte| *byte != run[0])
+}
+
+/// Characters of levels 1 and 2 only, as names are written in.
+fn is_gb2312(run: &[u8]) -> bool {
+    run.chunks(2).all(|pair| matches!(pair, [0xB0..=0xF7, 0xA1..=0xFE]))
 }
 
 /// The first control character of the second row, noncharacter, or mark of a character that was lost before.
@@ -380,12 +404,9 @@ fn canonical(text: &str, delimiters: &Delimiters, notes: &mut Vec<Note>) -> Stri
             continued += 1;
         }
     }
-    let counted: [(usize, fn(usize) -> Note); 3] = [
-        (blank + waiting_blank, Note::BlankLines),
-        (indented, Note::IndentedLines),
-        (continued, Note::ContinuationLines),
-    ];
-    notes.extend(counted.into_iter().filter(|(count, _)| *count > 0).map(|(count, note)| note(count)));
+    note_count(notes, blank + waiting_blank, Note::BlankLines);
+    note_count(notes, indented, Note::IndentedLines);
+    note_count(notes, continued, Note::ContinuationLines);
     canonical
 }
 
@@ -516,7 +537,7 @@ mod tests {
 
     #[test]
     fn mislabelled_text_is_refused() {
-        let mislabelled = |charset| TextError::Mislabelled { charset, by: Choice::Header };
+        let mislabelled = |charset| TextError::Mislabelled { found: Charset::Utf8, charset, by: Choice::Header };
         check("UTF-8", b"\xd5\xc5\xc8\xfd", AUTO, Err(undecodable(Charset::Utf8, Choice::Header, 56)));
         check("ASCII", "张三".as_bytes(), AUTO, Err(undecodable(Charset::Ascii, Choice::Header, 56)));
         check("GB18030", "张三李四".as_bytes(), AUTO, Err(mislabelled(GBK)));
@@ -524,7 +545,13 @@ mod tests {
         check("BIG-5", "張三李四".as_bytes(), AUTO, Err(mislabelled(Charset::Big5)));
         check("8859/1", "Müller".as_bytes(), AUTO, Err(mislabelled(Charset::Iso8859(1))));
         check("8859/1", "张三".as_bytes(), AUTO, Err(mislabelled(Charset::Iso8859(1))));
-        let forced = TextError::Mislabelled { charset: GBK, by: Choice::Setting };
+        let by_example = |charset| TextError::Mislabelled { found: GBK, charset, by: Choice::Header };
+        for (label, charset) in [("8859/1", Charset::Iso8859(1)), ("windows-1252", Charset::Windows1252)] {
+            check(label, b"\xd5\xc5\xc8\xfd", AUTO, Err(by_example(charset)));
+            check(label, b"\xb7\xb7\xb7\xb7 \xc0\xc9\xe9", AUTO, Ok(("···· ÀÉé", charset)));
+        }
+        check("8859/5", b"\xb8\xd2\xd0\xdd", AUTO, Ok(("Иван", Charset::Iso8859(5))));
+        let forced = TextError::Mislabelled { found: Charset::Utf8, charset: GBK, by: Choice::Setting };
         check("", "张三".as_bytes(), CharsetSetting::Forced(GBK), Err(forced));
         let offset = read(&message("UTF-8", b"\xd5"), AUTO).unwrap_err();
         assert!(offset.to_string().contains("PID-5"), "{offset}");

@@ -19,7 +19,7 @@ pub use decide::{Agreement, Candidate, Decision, Evidence, Ground, Veto, decide}
 pub use golden::{Member, golden};
 pub use merge::{MergePlan, MergeRefusal, MergeRequest, plan_merge};
 pub use normalise::{
-    IDENTITY_KINDS, IdentityNumber, NameClass, PatientFacts, ResidentId, name_key, phone_digits, phone_key, pinyin_key,
+    IDENTITY_KINDS, IdentityNumber, NameClass, PatientFacts, ResidentId, name_key, phone_digits, pinyin_key,
     resident_id,
 };
 pub use placeholder::is_placeholder;

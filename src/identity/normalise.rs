@@ -284,23 +284,12 @@ pub fn pinyin_key(name: &str) -> String {
     key.replace('ü', "v").replace("lyu", "lv").replace("nyu", "nv")
 }
 
-/// Numbers that are typed where a phone is asked for and none is known.
-const NO_PHONES: [&str; 4] = ["13800138000", "13800000000", "13900000000", "13000000000"];
-
 /// A phone number as digits, without the country code of mainland mobile numbers: what a search compares.
 pub fn phone_digits(phone: &str) -> String {
     let digits: String = phone.nfkc().filter(char::is_ascii_digit).collect();
     let national = digits.strip_prefix("00").unwrap_or(&digits).strip_prefix("86");
     let mobile = |number: &&str| number.len() == 11 && number.starts_with('1');
     national.filter(mobile).map(str::to_owned).unwrap_or(digits)
-}
-
-/// [`phone_digits`], if they can tell one person from another. `None`: a placeholder or too short.
-pub fn phone_key(phone: &str) -> Option<String> {
-    let number = phone_digits(phone);
-    // Seven digits are a city's shortest subscriber number.
-    let usable = number.len() >= 7 && !is_filler(&number) && !NO_PHONES.contains(&number.as_str());
-    usable.then_some(number)
 }
 
 #[cfg(test)]
@@ -422,25 +411,6 @@ mod tests {
     }
 
     #[test]
-    fn phones_are_their_digits() {
-        for (phone, expected) in [
-            ("+86 139-1234-5678", Some("13912345678")),
-            ("008613912345678", Some("13912345678")),
-            ("8613912345678", Some("13912345678")),
-            ("１３９１２３４５６７８", Some("13912345678")),
-            ("010-6552 3344", Some("01065523344")),
-            ("86551234", Some("86551234")),
-            ("11111111111", None),
-            ("13800138000", None),
-            ("12345678901", None),
-            ("120", None),
-            ("无", None),
-        ] {
-            assert_eq!(phone_key(phone).as_deref(), expected, "{phone}");
-        }
-    }
-
-    #[test]
     fn facts_hold_valid_identity_numbers_only() {
         let record = json!({
             "name": "张三",
@@ -466,7 +436,7 @@ mod tests {
         #[test]
         fn normal_forms_are_stable_and_never_panic(text in ".*") {
             prop_assert_eq!(name_key(&name_key(&text)), name_key(&text));
-            let _ = (pinyin_key(&text), phone_key(&text), resident_id(&text), NameClass::of(&text));
+            let _ = (pinyin_key(&text), phone_digits(&text), resident_id(&text), NameClass::of(&text));
         }
 
         #[test]

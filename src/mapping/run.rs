@@ -142,17 +142,17 @@ impl Run<'_> {
         let mut work = Work::default();
         let place = Place { kind, item: None };
         for rule in &block.rules {
-            match self.rule(rule, scope, &mut work, place) {
-                Ok(()) => {}
-                Err(Stop::LeaveOut(skipped)) => {
+            let Err(stop) = self.rule(rule, scope, &mut work, place) else { continue };
+            return match *stop {
+                Stop::LeaveOut(skipped) => {
                     self.mapped.skipped.push(skipped);
-                    return Ok(());
+                    Ok(())
                 }
-                Err(Stop::Reject(rejected, location)) => {
-                    return Err(MapError { location, code: rejected.code, text: rejected.text });
+                Stop::Reject(rejected, location) => {
+                    Err(MapError { location, code: rejected.code, text: rejected.text })
                 }
-                Err(Stop::Fail(error)) => return Err(error),
-            }
+                Stop::Fail(error) => Err(error),
+            };
         }
         for list in &block.lists {
             self.list(list, scope, &mut work, kind)?;
@@ -238,7 +238,7 @@ impl Run<'_> {
                 Err(stop) => stop,
             };
             self.explained.truncate(explained);
-            match stop {
+            match *stop {
                 Stop::LeaveOut(skipped) => {
                     let path = scope_path(scope, block.each.as_ref());
                     self.mapped.skipped.push(Skipped { path, ..skipped });
@@ -252,7 +252,13 @@ impl Run<'_> {
             result::judge(&mut work.fields, work.value.as_ref(), work.range.as_ref());
         }
         if work.has_substance {
-            items.push(Json::Object(work.fields));
+            let item = Json::Object(work.fields);
+            // A number that is sent twice is one number; two equal results are two results.
+            if place.list_name() != "results" && items.contains(&item) {
+                self.explained.truncate(explained);
+            } else {
+                items.push(item);
+            }
         } else {
             self.explained.truncate(explained);
             self.mapped.skipped.push(Skipped {
@@ -285,7 +291,7 @@ impl Run<'_> {
         }
     }
 
-    fn rule(&mut self, rule: &RulePlan, scope: &Scope<'_>, work: &mut Work, place: Place) -> Result<(), Stop> {
+    fn rule(&mut self, rule: &RulePlan, scope: &Scope<'_>, work: &mut Work, place: Place) -> Result<(), Box<Stop>> {
         if rule.when.as_ref().is_some_and(|when| !when.holds(scope)) {
             return Ok(());
         }
@@ -355,7 +361,13 @@ impl Run<'_> {
         work.has_substance |= rule.target.name != "updated_at";
     }
 
-    fn missing(&self, rule: &RulePlan, scope: &Scope<'_>, refused: Option<Location>, place: Place) -> Result<(), Stop> {
+    fn missing(
+        &self,
+        rule: &RulePlan,
+        scope: &Scope<'_>,
+        refused: Option<Location>,
+        place: Place,
+    ) -> Result<(), Box<Stop>> {
         if rule.required == Required::No {
             return Ok(());
         }
@@ -365,7 +377,7 @@ impl Run<'_> {
         let location = refused.or_else(|| rule.from.first().map(|path| missing_location(path, scope)));
         let location = location.unwrap_or_else(|| Location::segment("MSH"));
         let target = place.target(&rule.target);
-        Err(match rule.required {
+        Err(Box::new(match rule.required {
             Required::Block => Stop::LeaveOut(Skipped {
                 path: location.to_string(),
                 rule: format!("{target} is required"),
@@ -376,7 +388,7 @@ impl Run<'_> {
                 code,
                 text: format!("{target} is required and there is no usable value in {paths}"),
             }),
-        })
+        }))
     }
 
     /// One value for a target that holds one, or one that it spreads over several.
@@ -514,7 +526,7 @@ impl Run<'_> {
                 let location = value.location();
                 let text = format!("{target}: table {table} does not know the code in {location}");
                 let rejected = Rejected { path: location.to_string(), code: ErrorCode::TableValueNotFound, text };
-                Err(Refused::Stop(Stop::Reject(rejected, location)))
+                Err(Refused::Stop(Box::new(Stop::Reject(rejected, location))))
             }
         }
     }
@@ -554,7 +566,7 @@ enum Refused {
     /// It is not what it should be; the next path is asked.
     Value(coerce::Refusal),
     /// It ends the item or the message.
-    Stop(Stop),
+    Stop(Box<Stop>),
 }
 
 impl Place {

@@ -6,7 +6,7 @@ use super::{Failure, Source};
 use crate::feed::{EventKind, NewEvent, event_id};
 use crate::hl7v2::{ErrorCode, Location};
 use crate::mapping::MappedRecord;
-use crate::record::{Fields, Kind, when};
+use crate::record::{Fields, Kind, RecordNumber, when};
 use crate::state::{Applied, Happening, LabReportState, Moment, Published, VisitState, combine};
 use crate::store::clinical::{self, LabReport, Visit, published_id};
 use crate::store::messages::ContentDigest;
@@ -87,6 +87,8 @@ pub(super) struct About<'a> {
 pub(super) struct Owner {
     /// Row of the source record.
     pub(super) record: i64,
+    /// Its own number.
+    pub(super) number: RecordNumber,
     pub(super) one_id: String,
 }
 
@@ -107,11 +109,11 @@ impl Job<'_> {
                 Kind::Visit => self.visit(&record.fields, owner.as_ref())?,
                 Kind::LabReport => {
                     // One message may spread one report over several OBR: together they are what it says of the report.
-                    let number = report_number(&record.fields);
+                    let number = report_number(&record.fields, owner.as_ref());
                     let mut parts = vec![record.fields.clone()];
                     while let Some(next) = mapped.get(index)
                         && next.kind == Kind::LabReport
-                        && report_number(&next.fields) == number
+                        && report_number(&next.fields, owner.as_ref()) == number
                     {
                         parts.push(next.fields.clone());
                         index += 1;
@@ -198,7 +200,7 @@ impl Job<'_> {
             return Err(Trouble::content(
                 ErrorCode::RequiredFieldMissing,
                 Location::field("OBR", 3),
-                "a report needs a filler number (OBR-3), or a placer number with OBR-4, or a visit number with OBR-4 and OBR-7",
+                "a report needs a filler number (OBR-3), or a placer number (OBR-2) with OBR-4, or a collection time (OBR-7)",
             ));
         };
         let known = clinical::lab_report(self.transaction, source, &number)?;
@@ -261,8 +263,8 @@ impl Job<'_> {
     }
 
     fn owner_of(&self, record: i64) -> Result<Owner, Trouble> {
-        let one_id = self.record(record)?.one_id;
-        Ok(Owner { record, one_id })
+        let row = self.record(record)?;
+        Ok(Owner { record, number: row.number, one_id: row.one_id })
     }
 
     /// Appends one event and gives its id. `data` is the record after the change, as [`view`] shows it.
@@ -299,16 +301,21 @@ fn no_patient() -> Trouble {
     )
 }
 
-/// The number of a report within its source: filler number, else placer number and panel, else visit, panel and collection time.
-fn report_number(patch: &Fields) -> Option<String> {
+/// The number of a report within its source: filler number, else placer number and panel, else visit, panel and collection
+/// time, else the patient's own number in place of the visit's (vital signs often come with nothing more).
+fn report_number(patch: &Fields, owner: Option<&Owner>) -> Option<String> {
     let text = |name: &str| patch.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let panel = || patch.get("panel").and_then(|panel| panel.get("code")).and_then(Value::as_str);
     if let Some(filler) = text("filler_order_number") {
         return Some(filler.to_owned());
     }
-    match (text("placer_order_number"), text("visit_number"), text("collected_at")) {
-        (Some(placer), _, _) => Some(format!("{placer}/{}", panel()?)),
-        (None, Some(visit), Some(collected)) => Some(format!("{visit}/{}/{collected}", panel()?)),
-        _ => None,
+    let panel = patch.get("panel").and_then(|panel| panel.get("code")).and_then(Value::as_str).unwrap_or_default();
+    if let Some(placer) = text("placer_order_number").filter(|_| !panel.is_empty()) {
+        return Some(format!("{placer}/{panel}"));
+    }
+    let collected = text("collected_at")?;
+    match (text("visit_number"), owner) {
+        (Some(visit), _) => Some(format!("{visit}/{panel}/{collected}")),
+        (None, Some(owner)) => Some(format!("{}/{panel}/{collected}", owner.number.value)),
+        (None, None) => None,
     }
 }

@@ -78,6 +78,19 @@ pub struct Failure {
     pub unreadable: bool,
 }
 
+impl Failure {
+    /// A message of a type that the mapping takes, but without anything in it: positive silence would lose it.
+    fn nothing() -> Self {
+        Self {
+            code: ErrorCode::SegmentSequence,
+            location: Some(Location::segment("PID")),
+            text: "the message holds no patient, visit or report that the mapping reads: is a segment missing?"
+                .to_owned(),
+            unreadable: false,
+        }
+    }
+}
+
 /// Whether a message's bytes are in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kept {
@@ -299,6 +312,9 @@ fn outcome(
     if let Disposition::Ignored { reason } = &mapped.disposition {
         notes.push(reason.clone());
         return Ok(Outcome { state: MessageState::Ignored, error: None, notes, mapping, one_id: None });
+    }
+    if mapped.records.is_empty() && mapped.skipped.is_empty() {
+        return Ok(failed(&Failure::nothing(), notes, mapping));
     }
     for code in &mapped.unmapped {
         unmapped::note(transaction, &unit.source.name, &code.table, &code.code, &code.target, id, received_at)?;

@@ -64,7 +64,7 @@ impl Job<'_> {
         };
         let record = self.insert_record(number, &one_id, &state, &record, json!(evidence), moment)?;
         self.refresh_person(&one_id, kind, moment)?;
-        Ok(Owner { record, one_id })
+        Ok(Owner { record, number: number.clone(), one_id })
     }
 
     fn insert_record(
@@ -106,7 +106,7 @@ impl Job<'_> {
         let before = PatientFacts::of(&state.record());
         let applied = state.apply(patch, moment);
         records::update(self.transaction, row.id, row.updated_at.max(moment.at), &to_stored(&state)?)?;
-        let mut owner = Owner { record: row.id, one_id: row.one_id };
+        let mut owner = Owner { record: row.id, number: row.number, one_id: row.one_id };
         if applied.changed.is_empty() {
             return Ok(owner);
         }

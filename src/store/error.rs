@@ -36,8 +36,8 @@ pub enum StoreError {
         /// The newest schema of this program.
         known: i64,
     },
-    /// The file is a SQLite database of something else.
-    #[error("{path}: a database, but not a Heyi store: choose another [store] path")]
+    /// The file is something else.
+    #[error("{path}: not a Heyi store: choose another [store] path")]
     NotAStore {
         /// The file.
         path: PathBuf,

@@ -53,6 +53,13 @@ pub(super) fn open(path: &Path, access: Access) -> Result<Connection, StoreError
     }
     make_private(path)?;
     let mut connection = Connection::open(path)?;
+    // The first statement that reads the file finds out whether it is a database at all.
+    connection.pragma_query_value(None, "user_version", |_| Ok(())).map_err(|error| {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase) => StoreError::NotAStore { path: path.to_owned() },
+            _ => error.into(),
+        }
+    })?;
     prepare_connection(&connection)?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     let deadline = Instant::now() + MIGRATION_WAIT;

@@ -20,6 +20,7 @@ mod durability;
 mod feed;
 mod files;
 mod framing;
+mod hospital_day;
 mod identity;
 mod import;
 mod lab;

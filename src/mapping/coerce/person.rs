@@ -106,6 +106,9 @@ fn without_blanks(text: &str) -> String {
 /// ISO 7064 MOD 11-2), or 15 digits of the first generation, both with a possible date of birth.
 pub(crate) fn resident_id(text: &str) -> Option<String> {
     let number = without_blanks(text).to_ascii_uppercase();
+    if !number.is_ascii() {
+        return None;
+    }
     let digit = |position: usize| u32::from(number.as_bytes()[position] - b'0');
     let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let date = match number.len() {
@@ -222,6 +225,7 @@ mod tests {
             ("11010519491231002", None),
             ("1101051949123100", None),
             ("张三", None),
+            ("张三李四王五", None),
             ("", None),
         ] {
             assert_eq!(resident_id(text).as_deref(), expected, "{text}");

@@ -1,0 +1,148 @@
+//! What the demo carries inside the binary: the day's messages, and the mappings that it needs.
+
+/// A file and its content.
+pub(super) struct File {
+    /// Its path below its folder.
+    pub(super) name: &'static str,
+    /// Its bytes.
+    pub(super) content: &'static [u8],
+}
+
+macro_rules! files {
+    ($folder:literal, $($name:literal)*) => {
+        &[$(File { name: $name, content: include_bytes!(concat!("../../../", $folder, "/", $name)) },)*]
+    };
+}
+
+/// The chapters of the day, by the first two digits of a message's name.
+pub(super) const CHAPTERS: &[(&str, &str)] = &[
+    ("01", "The windows open 窗口"),
+    ("02", "Appointments 预约"),
+    ("03", "The wards 病区"),
+    ("04", "The laboratory 检验"),
+    ("05", "Noon 中午"),
+    ("06", "One patient, two numbers 合并"),
+    ("07", "Going home 出院"),
+    ("08", "What goes wrong 异常"),
+];
+
+/// `fixtures/hospital-day`, in the order of sending. A name is `NUMBER-SENDER-EVENT-what-happens.hl7`.
+pub(super) const DAY: &[File] = files! {
+    "fixtures/hospital-day",
+    "0101-his-A28-new-patient.hl7"
+    "0102-his-A04-emergency.hl7"
+    "0103-his-A04-outpatient.hl7"
+    "0104-his-A04-outpatient.hl7"
+    "0105-his-A04-outpatient-without-id-card.hl7"
+    "0106-his-A04-unknown-patient.hl7"
+    "0201-his-S12-appointment.hl7"
+    "0202-his-S12-appointment.hl7"
+    "0203-his-S13-rescheduled.hl7"
+    "0204-his-S15-appointment-cancelled.hl7"
+    "0301-his-A01-admission.hl7"
+    "0302-his-A01-day-surgery.hl7"
+    "0303-his-A01-admission.hl7"
+    "0304-his-A01-admission-of-the-wrong-patient.hl7"
+    "0305-his-A11-admission-cancelled.hl7"
+    "0306-his-A02-transfer.hl7"
+    "0307-his-A12-transfer-cancelled.hl7"
+    "0308-his-A08-phone-cleared.hl7"
+    "0401-lis-R01-preliminary.hl7"
+    "0402-lis-R01-critical.hl7"
+    "0403-lis-R01-final.hl7"
+    "0404-lis-R01-corrected.hl7"
+    "0405-lis-R01-glucose.hl7"
+    "0406-lis-R01-autoimmune.hl7"
+    "0407-lis-R01-blood-count.hl7"
+    "0408-lis-R01-pathology.hl7"
+    "0501-his-A02-transfer.hl7"
+    "0502-his-A01-newborn.hl7"
+    "0503-lis-R01-newborn.hl7"
+    "0504-his-A08-newborn-named.hl7"
+    "0505-his-A08-unknown-patient-identified.hl7"
+    "0601-his-A28-registered-twice.hl7"
+    "0602-his-A40-merge.hl7"
+    "0603-lis-R01-old-number.hl7"
+    "0701-his-A03-discharge.hl7"
+    "0702-his-A13-discharge-cancelled.hl7"
+    "0703-his-A03-discharge-before-its-admission.hl7"
+    "0704-his-S26-no-show.hl7"
+    "0705-his-A01-late-admission.hl7"
+    "0706-his-A08-update-after-discharge.hl7"
+    "0707-his-A03-discharge-again.hl7"
+    "0801-his-A03-resend.hl7"
+    "0802-his-A08-mislabelled-charset.hl7"
+    "0803-lis-R01-unknown-status.hl7"
+    "0804-his-text-no-message.hl7"
+    "0805-his-O01-order.hl7"
+    "0806-his-A08-control-id-used-twice.hl7"
+};
+
+/// `mappings`, as a site has them.
+pub(super) const MAPPINGS: &[File] = files! {
+    "mappings",
+    "his.toml"
+    "hl7v2.toml"
+    "lis.toml"
+    "tables/abnormal-flag.csv"
+    "tables/address-use.csv"
+    "tables/diagnosis-kind.csv"
+    "tables/gbt2261-1-sex.csv"
+    "tables/gbt2261-2-marital.csv"
+    "tables/his-class.csv"
+    "tables/his-diagnosis-kind.csv"
+    "tables/identifier-type.csv"
+    "tables/lis-flag.csv"
+    "tables/marital.csv"
+    "tables/patient-class.csv"
+    "tables/phone-use.csv"
+    "tables/report-kind.csv"
+    "tables/report-status.csv"
+    "tables/result-status.csv"
+    "tables/sex.csv"
+    "tables/unit.csv"
+    "tables/vip.csv"
+    "tables/visit-event.csv"
+    "tables/yes-no.csv"
+};
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    /// The files below a folder of this repository, by their paths from there.
+    fn present(folder: &str, extension: &[&str]) -> BTreeSet<String> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let mut folders = vec![root.clone()];
+        let mut found = BTreeSet::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if extension.iter().any(|wanted| path.extension().is_some_and(|found| found == *wanted)) {
+                    found.insert(path.strip_prefix(&root).unwrap().to_string_lossy().into_owned());
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_message_and_every_mapping_is_carried() {
+        let names = |files: &[File]| files.iter().map(|file| file.name.to_owned()).collect::<BTreeSet<_>>();
+        assert_eq!(names(DAY), present("fixtures/hospital-day", &["hl7"]));
+        assert_eq!(names(MAPPINGS), present("mappings", &["toml", "csv"]));
+    }
+
+    #[test]
+    fn the_day_is_in_order_and_every_message_has_its_chapter() {
+        assert!(DAY.is_sorted_by_key(|file| file.name));
+        for file in DAY {
+            assert!(CHAPTERS.iter().any(|(number, _)| file.name.starts_with(number)), "{}", file.name);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! `heyi demo`: a hospital's day arrives from its HIS and its LIS, and the feed that comes of it.
+//!
+//! Nothing here is staged: the daemon is the one that `heyi serve` runs, messages go in over MLLP, events are read over HTTP
+//! with a consumer's token. It all lives in one temporary directory, which goes when the demo ends.
+
+mod files;
+mod story;
+
+use std::io::IsTerminal;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::Deserialize;
+use serde_json::Value;
+use ulid::Ulid;
+
+use self::files::{CHAPTERS, DAY, File, MAPPINGS};
+use self::story::Story;
+use super::{Verdict, answer, output};
+use crate::app::{App, now, stop_on_signals};
+use crate::config;
+use crate::http::{Role, Secret};
+use crate::source::client::{Client, Settings};
+use crate::store::tokens::{self, NewToken};
+
+/// Between two messages on a terminal, so that the day can be followed.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The consumer whose view is shown.
+const CONSUMER: &str = "crm";
+
+/// Two senders and a consumer on free ports.
+const CONFIGURATION: &str = r#"[http]
+listen = "127.0.0.1:0"
+
+[[sources]]
+name = "his"
+mapping = "mappings/his.toml"
+authorities = ["HIS"]
+mllp = { listen = "127.0.0.1:0" }
+
+[[sources]]
+name = "lis"
+mapping = "mappings/lis.toml"
+authorities = ["LIS"]
+mllp = { listen = "127.0.0.1:0" }
+
+[[consumers]]
+name = "crm"
+"#;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Stop when the day is over instead of waiting for Ctrl-C.
+    #[arg(long)]
+    exit: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
+    let site = Site::create()?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(play(&site, arguments.exit))
+}
+
+async fn play(site: &Site, exit: bool) -> anyhow::Result<Verdict> {
+    let (config, _) = config::load(&site.configuration()).map_err(|problems| {
+        output::diagnostics(&problems);
+        super::Unusable
+    })?;
+    let app = App::start(&config).await?;
+    let stop = app.stop_token();
+    stop_on_signals(stop.clone())?;
+    let secret = Secret::generate()?;
+    let token = NewToken {
+        name: CONSUMER.to_owned(),
+        role: Role::Consumer.name().to_owned(),
+        sha256: secret.digest(),
+        created_at: now(),
+    };
+    app.store().submit(move |transaction| tokens::insert(transaction, &token)).await?;
+
+    let mut senders = Vec::new();
+    for (name, address) in app.source_addresses() {
+        let settings = Settings { address: address.to_owned(), tls: None, limits: Default::default() };
+        senders.push((name.to_owned(), address.to_owned(), settings));
+    }
+    let feed_url = format!("http://{}/v1/feed", app.http_address());
+    let daemon = tokio::spawn(app.serve());
+
+    for (name, address, _) in &senders {
+        output::line(format!("{name} listens at {address} (MLLP)"))?;
+    }
+    output::line(format!("{CONSUMER} reads {feed_url} (HTTP)"))?;
+    let mut hospital = Vec::new();
+    for (name, _, settings) in senders {
+        hospital.push((name, Client::connect(&settings).await?));
+    }
+    let mut feed = Feed::new(&feed_url, secret.reveal())?;
+    tokio::select! {
+        played = day(&mut hospital, &mut feed) => played?,
+        () = stop.cancelled() => {}
+    }
+    if !exit && !stop.is_cancelled() {
+        output::line(format!("\nStill running, until Ctrl-C. From another terminal:\n{}", site.invitation(&feed)))?;
+        stop.cancelled().await;
+    }
+    stop.cancel();
+    daemon.await??;
+    Ok(Verdict::Fine)
+}
+
+/// Sends the day's messages one after the other, and shows what each gives.
+async fn day(hospital: &mut [(String, Client)], feed: &mut Feed) -> anyhow::Result<()> {
+    let terminal = std::io::stdout().is_terminal();
+    let mut story = Story::new(terminal && std::env::var_os("NO_COLOR").is_none());
+    let mut chapter = "";
+    for File { name, content } in DAY {
+        let number = name.get(..2).unwrap_or_default();
+        if number != chapter {
+            chapter = number;
+            let title = CHAPTERS.iter().find(|(number, _)| *number == chapter).map_or("", |(_, title)| title);
+            output::line(story.chapter(title))?;
+        }
+        let sender = name.split('-').nth(1).unwrap_or_default();
+        let (_, client) = hospital.iter_mut().find(|(known, _)| known == sender).context("the sender is configured")?;
+        let answer = answer::read(&client.exchange(content).await?);
+        output::line(story.message(name, content, &answer))?;
+        for event in feed.next().await? {
+            output::line(story.event(&event))?;
+        }
+        if terminal {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+    output::line(story.summary())
+}
+
+/// A consumer that reads the feed from its start.
+struct Feed {
+    http: reqwest::Client,
+    url: String,
+    token: String,
+    cursor: String,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    events: Vec<Value>,
+    next: String,
+}
+
+impl Feed {
+    fn new(url: &str, token: &str) -> anyhow::Result<Self> {
+        // The feed is plain HTTP on this machine, yet the client is not built without a TLS provider, nor by itself where the
+        // system has no certificates.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?;
+        Ok(Self { http, url: url.to_owned(), token: token.to_owned(), cursor: "start".to_owned() })
+    }
+
+    /// Everything new. A positive answer was sent after the commit, so its events are there.
+    async fn next(&mut self) -> anyhow::Result<Vec<Value>> {
+        let url = format!("{}?after={}&limit=1000", self.url, self.cursor);
+        let answer = self.http.get(url).bearer_auth(&self.token).send().await?.error_for_status()?;
+        let page: Page = answer.json().await?;
+        self.cursor = page.next;
+        Ok(page.events)
+    }
+}
+
+/// The temporary directory: configuration, mappings, store.
+struct Site {
+    root: PathBuf,
+}
+
+impl Site {
+    fn create() -> anyhow::Result<Self> {
+        let site = Self { root: std::env::temp_dir().join(format!("heyi-demo-{}", Ulid::generate())) };
+        std::fs::DirBuilder::new().mode(0o700).create(&site.root).with_context(|| site.cannot_write(&site.root))?;
+        site.write("config/heyi.toml", CONFIGURATION.as_bytes())?;
+        for File { name, content } in MAPPINGS {
+            site.write(&format!("mappings/{name}"), content)?;
+        }
+        Ok(site)
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
+        let path = self.root.join(name);
+        let write = || {
+            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            std::fs::write(&path, content)
+        };
+        write().with_context(|| self.cannot_write(&path))
+    }
+
+    fn cannot_write(&self, path: &Path) -> String {
+        format!("{} cannot be written; set TMPDIR to a directory that can", path.display())
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.root.join("config/heyi.toml")
+    }
+
+    /// What a user can try next.
+    fn invitation(&self, feed: &Feed) -> String {
+        let heyi = std::env::current_exe().map_or_else(|_| "heyi".to_owned(), |path| path.display().to_string());
+        format!(
+            "  export HEYI_CONFIG={}\n  {heyi} message list --state failed\n  {heyi} person links\n  \
+             curl -H 'Authorization: Bearer {}' '{}?after=start&limit=1'",
+            self.configuration().display(),
+            feed.token,
+            feed.url
+        )
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        // A leftover in the temporary directory is the worst that can come of a failure here.
+        let _ = std::fs::remove_dir_all(&self.root);
+    }
+}

@@ -1,0 +1,236 @@
+//! The standard fixture from end to end: what a hospital's day is answered, what it leaves behind, what consumers are told.
+//!
+//! `HEYI_ACCEPT=1` rewrites `fixtures/hospital-day/expected`; read the difference before committing it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use crate::support::daemon::Daemon;
+use crate::support::hl7::Ack;
+use crate::support::site::{Site, finish};
+
+const CONFIGURATION: &str = r#"
+[http]
+listen = "127.0.0.1:0"
+
+[[sources]]
+name = "his"
+mapping = "mappings/his.toml"
+authorities = ["HIS"]
+mllp = { listen = "127.0.0.1:0" }
+
+[[sources]]
+name = "lis"
+mapping = "mappings/lis.toml"
+authorities = ["LIS"]
+mllp = { listen = "127.0.0.1:0" }
+"#;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/hospital-day")
+}
+
+/// The day's messages in the order of sending: name without ending, sender, bytes.
+fn day() -> Vec<(String, String, Vec<u8>)> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "hl7"));
+    files.sort();
+    let message = |path: PathBuf| {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let sender = name.split('-').nth(1).unwrap().to_owned();
+        (name, sender, std::fs::read(path).unwrap())
+    };
+    files.into_iter().map(message).collect()
+}
+
+#[test]
+fn the_day_is_answered_and_told_and_kept_as_expected() {
+    let site = Site::configured(CONFIGURATION);
+    let daemon = site.start();
+    let (mut answers, mut told) = (Map::new(), Map::new());
+    let mut aliases = Aliases::default();
+    let mut cursor = "start".to_owned();
+    for (name, sender, content) in day() {
+        let answer = daemon.send(&sender, content);
+        answers.insert(name.clone(), json!(answer_line(&answer)));
+        let (events, next) = daemon.feed_after(&cursor);
+        cursor = next;
+        for event in events.iter().filter(|event| event["type"] == "patient.created") {
+            aliases.learn(&text(&event["subject"]), &event["data"]);
+        }
+        told.insert(name, events.iter().map(|event| json!(aliases.event_line(event))).collect());
+    }
+    compare("answers", &Value::Object(answers));
+    compare("feed", &Value::Object(told));
+    for (kind, records) in kept(&daemon) {
+        compare(kind, &records);
+    }
+    let failed: Vec<Value> = site.messages(&["--state", "failed"]);
+    let numbers: Vec<&str> = failed.iter().filter_map(|message| message["control_id"].as_str()).collect();
+    assert_eq!(failed.len(), 3, "what could not be processed waits to be looked at: {failed:?}");
+    assert_eq!(site.messages(&["--state", "ignored"]).len(), 1, "the order");
+    assert!(numbers.contains(&"HIS2603160032") && numbers.contains(&"LIS-20260316-0011"), "{numbers:?}");
+}
+
+#[test]
+fn the_day_sent_again_makes_no_event_and_gets_the_same_answers() {
+    let site = Site::configured(CONFIGURATION);
+    let daemon = site.start();
+    let send_all = || -> Vec<String> {
+        day().into_iter().map(|(_, sender, content)| answer_line(&daemon.send(&sender, content))).collect()
+    };
+    let first = send_all();
+    let (events, cursor) = daemon.feed_after("start");
+    assert!(events.len() > 50, "{}", events.len());
+    assert_eq!(send_all(), first);
+    assert_eq!(daemon.feed_after(&cursor).0, Vec::<Value>::new());
+}
+
+/// Two senders are not in step with one another: whichever comes first, the same is kept.
+#[test]
+fn it_does_not_matter_which_of_the_two_senders_is_late() {
+    let ends = ["his", "lis"].map(|first| {
+        let site = Site::configured(CONFIGURATION);
+        let daemon = site.start();
+        let (one, other): (Vec<_>, Vec<_>) = day().into_iter().partition(|(_, sender, _)| sender == first);
+        for (_, sender, content) in one.into_iter().chain(other) {
+            daemon.send(&sender, content);
+        }
+        kept(&daemon).map(|(kind, records)| (kind, without_history(records)))
+    });
+    let [his_first, lis_first] = ends;
+    for (one, other) in his_first.into_iter().zip(lis_first) {
+        same(one.0, &one.1, &other.1);
+    }
+}
+
+#[test]
+fn the_demo_plays_the_day_and_leaves_nothing_behind() {
+    let site = Site::new();
+    std::fs::create_dir(site.path("tmp")).unwrap();
+    let mut command = site.command(&["demo", "--exit"]);
+    command.env("TMPDIR", site.path("tmp"));
+    let run = finish(command, b"", "demo").exits(0);
+    assert!(run.stdout.contains("visit.discharged   張誠"), "{}", run.stdout);
+    assert!(
+        run.stdout.trim_end().ends_with("47 messages (44 AA, 3 AE) → 63 events about 11 persons"),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(run.stderr, "");
+    assert_eq!(std::fs::read_dir(site.path("tmp")).unwrap().count(), 0);
+}
+
+/// Persons, visits and lab reports at the end of the day, in an order that does not depend on chance.
+fn kept(daemon: &Daemon<'_>) -> [(&'static str, Value); 3] {
+    let subjects: BTreeSet<String> = daemon.feed().iter().map(|event| text(&event["subject"])).collect();
+    let mut aliases = Aliases::default();
+    let (mut persons, mut visits, mut reports) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for one_id in subjects {
+        let person = daemon.json(&format!("/v1/persons/{one_id}"));
+        if person["one_id"] != one_id.as_str() {
+            continue; // merged into another, which is among the subjects as well
+        }
+        let list = |path: &str, field: &str| {
+            let listed = daemon.json(&format!("/v1/persons/{one_id}/{path}"));
+            listed[field].as_array().unwrap_or_else(|| panic!("no {field}: {listed}")).clone()
+        };
+        visits.extend(list("visits", "visits").into_iter().map(|visit| (text(&visit["visit_id"]), visit)));
+        let listed = list("lab-reports", "lab_reports");
+        reports.extend(listed.into_iter().map(|report| (text(&report["report_id"]), report)));
+        persons.insert(aliases.learn(&one_id, &person), person);
+    }
+    [("persons", persons), ("visits", visits), ("lab_reports", reports)]
+        .map(|(kind, records)| (kind, aliases.applied(records.into_values().collect())))
+}
+
+/// One IDs are drawn by lot; in files a person is called by a hospital number.
+#[derive(Default)]
+struct Aliases(BTreeMap<String, String>);
+
+impl Aliases {
+    /// Calls `one_id` by the first, in the alphabet, of the person's hospital numbers.
+    fn learn(&mut self, one_id: &str, person: &Value) -> String {
+        let identifiers = person["identifiers"].as_array().into_iter().flatten();
+        let numbers = identifiers
+            .filter(|identifier| identifier["type"] == "mrn")
+            .map(|mrn| format!("<{}|{}>", text(&mrn["system"]), text(&mrn["value"])));
+        let alias = numbers.min().expect("a person has a hospital number");
+        self.0.insert(one_id.to_owned(), alias.clone());
+        alias
+    }
+
+    /// `value` with every One ID replaced, wherever it stands.
+    fn applied(&self, value: Value) -> Value {
+        let mut text = value.to_string();
+        for (one_id, alias) in &self.0 {
+            text = text.replace(one_id, alias);
+        }
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// What an event says beyond the record itself, on one line.
+    fn event_line(&self, event: &Value) -> String {
+        let event = self.applied(event.clone());
+        let data = &event["data"];
+        let list = |value: &Value| value.as_array().into_iter().flatten().map(text).collect::<Vec<_>>().join(" ");
+        let record =
+            [&data["report_id"], &data["visit_id"]].map(text).into_iter().find(|id| !id.is_empty()).unwrap_or_default();
+        let mut line = format!("{} {} {record}", text(&event["type"]), text(&event["subject"])).trim().to_owned();
+        line.push_str(&format!(" v{}: {}", data["version"], list(&data["changed"])));
+        for (name, value) in [("retired", list(&data["retired"])), ("reverses", text(&data["reverses"]["type"]))] {
+            if !value.is_empty() {
+                line.push_str(&format!(" / {name} {value}"));
+            }
+        }
+        line
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// MSA-1 and what ERR says of place and reason.
+fn answer_line(answer: &Ack) -> String {
+    let fields = [answer.field("ERR", 1), answer.field("ERR", 2), answer.field("ERR", 3), answer.field("MSA", 3)];
+    let fields: Vec<&str> = fields.into_iter().filter(|field| !field.is_empty()).collect();
+    format!("{} {}", answer.code(), fields.join(" | ")).trim().to_owned()
+}
+
+/// How often a record changed depends on the order of arrival, and so does the `updated_at` that its last event told; what it
+/// says does not.
+fn without_history(mut value: Value) -> Value {
+    match &mut value {
+        Value::Object(object) => {
+            object.retain(|name, _| name != "version" && name != "updated_at");
+            object.values_mut().for_each(|inner| *inner = without_history(inner.take()));
+        }
+        Value::Array(list) => list.iter_mut().for_each(|inner| *inner = without_history(inner.take())),
+        _ => {}
+    }
+    value
+}
+
+fn compare(name: &str, actual: &Value) {
+    let path = folder().join(format!("expected/{name}.json"));
+    if std::env::var_os("HEYI_ACCEPT").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, serde_json::to_string_pretty(actual).unwrap() + "\n").unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    same(name, &serde_json::from_str(&expected).unwrap(), actual);
+}
+
+/// Compares line by line, so that a difference in a long list can be read.
+fn same(name: &str, expected: &Value, actual: &Value) {
+    let [expected, actual] = [expected, actual].map(|value| serde_json::to_string_pretty(value).unwrap());
+    let difference = expected.lines().zip(actual.lines()).position(|(one, other)| one != other);
+    if let Some(line) = difference {
+        let around = |text: &str| text.lines().skip(line.saturating_sub(8)).take(12).collect::<Vec<_>>().join("\n");
+        panic!("{name}, line {}\n--- expected\n{}\n--- actual\n{}", line + 1, around(&expected), around(&actual));
+    }
+    assert_eq!(expected.lines().count(), actual.lines().count(), "{name}");
+}
