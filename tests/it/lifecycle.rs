@@ -4,11 +4,11 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use crate::support::PATIENCE;
 use crate::support::hl7::{Ack, registration};
 use crate::support::http::try_request;
 use crate::support::mllp::{Mllp, Received, framed};
 use crate::support::site::{Site, configuration};
+use crate::support::{PATIENCE, eventually};
 
 #[test]
 fn the_ready_line_tells_listeners_store_and_sources() {
@@ -55,6 +55,26 @@ fn asked_to_stop_under_load_it_answers_what_it_took_and_closes() {
         assert!(answered > 100, "{answered} answers: the load ended before the daemon did");
         assert_eq!(kept, answered, "what was taken was answered, and nothing else was taken");
     });
+}
+
+#[test]
+fn asked_to_stop_in_the_middle_of_a_batch_it_answers_all_of_it() {
+    let site = Site::new();
+    let mut daemon = site.start();
+    site.consumer();
+    let count = 500;
+    let messages: String =
+        (0..count).map(|index| registration(&format!("C{index}"), &format!("P{index}"), "张^伟")).collect();
+    let mut connection = daemon.connect("his");
+    connection.write(&framed(format!("FHS|^~\\&|HIS\rBHS|^~\\&|HIS\r{messages}BTS|{count}\rFTS|1\r").as_bytes()));
+    eventually("the first of its messages to be kept", || (!daemon.feed().is_empty()).then_some(()));
+    daemon.terminate();
+    for index in 0..count {
+        let answer = connection.answer();
+        assert_eq!((answer.code(), answer.control_id()), ("AA", format!("C{index}").as_str()));
+    }
+    assert_eq!(connection.receive(PATIENCE), Received::Closed);
+    assert_eq!(daemon.wait().code(), Some(0));
 }
 
 #[test]
