@@ -1,5 +1,8 @@
 //! What an engineer does from the shell: look at messages, retry them, find people, follow the feed, see the state.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use serde_json::Value;
 
 use crate::support::daemon::column;
@@ -122,6 +125,23 @@ fn the_feed_is_read_from_the_shell() {
     let crm = consumers["consumers"].as_array().unwrap().iter().find(|consumer| consumer["name"] == "crm").unwrap();
     assert_eq!((crm["cursor"].as_str(), crm["lag"].as_u64()), (Some("1-000000000002"), Some(3)), "{consumers}");
     assert_eq!(daemon.json("/v1/consumers")["consumers"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn the_feed_is_followed_from_the_shell() {
+    let site = Site::new();
+    let daemon = site.start();
+    daemon.accept("his", registration("C1", "P1", "张^伟"));
+    let mut tail = site.command(&["feed", "tail", "--after", "start", "--json"]);
+    let mut tail = tail.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    let first = next();
+    daemon.accept("his", registration("C2", "P2", "李^娜"));
+    let followed = [first, next()];
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+    assert_eq!(followed[..], daemon.feed()[..]);
 }
 
 #[test]

@@ -81,6 +81,18 @@ fn an_identity_number_that_comes_later_links_as_well() {
 }
 
 #[test]
+fn a_number_is_known_wherever_it_stands_in_the_list() {
+    let site = Site::new();
+    let daemon = site.start();
+    let listed = |first: &str, second: &str| person("", "张^伟", "19800102", "M", &[(3, &format!("{first}~{second}"))]);
+    daemon.accept("his", registration("C1", "P1", "张^伟"));
+    daemon.accept("his", adt("A31", "C2", "20240306080000", &[listed("88^^^LIS^MR", "P1^^^HIS^MR")]));
+    daemon.accept("his", adt("A31", "C3", "20240307080000", &[listed("P1^^^HIS^MR", "88^^^LIS^MR")]));
+    assert_eq!(daemon.one_id("HIS|P1"), daemon.one_id("LIS|88"));
+    assert_eq!(events_of(&daemon, "patient.created").len(), 1, "nobody is a second person for the order of a list");
+}
+
+#[test]
 fn one_patient_on_many_connections_at_once_is_one_person() {
     let site = Site::new();
     let daemon = site.start();

@@ -1,12 +1,14 @@
 //! Start and stop: by name what is wrong, gracefully what is asked, and one daemon a store.
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use crate::support::PATIENCE;
 use crate::support::hl7::{Ack, registration};
+use crate::support::http::try_request;
 use crate::support::mllp::{Mllp, Received, framed};
 use crate::support::site::{Site, configuration};
+use crate::support::{PATIENCE, eventually};
 
 #[test]
 fn the_ready_line_tells_listeners_store_and_sources() {
@@ -22,36 +24,80 @@ fn the_ready_line_tells_listeners_store_and_sources() {
 }
 
 #[test]
-fn asked_to_stop_it_answers_what_it_took_and_closes() {
+fn asked_to_stop_under_load_it_answers_what_it_took_and_closes() {
+    let site = Site::new();
+    let mut daemon = site.start();
+    let (mut connection, mut idle) = (daemon.connect("his"), daemon.connect("lis"));
+    let mut sender = connection.sender();
+    std::thread::scope(|scope| {
+        // As fast as the daemon takes it, until it takes no more.
+        scope.spawn(move || {
+            for index in 0.. {
+                let id = format!("C{index}");
+                if sender.write_all(&framed(registration(&id, &id, "张^伟").as_bytes())).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut answered = 0;
+        while let Received::Frame(content) = connection.receive(PATIENCE) {
+            let answer = Ack::parse(&content);
+            assert_eq!((answer.code(), answer.control_id()), ("AA", format!("C{answered}").as_str()));
+            answered += 1;
+            if answered == 100 {
+                daemon.terminate();
+            }
+        }
+        let status = daemon.wait();
+        assert_eq!(status.code(), Some(0), "{status:?}");
+        assert_eq!(idle.receive(PATIENCE), Received::Closed);
+        let kept = site.messages(&[]).len();
+        assert!(answered > 100, "{answered} answers: the load ended before the daemon did");
+        assert_eq!(kept, answered, "what was taken was answered, and nothing else was taken");
+    });
+}
+
+#[test]
+fn asked_to_stop_in_the_middle_of_a_batch_it_answers_all_of_it() {
     let site = Site::new();
     let mut daemon = site.start();
     site.consumer();
+    let count = 500;
+    let messages: String =
+        (0..count).map(|index| registration(&format!("C{index}"), &format!("P{index}"), "张^伟")).collect();
     let mut connection = daemon.connect("his");
-    let mut idle = daemon.connect("lis");
-    let flood: Vec<u8> = (0..300)
-        .flat_map(|index| framed(registration(&format!("C{index}"), &format!("P{index}"), "张^伟").as_bytes()))
-        .collect();
-    connection.write(&flood);
-    assert_eq!(connection.answer().control_id(), "C0");
+    connection.write(&framed(format!("FHS|^~\\&|HIS\rBHS|^~\\&|HIS\r{messages}BTS|{count}\rFTS|1\r").as_bytes()));
+    eventually("the first of its messages to be kept", || (!daemon.feed().is_empty()).then_some(()));
+    daemon.terminate();
+    for index in 0..count {
+        let answer = connection.answer();
+        assert_eq!((answer.code(), answer.control_id()), ("AA", format!("C{index}").as_str()));
+    }
+    assert_eq!(connection.receive(PATIENCE), Received::Closed);
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn a_long_poll_does_not_hold_up_the_end() {
+    let site = Site::new();
+    let mut daemon = site.start();
+    let token = site.consumer().to_owned();
     let started = Instant::now();
     std::thread::scope(|scope| {
-        // A long poll must not hold up the end.
-        let poll = scope.spawn(|| daemon.get("/v1/feed?after=1-000000000300&wait=30", site.consumer()).status);
-        std::thread::sleep(Duration::from_millis(100));
+        let address = daemon.address("http");
+        let poll = scope.spawn(move || {
+            let bearer = format!("Bearer {token}");
+            try_request(address, "GET", "/v1/feed?after=start&wait=30", &[("Authorization", &bearer)], b"")
+        });
+        std::thread::sleep(Duration::from_millis(300));
         daemon.terminate();
-        drop(poll.join());
+        assert_eq!(daemon.wait().code(), Some(0));
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+        // An answer without events, or none; never half a one.
+        if let Ok(response) = poll.join().unwrap() {
+            assert_eq!(response.ok().json()["events"].as_array().map(Vec::len), Some(0));
+        }
     });
-    let status = daemon.wait();
-    assert_eq!(status.code(), Some(0), "{status:?}");
-    assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
-    let mut answered = 1;
-    while let Received::Frame(content) = connection.receive(PATIENCE) {
-        let answer = Ack::parse(&content);
-        assert_eq!((answer.code(), answer.control_id()), ("AA", format!("C{answered}").as_str()));
-        answered += 1;
-    }
-    assert_eq!(idle.receive(PATIENCE), Received::Closed);
-    assert_eq!(site.messages(&["--limit", "1000"]).len(), answered, "what was taken was answered, and nothing else");
 }
 
 #[test]

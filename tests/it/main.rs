@@ -16,6 +16,7 @@ mod check;
 mod commands;
 mod corpus;
 mod crash;
+mod disk;
 mod durability;
 mod feed;
 mod files;

@@ -84,11 +84,20 @@ fn a_late_admission_does_not_reopen_a_discharged_visit() {
 
 #[test]
 fn an_update_never_changes_a_status() {
+    let planned = Movement { trigger: "A05", at: "20240304080000", place: "", ended: "" };
     let late_update = Movement { at: "20240310090000", ..UPDATE };
-    let (visit, _) = after(&[&ADMISSION, &DISCHARGE, &late_update]);
-    assert_eq!((visit["status"].as_str(), visit["ended_at"].is_string()), (Some("finished"), true), "{visit}");
-    let (visit, _) = after(&[&ADMISSION, &UPDATE]);
-    assert_eq!(visit["status"], "in_progress");
+    for (movements, status) in [
+        (vec![&planned], "planned"),
+        (vec![&ADMISSION], "in_progress"),
+        (vec![&ADMISSION, &CANCELLED], "cancelled"),
+        (vec![&ADMISSION, &DISCHARGE], "finished"),
+        (vec![&ADMISSION, &DISCHARGE, &UNDONE], "in_progress"),
+    ] {
+        let (before, _) = after(&movements);
+        assert_eq!(before["status"], status);
+        let (updated, _) = after(&[movements.as_slice(), &[&late_update]].concat());
+        assert_eq!((&updated["status"], updated.get("ended_at")), (&before["status"], before.get("ended_at")));
+    }
 }
 
 #[test]

@@ -32,10 +32,14 @@ pub(crate) struct Daemon<'site> {
 
 impl<'site> Daemon<'site> {
     pub(super) fn start(site: &'site Site, arguments: &[&str]) -> Self {
-        let log = OpenOptions::new().create(true).append(true).open(site.path("stderr.log")).expect("a log");
         let mut arguments = arguments.to_vec();
         arguments.push("serve");
-        let mut command = site.command(&arguments);
+        Self::of(site, site.command(&arguments))
+    }
+
+    /// The daemon that `command` becomes, for tests that need it somewhere special.
+    pub(crate) fn of(site: &'site Site, mut command: Command) -> Self {
+        let log = OpenOptions::new().create(true).append(true).open(site.path("stderr.log")).expect("a log");
         let started = Instant::now();
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().expect("heyi starts");
         let stdout = BufReader::new(child.stdout.take().expect("stdout"));

@@ -84,6 +84,11 @@ impl Mllp {
         }
     }
 
+    /// A second handle that only writes, for another thread.
+    pub(crate) fn sender(&self) -> TcpStream {
+        self.stream.try_clone().expect("a second handle")
+    }
+
     /// Says that nothing more will be sent, and goes on reading.
     pub(crate) fn finish_writing(&self) {
         self.stream.shutdown(Shutdown::Write).expect("an open socket");
