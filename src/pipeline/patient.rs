@@ -105,6 +105,10 @@ impl Job<'_> {
         let applied = state.apply(patch, moment);
         records::update(self.transaction, row.id, row.updated_at.max(moment.at), &to_stored(&state)?)?;
         if applied.changed.is_empty() {
+            // Said again, later: among several records of the person this one may now be the newest.
+            if records::of_person(self.transaction, &row.one_id)?.len() > 1 {
+                self.refresh_person(&row.one_id, EventKind::PatientUpdated, moment)?;
+            }
             return Ok(Owner { record: row.id, number: row.number, one_id: row.one_id });
         }
         let before = PatientFacts::of(&state_of(&row)?.record());
@@ -204,7 +208,12 @@ impl Job<'_> {
             .iter()
             .zip(&states)
             .zip(&projected)
-            .map(|((row, state), record)| Member { source: &row.source, record, set_at: state.set_at() })
+            .map(|((row, state), record)| Member {
+                source: &row.source,
+                record,
+                is_retired: row.merged_into.is_some(),
+                set_at: state.set_at(),
+            })
             .collect();
         Ok(golden(&members))
     }

@@ -235,9 +235,9 @@ impl Writer {
                 Command::Run(job) => self.batch(job),
                 Command::Close => self.queue.close(),
             }
-            self.checkpointer.after_batch(&self.connection);
+            self.checkpointer.after_batch(&mut self.connection);
         }
-        self.checkpointer.close(&self.connection);
+        self.checkpointer.close(&mut self.connection, self.lock.is_some());
         drop(self.connection);
         drop(self.lock);
     }
