@@ -15,7 +15,7 @@ use crate::config::{Acknowledge, OnError};
 use crate::hl7v2::ack::{self, Ack, AckCode, AckError};
 use crate::hl7v2::batch::{self, Piece};
 use crate::hl7v2::{ErrorCode, Location};
-use crate::pipeline::{self, Cause, Done, Source, Unit};
+use crate::pipeline::{self, Cause, Done, Envelope, Source, Unit};
 use crate::source::directory::Outcome;
 use crate::source::frame::Received;
 use crate::source::window::Turn;
@@ -38,7 +38,7 @@ pub struct Intake {
 
 /// A message after its commit, or the reason why there was none.
 pub struct Taken {
-    unit: Arc<Unit>,
+    envelope: Arc<Envelope>,
     /// What the writer says.
     pub result: Result<Done, WriteError>,
 }
@@ -122,21 +122,19 @@ impl Intake {
         turn.come().await;
         let mut waiting = Vec::with_capacity(units.len());
         for unit in units {
-            let unit = Arc::new(unit);
-            let job = Arc::clone(&unit);
-            let pending =
-                self.store.enqueue(move |transaction| pipeline::commit(transaction, &job, Cause::Message)).await;
-            waiting.push((unit, pending));
+            let envelope = Arc::clone(unit.envelope());
+            let pending = self.store.enqueue(|transaction| pipeline::commit(transaction, unit, Cause::Message)).await;
+            waiting.push((envelope, pending));
         }
         drop(turn);
         let mut taken = Vec::with_capacity(waiting.len());
-        for (unit, pending) in waiting {
+        for (envelope, pending) in waiting {
             let result = match pending {
                 Ok(pending) => pending.await,
                 Err(error) => Err(error),
             };
             self.count(&result);
-            taken.push(Taken { unit, result });
+            taken.push(Taken { envelope, result });
         }
         taken
     }
@@ -168,11 +166,11 @@ impl Intake {
     }
 
     fn answers(&self, taken: &Taken) -> Vec<(AckCode, Vec<u8>)> {
-        let header = taken.unit.header();
+        let header = &taken.envelope.header;
         let (application, errors) = self.verdict(taken);
         let (id, received_at) = match &taken.result {
             Ok(done) => (format!("H{}", done.id), done.received_at),
-            Err(_) => (format!("R{}", taken.unit.received_at()), taken.unit.received_at()),
+            Err(_) => (format!("R{}", taken.envelope.received_at), taken.envelope.received_at),
         };
         let time = hl7_time(received_at, &self.source.zone);
         let answer = |code: AckCode, control_id: &str, errors: &[AckError]| {
@@ -186,7 +184,7 @@ impl Intake {
         // Enhanced mode, HL7 v2.5.1 chapter 2, 2.9.3: first whether the message is kept, then what came of it.
         let commit = match &taken.result {
             Err(_) => AckCode::CR,
-            Ok(_) if taken.unit.is_unreadable() => AckCode::CE,
+            Ok(_) if taken.envelope.is_unreadable => AckCode::CE,
             Ok(_) => AckCode::CA,
         };
         let mut answers = Vec::new();
@@ -215,12 +213,12 @@ impl Intake {
             }
         };
         let Some(error) = &done.error else { return (AckCode::AA, Vec::new()) };
-        if self.acknowledge == Acknowledge::Received && !taken.unit.is_unreadable() {
+        if self.acknowledge == Acknowledge::Received && !taken.envelope.is_unreadable {
             return (AckCode::AA, Vec::new());
         }
         let code = match self.on_error {
             // Too large to be kept: the sender still has the only copy.
-            _ if taken.unit.is_left_out() => AckCode::AR,
+            _ if taken.envelope.is_left_out => AckCode::AR,
             OnError::Ae => AckCode::AE,
             OnError::Ar => AckCode::AR,
         };

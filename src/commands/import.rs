@@ -164,7 +164,10 @@ fn write_groups(
         let row = progress.clone();
         let done = store.submit_blocking(move |transaction| {
             imports::record(transaction, &row)?;
-            group.iter().map(|unit| pipeline::commit(transaction, unit, Cause::Import)).collect::<Result<Vec<_>, _>>()
+            group
+                .into_iter()
+                .map(|unit| pipeline::commit(transaction, unit, Cause::Import))
+                .collect::<Result<Vec<_>, _>>()
         })?;
         for done in done {
             match done.state {

@@ -31,7 +31,7 @@ impl From<StoreError> for Trouble {
 
 impl Trouble {
     pub(super) fn content(code: ErrorCode, location: Location, text: impl Into<String>) -> Self {
-        Self::Content(Failure { code, location: Some(location), text: text.into(), unreadable: false })
+        Self::Content(Failure { code, location: Some(location), text: text.into() })
     }
 }
 
@@ -94,29 +94,26 @@ pub(super) struct Owner {
 
 impl Job<'_> {
     /// Applies all records and gives the One ID of the first patient.
-    pub(super) fn apply(&self, mapped: &[MappedRecord]) -> Result<Option<String>, Trouble> {
+    pub(super) fn apply(&self, mapped: Vec<MappedRecord>) -> Result<Option<String>, Trouble> {
         let mut owner: Option<Owner> = None;
         let mut first = None;
-        let mut index = 0;
-        while let Some(record) = mapped.get(index) {
-            index += 1;
-            match record.kind {
+        let mut records = mapped.into_iter().peekable();
+        while let Some(MappedRecord { kind, fields }) = records.next() {
+            match kind {
                 Kind::Patient => {
-                    owner = self.patient(&record.fields)?;
+                    owner = self.patient(fields)?;
                     first = first.or_else(|| owner.as_ref().map(|owner| owner.one_id.clone()));
                 }
-                Kind::Merge => self.merge(&record.fields)?,
-                Kind::Visit => self.visit(&record.fields, owner.as_ref())?,
+                Kind::Merge => self.merge(&fields)?,
+                Kind::Visit => self.visit(fields, owner.as_ref())?,
                 Kind::LabReport => {
                     // One message may spread one report over several OBR: together they are what it says of the report.
-                    let number = report_number(&record.fields, owner.as_ref());
-                    let mut parts = vec![record.fields.clone()];
-                    while let Some(next) = mapped.get(index)
-                        && next.kind == Kind::LabReport
-                        && report_number(&next.fields, owner.as_ref()) == number
-                    {
-                        parts.push(next.fields.clone());
-                        index += 1;
+                    let number = report_number(&fields, owner.as_ref());
+                    let mut parts = vec![fields];
+                    while let Some(next) = records.next_if(|next| {
+                        next.kind == Kind::LabReport && report_number(&next.fields, owner.as_ref()) == number
+                    }) {
+                        parts.push(next.fields);
                     }
                     self.lab_report(number, combine(parts), owner.as_ref())?;
                 }
@@ -135,35 +132,28 @@ impl Job<'_> {
         Moment { at, arrival: self.message }
     }
 
-    fn visit(&self, patch: &Fields, owner: Option<&Owner>) -> Result<(), Trouble> {
+    fn visit(&self, mut patch: Fields, owner: Option<&Owner>) -> Result<(), Trouble> {
         let source = &self.source.name;
-        let Some(number) = patch.get("number").and_then(Value::as_str) else {
+        let Some(number) = patch.get("number").and_then(Value::as_str).map(str::to_owned) else {
             return Err(Trouble::content(
                 ErrorCode::RequiredFieldMissing,
                 Location::field("PV1", 19),
                 "the mapping gives a visit without a number: mark `number` in [visit] as required = \"skip\" or fill it",
             ));
         };
-        let known = clinical::visit(self.transaction, source, number)?;
+        let known = clinical::visit(self.transaction, source, &number)?;
         let owner = match (owner, &known) {
             (Some(owner), _) => owner.clone(),
             (None, Some(visit)) => self.owner_of(visit.record)?,
             (None, None) => return Err(no_patient()),
         };
-        let mut patch = patch.clone();
         if let Some(facility) = &self.source.facility {
             patch.entry("facility").or_insert_with(|| json!(facility));
         }
         let moment = self.moment(&patch);
         let mut visit = match known {
             Some(visit) => visit,
-            None => Visit {
-                source: source.clone(),
-                number: number.to_owned(),
-                record: owner.record,
-                version: 0,
-                state: String::new(),
-            },
+            None => Visit { source: source.clone(), number, record: owner.record, version: 0, state: String::new() },
         };
         let mut state: VisitState = stored(&visit.state, "visit.state")?;
         let Applied { record, mut changed, mut happenings } = state.apply(patch, moment);

@@ -29,7 +29,7 @@ use crate::store::messages::{self, ContentDigest, MessageError, MessageState, Ne
 use crate::store::{PackedBytes, StoreError, Transaction, unmapped};
 
 pub use apply::Cause;
-use apply::Trouble;
+use apply::{Job, Trouble};
 
 /// What the pipeline must know of a source.
 #[derive(Debug)]
@@ -54,15 +54,26 @@ pub struct Source {
 #[derive(Debug)]
 pub struct Unit {
     source: Arc<Source>,
-    header: Header,
-    received_at: i64,
+    envelope: Arc<Envelope>,
     message_time: Option<i64>,
     charset: String,
     digest: ContentDigest,
     bytes: PackedBytes,
     notes: Vec<String>,
-    kept: Kept,
     mapped: Result<Mapped, Failure>,
+}
+
+/// What an answer needs of a message, while the message itself is with the writer.
+#[derive(Debug)]
+pub struct Envelope {
+    /// The message's header.
+    pub header: Header,
+    /// When its frame was complete, in microseconds since the epoch.
+    pub received_at: i64,
+    /// The text could not be read at all.
+    pub is_unreadable: bool,
+    /// Only that it came is kept: its bytes are beyond the limit, or not all there.
+    pub is_left_out: bool,
 }
 
 /// Why a message could not be processed. Holds no patient's value.
@@ -74,8 +85,6 @@ pub struct Failure {
     pub location: Option<Location>,
     /// A sentence that says what to do.
     pub text: String,
-    /// The text itself could not be read (as against: it could not be processed).
-    pub unreadable: bool,
 }
 
 impl Failure {
@@ -86,17 +95,8 @@ impl Failure {
             location: Some(Location::segment("PID")),
             text: "the message holds no patient, visit or report that the mapping reads: is a segment missing?"
                 .to_owned(),
-            unreadable: false,
         }
     }
-}
-
-/// Whether a message's bytes are in the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kept {
-    Whole,
-    /// Only that it came: its bytes are beyond the limit, or not all there.
-    Mention,
 }
 
 /// What became of a message.
@@ -115,24 +115,9 @@ pub struct Done {
 }
 
 impl Unit {
-    /// The message's header, for the answer.
-    pub fn header(&self) -> &Header {
-        &self.header
-    }
-
-    /// When its frame was complete, in microseconds since the epoch.
-    pub fn received_at(&self) -> i64 {
-        self.received_at
-    }
-
-    /// Its bytes are not kept, only that it came.
-    pub fn is_left_out(&self) -> bool {
-        self.kept == Kept::Mention
-    }
-
-    /// The text could not be read at all.
-    pub fn is_unreadable(&self) -> bool {
-        matches!(&self.mapped, Err(failure) if failure.unreadable)
+    /// What stays with whoever answers.
+    pub fn envelope(&self) -> &Arc<Envelope> {
+        &self.envelope
     }
 }
 
@@ -152,16 +137,15 @@ pub fn prepare(source: &Arc<Source>, raw: &[u8], received_at: i64) -> Unit {
         }
         Err(error) => (None, Vec::new(), Err(Failure::from(error))),
     };
+    let is_unreadable = read.is_err();
     Unit {
         source: Arc::clone(source),
         charset: header.charset.to_string(),
-        header,
-        received_at,
+        envelope: Arc::new(Envelope { header, received_at, is_unreadable, is_left_out: false }),
         message_time,
         digest: ContentDigest::of(raw),
         bytes: PackedBytes::pack(raw),
         notes,
-        kept: Kept::Whole,
         mapped,
     }
 }
@@ -183,18 +167,15 @@ pub fn cut(source: &Arc<Source>, bytes: &[u8], length: u64, received_at: i64) ->
 
 fn mention(source: &Arc<Source>, head: &[u8], received_at: i64, text: String) -> Unit {
     let header = header::peek(head, &source.charset);
-    let failure = Failure { code: ErrorCode::ApplicationInternalError, location: None, text, unreadable: true };
     Unit {
         source: Arc::clone(source),
         charset: header.charset.to_string(),
-        header,
-        received_at,
+        envelope: Arc::new(Envelope { header, received_at, is_unreadable: true, is_left_out: true }),
         message_time: None,
         digest: ContentDigest::of(head),
         bytes: PackedBytes::pack(&[]),
         notes: Vec::new(),
-        kept: Kept::Mention,
-        mapped: Err(failure),
+        mapped: Err(Failure { code: ErrorCode::ApplicationInternalError, location: None, text }),
     }
 }
 
@@ -209,25 +190,26 @@ impl From<&ReadError> for Failure {
     fn from(error: &ReadError) -> Self {
         // A place is known when a value there is at fault; else the message as a whole is no sequence of segments.
         let code = if error.location().is_some() { ErrorCode::DataType } else { ErrorCode::SegmentSequence };
-        Self { code, location: error.location().cloned(), text: error.to_string(), unreadable: true }
+        Self { code, location: error.location().cloned(), text: error.to_string() }
     }
 }
 
 impl From<MapError> for Failure {
     fn from(error: MapError) -> Self {
-        Self { code: error.code, location: Some(error.location), text: error.text, unreadable: false }
+        Self { code: error.code, location: Some(error.location), text: error.text }
     }
 }
 
-/// Keeps the message and applies what it says; runs inside the writer. The unit stays the caller's, for the answer.
+/// Keeps the message and applies what it says; runs inside the writer.
 ///
 /// # Errors
 /// Only what the store itself says; then nothing was kept.
-pub fn commit(transaction: &Transaction<'_>, unit: &Unit, cause: Cause) -> Result<Done, StoreError> {
-    let header = &unit.header;
-    let same_control_id = match messages::seen(transaction, &unit.source.name, &header.control_id, unit.digest)? {
+pub fn commit(transaction: &Transaction<'_>, unit: Unit, cause: Cause) -> Result<Done, StoreError> {
+    let Unit { source, envelope, message_time, charset, digest, bytes, notes, mapped } = unit;
+    let Envelope { header, received_at, .. } = &*envelope;
+    let same_control_id = match messages::seen(transaction, &source.name, &header.control_id, digest)? {
         Seen::Repeat(message) if message.outcome.state == MessageState::Failed => {
-            return retry(transaction, unit, &message);
+            return retry(transaction, &source, notes, mapped, &message);
         }
         Seen::Repeat(message) => {
             return Ok(Done { repeat: true, ..done(message.id, message.received_at, &message.outcome) });
@@ -237,25 +219,21 @@ pub fn commit(transaction: &Transaction<'_>, unit: &Unit, cause: Cause) -> Resul
         Seen::Never => false,
     };
     let id = messages::next_id(transaction)?;
-    let outcome = outcome(transaction, unit, id, unit.received_at, cause)?;
-    let done = done(id, unit.received_at, &outcome);
-    messages::insert(
-        transaction,
-        id,
-        &NewMessage {
-            source: unit.source.name.clone(),
-            received_at: unit.received_at,
-            message_type: message_type(header),
-            control_id: header.control_id.clone(),
-            message_time: unit.message_time,
-            charset: unit.charset.clone(),
-            digest: unit.digest,
-            bytes: unit.bytes.clone(),
-            same_control_id,
-        },
-        &outcome,
-    )?;
-    Ok(done)
+    let job = Job { transaction, source: &source, digest, message: id, received_at: *received_at, cause };
+    let outcome = outcome(&job, notes, mapped)?;
+    let message = NewMessage {
+        source: source.name.clone(),
+        received_at: *received_at,
+        message_type: message_type(header),
+        control_id: header.control_id.clone(),
+        message_time,
+        charset,
+        digest,
+        bytes,
+        same_control_id,
+    };
+    messages::insert(transaction, id, &message, &outcome)?;
+    Ok(done(id, *received_at, &outcome))
 }
 
 /// Tries the failed message `id` again; runs inside the writer. `None`: there is no such message, it is not failed, or its bytes
@@ -269,18 +247,23 @@ pub fn retry_stored(transaction: &Transaction<'_>, source: &Arc<Source>, id: i64
     if message.outcome.state != MessageState::Failed || bytes.is_empty() {
         return Ok(None);
     }
-    let unit = prepare(source, &bytes, message.received_at);
-    retry(transaction, &unit, &message).map(Some)
+    let Unit { notes, mapped, .. } = prepare(source, &bytes, message.received_at);
+    retry(transaction, source, notes, mapped, &message).map(Some)
 }
 
-/// Tries a stored message again; runs inside the writer. `unit` was prepared from the stored bytes.
-///
-/// # Errors
-/// As [`commit`].
-fn retry(transaction: &Transaction<'_>, unit: &Unit, message: &messages::Message) -> Result<Done, StoreError> {
-    let outcome = outcome(transaction, unit, message.id, message.received_at, Cause::Retry)?;
-    messages::finish(transaction, message.id, &outcome)?;
-    Ok(done(message.id, message.received_at, &outcome))
+/// Tries a stored message again, as if it came now but in its old place.
+fn retry(
+    transaction: &Transaction<'_>,
+    source: &Source,
+    notes: Vec<String>,
+    mapped: Result<Mapped, Failure>,
+    message: &messages::Message,
+) -> Result<Done, StoreError> {
+    let messages::Message { id, received_at, digest, .. } = *message;
+    let job = Job { transaction, source, digest, message: id, received_at, cause: Cause::Retry };
+    let outcome = outcome(&job, notes, mapped)?;
+    messages::finish(transaction, id, &outcome)?;
+    Ok(done(id, received_at, &outcome))
 }
 
 fn done(id: i64, received_at: i64, outcome: &Outcome) -> Done {
@@ -296,50 +279,44 @@ fn message_type(header: &Header) -> String {
     }
 }
 
-fn outcome(
-    transaction: &Transaction<'_>,
-    unit: &Unit,
-    id: i64,
-    received_at: i64,
-    cause: Cause,
-) -> Result<Outcome, StoreError> {
-    let mut notes = unit.notes.clone();
-    let mapping = unit.source.mapping.version().to_owned();
-    let mapped = match &unit.mapped {
+/// Applies what was mapped and says what became of it.
+fn outcome(job: &Job<'_>, mut notes: Vec<String>, mapped: Result<Mapped, Failure>) -> Result<Outcome, StoreError> {
+    let mapping = job.source.mapping.version().to_owned();
+    let mapped = match mapped {
         Ok(mapped) => mapped,
         Err(failure) => return Ok(failed(failure, notes, mapping)),
     };
-    if let Disposition::Ignored { reason } = &mapped.disposition {
-        notes.push(reason.clone());
+    if let Disposition::Ignored { reason } = mapped.disposition {
+        notes.push(reason);
         return Ok(Outcome { state: MessageState::Ignored, error: None, notes, mapping, one_id: None });
     }
     if mapped.records.is_empty() && mapped.skipped.is_empty() {
-        return Ok(failed(&Failure::nothing(), notes, mapping));
+        return Ok(failed(Failure::nothing(), notes, mapping));
     }
     for code in &mapped.unmapped {
-        unmapped::note(transaction, &unit.source.name, &code.table, &code.code, &code.target, id, received_at)?;
+        unmapped::note(
+            job.transaction,
+            &job.source.name,
+            &code.table,
+            &code.code,
+            &code.target,
+            job.message,
+            job.received_at,
+        )?;
     }
-    notes.extend(mapped.notes.iter().cloned());
+    notes.extend(mapped.notes);
     notes.extend(mapped.skipped.iter().map(|skipped| format!("{}: skipped, {}", skipped.path, skipped.reason)));
     notes.extend(mapped.rejected.iter().map(|rejected| format!("{}: rejected, {}", rejected.path, rejected.text)));
-    let job = apply::Job { transaction, source: &unit.source, digest: unit.digest, message: id, received_at, cause };
-    match transaction.savepoint(|_| job.apply(&mapped.records)) {
+    match job.transaction.savepoint(|_| job.apply(mapped.records)) {
         Ok(one_id) => Ok(Outcome { state: MessageState::Processed, error: None, notes, mapping, one_id }),
-        Err(Trouble::Content(failure)) => Ok(failed(&failure, notes, mapping)),
+        Err(Trouble::Content(failure)) => Ok(failed(failure, notes, mapping)),
         Err(Trouble::Store(error)) => Err(error),
     }
 }
 
-fn failed(failure: &Failure, notes: Vec<String>, mapping: String) -> Outcome {
-    Outcome {
-        state: MessageState::Failed,
-        error: Some(MessageError {
-            code: failure.code.as_str().to_owned(),
-            location: failure.location.as_ref().map(ToString::to_string).unwrap_or_default(),
-            text: failure.text.clone(),
-        }),
-        notes,
-        mapping,
-        one_id: None,
-    }
+fn failed(failure: Failure, notes: Vec<String>, mapping: String) -> Outcome {
+    let Failure { code, location, text } = failure;
+    let location = location.as_ref().map(ToString::to_string).unwrap_or_default();
+    let error = Some(MessageError { code: code.as_str().to_owned(), location, text });
+    Outcome { state: MessageState::Failed, error, notes, mapping, one_id: None }
 }

@@ -26,8 +26,7 @@ const PAGE: usize = 1_000;
 
 impl Job<'_> {
     /// Applies what the message says of a patient. `None`: it names no number, so there is nobody to apply it to.
-    pub(super) fn patient(&self, patch: &Fields) -> Result<Option<Owner>, Trouble> {
-        let mut patch = patch.clone();
+    pub(super) fn patient(&self, mut patch: Fields) -> Result<Option<Owner>, Trouble> {
         self.name_authorities(&mut patch);
         let Some(number) = record_number(&patch) else { return Ok(None) };
         let moment = self.moment(&patch);
@@ -103,20 +102,17 @@ impl Job<'_> {
 
     fn update_record(&self, row: PatientRecord, patch: Fields, moment: Moment) -> Result<Owner, Trouble> {
         let mut state = state_of(&row)?;
-        let before = PatientFacts::of(&state.record());
         let applied = state.apply(patch, moment);
         records::update(self.transaction, row.id, row.updated_at.max(moment.at), &to_stored(&state)?)?;
-        let mut owner = Owner { record: row.id, number: row.number, one_id: row.one_id };
         if applied.changed.is_empty() {
-            return Ok(owner);
+            return Ok(Owner { record: row.id, number: row.number, one_id: row.one_id });
         }
+        let before = PatientFacts::of(&state_of(&row)?.record());
         let facts = PatientFacts::of(&applied.record);
         records::set_identifiers(self.transaction, row.id, &identifiers(&applied.record, &facts))?;
-        self.refresh_person(&owner.one_id, EventKind::PatientUpdated, moment)?;
-        if facts != before {
-            owner.one_id = self.look_again(&owner.one_id, &facts, moment)?;
-        }
-        Ok(owner)
+        self.refresh_person(&row.one_id, EventKind::PatientUpdated, moment)?;
+        let one_id = if facts == before { row.one_id } else { self.look_again(&row.one_id, &facts, moment)? };
+        Ok(Owner { record: row.id, number: row.number, one_id })
     }
 
     /// A record that has become known better may be somebody who is known already: then the two persons are one, as they

@@ -8,6 +8,19 @@ pub(super) struct File {
     pub(super) content: &'static [u8],
 }
 
+// A message of the day is called `NUMBER-SENDER-EVENT-what-happens.hl7`.
+impl File {
+    /// The source that it is sent to.
+    pub(super) fn sender(&self) -> &'static str {
+        self.name.split('-').nth(1).unwrap_or_default()
+    }
+
+    /// What happens, in words.
+    pub(super) fn happening(&self) -> String {
+        self.name.trim_end_matches(".hl7").splitn(4, '-').last().unwrap_or_default().replace('-', " ")
+    }
+}
+
 macro_rules! files {
     ($folder:literal, $($name:literal)*) => {
         &[$(File { name: $name, content: include_bytes!(concat!("../../../", $folder, "/", $name)) },)*]
@@ -26,7 +39,7 @@ pub(super) const CHAPTERS: &[(&str, &str)] = &[
     ("08", "What goes wrong 异常"),
 ];
 
-/// `fixtures/hospital-day`, in the order of sending. A name is `NUMBER-SENDER-EVENT-what-happens.hl7`.
+/// `fixtures/hospital-day`, in the order of sending.
 pub(super) const DAY: &[File] = files! {
     "fixtures/hospital-day",
     "0101-his-A28-new-patient.hl7"

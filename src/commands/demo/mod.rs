@@ -6,6 +6,7 @@
 mod files;
 mod story;
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -81,25 +82,18 @@ async fn play(site: &Site, exit: bool) -> anyhow::Result<Verdict> {
     };
     app.store().submit(move |transaction| tokens::insert(transaction, &token)).await?;
 
-    let mut senders = Vec::new();
+    let mut senders = BTreeMap::new();
     for (name, address) in app.source_addresses() {
-        let settings = Settings { address: address.to_owned(), tls: None, limits: Default::default() };
-        senders.push((name.to_owned(), address.to_owned(), settings));
-    }
-    let feed_url = format!("http://{}/v1/feed", app.http_address());
-    let daemon = tokio::spawn(app.serve());
-
-    for (name, address, _) in &senders {
         output::line(format!("{name} listens at {address} (MLLP)"))?;
+        let settings = Settings { address: address.to_owned(), tls: None, limits: Default::default() };
+        senders.insert(name.to_owned(), Client::connect(&settings).await?);
     }
-    output::line(format!("{CONSUMER} reads {feed_url} (HTTP)"))?;
-    let mut hospital = Vec::new();
-    for (name, _, settings) in senders {
-        hospital.push((name, Client::connect(&settings).await?));
-    }
-    let mut feed = Feed::new(&feed_url, secret.reveal())?;
+    let mut feed = Feed::new(format!("http://{}/v1/feed", app.http_address()), secret.reveal())?;
+    output::line(format!("{CONSUMER} reads {} (HTTP)", feed.url))?;
+
+    let daemon = tokio::spawn(app.serve());
     tokio::select! {
-        played = day(&mut hospital, &mut feed) => played?,
+        played = day(&mut senders, &mut feed) => played?,
         () = stop.cancelled() => {}
     }
     if !exit && !stop.is_cancelled() {
@@ -112,26 +106,21 @@ async fn play(site: &Site, exit: bool) -> anyhow::Result<Verdict> {
 }
 
 /// Sends the day's messages one after the other, and shows what each gives.
-async fn day(hospital: &mut [(String, Client)], feed: &mut Feed) -> anyhow::Result<()> {
+async fn day(senders: &mut BTreeMap<String, Client>, feed: &mut Feed) -> anyhow::Result<()> {
     let terminal = std::io::stdout().is_terminal();
     let mut story = Story::new(terminal && std::env::var_os("NO_COLOR").is_none());
-    let mut chapter = "";
-    for File { name, content } in DAY {
-        let number = name.get(..2).unwrap_or_default();
-        if number != chapter {
-            chapter = number;
-            let title = CHAPTERS.iter().find(|(number, _)| *number == chapter).map_or("", |(_, title)| title);
-            output::line(story.chapter(title))?;
-        }
-        let sender = name.split('-').nth(1).unwrap_or_default();
-        let (_, client) = hospital.iter_mut().find(|(known, _)| known == sender).context("the sender is configured")?;
-        let answer = answer::read(&client.exchange(content).await?);
-        output::line(story.message(name, content, &answer))?;
-        for event in feed.next().await? {
-            output::line(story.event(&event))?;
-        }
-        if terminal {
-            tokio::time::sleep(PAUSE).await;
+    for (chapter, title) in CHAPTERS {
+        output::line(story.chapter(title))?;
+        for message in DAY.iter().filter(|message| message.name.starts_with(chapter)) {
+            let sender = senders.get_mut(message.sender()).context("the sender is configured")?;
+            let answer = answer::read(&sender.exchange(message.content).await?);
+            output::line(story.message(message, &answer))?;
+            for event in feed.next().await? {
+                output::line(story.event(&event))?;
+            }
+            if terminal {
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
     output::line(story.summary())
@@ -152,12 +141,12 @@ struct Page {
 }
 
 impl Feed {
-    fn new(url: &str, token: &str) -> anyhow::Result<Self> {
+    fn new(url: String, token: &str) -> anyhow::Result<Self> {
         // The feed is plain HTTP on this machine, yet the client is not built without a TLS provider, nor by itself where the
         // system has no certificates.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?;
-        Ok(Self { http, url: url.to_owned(), token: token.to_owned(), cursor: "start".to_owned() })
+        Ok(Self { http, url, token: token.to_owned(), cursor: "start".to_owned() })
     }
 
     /// Everything new. A positive answer was sent after the commit, so its events are there.

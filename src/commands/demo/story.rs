@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::super::answer::Answer;
+use super::files::File;
+use crate::commands::answer::Answer;
 use crate::hl7v2::{CharsetSetting, header};
 
 /// Where an event stands below its message.
@@ -37,15 +38,14 @@ impl Story {
     }
 
     /// One message: when, from whom, what, how it was answered.
-    pub(super) fn message(&mut self, file: &str, content: &[u8], answer: &Answer) -> String {
+    pub(super) fn message(&mut self, message: &File, answer: &Answer) -> String {
         *self.answers.entry(answer.code.clone()).or_default() += 1;
-        let what = file.trim_end_matches(".hl7").splitn(4, '-').last().unwrap_or_default().replace('-', " ");
-        let sender = file.split('-').nth(1).unwrap_or_default().to_uppercase();
-        let header = header::peek(content, &CharsetSetting::Auto);
+        let header = header::peek(message.content, &CharsetSetting::Auto);
         let kind = [header.message_type, header.trigger_event].join("^");
-        let kind = kind.trim_matches('^');
         let code = self.ink(if answer.is_positive() { Ink::Green } else { Ink::Red }, &answer.code);
-        let mut line = format!("  {}  {sender} {kind:<8} {code}  {what}", self.ink(Ink::Dim, &clock(content)));
+        let clock = self.ink(Ink::Dim, &clock(message.content));
+        let (sender, kind) = (message.sender().to_uppercase(), kind.trim_matches('^'));
+        let mut line = format!("  {clock}  {sender} {kind:<8} {code}  {}", message.happening());
         for error in &answer.errors {
             line.push_str(&format!("\n{INDENT}{}", self.ink(Ink::Red, error)));
         }
