@@ -218,12 +218,13 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
     section.finish();
 
     let mut section = document.section("http");
-    let http = Http {
-        listen: section
-            .parsed("listen", SocketAddr::from_str)
-            .map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8480)), |listen| listen.value),
-        tls: tls(&mut section, root),
-    };
+    let listen = section.parsed("listen", SocketAddr::from_str);
+    let http_tls = tls(&mut section, root);
+    if let Some(listen) = listen.as_ref().filter(|_| http_tls.is_none()) {
+        warn_if_open(&section, listen);
+    }
+    let listen = listen.map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8480)), |listen| listen.value);
+    let http = Http { listen, tls: http_tls };
     section.finish();
 
     let mut section = document.section("retention");
@@ -406,14 +407,21 @@ fn read_mllp(section: &mut Section<'_>, root: &Path) -> Option<Mllp> {
     };
     let tls = tls(section, root);
     let listen = listen?;
-    if tls.is_none() && !listen.value.ip().is_loopback() {
-        problems.warn(
-            listen.span,
-            format!("{} is reachable from outside without TLS: a risk", listen.value),
-            Some("add tls = { certificate = …, key_file = … }, or keep `allow` to the sender's address".into()),
-        );
+    if tls.is_none() {
+        warn_if_open(section, &listen);
     }
     Some(Mllp { listen: listen.value, idle_timeout, max_connections, allow, tls })
+}
+
+/// A plain listener that other machines reach carries patients' data in clear.
+fn warn_if_open(section: &Section<'_>, listen: &Placed<SocketAddr>) {
+    if !listen.value.ip().is_loopback() {
+        section.problems().warn(
+            listen.span.clone(),
+            format!("{} is reachable from outside without TLS: a risk", listen.value),
+            Some("add tls = { certificate = …, key_file = … }, or let only the neighbour's address in".into()),
+        );
+    }
 }
 
 fn read_consumer(section: &mut Section<'_>) -> Option<Consumer> {

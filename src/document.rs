@@ -60,7 +60,9 @@ pub fn read<T>(
             problems: &problems,
         })
     });
-    (result, problems.found.into_inner())
+    let mut found = problems.found.into_inner();
+    found.sort_by_key(|problem| (problem.line, problem.column));
+    (result, found)
 }
 
 impl Problems<'_> {

@@ -30,10 +30,7 @@ pub(super) fn diagnostics(problems: &[Diagnostic]) {
     let mut errors = std::io::stderr().lock();
     let coloured = errors.is_terminal();
     for problem in problems {
-        let _ = writeln!(errors, "{problem}");
-        if problem.line > 0 {
-            let _ = writeln!(errors, "{}\n", problem.render(coloured));
-        }
+        let _ = writeln!(errors, "{}\n", problem.render(coloured));
     }
 }
 

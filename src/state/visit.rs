@@ -196,6 +196,10 @@ impl VisitState {
             Some(end) => record.insert("ended_at".to_owned(), Value::from(end)),
             None => record.remove("ended_at"),
         };
+        // PV1-36 is about an end: a cancelled discharge takes it with it.
+        if matches!(course.status(), Some(Status::Planned | Status::Arrived | Status::InProgress)) {
+            record.remove("disposition");
+        }
         Projection { status: course.status(), record }
     }
 }

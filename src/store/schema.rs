@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), before);
         std::fs::write(&path, "no database at all, only text that is long enough to look at").unwrap();
         let error = Store::open(&StoreConfig::new(&path, Access::Daemon)).unwrap_err();
-        assert!(matches!(error, StoreError::Broken { .. }), "{error:?}");
+        assert_eq!(error, StoreError::NotAStore { path });
     }
 
     #[test]
