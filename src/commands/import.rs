@@ -171,7 +171,7 @@ fn write_groups(
             imports::record(transaction, &row)?;
             group
                 .into_iter()
-                .map(|unit| pipeline::commit(transaction, unit, Cause::Import))
+                .map(|unit| transaction.savepoint(|part| pipeline::commit(part, unit, Cause::Import)))
                 .collect::<Result<Vec<_>, _>>()
         })?;
         for done in done {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! prepare (anywhere, in parallel, pure)         commit (in the writer, one transaction)
-//! bytes ─► text ─► Message ─► mapping ─► Unit ─► seen before? ─► savepoint { identify ─► state ─► events } ─► message row
+//! bytes ─► text ─► Message ─► mapping ─► Unit ─► seen before? ─► attempt { identify ─► state ─► events } ─► message row
 //! ```
 //!
 //! Invariants
@@ -226,7 +226,7 @@ impl From<MapError> for Failure {
     }
 }
 
-/// Keeps the message and applies what it says; runs inside the writer.
+/// Keeps the message and applies what it says; runs inside the writer, alone in its job or savepoint.
 ///
 /// # Errors
 /// Only what the store itself says; then nothing was kept.
@@ -319,6 +319,11 @@ fn outcome(job: &Job<'_>, mut notes: Vec<String>, mapped: Result<Mapped, Failure
     if mapped.records.is_empty() && mapped.skipped.is_empty() {
         return Ok(failed(Failure::nothing(), notes, mapping));
     }
+    // The first that is written: what a failure takes back is all of it, and nothing else.
+    let records = mapped.records;
+    let applied = job
+        .transaction
+        .attempt(|_| guarded(|| job.apply(records)).unwrap_or_else(|defect| Err(Trouble::Content(defect))));
     for code in &mapped.unmapped {
         unmapped::note(
             job.transaction,
@@ -333,9 +338,6 @@ fn outcome(job: &Job<'_>, mut notes: Vec<String>, mapped: Result<Mapped, Failure
     notes.extend(mapped.notes);
     notes.extend(mapped.skipped.iter().map(|skipped| format!("{}: skipped, {}", skipped.path, skipped.reason)));
     notes.extend(mapped.rejected.iter().map(|rejected| format!("{}: rejected, {}", rejected.path, rejected.text)));
-    let applied = job
-        .transaction
-        .savepoint(|_| guarded(|| job.apply(mapped.records)).unwrap_or_else(|defect| Err(Trouble::Content(defect))));
     match applied {
         Ok(one_id) => Ok(Outcome { state: MessageState::Processed, error: None, notes, mapping, one_id }),
         Err(Trouble::Content(failure)) => Ok(failed(failure, notes, mapping)),
