@@ -6,6 +6,7 @@
 //! - A byte-identical repeat gets the very answer that the first one got: answers depend on stored facts only.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -20,11 +21,14 @@ use crate::source::directory::Outcome;
 use crate::source::frame::Received;
 use crate::source::window::Turn;
 use crate::store::messages::MessageState;
-use crate::store::{Store, WriteError};
+use crate::store::{Pending, Store, WriteError};
 use crate::telemetry::{self, SourceMetrics};
 
 /// Beyond this size a message is read and mapped on a thread of its own: it would hold up other connections' work.
 const LARGE: usize = 256 * 1024;
+
+/// Messages of one frame in work at once: a full commit's worth, and a bound on what they need in memory.
+const GROUP: usize = 64;
 
 /// What a source's messages go through.
 #[derive(Clone)]
@@ -37,11 +41,14 @@ pub struct Intake {
 }
 
 /// A message after its commit, or the reason why there was none.
-pub struct Taken {
+struct Taken {
     envelope: Arc<Envelope>,
     /// What the writer says.
-    pub result: Result<Done, WriteError>,
+    result: Result<Done, WriteError>,
 }
+
+/// A message that is with the writer.
+type Waiting = (Arc<Envelope>, Result<Pending<Done>, WriteError>);
 
 impl Intake {
     /// An intake for `source`.
@@ -56,23 +63,32 @@ impl Intake {
     }
 
     /// Takes one frame in and gives its answers: one for each message of a batch, two where enhanced mode asks for both.
-    pub async fn frame(&self, received: Received, turn: Turn) -> Vec<Vec<u8>> {
-        let started = std::time::Instant::now();
+    pub async fn frame(&self, received: Received, mut turn: Turn) -> Vec<Vec<u8>> {
+        let started = Instant::now();
         let received_at = now();
-        let units = match received {
-            Received::Whole(bytes) => self.prepare(bytes, received_at).await,
+        let mut groups = match received {
+            Received::Whole(bytes) if bytes.len() < LARGE => groups(bytes),
+            Received::Whole(bytes) => blocking(move || groups(bytes)).await,
             Received::TooLarge { head, length } => {
-                vec![pipeline::too_large(&self.source, &head, length, received_at)]
+                let unit = pipeline::too_large(&self.source, &head, length, received_at);
+                return self.answered(self.commit(vec![unit], turn).await, started);
             }
-            Received::Cut { bytes, length } => vec![pipeline::cut(&self.source, &bytes, length, received_at)],
+            Received::Cut { bytes, length } => {
+                let unit = pipeline::cut(&self.source, &bytes, length, received_at);
+                return self.answered(self.commit(vec![unit], turn).await, started);
+            }
         };
+        let last = groups.pop().unwrap_or_default();
         let mut answers = Vec::new();
-        for taken in self.commit(units, turn).await {
-            for (code, answer) in self.answers(&taken) {
-                self.metrics.answer(metric_code(code), started.elapsed());
-                answers.push(answer);
-            }
+        for group in groups {
+            let units = self.prepared(group, received_at).await;
+            // The line waits until the whole frame is with the writer.
+            turn.come().await;
+            let waiting = self.enqueue(units).await;
+            answers.extend(self.answered(self.finish(waiting).await, started));
         }
+        let units = self.prepared(last, received_at).await;
+        answers.extend(self.answered(self.commit(units, turn).await, started));
         answers
     }
 
@@ -80,7 +96,7 @@ impl Intake {
     pub async fn file(&self, piece: Piece, turn: Turn) -> Outcome {
         let received_at = now();
         let unit = match piece {
-            Piece::Message(bytes) => self.prepare_one(bytes, received_at).await,
+            Piece::Message(bytes) => self.prepare(bytes, received_at).await,
             Piece::TooLarge { head, length } => pipeline::too_large(&self.source, &head, length, received_at),
         };
         let taken = self.commit(vec![unit], turn).await;
@@ -91,42 +107,41 @@ impl Intake {
         }
     }
 
-    async fn prepare(&self, bytes: Vec<u8>, received_at: i64) -> Vec<Unit> {
-        let batch = batch::split(&bytes);
-        if batch.messages.len() > 1 {
-            let messages: Vec<Vec<u8>> = batch.messages.iter().map(|message| message.to_vec()).collect();
-            let mut units = Vec::with_capacity(messages.len());
-            for message in messages {
-                units.push(self.prepare_one(message, received_at).await);
-            }
-            return units;
+    async fn prepared(&self, group: Vec<Vec<u8>>, received_at: i64) -> Vec<Unit> {
+        let mut units = Vec::with_capacity(group.len());
+        for message in group {
+            units.push(self.prepare(message, received_at).await);
         }
-        // What lies around a single message is the reader's to note.
-        vec![self.prepare_one(bytes, received_at).await]
+        units
     }
 
-    async fn prepare_one(&self, bytes: Vec<u8>, received_at: i64) -> Unit {
+    async fn prepare(&self, bytes: Vec<u8>, received_at: i64) -> Unit {
         if bytes.len() < LARGE {
             return pipeline::prepare(&self.source, &bytes, received_at);
         }
         let source = Arc::clone(&self.source);
-        let prepared = tokio::task::spawn_blocking(move || pipeline::prepare(&source, &bytes, received_at));
-        match prepared.await {
-            Ok(unit) => unit,
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        }
+        blocking(move || pipeline::prepare(&source, &bytes, received_at)).await
     }
 
-    /// Hands units to the writer in the order of their line, then waits for the commits.
+    /// Hands units to the writer in the order of their line, lets the next of the line come, and waits for the commits.
     async fn commit(&self, units: Vec<Unit>, mut turn: Turn) -> Vec<Taken> {
         turn.come().await;
+        let waiting = self.enqueue(units).await;
+        drop(turn);
+        self.finish(waiting).await
+    }
+
+    async fn enqueue(&self, units: Vec<Unit>) -> Vec<Waiting> {
         let mut waiting = Vec::with_capacity(units.len());
         for unit in units {
             let envelope = Arc::clone(unit.envelope());
             let pending = self.store.enqueue(|transaction| pipeline::commit(transaction, unit, Cause::Message)).await;
             waiting.push((envelope, pending));
         }
-        drop(turn);
+        waiting
+    }
+
+    async fn finish(&self, waiting: Vec<Waiting>) -> Vec<Taken> {
         let mut taken = Vec::with_capacity(waiting.len());
         for (envelope, pending) in waiting {
             let result = match pending {
@@ -137,6 +152,15 @@ impl Intake {
             taken.push(Taken { envelope, result });
         }
         taken
+    }
+
+    fn answered(&self, taken: Vec<Taken>, started: Instant) -> Vec<Vec<u8>> {
+        let answers = taken.iter().flat_map(|taken| self.answers(taken));
+        let answers = answers.map(|(code, answer)| {
+            self.metrics.answer(metric_code(code), started.elapsed());
+            answer
+        });
+        answers.collect()
     }
 
     fn count(&self, result: &Result<Done, WriteError>) {
@@ -229,6 +253,24 @@ impl Intake {
         };
         (code, vec![error])
     }
+}
+
+/// Long work off the threads that serve connections.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+/// The messages of a frame in groups. A frame with one message is that message, with whatever lies around it: that is the
+/// reader's to note.
+fn groups(bytes: Vec<u8>) -> Vec<Vec<Vec<u8>>> {
+    let batch = batch::split(&bytes);
+    if batch.messages.len() <= 1 {
+        return vec![vec![bytes]];
+    }
+    batch.messages.chunks(GROUP).map(|group| group.iter().map(|message| message.to_vec()).collect()).collect()
 }
 
 /// Whether a condition of MSH-15 or MSH-16 (HL7 table 0155) wants this answer. Empty beside a filled one counts as never.

@@ -32,8 +32,10 @@ pub(super) struct Arguments {
 const GROUP: usize = 64;
 /// Groups that are read and mapped ahead of the writer.
 const AHEAD: usize = 4;
-/// Bytes of a file's start that tell it from another file of that name.
-const START: usize = 64 * 1024;
+/// Bytes of messages at which a group is full before it has [`GROUP`] of them.
+const GROUP_BYTES: usize = 4 << 20;
+/// Pause after a commit, so that a daemon beside the import gets its turn.
+const PAUSE: Duration = Duration::from_millis(5);
 /// Between two lines of progress.
 const REPORT: Duration = Duration::from_secs(3);
 
@@ -102,12 +104,9 @@ fn import_file(
 
 /// How far an earlier run got with this very file.
 fn progress_of(store: &Store, source: &Source, path: &Path) -> anyhow::Result<ImportProgress> {
-    use std::io::Read;
-    let mut start = Vec::new();
     let file = std::fs::File::open(path).with_context(|| path.display().to_string())?;
     let size = file.metadata()?.len();
-    file.take(START as u64).read_to_end(&mut start)?;
-    let digest = ContentDigest::of(&start);
+    let digest = ContentDigest::of_stream(file)?;
     let name = std::path::absolute(path)?.display().to_string();
     let known = store.read(|reader| imports::progress(reader, &source.name, &name))?;
     Ok(known.filter(|known| known.size == size && known.digest == digest).unwrap_or_else(|| ImportProgress {
@@ -125,7 +124,7 @@ fn progress_of(store: &Store, source: &Source, path: &Path) -> anyhow::Result<Im
 fn read_groups(source: &Arc<Source>, path: &Path, skip: u64, groups: &SyncSender<Vec<Unit>>) -> anyhow::Result<()> {
     let mut pieces = MessageReader::open(path, source.limits.message_bytes)?;
     let mut group = Vec::with_capacity(GROUP);
-    let mut number = 0;
+    let (mut number, mut bytes) = (0, 0);
     for piece in &mut pieces {
         let piece = piece?;
         number += 1;
@@ -133,12 +132,18 @@ fn read_groups(source: &Arc<Source>, path: &Path, skip: u64, groups: &SyncSender
             continue;
         }
         group.push(match piece {
-            Piece::Message(bytes) => pipeline::prepare(source, &bytes, now()),
+            Piece::Message(message) => {
+                bytes += message.len();
+                pipeline::prepare(source, &message, now())
+            }
             Piece::TooLarge { head, length } => pipeline::too_large(source, &head, length, now()),
         });
-        if group.len() == GROUP && groups.send(std::mem::take(&mut group)).is_err() {
-            // The writer failed and says so itself.
-            return Ok(());
+        if group.len() == GROUP || bytes >= GROUP_BYTES {
+            bytes = 0;
+            if groups.send(std::mem::take(&mut group)).is_err() {
+                // The writer failed and says so itself.
+                return Ok(());
+            }
         }
     }
     for note in pieces.notes() {
@@ -166,7 +171,7 @@ fn write_groups(
             imports::record(transaction, &row)?;
             group
                 .into_iter()
-                .map(|unit| pipeline::commit(transaction, unit, Cause::Import))
+                .map(|unit| transaction.savepoint(|part| pipeline::commit(part, unit, Cause::Import)))
                 .collect::<Result<Vec<_>, _>>()
         })?;
         for done in done {
@@ -177,6 +182,7 @@ fn write_groups(
                 MessageState::Failed => tally.failed += 1,
             }
         }
+        std::thread::sleep(PAUSE);
         if reported.elapsed() >= REPORT {
             *reported = Instant::now();
             output::complain(&format!("{}: {} messages; {}", progress.path, progress.messages, tally.line()));

@@ -1,6 +1,7 @@
 //! The golden record: what is shown of a person, chosen from the linked records.
 //!
-//! Field by field (a group is one field), the first difference decides:
+//! A record whose number its source has retired (A40) only fills what no live record says. Among the others, field by field (a
+//! group is one field), the first difference decides:
 //! 1. name, sex, birth date: a person's own name before a newborn's or an unknown patient's; confirmed by a valid resident
 //!    number of the same record before not confirmed; a name in Chinese characters before its rendering; a fuller date.
 //!    `deceased`: dead before alive, for the one error is repaired and the other one calls a widow;
@@ -25,6 +26,8 @@ pub struct Member<'a> {
     pub source: &'a str,
     /// The patient record (`PatientState::record`).
     pub record: &'a Fields,
+    /// Its source has merged its number into another one.
+    pub is_retired: bool,
     /// Source time of each field (`PatientState::set_at`).
     pub set_at: BTreeMap<&'a str, i64>,
 }
@@ -69,8 +72,9 @@ fn compare(unit: &[Field], one: (&Member<'_>, &PatientFacts), other: (&Member<'_
         let text = values.collect::<String>();
         (text.len(), Reverse(text))
     };
-    trusted(one)
-        .cmp(&trusted(other))
+    (!one.0.is_retired)
+        .cmp(&!other.0.is_retired)
+        .then_with(|| trusted(one).cmp(&trusted(other)))
         .then_with(|| set_at(one.0).cmp(&set_at(other.0)))
         .then_with(|| text(one.0).cmp(&text(other.0)))
 }
@@ -158,7 +162,12 @@ mod tests {
             .iter()
             .map(|(source, at, record)| {
                 let record = record.as_object().unwrap();
-                Member { source, record, set_at: record.keys().map(|name| (name.as_str(), *at)).collect() }
+                Member {
+                    source,
+                    record,
+                    is_retired: false,
+                    set_at: record.keys().map(|name| (name.as_str(), *at)).collect(),
+                }
             })
             .collect();
         let one = golden(&members);

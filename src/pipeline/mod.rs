@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! prepare (anywhere, in parallel, pure)         commit (in the writer, one transaction)
-//! bytes ─► text ─► Message ─► mapping ─► Unit ─► seen before? ─► savepoint { identify ─► state ─► events } ─► message row
+//! bytes ─► text ─► Message ─► mapping ─► Unit ─► seen before? ─► attempt { identify ─► state ─► events } ─► message row
 //! ```
 //!
 //! Invariants
@@ -16,6 +16,8 @@ mod apply;
 mod patient;
 
 use std::collections::BTreeMap;
+use std::convert::identity;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -26,7 +28,7 @@ use crate::hl7v2::{self, CharsetSetting, ErrorCode, Header, Limits, Location, Me
 use crate::mapping::{Context, Disposition, MapError, Mapped, Mapping};
 use crate::record::when;
 use crate::store::messages::{self, ContentDigest, MessageError, MessageState, NewMessage, Outcome, Seen};
-use crate::store::{PackedBytes, StoreError, Transaction, unmapped};
+use crate::store::{ErrorClass, PackedBytes, StoreError, Transaction, unmapped};
 
 pub use apply::Cause;
 use apply::{Job, Trouble};
@@ -87,7 +89,27 @@ pub struct Failure {
     pub text: String,
 }
 
+/// Runs `work`; a panic in it, which is a defect of this program, becomes a failure of the one message that found it.
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
+        Failure::internal("a defect of Heyi: report it with the log of this moment and the kind of message".to_owned())
+    })
+}
+
 impl Failure {
+    fn internal(text: String) -> Self {
+        Self { code: ErrorCode::ApplicationInternalError, location: None, text }
+    }
+
+    /// Without MSH-9 nothing says what the message is about.
+    fn untyped() -> Self {
+        Self {
+            code: ErrorCode::RequiredFieldMissing,
+            location: Some(Location::field("MSH", 9)),
+            text: "MSH-9 is empty: the message does not say what it is".to_owned(),
+        }
+    }
+
     /// A message of a type that the mapping takes, but without anything in it: positive silence would lose it.
     fn nothing() -> Self {
         Self {
@@ -132,7 +154,10 @@ pub fn prepare(source: &Arc<Source>, raw: &[u8], received_at: i64) -> Unit {
         Ok((message, notes)) => {
             let facility = source.facility.as_deref();
             let context = Context { zone: &source.zone, facility, explain: false };
-            let mapped = source.mapping.apply(message, &context).map_err(Failure::from);
+            let mapped = match header.message_type.as_str() {
+                "" => Err(Failure::untyped()),
+                _ => guarded(|| source.mapping.apply(message, &context).map_err(Failure::from)).and_then(identity),
+            };
             (message_time(message, &source.zone), notes.iter().map(ToString::to_string).collect(), mapped)
         }
         Err(error) => (None, Vec::new(), Err(Failure::from(error))),
@@ -172,7 +197,8 @@ fn mention(source: &Arc<Source>, head: &[u8], received_at: i64, text: String) ->
         charset: header.charset.to_string(),
         envelope: Arc::new(Envelope { header, received_at, is_unreadable: true, is_left_out: true }),
         message_time: None,
-        digest: ContentDigest::of(head),
+        // Not the digest of the bytes: what comes whole later is another message, whose bytes have to be kept.
+        digest: ContentDigest::of(&[text.as_bytes(), head].concat()),
         bytes: PackedBytes::pack(&[]),
         notes: Vec::new(),
         mapped: Err(Failure { code: ErrorCode::ApplicationInternalError, location: None, text }),
@@ -200,7 +226,7 @@ impl From<MapError> for Failure {
     }
 }
 
-/// Keeps the message and applies what it says; runs inside the writer.
+/// Keeps the message and applies what it says; runs inside the writer, alone in its job or savepoint.
 ///
 /// # Errors
 /// Only what the store itself says; then nothing was kept.
@@ -236,15 +262,15 @@ pub fn commit(transaction: &Transaction<'_>, unit: Unit, cause: Cause) -> Result
     Ok(done(id, *received_at, &outcome))
 }
 
-/// Tries the failed message `id` again; runs inside the writer. `None`: there is no such message, it is not failed, or its bytes
-/// are not kept.
+/// Takes the stored message `id` in again, whatever became of it before; runs inside the writer. `None`: there is no such message,
+/// or its bytes are not kept. What it says takes its old place, so nothing newer is turned back.
 ///
 /// # Errors
 /// As [`commit`].
 pub fn retry_stored(transaction: &Transaction<'_>, source: &Arc<Source>, id: i64) -> Result<Option<Done>, StoreError> {
     let Some(message) = messages::get(transaction, id)? else { return Ok(None) };
     let bytes = messages::bytes(transaction, id)?.unwrap_or_default();
-    if message.outcome.state != MessageState::Failed || bytes.is_empty() {
+    if bytes.is_empty() {
         return Ok(None);
     }
     let Unit { notes, mapped, .. } = prepare(source, &bytes, message.received_at);
@@ -293,6 +319,11 @@ fn outcome(job: &Job<'_>, mut notes: Vec<String>, mapped: Result<Mapped, Failure
     if mapped.records.is_empty() && mapped.skipped.is_empty() {
         return Ok(failed(Failure::nothing(), notes, mapping));
     }
+    // The first that is written: what a failure takes back is all of it, and nothing else.
+    let records = mapped.records;
+    let applied = job
+        .transaction
+        .attempt(|_| guarded(|| job.apply(records)).unwrap_or_else(|defect| Err(Trouble::Content(defect))));
     for code in &mapped.unmapped {
         unmapped::note(
             job.transaction,
@@ -307,9 +338,13 @@ fn outcome(job: &Job<'_>, mut notes: Vec<String>, mapped: Result<Mapped, Failure
     notes.extend(mapped.notes);
     notes.extend(mapped.skipped.iter().map(|skipped| format!("{}: skipped, {}", skipped.path, skipped.reason)));
     notes.extend(mapped.rejected.iter().map(|rejected| format!("{}: rejected, {}", rejected.path, rejected.text)));
-    match job.transaction.savepoint(|_| job.apply(mapped.records)) {
+    match applied {
         Ok(one_id) => Ok(Outcome { state: MessageState::Processed, error: None, notes, mapping, one_id }),
         Err(Trouble::Content(failure)) => Ok(failed(failure, notes, mapping)),
+        // A rule of the store refuses these records, and will do so again: kept as failed, or its sender would repeat it for ever.
+        Err(Trouble::Store(error)) if error.class() == ErrorClass::Content => {
+            Ok(failed(Failure::internal(error.to_string()), notes, mapping))
+        }
         Err(Trouble::Store(error)) => Err(error),
     }
 }

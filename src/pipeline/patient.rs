@@ -10,7 +10,8 @@ use super::apply::{About, Cause, Job, Owner, Trouble};
 use crate::feed::EventKind;
 use crate::hl7v2::{ErrorCode, Location};
 use crate::identity::{
-    Candidate, Decision, Member, MergePlan, MergeRefusal, MergeRequest, PatientFacts, decide, golden, plan_merge,
+    Candidate, Decision, Member, MergePlan, MergeRefusal, MergeRequest, NameClass, PatientFacts, decide, golden,
+    plan_merge,
 };
 use crate::record::{Fields, RecordNumber};
 use crate::state::{LabReportState, Moment, PatientState, changed};
@@ -50,7 +51,7 @@ impl Job<'_> {
         let mut state = PatientState::default();
         let record = state.apply(patch, moment).record;
         let facts = PatientFacts::of(&record);
-        let same_number = self.candidates(records::with_number(self.transaction, number)?)?;
+        let same_number = self.same_number(number, &record)?;
         let same_identity = self.same_identity_number(&facts)?;
         let (known, evidence) = match decide(&facts, &same_number, &same_identity) {
             Decision::Link { one_id, evidence } => (Some(one_id), vec![evidence]),
@@ -105,24 +106,49 @@ impl Job<'_> {
         let applied = state.apply(patch, moment);
         records::update(self.transaction, row.id, row.updated_at.max(moment.at), &to_stored(&state)?)?;
         if applied.changed.is_empty() {
+            // Said again, later: among several records of the person this one may now be the newest.
+            if records::of_person(self.transaction, &row.one_id)?.len() > 1 {
+                self.refresh_person(&row.one_id, EventKind::PatientUpdated, moment)?;
+            }
             return Ok(Owner { record: row.id, number: row.number, one_id: row.one_id });
         }
         let before = PatientFacts::of(&state_of(&row)?.record());
         let facts = PatientFacts::of(&applied.record);
+        if is_somebody_else(&before, &facts) {
+            return Err(Trouble::content(
+                ErrorCode::DuplicateKeyIdentifier,
+                Location::field("PID", 3),
+                "the number belongs to another patient: name, birth date and resident number all differ from what this source \
+                 said before; nothing was overwritten, correct the sender or give the patient another number",
+            ));
+        }
         records::set_identifiers(self.transaction, row.id, &identifiers(&applied.record, &facts))?;
         self.refresh_person(&row.one_id, EventKind::PatientUpdated, moment)?;
-        let one_id = if facts == before { row.one_id } else { self.look_again(&row.one_id, &facts, moment)? };
+        let one_id = if facts == before && !applied.changed.iter().any(|name| name == "identifiers") {
+            row.one_id
+        } else {
+            let same_number = self.same_number(&row.number, &applied.record)?;
+            self.look_again(&row.one_id, &facts, same_number, moment)?
+        };
         Ok(Owner { record: row.id, number: row.number, one_id })
     }
 
     /// A record that has become known better may be somebody who is known already: then the two persons are one, as they
     /// would have been had the better record come first.
-    fn look_again(&self, one_id: &str, facts: &PatientFacts, moment: Moment) -> Result<String, Trouble> {
+    fn look_again(
+        &self,
+        one_id: &str,
+        facts: &PatientFacts,
+        mut same_number: Vec<Candidate>,
+        moment: Moment,
+    ) -> Result<String, Trouble> {
         let mut others = self.same_identity_number(facts)?;
+        same_number.retain(|candidate| candidate.one_id != one_id);
         others.retain(|candidate| candidate.one_id != one_id);
-        let Decision::Link { one_id: other, evidence } = decide(facts, &[], &others) else {
+        let Decision::Link { one_id: other, evidence } = decide(facts, &same_number, &others) else {
             return Ok(one_id.to_owned());
         };
+        others.extend(same_number);
         others.retain(|candidate| candidate.one_id == other);
         // A veto between any record of this person and the other forbids it.
         for row in records::of_person(self.transaction, one_id)? {
@@ -137,6 +163,15 @@ impl Job<'_> {
         let (survivor, retired) = if *other < *one_id { (other.as_str(), one_id) } else { (one_id, other.as_str()) };
         self.merge_persons(survivor, retired, &json!({"evidence": evidence}), moment)?;
         Ok(survivor.to_owned())
+    }
+
+    /// The persons of all records that bear, or name, one of the record's medical record numbers.
+    fn same_number(&self, own: &RecordNumber, record: &Fields) -> Result<Vec<Candidate>, Trouble> {
+        let mut found = records::with_number(self.transaction, own)?;
+        for number in medical_record_numbers(record).filter(|number| number != own) {
+            found.extend(records::with_number(self.transaction, &number)?);
+        }
+        self.candidates(found)
     }
 
     fn same_identity_number(&self, facts: &PatientFacts) -> Result<Vec<Candidate>, Trouble> {
@@ -204,7 +239,12 @@ impl Job<'_> {
             .iter()
             .zip(&states)
             .zip(&projected)
-            .map(|((row, state), record)| Member { source: &row.source, record, set_at: state.set_at() })
+            .map(|((row, state), record)| Member {
+                source: &row.source,
+                record,
+                is_retired: row.merged_into.is_some(),
+                set_at: state.set_at(),
+            })
             .collect();
         Ok(golden(&members))
     }
@@ -357,13 +397,36 @@ fn state_of(row: &PatientRecord) -> Result<PatientState, StoreError> {
 
 /// The number that names the source's record of a patient: the first medical record number, else the first number of any kind.
 fn record_number(patch: &Fields) -> Option<RecordNumber> {
-    let identifiers = patch.get("identifiers")?.as_array()?;
-    let number = |identifier: &Value| {
+    medical_record_numbers(patch).next().or_else(|| numbers(patch, |_| true).next())
+}
+
+fn medical_record_numbers(record: &Fields) -> impl Iterator<Item = RecordNumber> {
+    numbers(record, |kind| kind == "mrn")
+}
+
+/// The numbers of a record whose type is wanted, in its order.
+fn numbers(record: &Fields, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = RecordNumber> {
+    let identifiers = record.get("identifiers").and_then(Value::as_array).into_iter().flatten();
+    identifiers.filter_map(move |identifier| {
         let text = |part: &str| identifier.get(part).and_then(Value::as_str).filter(|text| !text.is_empty());
-        Some(RecordNumber { system: text("system").unwrap_or_default().to_owned(), value: text("value")?.to_owned() })
+        let system = text("system").unwrap_or_default().to_owned();
+        let value = text("value")?.to_owned();
+        wanted(text("type").unwrap_or_default()).then_some(RecordNumber { system, value })
+    })
+}
+
+/// A number that now stands for another patient: everything that tells two people apart is known on both sides and differs. Two
+/// patients in one record could never be told apart again.
+fn is_somebody_else(before: &PatientFacts, after: &PatientFacts) -> bool {
+    let resident = |facts: &PatientFacts| {
+        facts.identity_numbers.iter().find(|number| number.kind == "resident_id").map(|number| number.value.clone())
     };
-    let medical = identifiers.iter().filter(|identifier| identifier.get("type").is_some_and(|kind| kind == "mrn"));
-    medical.chain(identifiers).find_map(number)
+    let differ = |one: Option<String>, other: Option<String>| one.is_some() && other.is_some() && one != other;
+    let named = before.name_class == NameClass::Normal && after.name_class == NameClass::Normal;
+    named
+        && before.pinyin != after.pinyin
+        && differ(before.birth_date.clone(), after.birth_date.clone())
+        && differ(resident(before), resident(after))
 }
 
 /// What the store looks records up by: all numbers as sent, and identity numbers in normal form.

@@ -13,12 +13,15 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::schema::BUSY_TIMEOUT;
+use super::schema::wait_for_others;
 use super::writer::WriterStatistics;
 use super::{Limits, StoreError};
 
 /// How long the writer waits for readers when it has to reset the log: a slow reader must not hold up acknowledgements.
 const RESET_WAIT: Duration = Duration::from_millis(20);
+
+/// How long the last checkpoint waits for readers: stopping must end in time, and the next start can do it as well.
+const CLOSE_WAIT: Duration = Duration::from_millis(500);
 
 /// The writer's end of the checkpointing thread.
 pub(super) struct Checkpointer {
@@ -59,7 +62,7 @@ impl Checkpointer {
     }
 
     /// To be called by the writer between transactions.
-    pub(super) fn after_batch(&mut self, writer: &Connection) {
+    pub(super) fn after_batch(&mut self, writer: &mut Connection) {
         let pages = self.pages.load(Ordering::Relaxed);
         self.statistics.wal_pages.store(pages, Ordering::Relaxed);
         if pages < self.limits.checkpoint_pages {
@@ -86,10 +89,10 @@ impl Checkpointer {
     }
 
     /// Makes the next transaction begin the log anew. Readers or the thread in the way: tried again after two more passes.
-    fn reset(&self, writer: &Connection) {
+    fn reset(&self, writer: &mut Connection) {
         let result = writer.busy_timeout(RESET_WAIT).map_err(StoreError::from).and_then(|()| {
             let done = checkpoint(writer, "RESTART");
-            writer.busy_timeout(BUSY_TIMEOUT)?;
+            wait_for_others(writer)?;
             done
         });
         match result {
@@ -101,11 +104,18 @@ impl Checkpointer {
         }
     }
 
-    /// Ends the thread and empties the log.
-    pub(super) fn close(self, writer: &Connection) {
+    /// Ends the thread; the daemon empties the log as well. A command leaves it alone: it would hold the daemon's write lock
+    /// for as long as a reader of a third process is in the way.
+    pub(super) fn close(self, writer: &mut Connection, is_daemon: bool) {
         drop(self.wake);
         // A panic of the thread left nothing undone that the last checkpoint does not do.
         let _ = self.thread.join();
+        if !is_daemon {
+            return;
+        }
+        if let Err(error) = writer.busy_timeout(CLOSE_WAIT) {
+            tracing::debug!(%error, "the last checkpoint may wait longer for readers");
+        }
         if let Err(error) = checkpoint(writer, "TRUNCATE") {
             tracing::warn!(%error, "the last checkpoint failed; the write-ahead log is replayed at the next start");
         }

@@ -113,14 +113,6 @@ pub fn visits_of_person(
     )
 }
 
-/// The ids of all visits of a record: what a merge names.
-///
-/// # Errors
-/// See [`StoreError`].
-pub fn visit_ids_of_record(reader: &Reader<'_>, record: i64) -> Result<Vec<String>, StoreError> {
-    reader.all("SELECT source, number FROM visit WHERE record = ?1 ORDER BY id", [record], read_id)
-}
-
 /// A report by its key.
 ///
 /// # Errors
@@ -166,18 +158,6 @@ pub fn lab_reports_of_person(
         params![one_id, after, row_limit(limit)],
         |row| Ok((row.get(5)?, read_report(row)?)),
     )
-}
-
-/// The ids of all reports of a record: what a merge names.
-///
-/// # Errors
-/// See [`StoreError`].
-pub fn lab_report_ids_of_record(reader: &Reader<'_>, record: i64) -> Result<Vec<String>, StoreError> {
-    reader.all("SELECT source, number FROM lab_report WHERE record = ?1 ORDER BY id", [record], read_id)
-}
-
-fn read_id(row: &Row<'_>) -> Result<String, StoreError> {
-    Ok(published_id(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?))
 }
 
 fn read_visit(row: &Row<'_>) -> Result<Visit, StoreError> {
@@ -231,8 +211,6 @@ mod tests {
             put_lab_report(t, &report)?;
             visit.number = "V2".to_owned();
             put_visit(t, &visit)?;
-            assert_eq!(visit_ids_of_record(t, record)?, ["his:V1", "his:V2"]);
-            assert_eq!(lab_report_ids_of_record(t, record)?, ["lis:F1"]);
             assert_eq!(lab_report(t, "lis", "F1")?, Some(report));
             assert_eq!(super::visit(t, "his", "V2")?, Some(visit));
             assert_eq!(super::visit(t, "lis", "V2")?, None);

@@ -7,7 +7,7 @@ use rusqlite::{Row, params};
 use serde_json::value::RawValue;
 
 use super::packed::{PackedText, unpack_text};
-use super::{Reader, StoreError, Transaction, persons, row_limit, signed};
+use super::{Reader, StoreError, Transaction, row_limit, signed};
 use crate::feed::{Cursor, Event, EventKind, NewEvent, TypeFilter};
 
 /// Rows that one page may pass over, so that a filter that takes little cannot hold a connection for long.
@@ -123,26 +123,6 @@ pub fn page(reader: &Reader<'_>, request: &PageRequest) -> Result<EventPage, Sto
     Ok(page)
 }
 
-/// Everything the log says of a person, also under One IDs that were merged into it: oldest first, at most `limit` after the
-/// sequence number `after`.
-///
-/// # Errors
-/// See [`StoreError`].
-pub fn of_subject(reader: &Reader<'_>, one_id: &str, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
-    let mut events = Vec::new();
-    for name in persons::answering_as(reader, one_id)? {
-        events.extend(reader.all(
-            "SELECT sequence, type, id, subject, time, source, data FROM event
-             WHERE subject = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3",
-            params![name, signed(after)?, row_limit(limit)],
-            |row| event(row, kind(row)?),
-        )?);
-    }
-    events.sort_by(|left, right| left.sequence.cmp(&right.sequence));
-    events.truncate(limit);
-    Ok(events)
-}
-
 pub(super) fn head_sequence(reader: &Reader<'_>) -> Result<u64, StoreError> {
     let newest = reader.one("SELECT max(sequence) FROM event", [], |row| Ok(row.get::<_, Option<i64>>(0)?))?;
     Ok(newest.flatten().unwrap_or(0).unsigned_abs())
@@ -171,8 +151,7 @@ fn event(row: &Row<'_>, kind: EventKind) -> Result<Event, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{event as new, insert_person, store, write};
-    use super::super::persons::{self, Person};
+    use super::super::fixtures::{event as new, store, write};
     use super::*;
 
     fn filled(store: &super::super::Store) {
@@ -228,24 +207,5 @@ mod tests {
         assert_eq!(event["sequence"], "000000000002");
         assert_eq!(event["dataschema"], "/schemas/visit.v1.json");
         assert_eq!(event["data"]["one_id"], "P2");
-    }
-
-    #[test]
-    fn the_log_of_a_person_holds_the_retired_one_ids_too() {
-        let (_directory, store) = store();
-        filled(&store);
-        let sequences = |after: u64, limit: usize| {
-            let events = store.read(|r| of_subject(r, "P1", after, limit)).unwrap();
-            events.iter().map(|event| event.sequence.parse().unwrap()).collect::<Vec<u64>>()
-        };
-        assert_eq!(sequences(0, 9), [1, 3, 4]);
-        write(&store, |t| {
-            insert_person(t, "P1", "1")?;
-            insert_person(t, "P2", "2")?;
-            let before = persons::get(t, "P2")?.unwrap();
-            persons::update(t, &before, &Person { merged_into: Some("P1".to_owned()), ..before.clone() })
-        });
-        assert_eq!(sequences(0, 9), [1, 2, 3, 4, 5]);
-        assert_eq!(sequences(1, 2), [2, 3]);
     }
 }

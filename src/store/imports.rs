@@ -14,7 +14,7 @@ pub struct ImportProgress {
     pub path: String,
     /// Its size then: another size is another file.
     pub size: u64,
-    /// Of its first bytes, as many as the importer likes: another start is another file.
+    /// Of its bytes: other bytes are another file.
     pub digest: ContentDigest,
     /// Messages taken from it.
     pub messages: u64,

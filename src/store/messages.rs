@@ -3,6 +3,7 @@
 //! Ids are the order of arrival. A message is inserted once it is known what became of it: take [`next_id`] first, work with
 //! it, then [`insert`].
 
+use std::io;
 use std::str::FromStr;
 
 use rusqlite::types::Value;
@@ -54,6 +55,24 @@ impl ContentDigest {
         let mut start = [0; 16];
         start.iter_mut().zip(Sha256::digest(bytes)).for_each(|(to, from)| *to = from);
         Self(start)
+    }
+
+    /// The digest of all that `reader` gives.
+    ///
+    /// # Errors
+    /// Those of `reader`.
+    pub fn of_stream(mut reader: impl io::Read) -> io::Result<Self> {
+        let mut sha256 = Sha256::new();
+        let mut chunk = vec![0; 64 * 1024];
+        loop {
+            match reader.read(&mut chunk)? {
+                0 => break,
+                length => sha256.update(&chunk[..length]),
+            }
+        }
+        let mut start = [0; 16];
+        start.iter_mut().zip(sha256.finalize()).for_each(|(to, from)| *to = from);
+        Ok(Self(start))
     }
 
     pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {

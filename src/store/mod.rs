@@ -158,8 +158,8 @@ impl Store {
         let (failure_sender, failure) = watch::channel(None);
         let (queue, commands) = mpsc::channel(limits.queue.max(1));
         let statistics = Arc::new(WriterStatistics::default());
-        let second = Connection::open(path)?;
-        schema::prepare_connection(&second)?;
+        let mut second = Connection::open(path)?;
+        schema::prepare_connection(&mut second)?;
         let checkpointer = Checkpointer::start(&mut connection, second, limits, Arc::clone(&statistics))?;
         let writer = Writer {
             connection,

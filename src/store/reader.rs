@@ -102,8 +102,8 @@ impl ReaderPool {
 
     fn connect(&self) -> Result<Connection, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags)?;
-        prepare_connection(&connection)?;
+        let mut connection = Connection::open_with_flags(&self.path, flags)?;
+        prepare_connection(&mut connection)?;
         connection.pragma_update(None, "query_only", true)?;
         Ok(connection)
     }

@@ -147,12 +147,21 @@ pub fn find(reader: &Reader<'_>, source: &str, number: &RecordNumber) -> Result<
     )
 }
 
-/// What all sources say under this number, oldest first.
+/// What all sources say under this number, and what names it among its medical record numbers, oldest first.
 ///
 /// # Errors
 /// See [`StoreError`].
 pub fn with_number(reader: &Reader<'_>, number: &RecordNumber) -> Result<Vec<PatientRecord>, StoreError> {
-    reader.all(select!("WHERE system = ?1 AND value = ?2 ORDER BY id"), params![number.system, number.value], record)
+    reader.all(
+        select!(
+            "WHERE id IN (
+                 SELECT id FROM patient_record WHERE system = ?1 AND value = ?2
+                 UNION SELECT record FROM identifier WHERE value = ?2 AND type = 'mrn' AND system = ?1)
+             ORDER BY id"
+        ),
+        params![number.system, number.value],
+        record,
+    )
 }
 
 /// Records that name this identifier, whatever its authority, oldest first, at most `limit`.

@@ -31,10 +31,20 @@ const STATEMENTS: usize = 128;
 /// How long a command waits for a daemon that is making or migrating the store at this moment.
 const MIGRATION_WAIT: Duration = Duration::from_secs(5);
 
+/// Waits up to [`BUSY_TIMEOUT`] for other processes, looking every millisecond. SQLite's own handler sleeps up to 100 ms, so a
+/// process that writes without pause (an import) would hardly ever let the daemon in.
+pub(super) fn wait_for_others(connection: &mut Connection) -> Result<(), StoreError> {
+    fn look_again(tries: i32) -> bool {
+        std::thread::sleep(Duration::from_millis(1));
+        u128::try_from(tries).is_ok_and(|tries| tries < BUSY_TIMEOUT.as_millis())
+    }
+    Ok(connection.busy_handler(Some(look_again))?)
+}
+
 /// Settings of every connection, the reading ones too.
-pub(super) fn prepare_connection(connection: &Connection) -> Result<(), StoreError> {
+pub(super) fn prepare_connection(connection: &mut Connection) -> Result<(), StoreError> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    wait_for_others(connection)?;
     // Plans never depend on bound values: without this, SQLite plans a statement anew for new values (measured: a quarter of
     // the writer's time).
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
@@ -60,7 +70,7 @@ pub(super) fn open(path: &Path, access: Access) -> Result<Connection, StoreError
             _ => error.into(),
         }
     })?;
-    prepare_connection(&connection)?;
+    prepare_connection(&mut connection)?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     let deadline = Instant::now() + MIGRATION_WAIT;
     while version(&connection, path)? < MIGRATIONS.len() {

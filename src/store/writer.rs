@@ -30,6 +30,8 @@ use super::{ErrorClass, Limits, StoreError, WriteError, events};
 pub struct Transaction<'c> {
     reader: Reader<'c>,
     appended: Cell<bool>,
+    /// Open savepoints below the job's own.
+    parts: Cell<u32>,
 }
 
 impl<'c> Deref for Transaction<'c> {
@@ -42,7 +44,7 @@ impl<'c> Deref for Transaction<'c> {
 
 impl<'c> Transaction<'c> {
     fn new(connection: &'c Connection) -> Self {
-        Self { reader: Reader::new(connection), appended: Cell::new(false) }
+        Self { reader: Reader::new(connection), appended: Cell::new(false), parts: Cell::new(0) }
     }
 
     /// Runs `work`; when it fails, everything that it wrote is taken back and the transaction goes on. May be nested.
@@ -50,7 +52,26 @@ impl<'c> Transaction<'c> {
     /// # Errors
     /// Those of `work`; [`StoreError::TransactionLost`] when the database ended the transaction meanwhile.
     pub fn savepoint<T, E: From<StoreError>>(&self, work: impl FnOnce(&Self) -> Result<T, E>) -> Result<T, E> {
-        self.scoped("SAVEPOINT part", "RELEASE part", "ROLLBACK TO part", work)
+        self.parts.set(self.parts.get() + 1);
+        let result = self.scoped("SAVEPOINT part", "RELEASE part", "ROLLBACK TO part", work);
+        self.parts.set(self.parts.get() - 1);
+        result
+    }
+
+    /// Runs `work` as the first writing of a job (or of a [`Transaction::savepoint`]); when it fails, everything that was written
+    /// since the job began is taken back and the job goes on. Unlike a savepoint of its own it costs nothing where it succeeds.
+    ///
+    /// # Errors
+    /// Those of `work`; [`StoreError::TransactionLost`] when the database ended the transaction meanwhile.
+    pub fn attempt<T, E: From<StoreError>>(&self, work: impl FnOnce(&Self) -> Result<T, E>) -> Result<T, E> {
+        let result = work(self);
+        if result.is_err() {
+            if self.lost() {
+                return Err(StoreError::TransactionLost.into());
+            }
+            self.execute(if self.parts.get() > 0 { "ROLLBACK TO part" } else { "ROLLBACK TO job" })?;
+        }
+        result
     }
 
     /// A job's own savepoint has another name: after a panic inside a `part`, the whole job is rolled back.
@@ -235,9 +256,9 @@ impl Writer {
                 Command::Run(job) => self.batch(job),
                 Command::Close => self.queue.close(),
             }
-            self.checkpointer.after_batch(&self.connection);
+            self.checkpointer.after_batch(&mut self.connection);
         }
-        self.checkpointer.close(&self.connection);
+        self.checkpointer.close(&mut self.connection, self.lock.is_some());
         drop(self.connection);
         drop(self.lock);
     }

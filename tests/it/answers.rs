@@ -240,6 +240,9 @@ fn enhanced_mode_gets_the_acknowledgements_it_asks_for() {
         ("C4", "SU", "NE", vec!["CA"]),
         ("C5", "AL", "ER", vec!["CA"]),
         ("C6", "AL", "", vec!["CA"]),
+        // Who asks for silence is answered once all the same: without an answer, kept and lost would look alike.
+        ("C7", "NE", "NE", vec!["AA"]),
+        ("C8", "ER", "ER", vec!["CA"]),
     ] {
         let mut connection = daemon.connect("his");
         connection.write(&crate::support::mllp::framed(enhanced(id, accept, application).as_bytes()));

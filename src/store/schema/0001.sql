@@ -139,7 +139,6 @@ CREATE TABLE event (
     message     INTEGER,
     data        ANY NOT NULL
 ) STRICT;
-CREATE INDEX event_subject ON event (subject);
 
 CREATE TABLE consumer (
     name       TEXT PRIMARY KEY,
