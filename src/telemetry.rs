@@ -344,7 +344,11 @@ impl Metrics {
         let failed_batches = self.writer.failed_batches.clone();
         registry.register("writer_failed_batches", "Transactions that could not be begun or committed", failed_batches);
         registry.register("writer_jobs", "Jobs committed", self.writer.jobs.clone());
-        registry.register("writer_failed_jobs", "Jobs that failed and were rolled back", self.writer.failed_jobs.clone());
+        registry.register(
+            "writer_failed_jobs",
+            "Jobs that failed and were rolled back",
+            self.writer.failed_jobs.clone(),
+        );
         registry.register("writer_panics", "Jobs that panicked and were rolled back", self.writer.panics.clone());
         registry.register(
             "writer_commit_microseconds",

@@ -101,7 +101,9 @@ pub(crate) async fn retry_many(state: Arc<AppState>, call: Call) -> Answer {
             Err(RetryError::NotFailed) => {}
             // It stays failed, and those after it are not its business.
             Err(RetryError::NoSource) => count.failed += 1,
-            Err(error @ RetryError::Unavailable(_)) => return Err(Problem::new(ProblemKind::StoreUnavailable, error.to_string())),
+            Err(error @ RetryError::Unavailable(_)) => {
+                return Err(Problem::new(ProblemKind::StoreUnavailable, error.to_string()));
+            }
         }
     }
     let RetryCount { processed, ignored, failed: failed_again } = count;
