@@ -23,6 +23,13 @@ use crate::http::Purpose;
 /// Marks the diagnostics of this file.
 const CODE: &str = "C001";
 
+/// What is kept is kept for a day at least: `180s` in place of `180d` would empty the store.
+const LEAST_RETENTION: Duration = Duration::from_secs(86_400);
+/// A shorter silence is between any two messages: every connection would be cut all the time.
+const LEAST_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Names that no source can have: the `ready` line uses them for other things.
+const RESERVED_NAMES: [&str; 3] = ["http", "store", "sources"];
+
 /// The default configuration file.
 pub const DEFAULT_FILE: &str = "config/heyi.toml";
 
@@ -72,8 +79,6 @@ pub struct Retention {
     pub messages: Duration,
     /// The event log.
     pub feed: Duration,
-    /// The audit trail.
-    pub audit: Duration,
 }
 
 /// `[[sources]]`
@@ -178,18 +183,22 @@ pub fn load(file: &Path) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
 /// Reads and checks the file and gives what could be understood, with defaults in place of what could not, so that more can be
 /// checked. `Err`: the file cannot be read at all.
 pub fn examine(file: &Path) -> Result<(Option<Config>, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let text = std::fs::read(file).map_err(|error| {
+    let bytes = std::fs::read(file).map_err(|error| {
         vec![
             Diagnostic::unreadable(file.display().to_string(), CODE, format!("cannot be read: {error}"))
                 .hint("name the file with --config FILE or HEYI_CONFIG"),
         ]
     })?;
-    let text = String::from_utf8(text).map_err(|error| {
+    let name = file.display().to_string();
+    let text = String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();
-        vec![Diagnostic::unreadable(file.display().to_string(), CODE, format!("is not UTF-8 (byte {offset})"))]
+        // Up to the offset the readable form has the same bytes.
+        let readable = SourceFile { name: name.clone(), text: String::from_utf8_lossy(error.as_bytes()).into_owned() };
+        let problem = Diagnostic::error(&readable, offset..offset + 1, CODE, "the file is not UTF-8 from here");
+        vec![problem.hint("save it as UTF-8 in the editor")]
     })?;
     let root = root_of(file);
-    let source = SourceFile { name: file.display().to_string(), text };
+    let source = SourceFile { name, text };
     Ok(document::read(&source, CODE, |section| read(section, file, &root)))
 }
 
@@ -207,7 +216,11 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
     let problems = document.problems();
 
     let mut section = document.section("store");
-    let store = section.text("path").map_or_else(|| "data/heyi.db".to_owned(), |path| path.value);
+    let store = section.parsed("path", |path| match path {
+        "" => Err("is empty: name the store's file, for example \"data/heyi.db\""),
+        path => Ok(path.to_owned()),
+    });
+    let store = store.map_or_else(|| "data/heyi.db".to_owned(), |path| path.value);
     if let Some(key) = section.text("key_file") {
         problems.report(
             key.span,
@@ -229,10 +242,17 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
 
     let mut section = document.section("retention");
     let mut days = |key, default: u64| {
-        section.parsed(key, duration).map_or(Duration::from_secs(default * 86_400), |value| value.value)
+        let kept = section.parsed(key, |text| at_least(LEAST_RETENTION, "1d", text));
+        kept.map_or(Duration::from_secs(default * 86_400), |value| value.value)
     };
-    let retention =
-        Retention { messages: days("messages", 180), feed: days("feed", 400), audit: days("audit", 6 * 365) };
+    let retention = Retention { messages: days("messages", 180), feed: days("feed", 400) };
+    if let Some(audit) = section.parsed("audit", duration) {
+        problems.warn(
+            audit.span,
+            "retention.audit is of no effect: this version keeps no audit trail",
+            Some("remove the key".into()),
+        );
+    }
     section.finish();
 
     let mut sources: Vec<Source> = Vec::new();
@@ -299,6 +319,13 @@ fn read_source(section: &mut Section<'_>, root: &Path) -> Option<Source> {
     let name = section.required("name");
     if let Some(name) = &name {
         check_name(section, name);
+        if RESERVED_NAMES.contains(&name.value.as_str()) {
+            problems.report(
+                name.span.clone(),
+                format!("no source can be called {}", RESERVED_NAMES.join(", ")),
+                Some("name it after the sending system, for example `his`".into()),
+            );
+        }
     }
     let mapping = section.required("mapping");
     if let Some(mapping) = &mapping
@@ -331,26 +358,15 @@ fn read_source(section: &mut Section<'_>, root: &Path) -> Option<Source> {
     let is_files = kinds.first() == Some(&"files");
     let charset =
         inner.parsed("charset", CharsetSetting::from_str).map_or(CharsetSetting::Auto, |charset| charset.value);
-    let acknowledge = inner
-        .parsed("acknowledge", |text| match text {
-            "processed" => Ok(Acknowledge::Processed),
-            "received" => Ok(Acknowledge::Received),
-            _ => Err("must be `processed` or `received`"),
-        })
-        .map_or(Acknowledge::Processed, |acknowledge| acknowledge.value);
-    let on_error = inner
-        .parsed("on_error", |text| match text {
-            "AE" => Ok(OnError::Ae),
-            "AR" => Ok(OnError::Ar),
-            _ => Err("must be `AE` or `AR`"),
-        })
-        .map_or(OnError::Ae, |code| code.value);
     let max_message = inner.parsed("max_message", size).map_or(16 << 20, |size| size.value);
+    // Nobody waits for an answer about a file.
+    let (mut acknowledge, mut on_error) = (Acknowledge::Processed, OnError::Ae);
     let arrival = if is_files {
         let directory = inner.required("directory");
         let interval = inner.parsed("interval", duration).map_or(Duration::from_secs(5), |value| value.value);
         directory.map(|directory| Arrival::Files(Files { directory: root.join(directory.value), interval }))
     } else {
+        (acknowledge, on_error) = read_answers(&mut inner);
         read_mllp(&mut inner, root).map(Arrival::Mllp)
     };
     inner.finish();
@@ -370,13 +386,32 @@ fn read_source(section: &mut Section<'_>, root: &Path) -> Option<Source> {
     })
 }
 
+/// When and how the sender is answered.
+fn read_answers(section: &mut Section<'_>) -> (Acknowledge, OnError) {
+    let acknowledge = section.parsed("acknowledge", |text| match text {
+        "processed" => Ok(Acknowledge::Processed),
+        "received" => Ok(Acknowledge::Received),
+        _ => Err("must be `processed` or `received`"),
+    });
+    let on_error = section.parsed("on_error", |text| match text {
+        "AE" => Ok(OnError::Ae),
+        "AR" => Ok(OnError::Ar),
+        _ => Err("must be `AE` or `AR`"),
+    });
+    (
+        acknowledge.map_or(Acknowledge::Processed, |acknowledge| acknowledge.value),
+        on_error.map_or(OnError::Ae, |code| code.value),
+    )
+}
+
 fn read_mllp(section: &mut Section<'_>, root: &Path) -> Option<Mllp> {
     let problems = section.problems();
     if !section.has("listen") {
         section.required("listen");
     }
     let listen = section.parsed("listen", SocketAddr::from_str);
-    let idle_timeout = section.parsed("idle_timeout", duration).map_or(Duration::from_secs(600), |value| value.value);
+    let idle_timeout = section.parsed("idle_timeout", |text| at_least(LEAST_IDLE_TIMEOUT, "1s", text));
+    let idle_timeout = idle_timeout.map_or(Duration::from_secs(600), |value| value.value);
     let max_connections = match section.integer("max_connections") {
         None => 256,
         Some(Placed { value, .. }) if (1..=65_536).contains(&value) => usize::try_from(value).unwrap_or(256),
@@ -475,15 +510,19 @@ fn read_consumer(section: &mut Section<'_>) -> Option<Consumer> {
     })
 }
 
-/// Names become part of visit ids (`SOURCE:NUMBER`), URLs and metric labels.
-fn check_name(section: &Section<'_>, name: &Placed<String>) {
+/// What a name looks like.
+pub const NAME_RULE: &str = "a name is 1 to 64 letters, digits, `-`, `_` or `.`";
+
+/// Whether a source, consumer or token can be called so. Names become part of visit ids (`SOURCE:NUMBER`), URLs and metric
+/// labels.
+pub fn is_name(name: &str) -> bool {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.value.is_empty() || name.value.len() > 64 || !name.value.chars().all(legal) {
-        section.problems().report(
-            name.span.clone(),
-            "a name is 1 to 64 letters, digits, `-`, `_` or `.`",
-            Some("for example `his` or `follow-up`".into()),
-        );
+    (1..=64).contains(&name.len()) && name.chars().all(legal)
+}
+
+fn check_name(section: &Section<'_>, name: &Placed<String>) {
+    if !is_name(&name.value) {
+        section.problems().report(name.span.clone(), NAME_RULE, Some("for example `his` or `follow-up`".into()));
     }
 }
 
@@ -525,6 +564,14 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
         // Times are kept in microseconds in 63 bits; nobody means more than a thousand years.
         Some(total) if total <= 1_000 * 365 * 86_400_000 => Ok(Duration::from_millis(total)),
         _ => Err("is too long"),
+    }
+}
+
+/// A duration that is not below `least`, which people write as `written`.
+fn at_least(least: Duration, written: &str, text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        short if short < least => Err(format!("must be {written} or more")),
+        enough => Ok(enough),
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Invariants
 //! - Label values come from the configuration or from the closed lists below, so the number of series is bounded.
-//! - No patient's value reaches a log line or a metric: where a text from outside has to be shown at all, it is shown as
-//!   [`Redacted`], its length and no more.
+//! - No patient's value reaches a log line or a metric. A panic's text may quote a message (slicing does), so of a panic only
+//!   the place is logged.
 //! - The registry is a value, not a process-wide global: a test reads the numbers of its own daemon.
 //!
 //! This module imports no other module of the house; every layer above the pure one may use it.
@@ -40,7 +40,8 @@ pub enum TelemetryError {
     AlreadyStarted,
 }
 
-/// Starts logging to standard error, one line an event, by a filter such as `info` or `heyi=debug,warn`.
+/// Starts logging to standard error, one line an event, by a filter such as `info` or `heyi=debug,warn`. Panics are logged too,
+/// without what they say.
 ///
 /// # Errors
 /// The filter does not read, or logging was already started.
@@ -50,23 +51,14 @@ pub fn start_logging(filter: &str) -> Result<(), TelemetryError> {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .try_init()
-        .map_err(|_| TelemetryError::AlreadyStarted)
-}
-
-/// A text that may hold patient data: shown as its length in bytes, in `Debug` and `Display` alike.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Redacted<T>(pub T);
-
-impl<T: AsRef<[u8]>> fmt::Display for Redacted<T> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "[{} bytes]", self.0.as_ref().len())
-    }
-}
-
-impl<T: AsRef<[u8]>> fmt::Debug for Redacted<T> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, formatter)
-    }
+        .map_err(|_| TelemetryError::AlreadyStarted)?;
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("unnamed");
+        tracing::error!(place, thread, "a defect: a thread panicked; report the place");
+    }));
+    Ok(())
 }
 
 macro_rules! label {
@@ -143,11 +135,6 @@ struct AnswerLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct EventLabel {
-    r#type: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ConsumerLabel {
     consumer: String,
 }
@@ -170,7 +157,6 @@ pub struct Metrics {
     registry: Registry,
     sources: SourceFamilies,
     answer_seconds: Family<SourceLabel, Histogram>,
-    events: Family<EventLabel, Counter>,
     feed_head: Gauge,
     consumer_lag: Family<ConsumerLabel, Gauge>,
     requests: Family<RequestLabel, Counter>,
@@ -197,7 +183,9 @@ struct SourceFamilies {
 #[derive(Debug, Default)]
 struct WriterCounters {
     batches: Counter,
+    failed_batches: Counter,
     jobs: Counter,
+    failed_jobs: Counter,
     panics: Counter,
     commit_microseconds: Counter,
     queue: Gauge,
@@ -208,8 +196,12 @@ struct WriterCounters {
 pub struct WriterNumbers {
     /// Transactions committed.
     pub batches: u64,
-    /// Jobs run, failed ones included.
+    /// Transactions that could not be begun or committed.
+    pub failed_batches: u64,
+    /// Jobs committed.
     pub jobs: u64,
+    /// Jobs that failed by themselves and were rolled back.
+    pub failed_jobs: u64,
     /// Jobs that panicked and were rolled back.
     pub panics: u64,
     /// Microseconds spent in `COMMIT`, fsync included.
@@ -264,7 +256,6 @@ impl Metrics {
             registry: Registry::with_prefix("heyi"),
             sources: SourceFamilies::default(),
             answer_seconds: Family::new_with_constructor(latency_histogram),
-            events: Family::default(),
             feed_head: Gauge::default(),
             consumer_lag: Family::default(),
             requests: Family::default(),
@@ -282,11 +273,6 @@ impl Metrics {
         SourceMetrics { source: name.to_owned(), families: self.sources.clone(), answer_seconds }
     }
 
-    /// Counts one event by its type, e.g. `visit.admitted`.
-    pub fn event(&self, kind: &'static str) {
-        self.events.get_or_create(&EventLabel { r#type: kind }).inc();
-    }
-
     /// Sets the sequence number of the newest event.
     pub fn set_feed_head(&self, sequence: u64) {
         self.feed_head.set(gauge_value(sequence));
@@ -300,7 +286,9 @@ impl Metrics {
     /// Takes over what the store's writer counts itself.
     pub fn set_writer(&self, numbers: WriterNumbers) {
         raise(&self.writer.batches, numbers.batches);
+        raise(&self.writer.failed_batches, numbers.failed_batches);
         raise(&self.writer.jobs, numbers.jobs);
+        raise(&self.writer.failed_jobs, numbers.failed_jobs);
         raise(&self.writer.panics, numbers.panics);
         raise(&self.writer.commit_microseconds, numbers.commit_microseconds);
         self.writer.queue.set(gauge_value(numbers.queue));
@@ -342,7 +330,6 @@ impl Metrics {
             Unit::Seconds,
             self.answer_seconds.clone(),
         );
-        registry.register("events", "Events written to the log by type", self.events.clone());
         registry.register("feed_head", "Sequence number of the newest event", self.feed_head.clone());
         registry.register("consumer_lag", "Events between a consumer's cursor and the head", self.consumer_lag.clone());
         registry.register("http_requests", "HTTP requests by route and status", self.requests.clone());
@@ -354,7 +341,14 @@ impl Metrics {
         );
         registry.register("http_connections_open", "Open HTTP connections", self.http_connections.clone());
         registry.register("writer_batches", "Transactions committed", self.writer.batches.clone());
-        registry.register("writer_jobs", "Jobs run by the writer", self.writer.jobs.clone());
+        let failed_batches = self.writer.failed_batches.clone();
+        registry.register("writer_failed_batches", "Transactions that could not be begun or committed", failed_batches);
+        registry.register("writer_jobs", "Jobs committed", self.writer.jobs.clone());
+        registry.register(
+            "writer_failed_jobs",
+            "Jobs that failed and were rolled back",
+            self.writer.failed_jobs.clone(),
+        );
         registry.register("writer_panics", "Jobs that panicked and were rolled back", self.writer.panics.clone());
         registry.register(
             "writer_commit_microseconds",
@@ -413,12 +407,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_redacted_text_shows_its_length_only() {
-        let name = Redacted("张三丰");
-        assert_eq!(format!("{name} {name:?}"), "[9 bytes] [9 bytes]");
-    }
-
-    #[test]
     fn a_source_is_counted_under_its_own_name() {
         let metrics = Metrics::new();
         let his = metrics.source("his");
@@ -446,10 +434,12 @@ mod tests {
     #[test]
     fn the_writer_s_numbers_never_go_back() {
         let metrics = Metrics::new();
-        metrics.set_writer(WriterNumbers { batches: 7, jobs: 9, queue: 3, ..WriterNumbers::default() });
+        let failed_batches = 2;
+        metrics.set_writer(WriterNumbers { batches: 7, failed_batches, queue: 3, ..WriterNumbers::default() });
         metrics.set_writer(WriterNumbers { batches: 5, jobs: 9, queue: 1, ..WriterNumbers::default() });
         let text = metrics.text().unwrap();
         assert!(text.contains("heyi_writer_batches_total 7\n"), "{text}");
+        assert!(text.contains("heyi_writer_failed_batches_total 2\n"), "{text}");
         assert!(text.contains("heyi_writer_queue 1\n"), "{text}");
     }
 

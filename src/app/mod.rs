@@ -211,13 +211,18 @@ pub fn pipeline_sources(config: &Config) -> Result<Vec<Arc<pipeline::Source>>, V
                 zone: source.time_zone.clone(),
                 facility: source.facility.clone(),
                 charset: source.charset,
-                limits: Limits { message_bytes: source.max_message, ..Limits::default() },
+                limits: message_limits(source),
                 owners: Arc::clone(&owners),
             })),
             Err(found) => problems.extend(found),
         }
     }
     if problems.is_empty() { Ok(sources) } else { Err(problems) }
+}
+
+/// The bounds of a source's messages.
+pub fn message_limits(source: &config::Source) -> Limits {
+    Limits { message_bytes: source.max_message, ..Limits::default() }
 }
 
 async fn bind_source(
@@ -363,16 +368,20 @@ fn retry(store: &Store, bound: &[BoundSource]) -> http::Retry {
     Arc::new(move |id| {
         let (store, sources) = (store.clone(), sources.clone());
         Box::pin(async move {
-            let unavailable = |reason: String| RetryError::Unavailable(reason);
             let found = store.read_async(move |reader| messages::get(reader, id)).await;
-            let message = found.map_err(|error| unavailable(error.to_string()))?;
-            let Some(message) = message.filter(|message| message.outcome.state == MessageState::Failed) else {
-                return Err(RetryError::NotFailed);
-            };
-            let source = sources.get(&message.source).cloned();
-            let source = source.ok_or_else(|| unavailable("its source is not configured any more".to_owned()))?;
-            let done = store.submit(move |transaction| pipeline::retry_stored(transaction, &source, id)).await;
-            match done.map_err(|error| unavailable(error.to_string()))? {
+            let message = found.map_err(|error| RetryError::Unavailable(error.to_string()))?;
+            let message = message.ok_or(RetryError::NotFailed)?;
+            let source = sources.get(&message.source).cloned().ok_or(RetryError::NoSource)?;
+            let done = store.submit(move |transaction| {
+                // Looked at inside the writer: another retry may have been faster.
+                match messages::get(transaction, id)? {
+                    Some(message) if message.outcome.state == MessageState::Failed => {
+                        pipeline::retry_stored(transaction, &source, id)
+                    }
+                    _ => Ok(None),
+                }
+            });
+            match done.await.map_err(|error| RetryError::Unavailable(error.to_string()))? {
                 Some(_) => Ok(()),
                 None => Err(RetryError::NotFailed),
             }
@@ -389,7 +398,7 @@ fn raw_text(bound: &[BoundSource]) -> http::RawText {
     })
 }
 
-/// Waits for SIGTERM or SIGINT and then cancels `stop`.
+/// Waits for SIGTERM or SIGINT and then cancels `stop`; the next one ends the process at once.
 ///
 /// # Errors
 /// The handlers cannot be installed.
@@ -400,6 +409,9 @@ pub fn stop_on_signals(stop: CancellationToken) -> Result<(), StartError> {
     tokio::spawn(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {}, () = stop.cancelled() => {} }
         stop.cancel();
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tracing::warn!("ended at once by a second signal; the store recovers at the next start");
+        std::process::exit(1);
     });
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! `heyi check`: everything that could keep the daemon from working, at once, without starting it.
 
-use std::net::{SocketAddr, TcpListener};
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::net::TcpListener;
 use std::path::Path;
 
 use serde_json::json;
@@ -8,7 +10,8 @@ use serde_json::json;
 use super::{Unusable, Verdict, output};
 use crate::app::{pipeline_sources, server_files};
 use crate::config::{self, Arrival, Config};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::store::{DaemonLock, StoreError};
 use crate::tls::ServerTls;
 
 #[derive(clap::Args)]
@@ -45,29 +48,51 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
     }
 }
 
-/// Mappings, certificates, directories and ports.
+/// Mappings, the store's place, certificates, directories and ports.
 fn surroundings(config: &Config) -> Vec<Diagnostic> {
     let mut problems = match pipeline_sources(config) {
         Ok(sources) => sources.iter().flat_map(|source| source.mapping.warnings().to_vec()).collect(),
         Err(problems) => problems,
     };
     let file = config.file.display().to_string();
-    let mut report = |text: String, hint: &str| {
-        problems.push(Diagnostic::unreadable(&file, CODE, text).hint(hint));
+    let mut report = |severity: Severity, text: String, hint: &str| {
+        let mut problem = Diagnostic::unreadable(&file, CODE, text).hint(hint);
+        problem.severity = severity;
+        problems.push(problem);
     };
+    if let Err(reason) = writable(&config.store) {
+        report(
+            Severity::Error,
+            format!("store: {} cannot be written ({reason})", config.store.display()),
+            "name a file in a directory of the service's user with [store] path",
+        );
+    }
+    let daemon_runs = daemon_runs(&config.store);
     let listeners = config.sources.iter().filter_map(|source| match &source.arrival {
         Arrival::Mllp(mllp) => Some((source.name.as_str(), mllp.listen, mllp.tls.as_ref())),
         Arrival::Files(_) => None,
     });
+    // Held together: every address and one address of the same port cannot both be had.
+    let mut held: Vec<(&str, TcpListener)> = Vec::new();
     for (name, listen, tls) in listeners.chain([("http", config.http.listen, config.http.tls.as_ref())]) {
-        if let Err(error) = take_port(listen) {
-            report(
-                format!("{name}: cannot listen on {listen} ({error})"),
-                "choose a free port of this machine, or stop what uses it (a running heyi uses its own ports)",
-            );
+        match TcpListener::bind(listen) {
+            Ok(listener) => held.push((name, listener)),
+            Err(error) => {
+                let other = held.iter().find(|(_, held)| held.local_addr().is_ok_and(|at| at.port() == listen.port()));
+                let text = format!("{name}: cannot listen on {listen} ({error})");
+                match other {
+                    Some((other, _)) => {
+                        report(Severity::Error, text, &format!("{other} has this port: choose another"))
+                    }
+                    None if daemon_runs && error.kind() == ErrorKind::AddrInUse => {
+                        report(Severity::Warning, text, "a heyi daemon runs on this store and probably listens there");
+                    }
+                    None => report(Severity::Error, text, "choose a free port of this machine, or stop what uses it"),
+                }
+            }
         }
         if let Some(error) = tls.and_then(|tls| ServerTls::load(server_files(tls)).err()) {
-            report(format!("{name}: {error}"), "give PEM files that the service's user can read");
+            report(Severity::Error, format!("{name}: {error}"), "give PEM files that the service's user can read");
         }
     }
     for source in &config.sources {
@@ -75,6 +100,7 @@ fn surroundings(config: &Config) -> Vec<Diagnostic> {
             && !files.directory.is_dir()
         {
             report(
+                Severity::Error,
                 format!("{}: {} is not a directory", source.name, files.directory.display()),
                 "make it, or mount the share that it is on",
             );
@@ -83,6 +109,20 @@ fn surroundings(config: &Config) -> Vec<Diagnostic> {
     problems
 }
 
-fn take_port(address: SocketAddr) -> std::io::Result<()> {
-    TcpListener::bind(address).map(drop)
+/// Whether a daemon has the store. A lock file that is not there is not made: a check changes nothing.
+fn daemon_runs(store: &Path) -> bool {
+    let lock = store.with_added_extension("lock");
+    lock.exists() && matches!(DaemonLock::acquire(store), Err(StoreError::DaemonRunning { .. }))
+}
+
+/// Whether this user can write the store, or make it where there is none.
+fn writable(store: &Path) -> std::io::Result<()> {
+    if store.exists() {
+        return OpenOptions::new().write(true).open(store).map(drop);
+    }
+    let directory = store.ancestors().skip(1).find(|path| path.exists()).unwrap_or(Path::new("/"));
+    // Rights alone do not tell: the medium may be read-only, the quota used up.
+    let probe = directory.join(format!(".heyi-check-{}", std::process::id()));
+    OpenOptions::new().write(true).create_new(true).open(&probe)?;
+    std::fs::remove_file(probe)
 }

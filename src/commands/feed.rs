@@ -4,11 +4,12 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::anyhow;
 use serde_json::{Value, json};
 
-use super::{Verdict, load_config, open_store, output};
-use crate::feed::{Cursor, Event, Position, TypeFilter};
+use super::{Verdict, existing_store, load_config, output};
+use crate::feed::{Event, Position, TypeFilter};
+use crate::http::Log;
 use crate::store::events::{self, PageRequest};
 use crate::store::{Store, consumers};
 use crate::view::moment;
@@ -56,7 +57,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
     let config = load_config(file)?;
-    let store = open_store(&config)?;
+    let store = existing_store(&config)?;
     match verb {
         Verb::Tail { after, types, json } => {
             let mut position = begin(&store, after)?;
@@ -78,15 +79,8 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
 
 /// The sequence to begin after.
 fn begin(store: &Store, position: Position) -> anyhow::Result<u64> {
-    let head = store.read(events::head)?;
-    match position {
-        Position::Start => Ok(0),
-        Position::Head => Ok(head.sequence),
-        Position::At(Cursor { epoch, sequence }) if epoch == head.epoch => Ok(sequence),
-        Position::At(_) => {
-            bail!("the cursor is of another epoch: the store was restored since; begin with --after start")
-        }
-    }
+    let begin = store.read(Log::read)?.resolve(position);
+    begin.map_err(|problem| anyhow!("--after: {} {}", problem.kind.title(), problem.detail))
 }
 
 /// Prints everything after `sequence` and gives the new position.
@@ -101,7 +95,7 @@ fn print(store: &Store, mut sequence: u64, types: &[TypeFilter], json: bool) -> 
                 serde_json::to_writer(&mut out, event)?;
                 writeln!(out)?;
             } else {
-                writeln!(out, "{}", summary(event))?;
+                writeln!(out, "{}", output::printable(&summary(event)))?;
             }
         }
         if page.next == sequence {
@@ -149,7 +143,7 @@ fn list_consumers(store: &Store, json: bool) -> anyhow::Result<()> {
     let rows: Vec<Vec<String>> = consumers
         .into_iter()
         .map(|consumer| {
-            let lag = consumer.lag.map_or_else(|| "before a restore".to_owned(), |lag| lag.to_string());
+            let lag = consumer.lag.map_or_else(|| "of another epoch".to_owned(), |lag| lag.to_string());
             vec![consumer.name, consumer.cursor.to_string(), lag, output::local_time(consumer.updated_at)]
         })
         .collect();

@@ -1,19 +1,20 @@
 //! `heyi message`: stored messages.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
-use serde_json::json;
 
-use super::{Verdict, load_config, open_store, output};
-use crate::app::pipeline_sources;
+use super::{Verdict, existing_store, load_config, output};
+use crate::app::{message_limits, pipeline_sources};
 use crate::config::Config;
-use crate::pipeline;
+use crate::hl7v2::text;
+use crate::http::add_raw;
+use crate::pipeline::{self, Source};
 use crate::store::Store;
-use crate::store::messages::{self, Message, MessageFilter, MessageState, Page};
+use crate::store::messages::{self, Message, MessageFilter, MessageState, Outcome, Page};
 use crate::view;
 
 #[derive(clap::Subcommand)]
@@ -37,9 +38,10 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Try failed messages again, in the order of their arrival.
+    /// Take messages in again, in the order of their arrival, through the mapping of now.
     Retry {
-        /// Their numbers; none: all failed ones that fit the filter.
+        /// Their numbers, whatever their state; none: all that fit the filter, failed ones unless --state says otherwise.
+        #[arg(conflicts_with = "filter")]
         ids: Vec<i64>,
         #[command(flatten)]
         filter: Filter,
@@ -47,6 +49,7 @@ pub(super) enum Verb {
 }
 
 #[derive(clap::Args)]
+#[group(id = "filter", multiple = true)]
 pub(super) struct Filter {
     /// Of this source.
     #[arg(long)]
@@ -63,11 +66,11 @@ pub(super) struct Filter {
     /// Of this patient.
     #[arg(long, value_name = "ONE_ID")]
     patient: Option<String>,
-    /// Received at this time or later, for example 2026-11-22T08:00:00+08:00.
-    #[arg(long, value_name = "TIME")]
+    /// Received at this time or later: 2026-11-22, 2026-11-22T08:00 (local) or 2026-11-22T08:00:00+08:00.
+    #[arg(long, value_name = "TIME", value_parser = output::read_time)]
     since: Option<Timestamp>,
     /// Received before this time.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = output::read_time)]
     until: Option<Timestamp>,
 }
 
@@ -96,7 +99,7 @@ const ROWS: usize = 50;
 
 pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
     let config = load_config(file)?;
-    let store = open_store(&config)?;
+    let store = existing_store(&config)?;
     match verb {
         Verb::List { filter, limit, json } => {
             let filter = filter.for_store();
@@ -155,7 +158,7 @@ fn list_json(store: &Store, filter: &MessageFilter, limit: usize) -> anyhow::Res
 fn list_table(store: &Store, filter: &MessageFilter, limit: usize) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     let more = each_message(store, filter, limit, |message| {
-        let error = message.outcome.error.map(|error| format!("{} {} {}", error.code, error.location, error.text));
+        let note = note(&message.outcome);
         rows.push(vec![
             message.id.to_string(),
             output::local_time(message.received_at),
@@ -163,27 +166,36 @@ fn list_table(store: &Store, filter: &MessageFilter, limit: usize) -> anyhow::Re
             message.message_type,
             message.control_id,
             message.outcome.state.name().to_owned(),
-            error.unwrap_or_default(),
+            note,
         ]);
         Ok(())
     })?;
-    output::table(&["ID", "RECEIVED", "SOURCE", "TYPE", "CONTROL ID", "STATE", "ERROR"], &rows)?;
+    output::table(&["ID", "RECEIVED", "SOURCE", "TYPE", "CONTROL ID", "STATE", "NOTE"], &rows)?;
     if more {
         output::line(format!("… and older ones; --limit {} shows more", limit.saturating_mul(2)))?;
     }
     Ok(())
 }
 
+/// Why the message failed, else the first part of it that was left out.
+fn note(outcome: &Outcome) -> String {
+    if let Some(error) = &outcome.error {
+        return format!("{} {} {}", error.code, error.location, error.text);
+    }
+    let is_left_out = |note: &&String| note.contains(": skipped, ") || note.contains(": rejected, ");
+    outcome.notes.iter().find(is_left_out).cloned().unwrap_or_default()
+}
+
 fn show(config: &Config, store: &Store, id: i64, json: bool) -> anyhow::Result<Verdict> {
     let (message, bytes) = store.read(|reader| Ok((messages::get(reader, id)?, messages::bytes(reader, id)?)))?;
-    let message = message.with_context(|| format!("no message has the number {id}; retention may have removed it"))?;
+    let message = message.with_context(|| unknown(&[id]))?;
     let bytes = bytes.unwrap_or_default();
-    let setting = config.sources.iter().find(|source| source.name == message.source).map(|source| &source.charset);
-    let decoded = setting.and_then(|setting| crate::hl7v2::text::decode(&bytes, setting, &Default::default()).ok());
+    let source = config.sources.iter().find(|source| source.name == message.source);
+    let decoded = source.and_then(|source| text::decode(&bytes, &source.charset, &message_limits(source)).ok());
     let text = decoded.map(|decoded| decoded.text);
     let mut document = view::message(&message);
     if json {
-        document["raw"] = json!(text);
+        add_raw(&mut document, &bytes, text);
         output::json(&document)?;
         return Ok(Verdict::Fine);
     }
@@ -194,53 +206,89 @@ fn show(config: &Config, store: &Store, id: i64, json: bool) -> anyhow::Result<V
     output::line("")?;
     match text {
         Some(text) => output::line(text.replace('\r', "\n").trim_end())?,
-        None => output::line(format!("({} bytes that cannot be read as text)", bytes.len()))?,
+        None if bytes.is_empty() => output::line("(its bytes are not kept)")?,
+        None => {
+            for segment in bytes.split(|byte| matches!(byte, b'\r' | b'\n')) {
+                output::line(segment.escape_ascii())?;
+            }
+        }
     }
     Ok(Verdict::Fine)
 }
 
-fn retry(config: &Config, store: &Store, ids: Vec<i64>, mut filter: MessageFilter) -> anyhow::Result<Verdict> {
+fn unknown(ids: &[i64]) -> String {
+    let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
+    format!("no message has the number {}; retention may have removed it", ids.join(", "))
+}
+
+fn retry(config: &Config, store: &Store, mut ids: Vec<i64>, mut filter: MessageFilter) -> anyhow::Result<Verdict> {
     let sources = pipeline_sources(config).map_err(|problems| {
         output::diagnostics(&problems);
         super::Unusable
     })?;
-    let sources: BTreeMap<&str, _> = sources.iter().map(|source| (source.name.as_str(), source)).collect();
-    filter.state = Some(MessageState::Failed);
-    let mut queue = ids.clone();
-    queue.sort_unstable();
-    let (mut processed, mut failed, mut after) = (0_u64, 0_u64, None);
-    loop {
-        if ids.is_empty() {
-            let page = store.read(|reader| messages::list(reader, &filter, Page::OldestFirst(after), PAGE))?;
-            queue = page.iter().map(|message| message.id).collect();
+    let mut retry = Retry { store, sources, processed: 0, ignored: 0, failed: 0, left: 0 };
+    let are_named = !ids.is_empty();
+    if are_named {
+        ids.sort_unstable();
+        ids.dedup();
+        let found =
+            store.read(|reader| ids.iter().map(|id| messages::get(reader, *id)).collect::<Result<Vec<_>, _>>())?;
+        let missing: Vec<i64> =
+            ids.iter().zip(&found).filter(|(_, message)| message.is_none()).map(|(id, _)| *id).collect();
+        if !missing.is_empty() {
+            bail!("{}; nothing was retried", unknown(&missing));
         }
-        for id in std::mem::take(&mut queue) {
-            after = Some(id);
-            let message = store.read(|reader| messages::get(reader, id))?;
-            let Some(message) = message else { bail!("no message has the number {id}") };
-            let Some(source) = sources.get(message.source.as_str()).map(|source| std::sync::Arc::clone(source)) else {
-                output::complain(&format!("message {id}: its source {} is not configured any more", message.source));
-                failed += 1;
-                continue;
-            };
-            match store.submit_blocking(move |transaction| pipeline::retry_stored(transaction, &source, id))? {
-                Some(done) if done.error.is_none() => processed += 1,
-                Some(done) => {
-                    failed += 1;
-                    let error = done.error.map(|error| format!("{} {}", error.location, error.text));
-                    output::line(format!("{id}: {}", error.unwrap_or_default()))?;
-                }
-                None => output::line(format!("{id}: not failed, or its bytes were not kept; left as it is"))?,
-            }
-        }
-        if !ids.is_empty() || after.is_none() || queue_is_done(store, &filter, after)? {
-            break;
+        found.iter().flatten().try_for_each(|message| retry.one(message))?;
+    } else {
+        filter.state.get_or_insert(MessageState::Failed);
+        // What arrives from now on went through the mapping of now.
+        let everything = MessageFilter::default();
+        let newest = store.read(|reader| messages::list(reader, &everything, Page::NewestFirst(None), 1))?;
+        let newest = newest.first().map_or(0, |message| message.id);
+        let mut after = 0;
+        while after < newest {
+            let page = store.read(|reader| messages::list(reader, &filter, Page::OldestFirst(Some(after)), PAGE))?;
+            page.iter().filter(|message| message.id <= newest).try_for_each(|message| retry.one(message))?;
+            after = page.last().map_or(newest, |last| last.id);
         }
     }
-    output::line(format!("{processed} processed, {failed} failed again"))?;
-    Ok(if failed == 0 { Verdict::Fine } else { Verdict::Wrong })
+    let Retry { processed, ignored, failed, left, .. } = retry;
+    output::line(format!("{processed} processed, {ignored} ignored, {failed} failed, {left} left as they are"))?;
+    Ok(if failed == 0 && (left == 0 || !are_named) { Verdict::Fine } else { Verdict::Wrong })
 }
 
-fn queue_is_done(store: &Store, filter: &MessageFilter, after: Option<i64>) -> anyhow::Result<bool> {
-    Ok(store.read(|reader| messages::list(reader, filter, Page::OldestFirst(after), 1))?.is_empty())
+/// Takes messages in again and counts what came of it.
+struct Retry<'a> {
+    store: &'a Store,
+    sources: Vec<Arc<Source>>,
+    processed: u64,
+    ignored: u64,
+    failed: u64,
+    left: u64,
+}
+
+impl Retry<'_> {
+    fn one(&mut self, message: &Message) -> anyhow::Result<()> {
+        let id = message.id;
+        let Some(source) = self.sources.iter().find(|source| source.name == message.source).cloned() else {
+            output::complain(&format!("message {id}: its source {} is not configured any more", message.source));
+            self.failed += 1;
+            return Ok(());
+        };
+        let done = self.store.submit_blocking(move |transaction| pipeline::retry_stored(transaction, &source, id))?;
+        let Some(done) = done else {
+            output::complain(&format!("message {id}: its bytes are not kept; its sender can send it again"));
+            self.left += 1;
+            return Ok(());
+        };
+        if let Some(error) = done.error {
+            output::line(format!("{id}: {} {}", error.location, error.text))?;
+        }
+        match done.state {
+            MessageState::Processed => self.processed += 1,
+            MessageState::Ignored => self.ignored += 1,
+            MessageState::Failed => self.failed += 1,
+        }
+        Ok(())
+    }
 }

@@ -18,13 +18,14 @@ mod token;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config};
 use crate::store::{Access, Store, StoreConfig};
 use crate::telemetry::{self, DEFAULT_LOG_FILTER};
 
-/// HL7 v2 and FHIR in, one identity per patient, one ordered and durable feed out.
+/// HL7 v2 in, one identity per patient, one ordered and durable feed out.
 #[derive(Parser)]
 #[command(name = "heyi", version, arg_required_else_help = true)]
 struct Arguments {
@@ -93,6 +94,8 @@ pub fn run() -> ExitCode {
         output::complain(&format!("{error}"));
         return ExitCode::from(2);
     }
+    // A daemon that cannot tell that it is ready has not done what it was started for.
+    let is_daemon = matches!(arguments.command, Command::Serve);
     let file = &arguments.config;
     let result = match arguments.command {
         Command::Serve => serve::run(file),
@@ -110,7 +113,7 @@ pub fn run() -> ExitCode {
         Ok(Verdict::Fine) => ExitCode::SUCCESS,
         Ok(Verdict::Wrong) => ExitCode::from(1),
         Err(error) if error.is::<Unusable>() => ExitCode::from(2),
-        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if !is_daemon && output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::complain(&format!("{error:#}"));
             ExitCode::from(1)
@@ -134,7 +137,16 @@ fn load_config(file: &std::path::Path) -> anyhow::Result<Config> {
     }
 }
 
-/// The store of a configuration, for a command beside the daemon.
+/// The store of a configuration, for a command beside the daemon that has something to read in it.
+fn existing_store(config: &Config) -> anyhow::Result<Store> {
+    let path = config.store.display();
+    if !config.store.try_exists().with_context(|| path.to_string())? {
+        bail!("no store at {path} yet: start the daemon first, or check [store] path");
+    }
+    open_store(config)
+}
+
+/// The store of a configuration, for a command beside the daemon; it is made where there is none.
 fn open_store(config: &Config) -> anyhow::Result<Store> {
     Ok(Store::open(&StoreConfig::new(&config.store, Access::Command))?)
 }

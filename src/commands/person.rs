@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
-use super::{Verdict, load_config, open_store, output};
+use super::{Verdict, existing_store, load_config, output};
 use crate::record::{Fields, RecordNumber};
 use crate::store::persons::{self, Person, PersonSearch};
 use crate::store::records::{self, LinkRow};
@@ -59,23 +59,23 @@ pub(super) enum Verb {
     },
 }
 
-/// Persons found at most: a search that finds more is too wide.
+/// Persons shown at most: a search that finds more is too wide.
 const FOUND: usize = 100;
 /// Rows read at a time.
 const PAGE: usize = 1_000;
 
 pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
     let config = load_config(file)?;
-    let store = open_store(&config)?;
+    let store = existing_store(&config)?;
     match verb {
         Verb::Find { identifier, name, birth_date, phone, json } => {
             let search = PersonSearch { name, birth_date, phone };
             let found = match identifier {
-                Some(number) => store.read(|reader| persons::with_identifier(reader, &number, FOUND))?,
+                Some(number) => store.read(|reader| persons::with_identifier(reader, &number, FOUND + 1))?,
                 None if search == PersonSearch::default() => {
                     bail!("give SYSTEM|VALUE, --name, --birth-date or --phone")
                 }
-                None => store.read(|reader| persons::search(reader, &search, FOUND))?,
+                None => store.read(|reader| persons::search(reader, &search, FOUND + 1))?,
             };
             find(found, json)
         }
@@ -85,7 +85,11 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
     }
 }
 
-fn find(found: Vec<Person>, json: bool) -> anyhow::Result<Verdict> {
+fn find(mut found: Vec<Person>, json: bool) -> anyhow::Result<Verdict> {
+    if found.len() > FOUND {
+        output::complain(&format!("more than {FOUND} persons fit, these are the first: search by more"));
+        found.truncate(FOUND);
+    }
     let verdict = if found.is_empty() { Verdict::Wrong } else { Verdict::Fine };
     if json {
         let persons: Vec<Fields> = found.into_iter().map(view::person).collect();

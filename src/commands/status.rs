@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{Verdict, load_config, open_store, output};
+use super::{Verdict, existing_store, load_config, output};
 use crate::store::messages::MessageState;
 use crate::store::{consumers, statistics, unmapped};
 use crate::view::moment;
@@ -21,7 +21,7 @@ const CODES: usize = 10;
 
 pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict> {
     let config = load_config(file)?;
-    let store = open_store(&config)?;
+    let store = existing_store(&config)?;
     let read = |reader: &crate::store::Reader<'_>| {
         Ok((statistics::read(&store, reader)?, consumers::list(reader)?, unmapped::list(reader, CODES)?))
     };
@@ -95,7 +95,7 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
     output::line("")?;
     output::line(format!("feed      head {}", numbers.head))?;
     for consumer in &consumers {
-        let lag = consumer.lag.map_or_else(|| "before a restore".to_owned(), |lag| format!("{lag} behind"));
+        let lag = consumer.lag.map_or_else(|| "of another epoch".to_owned(), |lag| format!("{lag} behind"));
         output::line(format!("consumer  {} at {}, {lag}", consumer.name, consumer.cursor))?;
     }
     for code in &codes {

@@ -5,8 +5,9 @@ use std::path::Path;
 use anyhow::bail;
 use serde_json::json;
 
-use super::{Verdict, load_config, open_store, output};
+use super::{Verdict, existing_store, load_config, open_store, output};
 use crate::app::now;
+use crate::config::{NAME_RULE, is_name};
 use crate::http::{Role, Secret};
 use crate::store::tokens::{self, NewToken};
 use crate::view::moment;
@@ -39,9 +40,15 @@ pub(super) enum Verb {
 
 pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
     let config = load_config(file)?;
-    let store = open_store(&config)?;
+    let store = match verb {
+        Verb::Create { .. } => open_store(&config)?,
+        _ => existing_store(&config)?,
+    };
     match verb {
         Verb::Create { name, role, json } => {
+            if !is_name(&name) {
+                bail!("a token cannot be called so: {NAME_RULE}");
+            }
             let known = config.consumers.iter().any(|consumer| consumer.name == name);
             if role == Role::Consumer && !config.consumers.is_empty() && !known {
                 let names: Vec<&str> = config.consumers.iter().map(|consumer| consumer.name.as_str()).collect();

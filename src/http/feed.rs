@@ -104,14 +104,18 @@ async fn wait_for_news(head: &mut watch::Receiver<u64>, deadline: Instant, stopp
 
 /// The log's ends at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Log {
+pub struct Log {
     /// Sequence number of the oldest event kept; one more than the head's when none is.
     first: u64,
     head: Cursor,
 }
 
 impl Log {
-    fn read(reader: &Reader<'_>) -> Result<Self, StoreError> {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn read(reader: &Reader<'_>) -> Result<Self, StoreError> {
         let head = events::head(reader)?;
         Ok(Self { first: events::first_kept(reader)?.unwrap_or(head.sequence + 1), head })
     }
@@ -121,7 +125,10 @@ impl Log {
     }
 
     /// Sequence number of the last event before the position, if the position means something in this log.
-    fn resolve(self, position: Position) -> Result<u64, Problem> {
+    ///
+    /// # Errors
+    /// The problem that says where to go on instead.
+    pub fn resolve(self, position: Position) -> Result<u64, Problem> {
         let before_first = self.first.saturating_sub(1);
         let cursor = match position {
             Position::Start => return Ok(before_first),
@@ -129,15 +136,15 @@ impl Log {
             Position::At(cursor) => cursor,
         };
         let (kind, detail) = if cursor.epoch != self.head.epoch {
-            let detail = "The store was restored since: events after the backup are gone and their numbers are given anew. \
-                 Reload what you keep, then commit and read from `start` or `head`.";
+            let detail = "The cursor is of another log than this one: its numbers mean other events here. \
+                 Check what you keep against /v1/persons, then go on from `start` or `head`.";
             (ProblemKind::CursorOfAnotherEpoch, detail)
         } else if cursor.sequence > self.head.sequence {
             let detail = "No such event was written yet. Use `next` as you got it, or `head`.";
             (ProblemKind::CursorBeyondHead, detail)
         } else if cursor.sequence < before_first {
             let detail = "Retention removed events that you have not read. \
-                 Reload what you keep, then commit and read from `start` (the oldest event kept) or `head`.";
+                 Check what you keep against /v1/persons, then go on from `start` (the oldest event kept) or `head`.";
             (ProblemKind::CursorExpired, detail)
         } else {
             return Ok(cursor.sequence);

@@ -41,12 +41,17 @@ pub(crate) async fn show(state: Arc<AppState>, call: Call) -> Answer {
     let (Some(message), bytes) = read.map_err(from_store)? else { return Err(unknown()) };
     let mut shown = view::message(&message);
     if let Some(bytes) = bytes {
-        match (state.raw_text)(&message.source, &bytes) {
-            Some(text) => shown["raw"] = json!(text),
-            None => shown["raw_hex"] = json!(hexadecimal(&bytes)),
-        }
+        add_raw(&mut shown, &bytes, (state.raw_text)(&message.source, &bytes));
     }
     json(&shown)
+}
+
+/// Adds a message's bytes to its document: `raw` as text, or `raw_hex` where they do not decode.
+pub fn add_raw(document: &mut Value, bytes: &[u8], text: Option<String>) {
+    match text {
+        Some(text) => document["raw"] = json!(text),
+        None => document["raw_hex"] = json!(hexadecimal(bytes)),
+    }
 }
 
 /// `POST /v1/messages/{id}/retry`.
@@ -57,6 +62,10 @@ pub(crate) async fn retry(state: Arc<AppState>, call: Call) -> Answer {
     }
     (state.retry)(id).await.map_err(|error| match error {
         RetryError::NotFailed => not_failed(),
+        RetryError::NoSource => Problem::new(
+            ProblemKind::SourceNotConfigured,
+            "Add its [[sources]] with the same name to the configuration, then try again.",
+        ),
         RetryError::Unavailable(_) => Problem::new(ProblemKind::StoreUnavailable, error.to_string()),
     })?;
     json(&view::message(&load(&state, id).await?))
@@ -90,7 +99,11 @@ pub(crate) async fn retry_many(state: Arc<AppState>, call: Call) -> Answer {
         match (state.retry)(message.id).await {
             Ok(()) => count.add(load(&state, message.id).await?.outcome.state),
             Err(RetryError::NotFailed) => {}
-            Err(error) => return Err(Problem::new(ProblemKind::StoreUnavailable, error.to_string())),
+            // It stays failed, and those after it are not its business.
+            Err(RetryError::NoSource) => count.failed += 1,
+            Err(error @ RetryError::Unavailable(_)) => {
+                return Err(Problem::new(ProblemKind::StoreUnavailable, error.to_string()));
+            }
         }
     }
     let RetryCount { processed, ignored, failed: failed_again } = count;
@@ -134,7 +147,7 @@ fn unknown() -> Problem {
 }
 
 fn not_failed() -> Problem {
-    Problem::new(ProblemKind::MessageNotFailed, "Only a failed message can be tried again; see its `state`.")
+    Problem::new(ProblemKind::MessageNotFailed, "Only a failed message whose bytes were kept can be tried again.")
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

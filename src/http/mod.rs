@@ -37,6 +37,8 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 
 pub use call::router;
+pub use feed::Log;
+pub use messages::add_raw;
 pub use openapi::document;
 pub use problem::{PROBLEMS, Problem, ProblemKind};
 pub use server::serve;
@@ -130,9 +132,12 @@ pub type Retry = Arc<dyn Fn(i64) -> Pin<Box<dyn Future<Output = Result<(), Retry
 /// Why a message was not tried again. That it fails once more is no error here: its state says so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RetryError {
-    /// Someone else retried it, or it was removed.
-    #[error("the message is not in state `failed`")]
+    /// Someone else retried it, it was removed, or its bytes were not kept.
+    #[error("the message is not in state `failed`, or its bytes were not kept")]
     NotFailed,
+    /// No source of its name is configured (any more).
+    #[error("the message's source is not configured any more")]
+    NoSource,
     /// The store or the pipeline does not take it now.
     #[error("the message could not be tried now: {0}")]
     Unavailable(String),

@@ -57,15 +57,20 @@ pub(crate) async fn metrics(state: Arc<AppState>, _: Call) -> Answer {
     let number = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     state.metrics.set_writer(WriterNumbers {
         batches: number(&writer.batches),
+        failed_batches: number(&writer.failed_batches),
         jobs: number(&writer.jobs),
+        failed_jobs: number(&writer.failed_jobs),
         panics: number(&writer.panics),
         commit_microseconds: number(&writer.commit_nanoseconds) / 1000,
         queue: number(&writer.queue_depth),
     });
     let (head, committed) = positions(&state).await?;
     state.metrics.set_feed_head(head.sequence);
+    // Who has committed nothing, or a cursor of another epoch, has the whole log before it.
+    for consumer in &state.consumers {
+        state.metrics.set_consumer_lag(&consumer.name, head.sequence);
+    }
     for consumer in &committed {
-        // A cursor of another epoch has the whole log before it.
         state.metrics.set_consumer_lag(&consumer.name, consumer.lag.unwrap_or(head.sequence));
     }
     let failed = |_| Problem::new(ProblemKind::Internal, "The numbers could not be written.");

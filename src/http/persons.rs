@@ -26,15 +26,20 @@ pub(crate) async fn find(state: Arc<AppState>, call: Call) -> Answer {
             let number: RecordNumber = identifier
                 .parse()
                 .map_err(|_| criteria("`identifier` is SYSTEM|VALUE, for example HIS|P0001; write | as %7C"))?;
-            state.store.read_async(move |reader| persons::with_identifier(reader, &number, limit)).await
+            state.store.read_async(move |reader| persons::with_identifier(reader, &number, limit + 1)).await
         }
         // A birth date alone would list a day's births: look-ups are for people already known by something.
         None if search.name.is_none() && search.phone.is_none() => {
             return Err(criteria("give `identifier`, `name` or `phone`"));
         }
-        None => state.store.read_async(move |reader| persons::search(reader, &search, limit)).await,
+        None => state.store.read_async(move |reader| persons::search(reader, &search, limit + 1)).await,
     };
-    let found: Vec<Fields> = found.map_err(from_store)?.into_iter().map(view::person).collect();
+    let found = found.map_err(from_store)?;
+    if found.len() > limit {
+        // A list cut short looks like the whole: the one who is sought may be behind the cut.
+        return Err(criteria(&format!("it is too wide, more than {limit} persons fit; add to it, or raise `limit`")));
+    }
+    let found: Vec<Fields> = found.into_iter().map(view::person).collect();
     json(&json!({"persons": found, "next": null}))
 }
 

@@ -333,7 +333,11 @@ pub(crate) static ROUTES: &[Route] = &[
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::message)],
-        special_problems: &[ProblemKind::RecordUnknown, ProblemKind::MessageNotFailed],
+        special_problems: &[
+            ProblemKind::RecordUnknown,
+            ProblemKind::MessageNotFailed,
+            ProblemKind::SourceNotConfigured,
+        ],
         handler: |state, call| Box::pin(messages::retry(state, call)),
     },
     Route {
