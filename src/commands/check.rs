@@ -38,7 +38,8 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
     } else {
         output::diagnostics(&problems);
         if wrong == 0 {
-            output::line(format!("{}: nothing wrong", file.display()))?;
+            let found = if problems.is_empty() { "nothing wrong" } else { "no errors, only warnings" };
+            output::line(format!("{}: {found}", file.display()))?;
         }
     }
     match (wrong, readable) {
