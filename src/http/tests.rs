@@ -223,7 +223,9 @@ fn insert_person(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     let record = records::insert(transaction, &record, &link)?;
     let identifier =
         RecordIdentifier { kind: "resident_id".to_owned(), system: "CN".to_owned(), value: "X1".to_owned() };
-    records::set_identifiers(transaction, record, &[identifier])?;
+    // Identity documents are looked up by their number in normal form, whoever gave it out.
+    let normal = RecordIdentifier { system: String::new(), ..identifier.clone() };
+    records::set_identifiers(transaction, record, &[identifier, normal])?;
     let visit = clinical::Visit {
         source: "his".to_owned(),
         number: "V1".to_owned(),
@@ -472,6 +474,9 @@ async fn persons_are_found_by_number_name_and_phone_but_not_by_birth_date_alone(
         ("identifier=HIS%7CP0001", Some(1)),
         ("identifier=HIS|P0002", Some(0)),
         ("identifier=CN|X1", Some(1)),
+        ("identifier=%7CX1", Some(1)),
+        ("identifier=%7CP0001", Some(0)),
+        ("identifier=HIS%7C", None),
         ("name=%E6%B5%8B%E8%AF%95%E7%94%B2&birth_date=1980-03-05", Some(1)),
         ("name=%E6%B5%8B%E8%AF%95%E7%94%B2&birth_date=1980-03-06", Some(0)),
         ("phone=138-0000-0000", Some(1)),
