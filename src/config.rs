@@ -593,3 +593,46 @@ fn size(text: &str) -> Result<usize, &'static str> {
         _ => Err("must be from 1KiB to 1GiB"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The problems of a configuration with one source, whose mapping is the file itself.
+    fn problems(text: &[u8]) -> Vec<String> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("heyi.toml");
+        std::fs::write(&file, text).unwrap();
+        let found = examine(&file).map_or_else(|problems| problems, |(_, problems)| problems);
+        found.iter().map(|problem| format!("{}: {}", problem.line, problem.text)).collect()
+    }
+
+    #[test]
+    fn what_could_not_work_is_told_with_its_line() {
+        let check = |text: &str, expected: &[&str]| assert_eq!(problems(text.as_bytes()), expected, "{text}");
+        let source =
+            |name: &str, arrival: &str| format!("[[sources]]\nname = \"{name}\"\nmapping = \"heyi.toml\"\n{arrival}\n");
+        let files = r#"files = { directory = "in", on_error = "AR", acknowledge = "received" }"#;
+        check(
+            &source("his", files),
+            &["4: unknown key `sources[1].files.on_error`", "4: unknown key `sources[1].files.acknowledge`"],
+        );
+        let mllp = |rest: &str| format!(r#"mllp = {{ listen = "127.0.0.1:2575"{rest} }}"#);
+        check(&source("his", &mllp("")), &[]);
+        check(&source("store", &mllp("")), &["2: no source can be called http, store, sources"]);
+        let impatient = mllp(r#", idle_timeout = "500ms""#);
+        check(&source("his", &impatient), &["4: sources[1].mllp.idle_timeout: must be 1s or more"]);
+        check("[retention]\nfeed = \"400s\"\n", &["2: retention.feed: must be 1d or more"]);
+        let audit = "2: retention.audit is of no effect: this version keeps no audit trail";
+        check("[retention]\naudit = \"6y\"\n", &[audit]);
+        check(
+            "[store]\npath = \"\"\n",
+            &["2: store.path: is empty: name the store's file, for example \"data/heyi.db\""],
+        );
+    }
+
+    #[test]
+    fn a_file_in_another_character_set_is_told_with_its_line() {
+        assert_eq!(problems(b"[http]\n# \xD6\xD0\n"), ["2: the file is not UTF-8 from here"]);
+    }
+}

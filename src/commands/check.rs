@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
-use std::net::TcpListener;
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 
 use serde_json::json;
@@ -38,7 +38,8 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
     } else {
         output::diagnostics(&problems);
         if wrong == 0 {
-            output::line(format!("{}: nothing wrong", file.display()))?;
+            let found = if problems.is_empty() { "nothing wrong" } else { "no errors, only warnings" };
+            output::line(format!("{}: {found}", file.display()))?;
         }
     }
     match (wrong, readable) {
@@ -78,7 +79,7 @@ fn surroundings(config: &Config) -> Vec<Diagnostic> {
         match TcpListener::bind(listen) {
             Ok(listener) => held.push((name, listener)),
             Err(error) => {
-                let other = held.iter().find(|(_, held)| held.local_addr().is_ok_and(|at| at.port() == listen.port()));
+                let other = held.iter().find(|(_, held)| held.local_addr().is_ok_and(|held| overlap(held, listen)));
                 let text = format!("{name}: cannot listen on {listen} ({error})");
                 match other {
                     Some((other, _)) => {
@@ -107,6 +108,12 @@ fn surroundings(config: &Config) -> Vec<Diagnostic> {
         }
     }
     problems
+}
+
+/// Whether both cannot be listened on at once.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let ips = [one.ip(), other.ip()];
+    one.port() == other.port() && (ips[0] == ips[1] || ips.iter().any(IpAddr::is_unspecified))
 }
 
 /// Whether a daemon has the store. A lock file that is not there is not made: a check changes nothing.

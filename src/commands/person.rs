@@ -14,9 +14,9 @@ use crate::view;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Verb {
-    /// Find persons by a number (SYSTEM|VALUE), a name, a phone, or a name with a birth date.
+    /// Find persons by a number, a name, a phone, or a name with a birth date.
     Find {
-        /// A number under its assigning authority, for example 'HIS|P0001'.
+        /// A number under its assigning authority, for example 'HIS|P0001'; '|VALUE' for that of an identity document.
         #[arg(value_name = "SYSTEM|VALUE")]
         identifier: Option<RecordNumber>,
         /// The whole name.

@@ -23,9 +23,9 @@ pub(crate) async fn find(state: Arc<AppState>, call: Call) -> Answer {
             return Err(criteria("`identifier` stands alone"));
         }
         Some(identifier) => {
-            let number: RecordNumber = identifier
-                .parse()
-                .map_err(|_| criteria("`identifier` is SYSTEM|VALUE, for example HIS|P0001; write | as %7C"))?;
+            let number: RecordNumber = identifier.parse().map_err(|_| {
+                criteria("`identifier` is SYSTEM|VALUE, for example HIS|P0001, or |VALUE; write | as %7C")
+            })?;
             state.store.read_async(move |reader| persons::with_identifier(reader, &number, limit + 1)).await
         }
         // A birth date alone would list a day's births: look-ups are for people already known by something.

@@ -231,7 +231,11 @@ pub(crate) static ROUTES: &[Route] = &[
         summary: "Persons by identifier, by name with birth date or phone, or by phone",
         access: PERSON_READERS,
         parameters: &[
-            parameter("identifier", Form::Text, "SYSTEM|VALUE: assigning authority and number"),
+            parameter(
+                "identifier",
+                Form::Text,
+                "SYSTEM|VALUE: assigning authority and number; |VALUE: identity document",
+            ),
             parameter("name", Form::Text, "whole name"),
             parameter("birth_date", Form::Date, "date of birth"),
             parameter("phone", Form::Text, "phone number"),

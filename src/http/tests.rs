@@ -30,6 +30,8 @@ use crate::tls::testing::Authority;
 
 const AT: i64 = 1_700_000_000_000_000;
 const ONE_ID: &str = "01JD0000000000000000000001";
+/// The message whose source is not configured.
+const OF_NO_SOURCE: i64 = 5;
 const RETIRED: &str = "01JD0000000000000000000002";
 
 /// A running server with its store.
@@ -65,6 +67,9 @@ impl Server {
             counted.fetch_add(1, Ordering::Relaxed);
             let store = retried_store.clone();
             Box::pin(async move {
+                if id == OF_NO_SOURCE {
+                    return Err(RetryError::NoSource);
+                }
                 let processed = outcome(MessageState::Processed);
                 let finish = move |transaction: &Transaction<'_>| messages::finish(transaction, id, &processed);
                 store.submit(finish).await.map_err(|error| RetryError::Unavailable(error.to_string()))
@@ -218,7 +223,9 @@ fn insert_person(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     let record = records::insert(transaction, &record, &link)?;
     let identifier =
         RecordIdentifier { kind: "resident_id".to_owned(), system: "CN".to_owned(), value: "X1".to_owned() };
-    records::set_identifiers(transaction, record, &[identifier])?;
+    // Identity documents are looked up by their number in normal form, whoever gave it out.
+    let normal = RecordIdentifier { system: String::new(), ..identifier.clone() };
+    records::set_identifiers(transaction, record, &[identifier, normal])?;
     let visit = clinical::Visit {
         source: "his".to_owned(),
         number: "V1".to_owned(),
@@ -467,9 +474,13 @@ async fn persons_are_found_by_number_name_and_phone_but_not_by_birth_date_alone(
         ("identifier=HIS%7CP0001", Some(1)),
         ("identifier=HIS|P0002", Some(0)),
         ("identifier=CN|X1", Some(1)),
+        ("identifier=%7CX1", Some(1)),
+        ("identifier=%7CP0001", Some(0)),
+        ("identifier=HIS%7C", None),
         ("name=%E6%B5%8B%E8%AF%95%E7%94%B2&birth_date=1980-03-05", Some(1)),
         ("name=%E6%B5%8B%E8%AF%95%E7%94%B2&birth_date=1980-03-06", Some(0)),
         ("phone=138-0000-0000", Some(1)),
+        ("phone=138-0000-0000&limit=1", Some(1)),
         ("birth_date=1980-03-05", None),
         ("identifier=P0001", None),
         ("identifier=HIS|P0001&name=x", None),
@@ -481,6 +492,13 @@ async fn persons_are_found_by_number_name_and_phone_but_not_by_birth_date_alone(
             None => assert_eq!(problem(&found), "parameter-not-valid", "{query}"),
         }
     }
+    let golden = json!({"phones": [{"value": "13800000000"}]}).as_object().cloned().unwrap_or_default();
+    let one_id = "01JD0000000000000000000003".to_owned();
+    let namesake = Person { one_id, version: 1, merged_into: None, created_at: AT, golden };
+    server.write(move |transaction| persons::create(transaction, &namesake)).await;
+    assert_eq!(server.get(&token, "/v1/persons?phone=13800000000&limit=2").await.0, 200);
+    let cut = server.get(&token, "/v1/persons?phone=13800000000&limit=1").await;
+    assert_eq!(problem(&cut), "parameter-not-valid", "never a part that looks like the whole");
 }
 
 #[tokio::test]
@@ -518,8 +536,14 @@ async fn messages_are_listed_shown_with_their_text_and_retried() {
     let (_, retried) = answer(retry("/v1/messages/retry").body("{\"source\": \"his\"}")).await;
     assert_eq!(retried, json!({"retried": 1, "processed": 1, "ignored": 0, "failed": 0, "more": false}));
     assert_eq!(answer(retry("/v1/messages/retry")).await.1["retried"], 0);
+    for control_id in ["A5", "A6"] {
+        server.write(move |transaction| insert_message(transaction, control_id, b"MSH|5", MessageState::Failed)).await;
+    }
+    assert_eq!(problem(&answer(retry("/v1/messages/5/retry")).await), "source-not-configured");
+    let (_, retried) = answer(retry("/v1/messages/retry")).await;
+    assert_eq!(retried, json!({"retried": 2, "processed": 1, "ignored": 0, "failed": 1, "more": false}));
     assert_eq!(problem(&answer(retry("/v1/messages/retry").body("{\"limit\": 0}")).await), "body-not-valid");
-    assert_eq!(server.retries.load(Ordering::Relaxed), 2);
+    assert_eq!(server.retries.load(Ordering::Relaxed), 5);
 }
 
 #[tokio::test]
@@ -542,7 +566,7 @@ async fn readiness_names_what_is_not_up() {
 
 #[tokio::test]
 async fn consumers_are_listed_with_their_lag() {
-    let server = Server::start(vec![consumer("crm", &["visit.*"])]).await;
+    let server = Server::start(vec![consumer("crm", &["visit.*"]), consumer("new", &["*"])]).await;
     let (token, crm) = (server.token("e", Role::Engineer).await, server.token("crm", Role::Consumer).await);
     server.append(&[EventKind::VisitAdmitted, EventKind::VisitDischarged]).await;
     server.put_cursor(&crm, "1-1").await;
@@ -555,6 +579,7 @@ async fn consumers_are_listed_with_their_lag() {
     );
     let (_, numbers) = server.get(&token, "/metrics").await;
     assert!(numbers.as_str().unwrap().contains("heyi_consumer_lag{consumer=\"crm\"} 1\n"), "{numbers}");
+    assert!(numbers.as_str().unwrap().contains("heyi_consumer_lag{consumer=\"new\"} 2\n"), "{numbers}");
     assert!(numbers.as_str().unwrap().contains("heyi_feed_head 2\n"), "{numbers}");
     assert!(numbers.as_str().unwrap().contains("heyi_frames_total{source=\"his\"} 5\n"), "{numbers}");
 }

@@ -62,13 +62,14 @@ impl std::fmt::Display for RecordNumber {
 impl std::str::FromStr for RecordNumber {
     type Err = String;
 
-    /// Splits at the first `|`; an authority never holds one, a number may.
+    /// Splits at the first `|`; an authority never holds one, a number may. Without an authority (`|VALUE`) it is the number of
+    /// an identity document, whoever gave it out.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once('|') {
-            Some((system, value)) if !system.is_empty() && !value.is_empty() => {
+            Some((system, value)) if !value.is_empty() => {
                 Ok(Self { system: system.to_owned(), value: value.to_owned() })
             }
-            _ => Err("expected SYSTEM|VALUE, for example HIS|P0001".to_owned()),
+            _ => Err("expected SYSTEM|VALUE, for example HIS|P0001, or |VALUE for an identity document".to_owned()),
         }
     }
 }
