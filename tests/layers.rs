@@ -115,7 +115,7 @@ fn sources() -> Vec<(String, String)> {
         .filter(|file| file.file_name().is_some_and(|name| name != "tests.rs"))
         .map(|file| {
             let text = fs::read_to_string(&file).expect("a source is text");
-            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
             let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
             let name = file.strip_prefix(&root).expect("below src").to_string_lossy().replace('\\', "/");
             (name, code.join("\n"))

@@ -376,7 +376,7 @@ fn retry(store: &Store, bound: &[BoundSource]) -> http::Retry {
                 // Looked at inside the writer: another retry may have been faster.
                 match messages::get(transaction, id)? {
                     Some(message) if message.outcome.state == MessageState::Failed => {
-                        pipeline::retry_stored(transaction, &source, id)
+                        pipeline::retry_stored(transaction, &source, id, now())
                     }
                     _ => Ok(None),
                 }

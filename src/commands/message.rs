@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 
 use super::{Verdict, existing_store, load_config, output};
-use crate::app::{message_limits, pipeline_sources};
+use crate::app::{message_limits, now, pipeline_sources};
 use crate::config::Config;
 use crate::hl7v2::text;
 use crate::http::add_raw;
@@ -275,7 +275,8 @@ impl Retry<'_> {
             self.failed += 1;
             return Ok(());
         };
-        let done = self.store.submit_blocking(move |transaction| pipeline::retry_stored(transaction, &source, id))?;
+        let done =
+            self.store.submit_blocking(move |transaction| pipeline::retry_stored(transaction, &source, id, now()))?;
         let Some(done) = done else {
             output::complain(&format!("message {id}: its bytes are not kept; its sender can send it again"));
             self.left += 1;

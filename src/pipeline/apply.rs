@@ -1,5 +1,8 @@
 //! The records of one message, applied: patients to persons, visits and reports to patients, differences to events.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use serde_json::{Value, json};
 
 use super::{Failure, Source};
@@ -13,6 +16,9 @@ use crate::store::messages::ContentDigest;
 use crate::store::records::PatientRecord;
 use crate::store::{StoreError, Transaction, events, records};
 use crate::view::{self, stored, to_stored};
+
+/// How far a sender's clock may be ahead: a day covers a wrong zone. Microseconds.
+const CLOCK_AHEAD: i64 = 86_400_000_000;
 
 /// Why records could not be applied.
 #[derive(Debug)]
@@ -66,7 +72,10 @@ pub(super) struct Job<'a> {
     pub(super) digest: ContentDigest,
     /// The message's number: its arrival.
     pub(super) message: i64,
+    /// When it came.
     pub(super) received_at: i64,
+    /// When this is done; later than `received_at` for a retry.
+    pub(super) now: i64,
     pub(super) cause: Cause,
 }
 
@@ -96,25 +105,24 @@ impl Job<'_> {
     /// Applies all records and gives the One ID of the first patient.
     pub(super) fn apply(&self, mapped: Vec<MappedRecord>) -> Result<Option<String>, Trouble> {
         let mut owner: Option<Owner> = None;
+        let mut patient = 0;
         let mut first = None;
-        let mut records = mapped.into_iter().peekable();
-        while let Some(MappedRecord { kind, fields }) = records.next() {
-            match kind {
+        for (record, parts) in together(mapped) {
+            if record.patient != patient {
+                // A patient that was left out must not leave what is its own to the one before.
+                owner = None;
+                patient = record.patient;
+            }
+            match record.kind {
                 Kind::Patient => {
-                    owner = self.patient(fields)?;
+                    owner = self.patient(record.fields)?;
                     first = first.or_else(|| owner.as_ref().map(|owner| owner.one_id.clone()));
                 }
-                Kind::Merge => self.merge(&fields)?,
-                Kind::Visit => self.visit(fields, owner.as_ref())?,
+                Kind::Merge => self.merge(&record.fields)?,
+                Kind::Visit => self.visit(record.fields, owner.as_ref())?,
                 Kind::LabReport => {
-                    // One message may spread one report over several OBR: together they are what it says of the report.
-                    let number = report_number(&fields, owner.as_ref());
-                    let mut parts = vec![fields];
-                    while let Some(next) = records.next_if(|next| {
-                        next.kind == Kind::LabReport && report_number(&next.fields, owner.as_ref()) == number
-                    }) {
-                        parts.push(next.fields);
-                    }
+                    let number = report_number(&record.fields, owner.as_ref());
+                    let parts = std::iter::once(record.fields).chain(parts).collect();
                     self.lab_report(number, combine(parts), owner.as_ref())?;
                 }
             }
@@ -122,14 +130,15 @@ impl Job<'_> {
         Ok(first)
     }
 
-    /// The moment of a record: its own `updated_at`, else when the message came.
+    /// The moment of a record: its own `updated_at`, else when the message came. A time far ahead is a wrong clock, and would
+    /// outrank everything that comes in the years up to it.
     pub(super) fn moment(&self, fields: &Fields) -> Moment {
         let at = fields
             .get("updated_at")
             .and_then(Value::as_str)
             .and_then(|text| when::instant(text, &self.source.zone))
             .map_or(self.received_at, jiff::Timestamp::as_microsecond);
-        Moment { at, arrival: self.message }
+        Moment { at: at.min(self.received_at.saturating_add(CLOCK_AHEAD)), arrival: self.message }
     }
 
     fn visit(&self, mut patch: Fields, owner: Option<&Owner>) -> Result<(), Trouble> {
@@ -156,9 +165,12 @@ impl Job<'_> {
             None => Visit { source: source.clone(), number, record: owner.record, version: 0, state: String::new() },
         };
         let mut state: VisitState = stored(&visit.state, "visit.state")?;
+        let moved = self.moves(visit.record, &owner, &state.record(), moment, Location::field("PV1", 19))?;
+        visit.record = owner.record;
         let Applied { record, mut changed, mut happenings } = state.apply(patch, moment);
-        if self.moves(&mut visit.record, &owner)? {
+        if moved {
             changed.push("one_id".to_owned());
+            changed.sort_unstable();
             if happenings.is_empty() {
                 happenings.push(Happening { kind: EventKind::VisitUpdated, reverses: None });
             }
@@ -178,10 +190,25 @@ impl Job<'_> {
         Ok(clinical::put_visit(self.transaction, &visit)?)
     }
 
-    /// Gives a visit or report to `owner`'s record; true if that changes its One ID.
-    fn moves(&self, record: &mut i64, owner: &Owner) -> Result<bool, Trouble> {
-        let before = std::mem::replace(record, owner.record);
-        Ok(before != owner.record && self.owner_of(before)?.one_id != owner.one_id)
+    /// Whether a visit or report of the record `known` becomes another person's by a message about `owner`. Only a message newer
+    /// than all that was said before may do that; an older one is about another visit or report of the same number.
+    fn moves(
+        &self,
+        known: i64,
+        owner: &Owner,
+        said: &Fields,
+        moment: Moment,
+        place: Location,
+    ) -> Result<bool, Trouble> {
+        if known == owner.record || self.owner_of(known)?.one_id == owner.one_id {
+            return Ok(false);
+        }
+        if moment.at < self.moment(said).at {
+            let text =
+                "the number belongs to another patient by a newer message: correct the sender, nothing was changed";
+            return Err(Trouble::content(ErrorCode::DuplicateKeyIdentifier, place, text));
+        }
+        Ok(true)
     }
 
     fn lab_report(&self, number: Option<String>, patch: Fields, owner: Option<&Owner>) -> Result<(), Trouble> {
@@ -212,15 +239,22 @@ impl Job<'_> {
             },
         };
         let mut state: LabReportState = stored(&report.state, "lab_report.state")?;
+        let moved = self.moves(report.record, &owner, &state.record(), moment, Location::field("OBR", 3))?;
+        report.record = owner.record;
+        if moved {
+            // Laboratories count filler numbers anew each day: another patient's report of the number holds none of the results.
+            state = LabReportState::default();
+        }
         let Applied { record, mut changed, happenings } = state.apply(patch, moment);
         let visit_id = state.visit_number().map(|number| published_id(state.visit_source().unwrap_or(source), number));
         if report.visit_id != visit_id {
             changed.push("visit_id".to_owned());
             report.visit_id = visit_id;
         }
-        if self.moves(&mut report.record, &owner)? {
+        if moved {
             changed.push("one_id".to_owned());
         }
+        changed.sort_unstable();
         let mut kinds: Vec<EventKind> = happenings.into_iter().map(|happening| happening.kind).collect();
         if kinds.is_empty() && !changed.is_empty() {
             kinds.push(state.event());
@@ -278,7 +312,7 @@ impl Job<'_> {
             source: self.source.name.clone(),
             data,
         };
-        events::append(self.transaction, &event, Some(self.message), self.received_at)?;
+        events::append(self.transaction, &event, Some(self.message), self.now)?;
         Ok(id)
     }
 }
@@ -289,6 +323,28 @@ fn no_patient() -> Trouble {
         Location::field("PID", 3),
         "the message names no patient: PID-3 is empty, and no known visit leads to one",
     )
+}
+
+/// The records in their order; a report with all later records of the same patient and number, of which it is one: a message may
+/// spread one report over several OBR, next to each other or not.
+fn together(mapped: Vec<MappedRecord>) -> Vec<(MappedRecord, Vec<Fields>)> {
+    let mut together: Vec<(MappedRecord, Vec<Fields>)> = Vec::with_capacity(mapped.len());
+    let mut places: BTreeMap<(usize, String), usize> = BTreeMap::new();
+    for record in mapped {
+        let number = (record.kind == Kind::LabReport).then(|| report_number(&record.fields, None)).flatten();
+        let Some(number) = number else {
+            together.push((record, Vec::new()));
+            continue;
+        };
+        match places.entry((record.patient, number)) {
+            Entry::Occupied(place) => together[*place.get()].1.push(record.fields),
+            Entry::Vacant(place) => {
+                place.insert(together.len());
+                together.push((record, Vec::new()));
+            }
+        }
+    }
+    together
 }
 
 /// The number of a report within its source: filler number, else placer number and panel, else visit, panel and collection

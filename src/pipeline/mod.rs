@@ -235,7 +235,7 @@ pub fn commit(transaction: &Transaction<'_>, unit: Unit, cause: Cause) -> Result
     let Envelope { header, received_at, .. } = &*envelope;
     let same_control_id = match messages::seen(transaction, &source.name, &header.control_id, digest)? {
         Seen::Repeat(message) if message.outcome.state == MessageState::Failed => {
-            return retry(transaction, &source, notes, mapped, &message);
+            return retry(transaction, &source, notes, mapped, &message, *received_at);
         }
         Seen::Repeat(message) => {
             return Ok(Done { repeat: true, ..done(message.id, message.received_at, &message.outcome) });
@@ -245,7 +245,8 @@ pub fn commit(transaction: &Transaction<'_>, unit: Unit, cause: Cause) -> Result
         Seen::Never => false,
     };
     let id = messages::next_id(transaction)?;
-    let job = Job { transaction, source: &source, digest, message: id, received_at: *received_at, cause };
+    let job =
+        Job { transaction, source: &source, digest, message: id, received_at: *received_at, now: *received_at, cause };
     let outcome = outcome(&job, notes, mapped)?;
     let message = NewMessage {
         source: source.name.clone(),
@@ -267,14 +268,19 @@ pub fn commit(transaction: &Transaction<'_>, unit: Unit, cause: Cause) -> Result
 ///
 /// # Errors
 /// As [`commit`].
-pub fn retry_stored(transaction: &Transaction<'_>, source: &Arc<Source>, id: i64) -> Result<Option<Done>, StoreError> {
+pub fn retry_stored(
+    transaction: &Transaction<'_>,
+    source: &Arc<Source>,
+    id: i64,
+    now: i64,
+) -> Result<Option<Done>, StoreError> {
     let Some(message) = messages::get(transaction, id)? else { return Ok(None) };
     let bytes = messages::bytes(transaction, id)?.unwrap_or_default();
     if bytes.is_empty() {
         return Ok(None);
     }
     let Unit { notes, mapped, .. } = prepare(source, &bytes, message.received_at);
-    retry(transaction, source, notes, mapped, &message).map(Some)
+    retry(transaction, source, notes, mapped, &message, now).map(Some)
 }
 
 /// Tries a stored message again, as if it came now but in its old place.
@@ -284,9 +290,10 @@ fn retry(
     notes: Vec<String>,
     mapped: Result<Mapped, Failure>,
     message: &messages::Message,
+    now: i64,
 ) -> Result<Done, StoreError> {
     let messages::Message { id, received_at, digest, .. } = *message;
-    let job = Job { transaction, source, digest, message: id, received_at, cause: Cause::Retry };
+    let job = Job { transaction, source, digest, message: id, received_at, now, cause: Cause::Retry };
     let outcome = outcome(&job, notes, mapped)?;
     messages::finish(transaction, id, &outcome)?;
     Ok(done(id, received_at, &outcome))
@@ -325,15 +332,7 @@ fn outcome(job: &Job<'_>, mut notes: Vec<String>, mapped: Result<Mapped, Failure
         .transaction
         .attempt(|_| guarded(|| job.apply(records)).unwrap_or_else(|defect| Err(Trouble::Content(defect))));
     for code in &mapped.unmapped {
-        unmapped::note(
-            job.transaction,
-            &job.source.name,
-            &code.table,
-            &code.code,
-            &code.target,
-            job.message,
-            job.received_at,
-        )?;
+        unmapped::note(job.transaction, &job.source.name, &code.table, &code.code, &code.target, job.message, job.now)?;
     }
     notes.extend(mapped.notes);
     notes.extend(mapped.skipped.iter().map(|skipped| format!("{}: skipped, {}", skipped.path, skipped.reason)));

@@ -62,7 +62,8 @@ impl Job<'_> {
             Some(one_id) => one_id,
             None => self.new_person()?,
         };
-        let record = self.insert_record(number, &one_id, &state, &record, json!(evidence), moment)?;
+        let link = self.link_change(0, &one_id, LinkKind::Auto, json!(evidence));
+        let record = self.insert_record(number, &state, &record, link, moment)?;
         self.refresh_person(&one_id, kind, moment)?;
         Ok(Owner { record, number: number.clone(), one_id })
     }
@@ -70,10 +71,9 @@ impl Job<'_> {
     fn insert_record(
         &self,
         number: &RecordNumber,
-        one_id: &str,
         state: &PatientState,
         record: &Fields,
-        basis: Value,
+        link: LinkChange,
         moment: Moment,
     ) -> Result<i64, Trouble> {
         let new = NewRecord {
@@ -83,22 +83,14 @@ impl Job<'_> {
             updated_at: moment.at,
             state: to_stored(state)?,
         };
-        let id = records::insert(self.transaction, &new, &self.link_change(0, one_id, basis))?;
+        let id = records::insert(self.transaction, &new, &link)?;
         let identifiers = identifiers(record, &PatientFacts::of(record));
         records::set_identifiers(self.transaction, id, &identifiers)?;
         Ok(id)
     }
 
-    fn link_change(&self, record: i64, to: &str, basis: Value) -> LinkChange {
-        LinkChange {
-            record,
-            from: None,
-            to: to.to_owned(),
-            kind: LinkKind::Auto,
-            basis,
-            message: Some(self.message),
-            at: self.received_at,
-        }
+    fn link_change(&self, record: i64, to: &str, kind: LinkKind, basis: Value) -> LinkChange {
+        LinkChange { record, from: None, to: to.to_owned(), kind, basis, message: Some(self.message), at: self.now }
     }
 
     fn update_record(&self, row: PatientRecord, patch: Fields, moment: Moment) -> Result<Owner, Trouble> {
@@ -125,10 +117,10 @@ impl Job<'_> {
         records::set_identifiers(self.transaction, row.id, &identifiers(&applied.record, &facts))?;
         self.refresh_person(&row.one_id, EventKind::PatientUpdated, moment)?;
         let one_id = if facts == before && !applied.changed.iter().any(|name| name == "identifiers") {
-            row.one_id
+            row.one_id.clone()
         } else {
             let same_number = self.same_number(&row.number, &applied.record)?;
-            self.look_again(&row.one_id, &facts, same_number, moment)?
+            self.look_again(&row, &facts, same_number, moment)?
         };
         Ok(Owner { record: row.id, number: row.number, one_id })
     }
@@ -137,11 +129,12 @@ impl Job<'_> {
     /// would have been had the better record come first.
     fn look_again(
         &self,
-        one_id: &str,
+        row: &PatientRecord,
         facts: &PatientFacts,
         mut same_number: Vec<Candidate>,
         moment: Moment,
     ) -> Result<String, Trouble> {
+        let one_id = row.one_id.as_str();
         let mut others = self.same_identity_number(facts)?;
         same_number.retain(|candidate| candidate.one_id != one_id);
         others.retain(|candidate| candidate.one_id != one_id);
@@ -161,7 +154,8 @@ impl Job<'_> {
         }
         // The older One ID lives on, so that the outcome does not depend on which record was completed last.
         let (survivor, retired) = if *other < *one_id { (other.as_str(), one_id) } else { (one_id, other.as_str()) };
-        self.merge_persons(survivor, retired, &json!({"evidence": evidence}), moment)?;
+        let basis = json!({"source": row.source, "record": row.number.to_string(), "evidence": evidence});
+        self.merge_persons(survivor, retired, &basis, moment)?;
         Ok(survivor.to_owned())
     }
 
@@ -199,13 +193,13 @@ impl Job<'_> {
         let mut random = [0; 16];
         getrandom::fill(&mut random)
             .map_err(|error| StoreError::Defect { reason: format!("the system gives no random numbers: {error}") })?;
-        let milliseconds = u64::try_from(self.received_at / 1_000).unwrap_or_default();
+        let milliseconds = u64::try_from(self.now / 1_000).unwrap_or_default();
         let one_id = Ulid::from_parts(milliseconds, u128::from_be_bytes(random)).to_string();
         let person = Person {
             one_id: one_id.clone(),
             version: 0,
             merged_into: None,
-            created_at: self.received_at,
+            created_at: self.now,
             golden: Fields::new(),
         };
         persons::create(self.transaction, &person)?;
@@ -249,9 +243,12 @@ impl Job<'_> {
         Ok(golden(&members))
     }
 
-    /// Carries out a merge that the source declares (A40 and its older forms).
+    /// Carries out a merge that the source declares (A40 and its older forms): each retired number of MRG-1 goes to the number of
+    /// PID-3 under the same authority. All or nothing.
     pub(super) fn merge(&self, fields: &Fields) -> Result<(), Trouble> {
-        let (Some(survivor), Some(retired)) = (self.number(fields, "survivor"), self.number(fields, "retired")) else {
+        let survivors = merge_numbers(fields, "survivor");
+        let retired = merge_numbers(fields, "retired");
+        let Some(first) = survivors.first().filter(|_| !retired.is_empty()) else {
             return Err(Trouble::content(
                 ErrorCode::RequiredFieldMissing,
                 Location::field("MRG", 1),
@@ -259,22 +256,31 @@ impl Job<'_> {
             ));
         };
         let moment = self.moment(fields);
-        let find = |number| records::find(self.transaction, &self.source.name, number);
-        let survivor_record = match find(&survivor)? {
-            Some(record) => Some(self.live(record)?),
-            None => None,
+        let named = |system: &str| if system.is_empty() { self.source.name.clone() } else { system.to_owned() };
+        for number in &retired {
+            // A number without an authority is meant under the survivor's.
+            let system = if number.system.is_empty() { &first.system } else { &number.system };
+            let survivor = survivors.iter().find(|survivor| survivor.system == *system).unwrap_or(first);
+            let survivor = RecordNumber { system: named(&survivor.system), value: survivor.value.clone() };
+            let retired = RecordNumber { system: named(system), value: number.value.clone() };
+            self.merge_numbers(&survivor, &retired, moment)?;
+        }
+        Ok(())
+    }
+
+    fn merge_numbers(&self, survivor: &RecordNumber, retired: &RecordNumber, moment: Moment) -> Result<(), Trouble> {
+        let find = |number| match records::find(self.transaction, &self.source.name, number)? {
+            Some(record) => self.live(record).map(Some),
+            None => Ok(None),
         };
-        let retired_record = match find(&retired)? {
-            Some(record) => Some(self.live(record)?),
-            None => None,
-        };
+        let (survivor_record, retired_record): (_, Option<PatientRecord>) = (find(survivor)?, find(retired)?);
         let request = MergeRequest {
             source: &self.source.name,
             owner: self.source.owners.get(&survivor.system).map(String::as_str),
-            survivor: &survivor,
-            retired: &retired,
-            survivor_now: survivor_record.as_ref().map_or(&survivor, |record| &record.number),
-            retired_now: retired_record.as_ref().map_or(&retired, |record| &record.number),
+            survivor,
+            retired,
+            survivor_now: survivor_record.as_ref().map_or(survivor, |record| &record.number),
+            retired_now: retired_record.as_ref().map_or(retired, |record| &record.number),
         };
         let plan = plan_merge(&request).map_err(|refusal| {
             let (code, field) = match refusal {
@@ -289,30 +295,39 @@ impl Job<'_> {
             Trouble::content(code, field, refusal.to_string())
         })?;
         let MergePlan::Apply { survivor, retired } = plan else { return Ok(()) };
-        let survivor_record = match survivor_record {
-            Some(record) => record,
-            None => self.stub(&survivor, None, moment)?,
-        };
-        let one_id = &survivor_record.one_id;
-        let retired_record = match retired_record {
-            Some(record) => record,
-            None => self.stub(&retired, Some(one_id), moment)?,
-        };
-        records::set_merged_into(self.transaction, retired_record.id, Some(survivor_record.id))?;
-        if retired_record.one_id == *one_id {
-            // One person already, or a number that nobody had used: only the golden record's identifiers may change.
-            return self.refresh_person(one_id, EventKind::PatientUpdated, moment);
-        }
         let basis =
             json!({"source": self.source.name, "survivor": survivor.to_string(), "retired": retired.to_string()});
-        self.merge_persons(one_id, &retired_record.one_id, &basis, moment)
-    }
-
-    fn number(&self, fields: &Fields, name: &str) -> Option<RecordNumber> {
-        let number = fields.get(name)?;
-        let text = |part: &str| number.get(part).and_then(Value::as_str).filter(|text| !text.is_empty());
-        let system = text("system").unwrap_or(&self.source.name).to_owned();
-        Some(RecordNumber { system, value: text("value")?.to_owned() })
+        let survivor_record = match survivor_record {
+            Some(record) => record,
+            None => self.stub(&survivor, None, &basis, moment)?,
+        };
+        let one_id = &survivor_record.one_id;
+        let known = retired_record.is_some();
+        let retired_record = match retired_record {
+            Some(record) => record,
+            None => self.stub(&retired, Some(one_id), &basis, moment)?,
+        };
+        records::set_merged_into(self.transaction, retired_record.id, Some(survivor_record.id))?;
+        if known && retired_record.one_id == *one_id {
+            // One person already: the step is written down, so that it can be taken back.
+            records::link(
+                self.transaction,
+                &self.link_change(retired_record.id, one_id, LinkKind::Auto, basis.clone()),
+            )?;
+        }
+        // Whoever has one of the two numbers, from whatever source, is the survivor's person now.
+        let mut merged = false;
+        for number in [&retired, &survivor] {
+            for record in records::with_number(self.transaction, number)? {
+                // Read anew: the merge before may have moved it.
+                let other = self.record(record.id)?.one_id;
+                if other != *one_id {
+                    self.merge_persons(one_id, &other, &basis, moment)?;
+                    merged = true;
+                }
+            }
+        }
+        if merged { Ok(()) } else { self.refresh_person(one_id, EventKind::PatientUpdated, moment) }
     }
 
     /// The record that a retired one answers as; itself if it is live. Merges refuse cycles.
@@ -325,7 +340,13 @@ impl Job<'_> {
 
     /// A record with nothing but its number, for a merge that comes before any message under that number: whatever comes
     /// later finds the merge done. It belongs to `one_id`, else to whoever has the number elsewhere, else to a new person.
-    fn stub(&self, number: &RecordNumber, one_id: Option<&str>, moment: Moment) -> Result<PatientRecord, Trouble> {
+    fn stub(
+        &self,
+        number: &RecordNumber,
+        one_id: Option<&str>,
+        basis: &Value,
+        moment: Moment,
+    ) -> Result<PatientRecord, Trouble> {
         let (one_id, created) = match one_id {
             Some(one_id) => (one_id.to_owned(), false),
             None => match records::with_number(self.transaction, number)?.into_iter().next() {
@@ -338,7 +359,8 @@ impl Job<'_> {
         let mut state = PatientState::default();
         // As old as can be: anything that a message says is newer.
         let record = state.apply(only_the_number, Moment { at: i64::MIN, arrival: 0 }).record;
-        let id = self.insert_record(number, &one_id, &state, &record, json!([]), moment)?;
+        let link = self.link_change(0, &one_id, LinkKind::Pending, basis.clone());
+        let id = self.insert_record(number, &state, &record, link, moment)?;
         if created {
             self.refresh_person(&one_id, EventKind::PatientCreated, moment)?;
         }
@@ -351,7 +373,7 @@ impl Job<'_> {
         let visits = all_pages(|after| clinical::visits_of_person(self.transaction, retired, after, PAGE))?;
         let reports = all_pages(|after| clinical::lab_reports_of_person(self.transaction, retired, after, PAGE))?;
         for row in records::of_person(self.transaction, retired)? {
-            records::link(self.transaction, &self.link_change(row.id, survivor, basis.clone()))?;
+            records::link(self.transaction, &self.link_change(row.id, survivor, LinkKind::Auto, basis.clone()))?;
         }
         let gone = self.person(retired)?;
         let redirected = Person { merged_into: Some(survivor.to_owned()), ..gone.clone() };
@@ -406,13 +428,23 @@ fn medical_record_numbers(record: &Fields) -> impl Iterator<Item = RecordNumber>
 
 /// The numbers of a record whose type is wanted, in its order.
 fn numbers(record: &Fields, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = RecordNumber> {
-    let identifiers = record.get("identifiers").and_then(Value::as_array).into_iter().flatten();
+    numbers_in(record, "identifiers", wanted)
+}
+
+fn numbers_in(record: &Fields, list: &str, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = RecordNumber> {
+    let identifiers = record.get(list).and_then(Value::as_array).into_iter().flatten();
     identifiers.filter_map(move |identifier| {
         let text = |part: &str| identifier.get(part).and_then(Value::as_str).filter(|text| !text.is_empty());
         let system = text("system").unwrap_or_default().to_owned();
         let value = text("value")?.to_owned();
         wanted(text("type").unwrap_or_default()).then_some(RecordNumber { system, value })
     })
+}
+
+/// The numbers of one side of a merge: medical record numbers; where there are none, all.
+fn merge_numbers(fields: &Fields, side: &str) -> Vec<RecordNumber> {
+    let medical: Vec<RecordNumber> = numbers_in(fields, side, |kind| kind == "mrn").collect();
+    if medical.is_empty() { numbers_in(fields, side, |_| true).collect() } else { medical }
 }
 
 /// A number that now stands for another patient: everything that tells two people apart is known on both sides and differs. Two

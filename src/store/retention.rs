@@ -47,13 +47,16 @@ pub fn prune_messages(
     Ok(PruneStep { removed, next: Some(last) })
 }
 
-/// Removes events recorded before `before`: the oldest `rows` of the log at most. `next` is the oldest event still kept.
+/// Removes the beginning of the log up to the first event recorded at `before` or later, at most `rows` events. What is left has no
+/// holes, whatever the clock did. `next` is the oldest event still kept.
 ///
 /// # Errors
 /// See [`StoreError`].
 pub fn prune_events(transaction: &Transaction<'_>, before: i64, rows: usize) -> Result<PruneStep, StoreError> {
     let removed = transaction.run(
-        "DELETE FROM event WHERE sequence < (SELECT max(sequence) FROM event) AND recorded_at < ?1
+        "DELETE FROM event WHERE sequence < (SELECT max(sequence) FROM event)
+             AND sequence < coalesce(
+                 (SELECT sequence FROM event WHERE recorded_at >= ?1 ORDER BY sequence LIMIT 1), 9223372036854775807)
              AND sequence IN (SELECT sequence FROM event ORDER BY sequence LIMIT ?2)",
         params![before, row_limit(rows)],
     )?;

@@ -26,6 +26,7 @@ mod identity;
 mod import;
 mod lab;
 mod lifecycle;
+mod ownership;
 mod privacy;
 mod resends;
 mod send;

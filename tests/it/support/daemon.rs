@@ -183,8 +183,7 @@ impl<'site> Daemon<'site> {
 
     /// Asks it to stop, as systemd does, and does not wait.
     pub(crate) fn terminate(&self) {
-        let status = Command::new("kill").args(["-TERM", &self.id().to_string()]).status().expect("kill(1)");
-        assert!(status.success(), "kill -TERM");
+        self.signal("TERM");
     }
 
     /// Waits for its end after [`Daemon::terminate`].
@@ -194,8 +193,13 @@ impl<'site> Daemon<'site> {
 
     /// `kill -9` while others still talk to it; it is gone for certain when the handle is dropped.
     pub(crate) fn strike(&self) {
-        let status = Command::new("kill").args(["-KILL", &self.id().to_string()]).status().expect("kill(1)");
-        assert!(status.success(), "kill -KILL");
+        self.signal("KILL");
+    }
+
+    /// By the shell's own `kill`: a slim system has no program of that name.
+    fn signal(&self, name: &str) {
+        let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.id())]).status().expect("a shell");
+        assert!(status.success(), "kill -{name}");
     }
 
     /// `kill -9`, and waits for its end.
