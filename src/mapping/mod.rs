@@ -91,6 +91,9 @@ pub enum Disposition {
 pub struct MappedRecord {
     /// Its kind.
     pub kind: Kind,
+    /// Which patient of the message it was read with, from 0: counted even where that patient's own record was left out, so that
+    /// nothing of the second patient is ever taken for the first one's.
+    pub patient: usize,
     /// Its fields, by the table in [`crate::record::schema`].
     pub fields: Fields,
 }

@@ -28,8 +28,10 @@ pub(crate) fn run(plan: &Plan, message: &Message, context: &Context<'_>) -> Resu
         return Ok(Mapped { disposition: Disposition::Ignored { reason }, ..Mapped::default() });
     }
     let observations = message.segments_named("OBX").map(|segment| (segment.index(), false)).collect();
-    let mut run = Run { plan, context, mapped: Mapped::default(), explained: Vec::new(), sex: None, observations };
-    for patient in whole.patients() {
+    let mut run =
+        Run { plan, context, mapped: Mapped::default(), explained: Vec::new(), patient: 0, sex: None, observations };
+    for (number, patient) in whole.patients().into_iter().enumerate() {
+        run.patient = number;
         run.sex = None;
         for (kind, block) in &plan.records {
             match &block.each {
@@ -89,6 +91,8 @@ struct Run<'r> {
     mapped: Mapped,
     /// Of the record in work, if explanations are wanted.
     explained: Vec<ExplainedField>,
+    /// Number of the patient in work, see [`MappedRecord::patient`].
+    patient: usize,
     /// The patient's sex, for reference ranges by sex.
     sex: Option<String>,
     /// Position of each OBX and whether its end is known.
@@ -170,7 +174,7 @@ impl Run<'_> {
             self.mapped
                 .explanation
                 .extend(self.explained.drain(..).map(|field| ExplainedField { record: index, ..field }));
-            self.mapped.records.push(MappedRecord { kind, fields: work.fields });
+            self.mapped.records.push(MappedRecord { kind, patient: self.patient, fields: work.fields });
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use super::{Context, Disposition, MapError, Mapped, Mapping};
 use crate::diagnostic::Diagnostic;
 use crate::hl7v2::{Charset, Limits, Message};
+use crate::record::Kind;
 
 /// A folder of mapping files.
 struct Files(Vec<(&'static str, String)>);
@@ -263,6 +264,18 @@ fn patients_of_one_message_are_not_mixed() {
             {"lab_report": {"filler_order_number": "F3"}},
         ]),
     );
+}
+
+#[test]
+fn a_record_names_its_patient_even_where_that_was_skipped() {
+    let mapping = "[patient]\neach = 'PID'\nskip = [{ when = 'not PID-3', reason = 'no number' }]\nname = 'PID-5'
+        [[lab_report]]\neach = 'OBR'\nfiller_order_number = 'OBR-3'";
+    let mapped =
+        apply(&Files::of(mapping), "PID|||P1||张三\nOBR|||F1\nPID|||||李四\nOBR|||F2\nPID|||P3||王五\nOBR|||F3")
+            .unwrap();
+    let patients: Vec<(Kind, usize)> = mapped.records.iter().map(|record| (record.kind, record.patient)).collect();
+    let (patient, report) = (Kind::Patient, Kind::LabReport);
+    assert_eq!(patients, [(patient, 0), (report, 0), (report, 1), (patient, 2), (report, 2)]);
 }
 
 #[test]
