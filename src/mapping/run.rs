@@ -18,7 +18,7 @@ use super::result;
 use super::table::Looked;
 use super::{Context, Disposition, ExplainedField, MapError, Mapped, MappedRecord, Rejected, Skipped, Unmapped};
 use crate::hl7v2::{ErrorCode, Location, Message, Path, Resolved, Scope, Value};
-use crate::record::schema::Shape;
+use crate::record::schema::{self, Shape};
 use crate::record::{Fields, Kind};
 
 /// Applies a plan to a message.
@@ -160,6 +160,9 @@ impl Run<'_> {
         }
         for list in &block.lists {
             self.list(list, scope, &mut work, kind)?;
+        }
+        if kind == Kind::Merge {
+            whole_merge(block, scope, &work)?;
         }
         if let (Kind::Visit, Some(facility), false) =
             (kind, self.context.facility, work.fields.contains_key("facility"))
@@ -619,6 +622,21 @@ fn clear(fields: &mut Fields, target: &Target) {
         }
         None => drop(fields.insert(target.name.to_owned(), Json::Null)),
     }
+}
+
+/// A merge with one side only cannot be carried out, and must not pass for done.
+fn whole_merge(block: &BlockPlan, scope: &Scope<'_>, work: &Work) -> Result<(), MapError> {
+    let fields = schema::MERGE.iter().filter(|field| matches!(field.shape, Shape::List(_)));
+    let Some(missing) = fields.map(|field| field.name).find(|name| !work.fields.contains_key(*name)) else {
+        return Ok(());
+    };
+    let blocks = block.lists.iter().filter(|list| list.name == missing).flat_map(|list| &list.blocks);
+    let paths: Vec<&Path> = blocks.filter_map(|block| block.each.as_ref()).collect();
+    let location = paths.first().map_or_else(|| Location::segment("MRG"), |path| missing_location(path, scope));
+    let mut paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
+    paths.dedup();
+    let text = format!("merge.{missing} is required and there is no usable value in {}", paths.join(", "));
+    Err(MapError { location, code: ErrorCode::RequiredFieldMissing, text })
 }
 
 /// Where a scope is: `OBX[3]`, `PID-3[2]`.

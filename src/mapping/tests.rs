@@ -281,17 +281,24 @@ fn a_record_names_its_patient_even_where_that_was_skipped() {
 #[test]
 fn merges_come_first_and_take_the_survivor_from_their_patient() {
     let mapping = "[patient]\neach = 'PID'\nname = 'PID-5'
-        [[merge]]\neach = 'MRG'\nsurvivor = 'PID-3'\nretired = 'MRG-1'";
+        [[merge]]\neach = 'MRG'
+        [[merge.survivor]]\neach = 'PID-3'\nvalue = 'PID-3.1'\nsystem = 'PID-3.4'\ntype = { constant = 'mrn' }
+        [[merge.retired]]\neach = 'MRG-1'\nvalue = 'MRG-1.1'\nsystem = 'MRG-1.4'";
     check(
         mapping,
-        "PID|||P1^^^HIS||张三\nMRG|P2^^^HIS\nPID|||P3||李四\nMRG|P4",
+        "PID|||P1^^^HIS||张三\nMRG|P2^^^HIS~P5\nPID|||P3||李四\nMRG|P4",
         json!([
-            {"merge": {"survivor": {"system": "HIS", "value": "P1"}, "retired": {"system": "HIS", "value": "P2"}}},
+            {"merge": {"survivor": [{"type": "mrn", "system": "HIS", "value": "P1"}],
+                "retired": [{"system": "HIS", "value": "P2"}, {"value": "P5"}]}},
             {"patient": {"name": "张三"}},
-            {"merge": {"survivor": {"value": "P3"}, "retired": {"value": "P4"}}},
+            {"merge": {"survivor": [{"type": "mrn", "value": "P3"}], "retired": [{"value": "P4"}]}},
             {"patient": {"name": "李四"}},
         ]),
     );
+    for (body, place) in [("PID|||P1\nMRG|", "MRG-1"), ("PID|1\nMRG|P2", "PID-3"), ("PID|1\nMRG|", "PID-3")] {
+        let error = apply(&Files::of(mapping), body).unwrap_err();
+        assert_eq!((error.location.to_string().as_str(), error.code.as_str()), (place, "101"), "{error}");
+    }
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub enum Cause {
     Retry,
     /// A merge that moved the record to another One ID.
     Merge,
+    /// A record that became a person of its own and took the record along.
+    Split,
 }
 
 impl Cause {
@@ -61,6 +63,7 @@ impl Cause {
             Self::Import => "import",
             Self::Retry => "retry",
             Self::Merge => "merge",
+            Self::Split => "split",
         }
     }
 }

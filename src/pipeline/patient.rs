@@ -10,11 +10,12 @@ use super::apply::{About, Cause, Job, Owner, Trouble};
 use crate::feed::EventKind;
 use crate::hl7v2::{ErrorCode, Location};
 use crate::identity::{
-    Candidate, Decision, Member, MergePlan, MergeRefusal, MergeRequest, NameClass, PatientFacts, decide, golden,
+    Candidate, Decision, Member, MergePlan, MergeRefusal, MergeRequest, NameClass, PatientFacts, Veto, decide, golden,
     plan_merge,
 };
 use crate::record::{Fields, RecordNumber};
 use crate::state::{LabReportState, Moment, PatientState, changed};
+use crate::store::clinical::{LabReport, Visit};
 use crate::store::persons::Person;
 use crate::store::records::{LinkChange, LinkKind, NewRecord, PatientRecord, RecordIdentifier};
 use crate::store::{StoreError, all_pages, clinical, persons, records};
@@ -119,34 +120,46 @@ impl Job<'_> {
         let one_id = if facts == before && !applied.changed.iter().any(|name| name == "identifiers") {
             row.one_id.clone()
         } else {
-            let same_number = self.same_number(&row.number, &applied.record)?;
-            self.look_again(&row, &facts, same_number, moment)?
+            self.look_again(&row, &applied.record, &facts, moment)?
         };
         Ok(Owner { record: row.id, number: row.number, one_id })
     }
 
-    /// A record that has become known better may be somebody who is known already: then the two persons are one, as they
-    /// would have been had the better record come first.
+    /// A record that has become known better may not be who it was taken for, or somebody who is known already: the outcome is as
+    /// if the better record had come first.
     fn look_again(
         &self,
         row: &PatientRecord,
+        record: &Fields,
         facts: &PatientFacts,
-        mut same_number: Vec<Candidate>,
         moment: Moment,
     ) -> Result<String, Trouble> {
         let one_id = row.one_id.as_str();
-        let mut others = self.same_identity_number(facts)?;
-        same_number.retain(|candidate| candidate.one_id != one_id);
-        others.retain(|candidate| candidate.one_id != one_id);
-        let Decision::Link { one_id: other, evidence } = decide(facts, &same_number, &others) else {
+        let others = records::of_person(self.transaction, one_id)?;
+        let others = others.iter().filter(|other| other.id != row.id);
+        let others = others.map(|other| Ok(PatientFacts::of(&state_of(other)?.record())));
+        let others: Vec<PatientFacts> = others.collect::<Result<_, StoreError>>()?;
+        let rest = Candidate { one_id: one_id.to_owned(), records: others };
+        if let Decision::Ambiguous { evidence } | Decision::New { evidence } = decide(facts, &[rest.clone()], &[])
+            && evidence.iter().any(|evidence| evidence.vetoes.contains(&Veto::DifferentResidentId))
+        {
+            let basis = json!({"source": row.source, "record": row.number.to_string(), "evidence": evidence});
+            return self.detach(row, &basis, moment);
+        }
+        let elsewhere = |mut candidates: Vec<Candidate>| {
+            candidates.retain(|candidate| candidate.one_id != one_id);
+            candidates
+        };
+        let same_number = elsewhere(self.same_number(&row.number, record)?);
+        let same_identity = elsewhere(self.same_identity_number(facts)?);
+        let Decision::Link { one_id: other, evidence } = decide(facts, &same_number, &same_identity) else {
             return Ok(one_id.to_owned());
         };
-        others.extend(same_number);
-        others.retain(|candidate| candidate.one_id == other);
+        let found: Vec<Candidate> =
+            same_number.into_iter().chain(same_identity).filter(|candidate| candidate.one_id == other).collect();
         // A veto between any record of this person and the other forbids it.
-        for row in records::of_person(self.transaction, one_id)? {
-            let facts = PatientFacts::of(&state_of(&row)?.record());
-            if let Decision::Ambiguous { evidence } | Decision::New { evidence } = decide(&facts, &[], &others)
+        for facts in &rest.records {
+            if let Decision::Ambiguous { evidence } | Decision::New { evidence } = decide(facts, &[], &found)
                 && evidence.iter().any(|evidence| !evidence.vetoes.is_empty())
             {
                 return Ok(one_id.to_owned());
@@ -370,46 +383,93 @@ impl Job<'_> {
     /// All records of `retired` become the survivor's; consumers are told which visits and reports moved, and get each anew
     /// under its new One ID.
     fn merge_persons(&self, survivor: &str, retired: &str, basis: &Value, moment: Moment) -> Result<(), Trouble> {
-        let visits = all_pages(|after| clinical::visits_of_person(self.transaction, retired, after, PAGE))?;
-        let reports = all_pages(|after| clinical::lab_reports_of_person(self.transaction, retired, after, PAGE))?;
+        let moved = self.belongings(retired)?;
         for row in records::of_person(self.transaction, retired)? {
             records::link(self.transaction, &self.link_change(row.id, survivor, LinkKind::Auto, basis.clone()))?;
         }
         let gone = self.person(retired)?;
         let redirected = Person { merged_into: Some(survivor.to_owned()), ..gone.clone() };
         persons::update(self.transaction, &gone, &redirected)?;
+        let told = [("retired", json!([retired])), ("basis", basis.clone()), ("records", moved.ids())];
+        self.tell_change(EventKind::PatientMerged, survivor, told, moment)?;
+        self.publish_moved(moved, survivor, moment, Cause::Merge)
+    }
 
-        let before = self.person(survivor)?;
-        let after = Person { version: before.version + 1, golden: self.golden(survivor)?, ..before.clone() };
+    /// The record `row` becomes a person of its own, with its visits and reports: it now says what the other records of its person
+    /// rule out.
+    fn detach(&self, row: &PatientRecord, basis: &Value, moment: Moment) -> Result<String, Trouble> {
+        let mut moved = self.belongings(&row.one_id)?;
+        moved.visits.retain(|visit| visit.record == row.id);
+        moved.reports.retain(|report| report.record == row.id);
+        let one_id = self.new_person()?;
+        records::link(self.transaction, &self.link_change(row.id, &one_id, LinkKind::Auto, basis.clone()))?;
+        self.refresh_person(&one_id, EventKind::PatientCreated, moment)?;
+        let told = [("new_one_id", json!(one_id)), ("basis", basis.clone()), ("records", moved.ids())];
+        self.tell_change(EventKind::PatientSplit, &row.one_id, told, moment)?;
+        self.publish_moved(moved, &one_id, moment, Cause::Split)?;
+        Ok(one_id)
+    }
+
+    /// Publishes that the records of a person changed hands: its golden record anew, and what moved.
+    fn tell_change(
+        &self,
+        kind: EventKind,
+        one_id: &str,
+        told: [(&str, Value); 3],
+        moment: Moment,
+    ) -> Result<(), Trouble> {
+        let before = self.person(one_id)?;
+        let after = Person { version: before.version + 1, golden: self.golden(one_id)?, ..before.clone() };
         persons::update(self.transaction, &before, &after)?;
-        let visit_ids: Vec<String> = visits.iter().map(|visit| visit.visit_id()).collect();
-        let report_ids: Vec<String> = reports.iter().map(|report| report.report_id()).collect();
         let changed = changed(&before.golden, &after.golden);
-        let version = after.version;
+        let about = About { kind, record: one_id, one_id, moment, version: after.version };
         let mut data = view::person(after);
-        data.insert("retired".to_owned(), json!([retired]));
-        data.insert("basis".to_owned(), basis.clone());
-        data.insert("records".to_owned(), json!({"visits": visit_ids, "lab_reports": report_ids}));
-        let kind = EventKind::PatientMerged;
-        let about = About { kind, record: survivor, one_id: survivor, moment, version };
+        data.extend(told.map(|(name, value)| (name.to_owned(), value)));
         self.publish(about, &changed, data, self.cause)?;
+        Ok(())
+    }
 
-        let moved = ["one_id".to_owned()];
-        let about = |kind, record, version| About { kind, record, one_id: survivor, moment, version };
-        for (mut visit, visit_id) in visits.into_iter().zip(&visit_ids) {
+    fn belongings(&self, one_id: &str) -> Result<Belongings, Trouble> {
+        Ok(Belongings {
+            visits: all_pages(|after| clinical::visits_of_person(self.transaction, one_id, after, PAGE))?,
+            reports: all_pages(|after| clinical::lab_reports_of_person(self.transaction, one_id, after, PAGE))?,
+        })
+    }
+
+    /// Publishes each visit and report under the One ID that it belongs to now.
+    fn publish_moved(&self, moved: Belongings, one_id: &str, moment: Moment, cause: Cause) -> Result<(), Trouble> {
+        let changed = ["one_id".to_owned()];
+        for mut visit in moved.visits {
             visit.version += 1;
-            let data = view::visit(&visit, survivor)?;
-            self.publish(about(EventKind::VisitUpdated, visit_id, visit.version), &moved, data, Cause::Merge)?;
+            let (record, version) = (visit.visit_id(), visit.version);
+            let about = About { kind: EventKind::VisitUpdated, record: &record, one_id, moment, version };
+            self.publish(about, &changed, view::visit(&visit, one_id)?, cause)?;
             clinical::put_visit(self.transaction, &visit)?;
         }
-        for (mut report, report_id) in reports.into_iter().zip(&report_ids) {
+        for mut report in moved.reports {
             report.version += 1;
             let state: LabReportState = stored(&report.state, "lab_report.state")?;
-            let data = view::lab_report_record(state.record(), &report, survivor);
-            self.publish(about(state.event(), report_id, report.version), &moved, data, Cause::Merge)?;
+            let (record, version) = (report.report_id(), report.version);
+            let about = About { kind: state.event(), record: &record, one_id, moment, version };
+            self.publish(about, &changed, view::lab_report_record(state.record(), &report, one_id), cause)?;
             clinical::put_lab_report(self.transaction, &report)?;
         }
         Ok(())
+    }
+}
+
+/// What belongs to a person beside the records themselves.
+struct Belongings {
+    visits: Vec<Visit>,
+    reports: Vec<LabReport>,
+}
+
+impl Belongings {
+    /// `records` of the events that tell who has them now.
+    fn ids(&self) -> Value {
+        let visits: Vec<String> = self.visits.iter().map(Visit::visit_id).collect();
+        let reports: Vec<String> = self.reports.iter().map(LabReport::report_id).collect();
+        json!({"visits": visits, "lab_reports": reports})
     }
 }
 

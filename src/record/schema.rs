@@ -251,8 +251,8 @@ pub const LAB_REPORT: &[Field] = &[
 
 /// Fields of a merge: never published as a record, its effect is a `patient.merged` event.
 pub const MERGE: &[Field] = &[
-    steering("survivor", Object(RECORD_NUMBER), "the number that lives on (PID-3)"),
-    steering("retired", Object(RECORD_NUMBER), "the number that is given up (MRG-1)"),
+    steering("survivor", List(IDENTIFIER), "the numbers that live on (PID-3)"),
+    steering("retired", List(IDENTIFIER), "the numbers that are given up (MRG-1)"),
     steering("updated_at", DateTime, "when the source says that this was so"),
 ];
 
