@@ -193,3 +193,27 @@ fn what_was_ignored_is_taken_in_once_the_mapping_wants_it() {
     site.run(&["message", "retry", "--state", "ignored"]).exits(0);
     assert_eq!(daemon.person("HIS|P1")["family_name"], "张");
 }
+
+#[test]
+fn two_resident_numbers_never_stay_one_person_whatever_comes_first() {
+    let identified = |id: &str, at: &str, birth: &str, order: u16| {
+        let numbers = format!("P1^^^HIS^MR~{}^^^^NI", resident_number(birth, order));
+        adt("A28", id, at, &[person("P1", "张^伟", birth, "M", &[(3, &numbers)])])
+    };
+    let words = [
+        ("his", registration("C1", "P1", "张^伟")),
+        ("lis", identified("L1", "20240305110000", "19800102", 11)),
+        ("his", identified("C2", "20240306110000", "19920304", 21)),
+    ];
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [2, 1, 0]] {
+        let site = Site::new();
+        let daemon = site.start();
+        order.iter().for_each(|&index: &usize| daemon.accept(words[index].0, &words[index].1));
+        let found = daemon.json("/v1/persons?identifier=HIS%7CP1");
+        assert_eq!(found["persons"].as_array().unwrap().len(), 2, "{order:?} {found}");
+        let events = daemon.feed();
+        if let Some(split) = events.iter().find(|event| event["type"] == "patient.split") {
+            assert_ne!(split["data"]["one_id"], split["data"]["new_one_id"], "{order:?}");
+        }
+    }
+}
