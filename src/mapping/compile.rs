@@ -38,10 +38,18 @@ pub(crate) struct BlockPlan {
     /// The segments or repetitions that make one each; `None`: the scope around it makes one.
     pub(crate) each: Option<Path>,
     pub(crate) when: Option<Expression>,
-    pub(crate) skip: Vec<(Expression, String)>,
+    pub(crate) skip: Vec<SkipPlan>,
     pub(crate) on_null: OnNull,
     pub(crate) rules: Vec<RulePlan>,
     pub(crate) lists: Vec<ListPlan>,
+}
+
+/// One rule of `skip`.
+#[derive(Debug)]
+pub(crate) struct SkipPlan {
+    pub(crate) when: Expression,
+    pub(crate) reason: String,
+    pub(crate) deliberate: bool,
 }
 
 /// A list of objects and the blocks that fill it, in order.
@@ -66,6 +74,13 @@ pub(crate) struct RulePlan {
     pub(crate) when: Option<Expression>,
     pub(crate) file: usize,
     pub(crate) line: usize,
+}
+
+impl RulePlan {
+    /// Whether `""` clears the field. A time that orders messages is never cleared, the next path is asked.
+    pub(crate) fn clears(&self) -> bool {
+        self.on_null == OnNull::Clear && self.required == Required::No && self.coercion != Coercion::Instant
+    }
 }
 
 /// Where a rule's value goes.
@@ -147,7 +162,7 @@ impl Compiler<'_, '_> {
         let mut skip = Vec::new();
         for rule in block.skip.iter().flatten() {
             if let Some(when) = self.expression(&rule.when) {
-                skip.push((when, rule.reason.clone()));
+                skip.push(SkipPlan { when, reason: rule.reason.clone(), deliberate: rule.deliberate });
             }
         }
         let mut rules = Vec::new();

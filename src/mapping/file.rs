@@ -55,11 +55,13 @@ pub(crate) struct Block {
     pub(crate) lists: Vec<(&'static str, Vec<Block>)>,
 }
 
-/// `skip = [{ when = "…", reason = "…" }]`.
+/// `skip = [{ when = "…", reason = "…", deliberate = false }]`.
 #[derive(Debug, Clone)]
 pub(crate) struct SkipRule {
     pub(crate) when: Located<String>,
     pub(crate) reason: String,
+    /// See [`super::Skipped::deliberate`]; `true` unless the rule says otherwise.
+    pub(crate) deliberate: bool,
 }
 
 /// What one target is made of.
@@ -407,10 +409,14 @@ impl<'a> Reader<'a> {
             let entry = |name: &str| table.and_then(|table| table.iter().find(|(key, _)| key.get_ref() == name));
             let when = entry("when").and_then(|(_, value)| self.text(file, value));
             let reason = entry("reason").and_then(|(_, value)| self.text(file, value));
-            match (when, reason, table.map(|table| table.len())) {
-                (Some(when), Some(reason), Some(2)) => rules.push(SkipRule { when, reason: reason.value }),
+            let deliberate = entry("deliberate").map(|(_, value)| value.get_ref().as_bool());
+            let keys = 2 + usize::from(deliberate.is_some());
+            match (when, reason, deliberate.unwrap_or(Some(true)), table.map(|table| table.len())) {
+                (Some(when), Some(reason), Some(deliberate), Some(length)) if length == keys => {
+                    rules.push(SkipRule { when, reason: reason.value, deliberate });
+                }
                 _ => {
-                    let text = "a skip rule has exactly when and reason".to_owned();
+                    let text = "a skip rule has when, reason and perhaps deliberate = false".to_owned();
                     self.error(file, item.span(), "M004", text, hint);
                 }
             }

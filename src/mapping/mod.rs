@@ -61,7 +61,7 @@ pub struct Mapped {
     pub disposition: Disposition,
     /// In order of patients in the message, of each in the order of [`Kind::ALL`].
     pub records: Vec<MappedRecord>,
-    /// What was left out on purpose.
+    /// What was left out by a rule.
     pub skipped: Vec<Skipped>,
     /// What could not be taken. The rest of the message is of use.
     pub rejected: Vec<Rejected>,
@@ -98,7 +98,7 @@ pub struct MappedRecord {
     pub fields: Fields,
 }
 
-/// Something left out on purpose.
+/// Something left out by a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
     /// Where, `OBX[3]`.
@@ -107,6 +107,9 @@ pub struct Skipped {
     pub rule: String,
     /// Why.
     pub reason: String,
+    /// A rule of `skip` names this case, and does not say `deliberate = false`: nobody misses it. Otherwise it was meant to be read and something is missing, such
+    /// as a `required = "skip"` field; a message of which only that remains must not pass in silence.
+    pub deliberate: bool,
 }
 
 /// Something that could not be taken.

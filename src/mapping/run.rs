@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use super::coerce::lab_value::LabValue;
 use super::coerce::range::Range;
 use super::coerce::{self, Coercion, coded, person};
-use super::compile::{BlockPlan, ListPlan, OnUnmapped, Plan, RulePlan, Target, typed};
+use super::compile::{BlockPlan, ListPlan, OnUnmapped, Plan, RulePlan, SkipPlan, Target, typed};
 use super::file::{OnNull, Required};
 use super::result;
 use super::table::Looked;
@@ -187,11 +187,13 @@ impl Run<'_> {
         if block.when.as_ref().is_some_and(|when| !when.holds(scope)) {
             return false;
         }
-        let Some(rule) = block.skip.iter().position(|(when, _)| when.holds(scope)) else { return true };
+        let Some(rule) = block.skip.iter().position(|rule| rule.when.holds(scope)) else { return true };
+        let SkipPlan { reason, deliberate, .. } = &block.skip[rule];
         self.mapped.skipped.push(Skipped {
             path: scope_path(scope, block.each.as_ref()),
             rule: format!("{name}.skip[{rule}]"),
-            reason: block.skip[rule].1.clone(),
+            reason: reason.clone(),
+            deliberate: *deliberate,
         });
         false
     }
@@ -272,6 +274,7 @@ impl Run<'_> {
                 path: scope_path(scope, block.each.as_ref()),
                 rule: place.list_name().to_owned(),
                 reason: "none of the fields that this mapping reads has a value".to_owned(),
+                deliberate: false,
             });
         }
         Ok(())
@@ -294,6 +297,7 @@ impl Run<'_> {
                 path: segment.location_of(0).to_string(),
                 rule: "unread".to_owned(),
                 reason: "it belongs to no record that this mapping makes of the message".to_owned(),
+                deliberate: false,
             });
         }
     }
@@ -313,7 +317,7 @@ impl Run<'_> {
             let first = path.resolve(scope);
             let value = match first {
                 Resolved::Absent => continue,
-                Resolved::Null if rule.on_null == OnNull::Clear && rule.required == Required::No => {
+                Resolved::Null if rule.clears() => {
                     self.explain(rule, &Json::Null, None, place);
                     clear(&mut work.fields, &rule.target);
                     work.has_substance = true;
@@ -389,6 +393,7 @@ impl Run<'_> {
                 path: location.to_string(),
                 rule: format!("{target} is required"),
                 reason: format!("there is no usable value in {paths}"),
+                deliberate: false,
             }),
             _ => Stop::Fail(MapError {
                 location,

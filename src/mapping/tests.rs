@@ -212,6 +212,35 @@ fn a_bare_date_does_not_win_over_a_time_of_day_as_the_record_s_time() {
 }
 
 #[test]
+fn the_time_that_orders_messages_falls_through_what_is_no_time() {
+    let mapping = "[patient]\neach = 'PID'\nname = 'PID-5'\nupdated_at = ['EVN-2', 'MSH-7']
+        [[lab_report]]\neach = 'OBR'\nfiller_order_number = 'OBR-3'\nupdated_at = ['OBR-22', 'MSH-7']";
+    for time in ["\"\"", "soon", "20240230", "00000000", ""] {
+        let body = format!("EVN||{time}\nPID|||||张三\n{}", segment("OBR", &[(3, "F1"), (22, time)]));
+        let mapped = apply(&Files::of(mapping), &body).unwrap();
+        for record in &mapped.records {
+            assert_eq!(record.fields["updated_at"], "2024-03-05T10:30:00+08:00", "{time}");
+        }
+    }
+    let body = "MSH|^~\\&|HIS||||\"\"||ADT^A08\nEVN||\"\"\nPID|||||张三";
+    let mapped = apply(&Files::of(mapping), body).unwrap();
+    assert!(!mapped.records[0].fields.contains_key("updated_at"), "null never clears it");
+}
+
+#[test]
+fn what_is_left_out_says_whether_the_mapping_names_the_case() {
+    let mapping = "[patient]\neach = 'PID'\nskip = [{ when = \"MSH-9.2 = 'A29'\", reason = 'no deletion' }]
+        name = { from = 'PID-5', required = 'skip' }";
+    let mapping =
+        &mapping.replace(" }]\n", " }, { when = \"MSH-9.2 = 'A31'\", reason = 'no number', deliberate = false }]\n");
+    for (trigger, deliberate) in [("A29", true), ("A31", false), ("A08", false)] {
+        let mapped = apply(&Files::of(mapping), &format!("MSH|^~\\&|||||||ADT^{trigger}\nPID|1")).unwrap();
+        assert_eq!(mapped.records, []);
+        assert_eq!(mapped.skipped.iter().map(|one| one.deliberate).collect::<Vec<_>>(), [deliberate], "{trigger}");
+    }
+}
+
+#[test]
 fn match_decides_whether_a_message_is_meant() {
     let mapping = format!("match = {{ 'MSH-9.1' = ['ADT', 'SIU'], 'MSH-3' = 'H*S' }}\n{PATIENT}name = 'PID-5'");
     let mapped = apply(&Files::of(&mapping), "PID|||||张三").unwrap();
@@ -506,7 +535,10 @@ fn broken_files_are_refused_with_a_reason() {
     check_problems("[patient]\nphones = 'PID-13'", &["error[M004]: phones is a list and needs blocks"]);
     check_problems("[patient]\nname = { as = 'name' }", &["error[M004]: a rule has either from"]);
     check_problems("[patient]\nname = 'PID'", &["error[M005]: PID names a whole segment"]);
-    check_problems("[patient]\nskip = [{ when = 'PID' }]", &["error[M004]: a skip rule has exactly when and reason"]);
+    check_problems(
+        "[patient]\nskip = [{ when = 'PID' }]",
+        &["error[M004]: a skip rule has when, reason and perhaps deliberate = false"],
+    );
     check_problems(
         "[visit]\ndepartment = { cod = 'PV1-3' }",
         &["error[M003]: there is no field cod (did you mean code?)"],
