@@ -323,7 +323,9 @@ fn outcome(job: &Job<'_>, mut notes: Vec<String>, mapped: Result<Mapped, Failure
         notes.push(reason);
         return Ok(Outcome { state: MessageState::Ignored, error: None, notes, mapping, one_id: None });
     }
-    if mapped.records.is_empty() && mapped.skipped.is_empty() {
+    if mapped.records.is_empty() && !mapped.skipped.iter().any(|skipped| skipped.deliberate) {
+        let left_out = mapped.skipped.iter().map(|skipped| format!("{}: skipped, {}", skipped.path, skipped.reason));
+        notes.extend(left_out);
         return Ok(failed(Failure::nothing(), notes, mapping));
     }
     // The first that is written: what a failure takes back is all of it, and nothing else.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::hl7::{Ack, admission_of_nobody, adt, gb18030, inpatient, message, pid, registration, segment};
+use crate::support::hl7::{
+    Ack, admission_of_nobody, adt, gb18030, inpatient, message, person, pid, registration, segment,
+};
 use crate::support::mllp::Received;
 use crate::support::site::{Site, configuration};
 
@@ -71,9 +73,12 @@ fn a_message_that_says_nothing_of_what_its_type_promises_is_not_taken_in_silence
     let site = Site::new();
     let daemon = site.start();
     // An admission of nobody to nowhere, a report of nothing: processed would mean that all is well.
-    for (id, text) in
-        [("C1", adt("A01", "C1", "20240305103000", &[])), ("C2", message("ORU^R01", "C2", "20240305103000", &[]))]
-    {
+    let at = "20240305103000";
+    for (id, text) in [
+        ("C1", adt("A01", "C1", at, &[])),
+        ("C2", message("ORU^R01", "C2", at, &[])),
+        ("C3", adt("A28", "C3", at, &[person("", "张^伟", "19800102", "M", &[(3, "")])])),
+    ] {
         assert_refused(id, &daemon.send("his", text));
     }
 }
