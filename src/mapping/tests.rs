@@ -148,6 +148,22 @@ fn lists_take_each_repetition_and_blocks_are_concatenated() {
 }
 
 #[test]
+fn a_list_without_end_is_refused_whole() {
+    let mapping = format!(
+        "{PATIENT}other_names = {{ from = 'PID-9[*]', as = 'name' }}
+        [[patient.identifiers]]\neach = 'PID-3'\nvalue = {{ from = 'PID-3.1', required = 'skip' }}"
+    );
+    let numbers = |count: usize, text: &str| vec![text; count].join("~");
+    let mapped = apply(&Files::of(&mapping), &format!("PID|||{}", numbers(1_000, "P1"))).unwrap();
+    assert_eq!(mapped.records[0].fields["identifiers"], json!([{"value": "P1"}]));
+    for (field, text) in [(3, "P1"), (3, "^^^A"), (9, "张三")] {
+        let error = apply(&Files::of(&mapping), &segment("PID", &[(field, &numbers(1_001, text))])).unwrap_err();
+        assert_eq!((error.location.to_string(), error.code.as_str()), (format!("PID-{field}"), "207"), "{error}");
+        assert!(error.text.contains("1000"), "{error}");
+    }
+}
+
+#[test]
 fn tables_translate_keep_leave_reject_and_replace() {
     let tables = "[tables]\nsex = 'sex.csv'\n";
     for (rule, code, sex, listed) in [
