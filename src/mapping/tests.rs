@@ -381,6 +381,11 @@ fn results_say_what_obx_5_says() {
         ("ST|A||<0.05", json!({"value_number": 0.05, "comparator": "<", "value_text": "<0.05"})),
         ("NM|A||≥1000", json!({"value_number": 1000, "comparator": ">=", "value_text": "≥1000"})),
         ("NM|A||12.3↑", json!({"value_number": 12.3, "value_text": "12.3↑", "flags": ["H"], "abnormal": true})),
+        ("NM|A||+2", json!({"value_number": 2})),
+        ("SN|A||^-1", json!({"value_number": -1})),
+        ("ST|A||+2", json!({"value_text": "+2"})),
+        ("ST|A||-||-", json!({"value_text": "-", "reference_range": {"text": "-"}})),
+        ("ST|A||2 L", json!({"value_text": "2 L"})),
         ("ST|A||1:80", json!({"value_text": "1:80"})),
         (
             "ST|A||阴性(-)||阴性",
