@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::coerce::lab_value::{LabValue, lab_value};
+use super::coerce::number::decimal;
 use super::coerce::range::{self, Range};
 use super::coerce::{self, coded, part};
 use crate::hl7v2::{Path, Value};
@@ -76,7 +77,12 @@ fn read_text(text: String, declared: &str) -> ReadValue {
     if TIMES.contains(&declared) || (declared != "NM" && is_number_of_a_thing(&text)) {
         return ReadValue { fields: vec![("value_text", json!(text))], ..ReadValue::default() };
     }
-    let value = lab_value(&text);
+    // `+2` is the second of four degrees only where no number was announced.
+    let announced = decimal(&text).filter(|_| matches!(declared, "NM" | "SN"));
+    let value = match announced {
+        Some(number) => LabValue::Number { comparator: None, number, flag: None },
+        None => lab_value(&text),
+    };
     let mut fields = Vec::with_capacity(3);
     let mut note = None;
     match &value {

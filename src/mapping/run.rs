@@ -6,6 +6,7 @@
 //! - No text of an error, note or reason holds a value of the message.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use serde_json::{Value as Json, json};
 
@@ -20,6 +21,10 @@ use super::{Context, Disposition, ExplainedField, MapError, Mapped, MappedRecord
 use crate::hl7v2::{ErrorCode, Location, Message, Path, Resolved, Scope, Value};
 use crate::record::schema::{self, Shape};
 use crate::record::{Fields, Kind};
+
+/// Items of one list of one record, those left out for want of a value included. The longest real ones, results of a molecular
+/// panel, have some hundreds; a field of 100 000 repetitions would be stored, published and compared with each message after it.
+const MAX_ITEMS: usize = 1_000;
 
 /// Applies a plan to a message.
 pub(crate) fn run(plan: &Plan, message: &Message, context: &Context<'_>) -> Result<Mapped, MapError> {
@@ -118,6 +123,16 @@ struct Work {
     range: Option<Range>,
 }
 
+/// The items of a list in work.
+#[derive(Default)]
+struct Items {
+    kept: Vec<Json>,
+    /// The same as text, so that each new one is compared once.
+    known: HashSet<String>,
+    /// Kept or not.
+    read: usize,
+}
+
 /// Why a record or item comes to an early end.
 enum Stop {
     /// `required = "skip"`.
@@ -199,7 +214,7 @@ impl Run<'_> {
     }
 
     fn list(&mut self, list: &ListPlan, scope: &Scope<'_>, work: &mut Work, kind: Kind) -> Result<(), MapError> {
-        let mut items = Vec::new();
+        let mut items = Items::default();
         let mut is_null = false;
         for block in &list.blocks {
             // The compiler has seen to it that there is one.
@@ -210,11 +225,15 @@ impl Run<'_> {
                     && block.when.as_ref().is_none_or(|when| when.holds(scope));
             }
             for item_scope in scopes {
-                self.item(block, &item_scope, Place { kind, item: Some((list.name, items.len())) }, &mut items)?;
+                let place = Place { kind, item: Some((list.name, items.kept.len())) };
+                self.item(block, &item_scope, place, &mut items)?;
+                if items.read > MAX_ITEMS {
+                    return Err(too_many(format!("{}.{}", kind.name(), list.name), missing_location(each, scope)));
+                }
             }
         }
-        if !items.is_empty() {
-            work.fields.insert(list.name.to_owned(), Json::Array(items));
+        if !items.kept.is_empty() {
+            work.fields.insert(list.name.to_owned(), Json::Array(items.kept));
             work.has_substance = true;
         } else if is_null {
             work.fields.insert(list.name.to_owned(), Json::Null);
@@ -223,13 +242,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn item(
-        &mut self,
-        block: &BlockPlan,
-        scope: &Scope<'_>,
-        place: Place,
-        items: &mut Vec<Json>,
-    ) -> Result<(), MapError> {
+    fn item(&mut self, block: &BlockPlan, scope: &Scope<'_>, place: Place, items: &mut Items) -> Result<(), MapError> {
         let reported = self.mapped.skipped.len();
         let wanted = self.is_wanted(block, scope, place.list_name());
         if !wanted {
@@ -239,6 +252,7 @@ impl Run<'_> {
             return Ok(());
         }
         self.settle(scope);
+        items.read += 1;
         let explained = self.explained.len();
         let mut work = Work::default();
         for rule in &block.rules {
@@ -263,10 +277,10 @@ impl Run<'_> {
         if work.has_substance {
             let item = Json::Object(work.fields);
             // A number that is sent twice is one number; two equal results are two results.
-            if place.list_name() != "results" && items.contains(&item) {
-                self.explained.truncate(explained);
+            if place.list_name() == "results" || items.known.insert(item.to_string()) {
+                items.kept.push(item);
             } else {
-                items.push(item);
+                self.explained.truncate(explained);
             }
         } else {
             self.explained.truncate(explained);
@@ -463,10 +477,15 @@ impl Run<'_> {
             work.value = read.value;
             return Ok(Found::Done);
         }
+        if let Some(last) = values.get(MAX_ITEMS).filter(|_| rule.target.shape == Shape::TextList) {
+            let location = Location { repetition: None, ..last.location() };
+            return Err(Refused::Stop(Box::new(Stop::Fail(too_many(place.target(&rule.target), location)))));
+        }
         let mut found = Vec::with_capacity(values.len());
+        let mut known = HashSet::with_capacity(values.len());
         for value in &values {
             match self.converted(rule, Shape::Text, value, place)? {
-                Found::Json(json) if !found.contains(&json) => found.push(json),
+                Found::Json(json) if known.insert(json.to_string()) => found.push(json),
                 _ => {}
             }
         }
@@ -627,6 +646,12 @@ fn clear(fields: &mut Fields, target: &Target) {
         }
         None => drop(fields.insert(target.name.to_owned(), Json::Null)),
     }
+}
+
+fn too_many(list: String, location: Location) -> MapError {
+    let text =
+        format!("{list} has more than {MAX_ITEMS} items, the limit; the message is refused whole, correct the sender");
+    MapError { location, code: ErrorCode::ApplicationInternalError, text }
 }
 
 /// A merge with one side only cannot be carried out, and must not pass for done.

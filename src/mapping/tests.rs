@@ -148,6 +148,22 @@ fn lists_take_each_repetition_and_blocks_are_concatenated() {
 }
 
 #[test]
+fn a_list_without_end_is_refused_whole() {
+    let mapping = format!(
+        "{PATIENT}other_names = {{ from = 'PID-9[*]', as = 'name' }}
+        [[patient.identifiers]]\neach = 'PID-3'\nvalue = {{ from = 'PID-3.1', required = 'skip' }}"
+    );
+    let numbers = |count: usize, text: &str| vec![text; count].join("~");
+    let mapped = apply(&Files::of(&mapping), &format!("PID|||{}", numbers(1_000, "P1"))).unwrap();
+    assert_eq!(mapped.records[0].fields["identifiers"], json!([{"value": "P1"}]));
+    for (field, text) in [(3, "P1"), (3, "^^^A"), (9, "张三")] {
+        let error = apply(&Files::of(&mapping), &segment("PID", &[(field, &numbers(1_001, text))])).unwrap_err();
+        assert_eq!((error.location.to_string(), error.code.as_str()), (format!("PID-{field}"), "207"), "{error}");
+        assert!(error.text.contains("1000"), "{error}");
+    }
+}
+
+#[test]
 fn tables_translate_keep_leave_reject_and_replace() {
     let tables = "[tables]\nsex = 'sex.csv'\n";
     for (rule, code, sex, listed) in [
@@ -365,6 +381,11 @@ fn results_say_what_obx_5_says() {
         ("ST|A||<0.05", json!({"value_number": 0.05, "comparator": "<", "value_text": "<0.05"})),
         ("NM|A||≥1000", json!({"value_number": 1000, "comparator": ">=", "value_text": "≥1000"})),
         ("NM|A||12.3↑", json!({"value_number": 12.3, "value_text": "12.3↑", "flags": ["H"], "abnormal": true})),
+        ("NM|A||+2", json!({"value_number": 2})),
+        ("SN|A||^-1", json!({"value_number": -1})),
+        ("ST|A||+2", json!({"value_text": "+2"})),
+        ("ST|A||-||-", json!({"value_text": "-", "reference_range": {"text": "-"}})),
+        ("ST|A||2 L", json!({"value_text": "2 L"})),
         ("ST|A||1:80", json!({"value_text": "1:80"})),
         (
             "ST|A||阴性(-)||阴性",

@@ -16,7 +16,7 @@ pub(crate) enum LabValue {
         comparator: Option<&'static str>,
         /// The number, digits as sent.
         number: Number,
-        /// The flag that an arrow or letter after the number means.
+        /// The flag that an arrow, 高 or 低 after the number means.
         flag: Option<&'static str>,
     },
     /// A qualitative answer.
@@ -32,7 +32,7 @@ pub(crate) enum LabValue {
 /// Qualitative answers in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
-    /// 阴性, 未检出, `-`.
+    /// 阴性, 未检出, `(-)`.
     Negative,
     /// 微量, trace.
     Trace,
@@ -84,24 +84,19 @@ const COMPARATORS: &[(&str, &str)] = &[
     (">", ">"),
 ];
 
-/// What may follow a number and says in which direction it is off.
-const ARROWS: &[(&str, &str)] = &[
-    ("↑↑", "HH"),
-    ("↓↓", "LL"),
-    ("↑", "H"),
-    ("↓", "L"),
-    ("HH", "HH"),
-    ("LL", "LL"),
-    ("H", "H"),
-    ("L", "L"),
-    ("高", "H"),
-    ("低", "L"),
-];
+/// Alone they stand for a test that was not done as often as for a negative one.
+const DASHES: &[&str] = &["-", "--", "—"];
+
+/// What may follow a number and says in which direction it is off. No letters: in `2 L` it is a unit.
+const ARROWS: &[(&str, &str)] = &[("↑↑", "HH"), ("↓↓", "LL"), ("↑", "H"), ("↓", "L"), ("高", "H"), ("低", "L")];
 
 /// Reads a value. The text is unescaped and not empty.
 pub(crate) fn lab_value(text: &str) -> LabValue {
     let text = half_width(text.trim());
     let text = text.trim();
+    if DASHES.contains(&text) {
+        return LabValue::Words;
+    }
     if let Some(level) = level(text) {
         return LabValue::Qualitative(level);
     }
@@ -190,7 +185,12 @@ mod tests {
             ("12.3↑", number(None, "12.3", Some("H"))),
             ("12.3 ↓", number(None, "12.3", Some("L"))),
             ("7.9↑↑", number(None, "7.9", Some("HH"))),
-            ("12.3 H", number(None, "12.3", Some("H"))),
+            ("12.3 高", number(None, "12.3", Some("H"))),
+            ("12.3 H", LabValue::Unclear),
+            ("2 L", LabValue::Unclear),
+            ("-", LabValue::Words),
+            (" -- ", LabValue::Words),
+            ("(-)", LabValue::Qualitative(Level::Negative)),
             ("1:80", LabValue::Titre),
             ("1：160", LabValue::Titre),
             ("<1:80", LabValue::Titre),
