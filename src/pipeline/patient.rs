@@ -140,7 +140,8 @@ impl Job<'_> {
         let others = others.map(|other| Ok(PatientFacts::of(&state_of(other)?.record())));
         let others: Vec<PatientFacts> = others.collect::<Result<_, StoreError>>()?;
         let rest = Candidate { one_id: one_id.to_owned(), records: others };
-        if let Decision::Ambiguous { evidence } | Decision::New { evidence } = decide(facts, std::slice::from_ref(&rest), &[])
+        if let Decision::Ambiguous { evidence } | Decision::New { evidence } =
+            decide(facts, std::slice::from_ref(&rest), &[])
             && evidence.iter().any(|evidence| evidence.vetoes.contains(&Veto::DifferentResidentId))
         {
             let basis = json!({"source": row.source, "record": row.number.to_string(), "evidence": evidence});
