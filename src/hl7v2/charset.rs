@@ -100,11 +100,6 @@ impl Charset {
         Some(Self::Iso8859(part)).filter(|charset| charset.encoding().is_some())
     }
 
-    /// Whether `label` names a form of Unicode with two or four bytes a character, which no HL7 v2 transport carries.
-    pub fn is_wide(label: &str) -> bool {
-        matches!(folded(label).trim_start_matches("UNICODE"), "UTF16" | "UTF16LE" | "UTF16BE" | "UCS2" | "UTF32")
-    }
-
     /// Bytes to text. `Err` holds the offset of the first byte that does not fit.
     pub fn decode(self, bytes: &[u8]) -> Result<Cow<'_, str>, usize> {
         let Some(encoding) = self.encoding() else {
@@ -258,7 +253,6 @@ mod tests {
         {
             assert_eq!(Charset::from_label(label), None, "{label}");
         }
-        assert!(Charset::is_wide("UNICODE UTF-16") && Charset::is_wide("UTF-16LE") && !Charset::is_wide("UTF-8"));
     }
 
     #[test]
