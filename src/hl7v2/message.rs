@@ -10,7 +10,7 @@ use memchr::{memchr, memchr_iter, memchr2};
 
 use super::delimiters::DelimitersError;
 use super::text::{self, Decoded, Note, TextError};
-use super::{Charset, CharsetSetting, Delimiters, Header, Limits, Location, Scope, group};
+use super::{Charset, CharsetSetting, Delimiters, ErrorCode, Header, Limits, Location, Scope, group};
 
 /// One message.
 #[derive(Debug, Clone)]
@@ -98,6 +98,28 @@ pub enum ReadError {
 }
 
 impl ReadError {
+    /// The condition for an answer, of HL7 table 0357: 100 where there is no message to be seen, 102 where its text cannot be
+    /// read, 207 where it is beyond a limit.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Text(TextError::Empty | TextError::Header(_)) => ErrorCode::SegmentSequence,
+            Self::Parse(
+                ParseError::Delimiters(_) | ParseError::NotASegment { .. } | ParseError::SecondHeader { .. },
+            ) => ErrorCode::SegmentSequence,
+            Self::Text(TextError::TooLarge { .. }) | Self::Parse(ParseError::TooMany { .. }) => {
+                ErrorCode::ApplicationInternalError
+            }
+            Self::Text(
+                TextError::Wide { .. }
+                | TextError::Undecodable { .. }
+                | TextError::Mislabelled { .. }
+                | TextError::UnknownLabel { .. }
+                | TextError::Ambiguous
+                | TextError::Suspicious { .. },
+            ) => ErrorCode::DataType,
+        }
+    }
+
     /// Where in the message, if that is known.
     pub fn location(&self) -> Option<&Location> {
         match self {
@@ -528,6 +550,23 @@ mod tests {
         assert_eq!(message.header().control_id, "42");
         assert_eq!(parse("MSH|^~\\&|||||||ADT\rEVN|A01\r").unwrap().trigger_event(), "A01");
         assert_eq!(parse("MSH|^\r").unwrap().control_id(), "");
+    }
+
+    #[test]
+    fn what_cannot_be_read_has_its_code() {
+        let limits = Limits { message_bytes: 200, segments: 2, ..Limits::default() };
+        for (bytes, code) in [
+            (&b""[..], "100"),
+            (b"PID|1", "100"),
+            (b"MSH|^~\\&|\rMSH|^~\\&|", "100"),
+            (b"MSH|^~\\&|\xff|", "102"),
+            (b"MSH|^~\\&|\0|", "102"),
+            (b"MSH|^~\\&|\rPID\rPID", "207"),
+            (&[b' '; 201], "207"),
+        ] {
+            let error = Message::read(bytes, &CharsetSetting::Auto, &limits).unwrap_err();
+            assert_eq!(error.code().as_str(), code, "{error}");
+        }
     }
 
     #[test]

@@ -305,7 +305,8 @@ fn high_runs(bytes: &[u8]) -> impl Iterator<Item = (Option<u8>, &[u8], Option<u8
 
 /// Whether bytes that are valid UTF-8 could as well be the common Chinese characters of GB 2312: two-byte sequences only, each a
 /// character of its levels 1 and 2. About every fifth such character is also valid UTF-8, so a message with one short name can
-/// be both. Accented letters beside ASCII letters and lone signs (`°`, `±`, `µ`) are believed to be UTF-8.
+/// be both: 魏伟 is `κΰ`. What stands alone and is no Latin letter (`°`, `10 µL`, `μg/L`, `β-HCG`) is believed to be UTF-8, unless
+/// it is a letter that fills its component; so are accented letters beside ASCII letters.
 fn may_be_gb2312(bytes: &[u8]) -> bool {
     let mut likely_chinese = false;
     for (before, run, after) in high_runs(bytes) {
@@ -313,10 +314,13 @@ fn may_be_gb2312(bytes: &[u8]) -> bool {
         if !is_gb2312(run) || text.chars().any(|character| character.len_utf8() != 2) {
             return false;
         }
-        let beside_letter = [before, after].into_iter().flatten().any(|byte| byte.is_ascii_alphabetic());
+        let beside = |is_such: fn(&u8) -> bool| [before, after].iter().flatten().any(is_such);
+        let is_alone = text.chars().count() == 1;
+        let is_letter = text.chars().all(char::is_alphabetic);
         let is_latin = text.chars().all(|character| matches!(character, '\u{C0}'..='\u{24F}'));
-        let is_sign = text.chars().count() == 1 && !text.chars().all(char::is_alphabetic);
-        likely_chinese |= !(is_sign || beside_letter && is_latin);
+        let is_sign = is_alone && !is_letter;
+        let is_greek = is_alone && !is_latin && beside(|byte| byte.is_ascii_alphanumeric() || b" -/(".contains(byte));
+        likely_chinese |= !(is_sign || is_greek || is_latin && beside(u8::is_ascii_alphabetic));
     }
     likely_chinese
 }
@@ -330,7 +334,7 @@ fn has_pairs(bytes: &[u8]) -> bool {
 ///
 /// Where valid UTF-8 was declared to be Chinese or Korean, two-byte sequences say nothing, but three bytes that make a Chinese,
 /// Japanese, Korean or full-width character do. Where it was declared to be in a set of single bytes, any sequence says so. And
-/// four accented letters in a row are in no Latin text: they are GBK, declared as 8859/1 because that stood in an example.
+/// six accented letters in a row are in no Latin text: they are GBK, declared as 8859/1 because that stood in an example.
 fn surely_other(bytes: &[u8], charset: Charset) -> Option<Charset> {
     if matches!(charset, Charset::Ascii | Charset::Utf8 | Charset::Iso2022Jp) || bytes.is_ascii() {
         return None;
@@ -348,9 +352,9 @@ fn surely_other(bytes: &[u8], charset: Charset) -> Option<Charset> {
     }
 }
 
-/// Two or more characters of GB 2312, and no row of dots.
+/// Three or more characters of GB 2312, and no row of dots. Two could be `ÄÖÜß` in a list of letters.
 fn is_chinese_run(run: &[u8]) -> bool {
-    run.len() >= 4 && is_gb2312(run) && run.iter().any(|byte| *byte != run[0])
+    run.len() >= 6 && is_gb2312(run) && run.iter().any(|byte| *byte != run[0])
 }
 
 /// Characters of levels 1 and 2 only, as names are written in.
@@ -518,7 +522,12 @@ mod tests {
         check("", "José Müller".as_bytes(), AUTO, Ok(("José Müller", Charset::Utf8)));
         check("", "37.5 °C ±2".as_bytes(), AUTO, Ok(("37.5 °C ±2", Charset::Utf8)));
         check("", "Иванов".as_bytes(), AUTO, Ok(("Иванов", Charset::Utf8)));
-        // 卢梅 in GBK is valid UTF-8 too, for `¬÷`.
+        for text in ["5 μg/L", "µg/L", "β-HCG", "10 µL", "37 °", "°", "2×3"] {
+            check("", text.as_bytes(), AUTO, Ok((text, Charset::Utf8)));
+        }
+        // 魏伟 in GBK is valid UTF-8 too, for `κΰ`; 卢梅 for `¬÷`.
+        check("", b"\xce\xba\xce\xb0", AUTO, Err(TextError::Ambiguous));
+        check("", b"\xce\xba^\xce\xb0", AUTO, Err(TextError::Ambiguous));
         check("", b"\xc2\xac\xc3\xb7", AUTO, Err(TextError::Ambiguous));
         check("", b"M\xfcller", AUTO, Err(TextError::Ambiguous));
         check("", b"\xd5\xc5\xff", AUTO, Err(undecodable(GBK, Choice::Guess, 53)));
@@ -547,7 +556,8 @@ mod tests {
         check("8859/1", "张三".as_bytes(), AUTO, Err(mislabelled(Charset::Iso8859(1))));
         let by_example = |charset| TextError::Mislabelled { found: GBK, charset, by: Choice::Header };
         for (label, charset) in [("8859/1", Charset::Iso8859(1)), ("windows-1252", Charset::Windows1252)] {
-            check(label, b"\xd5\xc5\xc8\xfd", AUTO, Err(by_example(charset)));
+            check(label, b"\xd5\xc5\xc8\xfd\xb7\xe1", AUTO, Err(by_example(charset)));
+            check(label, b"\xd5\xc5\xc8\xfd", AUTO, Ok(("ÕÅÈý", charset)));
             check(label, b"\xb7\xb7\xb7\xb7 \xc0\xc9\xe9", AUTO, Ok(("···· ÀÉé", charset)));
         }
         check("8859/5", b"\xb8\xd2\xd0\xdd", AUTO, Ok(("Иван", Charset::Iso8859(5))));
