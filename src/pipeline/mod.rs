@@ -214,9 +214,7 @@ fn message_time(message: &Message, zone: &TimeZone) -> Option<i64> {
 
 impl From<&ReadError> for Failure {
     fn from(error: &ReadError) -> Self {
-        // A place is known when a value there is at fault; else the message as a whole is no sequence of segments.
-        let code = if error.location().is_some() { ErrorCode::DataType } else { ErrorCode::SegmentSequence };
-        Self { code, location: error.location().cloned(), text: error.to_string() }
+        Self { code: error.code(), location: error.location().cloned(), text: error.to_string() }
     }
 }
 
