@@ -22,6 +22,8 @@ pub(super) struct Groups {
     owners: Vec<u32>,
     /// By position: first and last position of the segment and of all that it owns.
     extents: Vec<(u32, u32)>,
+    /// By position: nothing within its extent belongs to another.
+    is_solid: Vec<bool>,
 }
 
 const NOBODY: u32 = u32::MAX;
@@ -76,7 +78,7 @@ impl Current<'_> {
 impl Groups {
     /// Groups segments by their names in order. `orc_follows` its OBR, as in OUL.
     pub(super) fn of(names: &[[u8; 3]], orc_follows: bool) -> Self {
-        let mut groups = Self { owners: vec![NOBODY; names.len()], extents: Vec::new() };
+        let mut groups = Self { owners: vec![NOBODY; names.len()], ..Self::default() };
         let mut open = Open::default();
         for (index, name) in names.iter().enumerate() {
             let owner = match name {
@@ -92,7 +94,7 @@ impl Groups {
                 groups.set_owner(orc, Some(index));
             }
         }
-        groups.extents = groups.measured();
+        groups.measure();
         groups
     }
 
@@ -111,27 +113,64 @@ impl Groups {
         std::iter::successors(Some(index), |&index| self.owner(index))
     }
 
-    fn measured(&self) -> Vec<(u32, u32)> {
+    fn measure(&mut self) {
         let mut extents: Vec<(u32, u32)> = (0..self.owners.len() as u32).map(|index| (index, index)).collect();
+        let mut sizes = vec![1; extents.len()];
         for index in 0..self.owners.len() {
             for owner in self.line(index).skip(1) {
                 let (first, last) = extents[owner];
                 extents[owner] = (first.min(index as u32), last.max(index as u32));
+                sizes[owner] += 1;
             }
         }
-        extents
+        self.is_solid = extents.iter().zip(sizes).map(|((first, last), size)| last - first + 1 == size).collect();
+        self.extents = extents;
     }
 
-    /// Whether `index` is `level` or belongs to it, but not by way of a group like `child`.
-    fn is_seen(&self, index: usize, level: Option<usize>, child: Option<usize>, message: &Message) -> bool {
+    /// Whether `index` is `level` or belongs to it, but not by way of a group like `child`. `Err`: by way of one, and the first
+    /// position that may be seen after it.
+    fn is_seen(
+        &self,
+        index: usize,
+        level: Option<usize>,
+        child: Option<usize>,
+        message: &Message,
+    ) -> Result<bool, usize> {
         let mut branch = None;
+        let mut is_within = level.is_none();
         for part in self.line(index) {
             if Some(part) == level {
-                return !is_like(branch, child, message);
+                is_within = true;
+                break;
             }
             branch = Some(part);
         }
-        level.is_none() && !is_like(branch, child, message)
+        match branch.filter(|_| is_within && is_like(branch, child, message)) {
+            Some(sibling) if self.is_solid[sibling] => Err(self.extents[sibling].1 as usize + 1),
+            Some(_) => Ok(false),
+            None => Ok(is_within),
+        }
+    }
+
+    /// The keys that are seen, see [`Self::is_seen`]; what a sibling owns is jumped over at once.
+    fn seen<'m>(
+        &'m self,
+        mut keys: &'m [u64],
+        level: Option<usize>,
+        child: Option<usize>,
+        message: &'m Message,
+    ) -> impl Iterator<Item = usize> + use<'m> {
+        std::iter::from_fn(move || {
+            while let Some((&key, rest)) = keys.split_first() {
+                keys = rest;
+                match self.is_seen(position(key), level, child, message) {
+                    Ok(true) => return Some(position(key)),
+                    Ok(false) => {}
+                    Err(next) => keys = &keys[keys.partition_point(|&key| position(key) < next)..],
+                }
+            }
+            None
+        })
     }
 }
 
@@ -252,18 +291,14 @@ impl<'m> Scope<'m> {
         let (mut level, mut child) = (self.anchor, None);
         let found = loop {
             let keys = message.positions_within(name, level.map(|level| groups.extents[level]));
-            if let Some(first) = keys.iter().position(|&key| groups.is_seen(position(key), level, child, message)) {
-                break &keys[first..];
-            }
+            let mut seen = groups.seen(keys, level, child, message).peekable();
             // A note is never inherited: that of an order is not that of each result.
-            let Some(inner) = level.filter(|_| &name != b"NTE") else { break &[] };
+            let outer = level.filter(|_| seen.peek().is_none() && &name != b"NTE");
+            let Some(inner) = outer else { break seen };
             (level, child) = (groups.owner(inner), Some(inner));
         };
         let notes_of = self.anchor.filter(|_| &name == b"NTE");
-        found.iter().map(|&key| position(key)).filter(move |&index| {
-            groups.is_seen(index, level, child, message)
-                && notes_of.is_none_or(|anchor| index == anchor || groups.owner(index) == Some(anchor))
-        })
+        found.filter(move |&index| notes_of.is_none_or(|anchor| index == anchor || groups.owner(index) == Some(anchor)))
     }
 
     /// The scope of one segment, with or without a current repetition in it.
@@ -339,6 +374,14 @@ mod tests {
         check(&message, "PID OBR", "ORC", &["3", "", ""]);
         check(&message, "OBR OBX", "PID", &["1", "6", "6"]);
         assert_eq!(message.scope().patients().len(), 2);
+    }
+
+    #[test]
+    fn what_lies_between_the_segments_of_a_sibling_is_still_seen() {
+        let message = message("ORU^R01", "PID OBR OBX PV1 OBX NTE OBR OBX DG1 OBR PV1");
+        check(&message, "OBR", "PV1", &["4 11", "4 11", "4 11"]);
+        check(&message, "OBR", "DG1", &["", "9", ""]);
+        check(&message, "OBR OBX", "PV1", &["4 11", "4 11", "4 11"]);
     }
 
     #[test]

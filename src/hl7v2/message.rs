@@ -240,9 +240,10 @@ impl Message {
         Scope::whole(self)
     }
 
-    /// MSH for an answer.
+    /// MSH for an answer, with [`Message::trigger_event`].
     pub fn header(&self) -> Header {
-        Header::from_line(self.segment(0).map_or("", |segment| segment.text()), self.charset)
+        let header = Header::from_line(self.segment(0).map_or("", |segment| segment.text()), self.charset);
+        Header { trigger_event: self.trigger_event().to_owned(), ..header }
     }
 
     /// MSH-10, as sent.
@@ -258,9 +259,14 @@ impl Message {
     /// MSH-9.2, `A01`; EVN-1 where MSH-9 has none, as in v2.1.
     pub fn trigger_event(&self) -> &str {
         match self.header_component(9, 2) {
-            "" => self.segments_named("EVN").next().map_or("", |event| event.field(1).trim()),
+            "" => self.event_segment().map_or("", |event| event.field(1).trim()),
             trigger => trigger,
         }
+    }
+
+    /// The EVN whose field 1 stands for MSH-9.2, as in v2.1 and v2.2; `None` where MSH-9 has a trigger event itself.
+    pub(super) fn event_segment(&self) -> Option<Segment<'_>> {
+        self.segments_named("EVN").next().filter(|_| self.header_component(9, 2).is_empty())
     }
 
     /// MSH-9.3, `ADT_A01`.

@@ -9,6 +9,8 @@
 //! | `PID-3[5=PI].1`, `PID-3[5 in PI,MR].1`, `PID-3[4.2=1.2.3]` | of the repetitions whose component (or subcomponent) is one of these |
 //! | `OBX[2]-5`, `DG1[*]-3.1` | of the second segment of that name in the scope; of all |
 //!
+//! `MSH-9.2` means EVN-1 where MSH-9 has no trigger event, as in v2.1 and v2.2.
+//!
 //! All numbers count from 1. Values in a predicate may be quoted (`[5='a,b']`), and are compared without blanks around them.
 
 use std::borrow::Cow;
@@ -157,6 +159,16 @@ impl Path {
 
     fn visit<'m>(&self, scope: &Scope<'m>, visit: Visit<'_, Resolved<'m>>) {
         let Place { field, component, .. } = self.place;
+        if self.is_trigger_event()
+            && let Some(event) = scope.message().event_segment()
+        {
+            let place = Place { field: 1, component: 0, subcomponent: 0 };
+            let resolved = Value { segment: event, raw: event.field(1), place, repetition: 1 }.part(1, 0);
+            if !resolved.is_absent() {
+                let _ = visit(resolved);
+            }
+            return;
+        }
         self.visit_segments(scope, &self.occurrence, &mut |segment| {
             if field == 0 {
                 return visit(Resolved::Value(Value {
@@ -178,6 +190,10 @@ impl Path {
                 if resolved.is_absent() { ControlFlow::Continue(()) } else { visit(resolved) }
             })
         });
+    }
+
+    fn is_trigger_event(&self) -> bool {
+        &self.name == b"MSH" && self.place.field == 9 && self.place.component == 2
     }
 
     fn visit_segments<'m>(&self, scope: &Scope<'m>, occurrence: &Selector, visit: Visit<'_, Segment<'m>>) {

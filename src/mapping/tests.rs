@@ -244,6 +244,24 @@ fn the_time_that_orders_messages_falls_through_what_is_no_time() {
 }
 
 #[test]
+fn the_trigger_event_of_old_versions_is_read_from_evn_1() {
+    let mapping = "match = { 'MSH-9.2' = ['A*'] }\n[tables]\nevent = 'event.csv'\n[patient]\neach = 'PID'
+        when = \"MSH-9.2 in ['A01', 'A08']\"\nname = 'PID-5'
+        [visit]\nnumber = 'PV1-19'\nevent = { from = 'MSH-9.2', table = 'event' }";
+    let files = Files::of(mapping).with("mappings/event.csv", "source,target\nA01,admitted\n");
+    let body = |kind: &str, event: &str| {
+        format!("MSH|^~\\&|||||||{kind}\nEVN|{event}\nPID|||||张三\n{}", segment("PV1", &[(19, "V1")]))
+    };
+    for (kind, event) in [("ADT", "A01"), ("ADT^", " A01 "), ("ADT^A01", "A03")] {
+        let mapped = apply(&files, &body(kind, event)).unwrap();
+        assert_eq!(mapped.records.len(), 2, "{kind} {event}");
+        assert_eq!(mapped.records[1].fields["event"], "admitted", "{kind} {event}");
+        assert_eq!(message(&body(kind, event)).header().trigger_event, "A01");
+    }
+    assert_ne!(apply(&files, &body("ADT", "")).unwrap().disposition, Disposition::Records);
+}
+
+#[test]
 fn what_is_left_out_says_whether_the_mapping_names_the_case() {
     let mapping = "[patient]\neach = 'PID'\nskip = [{ when = \"MSH-9.2 = 'A29'\", reason = 'no deletion' }]
         name = { from = 'PID-5', required = 'skip' }";
