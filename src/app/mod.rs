@@ -119,6 +119,7 @@ impl App {
             retry: retry(&store, &bound),
             raw_text: raw_text(&bound),
             stopping: stop.child_token(),
+            probe: http::StoreProbe::default(),
         });
         Ok(Self { store, retention: config.retention, sources: bound, http, http_address, http_tls, state, stop })
     }

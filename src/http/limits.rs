@@ -26,5 +26,7 @@ pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
 pub const HEAD_CHECK: Duration = Duration::from_secs(1);
 /// Time for the store to take a job in `/readyz`.
 pub const READY_TIME: Duration = Duration::from_secs(2);
+/// How long the answer of one such job stands for those who ask meanwhile.
+pub const READY_AGE: Duration = Duration::from_secs(1);
 /// A token's last use is written at most this often.
 pub const LAST_USE_INTERVAL: Duration = Duration::from_secs(60);

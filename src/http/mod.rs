@@ -62,7 +62,14 @@ pub struct AppState {
     pub raw_text: RawText,
     /// Cancelled when the daemon stops: long polls answer at once.
     pub stopping: CancellationToken,
+    /// Whether the store took a job lately.
+    pub probe: StoreProbe,
 }
+
+/// The last look at whether the store takes jobs. Anybody may ask `/readyz`, so the look is shared: however many ask, the queue of
+/// the writer holds one probe at most.
+#[derive(Debug, Default)]
+pub struct StoreProbe(tokio::sync::Mutex<Option<(tokio::time::Instant, bool)>>);
 
 /// A consumer of the feed, as configured.
 #[derive(Debug, Clone, PartialEq)]
