@@ -255,7 +255,8 @@ async fn bind_source(
             (Entrance::Directory(directory), files.directory.display().to_string())
         }
     };
-    let (state, _) = watch::channel(SourceState::Starting);
+    // Its port is taken: connections wait in the system's queue until it is served.
+    let (state, _) = watch::channel(SourceState::Up);
     Ok(BoundSource { source, intake, entrance, address, state })
 }
 
@@ -285,7 +286,6 @@ pub fn server_files(tls: &config::Tls) -> ServerFiles {
 
 async fn serve_source(bound: BoundSource, stop: CancellationToken) {
     let BoundSource { intake, entrance, state, .. } = bound;
-    state.send_replace(SourceState::Up);
     match entrance {
         Entrance::Mllp(listener) => {
             let handler = move |received, _peer, turn| {

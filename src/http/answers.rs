@@ -183,7 +183,7 @@ pub(crate) fn sources() -> Value {
             "name": string(),
             "kind": {"type": "string", "enum": ["mllp", "files"]},
             "place": {"type": "string", "description": "where it listens or reads"},
-            "state": {"type": "string", "enum": ["starting", "up", "down"]},
+            "state": {"type": "string", "enum": ["up", "down"]},
             "reason": {"type": "string", "description": "why it is down"},
             "messages": counts,
             "last_message_at": moment()

@@ -125,8 +125,6 @@ pub struct Source {
 /// Whether a source takes messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceState {
-    /// Not yet.
-    Starting,
     /// Yes.
     Up,
     /// No, for this reason; it holds no patient data.

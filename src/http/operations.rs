@@ -116,7 +116,6 @@ fn source_document(source: &Source, counts: &[MessageCount]) -> Value {
     }
     let mut document = json!({"name": source.name, "kind": source.kind, "place": source.place, "messages": messages});
     let (state, reason) = match &*source.state.borrow() {
-        SourceState::Starting => ("starting", None),
         SourceState::Up => ("up", None),
         SourceState::Down(reason) => ("down", Some(reason.clone())),
     };
