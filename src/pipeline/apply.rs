@@ -82,6 +82,17 @@ pub(super) struct Job<'a> {
     pub(super) cause: Cause,
 }
 
+/// What a message about a patient means for whose a visit or report is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    /// The same person's as before.
+    Same,
+    /// This patient's from now on: the message is newer than all that was said.
+    Moved,
+    /// Another person's: something newer has said so.
+    Late,
+}
+
 /// What an event is about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct About<'a> {
@@ -168,7 +179,10 @@ impl Job<'_> {
             None => Visit { source: source.clone(), number, record: owner.record, version: 0, state: String::new() },
         };
         let mut state: VisitState = stored(&visit.state, "visit.state")?;
-        let moved = self.moves(visit.record, &owner, &state.record(), moment, Location::field("PV1", 19))?;
+        let claim = self.claim(visit.record, &owner, &state.record(), moment)?;
+        // A late message says what was once thought of the visit: it fills in as any other, and the visit stays whose it is now.
+        let owner = if claim == Claim::Late { self.owner_of(visit.record)? } else { owner };
+        let moved = claim == Claim::Moved;
         visit.record = owner.record;
         let Applied { record, mut changed, mut happenings } = state.apply(patch, moment);
         if moved {
@@ -193,25 +207,12 @@ impl Job<'_> {
         Ok(clinical::put_visit(self.transaction, &visit)?)
     }
 
-    /// Whether a visit or report of the record `known` becomes another person's by a message about `owner`. Only a message newer
-    /// than all that was said before may do that; an older one is about another visit or report of the same number.
-    fn moves(
-        &self,
-        known: i64,
-        owner: &Owner,
-        said: &Fields,
-        moment: Moment,
-        place: Location,
-    ) -> Result<bool, Trouble> {
+    /// Whose a visit or report of the record `known` is after a message about `owner`, `said` being what was said of it so far.
+    fn claim(&self, known: i64, owner: &Owner, said: &Fields, moment: Moment) -> Result<Claim, Trouble> {
         if known == owner.record || self.owner_of(known)?.one_id == owner.one_id {
-            return Ok(false);
+            return Ok(Claim::Same);
         }
-        if moment.at < self.moment(said).at {
-            let text =
-                "the number belongs to another patient by a newer message: correct the sender, nothing was changed";
-            return Err(Trouble::content(ErrorCode::DuplicateKeyIdentifier, place, text));
-        }
-        Ok(true)
+        Ok(if moment.at < self.moment(said).at { Claim::Late } else { Claim::Moved })
     }
 
     fn lab_report(&self, number: Option<String>, patch: Fields, owner: Option<&Owner>) -> Result<(), Trouble> {
@@ -242,7 +243,15 @@ impl Job<'_> {
             },
         };
         let mut state: LabReportState = stored(&report.state, "lab_report.state")?;
-        let moved = self.moves(report.record, &owner, &state.record(), moment, Location::field("OBR", 3))?;
+        let claim = self.claim(report.record, &owner, &state.record(), moment)?;
+        if claim == Claim::Late {
+            return Err(Trouble::content(
+                ErrorCode::DuplicateKeyIdentifier,
+                Location::field("OBR", 3),
+                "the report number belongs to another patient by a newer message: nothing was changed, correct the sender",
+            ));
+        }
+        let moved = claim == Claim::Moved;
         report.record = owner.record;
         if moved {
             // Laboratories count filler numbers anew each day: another patient's report of the number holds none of the results.

@@ -71,9 +71,9 @@ fn a_late_message_does_not_give_a_visit_to_another_patient() {
     let daemon = site.start();
     let stay = |number: &str| [pid(number, "One^A"), inpatient("V1", "ICU^1^1", "20240305103000", "")];
     daemon.accept("his", adt("A01", "C1", "20240305103000", &stay("P1")));
-    let late = daemon.send("his", adt("A08", "C2", "20240304103000", &stay("P9")));
-    assert_eq!(late.code(), "AE", "{}", late.text());
+    daemon.accept("his", adt("A08", "C2", "20240304103000", &stay("P9")));
     assert_eq!(daemon.visit("HIS|P1")["visit_id"], "his:V1");
+    assert_eq!(daemon.visits("HIS|P9"), Vec::<serde_json::Value>::new());
 }
 
 #[test]
