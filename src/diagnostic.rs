@@ -3,7 +3,7 @@
 //! Invariants
 //! - A reader of files collects all problems of a file and returns them together; it never stops at the first.
 //! - A diagnostic carries the line it speaks of, so showing it reads no file.
-//! - Nothing here knows what the files mean. The crate annotate-snippets is named in this file only.
+//! - Nothing here knows what the files mean. The crates annotate-snippets and strsim are named in this file only.
 
 use std::fmt;
 use std::ops::Range;
@@ -165,25 +165,10 @@ pub fn similar<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
     let allowed = written.chars().count().div_ceil(3);
     known
         .into_iter()
-        .map(|candidate| (edit_distance(written, candidate), candidate))
+        .map(|candidate| (strsim::levenshtein(written, candidate), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
-}
-
-fn edit_distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, left_character) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, right_character) in right.iter().enumerate() {
-            let substituted = diagonal + usize::from(left_character != *right_character);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[right.len()]
 }
 
 #[cfg(test)]

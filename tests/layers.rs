@@ -67,6 +67,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("unicode_normalization", &["identity/normalise.rs"]),
     ("toml", &["document.rs", "mapping/file.rs"]),
     ("annotate_snippets", &["diagnostic.rs"]),
+    ("strsim", &["diagnostic.rs"]),
     ("csv", &["mapping/table.rs", "commands/"]),
     ("prometheus_client", &["telemetry.rs"]),
     ("tracing_subscriber", &["telemetry.rs"]),

@@ -155,7 +155,7 @@ impl Job<'_> {
         Moment { at: at.min(self.received_at.saturating_add(CLOCK_AHEAD)), arrival: self.message }
     }
 
-    fn visit(&self, mut patch: Fields, owner: Option<&Owner>) -> Result<(), Trouble> {
+    fn visit(&self, patch: Fields, owner: Option<&Owner>) -> Result<(), Trouble> {
         let source = &self.source.name;
         let Some(number) = patch.get("number").and_then(Value::as_str).map(str::to_owned) else {
             return Err(Trouble::content(
@@ -170,9 +170,6 @@ impl Job<'_> {
             (None, Some(visit)) => self.owner_of(visit.record)?,
             (None, None) => return Err(no_patient()),
         };
-        if let Some(facility) = &self.source.facility {
-            patch.entry("facility").or_insert_with(|| json!(facility));
-        }
         let moment = self.moment(&patch);
         let mut visit = match known {
             Some(visit) => visit,

@@ -321,8 +321,8 @@ fn outcome(job: &Job<'_>, mut notes: Vec<String>, mapped: Result<Mapped, Failure
         notes.push(reason);
         return Ok(Outcome { state: MessageState::Ignored, error: None, notes, mapping, one_id: None });
     }
+    let left_out = mapped.skipped.iter().map(|skipped| format!("{}: skipped, {}", skipped.path, skipped.reason));
     if mapped.records.is_empty() && !mapped.skipped.iter().any(|skipped| skipped.deliberate) {
-        let left_out = mapped.skipped.iter().map(|skipped| format!("{}: skipped, {}", skipped.path, skipped.reason));
         notes.extend(left_out);
         return Ok(failed(Failure::nothing(), notes, mapping));
     }
@@ -335,7 +335,7 @@ fn outcome(job: &Job<'_>, mut notes: Vec<String>, mapped: Result<Mapped, Failure
         unmapped::note(job.transaction, &job.source.name, &code.table, &code.code, &code.target, job.message, job.now)?;
     }
     notes.extend(mapped.notes);
-    notes.extend(mapped.skipped.iter().map(|skipped| format!("{}: skipped, {}", skipped.path, skipped.reason)));
+    notes.extend(left_out);
     notes.extend(mapped.rejected.iter().map(|rejected| format!("{}: rejected, {}", rejected.path, rejected.text)));
     match applied {
         Ok(one_id) => Ok(Outcome { state: MessageState::Processed, error: None, notes, mapping, one_id }),

@@ -52,9 +52,7 @@ pub struct ContentDigest([u8; 16]);
 impl ContentDigest {
     /// The digest of the bytes as they came.
     pub fn of(bytes: &[u8]) -> Self {
-        let mut start = [0; 16];
-        start.iter_mut().zip(Sha256::digest(bytes)).for_each(|(to, from)| *to = from);
-        Self(start)
+        Self::start_of(Sha256::digest(bytes))
     }
 
     /// The digest of all that `reader` gives.
@@ -70,9 +68,13 @@ impl ContentDigest {
                 length => sha256.update(&chunk[..length]),
             }
         }
+        Ok(Self::start_of(sha256.finalize()))
+    }
+
+    fn start_of(hash: impl IntoIterator<Item = u8>) -> Self {
         let mut start = [0; 16];
-        start.iter_mut().zip(sha256.finalize()).for_each(|(to, from)| *to = from);
-        Ok(Self(start))
+        start.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+        Self(start)
     }
 
     pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
