@@ -237,6 +237,14 @@ impl Path {
         (self.place.subcomponent > 0).then_some(self.place.subcomponent)
     }
 
+    /// The component that a predicate compares, as in `PID-3[5=PI]`.
+    pub fn compared(&self) -> Option<usize> {
+        match self.repetition {
+            Selector::Where { component, .. } => Some(component),
+            Selector::Default | Selector::Number(_) | Selector::All => None,
+        }
+    }
+
     /// Whether the path can mean more than one thing.
     pub fn is_plural(&self) -> bool {
         matches!(self.occurrence, Selector::All) || matches!(self.repetition, Selector::All)

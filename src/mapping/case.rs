@@ -17,7 +17,7 @@ pub fn outcome(mapping: &Mapping, raw: &[u8], charset: &CharsetSetting, zone: &T
     };
     match mapping.apply(&message, &Context { zone, facility: None, explain: false }) {
         Ok(mapped) => mapped_outcome(mapped),
-        Err(MapError { location, code, text }) => {
+        Err(MapError { location, code, text, .. }) => {
             json!({"error": {"location": location.to_string(), "code": code.as_str(), "text": text}})
         }
     }

@@ -8,7 +8,8 @@ use serde_json::{Value as Json, json};
 use super::coerce::{self, Coercion, number};
 use super::expression::Expression;
 use super::file::{Block, Declarations, Located, OnNull, Reader, Required, Rule};
-use super::table::{self, Row, Table};
+use super::RuleName;
+use super::table::{self, Looked, Row, Table};
 use crate::diagnostic::similar;
 use crate::hl7v2::Path;
 use crate::record::Kind;
@@ -74,6 +75,48 @@ pub(crate) struct RulePlan {
     pub(crate) when: Option<Expression>,
     pub(crate) file: usize,
     pub(crate) line: usize,
+}
+
+impl Plan {
+    /// The rules by name, in order.
+    pub(crate) fn rule_names(&self) -> Vec<RuleName> {
+        let mut names = Vec::new();
+        for (kind, block) in &self.records {
+            self.name_rules(block, kind.name(), &mut names);
+        }
+        names
+    }
+
+    fn name_rules(&self, block: &BlockPlan, place: &str, names: &mut Vec<RuleName>) {
+        for rule in &block.rules {
+            let parent = rule.target.parent.map_or(String::new(), |parent| format!("{parent}."));
+            let target = format!("{place}.{parent}{}", rule.target.name);
+            names.push(RuleName { file: self.files[rule.file].clone(), line: rule.line, target });
+        }
+        for list in &block.lists {
+            let place = format!("{place}.{}", list.name);
+            list.blocks.iter().for_each(|block| self.name_rules(block, &place, names));
+        }
+    }
+
+    /// See [`super::Mapping::knows`]. `name` is a table's, or that of a field with a closed list.
+    pub(crate) fn knows(&self, name: &str, code: &str) -> bool {
+        if let Some(table) = self.tables.iter().find(|table| table.name == name) {
+            return table.look_up(code) != Looked::Unknown;
+        }
+        !self.records.iter().any(|(_, block)| has_closed_list_without(block, name, code))
+    }
+}
+
+/// Whether a field called `name` in the block or its lists asks a closed list that lacks the code.
+fn has_closed_list_without(block: &BlockPlan, name: &str, code: &str) -> bool {
+    let lacks = |rule: &RulePlan| {
+        rule.table.is_none()
+            && rule.target.name == name
+            && matches!(rule.target.shape, Shape::Code(legal) if !legal.contains(&code))
+    };
+    block.rules.iter().any(lacks)
+        || block.lists.iter().flat_map(|list| &list.blocks).any(|block| has_closed_list_without(block, name, code))
 }
 
 impl RulePlan {

@@ -107,6 +107,18 @@ impl Expression {
     }
 }
 
+impl Expression {
+    /// Hands every path in it to `visit`.
+    pub(crate) fn each_path(&self, visit: &mut dyn FnMut(&Path)) {
+        match self {
+            Self::Constant(_) | Self::Segment(_) => {}
+            Self::Valued(path) | Self::OneOf(path, _) | Self::Is(path, _) => visit(path),
+            Self::Not(inner) => inner.each_path(visit),
+            Self::All(parts) | Self::Any(parts) => parts.iter().for_each(|part| part.each_path(visit)),
+        }
+    }
+}
+
 fn any_value(path: &Path, scope: &Scope<'_>, test: impl Fn(Value<'_>) -> bool) -> bool {
     if path.is_plural() {
         path.resolve_all(scope).into_iter().filter_map(Resolved::value).any(test)

@@ -26,6 +26,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
@@ -71,6 +73,39 @@ pub struct Mapped {
     pub notes: Vec<String>,
     /// Empty unless asked for.
     pub explanation: Vec<ExplainedField>,
+    /// Empty unless an explanation was asked for.
+    pub trace: Trace,
+}
+
+/// What a mapping looked at in a message, and which of its rules gave something.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// Fields and components that a rule or a condition asked for, whether or not they had a value.
+    pub asked: BTreeSet<Asked>,
+    /// Rules that gave a value or cleared one.
+    pub fired: BTreeSet<RuleName>,
+}
+
+/// A field or one of its components, in whichever segment of the name and repetition.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Asked {
+    /// `PID`.
+    pub segment: String,
+    /// From 1.
+    pub field: usize,
+    /// From 1; `None`: all of them.
+    pub component: Option<usize>,
+}
+
+/// Names one rule of a mapping.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RuleName {
+    /// The mapping file that it is written in.
+    pub file: String,
+    /// Its line there.
+    pub line: usize,
+    /// What it fills, `lab_report.results.status`.
+    pub target: String,
 }
 
 /// Whether a mapping is for a message.
@@ -147,8 +182,12 @@ pub struct ExplainedField {
     pub path: Option<String>,
     /// The value as sent.
     pub raw: Option<String>,
+    /// How the value was read, by the coercion's name; `None` for constants, defaults and what was cleared.
+    pub coercion: Option<&'static str>,
     /// The table that it went through.
     pub table: Option<String>,
+    /// The table's row for the value: file and line.
+    pub row: Option<(String, usize)>,
     /// The mapping file of the rule.
     pub file: String,
     /// The rule's line in it.
@@ -165,6 +204,15 @@ pub struct MapError {
     pub code: ErrorCode,
     /// Why, a sentence.
     pub text: String,
+    /// Codes that a table does not know, the one that this is about among them.
+    pub unmapped: Vec<Unmapped>,
+}
+
+impl MapError {
+    /// An error that is not about a code.
+    fn new(location: Location, code: ErrorCode, text: String) -> Self {
+        Self { location, code, text, unmapped: Vec::new() }
+    }
 }
 
 impl Mapping {
@@ -201,6 +249,17 @@ impl Mapping {
     /// Problems that do not keep it from being used.
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
+    }
+
+    /// Every rule, the base's included, in the order in which they are asked.
+    pub fn rules(&self) -> Vec<RuleName> {
+        self.plan.rule_names()
+    }
+
+    /// Whether a code that was unmapped is so no more, as far as can be told without its message: `table` is the name that
+    /// [`Unmapped`] gives. A table that the mapping does not have (any more) is no reason to wait either.
+    pub fn knows(&self, table: &str, code: &str) -> bool {
+        self.plan.knows(table, code)
     }
 
     /// Says what a message means.

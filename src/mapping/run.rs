@@ -13,11 +13,14 @@ use serde_json::{Value as Json, json};
 use super::coerce::lab_value::LabValue;
 use super::coerce::range::Range;
 use super::coerce::{self, Coercion, coded, person};
+use super::expression::Expression;
 use super::compile::{BlockPlan, ListPlan, OnUnmapped, Plan, RulePlan, SkipPlan, Target, typed};
 use super::file::{OnNull, Required};
 use super::result;
 use super::table::Looked;
-use super::{Context, Disposition, ExplainedField, MapError, Mapped, MappedRecord, Rejected, Skipped, Unmapped};
+use super::{
+    Asked, Context, Disposition, ExplainedField, MapError, Mapped, MappedRecord, Rejected, RuleName, Skipped, Unmapped,
+};
 use crate::hl7v2::{ErrorCode, Location, Message, Path, Resolved, Scope, Value};
 use crate::record::schema::{self, Shape};
 use crate::record::{Fields, Kind};
@@ -36,22 +39,14 @@ pub(crate) fn run(plan: &Plan, message: &Message, context: &Context<'_>) -> Resu
     let observations = message.segments_named("OBX").map(|segment| (segment.index(), false)).collect();
     let mut run =
         Run { plan, context, mapped: Mapped::default(), explained: Vec::new(), patient: 0, sex: None, observations };
-    for (number, patient) in whole.patients().into_iter().enumerate() {
-        run.patient = number;
-        run.sex = None;
-        for (kind, block) in &plan.records {
-            match &block.each {
-                Some(each) => {
-                    for scope in patient.each(each) {
-                        run.record(*kind, block, &scope)?;
-                    }
-                }
-                None => run.record(*kind, block, &patient)?,
-            }
+    plan.matches.iter().for_each(|condition| run.ask(&condition.path));
+    match run.patients(&whole) {
+        Ok(()) => {
+            run.report_unread(message);
+            Ok(run.mapped)
         }
+        Err(error) => Err(MapError { unmapped: run.mapped.unmapped, ..error }),
     }
-    run.report_unread(message);
-    Ok(run.mapped)
 }
 
 /// Why the message is not for this mapping.
@@ -154,6 +149,25 @@ enum Found {
 }
 
 impl Run<'_> {
+    fn patients(&mut self, whole: &Scope<'_>) -> Result<(), MapError> {
+        for (number, patient) in whole.patients().into_iter().enumerate() {
+            self.patient = number;
+            self.sex = None;
+            for (kind, block) in &self.plan.records {
+                match &block.each {
+                    Some(each) => {
+                        self.ask(each);
+                        for scope in patient.each(each) {
+                            self.record(*kind, block, &scope)?;
+                        }
+                    }
+                    None => self.record(*kind, block, &patient)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn record(&mut self, kind: Kind, block: &BlockPlan, scope: &Scope<'_>) -> Result<(), MapError> {
         if !self.is_wanted(block, scope, kind.name()) {
             return Ok(());
@@ -169,7 +183,7 @@ impl Run<'_> {
                     Ok(())
                 }
                 Stop::Reject(rejected, location) => {
-                    Err(MapError { location, code: rejected.code, text: rejected.text })
+                    Err(MapError::new(location, rejected.code, rejected.text))
                 }
                 Stop::Fail(error) => Err(error),
             };
@@ -200,6 +214,7 @@ impl Run<'_> {
 
     /// `when` and `skip`. What `skip` names is reported, what `when` excludes was never meant.
     fn is_wanted(&mut self, block: &BlockPlan, scope: &Scope<'_>, name: &str) -> bool {
+        block.when.iter().chain(block.skip.iter().map(|rule| &rule.when)).for_each(|when| self.ask_condition(when));
         if block.when.as_ref().is_some_and(|when| !when.holds(scope)) {
             return false;
         }
@@ -220,6 +235,7 @@ impl Run<'_> {
         for block in &list.blocks {
             // The compiler has seen to it that there is one.
             let Some(each) = &block.each else { continue };
+            self.ask(each);
             let scopes = scope.each(each);
             if scopes.is_empty() && block.on_null == OnNull::Clear && each.field().is_some() {
                 is_null |= matches!(each.resolve(scope), Resolved::Null)
@@ -318,6 +334,10 @@ impl Run<'_> {
     }
 
     fn rule(&mut self, rule: &RulePlan, scope: &Scope<'_>, work: &mut Work, place: Place) -> Result<(), Box<Stop>> {
+        if self.context.explain {
+            rule.when.iter().for_each(|when| self.ask_condition(when));
+            rule.from.iter().for_each(|path| self.ask(path));
+        }
         if rule.when.as_ref().is_some_and(|when| !when.holds(scope)) {
             return Ok(());
         }
@@ -410,11 +430,11 @@ impl Run<'_> {
                 reason: format!("there is no usable value in {paths}"),
                 deliberate: false,
             }),
-            _ => Stop::Fail(MapError {
+            _ => Stop::Fail(MapError::new(
                 location,
                 code,
-                text: format!("{target} is required and there is no usable value in {paths}"),
-            }),
+                format!("{target} is required and there is no usable value in {paths}"),
+            )),
         }))
     }
 
@@ -521,11 +541,7 @@ impl Run<'_> {
                 (_, json) => Ok(Found::Json(json)),
             };
         };
-        let code = match rule.coercion {
-            Coercion::Unit => Cow::Owned(coded::unit(value).unwrap_or_default()),
-            Coercion::Text => value.text(),
-            _ => coerce::code(value),
-        };
+        let code = code_of(rule, value);
         if code.is_empty() {
             return Ok(Found::Nothing);
         }
@@ -571,6 +587,11 @@ impl Run<'_> {
         if !self.context.explain {
             return;
         }
+        let rule_name =
+            RuleName { file: self.plan.files[rule.file].clone(), line: rule.line, target: place.target(&rule.target) };
+        self.mapped.trace.fired.insert(rule_name);
+        let table = rule.table.map(|table| &self.plan.tables[table]);
+        let row = table.zip(value).and_then(|(table, value)| table.row(&code_of(rule, value)));
         let mut field = String::new();
         if let Some((list, index)) = place.item {
             field = format!("{list}[{index}].");
@@ -586,10 +607,37 @@ impl Run<'_> {
             value: json.clone(),
             path: value.map(|value| value.location().to_string()),
             raw: value.map(|value| value.raw().to_owned()),
-            table: rule.table.map(|table| self.plan.tables[table].name.clone()),
+            coercion: value.map(|_| rule.coercion.name()),
+            table: table.map(|table| table.name.clone()),
+            row: row.map(|row| (self.plan.files[row.file].clone(), row.line)),
             file: self.plan.files[rule.file].clone(),
             line: rule.line,
         });
+    }
+}
+
+impl Run<'_> {
+    /// Notes that the mapping looks there.
+    fn ask(&mut self, path: &Path) {
+        let Some(field) = path.field().filter(|_| self.context.explain) else { return };
+        let asked = |component| Asked { segment: path.segment().to_owned(), field, component };
+        self.mapped.trace.asked.extend(path.compared().map(|component| asked(Some(component))));
+        self.mapped.trace.asked.insert(asked(path.component()));
+    }
+
+    fn ask_condition(&mut self, condition: &Expression) {
+        if self.context.explain {
+            condition.each_path(&mut |path| self.ask(path));
+        }
+    }
+}
+
+/// The text that a rule's table is asked for.
+fn code_of<'m>(rule: &RulePlan, value: &Value<'m>) -> Cow<'m, str> {
+    match rule.coercion {
+        Coercion::Unit => Cow::Owned(coded::unit(value).unwrap_or_default()),
+        Coercion::Text => value.text(),
+        _ => coerce::code(value),
     }
 }
 
@@ -652,7 +700,7 @@ fn clear(fields: &mut Fields, target: &Target) {
 fn too_many(list: String, location: Location) -> MapError {
     let text =
         format!("{list} has more than {MAX_ITEMS} items, the limit; the message is refused whole, correct the sender");
-    MapError { location, code: ErrorCode::ApplicationInternalError, text }
+    MapError::new(location, ErrorCode::ApplicationInternalError, text)
 }
 
 /// A merge with one side only cannot be carried out, and must not pass for done.
@@ -667,7 +715,7 @@ fn whole_merge(block: &BlockPlan, scope: &Scope<'_>, work: &Work) -> Result<(), 
     let mut paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
     paths.dedup();
     let text = format!("merge.{missing} is required and there is no usable value in {}", paths.join(", "));
-    Err(MapError { location, code: ErrorCode::RequiredFieldMissing, text })
+    Err(MapError::new(location, ErrorCode::RequiredFieldMissing, text))
 }
 
 /// Where a scope is: `OBX[3]`, `PID-3[2]`.

@@ -17,6 +17,8 @@ pub(crate) struct Table {
     pub(crate) name: String,
     exact: HashMap<String, Option<String>>,
     by_lower_case: HashMap<String, Option<String>>,
+    /// As written, for explanations.
+    rows: Vec<Row>,
 }
 
 /// What a table says about a code.
@@ -37,6 +39,7 @@ pub(crate) struct Row {
     pub(crate) target: String,
     pub(crate) file: usize,
     pub(crate) span: Range<usize>,
+    pub(crate) line: usize,
 }
 
 impl Table {
@@ -49,7 +52,7 @@ impl Table {
             by_lower_case.insert(row.source.to_ascii_lowercase(), target.clone());
             exact.insert(row.source.clone(), target);
         }
-        Self { name: name.to_owned(), exact, by_lower_case }
+        Self { name: name.to_owned(), exact, by_lower_case, rows: rows.to_vec() }
     }
 
     /// Looks up a code, blanks around it ignored.
@@ -61,6 +64,15 @@ impl Table {
             Some(None) => Looked::Nothing,
             None => Looked::Unknown,
         }
+    }
+}
+
+impl Table {
+    /// The row that [`Table::look_up`] goes by.
+    pub(crate) fn row(&self, code: &str) -> Option<&Row> {
+        let code = code.trim();
+        let newest = |is_meant: &dyn Fn(&str) -> bool| self.rows.iter().rev().find(|row| is_meant(&row.source));
+        newest(&|source| source == code).or_else(|| newest(&|source| source.eq_ignore_ascii_case(code)))
     }
 }
 
@@ -131,7 +143,8 @@ pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnosti
             continue;
         }
         seen.insert(source.to_owned(), rows.len());
-        rows.push(Row { source: source.to_owned(), target: target.to_owned(), file: index, span });
+        let line = file.line(span.start);
+        rows.push(Row { source: source.to_owned(), target: target.to_owned(), file: index, span, line });
     }
     rows
 }

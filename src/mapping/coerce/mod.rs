@@ -89,6 +89,11 @@ impl Coercion {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, coercion)| *coercion)
     }
 
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        NAMES.iter().find(|(_, coercion)| *coercion == self).map_or("", |(name, _)| *name)
+    }
+
     /// All names.
     pub(crate) fn names() -> impl Iterator<Item = &'static str> + Clone {
         NAMES.iter().map(|(name, _)| *name)
