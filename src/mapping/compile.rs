@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use serde_json::{Value as Json, json};
 
+use super::RuleName;
 use super::coerce::{self, Coercion, number};
 use super::expression::Expression;
 use super::file::{Block, Declarations, Located, OnNull, Reader, Required, Rule};
-use super::RuleName;
 use super::table::{self, Looked, Row, Table};
 use crate::diagnostic::similar;
 use crate::hl7v2::Path;

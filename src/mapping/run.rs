@@ -13,8 +13,8 @@ use serde_json::{Value as Json, json};
 use super::coerce::lab_value::LabValue;
 use super::coerce::range::Range;
 use super::coerce::{self, Coercion, coded, person};
-use super::expression::Expression;
 use super::compile::{BlockPlan, ListPlan, OnUnmapped, Plan, RulePlan, SkipPlan, Target, typed};
+use super::expression::Expression;
 use super::file::{OnNull, Required};
 use super::result;
 use super::table::Looked;
@@ -182,9 +182,7 @@ impl Run<'_> {
                     self.mapped.skipped.push(skipped);
                     Ok(())
                 }
-                Stop::Reject(rejected, location) => {
-                    Err(MapError::new(location, rejected.code, rejected.text))
-                }
+                Stop::Reject(rejected, location) => Err(MapError::new(location, rejected.code, rejected.text)),
                 Stop::Fail(error) => Err(error),
             };
         }

@@ -16,7 +16,6 @@ mod apply;
 mod patient;
 
 use std::collections::BTreeMap;
-use std::convert::identity;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -25,10 +24,11 @@ use jiff::tz::TimeZone;
 
 use crate::hl7v2::message::ReadError;
 use crate::hl7v2::{self, CharsetSetting, ErrorCode, Header, Limits, Location, Message, header};
-use crate::mapping::{Context, Disposition, MapError, Mapped, Mapping};
+use crate::mapping::{Context, Disposition, MapError, Mapped, Mapping, Unmapped};
 use crate::record::when;
 use crate::store::messages::{self, ContentDigest, MessageError, MessageState, NewMessage, Outcome, Seen};
-use crate::store::{ErrorClass, PackedBytes, StoreError, Transaction, unmapped};
+use crate::store::unmapped::{self, MetCode};
+use crate::store::{ErrorClass, PackedBytes, StoreError, Transaction};
 
 pub use apply::Cause;
 use apply::{Job, Trouble};
@@ -62,6 +62,8 @@ pub struct Unit {
     digest: ContentDigest,
     bytes: PackedBytes,
     notes: Vec<String>,
+    /// Codes that no table knows, also where the mapping failed for one of them.
+    unmapped: Vec<Unmapped>,
     mapped: Result<Mapped, Failure>,
 }
 
@@ -150,13 +152,18 @@ pub fn prepare(source: &Arc<Source>, raw: &[u8], received_at: i64) -> Unit {
         Ok((message, _)) => message.header(),
         Err(_) => header::peek(raw, &source.charset),
     };
+    let mut unmapped = Vec::new();
     let (message_time, notes, mapped) = match &read {
         Ok((message, notes)) => {
             let facility = source.facility.as_deref();
             let context = Context { zone: &source.zone, facility, explain: false };
             let mapped = match header.message_type.as_str() {
                 "" => Err(Failure::untyped()),
-                _ => guarded(|| source.mapping.apply(message, &context).map_err(Failure::from)).and_then(identity),
+                _ => guarded(|| source.mapping.apply(message, &context)).and_then(|mut mapped| {
+                    let met = mapped.as_mut().map_or_else(|error| &mut error.unmapped, |mapped| &mut mapped.unmapped);
+                    unmapped = std::mem::take(met);
+                    mapped.map_err(Failure::from)
+                }),
             };
             (message_time(message, &source.zone), notes.iter().map(ToString::to_string).collect(), mapped)
         }
@@ -171,6 +178,7 @@ pub fn prepare(source: &Arc<Source>, raw: &[u8], received_at: i64) -> Unit {
         digest: ContentDigest::of(raw),
         bytes: PackedBytes::pack(raw),
         notes,
+        unmapped,
         mapped,
     }
 }
@@ -201,6 +209,7 @@ fn mention(source: &Arc<Source>, head: &[u8], received_at: i64, text: String) ->
         digest: ContentDigest::of(&[text.as_bytes(), head].concat()),
         bytes: PackedBytes::pack(&[]),
         notes: Vec::new(),
+        unmapped: Vec::new(),
         mapped: Err(Failure { code: ErrorCode::ApplicationInternalError, location: None, text }),
     }
 }
@@ -229,11 +238,11 @@ impl From<MapError> for Failure {
 /// # Errors
 /// Only what the store itself says; then nothing was kept.
 pub fn commit(transaction: &Transaction<'_>, unit: Unit, cause: Cause) -> Result<Done, StoreError> {
-    let Unit { source, envelope, message_time, charset, digest, bytes, notes, mapped } = unit;
+    let Unit { source, envelope, message_time, charset, digest, bytes, notes, unmapped, mapped } = unit;
     let Envelope { header, received_at, .. } = &*envelope;
     let same_control_id = match messages::seen(transaction, &source.name, &header.control_id, digest)? {
         Seen::Repeat(message) if message.outcome.state == MessageState::Failed => {
-            return retry(transaction, &source, notes, mapped, &message, *received_at);
+            return retry(transaction, &source, notes, (mapped, unmapped), &message, *received_at);
         }
         Seen::Repeat(message) => {
             return Ok(Done { repeat: true, ..done(message.id, message.received_at, &message.outcome) });
@@ -258,6 +267,9 @@ pub fn commit(transaction: &Transaction<'_>, unit: Unit, cause: Cause) -> Result
         same_control_id,
     };
     messages::insert(transaction, id, &message, &outcome)?;
+    if !unmapped.is_empty() {
+        hold_codes(transaction, &source, id, &unmapped, *received_at)?;
+    }
     Ok(done(id, *received_at, &outcome))
 }
 
@@ -277,8 +289,8 @@ pub fn retry_stored(
     if bytes.is_empty() {
         return Ok(None);
     }
-    let Unit { notes, mapped, .. } = prepare(source, &bytes, message.received_at);
-    retry(transaction, source, notes, mapped, &message, now).map(Some)
+    let Unit { notes, unmapped, mapped, .. } = prepare(source, &bytes, message.received_at);
+    retry(transaction, source, notes, (mapped, unmapped), &message, now).map(Some)
 }
 
 /// Tries a stored message again, as if it came now but in its old place.
@@ -286,7 +298,7 @@ fn retry(
     transaction: &Transaction<'_>,
     source: &Source,
     notes: Vec<String>,
-    mapped: Result<Mapped, Failure>,
+    (mapped, unmapped): (Result<Mapped, Failure>, Vec<Unmapped>),
     message: &messages::Message,
     now: i64,
 ) -> Result<Done, StoreError> {
@@ -294,7 +306,22 @@ fn retry(
     let job = Job { transaction, source, digest, message: id, received_at, now, cause: Cause::Retry };
     let outcome = outcome(&job, notes, mapped)?;
     messages::finish(transaction, id, &outcome)?;
+    // Also where there is none: what the message waited for is known by now.
+    hold_codes(transaction, source, id, &unmapped, now)?;
     Ok(done(id, received_at, &outcome))
+}
+
+/// The message waits for these codes, and for no others.
+fn hold_codes(
+    transaction: &Transaction<'_>,
+    source: &Source,
+    message: i64,
+    unmapped: &[Unmapped],
+    at: i64,
+) -> Result<(), StoreError> {
+    let codes: Vec<MetCode<'_>> =
+        unmapped.iter().map(|Unmapped { table, code, target }| MetCode { table, code, target }).collect();
+    unmapped::hold(transaction, &source.name, message, &codes, at)
 }
 
 fn done(id: i64, received_at: i64, outcome: &Outcome) -> Done {
@@ -331,9 +358,6 @@ fn outcome(job: &Job<'_>, mut notes: Vec<String>, mapped: Result<Mapped, Failure
     let applied = job
         .transaction
         .attempt(|_| guarded(|| job.apply(records)).unwrap_or_else(|defect| Err(Trouble::Content(defect))));
-    for code in &mapped.unmapped {
-        unmapped::note(job.transaction, &job.source.name, &code.table, &code.code, &code.target, job.message, job.now)?;
-    }
     notes.extend(mapped.notes);
     notes.extend(left_out);
     notes.extend(mapped.rejected.iter().map(|rejected| format!("{}: rejected, {}", rejected.path, rejected.text)));
