@@ -100,6 +100,14 @@ label! {
 }
 
 label! {
+    /// What became of an attempt to load changed mappings.
+    MappingLoad {
+        InForce "in_force" "The new set took the place of the old one."
+        Refused "refused" "It has errors; the old set stays."
+    }
+}
+
+label! {
     /// The code of an answer (HL7 table 0008).
     AnswerCode {
         ApplicationAccept "AA" "Processed."
@@ -135,6 +143,11 @@ struct AnswerLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MappingLoadLabel {
+    result: MappingLoad,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ConsumerLabel {
     consumer: String,
 }
@@ -157,6 +170,8 @@ pub struct Metrics {
     registry: Registry,
     sources: SourceFamilies,
     answer_seconds: Family<SourceLabel, Histogram>,
+    mapping_loads: Family<MappingLoadLabel, Counter>,
+    mapping_refused: Gauge,
     feed_head: Gauge,
     consumer_lag: Family<ConsumerLabel, Gauge>,
     requests: Family<RequestLabel, Counter>,
@@ -256,6 +271,8 @@ impl Metrics {
             registry: Registry::with_prefix("heyi"),
             sources: SourceFamilies::default(),
             answer_seconds: Family::new_with_constructor(latency_histogram),
+            mapping_loads: Family::default(),
+            mapping_refused: Gauge::default(),
             feed_head: Gauge::default(),
             consumer_lag: Family::default(),
             requests: Family::default(),
@@ -271,6 +288,16 @@ impl Metrics {
     pub fn source(&self, name: &str) -> SourceMetrics {
         let answer_seconds = self.answer_seconds.get_or_create_owned(&SourceLabel { source: name.to_owned() });
         SourceMetrics { source: name.to_owned(), families: self.sources.clone(), answer_seconds }
+    }
+
+    /// Counts one attempt to load changed mappings.
+    pub fn mapping_load(&self, result: MappingLoad) {
+        self.mapping_loads.get_or_create(&MappingLoadLabel { result }).inc();
+    }
+
+    /// Sets whether the mapping files as they are now cannot be used.
+    pub fn set_mapping_refused(&self, refused: bool) {
+        self.mapping_refused.set(i64::from(refused));
     }
 
     /// Sets the sequence number of the newest event.
@@ -330,6 +357,9 @@ impl Metrics {
             Unit::Seconds,
             self.answer_seconds.clone(),
         );
+        registry.register("mapping_loads", "Attempts to load changed mappings", self.mapping_loads.clone());
+        let refused = "1: the mapping files cannot be used as they are now, older ones are in force";
+        registry.register("mapping_refused", refused, self.mapping_refused.clone());
         registry.register("feed_head", "Sequence number of the newest event", self.feed_head.clone());
         registry.register("consumer_lag", "Events between a consumer's cursor and the head", self.consumer_lag.clone());
         registry.register("http_requests", "HTTP requests by route and status", self.requests.clone());

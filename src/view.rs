@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 use crate::record::Fields;
 use crate::state::{LabReportState, VisitState};
 use crate::store::clinical::{LabReport, Visit};
+use crate::store::mappings::MappingInForce;
 use crate::store::messages::Message;
 use crate::store::persons::Person;
 use crate::store::records::{self, LinkChange};
+use crate::store::unmapped::UnmappedCode;
 use crate::store::{Reader, StoreError};
 
 /// A person: the golden record with `one_id` and `version`; `merged_into` if its One ID is retired.
@@ -88,6 +90,30 @@ pub fn message(message: &Message) -> Value {
         document["error"] = json!({"code": error.code, "location": error.location, "text": error.text});
     }
     document
+}
+
+/// The mapping of a source that the daemon runs.
+pub fn mapping_in_force(mapping: &MappingInForce) -> Value {
+    let mut document = json!({"version": mapping.version, "loaded_at": moment(mapping.loaded_at)});
+    if let Some(refused) = &mapping.refused {
+        document["refused"] = json!({"at": moment(refused.at), "problem": refused.problem});
+    }
+    document
+}
+
+/// A code that no table knows.
+pub fn unmapped_code(code: &UnmappedCode) -> Value {
+    json!({
+        "source": code.source,
+        "table": code.table,
+        "code": code.code,
+        "target": code.target,
+        "count": code.count,
+        "waiting": code.waiting,
+        "first_seen": moment(code.first_seen),
+        "last_seen": moment(code.last_seen),
+        "message": code.message,
+    })
 }
 
 /// One step of a record's history of links.

@@ -11,12 +11,13 @@ use std::time::Instant;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::mappings::LiveSource;
 use super::now;
 use crate::config::{Acknowledge, OnError};
 use crate::hl7v2::ack::{self, Ack, AckCode, AckError};
 use crate::hl7v2::batch::{self, Piece};
 use crate::hl7v2::{ErrorCode, Location};
-use crate::pipeline::{self, Cause, Done, Envelope, Source, Unit};
+use crate::pipeline::{self, Cause, Done, Envelope, Unit};
 use crate::source::directory::Outcome;
 use crate::source::frame::Received;
 use crate::source::window::Turn;
@@ -34,7 +35,7 @@ const GROUP: usize = 64;
 #[derive(Clone)]
 pub struct Intake {
     store: Store,
-    source: Arc<Source>,
+    source: LiveSource,
     acknowledge: Acknowledge,
     on_error: OnError,
     metrics: SourceMetrics,
@@ -54,7 +55,7 @@ impl Intake {
     /// An intake for `source`.
     pub fn new(
         store: Store,
-        source: Arc<Source>,
+        source: LiveSource,
         acknowledge: Acknowledge,
         on_error: OnError,
         metrics: SourceMetrics,
@@ -70,11 +71,11 @@ impl Intake {
             Received::Whole(bytes) if bytes.len() < LARGE => groups(bytes),
             Received::Whole(bytes) => blocking(move || groups(bytes)).await,
             Received::TooLarge { head, length } => {
-                let unit = pipeline::too_large(&self.source, &head, length, received_at);
+                let unit = pipeline::too_large(&self.source.current(), &head, length, received_at);
                 return self.answered(self.commit(vec![unit], turn).await, started);
             }
             Received::Cut { bytes, length } => {
-                let unit = pipeline::cut(&self.source, &bytes, length, received_at);
+                let unit = pipeline::cut(&self.source.current(), &bytes, length, received_at);
                 return self.answered(self.commit(vec![unit], turn).await, started);
             }
         };
@@ -97,7 +98,7 @@ impl Intake {
         let received_at = now();
         let unit = match piece {
             Piece::Message(bytes) => self.prepare(bytes, received_at).await,
-            Piece::TooLarge { head, length } => pipeline::too_large(&self.source, &head, length, received_at),
+            Piece::TooLarge { head, length } => pipeline::too_large(&self.source.current(), &head, length, received_at),
         };
         let taken = self.commit(vec![unit], turn).await;
         match taken.first().map(|taken| &taken.result) {
@@ -117,9 +118,9 @@ impl Intake {
 
     async fn prepare(&self, bytes: Vec<u8>, received_at: i64) -> Unit {
         if bytes.len() < LARGE {
-            return pipeline::prepare(&self.source, &bytes, received_at);
+            return pipeline::prepare(&self.source.current(), &bytes, received_at);
         }
-        let source = Arc::clone(&self.source);
+        let source = self.source.current();
         blocking(move || pipeline::prepare(&source, &bytes, received_at)).await
     }
 
@@ -164,7 +165,7 @@ impl Intake {
     }
 
     fn count(&self, result: &Result<Done, WriteError>) {
-        let source = &self.source.name;
+        let source = &self.source.current().name;
         match result {
             Ok(done) => {
                 let state = match done.state {
@@ -196,7 +197,7 @@ impl Intake {
             Ok(done) => (format!("H{}", done.id), done.received_at),
             Err(_) => (format!("R{}", taken.envelope.received_at), taken.envelope.received_at),
         };
-        let time = hl7_time(received_at, &self.source.zone);
+        let time = hl7_time(received_at, &self.source.current().zone);
         let answer = |code: AckCode, control_id: &str, errors: &[AckError]| {
             (code, ack::build(header, &Ack { code, control_id, time: &time, errors }))
         };

@@ -4,9 +4,10 @@
 //! Stop: listeners take nothing new, what is in the writer is finished and answered, HTTP ends, the store closes; 10 s at most.
 
 pub mod intake;
+pub mod mappings;
 mod upkeep;
+mod waiting;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +23,6 @@ use crate::config::{self, Arrival, Config};
 use crate::diagnostic::Diagnostic;
 use crate::hl7v2::{Limits, text};
 use crate::http::{self, AppState, RetryError, SourceState};
-use crate::mapping::Mapping;
 use crate::pipeline;
 use crate::source::directory::{self, Directory, DirectoryError};
 use crate::source::mllp::{self, ListenError, Listener};
@@ -32,6 +32,9 @@ use crate::telemetry::{ConnectionEnd, ListenerNumbers, Metrics};
 use crate::tls::{ServerFiles, ServerTls, TlsError};
 
 use intake::Intake;
+use mappings::{LiveSource, Reloader, Set, named};
+
+pub use mappings::pipeline_sources;
 
 /// How long stopping may take, by the contract.
 const STOP_TIME: Duration = Duration::from_secs(10);
@@ -72,6 +75,8 @@ pub struct App {
     store: Store,
     retention: config::Retention,
     sources: Vec<BoundSource>,
+    sets: watch::Receiver<Set>,
+    reloader: Reloader,
     http: TcpListener,
     http_address: SocketAddr,
     http_tls: Option<ServerTls>,
@@ -80,7 +85,7 @@ pub struct App {
 }
 
 struct BoundSource {
-    source: Arc<pipeline::Source>,
+    name: String,
     intake: Intake,
     entrance: Entrance,
     address: String,
@@ -98,14 +103,17 @@ impl App {
     /// # Errors
     /// The first part that cannot be had, by name.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
-        let sources = pipeline_sources(config).map_err(StartError::Mappings)?;
+        let loaded = mappings::load(config);
+        let (set, sets) = watch::channel::<Set>(loaded.set.map_err(StartError::Mappings)?.into());
         let store = Store::open(&StoreConfig::new(&config.store, Access::Daemon))?;
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
         let mut bound = Vec::new();
-        for (settings, source) in config.sources.iter().zip(sources) {
+        for (place, settings) in config.sources.iter().enumerate() {
+            let source = LiveSource::new(sets.clone(), place);
             bound.push(bind_source(settings, source, &store, &metrics).await?);
         }
+        let reloader = Reloader::new(config, set, loaded.files, store.clone(), Arc::clone(&metrics));
         let http_tls = config.http.tls.as_ref().map(server_files).map(ServerTls::load).transpose()?;
         let address = config.http.listen;
         let http = TcpListener::bind(address).await.map_err(|error| StartError::Http { address, error })?;
@@ -116,17 +124,23 @@ impl App {
             sources: bound.iter().map(http_source).collect(),
             metrics,
             refresh_metrics: listener_numbers(&bound),
-            retry: retry(&store, &bound),
-            raw_text: raw_text(&bound),
+            retry: retry(&store, &sets),
+            raw_text: raw_text(&sets),
             stopping: stop.child_token(),
             probe: http::StoreProbe::default(),
         });
-        Ok(Self { store, retention: config.retention, sources: bound, http, http_address, http_tls, state, stop })
+        let retention = config.retention;
+        Ok(Self { store, retention, sources: bound, sets, reloader, http, http_address, http_tls, state, stop })
     }
 
     /// Cancel it to stop the daemon.
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
+    }
+
+    /// Notify it to have the mappings read again now.
+    pub fn reload(&self) -> Arc<Notify> {
+        self.reloader.asked()
     }
 
     /// Where HTTP listens.
@@ -136,7 +150,7 @@ impl App {
 
     /// The sources with where each takes messages, in the order of the configuration.
     pub fn source_addresses(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.sources.iter().map(|bound| (bound.source.name.as_str(), bound.address.as_str()))
+        self.sources.iter().map(|bound| (bound.name.as_str(), bound.address.as_str()))
     }
 
     /// The store, for a command that lives in the same process.
@@ -159,7 +173,7 @@ impl App {
     /// # Errors
     /// The sentence that names why the store failed.
     pub async fn serve(self) -> Result<(), WriteError> {
-        let Self { store, retention, sources, http, http_tls, state, stop, .. } = self;
+        let Self { store, retention, sources, sets, reloader, http, http_tls, state, stop, .. } = self;
         let mut entrances = JoinSet::new();
         for bound in sources {
             entrances.spawn(serve_source(bound, stop.child_token()));
@@ -167,6 +181,8 @@ impl App {
         let mut others = JoinSet::new();
         others.spawn(http::serve(http, http_tls, Arc::clone(&state)));
         others.spawn(upkeep::prune(store.clone(), retention, stop.child_token()));
+        others.spawn(reloader.serve(stop.child_token()));
+        others.spawn(waiting::serve(store.clone(), sets, stop.child_token()));
 
         let mut failure = store.failure();
         let failed = tokio::select! {
@@ -191,36 +207,6 @@ impl App {
     }
 }
 
-/// The sources as the pipeline needs them: mappings loaded and checked.
-///
-/// # Errors
-/// Every problem of every mapping file.
-pub fn pipeline_sources(config: &Config) -> Result<Vec<Arc<pipeline::Source>>, Vec<Diagnostic>> {
-    let owners: BTreeMap<String, String> = config
-        .sources
-        .iter()
-        .flat_map(|source| source.authorities.iter().map(|authority| (authority.clone(), source.name.clone())))
-        .collect();
-    let owners = Arc::new(owners);
-    let mut problems = Vec::new();
-    let mut sources = Vec::new();
-    for source in &config.sources {
-        match load_mapping(config, source) {
-            Ok(mapping) => sources.push(Arc::new(pipeline::Source {
-                name: source.name.clone(),
-                mapping,
-                zone: source.time_zone.clone(),
-                facility: source.facility.clone(),
-                charset: source.charset,
-                limits: message_limits(source),
-                owners: Arc::clone(&owners),
-            })),
-            Err(found) => problems.extend(found),
-        }
-    }
-    if problems.is_empty() { Ok(sources) } else { Err(problems) }
-}
-
 /// The bounds of a source's messages.
 pub fn message_limits(source: &config::Source) -> Limits {
     Limits { message_bytes: source.max_message, ..Limits::default() }
@@ -228,12 +214,12 @@ pub fn message_limits(source: &config::Source) -> Limits {
 
 async fn bind_source(
     settings: &config::Source,
-    source: Arc<pipeline::Source>,
+    source: LiveSource,
     store: &Store,
     metrics: &Metrics,
 ) -> Result<BoundSource, StartError> {
     let counters = metrics.source(&settings.name);
-    let intake = Intake::new(store.clone(), Arc::clone(&source), settings.acknowledge, settings.on_error, counters);
+    let intake = Intake::new(store.clone(), source, settings.acknowledge, settings.on_error, counters);
     let (entrance, address) = match &settings.arrival {
         Arrival::Mllp(mllp) => {
             let listener = Listener::bind(listener_settings(settings, mllp)).await?;
@@ -257,7 +243,7 @@ async fn bind_source(
     };
     // Its port is taken: connections wait in the system's queue until it is served.
     let (state, _) = watch::channel(SourceState::Up);
-    Ok(BoundSource { source, intake, entrance, address, state })
+    Ok(BoundSource { name: settings.name.clone(), intake, entrance, address, state })
 }
 
 /// Which files of a directory hold messages.
@@ -316,7 +302,7 @@ fn http_consumer(consumer: &config::Consumer) -> http::Consumer {
 
 fn http_source(bound: &BoundSource) -> http::Source {
     http::Source {
-        name: bound.source.name.clone(),
+        name: bound.name.clone(),
         kind: match bound.entrance {
             Entrance::Mllp(_) => "mllp",
             Entrance::Directory(_) => "files",
@@ -326,14 +312,10 @@ fn http_source(bound: &BoundSource) -> http::Source {
     }
 }
 
-fn by_name(bound: &[BoundSource]) -> BTreeMap<String, Arc<pipeline::Source>> {
-    bound.iter().map(|bound| (bound.source.name.clone(), Arc::clone(&bound.source))).collect()
-}
-
 /// Brings what the listeners count themselves into the metrics.
 fn listener_numbers(bound: &[BoundSource]) -> http::RefreshMetrics {
     let listener = |bound: &BoundSource| match &bound.entrance {
-        Entrance::Mllp(listener) => Some((bound.source.name.clone(), listener.statistics())),
+        Entrance::Mllp(listener) => Some((bound.name.clone(), listener.statistics())),
         Entrance::Directory(_) => None,
     };
     let listeners: Vec<(String, Arc<mllp::Statistics>)> = bound.iter().filter_map(listener).collect();
@@ -364,15 +346,15 @@ fn listener_numbers(bound: &[BoundSource]) -> http::RefreshMetrics {
 }
 
 /// How HTTP has a failed message tried again.
-fn retry(store: &Store, bound: &[BoundSource]) -> http::Retry {
-    let (store, sources) = (store.clone(), by_name(bound));
+fn retry(store: &Store, sets: &watch::Receiver<Set>) -> http::Retry {
+    let (store, sets) = (store.clone(), sets.clone());
     Arc::new(move |id| {
-        let (store, sources) = (store.clone(), sources.clone());
+        let (store, set) = (store.clone(), Arc::clone(&sets.borrow()));
         Box::pin(async move {
             let found = store.read_async(move |reader| messages::get(reader, id)).await;
             let message = found.map_err(|error| RetryError::Unavailable(error.to_string()))?;
             let message = message.ok_or(RetryError::NotFailed)?;
-            let source = sources.get(&message.source).cloned().ok_or(RetryError::NoSource)?;
+            let source = named(&set, &message.source).ok_or(RetryError::NoSource)?;
             let done = store.submit(move |transaction| {
                 // Looked at inside the writer: another retry may have been faster.
                 match messages::get(transaction, id)? {
@@ -391,10 +373,10 @@ fn retry(store: &Store, bound: &[BoundSource]) -> http::Retry {
 }
 
 /// How HTTP shows a stored message as text.
-fn raw_text(bound: &[BoundSource]) -> http::RawText {
-    let sources = by_name(bound);
+fn raw_text(sets: &watch::Receiver<Set>) -> http::RawText {
+    let sets = sets.clone();
     Arc::new(move |name, bytes| {
-        let source = sources.get(name)?;
+        let source = named(&sets.borrow(), name)?;
         text::decode(bytes, &source.charset, &source.limits).ok().map(|decoded| decoded.text)
     })
 }
@@ -417,15 +399,24 @@ pub fn stop_on_signals(stop: CancellationToken) -> Result<(), StartError> {
     Ok(())
 }
 
+/// Has the mappings read again at each SIGHUP.
+///
+/// # Errors
+/// The handler cannot be installed.
+pub fn reload_on_hangup(reload: Arc<Notify>) -> Result<(), StartError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            reload.notify_one();
+        }
+    });
+    Ok(())
+}
+
 /// `1 problem`, `2 problems`.
 fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-/// The mapping of one source, read from the files. Names in diagnostics start at the root.
-fn load_mapping(config: &Config, source: &config::Source) -> Result<Mapping, Vec<Diagnostic>> {
-    let name = source.mapping.strip_prefix(&config.root).unwrap_or(&source.mapping);
-    Mapping::load(&name.to_string_lossy(), &|name: &str| std::fs::read_to_string(config.root.join(name)))
 }
 
 /// Microseconds since the epoch.

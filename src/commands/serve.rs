@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Verdict, load_config, output};
-use crate::app::{App, StartError, stop_on_signals};
+use crate::app::{App, StartError, reload_on_hangup, stop_on_signals};
 use crate::config::Config;
 
 /// For what the application's own stop left behind, such as a thread in a read.
@@ -28,6 +28,7 @@ async fn serve(config: &Config) -> anyhow::Result<Verdict> {
         Err(error) => return Err(error.into()),
     };
     stop_on_signals(app.stop_token())?;
+    reload_on_hangup(app.reload())?;
     output::line(app.ready_line())?;
     tracing::info!("started");
     app.serve().await?;

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{Verdict, existing_store, load_config, output};
 use crate::store::messages::MessageState;
-use crate::store::{consumers, statistics, unmapped};
-use crate::view::moment;
+use crate::store::{consumers, mappings, statistics, unmapped};
+use crate::view::{self, moment};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -23,9 +23,10 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
     let config = load_config(file)?;
     let store = existing_store(&config)?;
     let read = |reader: &crate::store::Reader<'_>| {
-        Ok((statistics::read(&store, reader)?, consumers::list(reader)?, unmapped::list(reader, CODES)?))
+        let codes = unmapped::list(reader, CODES)?;
+        Ok((statistics::read(&store, reader)?, consumers::list(reader)?, mappings::list(reader)?, codes))
     };
-    let (numbers, consumers, codes) = store.read(read)?;
+    let (numbers, consumers, mappings, codes) = store.read(read)?;
     let count = |source: &str, state: MessageState| {
         let found = numbers.messages.iter().find(|count| count.source == source && count.state == state);
         found.map_or(0, |count| count.count)
@@ -44,12 +45,14 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
         let sources: Vec<_> = names
             .iter()
             .map(|name| {
+                let mapping = mappings.iter().find(|mapping| mapping.source == *name);
                 json!({
                     "name": name,
                     "processed": count(name, MessageState::Processed),
                     "failed": count(name, MessageState::Failed),
                     "ignored": count(name, MessageState::Ignored),
                     "last_message_at": last(name).map(moment),
+                    "mapping": mapping.map(view::mapping_in_force),
                 })
             })
             .collect();
@@ -57,10 +60,7 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
             .iter()
             .map(|consumer| json!({"name": consumer.name, "cursor": consumer.cursor.to_string(), "lag": consumer.lag}))
             .collect();
-        let codes: Vec<_> = codes
-            .iter()
-            .map(|code| json!({"source": code.source, "table": code.table, "code": code.code, "count": code.count}))
-            .collect();
+        let codes: Vec<_> = codes.iter().map(view::unmapped_code).collect();
         output::json(&json!({
             "sources": sources,
             "feed": {"head": numbers.head.to_string(), "first_kept": numbers.first_kept},
@@ -97,6 +97,15 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
     for consumer in &consumers {
         let lag = consumer.lag.map_or_else(|| "of another epoch".to_owned(), |lag| format!("{lag} behind"));
         output::line(format!("consumer  {} at {}, {lag}", consumer.name, consumer.cursor))?;
+    }
+    for mapping in &mappings {
+        let since = output::local_time(mapping.loaded_at);
+        output::line(format!("mapping   {} {} since {since}", mapping.source, mapping.version))?;
+    }
+    // A set is refused as a whole, so every source says the same.
+    if let Some(refused) = mappings.iter().find_map(|mapping| mapping.refused.as_ref()) {
+        let at = output::local_time(refused.at);
+        output::line(format!("mapping   the files as of {at} cannot be used: {}", refused.problem))?;
     }
     for code in &codes {
         output::line(format!("unmapped  {} {}: {} ({} times)", code.source, code.table, code.code, code.count))?;

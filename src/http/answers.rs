@@ -186,7 +186,21 @@ pub(crate) fn sources() -> Value {
             "state": {"type": "string", "enum": ["up", "down"]},
             "reason": {"type": "string", "description": "why it is down"},
             "messages": counts,
-            "last_message_at": moment()
+            "last_message_at": moment(),
+            "mapping": {
+                "type": "object",
+                "required": ["version", "loaded_at"],
+                "properties": {
+                    "version": {"type": "string", "description": "of the mapping in force, as in a message's `mapping`"},
+                    "loaded_at": moment(),
+                    "refused": {
+                        "type": "object",
+                        "description": "the files were changed since and cannot be used; older ones are in force",
+                        "required": ["at", "problem"],
+                        "properties": {"at": moment(), "problem": {"type": "string", "description": "the first one, with its place"}}
+                    }
+                }
+            }
         }
     });
     list("sources", source)

@@ -15,7 +15,7 @@ use crate::record::Fields;
 use crate::store::consumers::{self, Consumer};
 use crate::store::messages::MessageState;
 use crate::store::statistics::{self, MessageCount};
-use crate::store::{Reader, events};
+use crate::store::{Reader, events, mappings};
 use crate::telemetry::WriterNumbers;
 use crate::view;
 
@@ -103,8 +103,16 @@ pub(crate) async fn schema(_: Arc<AppState>, call: Call) -> Answer {
 
 /// `GET /v1/sources`.
 pub(crate) async fn sources(state: Arc<AppState>, _: Call) -> Answer {
-    let counts = state.store.read_async(statistics::message_counts).await.map_err(from_store)?;
-    let sources: Vec<Value> = state.sources.iter().map(|source| source_document(source, &counts)).collect();
+    let read = |reader: &Reader<'_>| Ok((statistics::message_counts(reader)?, mappings::list(reader)?));
+    let (counts, in_force) = state.store.read_async(read).await.map_err(from_store)?;
+    let sources = state.sources.iter().map(|source| {
+        let mut document = source_document(source, &counts);
+        if let Some(mapping) = in_force.iter().find(|mapping| mapping.source == source.name) {
+            document["mapping"] = view::mapping_in_force(mapping);
+        }
+        document
+    });
+    let sources: Vec<Value> = sources.collect();
     json(&json!({"sources": sources, "next": null}))
 }
 

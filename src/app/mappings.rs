@@ -1,0 +1,275 @@
+//! The mappings in force, and how a new set of them takes their place while the daemon runs.
+//!
+//! A set is the mapping of every source with its bases and tables; the rest of the configuration stays as it was at the start. A
+//! set is loaded on SIGHUP, and when a file of it changed and then lay still for one look.
+//!
+//! Invariants
+//! - A set is validated as a whole, from one reading of each file, and takes the place of the old one at once for all sources.
+//! - A message goes through the set that was in force when it was read, to its end; no connection notices.
+//! - A set with an error is refused: the old one stays, the log, a metric and the store say why.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{message_limits, now};
+use crate::config::{self, Config};
+use crate::diagnostic::Diagnostic;
+use crate::mapping::Mapping;
+use crate::pipeline;
+use crate::store::{Store, mappings};
+use crate::telemetry::{MappingLoad, Metrics};
+
+/// Between two looks at the files: soon enough for who just saved one, and a few `stat` cost nothing.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Every source with its mapping, in the order of the configuration.
+pub(super) type Set = Arc<[Arc<pipeline::Source>]>;
+
+/// One source as it is now.
+#[derive(Debug, Clone)]
+pub struct LiveSource {
+    set: watch::Receiver<Set>,
+    place: usize,
+}
+
+impl LiveSource {
+    /// The source at this place of the configuration.
+    pub(super) fn new(set: watch::Receiver<Set>, place: usize) -> Self {
+        Self { set, place }
+    }
+
+    /// The source with the mapping that is in force now. Take it once for a message.
+    pub fn current(&self) -> Arc<pipeline::Source> {
+        Arc::clone(&self.set.borrow()[self.place])
+    }
+}
+
+/// The source of this name in a set.
+pub(super) fn named(set: &Set, name: &str) -> Option<Arc<pipeline::Source>> {
+    set.iter().find(|source| source.name == name).cloned()
+}
+
+/// What reading the mappings of a configuration gave.
+pub(super) struct Loaded {
+    /// The sources, or every problem of every mapping file.
+    pub(super) set: Result<Vec<Arc<pipeline::Source>>, Vec<Diagnostic>>,
+    /// The files that were asked for, also those that are not there.
+    pub(super) files: BTreeSet<PathBuf>,
+}
+
+/// The sources as the pipeline needs them: mappings loaded and checked.
+///
+/// # Errors
+/// Every problem of every mapping file.
+pub fn pipeline_sources(config: &Config) -> Result<Vec<Arc<pipeline::Source>>, Vec<Diagnostic>> {
+    load(config).set
+}
+
+/// Reads the mappings of all sources. Each file is read once, so that two sources never see two states of it.
+pub(super) fn load(config: &Config) -> Loaded {
+    let owners: BTreeMap<String, String> = config
+        .sources
+        .iter()
+        .flat_map(|source| source.authorities.iter().map(|authority| (authority.clone(), source.name.clone())))
+        .collect();
+    let owners = Arc::new(owners);
+    let files = Files { root: &config.root, texts: RefCell::default() };
+    let mut problems: Vec<Diagnostic> = Vec::new();
+    let mut sources = Vec::new();
+    for source in &config.sources {
+        match load_file(&files, &source.mapping) {
+            Ok(mapping) => sources.push(Arc::new(pipeline_source(source, mapping, &owners))),
+            // A base that two sources share has its problems once.
+            Err(found) => found.into_iter().for_each(|problem| {
+                if !problems.contains(&problem) {
+                    problems.push(problem);
+                }
+            }),
+        }
+    }
+    let files = files.texts.into_inner().into_keys().collect();
+    Loaded { set: if problems.is_empty() { Ok(sources) } else { Err(problems) }, files }
+}
+
+/// One mapping of a configuration, whichever source it is for; names in diagnostics start at the root where they lie below it.
+///
+/// # Errors
+/// Every problem of its files.
+pub fn load_mapping(config: &Config, file: &Path) -> Result<Mapping, Vec<Diagnostic>> {
+    load_file(&Files { root: &config.root, texts: RefCell::default() }, file)
+}
+
+/// A source of the configuration as the pipeline needs it, with a mapping that need not be its own.
+pub fn pipeline_source(
+    source: &config::Source,
+    mapping: Mapping,
+    owners: &Arc<BTreeMap<String, String>>,
+) -> pipeline::Source {
+    pipeline::Source {
+        name: source.name.clone(),
+        mapping,
+        zone: source.time_zone.clone(),
+        facility: source.facility.clone(),
+        charset: source.charset,
+        limits: message_limits(source),
+        owners: Arc::clone(owners),
+    }
+}
+
+fn load_file(files: &Files<'_>, file: &Path) -> Result<Mapping, Vec<Diagnostic>> {
+    let name = file.strip_prefix(files.root).unwrap_or(file);
+    Mapping::load(&name.to_string_lossy(), &|name| files.read(name))
+}
+
+/// Files below the root, each read once.
+struct Files<'c> {
+    root: &'c Path,
+    texts: RefCell<BTreeMap<PathBuf, Result<String, (std::io::ErrorKind, String)>>>,
+}
+
+impl Files<'_> {
+    fn read(&self, name: &str) -> std::io::Result<String> {
+        let path = self.root.join(name);
+        let mut texts = self.texts.borrow_mut();
+        let text = texts.entry(path).or_insert_with_key(|path| {
+            std::fs::read_to_string(path).map_err(|error| (error.kind(), error.to_string()))
+        });
+        text.clone().map_err(|(kind, text)| std::io::Error::new(kind, text))
+    }
+}
+
+/// How files looked: when written and how long; `None`: not there.
+type Look = BTreeMap<PathBuf, Option<(SystemTime, u64)>>;
+
+fn look(files: &BTreeSet<PathBuf>) -> Look {
+    let of = |path: &PathBuf| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    };
+    files.iter().map(|path| (path.clone(), of(path))).collect()
+}
+
+/// Keeps the set in force up to date with its files.
+pub(super) struct Reloader {
+    config: Config,
+    set: watch::Sender<Set>,
+    files: BTreeSet<PathBuf>,
+    /// As of the last attempt to load.
+    seen: Look,
+    store: Store,
+    metrics: Arc<Metrics>,
+    asked: Arc<Notify>,
+}
+
+impl Reloader {
+    /// For a set that was loaded just now and is in force.
+    pub(super) fn new(
+        config: &Config,
+        set: watch::Sender<Set>,
+        files: BTreeSet<PathBuf>,
+        store: Store,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let seen = look(&files);
+        Self { config: config.clone(), set, files, seen, store, metrics, asked: Arc::default() }
+    }
+
+    /// Notify it to have the set loaded now.
+    pub(super) fn asked(&self) -> Arc<Notify> {
+        Arc::clone(&self.asked)
+    }
+
+    /// Watches until `stop`.
+    pub(super) async fn serve(mut self, stop: CancellationToken) {
+        self.note_in_force().await;
+        let mut before = self.seen.clone();
+        loop {
+            let is_asked = tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.asked.notified() => true,
+                () = tokio::time::sleep(LOOK) => false,
+            };
+            let files = self.files.clone();
+            let Ok(found) = tokio::task::spawn_blocking(move || look(&files)).await else { continue };
+            // Somebody may be in the middle of copying a set: what is loaded looked the same twice.
+            if is_asked || (found != self.seen && found == before) {
+                self.reload(found.clone(), is_asked).await;
+            }
+            before = found;
+        }
+    }
+
+    async fn reload(&mut self, found: Look, is_asked: bool) {
+        let config = self.config.clone();
+        let Ok((loaded, mut seen)) = tokio::task::spawn_blocking(move || {
+            let loaded = load(&config);
+            let seen = look(&loaded.files);
+            (loaded, seen)
+        })
+        .await
+        else {
+            return;
+        };
+        // What was written while it was read is read again.
+        found.into_iter().filter(|(path, _)| loaded.files.contains(path)).for_each(|(path, look)| {
+            seen.insert(path, look);
+        });
+        (self.files, self.seen) = (loaded.files, seen);
+        match loaded.set {
+            Ok(sources) => self.put_in_force(sources.into(), is_asked).await,
+            Err(problems) => self.refuse(&problems).await,
+        }
+    }
+
+    async fn put_in_force(&mut self, set: Set, is_asked: bool) {
+        let before = Arc::clone(&self.set.borrow());
+        let mut changed = false;
+        for (old, new) in before.iter().zip(set.iter()) {
+            let (before, version) = (old.mapping.version(), new.mapping.version());
+            if before != version {
+                changed = true;
+                new.mapping.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+                tracing::info!(source = new.name, version, before, "a new mapping is in force");
+            }
+        }
+        if changed {
+            self.set.send_replace(set);
+            self.metrics.mapping_load(MappingLoad::InForce);
+        } else if is_asked {
+            tracing::info!("the mappings were read again; none has changed");
+        }
+        self.metrics.set_mapping_refused(false);
+        self.note_in_force().await;
+    }
+
+    async fn refuse(&self, problems: &[Diagnostic]) {
+        problems.iter().for_each(|problem| tracing::error!("{problem}"));
+        tracing::error!(problems = problems.len(), "the changed mappings cannot be used; those in force stay");
+        self.metrics.mapping_load(MappingLoad::Refused);
+        self.metrics.set_mapping_refused(true);
+        let first = problems.iter().find(|problem| problem.is_error()).or(problems.first());
+        let problem = first.map(ToString::to_string).unwrap_or_default();
+        let at = now();
+        let noted = self.store.submit(move |transaction| mappings::note_refused(transaction, &problem, at)).await;
+        if let Err(error) = noted {
+            tracing::warn!(%error, "that mappings were refused could not be written down");
+        }
+    }
+
+    async fn note_in_force(&self) {
+        let set = Arc::clone(&self.set.borrow());
+        let versions: Vec<(String, String)> =
+            set.iter().map(|source| (source.name.clone(), source.mapping.version().to_owned())).collect();
+        let at = now();
+        let noted = self.store.submit(move |transaction| mappings::put_in_force(transaction, &versions, at)).await;
+        if let Err(error) = noted {
+            tracing::warn!(%error, "which mappings are in force could not be written down");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Messages that wait for a code are taken in again by themselves once a mapping knows it: after a start, and after each new set.
+//!
+//! Invariants
+//! - One at a time, in the order of arrival, each after the commit of the one before; live messages always come between.
+//! - A message is tried once with each version of its mapping.
+//! - A retry takes the message's old place, so it never turns newer values back.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::mappings::{Set, named};
+use super::now;
+use crate::pipeline;
+use crate::store::unmapped::{self, OTHERS};
+use crate::store::{Store, WriteError};
+
+/// Messages looked at together.
+const PAGE: usize = 500;
+/// Pause after each retry, so that live messages always come between.
+const PAUSE: Duration = Duration::from_millis(5);
+/// Jobs that wait for the writer above which a retry waits too.
+const BUSY: u64 = 16;
+/// How long it waits then.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// After this time whatever was read with the set before has been committed: a second walk finds it.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// Retries what waited, after each change of `sets`, until `stop`.
+pub(super) async fn serve(store: Store, mut sets: watch::Receiver<Set>, stop: CancellationToken) {
+    loop {
+        let set = Arc::clone(&sets.borrow_and_update());
+        for pause in [Some(SETTLED), None] {
+            if let Err(error) = walk(&store, &set, &sets, &stop).await {
+                tracing::warn!(%error, "messages that wait for a code could not be taken in again");
+            }
+            let rest = async {
+                match pause {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = sets.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+                () = rest => {}
+            }
+        }
+    }
+}
+
+/// One walk over all that waits. Ends early for a newer set.
+async fn walk(
+    store: &Store,
+    set: &Set,
+    sets: &watch::Receiver<Set>,
+    stop: &CancellationToken,
+) -> Result<(), WriteError> {
+    let listed = store.read_async(|reader| unmapped::list(reader, usize::MAX)).await.map_err(WriteError::Job)?;
+    let is_known = |code: &&unmapped::UnmappedCode| {
+        named(set, &code.source)
+            .is_some_and(|source| code.code == OTHERS || source.mapping.knows(&code.table, &code.code))
+    };
+    let known: BTreeSet<i64> = listed.iter().filter(is_known).map(|code| code.id).collect();
+    if known.is_empty() {
+        return Ok(());
+    }
+    let (mut after, mut retried) = (0, 0);
+    'walk: loop {
+        let page = store.read_async(move |reader| unmapped::waiting(reader, after, PAGE)).await;
+        let page = page.map_err(WriteError::Job)?;
+        if page.is_empty() {
+            break;
+        }
+        for message in page {
+            after = message.message;
+            let source = named(set, &message.source).filter(|source| source.mapping.version() != message.mapping);
+            let Some(source) = source.filter(|_| message.codes.iter().any(|code| known.contains(code))) else {
+                continue;
+            };
+            while store.writer_statistics().queue_depth.load(Ordering::Relaxed) > BUSY && !stop.is_cancelled() {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            if stop.is_cancelled() || sets.has_changed().unwrap_or(true) {
+                break 'walk;
+            }
+            let id = message.message;
+            store.submit(move |transaction| pipeline::retry_stored(transaction, &source, id, now())).await?;
+            retried += 1;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+    if retried > 0 {
+        tracing::info!(messages = retried, "messages that waited for a code were taken in again");
+    }
+    // Codes whose messages retention has removed have nobody left to release them.
+    let known: Vec<i64> =
+        listed.iter().filter(|code| known.contains(&code.id) && code.code != OTHERS).map(|code| code.id).collect();
+    store
+        .submit(move |transaction| known.iter().try_for_each(|id| unmapped::forget_unless_held(transaction, *id)))
+        .await
+}
