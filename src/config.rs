@@ -540,7 +540,7 @@ fn tls(section: &mut Section<'_>, root: &Path) -> Option<Tls> {
 }
 
 /// The contract's default; a hospital in China keeps one zone.
-fn default_zone() -> TimeZone {
+pub fn default_zone() -> TimeZone {
     TimeZone::get("Asia/Shanghai").unwrap_or(TimeZone::UTC)
 }
 

@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod feed;
 mod import;
+mod mapping;
 mod message;
 mod output;
 mod person;
@@ -51,6 +52,9 @@ enum Command {
     Send(send::Arguments),
     /// Take in files of messages through a source's mapping, with the guarantees of live traffic.
     Import(import::Arguments),
+    /// Mapping files: explain, test, compare, and the codes that they lack.
+    #[command(subcommand)]
+    Mapping(mapping::Verb),
     /// Stored messages.
     #[command(subcommand)]
     Message(message::Verb),
@@ -103,6 +107,7 @@ pub fn run() -> ExitCode {
         Command::Check(arguments) => check::run(file, &arguments),
         Command::Send(arguments) => send::run(&arguments),
         Command::Import(arguments) => import::run(file, &arguments),
+        Command::Mapping(verb) => mapping::run(file, verb),
         Command::Message(verb) => message::run(file, verb),
         Command::Person(verb) => person::run(file, verb),
         Command::Feed(verb) => feed::run(file, verb),

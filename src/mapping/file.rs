@@ -102,12 +102,12 @@ pub(crate) enum Required {
 }
 
 /// Keys of a block that are no fields.
-const BLOCK_KEYS: &[&str] = &["each", "when", "skip", "on_null"];
+pub(crate) const BLOCK_KEYS: &[&str] = &["each", "when", "skip", "on_null"];
 /// Keys of a rule.
-const RULE_KEYS: &[&str] =
+pub(crate) const RULE_KEYS: &[&str] =
     &["from", "constant", "as", "table", "default", "on_unmapped", "on_null", "required", "when"];
 /// Keys of a file.
-const FILE_KEYS: &[&str] =
+pub(crate) const FILE_KEYS: &[&str] =
     &["description", "extends", "format", "match", "tables", "patient", "visit", "lab_report", "merge"];
 
 /// Reads files and collects what is wrong with them.

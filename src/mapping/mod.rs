@@ -17,11 +17,14 @@
 
 pub mod case;
 mod coerce;
+pub mod compare;
 mod compile;
+pub mod coverage;
 mod expression;
 mod file;
 mod result;
 mod run;
+pub mod schema;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -159,7 +162,7 @@ pub struct Rejected {
 }
 
 /// A code that a table does not know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Unmapped {
     /// The table's name, or the field's where its closed list is meant.
     pub table: String,
@@ -206,6 +209,15 @@ pub struct MapError {
     pub text: String,
     /// Codes that a table does not know, the one that this is about among them.
     pub unmapped: Vec<Unmapped>,
+}
+
+impl Mapped {
+    /// Nothing remains of a message that the mapping is for, and no rule says that nobody misses it.
+    pub fn holds_nothing(&self) -> bool {
+        self.disposition == Disposition::Records
+            && self.records.is_empty()
+            && !self.skipped.iter().any(|skipped| skipped.deliberate)
+    }
 }
 
 impl MapError {

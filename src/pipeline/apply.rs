@@ -358,7 +358,7 @@ fn together(mapped: Vec<MappedRecord>) -> Vec<(MappedRecord, Vec<Fields>)> {
 
 /// The number of a report within its source: filler number, else placer number and panel, else visit, panel and collection
 /// time, else the patient's own number in place of the visit's (vital signs often come with nothing more).
-fn report_number(patch: &Fields, owner: Option<&Owner>) -> Option<String> {
+pub(super) fn report_number(patch: &Fields, owner: Option<&Owner>) -> Option<String> {
     let text = |name: &str| patch.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     if let Some(filler) = text("filler_order_number") {
         return Some(filler.to_owned());

@@ -14,6 +14,7 @@
 
 mod apply;
 mod patient;
+mod preview;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,6 +33,7 @@ use crate::store::{ErrorClass, PackedBytes, StoreError, Transaction};
 
 pub use apply::Cause;
 use apply::{Job, Trouble};
+pub use preview::{Examined, examine, preview};
 
 /// What the pipeline must know of a source.
 #[derive(Debug)]
@@ -349,7 +351,7 @@ fn outcome(job: &Job<'_>, mut notes: Vec<String>, mapped: Result<Mapped, Failure
         return Ok(Outcome { state: MessageState::Ignored, error: None, notes, mapping, one_id: None });
     }
     let left_out = mapped.skipped.iter().map(|skipped| format!("{}: skipped, {}", skipped.path, skipped.reason));
-    if mapped.records.is_empty() && !mapped.skipped.iter().any(|skipped| skipped.deliberate) {
+    if mapped.holds_nothing() {
         notes.extend(left_out);
         return Ok(failed(Failure::nothing(), notes, mapping));
     }

@@ -29,22 +29,12 @@ const PAGE: usize = 1_000;
 impl Job<'_> {
     /// Applies what the message says of a patient. `None`: it names no number, so there is nobody to apply it to.
     pub(super) fn patient(&self, mut patch: Fields) -> Result<Option<Owner>, Trouble> {
-        self.name_authorities(&mut patch);
+        name_authorities(&self.source.name, &mut patch);
         let Some(number) = record_number(&patch) else { return Ok(None) };
         let moment = self.moment(&patch);
         match records::find(self.transaction, &self.source.name, &number)? {
             Some(record) => self.update_record(record, patch, moment).map(Some),
             None => self.new_record(&number, patch, moment).map(Some),
-        }
-    }
-
-    /// A number without an assigning authority belongs to the source itself.
-    fn name_authorities(&self, patch: &mut Fields) {
-        let identifiers = patch.get_mut("identifiers").and_then(Value::as_array_mut).into_iter().flatten();
-        for identifier in identifiers.filter_map(Value::as_object_mut) {
-            if identifier.get("type").is_some_and(|kind| kind == "mrn") {
-                identifier.entry("system").or_insert_with(|| json!(self.source.name));
-            }
         }
     }
 
@@ -535,4 +525,14 @@ fn identifiers(record: &Fields, facts: &PatientFacts) -> Vec<RecordIdentifier> {
         value: number.value.clone(),
     });
     sent.chain(normal).collect()
+}
+
+/// A number without an assigning authority belongs to the source itself.
+pub(super) fn name_authorities(source: &str, patch: &mut Fields) {
+    let identifiers = patch.get_mut("identifiers").and_then(Value::as_array_mut).into_iter().flatten();
+    for identifier in identifiers.filter_map(Value::as_object_mut) {
+        if identifier.get("type").is_some_and(|kind| kind == "mrn") {
+            identifier.entry("system").or_insert_with(|| json!(source));
+        }
+    }
 }

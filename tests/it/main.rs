@@ -26,6 +26,8 @@ mod identity;
 mod import;
 mod lab;
 mod lifecycle;
+mod mapping_reload;
+mod mapping_unmapped;
 mod ownership;
 mod privacy;
 mod resends;

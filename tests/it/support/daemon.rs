@@ -186,6 +186,11 @@ impl<'site> Daemon<'site> {
         self.signal("TERM");
     }
 
+    /// Has it read its mappings again.
+    pub(crate) fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
     /// Waits for its end after [`Daemon::terminate`].
     pub(crate) fn wait(&mut self) -> ExitStatus {
         ended(&mut self.child, STOP).expect("the daemon stops when asked")

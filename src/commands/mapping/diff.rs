@@ -1,0 +1,114 @@
+//! `heyi mapping diff`: what another mapping file would make of the stored messages.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use super::super::{Verdict, existing_store, output};
+use super::{each_stored, mapping, settings, short};
+use crate::app::mappings::pipeline_source;
+use crate::config::Config;
+use crate::hl7v2::Message;
+use crate::mapping::compare::{Change, changes};
+use crate::mapping::{Context, Mapping};
+
+#[derive(clap::Args)]
+pub(in crate::commands) struct Arguments {
+    /// The source whose messages are tried.
+    source: String,
+    /// The mapping file to try.
+    #[arg(value_name = "NEW.toml")]
+    new: PathBuf,
+    /// What to compare it with, instead of the source's own mapping file.
+    #[arg(long, value_name = "OLD.toml")]
+    against: Option<PathBuf>,
+    /// How many of the newest messages to try.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    last: usize,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Examples kept for one field: enough to see what kind of change it is.
+const SAMPLES: usize = 3;
+
+/// The changes of one field.
+#[derive(Default)]
+struct Tally {
+    messages: u64,
+    changes: u64,
+    samples: Vec<(i64, Change)>,
+}
+
+pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verdict> {
+    let settings = settings(config, &arguments.source)?;
+    let load = |file: &PathBuf| -> anyhow::Result<Mapping> {
+        mapping(config, &std::path::absolute(file).with_context(|| file.display().to_string())?)
+    };
+    let old = load(arguments.against.as_ref().unwrap_or(&settings.mapping))?;
+    let new = load(&arguments.new)?;
+    let source = pipeline_source(settings, old, &std::sync::Arc::default());
+    let context = Context { zone: &source.zone, facility: source.facility.as_deref(), explain: false };
+    let mut fields: BTreeMap<String, Tally> = BTreeMap::new();
+    let (mut changed, mut newly_failed) = (0_u64, 0_u64);
+    let tried = each_stored(&existing_store(config)?, &source.name, arguments.last, |id, raw| {
+        let Ok((message, _)) = Message::read(raw, &source.charset, &source.limits) else { return Ok(()) };
+        let (before, after) = (source.mapping.apply(&message, &context), new.apply(&message, &context));
+        newly_failed += u64::from(before.is_ok() && after.is_err());
+        let found = changes(&before, &after);
+        changed += u64::from(!found.is_empty());
+        let mut of_message: BTreeMap<String, Vec<Change>> = BTreeMap::new();
+        found.into_iter().for_each(|change| of_message.entry(change.field.clone()).or_default().push(change));
+        for (field, found) in of_message {
+            let tally = fields.entry(field).or_default();
+            tally.messages += 1;
+            tally.changes += found.len() as u64;
+            let room = SAMPLES - tally.samples.len();
+            tally.samples.extend(found.into_iter().take(room.min(1)).map(|change| (id, change)));
+        }
+        Ok(())
+    })?;
+    if arguments.json {
+        let fields: Vec<Value> = fields.iter().map(|(field, tally)| document(field, tally)).collect();
+        output::json(&json!({
+            "before": source.mapping.version(),
+            "after": new.version(),
+            "messages": tried,
+            "changed": changed,
+            "newly_failed": newly_failed,
+            "fields": fields,
+        }))?;
+    } else {
+        output::line(format!(
+            "{tried} messages of {}: {changed} would change, {newly_failed} would fail that do not now",
+            source.name
+        ))?;
+        fields.iter().try_for_each(|(field, tally)| print(field, tally))?;
+    }
+    Ok(if newly_failed == 0 { Verdict::Fine } else { Verdict::Wrong })
+}
+
+fn document(field: &str, tally: &Tally) -> Value {
+    let samples = tally
+        .samples
+        .iter()
+        .map(|(message, change)| json!({"message": message, "before": change.before, "after": change.after}));
+    json!({
+        "field": field,
+        "messages": tally.messages,
+        "changes": tally.changes,
+        "samples": samples.collect::<Vec<_>>(),
+    })
+}
+
+fn print(field: &str, tally: &Tally) -> anyhow::Result<()> {
+    output::line(format!("\n{field}: {} changes in {} messages", tally.changes, tally.messages))?;
+    let shown = |value: &Option<Value>| value.as_ref().map_or_else(|| "nothing".to_owned(), short);
+    for (message, change) in &tally.samples {
+        output::line(format!("  message {message}: {} → {}", shown(&change.before), shown(&change.after)))?;
+    }
+    Ok(())
+}

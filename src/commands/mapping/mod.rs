@@ -1,0 +1,145 @@
+//! `heyi mapping`: what a mapping makes of messages, tried before it is in force.
+//!
+//! Values of messages are printed for who asked at this terminal, which is what these commands are for; none goes to a log.
+
+mod coverage;
+mod diff;
+mod explain;
+mod test;
+mod unmapped;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use super::{Unusable, Verdict, load_config, output};
+use crate::app::mappings::{load_mapping, pipeline_source};
+use crate::config::{self, Config};
+use crate::mapping::{Mapping, schema};
+use crate::pipeline::Source;
+use crate::store::messages::{self, MessageFilter, Page};
+use crate::store::{Reader, Store};
+
+#[derive(clap::Subcommand)]
+pub(super) enum Verb {
+    /// Where every field of a message's records comes from, and what was left out and why.
+    Explain(explain::Arguments),
+    /// Run the cases beside the mappings: fixtures/<mapping>/<case>.hl7 against <case>.expected.json.
+    Test(test::Arguments),
+    /// What a mapping leaves unread in messages, which fields stay empty, which rules never give anything.
+    Coverage(coverage::Arguments),
+    /// What another mapping file would make of the stored messages of a source.
+    Diff(diff::Arguments),
+    /// Codes that no table knows, and how many messages wait for each.
+    Unmapped(unmapped::Arguments),
+    /// Print the JSON Schema of mapping files, for editors.
+    Schema,
+}
+
+pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
+    match verb {
+        Verb::Schema => {
+            output::json(&schema::document())?;
+            Ok(Verdict::Fine)
+        }
+        Verb::Explain(arguments) => explain::run(&load_config(file)?, &arguments),
+        Verb::Test(arguments) => test::run(&load_config(file)?, &arguments),
+        Verb::Coverage(arguments) => coverage::run(&load_config(file)?, &arguments),
+        Verb::Diff(arguments) => diff::run(&load_config(file)?, &arguments),
+        Verb::Unmapped(arguments) => unmapped::run(&load_config(file)?, &arguments),
+    }
+}
+
+/// A mapping file, its problems printed.
+fn mapping(config: &Config, file: &Path) -> anyhow::Result<Mapping> {
+    load_mapping(config, file).map_err(|problems| {
+        output::diagnostics(&problems);
+        Unusable.into()
+    })
+}
+
+/// A source of the configuration by name.
+fn settings<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c config::Source> {
+    config.sources.iter().find(|source| source.name == name).with_context(|| {
+        let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
+        format!("no source is called `{name}`; configured: {}", names.join(", "))
+    })
+}
+
+/// A source with its mapping as the files are now.
+fn source(config: &Config, name: &str) -> anyhow::Result<Source> {
+    let settings = settings(config, name)?;
+    Ok(pipeline_source(settings, mapping(config, &settings.mapping)?, &Arc::default()))
+}
+
+/// Rows read at a time.
+const PAGE: usize = 200;
+
+/// Hands the newest `count` stored messages of a source to `each`, newest first, with their bytes; those whose bytes are not kept
+/// are left out. Gives how many there were.
+fn each_stored(
+    store: &Store,
+    source: &str,
+    count: usize,
+    mut each: impl FnMut(i64, &[u8]) -> anyhow::Result<()>,
+) -> anyhow::Result<usize> {
+    let filter = MessageFilter { source: Some(source.to_owned()), ..MessageFilter::default() };
+    let (mut after, mut given) = (None, 0);
+    let mut progress = Progress::new();
+    while given < count {
+        let page = |reader: &Reader<'_>| {
+            let listed = messages::list(reader, &filter, Page::NewestFirst(after), PAGE.min(count - given))?;
+            let bytes = listed.iter().map(|message| Ok((message.id, messages::bytes(reader, message.id)?)));
+            bytes.collect::<Result<Vec<_>, _>>()
+        };
+        let page = store.read(page)?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(*last);
+        for (id, bytes) in page {
+            given += 1;
+            if let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) {
+                each(id, &bytes)?;
+            }
+            progress.one();
+        }
+    }
+    Ok(given)
+}
+
+/// A line on standard error every few seconds of long work.
+struct Progress {
+    done: u64,
+    reported: Instant,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { done: 0, reported: Instant::now() }
+    }
+
+    fn one(&mut self) {
+        /// Between two lines.
+        const REPORT: Duration = Duration::from_secs(3);
+        self.done += 1;
+        if self.reported.elapsed() >= REPORT {
+            self.reported = Instant::now();
+            output::complain(&format!("{} messages so far", self.done));
+        }
+    }
+}
+
+/// A value in one short line: texts without quotes, the rest as JSON.
+fn short(value: &Value) -> String {
+    /// Columns of a terminal that one value may take.
+    const MOST: usize = 48;
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if line.chars().count() <= MOST {
+        return line;
+    }
+    let start: String = line.chars().take(MOST - 1).collect();
+    format!("{start}…")
+}

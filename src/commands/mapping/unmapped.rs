@@ -1,0 +1,47 @@
+//! `heyi mapping unmapped`: codes that no table knows.
+
+use serde_json::{Value, json};
+
+use super::super::{Verdict, existing_store, output};
+use crate::config::Config;
+use crate::store::unmapped;
+use crate::view;
+
+#[derive(clap::Args)]
+pub(in crate::commands) struct Arguments {
+    /// Of this source.
+    #[arg(long)]
+    source: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verdict> {
+    let store = existing_store(config)?;
+    let mut codes = store.read(|reader| unmapped::list(reader, usize::MAX))?;
+    codes.retain(|code| arguments.source.as_ref().is_none_or(|source| *source == code.source));
+    if arguments.json {
+        let codes: Vec<Value> = codes.iter().map(view::unmapped_code).collect();
+        output::json(&json!({"unmapped": codes}))?;
+        return Ok(Verdict::Fine);
+    }
+    let row = |code: &unmapped::UnmappedCode| {
+        vec![
+            code.source.clone(),
+            code.table.clone(),
+            code.code.clone(),
+            code.target.clone(),
+            code.count.to_string(),
+            code.waiting.to_string(),
+            output::local_time(code.last_seen),
+            code.message.to_string(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = codes.iter().map(row).collect();
+    output::table(&["SOURCE", "TABLE", "CODE", "FIELD", "MESSAGES", "WAITING", "LAST SEEN", "SAMPLE"], &rows)?;
+    if !codes.is_empty() {
+        output::line("Add the rows that are missing to the tables: the daemon takes in what waits by itself.")?;
+    }
+    Ok(Verdict::Fine)
+}

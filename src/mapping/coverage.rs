@@ -1,0 +1,160 @@
+//! What a mapping leaves unread in a set of messages, and which of its rules never gave anything.
+//!
+//! A value counts as read if a rule or condition asked for its field or component in that message, whether or not the value was
+//! the one taken. What the engine reads by itself is no mapping's business.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value as Json;
+
+use super::{Asked, Disposition, MapError, Mapped, Mapping, RuleName, Trace, Unmapped};
+use crate::hl7v2::{Message, Segment};
+use crate::record::Kind;
+use crate::record::schema::{self, Field, Shape};
+
+/// Fields that the engine reads: delimiters, time, type, number, version, acknowledgement, character set; the declared type of a
+/// result, which guides its value; and the numbering of segments, which says nothing.
+const OF_THE_ENGINE: &[(&str, &[usize])] = &[
+    ("MSH", &[1, 2, 7, 9, 10, 12, 15, 16, 18]),
+    ("OBX", &[1, 2]),
+    ("PID", &[1]),
+    ("PV1", &[1]),
+    ("OBR", &[1]),
+    ("NTE", &[1]),
+    ("DG1", &[1]),
+    ("NK1", &[1]),
+    ("IN1", &[1]),
+    ("PR1", &[1]),
+    ("SPM", &[1]),
+];
+
+/// What a mapping made of a set of messages.
+#[derive(Debug, Default)]
+pub struct Coverage {
+    /// Messages looked at.
+    pub messages: u64,
+    /// Of them, those that `match` leaves out.
+    pub ignored: u64,
+    /// Of them, those that fail as a whole; what they hold is not counted below.
+    pub failed: u64,
+    /// Fields and components with a value that nothing asked for.
+    pub unread: BTreeMap<Asked, Occurrences>,
+    /// Codes that no table knows, and the number of messages with each.
+    pub unmapped: BTreeMap<Unmapped, u64>,
+    fired: BTreeSet<RuleName>,
+    filled: BTreeSet<String>,
+}
+
+/// How often something was there.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Occurrences {
+    /// In so many messages.
+    pub messages: u64,
+    /// So many times.
+    pub values: u64,
+}
+
+impl Coverage {
+    /// Counts one message and what the mapping made of it with an explanation.
+    pub fn add(&mut self, message: &Message, result: Result<Mapped, MapError>) {
+        self.messages += 1;
+        let unmapped = match &result {
+            Ok(mapped) => &mapped.unmapped,
+            Err(error) => &error.unmapped,
+        };
+        for code in unmapped.iter().collect::<BTreeSet<_>>() {
+            *self.unmapped.entry(code.clone()).or_default() += 1;
+        }
+        let mapped = match result {
+            Ok(mapped) => mapped,
+            Err(_) => return self.failed += 1,
+        };
+        if mapped.disposition != Disposition::Records {
+            self.ignored += 1;
+            return;
+        }
+        for record in &mapped.records {
+            fill(record.kind.name(), &Json::Object(record.fields.clone()), &mut self.filled);
+        }
+        let Trace { asked, fired } = mapped.trace;
+        self.fired.extend(fired);
+        let mut unread: BTreeMap<Asked, u64> = BTreeMap::new();
+        message.segments().for_each(|segment| count_unread(&segment, &asked, &mut unread));
+        for (place, values) in unread {
+            let counted = self.unread.entry(place).or_default();
+            counted.messages += 1;
+            counted.values += values;
+        }
+    }
+
+    /// Rules of the mapping that gave nothing in any message.
+    pub fn idle_rules(&self, mapping: &Mapping) -> Vec<RuleName> {
+        mapping.rules().into_iter().filter(|rule| !self.fired.contains(rule)).collect()
+    }
+
+    /// Fields of the records that no message filled, of the kinds that the mapping makes: `visit.disposition`.
+    pub fn empty_fields(&self, mapping: &Mapping) -> Vec<String> {
+        let rules = mapping.rules();
+        let mut empty = Vec::new();
+        for kind in Kind::ALL {
+            let is_made = rules.iter().any(|rule| rule.target.split('.').next() == Some(kind.name()));
+            if is_made {
+                self.empty_within(kind.name(), schema::fields(kind), &mut empty);
+            }
+        }
+        empty
+    }
+
+    /// A list or object without any value is named alone, not part by part.
+    fn empty_within(&self, place: &str, level: &[Field], empty: &mut Vec<String>) {
+        for field in level {
+            let name = format!("{place}.{}", field.name);
+            match field.shape {
+                _ if !self.filled.contains(&name) => empty.push(name),
+                Shape::Object(inner) | Shape::List(inner) => self.empty_within(&name, inner, empty),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn fill(place: &str, value: &Json, filled: &mut BTreeSet<String>) {
+    match value {
+        Json::Object(fields) => {
+            for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+                let place = format!("{place}.{name}");
+                fill(&place, value, filled);
+                filled.insert(place);
+            }
+        }
+        Json::Array(items) => items.iter().for_each(|item| fill(place, item, filled)),
+        _ => {}
+    }
+}
+
+fn count_unread(segment: &Segment<'_>, asked: &BTreeSet<Asked>, unread: &mut BTreeMap<Asked, u64>) {
+    let message = segment.message();
+    let own: &[usize] =
+        OF_THE_ENGINE.iter().find(|(name, _)| *name == segment.name()).map_or(&[], |(_, fields)| fields);
+    for field in (1..=segment.field_count()).filter(|field| !own.contains(field)) {
+        let place = |component| Asked { segment: segment.name().to_owned(), field, component };
+        if segment.field(field).trim().is_empty() || asked.contains(&place(None)) {
+            continue;
+        }
+        let first = Asked { component: Some(0), ..place(None) };
+        let is_read_in_part =
+            asked.range(first..).next().is_some_and(|next| next.segment == segment.name() && next.field == field);
+        for repetition in message.repetitions(segment.field(field)) {
+            let parts = message.parts(repetition);
+            let is_given = |component: &usize| !matches!(parts.component(*component).trim(), "" | "\"\"");
+            let given = (1..=parts.count()).filter(is_given);
+            if is_read_in_part {
+                for place in given.map(|component| place(Some(component))).filter(|place| !asked.contains(place)) {
+                    *unread.entry(place).or_default() += 1;
+                }
+            } else if given.count() > 0 {
+                *unread.entry(place(None)).or_default() += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! One message looked at without a store: what the mapping makes of it, and the records as they would be published if it were all
+//! that is known. What an explanation shows.
+
+use serde_json::{Value, json};
+
+use super::apply::report_number;
+use super::patient::name_authorities;
+use super::{Failure, Source};
+use crate::hl7v2::Message;
+use crate::mapping::{Context, Mapped, MappedRecord, Unmapped};
+use crate::record::{Fields, Kind};
+use crate::state::{LabReportState, Moment, PatientState, VisitState};
+use crate::store::clinical::published_id;
+
+/// No other message is there to be earlier or later.
+const MOMENT: Moment = Moment { at: 0, arrival: 1 };
+
+/// What became of a message under a mapping.
+#[derive(Debug, Default)]
+pub struct Examined {
+    /// What was mended before it could be read.
+    pub notes: Vec<String>,
+    /// What the mapping made of it, explained; empty if it failed.
+    pub mapped: Mapped,
+    /// Codes that no table knows.
+    pub unmapped: Vec<Unmapped>,
+    /// Why the message would be kept as failed.
+    pub failure: Option<Failure>,
+}
+
+/// Reads and maps one message as [`super::prepare`] does, with an explanation.
+pub fn examine(source: &Source, raw: &[u8]) -> Examined {
+    let (message, notes) = match Message::read(raw, &source.charset, &source.limits) {
+        Ok(read) => read,
+        Err(error) => return Examined { failure: Some(Failure::from(&error)), ..Examined::default() },
+    };
+    let notes = notes.iter().map(ToString::to_string).collect();
+    if message.header().message_type.is_empty() {
+        return Examined { notes, failure: Some(Failure::untyped()), ..Examined::default() };
+    }
+    let context = Context { zone: &source.zone, facility: source.facility.as_deref(), explain: true };
+    match source.mapping.apply(&message, &context) {
+        Ok(mut mapped) => Examined {
+            notes,
+            unmapped: std::mem::take(&mut mapped.unmapped),
+            failure: mapped.holds_nothing().then(Failure::nothing),
+            mapped,
+        },
+        Err(mut error) => Examined {
+            notes,
+            unmapped: std::mem::take(&mut error.unmapped),
+            failure: Some(Failure::from(error)),
+            ..Examined::default()
+        },
+    }
+}
+
+/// The record that `mapped` alone makes, with the ids that do not depend on who the patient is. Lists are in the order of the
+/// message. A merge stays as it is mapped.
+pub fn preview(source: &Source, mapped: &MappedRecord) -> Fields {
+    let mut patch = mapped.fields.clone();
+    if mapped.kind == Kind::Merge {
+        return patch;
+    }
+    name_authorities(&source.name, &mut patch);
+    let is_list = |(name, value): &(&String, &Value)| value.is_array() && *name != "results";
+    let lists: Fields = patch.iter().filter(is_list).map(|(name, value)| (name.clone(), value.clone())).collect();
+    let id = |number: &str| json!(published_id(&source.name, number));
+    let mut record = match mapped.kind {
+        Kind::LabReport => {
+            let number = report_number(&patch, None).map(|number| id(&number));
+            let mut state = LabReportState::default();
+            let mut record = state.apply(patch, MOMENT).record;
+            record.extend(number.map(|id| ("report_id".to_owned(), id)));
+            if let Some(visit) = state.visit_number() {
+                let visit = published_id(state.visit_source().unwrap_or(&source.name), visit);
+                record.insert("visit_id".to_owned(), json!(visit));
+            }
+            record
+        }
+        Kind::Visit => {
+            let number = patch.get("number").and_then(Value::as_str).map(id);
+            let mut record = VisitState::default().apply(patch, MOMENT).record;
+            record.extend(number.map(|id| ("visit_id".to_owned(), id)));
+            record
+        }
+        Kind::Patient | Kind::Merge => PatientState::default().apply(patch, MOMENT).record,
+    };
+    record.extend(lists);
+    record.insert("source".to_owned(), json!(source.name));
+    record
+}
