@@ -7,16 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use super::{Asked, Disposition, MapError, Mapped, Mapping, RuleName, Trace, Unmapped};
+use super::{Asked, Disposition, MapError, Mapped, MappedRecord, Mapping, RuleName, Trace, Unmapped};
 use crate::hl7v2::{Message, Segment};
-use crate::record::Kind;
 use crate::record::schema::{self, Field, Shape};
+use crate::record::{Fields, Kind};
 
-/// Fields that the engine reads: delimiters, time, type, number, version, acknowledgement, character set; the declared type of a
-/// result, which guides its value; and the numbering of segments, which says nothing.
+/// Fields that the engine reads (EVN-1 in place of MSH-9.2, the declared type of a result), and numbers of segments, which say
+/// nothing. MSH, about the message and not its patient, is left out as a whole.
 const OF_THE_ENGINE: &[(&str, &[usize])] = &[
-    ("MSH", &[1, 2, 7, 9, 10, 12, 15, 16, 18]),
+    ("EVN", &[1]),
     ("OBX", &[1, 2]),
+    ("AIP", &[1]),
+    ("AIL", &[1]),
+    ("AIS", &[1]),
+    ("RGS", &[1]),
     ("PID", &[1]),
     ("PV1", &[1]),
     ("OBR", &[1]),
@@ -55,8 +59,14 @@ pub struct Occurrences {
 }
 
 impl Coverage {
-    /// Counts one message and what the mapping made of it with an explanation.
-    pub fn add(&mut self, message: &Message, result: Result<Mapped, MapError>) {
+    /// Counts one message and what the mapping made of it with an explanation; `published` is what a mapped record looks like to
+    /// consumers, where more may be filled.
+    pub fn add(
+        &mut self,
+        message: &Message,
+        result: Result<Mapped, MapError>,
+        published: impl Fn(&MappedRecord) -> Fields,
+    ) {
         self.messages += 1;
         let unmapped = match &result {
             Ok(mapped) => &mapped.unmapped,
@@ -74,12 +84,21 @@ impl Coverage {
             return;
         }
         for record in &mapped.records {
-            fill(record.kind.name(), &Json::Object(record.fields.clone()), &mut self.filled);
+            self.filled.insert(record.kind.name().to_owned());
+            for fields in [record.fields.clone(), published(record)] {
+                fill(record.kind.name(), &Json::Object(fields), &mut self.filled);
+            }
         }
         let Trace { asked, fired } = mapped.trace;
         self.fired.extend(fired);
         let mut unread: BTreeMap<Asked, u64> = BTreeMap::new();
-        message.segments().for_each(|segment| count_unread(&segment, &asked, &mut unread));
+        let is_left_out = |segment: &Segment<'_>| {
+            let place = segment.location_of(0).to_string();
+            mapped.skipped.iter().any(|skipped| skipped.path == place)
+        };
+        for segment in message.segments().skip(1).filter(|segment| !is_left_out(segment)) {
+            count_unread(&segment, &asked, &mut unread);
+        }
         for (place, values) in unread {
             let counted = self.unread.entry(place).or_default();
             counted.messages += 1;
@@ -87,20 +106,21 @@ impl Coverage {
         }
     }
 
+    /// Whether any message gave a record of this kind.
+    pub fn has(&self, kind: Kind) -> bool {
+        self.filled.contains(kind.name())
+    }
+
     /// Rules of the mapping that gave nothing in any message.
     pub fn idle_rules(&self, mapping: &Mapping) -> Vec<RuleName> {
         mapping.rules().into_iter().filter(|rule| !self.fired.contains(rule)).collect()
     }
 
-    /// Fields of the records that no message filled, of the kinds that the mapping makes: `visit.disposition`.
-    pub fn empty_fields(&self, mapping: &Mapping) -> Vec<String> {
-        let rules = mapping.rules();
+    /// Fields that no message filled, of the kinds of record that there were: `visit.disposition`.
+    pub fn empty_fields(&self) -> Vec<String> {
         let mut empty = Vec::new();
-        for kind in Kind::ALL {
-            let is_made = rules.iter().any(|rule| rule.target.split('.').next() == Some(kind.name()));
-            if is_made {
-                self.empty_within(kind.name(), schema::fields(kind), &mut empty);
-            }
+        for kind in Kind::ALL.into_iter().filter(|kind| self.has(*kind)) {
+            self.empty_within(kind.name(), schema::fields(kind), &mut empty);
         }
         empty
     }

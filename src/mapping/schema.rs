@@ -9,13 +9,20 @@ use super::file::{BLOCK_KEYS, FILE_KEYS, RULE_KEYS};
 use crate::record::Kind;
 use crate::record::schema::{self, Field, Shape};
 
+/// What other parts of the schema refer to, by name.
+type Definitions = Map<String, Json>;
+
 /// The schema of a mapping file.
 pub fn document() -> Json {
+    let mut definitions = shared();
     let mut properties = Map::new();
     for key in FILE_KEYS {
         let kind = Kind::ALL.into_iter().find(|kind| kind.name() == *key);
         let value = match kind {
-            Some(kind) => one_or_more(block(schema::fields(kind), false), record_meaning(kind)),
+            Some(kind) => {
+                let record = block(kind.name(), schema::fields(kind), false, &mut definitions);
+                described(one_or_more(&record), record_meaning(kind))
+            }
             None => file_key(key),
         };
         properties.insert((*key).to_owned(), value);
@@ -26,22 +33,40 @@ pub fn document() -> Json {
         "type": "object",
         "additionalProperties": false,
         "properties": properties,
-        "definitions": {
-            "path": {
+        "definitions": definitions,
+    })
+}
+
+fn shared() -> Definitions {
+    let definitions = [
+        (
+            "path",
+            json!({
                 "type": "string",
                 "description": "PID-8, PID-3.4.1, PID-3[2].1, PID-3[*], PID-3[5=PI].1, OBX[2]-5",
                 "pattern": "^[A-Z][A-Z0-9]{2}(\\[[^\\]]+\\])?(-[0-9]+(\\[[^\\]]+\\])?(\\.[0-9]+){0,2})?$",
-            },
-            "paths": {
-                "description": "one path, or several of which the first with a usable value counts",
-                "anyOf": [reference("path"), {"type": "array", "minItems": 1, "items": reference("path")}],
-            },
-            "condition": {
+            }),
+        ),
+        ("paths", one_or_more(&reference("path"))),
+        (
+            "condition",
+            json!({
                 "type": "string",
                 "description": "PV1 and MSH-9.2 not in ['A28', 'A31']; PID-19.1 is resident_id; OBX-5 is number",
-            },
-            "texts": {"anyOf": [text(), {"type": "array", "minItems": 1, "items": text()}]},
-            "skip": {
+            }),
+        ),
+        ("texts", one_or_more(&json!({"type": "string"}))),
+        ("on_null", json!({"type": "string", "enum": ["clear", "keep"], "description": "what HL7's \"\" does"})),
+        (
+            "required",
+            json!({
+                "enum": [true, "skip", false],
+                "description": "true: without it the message fails; skip: the record or item is left out",
+            }),
+        ),
+        (
+            "skip",
+            json!({
                 "type": "array",
                 "description": "what is left out on purpose, and why",
                 "items": {
@@ -50,41 +75,47 @@ pub fn document() -> Json {
                     "required": ["when", "reason"],
                     "properties": {
                         "when": reference("condition"),
-                        "reason": text(),
+                        "reason": {"type": "string"},
                         "deliberate": {"type": "boolean", "description": "false: the sender is at fault"},
                     },
                 },
-            },
-        },
-    })
+            }),
+        ),
+    ];
+    definitions.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
 }
 
 fn reference(definition: &str) -> Json {
     json!({"$ref": format!("#/definitions/{definition}")})
 }
 
-fn text() -> Json {
-    json!({"type": "string"})
+fn one_or_more(schema: &Json) -> Json {
+    json!({"anyOf": [schema, {"type": "array", "minItems": 1, "items": schema}]})
+}
+
+/// Draft 7 looks at nothing that stands beside `$ref`.
+fn described(schema: Json, meaning: &str) -> Json {
+    match schema.get("$ref") {
+        Some(_) => json!({"description": meaning, "allOf": [schema]}),
+        None => {
+            let mut schema = schema;
+            schema["description"] = json!(meaning);
+            schema
+        }
+    }
 }
 
 fn file_key(key: &str) -> Json {
-    let texts = reference("texts");
+    let by_name =
+        |meaning: &str| json!({"type": "object", "description": meaning, "additionalProperties": reference("texts")});
     match key {
         "description" => json!({"type": "string", "description": "for people"}),
         "extends" => {
             json!({"type": "string", "description": "the mapping that this one is laid over, relative to this file"})
         }
         "format" => json!({"type": "string", "enum": ["hl7v2"]}),
-        "match" => json!({
-            "type": "object",
-            "description": "paths and patterns (*, ?); a message that fits none is kept as ignored",
-            "additionalProperties": texts,
-        }),
-        "tables" => json!({
-            "type": "object",
-            "description": "names and CSV files; a later file's row replaces an earlier one's",
-            "additionalProperties": texts,
-        }),
+        "match" => by_name("paths and patterns (*, ?); a message that fits none is kept as ignored"),
+        "tables" => by_name("names and CSV files; a later file's row replaces an earlier one's"),
         _ => json!({}),
     }
 }
@@ -98,72 +129,79 @@ fn record_meaning(kind: Kind) -> &'static str {
     }
 }
 
-fn one_or_more(block: Json, description: &str) -> Json {
-    json!({"description": description, "anyOf": [block.clone(), {"type": "array", "items": block}]})
-}
-
-fn block(level: &'static [Field], is_item: bool) -> Json {
+/// A record or list item, defined as `name`.
+fn block(name: &str, level: &'static [Field], is_item: bool, definitions: &mut Definitions) -> Json {
     let mut properties = Map::new();
     for key in BLOCK_KEYS {
         let value = match *key {
-            "each" => json!({
-                "allOf": [reference("path")],
-                "description": if is_item { "one item for each of these" } else { "one record for each of these" },
-            }),
-            "when" => {
-                json!({"allOf": [reference("condition")], "description": "the block counts only where this holds"})
-            }
+            "each" if is_item => described(reference("path"), "one item for each of these"),
+            "each" => described(reference("path"), "one record for each of these"),
+            "when" => described(reference("condition"), "the block counts only where this holds"),
             "skip" => reference("skip"),
-            "on_null" => on_null(),
+            "on_null" => reference("on_null"),
             _ => json!({}),
         };
         properties.insert((*key).to_owned(), value);
     }
     for field in level {
-        properties.insert(field.name.to_owned(), described(field_value(field), field.meaning));
+        let value = match field.shape {
+            Shape::List(inner) => one_or_more(&block(&format!("{name}.{}", field.name), inner, true, definitions)),
+            _ => rule(&format!("{name}.{}", field.name), field.shape, definitions),
+        };
+        properties.insert(field.name.to_owned(), described(value, field.meaning));
     }
-    let spread = "value";
-    if coerce::is_spread(level, spread) {
+    if coerce::is_spread(level, "value") {
+        let keys = rule_object(Shape::Text, &[Coercion::LabValue.name()]);
+        definitions.insert("rule.lab_value".to_owned(), forms(keys));
         let meaning = "fills value_number, comparator, value_text and value_code";
-        properties.insert(spread.to_owned(), described(rule(Shape::Text, &[Coercion::LabValue.name()]), meaning));
+        properties.insert("value".to_owned(), described(reference("rule.lab_value"), meaning));
     }
-    json!({"type": "object", "additionalProperties": false, "properties": properties})
+    let schema = json!({"type": "object", "additionalProperties": false, "properties": properties});
+    definitions.insert(name.to_owned(), schema);
+    reference(name)
 }
 
-fn described(mut schema: Json, meaning: &str) -> Json {
-    schema["description"] = json!(meaning);
-    schema
-}
-
-fn on_null() -> Json {
-    json!({"type": "string", "enum": ["clear", "keep"], "description": "what HL7's \"\" does"})
-}
-
-fn field_value(field: &'static Field) -> Json {
-    if let Shape::List(inner) = field.shape {
-        return one_or_more(block(inner, true), field.meaning);
+/// The rule of a field called `place`. Fields of one shape share a definition; closed lists and objects have their own.
+fn rule(place: &str, shape: Shape, definitions: &mut Definitions) -> Json {
+    let name = match shape {
+        Shape::Text => "rule.text".to_owned(),
+        Shape::Date => "rule.date".to_owned(),
+        Shape::DateTime => "rule.date_time".to_owned(),
+        Shape::Integer => "rule.integer".to_owned(),
+        Shape::Decimal => "rule.decimal".to_owned(),
+        Shape::Boolean => "rule.boolean".to_owned(),
+        Shape::TextList => "rule.texts".to_owned(),
+        Shape::Code(_) | Shape::Object(_) | Shape::List(_) => format!("rule.{place}"),
+    };
+    if !definitions.contains_key(&name) {
+        let fits = |name: &&str| Coercion::named(name).is_some_and(|coercion| coercion.fits(shape));
+        let coercions: Vec<&str> = Coercion::names().filter(fits).collect();
+        let mut schema = forms(rule_object(shape, &coercions));
+        if let (Shape::Object(inner), Some(forms)) = (shape, schema["anyOf"].as_array_mut()) {
+            let part = |part: &Field, definitions: &mut Definitions| {
+                let value = rule(&format!("{place}.{}", part.name), part.shape, definitions);
+                (part.name.to_owned(), described(value, part.meaning))
+            };
+            let parts: Map<String, Json> = inner.iter().map(|field| part(field, definitions)).collect();
+            forms.push(
+                json!({"type": "object", "additionalProperties": false, "minProperties": 1, "properties": parts}),
+            );
+        }
+        definitions.insert(name.clone(), schema);
     }
-    let coercions: Vec<&str> = Coercion::names()
-        .filter(|name| Coercion::named(name).is_some_and(|coercion| coercion.fits(field.shape)))
-        .collect();
-    let mut value = rule(field.shape, &coercions);
-    if let (Shape::Object(inner), Some(forms)) = (field.shape, value["anyOf"].as_array_mut()) {
-        let parts = inner.iter().map(|part| (part.name.to_owned(), described(field_value(part), part.meaning)));
-        let parts: Map<String, Json> = parts.collect();
-        forms.push(json!({"type": "object", "additionalProperties": false, "minProperties": 1, "properties": parts}));
-    }
-    value
+    reference(&name)
 }
 
-/// Every form of a rule: a path, several, a table of keys, or `false`.
-fn rule(shape: Shape, coercions: &[&str]) -> Json {
-    let mut coercions = coercions.to_vec();
-    coercions.sort_unstable();
-    coercions.dedup();
+/// Every form of a rule: a path, several, a table of keys, or `false`, which removes the base's.
+fn forms(keys: Json) -> Json {
+    json!({"anyOf": [reference("paths"), {"type": "boolean", "enum": [false]}, keys]})
+}
+
+fn rule_object(shape: Shape, coercions: &[&str]) -> Json {
     let mut properties = Map::new();
     for key in RULE_KEYS {
         let value = match *key {
-            "from" => reference("paths"),
+            "from" => described(reference("paths"), "the first with a usable value counts"),
             "constant" => described(literal(shape), "instead of from: always this"),
             "as" => {
                 json!({"type": "string", "enum": coercions, "description": "how to read the value; usually left out"})
@@ -174,29 +212,18 @@ fn rule(shape: Shape, coercions: &[&str]) -> Json {
                 "description": "for a code that the table does not know",
                 "anyOf": [{"type": "string", "enum": ["reject", "keep", "leave"]}, literal(shape)],
             }),
-            "on_null" => on_null(),
-            "required" => json!({
-                "enum": [true, "skip", false],
-                "description": "true: without it the message fails; skip: the record or item is left out",
-            }),
-            "when" => {
-                json!({"allOf": [reference("condition")], "description": "the rule counts only where this holds"})
-            }
+            "on_null" => reference("on_null"),
+            "required" => reference("required"),
+            "when" => described(reference("condition"), "the rule counts only where this holds"),
             _ => json!({}),
         };
         properties.insert((*key).to_owned(), value);
     }
     json!({
-        "anyOf": [
-            reference("paths"),
-            {"type": "boolean", "enum": [false]},
-            {
-                "type": "object",
-                "additionalProperties": false,
-                "properties": properties,
-                "oneOf": [{"required": ["from"]}, {"required": ["constant"]}],
-            },
-        ],
+        "type": "object",
+        "additionalProperties": false,
+        "properties": properties,
+        "oneOf": [{"required": ["from"]}, {"required": ["constant"]}],
     })
 }
 
@@ -253,8 +280,7 @@ mod tests {
     #[test]
     fn a_field_names_its_legal_values_and_the_coercions_that_fit() {
         let schema = document();
-        let sex = &schema["properties"]["patient"]["anyOf"][0]["properties"]["sex"];
-        let keys = &sex["anyOf"][2]["properties"];
+        let keys = &schema["definitions"]["rule.patient.sex"]["anyOf"][2]["properties"];
         assert_eq!(keys["default"]["enum"], json!(["male", "female", "other", "unknown"]));
         let coercions: Vec<&str> = keys["as"]["enum"].as_array().unwrap().iter().filter_map(Json::as_str).collect();
         assert!(coercions.contains(&"code") && !coercions.contains(&"date"), "{coercions:?}");

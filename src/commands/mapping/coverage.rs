@@ -12,7 +12,8 @@ use crate::hl7v2::Message;
 use crate::hl7v2::batch::Piece;
 use crate::mapping::coverage::{Coverage, Occurrences};
 use crate::mapping::{Asked, Context, RuleName};
-use crate::pipeline::Source;
+use crate::pipeline::{Source, preview};
+use crate::record::Kind;
 use crate::source::files::{MessageReader, walk};
 
 #[derive(clap::Args)]
@@ -51,7 +52,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
         })?;
     }
     let idle = coverage.idle_rules(&source.mapping);
-    let empty = coverage.empty_fields(&source.mapping);
+    let empty = coverage.empty_fields();
     if arguments.json {
         output::json(&document(&coverage, unreadable, &idle, &empty))?;
     } else {
@@ -66,7 +67,8 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
 fn add(coverage: &mut Coverage, source: &Source, raw: &[u8]) -> bool {
     let Ok((message, _)) = Message::read(raw, &source.charset, &source.limits) else { return false };
     let context = Context { zone: &source.zone, facility: source.facility.as_deref(), explain: true };
-    coverage.add(&message, source.mapping.apply(&message, &context));
+    let mapped = source.mapping.apply(&message, &context);
+    coverage.add(&message, mapped, |record| preview(source, record));
     true
 }
 
@@ -115,8 +117,15 @@ fn print(coverage: &Coverage, unreadable: u64, idle: &[RuleName], empty: &[Strin
         .collect();
     section("Values that no rule reads", &lines)?;
     section("Fields that are never filled", empty)?;
-    let lines: Vec<String> =
-        idle.iter().map(|rule| format!("{:40} {}:{}", rule.target, rule.file, rule.line)).collect();
+    let mut lines = Vec::new();
+    for kind in Kind::ALL {
+        let of_kind = idle.iter().filter(|rule| rule.target.split('.').next() == Some(kind.name()));
+        if coverage.has(kind) {
+            lines.extend(of_kind.map(|rule| format!("{:40} {}:{}", rule.target, rule.file, rule.line)));
+        } else {
+            lines.push(format!("{:40} no record of this kind: all its {} rules", kind.name(), of_kind.count()));
+        }
+    }
     section("Rules that gave nothing", &lines)?;
     let lines: Vec<String> = coverage
         .unmapped
