@@ -3,10 +3,8 @@
 //! Records are paired by kind, patient and order; results by code and sub-id; items of other lists by what they say, and what is
 //! left of them in order. So one item more is one difference, however many follow it.
 
-use serde_json::Value as Json;
-
 use super::{Disposition, MapError, Mapped, MappedRecord};
-use crate::record::Fields;
+use crate::record::{Fields, Value as Json};
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,10 +106,8 @@ fn key(item: &Json) -> (Option<&Json>, Option<&Json>) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-    use crate::record::Kind;
+    use crate::record::{Kind, json};
 
     fn mapped(records: &[(Kind, Json)]) -> Result<Mapped, MapError> {
         let records = records.iter().map(|(kind, fields)| MappedRecord {

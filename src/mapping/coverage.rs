@@ -5,12 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value as Json;
-
 use super::{Asked, Disposition, MapError, Mapped, MappedRecord, Mapping, RuleName, Trace, Unmapped};
 use crate::hl7v2::{Message, Segment};
 use crate::record::schema::{self, Field, Shape};
-use crate::record::{Fields, Kind};
+use crate::record::{Fields, Kind, Value as Json};
 
 /// Fields that the engine reads (EVN-1 in place of MSH-9.2, the declared type of a result), and numbers of segments, which say
 /// nothing. MSH, about the message and not its patient, is left out as a whole.

@@ -1,14 +1,12 @@
 //! One message looked at without a store: what the mapping makes of it, and the records as they would be published if it were all
 //! that is known. What an explanation shows.
 
-use serde_json::{Value, json};
-
 use super::apply::report_number;
 use super::patient::name_authorities;
 use super::{Failure, Source};
 use crate::hl7v2::Message;
 use crate::mapping::{Context, Mapped, MappedRecord, Unmapped};
-use crate::record::{Fields, Kind};
+use crate::record::{Fields, Kind, Text, Value};
 use crate::state::{LabReportState, Moment, PatientState, VisitState};
 use crate::store::clinical::published_id;
 
@@ -63,30 +61,30 @@ pub fn preview(source: &Source, mapped: &MappedRecord) -> Fields {
         return patch;
     }
     name_authorities(&source.name, &mut patch);
-    let is_list = |(name, value): &(&String, &Value)| value.is_array() && *name != "results";
+    let is_list = |(name, value): &(&Text, &Value)| value.as_array().is_some() && *name != "results";
     let lists: Fields = patch.iter().filter(is_list).map(|(name, value)| (name.clone(), value.clone())).collect();
-    let id = |number: &str| json!(published_id(&source.name, number));
+    let id = |number: &str| Value::from(published_id(&source.name, number));
     let mut record = match mapped.kind {
         Kind::LabReport => {
             let number = report_number(&patch, None).map(|number| id(&number));
             let mut state = LabReportState::default();
             let mut record = state.apply(patch, MOMENT).record;
-            record.extend(number.map(|id| ("report_id".to_owned(), id)));
+            record.extend(number.map(|id| ("report_id", id)));
             if let Some(visit) = state.visit_number() {
                 let visit = published_id(state.visit_source().unwrap_or(&source.name), visit);
-                record.insert("visit_id".to_owned(), json!(visit));
+                record.insert("visit_id", Value::from(visit));
             }
             record
         }
         Kind::Visit => {
             let number = patch.get("number").and_then(Value::as_str).map(id);
             let mut record = VisitState::default().apply(patch, MOMENT).record;
-            record.extend(number.map(|id| ("visit_id".to_owned(), id)));
+            record.extend(number.map(|id| ("visit_id", id)));
             record
         }
         Kind::Patient | Kind::Merge => PatientState::default().apply(patch, MOMENT).record,
     };
     record.extend(lists);
-    record.insert("source".to_owned(), json!(source.name));
+    record.insert("source", Value::from(source.name.as_str()));
     record
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::{Verdict, existing_store, output};
 use super::{each_stored, mapping, settings, short};
@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::hl7v2::Message;
 use crate::mapping::compare::{Change, changes};
 use crate::mapping::{Context, Mapping};
+use crate::record::Value;
 
 #[derive(clap::Args)]
 pub(in crate::commands) struct Arguments {
@@ -72,7 +73,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
         Ok(())
     })?;
     if arguments.json {
-        let fields: Vec<Value> = fields.iter().map(|(field, tally)| document(field, tally)).collect();
+        let fields: Vec<serde_json::Value> = fields.iter().map(|(field, tally)| document(field, tally)).collect();
         output::json(&json!({
             "before": source.mapping.version(),
             "after": new.version(),
@@ -91,7 +92,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
     Ok(if newly_failed == 0 { Verdict::Fine } else { Verdict::Wrong })
 }
 
-fn document(field: &str, tally: &Tally) -> Value {
+fn document(field: &str, tally: &Tally) -> serde_json::Value {
     let samples = tally
         .samples
         .iter()

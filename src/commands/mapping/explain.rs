@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::{Verdict, existing_store, output};
 use super::{short, source};
@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::hl7v2::batch;
 use crate::mapping::{Disposition, ExplainedField};
 use crate::pipeline::{self, Examined, Failure, Source};
-use crate::record::Fields;
+use crate::record::{Fields, Value};
 use crate::store::messages;
 
 #[derive(clap::Args)]
@@ -112,11 +112,11 @@ fn leaves(place: &str, value: &Value, visit: &mut dyn FnMut(&str, &Value)) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
-                let place = if place.is_empty() { name.clone() } else { format!("{place}.{name}") };
+                let place = if place.is_empty() { name.to_string() } else { format!("{place}.{name}") };
                 leaves(&place, value, visit);
             }
         }
-        Value::Array(items) if items.iter().any(Value::is_object) => {
+        Value::Array(items) if items.iter().any(|item| item.as_object().is_some()) => {
             for (index, item) in items.iter().enumerate() {
                 leaves(&format!("{place}[{index}]"), item, visit);
             }
@@ -125,9 +125,9 @@ fn leaves(place: &str, value: &Value, visit: &mut dyn FnMut(&str, &Value)) {
     }
 }
 
-fn document(source: &Source, examined: &Examined, records: &[Explained<'_>]) -> Value {
+fn document(source: &Source, examined: &Examined, records: &[Explained<'_>]) -> serde_json::Value {
     let mapped = &examined.mapped;
-    let records: Vec<Value> = records
+    let records: Vec<serde_json::Value> = records
         .iter()
         .map(|Explained { kind, record, fields, derived }| {
             let told = fields.iter().map(|field| {
@@ -224,7 +224,7 @@ fn row(field: &ExplainedField) -> Vec<String> {
         field.field.clone(),
         if field.value.is_null() { "(cleared)".to_owned() } else { short(&field.value) },
         field.path.clone().unwrap_or_else(|| "(rule)".to_owned()),
-        field.raw.as_ref().map(|raw| short(&json!(raw))).unwrap_or_default(),
+        field.raw.as_ref().map(|raw| short(&Value::from(raw.as_str()))).unwrap_or_default(),
         field.coercion.map(|coercion| format!("{coercion}{through}")).unwrap_or_default(),
         format!("{}:{}", field.file, field.line),
     ]

@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde_json::Value;
 
 use super::{Unusable, Verdict, load_config, output};
 use crate::app::mappings::{load_mapping, pipeline_source};
 use crate::config::{self, Config};
 use crate::mapping::{Mapping, schema};
 use crate::pipeline::Source;
+use crate::record::Value;
 use crate::store::messages::{self, MessageFilter, Page};
 use crate::store::{Reader, Store};
 
