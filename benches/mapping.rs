@@ -92,10 +92,7 @@ fn measure(title: &str, text: &str, mapping: &Mapping, duration: Duration) {
         let change = region.change();
         let allocations = change.allocations + change.reallocations;
         let ratio = median / medians[0];
-        println!(
-            "  {:24}  {median:>6.1}  {allocations:>11}  {:>10}  {ratio:>8.2}",
-            step.name, change.bytes_allocated
-        );
+        println!("  {:24}  {median:>6.1}  {allocations:>11}  {:>10}  {ratio:>8.2}", step.name, change.bytes_allocated);
     }
 }
 

@@ -285,4 +285,95 @@ mod tests {
         let coercions: Vec<&str> = keys["as"]["enum"].as_array().unwrap().iter().filter_map(Json::as_str).collect();
         assert!(coercions.contains(&"code") && !coercions.contains(&"date"), "{coercions:?}");
     }
+
+    /// Whether `value` is what `schema` describes, for the keywords that the schema uses but `pattern`.
+    fn fits(root: &Json, schema: &Json, value: &Json) -> bool {
+        let any =
+            |key: &str| schema[key].as_array().map(|forms| forms.iter().filter(|form| fits(root, form, value)).count());
+        let is_type = |name: &Json| match name.as_str() {
+            Some("object") => value.is_object(),
+            Some("array") => value.is_array(),
+            Some("string") => value.is_string(),
+            Some("boolean") => value.is_boolean(),
+            Some("integer") => value.is_i64(),
+            Some("number") => value.is_number(),
+            other => panic!("{other:?}"),
+        };
+        let typed = match &schema["type"] {
+            Json::Null => true,
+            Json::Array(names) => names.iter().any(is_type),
+            name => is_type(name),
+        };
+        let referred = schema["$ref"].as_str().is_none_or(|name| {
+            fits(root, root.pointer(&name[1..]).unwrap_or_else(|| panic!("{name} is not defined")), value)
+        });
+        let known = schema["enum"].as_array().is_none_or(|values| values.contains(value));
+        let entries = value.as_object().is_none_or(|entries| {
+            let required = schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str);
+            required.into_iter().all(|name| entries.contains_key(name))
+                && entries.len() as u64 >= schema["minProperties"].as_u64().unwrap_or(0)
+                && entries.iter().all(|(name, value)| {
+                    match (schema["properties"].get(name), &schema["additionalProperties"]) {
+                        (Some(schema), _) => fits(root, schema, value),
+                        (None, Json::Bool(allowed)) => *allowed,
+                        (None, Json::Null) => true,
+                        (None, schema) => fits(root, schema, value),
+                    }
+                })
+        });
+        let items = value.as_array().is_none_or(|items| {
+            items.len() as u64 >= schema["minItems"].as_u64().unwrap_or(0)
+                && (schema["items"].is_null() || items.iter().all(|item| fits(root, &schema["items"], item)))
+        });
+        let all = schema["allOf"].as_array().is_none_or(|forms| any("allOf") == Some(forms.len()));
+        typed
+            && referred
+            && known
+            && entries
+            && items
+            && all
+            && any("anyOf") != Some(0)
+            && any("oneOf").is_none_or(|count| count == 1)
+    }
+
+    fn is_valid(toml: &str) -> bool {
+        let value: Json = toml::from_str(toml).unwrap_or_else(|error| panic!("{error}"));
+        let schema = document();
+        fits(&schema, &schema, &value)
+    }
+
+    #[test]
+    fn the_shipped_mappings_are_what_it_describes() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/mappings");
+        let mut checked = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                assert!(is_valid(&std::fs::read_to_string(&path).unwrap()), "{}", path.display());
+                checked += 1;
+            }
+        }
+        assert!(checked >= 3, "{checked}");
+    }
+
+    #[test]
+    fn what_the_loader_refuses_by_its_shape_is_refused_by_it() {
+        let check = |toml: &str, expected: bool| assert_eq!(is_valid(toml), expected, "{toml}");
+        check("[patient]\nsex = { from = \"PID-8\", table = \"sex\", on_unmapped = \"unknown\" }", true);
+        check("[patient]\nsexx = \"PID-8\"", false);
+        check("[patient]\nsex = { from = \"PID-8\", tabel = \"sex\" }", false);
+        check("[patient]\nsex = { from = \"PID-8\", default = \"M\" }", false);
+        check("[patient]\nsex = { from = \"PID-8\", constant = \"male\" }", false);
+        check("[patient]\nsex = { table = \"sex\" }", false);
+        check("[patient]\nsex = true", false);
+        check("[patient]\nvip = false", true);
+        check("[patient]\nbirth_date = { from = \"PID-7\", as = \"lab_value\" }", false);
+        check("[[patient.identifiers]]\neach = \"PID-3\"\nvalue = \"PID-3.1\"", true);
+        check("[patient]\nidentifiers = \"PID-3\"", false);
+        check("[[lab_report.results]]\neach = \"OBX\"\nvalue = \"OBX-5\"", true);
+        check("[lab_report]\ndepartment.name = \"OBX-23.1\"", true);
+        check("[lab_report]\ndepartment.nam = \"OBX-23.1\"", false);
+        check("[visit]\nskip = [{ when = \"PV1\" }]", false);
+        check("extend = \"hl7v2.toml\"", false);
+    }
 }

@@ -26,6 +26,7 @@ mod identity;
 mod import;
 mod lab;
 mod lifecycle;
+mod mapping_commands;
 mod mapping_reload;
 mod mapping_unmapped;
 mod ownership;

@@ -1,0 +1,251 @@
+//! `heyi mapping`: an interface engineer sees what a mapping makes of messages before it is in force.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::support::daemon::column;
+use crate::support::hl7::{adt, inpatient, number, pid, report, segment};
+use crate::support::site::{Site, configuration};
+
+/// A site whose sources read by the example mappings.
+fn site() -> Site {
+    let text = configuration("", "");
+    let text = text.replacen("mappings/hl7v2.toml", "mappings/his.toml", 1);
+    Site::configured(&text.replacen("mappings/hl7v2.toml", "mappings/lis.toml", 1))
+}
+
+fn admission(class: &str) -> String {
+    let visit = segment("PV1", &[(2, class), (3, "NK3^301^05"), (19, "V1"), (44, "20240305103000")]);
+    adt("A01", "1", "20240305103000", &[pid("P1", "张^伟"), visit, segment("ZPV", &[(1, "Y"), (3, "unread")])])
+}
+
+/// What a record's field is said to come from.
+fn field(explained: &Value, record: usize, name: &str) -> Value {
+    let fields = explained["records"][record]["fields"].as_array().expect("fields");
+    let found = fields.iter().find(|field| field["field"] == name);
+    found.unwrap_or_else(|| panic!("no {name} in {fields:?}")).clone()
+}
+
+/// The line of a file below the repository that holds `text`.
+fn line_of(site: &Site, file: &str, text: &str) -> usize {
+    let content = std::fs::read_to_string(site.path(file)).expect("a mapping file");
+    content.lines().position(|line| line.contains(text)).unwrap_or_else(|| panic!("no {text} in {file}")) + 1
+}
+
+#[test]
+fn explain_tells_where_every_field_of_a_message_comes_from() {
+    let site = site();
+    site.write("a01.hl7", admission("3"));
+    let explained = site.json(&["mapping", "explain", "his", "a01.hl7", "--json"]);
+    let kinds: Vec<_> = explained["records"].as_array().unwrap().iter().map(|record| record["kind"].clone()).collect();
+    assert_eq!(kinds, ["patient", "visit"]);
+    let class = field(&explained, 1, "class");
+    assert_eq!((&class["value"], &class["path"], &class["raw"]), (&"inpatient".into(), &"PV1-2".into(), &"3".into()));
+    assert_eq!((&class["table"], &class["as"]), (&"class".into(), &"code".into()));
+    let row = line_of(&site, "mappings/tables/his-class.csv", "3,inpatient");
+    assert_eq!(class["row"], format!("mappings/tables/his-class.csv:{row}"));
+    // The rule is the base's.
+    let line = line_of(&site, "mappings/hl7v2.toml", "class        = { from = \"PV1-2\"");
+    assert_eq!((&class["file"], &class["line"]), (&"mappings/hl7v2.toml".into(), &line.into()));
+    let first = field(&explained, 1, "first_visit");
+    assert_eq!((&first["file"], &first["raw"]), (&"mappings/his.toml".into(), &"Y".into()));
+    // The record is the one that consumers see.
+    let visit = &explained["records"][1]["record"];
+    assert_eq!((&visit["visit_id"], &visit["status"]), (&"his:V1".into(), &"in_progress".into()));
+    assert_eq!(field(&explained, 1, "status")["derived"], true);
+    let shown = site.run(&["mapping", "explain", "his", "a01.hl7"]).exits(0).stdout;
+    let line = shown.lines().find(|line| line.starts_with("class ")).expect("the class");
+    assert!(line.contains("PV1-2") && line.contains(&format!("his-class.csv:{row}")), "{line}");
+    // From standard input as well.
+    let piped = site.run_with(&["mapping", "explain", "his", "-", "--json"], admission("3").as_bytes()).exits(0).json();
+    assert_eq!(piped, explained);
+}
+
+#[test]
+fn explain_accounts_for_what_was_left_out_and_rejected() {
+    let site = site();
+    let results = [
+        number("K", "4.1", "mmol/L", "3.5-5.5", "N", "F"),
+        number("NA", "140", "mmol/L", "", "", "Q9"),
+        segment("OBX", &[(2, "IS"), (3, "08002^Mode^99MRC"), (5, "O"), (11, "F")]),
+    ];
+    site.write("oru.hl7", report("1", "20240305110000", "P1", "F1", "F", &results));
+    let explained = site.json(&["mapping", "explain", "lis", "oru.hl7", "--json"]);
+    assert_eq!(column(explained["rejected"].as_array().unwrap(), "path"), ["OBX[2]-11"]);
+    assert_eq!(explained["rejected"][0]["code"], "103");
+    assert_eq!(column(explained["skipped"].as_array().unwrap(), "path"), ["OBX[3]"]);
+    assert_eq!(column(explained["unmapped"].as_array().unwrap(), "code"), ["Q9"]);
+    let record = &explained["records"][1]["record"];
+    assert_eq!(record["results"].as_array().map(Vec::len), Some(1), "{record}");
+    assert_eq!((&record["report_id"], &record["status"]), (&"lis:F1".into(), &"final".into()));
+    assert_eq!(field(&explained, 1, "results[0].abnormal")["derived"], true);
+}
+
+#[test]
+fn explain_says_why_a_message_fails_or_is_ignored() {
+    let site = site();
+    site.write("bad.hl7", report("1", "20240305110000", "P1", "F1", "Q9", &[number("K", "4.1", "", "", "", "F")]));
+    let failed = site.run(&["mapping", "explain", "lis", "bad.hl7", "--json"]).exits(1).json();
+    assert_eq!((&failed["records"], &failed["error"]["location"]), (&json!([]), &"OBR-25".into()));
+    assert_eq!(column(failed["unmapped"].as_array().unwrap(), "target"), ["lab_report.status"]);
+    let ignored = site.json(&["mapping", "explain", "his", "bad.hl7", "--json"]);
+    assert!(ignored["ignored"].as_str().is_some_and(|reason| reason.contains("MSH-9.1")), "{ignored}");
+    assert!(site.run(&["mapping", "explain", "his", "bad.hl7"]).exits(0).stdout.contains("ignored: "));
+    site.run(&["mapping", "explain", "nobody", "bad.hl7"]).exits(1);
+    site.run(&["mapping", "explain", "his"]).exits(2);
+}
+
+#[test]
+fn explain_answers_for_a_stored_message_and_one_of_a_batch() {
+    let site = site();
+    let daemon = site.start();
+    daemon.accept("his", admission("3"));
+    let explained = site.json(&["mapping", "explain", "his", "--message", "1", "--json"]);
+    assert_eq!(field(&explained, 1, "class")["raw"], "3");
+    assert_eq!(site.json(&["mapping", "explain", "--message", "1", "--json"]), explained);
+    assert_eq!(explained["mapping"], site.messages(&[])[0]["mapping"], "by the mapping that took it");
+    assert!(site.run(&["mapping", "explain", "lis", "--message", "1"]).exits(1).stderr.contains("of source his"));
+    site.run(&["mapping", "explain", "--message", "99"]).exits(1);
+    site.write("two.hl7", format!("{}{}", admission("3"), admission("ZZ")));
+    assert!(site.run(&["mapping", "explain", "his", "two.hl7"]).exits(1).stderr.contains("--number 1 to 2"));
+    let second = site.json(&["mapping", "explain", "his", "two.hl7", "--number", "2", "--json"]);
+    assert_eq!(column(second["unmapped"].as_array().unwrap(), "code"), ["ZZ"]);
+    assert!(!daemon.log().contains("张"), "what is explained goes to the terminal alone");
+}
+
+fn write_case(site: &Site, name: &str, class: &str) {
+    site.write(&format!("fixtures/his/{name}.hl7"), admission(class));
+}
+
+#[test]
+fn test_runs_the_cases_beside_a_mapping_and_accepts_what_is_found() {
+    let site = site();
+    site.write("fixtures/not-a-mapping/x.hl7", "no case of anything");
+    write_case(&site, "inpatient", "3");
+    write_case(&site, "outpatient", "1");
+    let missing = site.run(&["mapping", "test"]).exits(1);
+    assert!(missing.stdout.contains("his/inpatient: nothing is expected of it yet"), "{}", missing.stdout);
+    let accepted = site.run(&["mapping", "test", "his", "--accept"]).exits(0);
+    assert!(accepted.stdout.ends_with("0 passed, 0 failed, 2 accepted\n"), "{}", accepted.stdout);
+    let file = "fixtures/his/inpatient.expected.json";
+    let expected = std::fs::read_to_string(site.path(file)).expect("an expectation");
+    site.run(&["mapping", "test"]).exits(0);
+    site.write(file, expected.replace("\"inpatient\"", "\"emergency\""));
+    let failed = site.run(&["mapping", "test", "his"]).exits(1);
+    assert!(failed.stdout.contains("failed    his/inpatient\n"), "{}", failed.stdout);
+    assert!(failed.stdout.contains("expected \"emergency\", found \"inpatient\""), "{}", failed.stdout);
+    let told = site.run(&["mapping", "test", "--json"]).exits(1).json();
+    assert_eq!(column(told["cases"].as_array().unwrap(), "result"), ["failed", "passed"]);
+    assert_eq!(told["cases"][0]["differences"].as_array().map(Vec::len), Some(1), "{told}");
+    site.run(&["mapping", "test", "mappings/his.toml", "--accept"]).exits(0);
+    assert_eq!(std::fs::read_to_string(site.path(file)).expect("an expectation"), expected);
+    site.run(&["mapping", "test", "nobody"]).exits(1);
+    site.write("mappings/his.toml", "extends = \"nowhere.toml\"\n");
+    assert!(site.run(&["mapping", "test"]).exits(2).stderr.contains("mappings/his.toml:1:"));
+}
+
+#[test]
+fn the_shipped_cases_hold_by_the_command_too() {
+    let site = site();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let run = site.run(&["mapping", "test", "--fixtures", shipped.to_str().expect("a path")]).exits(0);
+    assert!(run.stdout.ends_with(" 0 failed, 0 accepted\n"), "{}", run.stdout);
+}
+
+#[test]
+fn coverage_tells_what_no_rule_reads_and_what_is_never_filled() {
+    let site = site();
+    site.write("in/1.hl7", admission("3"));
+    site.write("in/2.hl7", admission("ZZ"));
+    let told = site.json(&["mapping", "coverage", "his", "in", "--json"]);
+    assert_eq!((&told["messages"], &told["ignored"], &told["unreadable"]), (&2.into(), &0.into(), &0.into()));
+    let unread = told["unread"].as_array().unwrap();
+    assert_eq!(column(unread, "path"), ["ZPV-3"], "{told}");
+    assert_eq!((&unread[0]["messages"], &unread[0]["values"]), (&2.into(), &2.into()));
+    let empty: Vec<&str> = told["never_filled"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(empty.contains(&"visit.diagnoses") && !empty.contains(&"visit.status"), "{empty:?}");
+    assert!(!empty.iter().any(|field| field.starts_with("lab_report")), "no report was in any message: {empty:?}");
+    let idle = column(told["idle_rules"].as_array().unwrap(), "target");
+    assert!(idle.contains(&"visit.referring") && !idle.contains(&"visit.class"), "{idle:?}");
+    assert_eq!(column(told["unmapped"].as_array().unwrap(), "code"), ["ZZ"]);
+    let shown = site.run(&["mapping", "coverage", "his", "in"]).exits(0).stdout;
+    assert!(shown.contains("ZPV-3") && shown.contains("mappings/hl7v2.toml:"), "{shown}");
+    // A rule that reads it, and it is unread no more.
+    let his = std::fs::read_to_string(site.path("mappings/his.toml")).expect("the mapping");
+    site.write("mappings/his.toml", format!("{his}\ndisposition = \"ZPV-3\"\n"));
+    assert_eq!(site.json(&["mapping", "coverage", "his", "in", "--json"])["unread"], json!([]));
+    site.write("in/3.hl7", "no message");
+    let broken = site.run(&["mapping", "coverage", "his", "in", "--json"]).exits(1).json();
+    assert_eq!(broken["unreadable"], 1);
+}
+
+#[test]
+fn coverage_takes_stored_messages_too() {
+    let site = site();
+    let daemon = site.start();
+    daemon.accept("his", admission("3"));
+    let told = site.json(&["mapping", "coverage", "his", "--last", "10", "--json"]);
+    assert_eq!((&told["messages"], &told["unread"][0]["path"]), (&1.into(), &"ZPV-3".into()));
+    site.run(&["mapping", "coverage", "his"]).exits(2);
+}
+
+#[test]
+fn diff_tells_what_another_mapping_would_make_of_stored_messages() {
+    let site = site();
+    let daemon = site.start();
+    for (id, class) in [("1", "3"), ("2", "1"), ("3", "3")] {
+        let visit = segment("PV1", &[(2, class), (19, &format!("V{id}"))]);
+        daemon.accept("his", adt("A01", id, "20240305103000", &[pid(&format!("P{id}"), "张^伟"), visit]));
+    }
+    daemon.accept("lis", report("L", "20240305110000", "P1", "F1", "F", &[number("K", "4.1", "", "", "", "F")]));
+    let same = site.json(&["mapping", "diff", "his", "mappings/his.toml", "--json"]);
+    assert_eq!((&same["messages"], &same["changed"], &same["fields"]), (&3.into(), &0.into(), &json!([])));
+    site.write(
+        "mappings/new.toml",
+        "extends = \"his.toml\"\n[[visit]]\nclass = { constant = \"outpatient\" }\nreason = { constant = \"new\" }\n",
+    );
+    let told = site.json(&["mapping", "diff", "his", "mappings/new.toml", "--json"]);
+    assert_eq!((&told["messages"], &told["changed"], &told["newly_failed"]), (&3.into(), &3.into(), &0.into()));
+    let fields = told["fields"].as_array().unwrap();
+    assert_eq!(column(fields, "field"), ["visit.class", "visit.reason"]);
+    assert_eq!(fields[0]["messages"], 2, "the outpatient stays one: {told}");
+    assert_eq!(fields[0]["samples"][0], json!({"message": 3, "before": "inpatient", "after": "outpatient"}));
+    let last = site.json(&["mapping", "diff", "his", "mappings/new.toml", "--last", "1", "--json"]);
+    assert_eq!(last["messages"], 1);
+    let against = ["mapping", "diff", "his", "mappings/new.toml", "--against", "mappings/new.toml", "--json"];
+    assert_eq!(site.json(&against)["changed"], 0);
+    let shown = site.run(&["mapping", "diff", "his", "mappings/new.toml"]).exits(0).stdout;
+    assert!(shown.contains("visit.class: 2 changes in 2 messages"), "{shown}");
+    assert!(shown.contains("message 3: inpatient → outpatient"), "{shown}");
+    // One that fails messages which are fine now is a reason to look.
+    site.write(
+        "mappings/strict.toml",
+        "extends = \"his.toml\"\n[patient]\nemails = { from = \"PID-13\", required = true }\n",
+    );
+    let strict = site.run(&["mapping", "diff", "his", "mappings/strict.toml", "--json"]).exits(1).json();
+    assert_eq!((&strict["newly_failed"], &strict["fields"][0]["field"]), (&3.into(), &"message".into()));
+    site.write("mappings/broken.toml", "extends = \"his.toml\"\n[patient]\nsexx = \"PID-8\"\n");
+    assert!(site.run(&["mapping", "diff", "his", "mappings/broken.toml"]).exits(2).stderr.contains("did you mean sex"));
+}
+
+#[test]
+fn an_edited_mapping_is_compared_with_what_runs_by_what_it_was() {
+    let site = site();
+    let daemon = site.start();
+    daemon.accept("his", adt("A01", "1", "20240305103000", &[pid("P1", "张^伟"), inpatient("V1", "A^1^1", "", "")]));
+    let old = std::fs::read_to_string(site.path("mappings/his.toml")).expect("the mapping");
+    site.write("mappings/his-before.toml", &old);
+    site.write("mappings/his.toml", format!("{old}\nward = {{ constant = \"B\" }}\n"));
+    let told =
+        site.json(&["mapping", "diff", "his", "mappings/his.toml", "--against", "mappings/his-before.toml", "--json"]);
+    assert_eq!(column(told["fields"].as_array().unwrap(), "field"), ["visit.ward"], "{told}");
+}
+
+#[test]
+fn the_schema_is_the_one_beside_the_mappings() {
+    let site = site();
+    let printed = site.run(&["mapping", "schema"]).exits(0);
+    let shipped = std::fs::read_to_string(site.path("mappings/mapping.schema.json")).expect("the shipped schema");
+    assert_eq!(printed.stdout, shipped, "write it again: heyi mapping schema > mappings/mapping.schema.json");
+}
