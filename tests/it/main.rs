@@ -27,6 +27,7 @@ mod import;
 mod lab;
 mod lifecycle;
 mod mapping_commands;
+mod mapping_guide;
 mod mapping_reload;
 mod mapping_unmapped;
 mod ownership;

@@ -37,12 +37,20 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
     let mut unreadable = 0;
     let mut progress = Progress::new();
     for path in walk(&arguments.paths, &FILE_EXTENSIONS.map(str::to_owned)) {
-        for piece in &mut MessageReader::open(&path?, source.limits.message_bytes)? {
+        let path = path?;
+        let mut pieces = MessageReader::open(&path, source.limits.message_bytes)?;
+        let before = progress.done;
+        for piece in &mut pieces {
             match piece? {
                 Piece::Message(raw) => unreadable += u64::from(!add(&mut coverage, &source, &raw)),
                 Piece::TooLarge { .. } => unreadable += 1,
             }
             progress.one();
+        }
+        // A file without a message is none that was looked at.
+        unreadable += u64::from(progress.done == before);
+        for note in pieces.notes() {
+            output::complain(&format!("{}: {note}", path.display()));
         }
     }
     if let Some(last) = arguments.last {

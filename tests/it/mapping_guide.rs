@@ -1,0 +1,40 @@
+//! The mapping guide, run as it is written, in both languages.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::site::{Site, finish};
+
+/// The shell blocks of a guide up to the first that needs an installation.
+fn script(guide: &str) -> String {
+    let blocks = guide.split("```sh\n").skip(1).map(|rest| rest.split("```").next().expect("an end"));
+    let script: Vec<&str> = blocks.take_while(|block| !block.contains("sudo ")).collect();
+    assert!(script.len() >= 5, "the guide has its steps: {script:?}");
+    script.concat()
+}
+
+#[test]
+fn every_command_of_the_guide_does_what_it_says() {
+    for name in ["docs/mapping.md", "docs/mapping.zh-CN.md"] {
+        let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        let script = script(&std::fs::read_to_string(guide).expect("the guide"));
+        // A site has the mappings that an installation has.
+        let site = Site::new();
+        let script = script.replace("/etc/heyi/", &format!("{}/", site.path("").display()));
+        let mut command = Command::new("sh");
+        command.args(["-euc", &format!("heyi() {{ \"$HEYI\" \"$@\"; }}\n{script}")]);
+        command.env("HEYI", env!("CARGO_BIN_EXE_heyi")).env("TMPDIR", site.path("")).env_remove("HEYI_CONFIG");
+        let run = finish(command, b"", name).exits(0);
+        let words = run.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        let told = |text: &str| assert!(words.contains(text), "{name}: {text}\n{}", run.stdout);
+        told("unmapped class ZY");
+        told("unmapped sex 1");
+        told("ZPV-1 ");
+        told("class inpatient PV1-2 ZY");
+        told("insurance[0].kind 城镇职工医保");
+        told("0 passed, 0 failed, 1 accepted");
+        told("1 passed, 0 failed, 0 accepted");
+        told("1 processed, 0 ignored, 0 failed");
+        told("\"visit.admitted\"");
+    }
+}
