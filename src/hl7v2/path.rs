@@ -204,9 +204,13 @@ impl Path {
         };
         // No segment owns another of its own name, so the first one seen from a scope is the one that opened it.
         if let (0, 1, Some(anchor)) = (skipped, taken, scope.anchor())
-            && anchor.name() == self.segment()
+            && scope.message().name_at(anchor.index()) == self.name
         {
             let _ = visit(anchor);
+            return;
+        }
+        // Most names that a mapping asks for are not in a message: there is no need to look in each scope.
+        if scope.message().positions(self.name).is_empty() {
             return;
         }
         let segments = scope.seen(self.name).skip(skipped).take(taken);
@@ -248,6 +252,11 @@ impl Path {
     /// Whether the path can mean more than one thing.
     pub fn is_plural(&self) -> bool {
         matches!(self.occurrence, Selector::All) || matches!(self.repetition, Selector::All)
+    }
+
+    /// Whether it asks one segment alone, however many its name has.
+    pub fn means_one_segment(&self) -> bool {
+        !matches!(self.occurrence, Selector::All)
     }
 
     /// The place that the path names, where nothing was found there.
@@ -334,6 +343,10 @@ enum Given {
 }
 
 fn given(raw: &str) -> Given {
+    // What begins with a letter or digit need not be trimmed to be told from nothing and from null.
+    if raw.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric) {
+        return Given::Text;
+    }
     match raw.trim() {
         "" => Given::Nothing,
         "\"\"" => Given::Null,
@@ -546,13 +559,17 @@ impl<'m> Value<'m> {
         }
     }
 
+    /// Whether its field has other repetitions.
+    pub fn repeats(&self) -> bool {
+        self.message().repetitions(self.segment.field(self.place.field)).nth(1).is_some()
+    }
+
     /// Where it is.
     pub fn location(&self) -> Location {
         let Place { field, component, subcomponent } = self.place;
         let number = |number: usize| (number > 0).then_some(number);
-        let repeats = self.message().repetitions(self.segment.field(field)).nth(1).is_some();
         Location {
-            repetition: number(self.repetition).filter(|_| repeats && !self.segment.is_delimiters(field)),
+            repetition: number(self.repetition).filter(|_| self.repeats() && !self.segment.is_delimiters(field)),
             component: number(component),
             subcomponent: number(subcomponent),
             ..self.segment.location_of(field)

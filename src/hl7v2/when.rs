@@ -65,8 +65,28 @@ pub fn parse(text: &str, zone: &TimeZone) -> Result<Option<String>, WhenError> {
     };
     let sign = if minutes < 0 { '-' } else { '+' };
     let (hours, minutes) = (minutes.abs() / 60, minutes.abs() % 60);
-    let (hour, minute, second, fraction) = (time.hour(), time.minute(), time.second(), sent.fraction);
-    Ok(Some(format!("{date}T{hour:02}:{minute:02}:{second:02}{fraction}{sign}{hours:02}:{minutes:02}")))
+    // By hand: `format!` takes a multiple of the time, and every message has a dozen of these.
+    let mut written = String::with_capacity(32);
+    push_two(&mut written, None, year / 100);
+    for (before, number) in [(None, year % 100), (Some('-'), month), (Some('-'), day)] {
+        push_two(&mut written, before, number);
+    }
+    for (before, number) in [('T', hour), (':', minute), (':', second)] {
+        push_two(&mut written, Some(before), number);
+    }
+    written.push_str(&sent.fraction);
+    // Less than a day, so both fit.
+    push_two(&mut written, Some(sign), hours as i16);
+    push_two(&mut written, Some(':'), minutes as i16);
+    Ok(Some(written))
+}
+
+/// Two digits of a number below 100.
+fn push_two(text: &mut String, before: Option<char>, number: i16) {
+    text.extend(before);
+    let digit = |number: i16| char::from(b'0' + (number % 10) as u8);
+    text.push(digit(number / 10));
+    text.push(digit(number));
 }
 
 /// The offset of a zone's local time; where clocks were changed, the one before.

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::record::{Value as Json, json};
+use crate::record::Value as Json;
 
 use super::RuleName;
 use super::coerce::{self, Coercion, number};
@@ -461,12 +461,12 @@ fn target(level: &'static [Field], name: &str) -> Option<Target> {
 /// A text as a value of this shape, if it is one.
 pub(crate) fn typed(text: &str, shape: Shape) -> Option<Json> {
     match shape {
-        Shape::Text | Shape::Date | Shape::DateTime => Some(json!(text)),
-        Shape::TextList => Some(json!([text])),
-        Shape::Code(legal) => legal.contains(&text).then(|| json!(text)),
-        Shape::Integer => number::integer(text).map(|number| json!(number)),
+        Shape::Text | Shape::Date | Shape::DateTime => Some(Json::from(text)),
+        Shape::TextList => Some(Json::Array(vec![Json::from(text)])),
+        Shape::Code(legal) => legal.contains(&text).then(|| Json::from(text)),
+        Shape::Integer => number::integer(text).map(Json::from),
         Shape::Decimal => number::decimal(text).map(Json::Number),
-        Shape::Boolean => text.parse::<bool>().ok().map(|truth| json!(truth)),
+        Shape::Boolean => text.parse::<bool>().ok().map(Json::from),
         Shape::Object(_) | Shape::List(_) => None,
     }
 }

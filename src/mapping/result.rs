@@ -1,6 +1,6 @@
 //! Laboratory results: what OBX-5 says, what its range says, and whether the one is outside the other.
 
-use crate::record::{Value as Json, json};
+use crate::record::Value as Json;
 
 use super::coerce::lab_value::{LabValue, lab_value};
 use super::coerce::number::decimal;
@@ -58,7 +58,7 @@ pub(crate) fn read_value(values: &[Value<'_>]) -> ReadValue {
             let names = values.iter().filter_map(|value| part(value, 2).or_else(|| part(value, 1)));
             let lines: Vec<String> = names.map(Into::into).collect();
             let note = Some("several coded values, their names kept as text");
-            return ReadValue { fields: vec![("value_text", json!(lines.join("\n")))], note, value: None };
+            return ReadValue { fields: vec![("value_text", Json::from(lines.join("\n")))], note, value: None };
         }
     }
     let separator = if matches!(declared, "TX" | "FT") { "\n" } else { "~" };
@@ -75,7 +75,7 @@ fn read_text(text: String, declared: &str) -> ReadValue {
         return ReadValue::default();
     }
     if TIMES.contains(&declared) || (declared != "NM" && is_number_of_a_thing(&text)) {
-        return ReadValue { fields: vec![("value_text", json!(text))], ..ReadValue::default() };
+        return ReadValue { fields: vec![("value_text", Json::from(text.as_str()))], ..ReadValue::default() };
     }
     // `+2` is the second of four degrees only where no number was announced.
     let announced = decimal(&text).filter(|_| matches!(declared, "NM" | "SN"));
@@ -89,10 +89,10 @@ fn read_text(text: String, declared: &str) -> ReadValue {
         LabValue::Number { comparator, number, flag } => {
             fields.push(("value_number", Json::Number(number.clone())));
             if let Some(comparator) = comparator {
-                fields.push(("comparator", json!(comparator)));
+                fields.push(("comparator", Json::from(*comparator)));
             }
             if comparator.is_some() || flag.is_some() {
-                fields.push(("value_text", json!(text)));
+                fields.push(("value_text", Json::from(text.as_str())));
             }
         }
         LabValue::Unclear => note = Some("not understood as lab_value, kept as text"),
@@ -100,7 +100,7 @@ fn read_text(text: String, declared: &str) -> ReadValue {
         LabValue::Words | LabValue::Qualitative(_) | LabValue::Titre => {}
     }
     if fields.is_empty() {
-        fields.push(("value_text", json!(text)));
+        fields.push(("value_text", Json::from(text.as_str())));
     }
     ReadValue { fields, value: Some(value), note }
 }
@@ -138,14 +138,14 @@ pub(crate) fn reference_range(path: &Path, value: &Value<'_>, sex: Option<&str>)
             }
         }
     }
-    object.insert("text", json!(text));
+    object.insert("text", Json::from(text));
     (Some(Json::Object(object)), range)
 }
 
 /// Sets `flags` from an arrow, and `abnormal` and `critical` from the flags, else from value and range, unless the mapping did.
 pub(crate) fn judge(fields: &mut Fields, value: Option<&LabValue>, range: Option<&Range>) {
     if let (Some(LabValue::Number { flag: Some(flag), .. }), false) = (value, fields.contains_key("flags")) {
-        fields.insert("flags", json!([flag]));
+        fields.insert("flags", Json::Array(vec![Json::from(*flag)]));
     }
     let flags: Vec<&str> =
         fields.get("flags").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).collect();
@@ -161,11 +161,11 @@ pub(crate) fn judge(fields: &mut Fields, value: Option<&LabValue>, range: Option
     };
     let is_critical = has(CRITICAL);
     if let (Some(abnormal), false) = (abnormal, fields.contains_key("abnormal")) {
-        fields.insert("abnormal", json!(abnormal));
+        fields.insert("abnormal", Json::from(abnormal));
     }
     // Absent is "not known": a source without critical flags must not look as if it had checked.
     if is_critical && !fields.contains_key("critical") {
-        fields.insert("critical", json!(true));
+        fields.insert("critical", Json::from(true));
     }
 }
 

@@ -8,8 +8,6 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use crate::record::{Value as Json, json};
-
 use super::coerce::lab_value::LabValue;
 use super::coerce::range::Range;
 use super::coerce::{self, Coercion, coded, person};
@@ -23,7 +21,7 @@ use super::{
 };
 use crate::hl7v2::{ErrorCode, Location, Message, Path, Resolved, Scope, Value};
 use crate::record::schema::{self, Shape};
-use crate::record::{Fields, Kind};
+use crate::record::{Fields, Kind, Text, Value as Json};
 
 /// Items of one list of one record, those left out for want of a value included. The longest real ones have some dozens; a field
 /// of 100 000 repetitions would be stored, published and compared with each message after it. Results are not meant: each is a
@@ -119,12 +117,39 @@ struct Work {
     range: Option<Range>,
 }
 
+/// Values of which each is kept once.
+#[derive(Default)]
+struct Distinct {
+    kept: Vec<Json>,
+    /// The same as text where there are many, so that each new one is compared once.
+    known: HashSet<String>,
+}
+
+impl Distinct {
+    /// Up to so many it is faster to look at each.
+    const FEW: usize = 16;
+
+    /// Keeps `value` and says so, unless it is there already.
+    fn add(&mut self, value: Json) -> bool {
+        let is_new = if self.kept.len() < Self::FEW {
+            !self.kept.contains(&value)
+        } else {
+            if self.known.is_empty() {
+                self.known.extend(self.kept.iter().map(Json::to_string));
+            }
+            self.known.insert(value.to_string())
+        };
+        if is_new {
+            self.kept.push(value);
+        }
+        is_new
+    }
+}
+
 /// The items of a list in work.
 #[derive(Default)]
 struct Items {
-    kept: Vec<Json>,
-    /// The same as text, so that each new one is compared once.
-    known: HashSet<String>,
+    found: Distinct,
     /// Kept or not.
     read: usize,
 }
@@ -195,7 +220,7 @@ impl Run<'_> {
         if let (Kind::Visit, Some(facility), false) =
             (kind, self.context.facility, work.fields.contains_key("facility"))
         {
-            work.fields.insert("facility", json!(facility));
+            work.fields.insert("facility", Json::from(facility));
         }
         if kind == Kind::Patient {
             self.sex = work.fields.get("sex").and_then(Json::as_str).map(str::to_owned);
@@ -240,18 +265,18 @@ impl Run<'_> {
                     && block.when.as_ref().is_none_or(|when| when.holds(scope));
             }
             for item_scope in scopes {
-                let place = Place { kind, item: Some((list.name, items.kept.len())) };
+                let place = Place { kind, item: Some((list.name, items.found.kept.len())) };
                 self.item(block, &item_scope, place, &mut items)?;
                 if list.name != "results" && items.read > MAX_ITEMS {
                     return Err(too_many(format!("{}.{}", kind.name(), list.name), missing_location(each, scope)));
                 }
             }
         }
-        if !items.kept.is_empty() {
-            work.fields.insert(list.name.to_owned(), Json::Array(items.kept));
+        if !items.found.kept.is_empty() {
+            work.fields.insert(list.name, Json::Array(items.found.kept));
             work.has_substance = true;
         } else if is_null {
-            work.fields.insert(list.name.to_owned(), Json::Null);
+            work.fields.insert(list.name, Json::Null);
             work.has_substance = true;
         }
         Ok(())
@@ -292,9 +317,9 @@ impl Run<'_> {
         if work.has_substance {
             let item = Json::Object(work.fields);
             // A number that is sent twice is one number; two equal results are two results.
-            if place.list_name() == "results" || items.known.insert(item.to_string()) {
-                items.kept.push(item);
-            } else {
+            if place.list_name() == "results" {
+                items.found.kept.push(item);
+            } else if !items.found.add(item) {
                 self.explained.truncate(explained);
             }
         } else {
@@ -362,8 +387,12 @@ impl Run<'_> {
             };
             let Some(value) = value else { continue };
             let found = if rule.coercion == Coercion::LabValue || (path.is_plural() && holds_several(&rule.target)) {
-                let values = path.resolve_all(scope).into_iter().filter_map(Resolved::value).collect();
-                self.several(rule, values, work, place)
+                if path.means_one_segment() && !value.repeats() {
+                    self.several(rule, std::slice::from_ref(&value), work, place)
+                } else {
+                    let values: Vec<_> = path.resolve_all(scope).into_iter().filter_map(Resolved::value).collect();
+                    self.several(rule, &values, work, place)
+                }
             } else {
                 self.single(rule, path, &value, work, place)
             };
@@ -475,13 +504,13 @@ impl Run<'_> {
     fn several(
         &mut self,
         rule: &RulePlan,
-        values: Vec<Value<'_>>,
+        values: &[Value<'_>],
         work: &mut Work,
         place: Place,
     ) -> Result<Found, Refused> {
         if rule.coercion == Coercion::LabValue {
             let Some(first) = values.first() else { return Ok(Found::Nothing) };
-            let read = result::read_value(&values);
+            let read = result::read_value(values);
             if let Some(note) = read.note {
                 self.mapped.notes.push(format!("{}: {note}", first.location()));
             }
@@ -500,22 +529,20 @@ impl Run<'_> {
             let location = Location { repetition: None, ..last.location() };
             return Err(Refused::Stop(Box::new(Stop::Fail(too_many(place.target(&rule.target), location)))));
         }
-        let mut found = Vec::with_capacity(values.len());
-        let mut known = HashSet::with_capacity(values.len());
-        for value in &values {
-            match self.converted(rule, Shape::Text, value, place)? {
-                Found::Json(json) if known.insert(json.to_string()) => found.push(json),
-                _ => {}
+        let mut found = Distinct::default();
+        for value in values {
+            if let Found::Json(json) = self.converted(rule, Shape::Text, value, place)? {
+                found.add(json);
             }
         }
-        if found.is_empty() {
+        if found.kept.is_empty() {
             return Ok(Found::Nothing);
         }
         if rule.target.shape == Shape::TextList {
-            return Ok(Found::Json(Json::Array(found)));
+            return Ok(Found::Json(Json::Array(found.kept)));
         }
-        let lines: Vec<&str> = found.iter().filter_map(Json::as_str).collect();
-        Ok(Found::Json(json!(lines.join("\n"))))
+        let lines: Vec<&str> = found.kept.iter().filter_map(Json::as_str).collect();
+        Ok(Found::Json(Json::from(lines.join("\n"))))
     }
 
     /// Coercion, then table or closed list.
@@ -566,7 +593,7 @@ impl Run<'_> {
         match &rule.on_unmapped {
             OnUnmapped::Leave => Ok(Found::Done),
             OnUnmapped::Literal(json) => Ok(Found::Json(json.clone())),
-            OnUnmapped::Keep if shape == Shape::Text => Ok(Found::Json(json!(code))),
+            OnUnmapped::Keep if shape == Shape::Text => Ok(Found::Json(Json::from(code))),
             OnUnmapped::Keep => Ok(Found::Done),
             OnUnmapped::Reject => {
                 let location = value.location();
@@ -671,13 +698,13 @@ fn holds_several(target: &Target) -> bool {
 
 fn put(fields: &mut Fields, target: &Target, json: Json) {
     let Some(parent) = target.parent else {
-        fields.insert(target.name, json);
+        fields.insert(Text::new_static(target.name), json);
         return;
     };
     let entry = fields.get_or_insert_with(parent, || Json::Null);
     match entry {
         Json::Object(inner) => drop(inner.insert(target.name, json)),
-        _ => *entry = json!({ target.name: json }),
+        _ => *entry = Json::Object(Fields::from_iter([(target.name, json)])),
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) mod range;
 
 use std::borrow::Cow;
 
-use crate::record::{Value as Json, json};
+use crate::record::Value as Json;
 use jiff::tz::TimeZone;
 
 use crate::hl7v2::{self, Value};
@@ -180,17 +180,18 @@ pub(crate) fn apply(
     zone: &TimeZone,
 ) -> Result<Option<Json>, Refusal> {
     let text = |text: Option<String>| text.map(Json::from);
+    let sent = |text: Cow<'_, str>| Json::from(&*text);
     Ok(match coercion {
-        Coercion::Text => text(Some(value.text().into_owned()).filter(|text| !text.is_empty())),
-        Coercion::Code => text(part(value, 1).map(Cow::into_owned)),
+        Coercion::Text => Some(value.text()).filter(|text| !text.is_empty()).map(sent),
+        Coercion::Code => part(value, 1).map(sent),
         Coercion::Name => text(person::name(value).map(|name| name.whole)),
         Coercion::Date => when(value, zone)?.map(|when| {
             let end = when.find('T').unwrap_or(when.len());
-            json!(when[..end])
+            Json::from(&when[..end])
         }),
         Coercion::DateTime | Coercion::Instant => text(when(value, zone)?),
         Coercion::Integer => match part(value, 1) {
-            Some(sent) => Some(json!(number::integer(&sent).ok_or("not a whole number")?)),
+            Some(sent) => Some(Json::from(number::integer(&sent).ok_or("not a whole number")?)),
             None => None,
         },
         Coercion::Decimal => match part(value, 1) {
@@ -198,7 +199,7 @@ pub(crate) fn apply(
             None => None,
         },
         Coercion::Boolean => match part(value, 1) {
-            Some(sent) => Some(json!(coded::boolean(&sent).ok_or("neither yes nor no")?)),
+            Some(sent) => Some(Json::from(coded::boolean(&sent).ok_or("neither yes nor no")?)),
             None => None,
         },
         Coercion::Phone => text(person::phone(value)),
