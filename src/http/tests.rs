@@ -226,7 +226,7 @@ fn insert_person(transaction: &Transaction<'_>) -> Result<(), StoreError> {
         RecordIdentifier { kind: "resident_id".to_owned(), system: "CN".to_owned(), value: "X1".to_owned() };
     // Identity documents are looked up by their number in normal form, whoever gave it out.
     let normal = RecordIdentifier { system: String::new(), ..identifier.clone() };
-    records::set_identifiers(transaction, record, &[identifier, normal])?;
+    records::set_identifiers(transaction, record, &[], &[identifier, normal])?;
     let visit = clinical::Visit {
         source: "his".to_owned(),
         number: "V1".to_owned(),

@@ -189,13 +189,13 @@ macro_rules! select {
 /// # Errors
 /// See [`StoreError`].
 pub fn seen(reader: &Reader<'_>, source: &str, control_id: &str, digest: ContentDigest) -> Result<Seen, StoreError> {
-    let same_bytes = select!("WHERE control_id = ?1 AND source = ?2 AND digest = ?3 ORDER BY id DESC LIMIT 1");
-    if let Some(repeat) = reader.one(same_bytes, params![control_id, source, digest.0], message)? {
-        return Ok(Seen::Repeat(Box::new(repeat)));
-    }
     let same_id = "SELECT 1 FROM message WHERE control_id = ?1 AND source = ?2 LIMIT 1";
-    let known = reader.one(same_id, params![control_id, source], |_| Ok(()))?;
-    Ok(if known.is_some() { Seen::SameControlId } else { Seen::Never })
+    if reader.one(same_id, params![control_id, source], |_| Ok(()))?.is_none() {
+        return Ok(Seen::Never);
+    }
+    let same_bytes = select!("WHERE control_id = ?1 AND source = ?2 AND digest = ?3 ORDER BY id DESC LIMIT 1");
+    let repeat = reader.one(same_bytes, params![control_id, source, digest.0], message)?;
+    Ok(repeat.map_or(Seen::SameControlId, |repeat| Seen::Repeat(Box::new(repeat))))
 }
 
 /// The id that the next message gets. It stays free until the transaction ends: nobody else writes meanwhile.

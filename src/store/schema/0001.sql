@@ -1,4 +1,4 @@
--- Times are microseconds since the epoch, UTC. Columns of type ANY hold text, or zstd as a blob (packed.rs).
+-- Times are microseconds since the epoch, UTC. Columns of type ANY hold text, or LZ4 as a blob (packed.rs).
 -- Rows that other tables or cursors refer to by number are never renumbered: nothing reuses a sequence or a message id.
 
 CREATE TABLE meta (
@@ -87,7 +87,6 @@ CREATE TABLE identifier (
     record INTEGER NOT NULL REFERENCES patient_record (id),
     PRIMARY KEY (value, type, system, record)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX identifier_record ON identifier (record);
 
 CREATE TABLE link_history (
     id          INTEGER PRIMARY KEY,
@@ -99,7 +98,6 @@ CREATE TABLE link_history (
     message     INTEGER,                        -- may be pruned; the history stays
     at          INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX link_history_record ON link_history (record);
 CREATE INDEX link_history_from ON link_history (from_one_id) WHERE from_one_id IS NOT NULL;
 CREATE INDEX link_history_to ON link_history (to_one_id);
 
