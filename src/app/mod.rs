@@ -1,12 +1,15 @@
 //! Builds the daemon from its configuration: the order of start and stop, and nothing else.
 //!
 //! Start: store, mappings, every port, then the `ready` line; whatever is missing stops the start before the first message.
-//! Stop: listeners take nothing new, what is in the writer is finished and answered, HTTP ends, the store closes; 10 s at most.
+//! Stop: listeners take nothing new, what is in the writer is finished and answered, HTTP ends, the store closes. All of it shares one
+//! deadline, set when the stop is asked for: what is not done by then is cut off, and no part has a time-out of its own.
+//! Between the two each part is supervised: one that a defect ends is down, logged and started again.
 
 pub mod intake;
+mod supervise;
 mod upkeep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +19,7 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Arrival, Config};
@@ -32,9 +36,12 @@ use crate::telemetry::{ConnectionEnd, ListenerNumbers, Metrics};
 use crate::tls::{ServerFiles, ServerTls, TlsError};
 
 use intake::Intake;
+use supervise::supervise;
 
-/// How long stopping may take, by the contract.
+/// How long stopping may take in all.
 const STOP_TIME: Duration = Duration::from_secs(10);
+/// What of it is the store's: finishing the last batch and emptying the write-ahead log takes a second on a slow disk.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -88,8 +95,8 @@ struct BoundSource {
 }
 
 enum Entrance {
-    Mllp(Box<Listener>),
-    Directory(Directory),
+    Mllp(Arc<Listener>),
+    Directory(Arc<Directory>),
 }
 
 impl App {
@@ -160,13 +167,12 @@ impl App {
     /// The sentence that names why the store failed.
     pub async fn serve(self) -> Result<(), WriteError> {
         let Self { store, retention, sources, http, http_tls, state, stop, .. } = self;
-        let mut entrances = JoinSet::new();
+        let mut parts = Parts::default();
         for bound in sources {
-            entrances.spawn(serve_source(bound, stop.child_token()));
+            parts.spawn(bound.source.name.clone(), serve_source(bound, stop.clone()));
         }
-        let mut others = JoinSet::new();
-        others.spawn(http::serve(http, http_tls, Arc::clone(&state)));
-        others.spawn(upkeep::prune(store.clone(), retention, stop.child_token()));
+        parts.spawn("http".to_owned(), serve_http(Arc::new(http), http_tls.map(Arc::new), state, stop.clone()));
+        parts.spawn("retention".to_owned(), upkeep::keep(store.clone(), retention, stop.clone()));
 
         let mut failure = store.failure();
         let failed = tokio::select! {
@@ -174,20 +180,46 @@ impl App {
             failed = failure.wait_for(Option::is_some) => failed.ok().and_then(|reason| reason.clone()),
         };
         stop.cancel();
-        let ended = tokio::time::timeout(STOP_TIME, async {
-            while entrances.join_next().await.is_some() {}
-            while others.join_next().await.is_some() {}
-        });
-        if ended.await.is_err() {
-            tracing::warn!("not everything ended within {} s; the rest is cut off", STOP_TIME.as_secs());
-        }
-        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+        let deadline = Instant::now() + STOP_TIME;
+        tracing::info!("stopping, within {} s", STOP_TIME.as_secs());
+        parts.end(deadline - CLOSE_TIME).await;
+        let closed = tokio::task::spawn_blocking(move || store.close());
+        if !matches!(timeout_at(deadline, closed).await, Ok(Ok(()))) {
             tracing::error!("the store did not close in order; it recovers at the next start");
         }
         match failed {
             Some(reason) => Err(WriteError::Stopped { reason }),
             None => Ok(()),
         }
+    }
+}
+
+/// The daemon's parts while they run, each under its name.
+#[derive(Default)]
+struct Parts {
+    tasks: JoinSet<String>,
+    names: BTreeSet<String>,
+}
+
+impl Parts {
+    fn spawn(&mut self, name: String, part: impl Future<Output = ()> + Send + 'static) {
+        self.names.insert(name.clone());
+        self.tasks.spawn(async move {
+            part.await;
+            name
+        });
+    }
+
+    /// Waits until all have ended, and cuts off what has not by `deadline`: connections and requests go with their part.
+    async fn end(mut self, deadline: Instant) {
+        while let Ok(Some(ended)) = timeout_at(deadline, self.tasks.join_next()).await {
+            self.names.retain(|name| ended.as_ref().is_ok_and(|ended| name != ended));
+        }
+        if !self.names.is_empty() {
+            let parts: Vec<&str> = self.names.iter().map(String::as_str).collect();
+            tracing::warn!(parts = parts.join(", "), "not done in time to stop: cut off");
+        }
+        self.tasks.shutdown().await;
     }
 }
 
@@ -238,7 +270,7 @@ async fn bind_source(
         Arrival::Mllp(mllp) => {
             let listener = Listener::bind(listener_settings(settings, mllp)).await?;
             let address = listener.address().to_string();
-            (Entrance::Mllp(Box::new(listener)), address)
+            (Entrance::Mllp(Arc::new(listener)), address)
         }
         Arrival::Files(files) => {
             let limits = directory::Limits {
@@ -252,7 +284,7 @@ async fn bind_source(
                 extensions: FILE_EXTENSIONS.map(str::to_owned).to_vec(),
                 limits,
             })?;
-            (Entrance::Directory(directory), files.directory.display().to_string())
+            (Entrance::Directory(Arc::new(directory)), files.directory.display().to_string())
         }
     };
     // Its port is taken: connections wait in the system's queue until it is served.
@@ -285,24 +317,53 @@ pub fn server_files(tls: &config::Tls) -> ServerFiles {
 }
 
 async fn serve_source(bound: BoundSource, stop: CancellationToken) {
-    let BoundSource { intake, entrance, state, .. } = bound;
+    let BoundSource { source, intake, entrance, state, .. } = bound;
+    let name = source.name.clone();
+    let report = {
+        let (name, stop, state) = (name.clone(), stop.clone(), Arc::new(state));
+        move |found: Result<(), String>| {
+            let now = found.map_or_else(SourceState::Down, |()| SourceState::Up);
+            let before = state.send_replace(now.clone());
+            match now {
+                _ if now == before || stop.is_cancelled() => {}
+                SourceState::Up => tracing::info!(source = name, "up again"),
+                SourceState::Down(reason) => tracing::error!(source = name, reason, "down"),
+            }
+        }
+    };
     match entrance {
         Entrance::Mllp(listener) => {
             let handler = move |received, _peer, turn| {
                 let intake = intake.clone();
                 async move { intake.frame(received, turn).await }
             };
-            listener.serve(handler, stop).await;
+            let asked = stop.clone();
+            let serve = move || Arc::clone(&listener).serve(handler.clone(), asked.clone());
+            supervise(&name, &stop, report, serve).await;
         }
         Entrance::Directory(directory) => {
             let handler = move |piece, _origin, turn| {
                 let intake = intake.clone();
                 async move { intake.file(piece, turn).await }
             };
-            directory.serve(handler, stop).await;
+            let serve = || {
+                let (directory, handler) = (Arc::clone(&directory), handler.clone());
+                let (looked, stop) = (report.clone(), stop.clone());
+                async move { directory.serve(handler, looked, stop).await }
+            };
+            supervise(&name, &stop, report.clone(), serve).await;
         }
     }
-    state.send_replace(SourceState::Down("stopped".to_owned()));
+}
+
+async fn serve_http(
+    listener: Arc<TcpListener>,
+    tls: Option<Arc<ServerTls>>,
+    state: Arc<AppState>,
+    stop: CancellationToken,
+) {
+    let serve = move || http::serve(Arc::clone(&listener), tls.clone(), Arc::clone(&state));
+    supervise("http", &stop, |_| (), serve).await;
 }
 
 fn http_consumer(consumer: &config::Consumer) -> http::Consumer {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::now;
+use super::supervise::supervise;
 use crate::config::Retention;
 use crate::store::{Store, WriteError, retention};
 
@@ -18,7 +19,11 @@ const FREE_PAGES: u32 = 200;
 const PRUNE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Removes what is older than the retention says, in small steps, until `stop`.
-pub(super) async fn prune(store: Store, kept: Retention, stop: CancellationToken) {
+pub(super) async fn keep(store: Store, kept: Retention, stop: CancellationToken) {
+    supervise("retention", &stop, |_| (), || prune(store.clone(), kept, stop.clone())).await;
+}
+
+async fn prune(store: Store, kept: Retention, stop: CancellationToken) {
     loop {
         if let Err(error) = prune_once(&store, &kept, &stop).await {
             tracing::warn!(%error, "old messages and events could not be removed; tried again later");

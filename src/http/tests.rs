@@ -96,7 +96,7 @@ impl Server {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let task = tokio::spawn(serve(listener, None, Arc::clone(&state)));
+        let task = tokio::spawn(serve(Arc::new(listener), None, Arc::clone(&state)));
         let client = Client::builder().no_proxy().build().unwrap();
         Self { base, client, state, retries, source, task, _directory: directory }
     }
@@ -551,7 +551,15 @@ async fn messages_are_listed_shown_with_their_text_and_retried() {
 async fn readiness_names_what_is_not_up() {
     let server = Server::start(Vec::new()).await;
     assert_eq!(answer(server.request(Method::GET, "/readyz")).await.1, json!({"status": "ready"}));
+    let token = server.token("engineer", Role::Engineer).await;
+    let is_up = async |number: u8| {
+        let metrics =
+            server.request(Method::GET, "/metrics").bearer_auth(&token).send().await.unwrap().text().await.unwrap();
+        assert!(metrics.contains(&format!("heyi_source_up{{source=\"his\"}} {number}\n")), "{metrics}");
+    };
+    is_up(1).await;
     server.source.send(SourceState::Down("the port is taken".to_owned())).unwrap();
+    is_up(0).await;
     let (status, not_ready) = answer(server.request(Method::GET, "/readyz")).await;
     assert_eq!((status, &not_ready["waiting_for"]), (503, &json!(["source his"])));
     let token = server.token("engineer", Role::Engineer).await;
@@ -637,7 +645,7 @@ async fn the_same_is_served_over_tls() {
     let plain = Server::start(Vec::new()).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(listener, Some(tls), Arc::clone(&plain.state)));
+    tokio::spawn(serve(Arc::new(listener), Some(Arc::new(tls)), Arc::clone(&plain.state)));
     let ca = reqwest::Certificate::from_pem(&std::fs::read(authority.file("ca.pem")).unwrap()).unwrap();
     let client = Client::builder().no_proxy().tls_certs_only([ca]).build().unwrap();
     let (status, health) = answer(client.get(format!("https://localhost:{}/healthz", address.port()))).await;

@@ -7,7 +7,9 @@
 //! - A file moves only after each of its messages is kept. If the process ends before, the file is read again, and the handler
 //!   knows its messages by their content: nothing is lost, nothing counts twice.
 //! - Files go one after the other, oldest first; one whose messages cannot be kept for the moment is not overtaken.
-//! - A file is never overwritten or removed. Empty files and other names stay where they are.
+//! - A file is never overwritten, and never removed where it was put. Empty files and other names stay where they are.
+//! - A directory that cannot be read for the moment (a share that is not mounted) is told to whoever asked to be told, looked for
+//!   at every interval, and read again once it is back.
 //!
 //! It must never log a file's name: some systems name files after patients. The handler gets it, `failed/` shows it.
 
@@ -58,6 +60,8 @@ pub struct Limits {
     pub notes: usize,
     /// Files remembered at a look; more wait for the next one. A backlog of a year must not fill the memory.
     pub files: usize,
+    /// How long a look may take before the directory counts as gone: a share whose server is down answers nothing for minutes.
+    pub look: Duration,
 }
 
 impl Default for Limits {
@@ -70,6 +74,7 @@ impl Default for Limits {
             retry: Duration::from_secs(60),
             notes: 5,
             files: 10_000,
+            look: Duration::from_secs(30),
         }
     }
 }
@@ -106,10 +111,15 @@ pub struct DirectoryError {
     error: io::Error,
 }
 
-/// A directory that is ready to be read.
+/// A directory that was ready to be read when it was opened.
 #[derive(Debug)]
 pub struct Directory {
     settings: Settings,
+}
+
+/// A directory while it is read.
+struct Watch<'a> {
+    settings: &'a Settings,
     known: HashMap<PathBuf, Known>,
 }
 
@@ -138,11 +148,8 @@ enum End {
 impl Directory {
     /// Makes sure that files can be found and moved.
     pub fn open(settings: Settings) -> Result<Self, DirectoryError> {
-        let usable = fs::read_dir(&settings.directory)
-            .and_then(|_| fs::create_dir_all(settings.directory.join(DONE)))
-            .and_then(|()| fs::create_dir_all(settings.directory.join(FAILED)));
-        match usable {
-            Ok(()) => Ok(Self { settings, known: HashMap::new() }),
+        match fs::read_dir(&settings.directory).and_then(|_| make_folders(&settings.directory)) {
+            Ok(()) => Ok(Self { settings }),
             Err(error) => {
                 let Settings { source, directory, .. } = settings;
                 Err(DirectoryError { source_name: source, directory, error })
@@ -151,31 +158,49 @@ impl Directory {
     }
 
     /// Looks for files until `stop` is cancelled, and gives each message to `handler`. A file that is under way when it stops
-    /// is read again after the next start.
-    pub async fn serve<H, F>(mut self, handler: H, stop: CancellationToken)
+    /// is read again after the next start. `report` learns after each look whether the directory could be used, and if not, why.
+    pub async fn serve<H, F>(&self, handler: H, report: impl Fn(Result<(), String>), stop: CancellationToken)
     where
         H: Fn(Piece, Origin, Turn) -> F,
         F: Future<Output = Outcome> + Send + 'static,
     {
+        let mut watch = Watch { settings: &self.settings, known: HashMap::new() };
         while !stop.is_cancelled() {
-            for file in self.settled_files().await {
-                let end = self.read(&file, &handler, &stop).await;
-                if !self.settle(&file, end).await || stop.is_cancelled() {
+            let settled = tokio::select! {
+                settled = watch.settled_files(&report) => settled,
+                () = stop.cancelled() => return,
+            };
+            for file in settled {
+                let end = watch.read(&file, &handler, &stop).await;
+                if !watch.settle(&file, end).await || stop.is_cancelled() {
                     break;
                 }
             }
             tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(self.settings.limits.interval) => {} }
         }
     }
+}
 
+impl Watch<'_> {
     /// The files that have not changed for long enough, oldest first.
-    async fn settled_files(&mut self) -> Vec<PathBuf> {
-        let Settings { source, directory, extensions, limits } = self.settings.clone();
-        let listed = blocking(move || list(&directory, &extensions, limits.files)).await;
-        let listed = listed.unwrap_or_else(|error| {
-            tracing::warn!(source, %error, "the directory cannot be read for the moment");
-            Vec::new()
+    async fn settled_files(&mut self, report: &impl Fn(Result<(), String>)) -> Vec<PathBuf> {
+        let Settings { directory, extensions, limits, .. } = self.settings.clone();
+        let place = directory.clone();
+        // Whoever empties `done` may well remove it, and what is mounted again may be another disk: the folders are made anew.
+        let look = blocking(move || {
+            let listed = list(&directory, &extensions, limits.files)?;
+            make_folders(&directory).map(|()| listed)
         });
+        tokio::pin!(look);
+        let listed = match tokio::time::timeout(limits.look, &mut look).await {
+            Ok(listed) => listed,
+            Err(_) => {
+                report(Err(format!("{} does not answer", place.display())));
+                look.await
+            }
+        };
+        report(listed.as_ref().map(drop).map_err(|error| trouble(&place, error)));
+        let listed = listed.unwrap_or_default();
         let now = Instant::now();
         let before = std::mem::take(&mut self.known);
         let mut settled = Vec::new();
@@ -307,6 +332,28 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
+/// Whether files could be found in `directory` now; if not, why.
+///
+/// # Errors
+/// The reason, for people.
+pub fn usable(directory: &Path) -> Result<(), String> {
+    fs::read_dir(directory).map(drop).map_err(|error| trouble(directory, &error))
+}
+
+fn trouble(directory: &Path, error: &io::Error) -> String {
+    format!("{} cannot be used ({error})", directory.display())
+}
+
+/// Makes the folders that files are moved into, where they are missing.
+fn make_folders(directory: &Path) -> io::Result<()> {
+    [DONE, FAILED].map(|folder| directory.join(folder)).into_iter().try_for_each(|folder| {
+        match fs::create_dir(&folder) {
+            Err(error) if !folder.is_dir() => Err(error),
+            _ => Ok(()),
+        }
+    })
+}
+
 /// The `most` oldest files of the given extensions that hold something.
 fn list(directory: &Path, extensions: &[String], most: usize) -> io::Result<Vec<(Stamp, PathBuf)>> {
     // Orders by time of change, then name; the stamp's length only matters between two states of one file.
@@ -375,6 +422,7 @@ mod tests {
         retry: Duration::from_secs(60),
         notes: 5,
         files: 100,
+        look: Duration::from_secs(60),
     };
 
     /// A directory under watch; its handler notes each message as `file#number` and does what the message's MSH-3 says.
@@ -384,12 +432,15 @@ mod tests {
         stop: CancellationToken,
         /// Whether the store cannot write for the moment.
         closed: Arc<Mutex<bool>>,
+        /// What the last look found of the directory itself.
+        report: Arc<Mutex<Option<Result<(), String>>>>,
     }
 
     impl Watched {
         fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
-            Self { directory, seen: Arc::default(), stop: CancellationToken::new(), closed: Arc::default() }
+            let (seen, closed, report) = Default::default();
+            Self { directory, seen, stop: CancellationToken::new(), closed, report }
         }
 
         fn start(&self, limits: Limits) -> tokio::task::JoinHandle<()> {
@@ -424,7 +475,10 @@ mod tests {
                     }
                 }
             };
-            tokio::spawn(Directory::open(settings).unwrap().serve(handler, self.stop.clone()))
+            let (directory, stop) = (Directory::open(settings).unwrap(), self.stop.clone());
+            let told = Arc::clone(&self.report);
+            let report = move |found| *told.lock().unwrap() = Some(found);
+            tokio::spawn(async move { directory.serve(handler, report, stop).await })
         }
 
         fn at(&self, name: &str) -> PathBuf {
@@ -529,6 +583,30 @@ mod tests {
         served.await.unwrap();
         assert!(watched.seen().len() < 20);
         assert!(watched.at("long.hl7").exists());
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_vanishes_is_told_and_read_again_once_it_is_back() {
+        let watched = Watched::new();
+        let aside = watched.directory.path().with_extension("aside");
+        watched.start(LIMITS);
+        let until = async |wanted: fn(&Result<(), String>) -> bool| {
+            let told = async {
+                while !watched.report.lock().unwrap().as_ref().is_some_and(wanted) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            assert!(tokio::time::timeout(Duration::from_secs(10), told).await.is_ok(), "{:?}", watched.report);
+        };
+        until(Result::is_ok).await;
+        fs::rename(watched.directory.path(), &aside).unwrap();
+        until(Result::is_err).await;
+        // What comes back is another disk, without the folders.
+        fs::create_dir(watched.directory.path()).unwrap();
+        fs::remove_dir_all(&aside).unwrap();
+        until(Result::is_ok).await;
+        watched.put("back.hl7", &["good"], 10);
+        watched.until("done/back.hl7").await;
     }
 
     #[test]

@@ -62,7 +62,7 @@ async fn serve_with(limits: Limits, allow: &[&str], tls: Option<ServerFiles>) ->
     Server {
         address: listener.address().to_string(),
         statistics: listener.statistics(),
-        served: tokio::spawn(listener.serve(handler, stop.clone())),
+        served: tokio::spawn(Arc::new(listener).serve(handler, stop.clone())),
         stop,
         received,
         most_at_once: most,
@@ -350,14 +350,28 @@ async fn stopping_answers_what_is_in_work_and_takes_nothing_new() {
 }
 
 #[tokio::test]
-async fn stopping_does_not_wait_for_ever() {
-    let server = serve(Limits { stop: SOON, ..Limits::default() }).await;
+async fn a_stop_that_takes_too_long_is_cut_off_by_its_caller() {
+    let server = serve(Limits::default()).await;
     let mut client = server.client().await;
-    client.send(b"wait 100000").await.unwrap();
+    client.send(b"wait 1000000").await.unwrap();
     server.until(|statistics| &statistics.frames, 1).await;
     server.stop.cancel();
-    timeout(PATIENCE, server.served).await.unwrap().unwrap();
+    server.served.abort();
     assert!(client.answer().await.is_err());
+    server.until(|statistics| &statistics.open, 0).await;
+}
+
+#[tokio::test]
+async fn stopping_cuts_handshakes() {
+    let authority = Authority::new();
+    let limits = Limits { handshake: Duration::from_secs(3600), ..Limits::default() };
+    let server = serve_with(limits, &["127.0.0.0/8"], Some(authority.server("server", None))).await;
+    let mut socket = server.socket().await;
+    server.until(|statistics| &statistics.open, 1).await;
+    server.stop.cancel();
+    timeout(PATIENCE, server.served).await.unwrap().unwrap();
+    assert_eq!(rest(&mut socket).await, b"");
+    assert_eq!(server.statistics.tls_failures.load(Ordering::SeqCst), 0, "no fault of the peer's");
 }
 
 #[tokio::test]
