@@ -30,7 +30,7 @@ use crate::mapping::Mapping;
 use crate::pipeline;
 use crate::source::directory::{self, Directory, DirectoryError};
 use crate::source::mllp::{self, ListenError, Listener};
-use crate::store::messages::{self, MessageState};
+use crate::store::messages::{self, Message, MessageState};
 use crate::store::{Access, Store, StoreConfig, StoreError, WriteError};
 use crate::telemetry::{ConnectionEnd, ListenerNumbers, Metrics};
 use crate::tls::{ServerFiles, ServerTls, TlsError};
@@ -434,14 +434,15 @@ fn retry(store: &Store, bound: &[BoundSource]) -> http::Retry {
             let message = found.map_err(|error| RetryError::Unavailable(error.to_string()))?;
             let message = message.ok_or(RetryError::NotFailed)?;
             let source = sources.get(&message.source).cloned().ok_or(RetryError::NoSource)?;
+            let (reading, unavailable) =
+                (store.clone(), |error: StoreError| RetryError::Unavailable(error.to_string()));
+            let prepared = tokio::task::spawn_blocking(move || pipeline::prepare_again(&reading, &source, id));
+            let again = prepared.await.map_err(|error| RetryError::Unavailable(error.to_string()))?;
+            let again = again.map_err(unavailable)?.ok_or(RetryError::NotFailed)?;
             let done = store.submit(move |transaction| {
                 // Looked at inside the writer: another retry may have been faster.
-                match messages::get(transaction, id)? {
-                    Some(message) if message.outcome.state == MessageState::Failed => {
-                        pipeline::retry_stored(transaction, &source, id, now())
-                    }
-                    _ => Ok(None),
-                }
+                let is_failed = |message: &Message| message.outcome.state == MessageState::Failed;
+                pipeline::commit_again(transaction, again, is_failed, now())
             });
             match done.await.map_err(|error| RetryError::Unavailable(error.to_string()))? {
                 Some(_) => Ok(()),
