@@ -159,6 +159,7 @@ pub struct Metrics {
     answer_seconds: Family<SourceLabel, Histogram>,
     source_up: Family<SourceLabel, Gauge>,
     failed_waiting: Family<SourceLabel, Gauge>,
+    held: Gauge,
     feed_head: Gauge,
     consumer_lag: Family<ConsumerLabel, Gauge>,
     requests: Family<RequestLabel, Counter>,
@@ -260,6 +261,7 @@ impl Metrics {
             answer_seconds: Family::new_with_constructor(latency_histogram),
             source_up: Family::default(),
             failed_waiting: Family::default(),
+            held: Gauge::default(),
             feed_head: Gauge::default(),
             consumer_lag: Family::default(),
             requests: Family::default(),
@@ -280,6 +282,11 @@ impl Metrics {
     /// Sets whether a source takes messages.
     pub fn set_source_up(&self, source: &str, is_up: bool) {
         self.source_up.get_or_create(&SourceLabel { source: source.to_owned() }).set(i64::from(is_up));
+    }
+
+    /// Sets how many bytes of messages all sources hold: reserved for large frames being read, and in work.
+    pub fn set_held(&self, bytes: u64) {
+        self.held.set(gauge_value(bytes));
     }
 
     /// Sets how many messages of a source wait as failed.
@@ -344,6 +351,8 @@ impl Metrics {
             Unit::Seconds,
             self.answer_seconds.clone(),
         );
+        let held = "Messages that are being read or in work: memory that is taken or reserved";
+        registry.register_with_unit("messages_held", held, Unit::Bytes, self.held.clone());
         registry.register("source_up", "Whether a source takes messages: 1, else 0", self.source_up.clone());
         registry.register(
             "messages_waiting_failed",

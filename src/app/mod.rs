@@ -28,6 +28,7 @@ use crate::hl7v2::{Limits, text};
 use crate::http::{self, AppState, RetryError, SourceState};
 use crate::mapping::Mapping;
 use crate::pipeline;
+use crate::source::budget::Budget;
 use crate::source::directory::{self, Directory, DirectoryError};
 use crate::source::mllp::{self, ListenError, Listener};
 use crate::store::messages::{self, Message, MessageState};
@@ -109,9 +110,10 @@ impl App {
         let store = Store::open(&StoreConfig::new(&config.store, Access::Daemon))?;
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
+        let budget = Budget::new(config.sources.iter().map(|source| source.max_message).max().unwrap_or_default());
         let mut bound = Vec::new();
         for (settings, source) in config.sources.iter().zip(sources) {
-            bound.push(bind_source(settings, source, &store, &metrics).await?);
+            bound.push(bind_source(settings, source, &store, &metrics, &budget).await?);
         }
         let http_tls = config.http.tls.as_ref().map(server_files).map(ServerTls::load).transpose()?;
         let address = config.http.listen;
@@ -122,7 +124,7 @@ impl App {
             consumers: config.consumers.iter().map(http_consumer).collect(),
             sources: bound.iter().map(http_source).collect(),
             metrics,
-            refresh_metrics: listener_numbers(&bound),
+            refresh_metrics: listener_numbers(&bound, budget),
             retry: retry(&store, &bound),
             raw_text: raw_text(&bound),
             stopping: stop.child_token(),
@@ -263,12 +265,13 @@ async fn bind_source(
     source: Arc<pipeline::Source>,
     store: &Store,
     metrics: &Metrics,
+    budget: &Budget,
 ) -> Result<BoundSource, StartError> {
     let counters = metrics.source(&settings.name);
     let intake = Intake::new(store.clone(), Arc::clone(&source), settings.acknowledge, settings.on_error, counters);
     let (entrance, address) = match &settings.arrival {
         Arrival::Mllp(mllp) => {
-            let listener = Listener::bind(listener_settings(settings, mllp)).await?;
+            let listener = Listener::bind(listener_settings(settings, mllp, budget.clone())).await?;
             let address = listener.address().to_string();
             (Entrance::Mllp(Arc::new(listener)), address)
         }
@@ -283,6 +286,7 @@ async fn bind_source(
                 directory: files.directory.clone(),
                 extensions: FILE_EXTENSIONS.map(str::to_owned).to_vec(),
                 limits,
+                budget: budget.clone(),
             })?;
             (Entrance::Directory(Arc::new(directory)), files.directory.display().to_string())
         }
@@ -295,7 +299,7 @@ async fn bind_source(
 /// Which files of a directory hold messages.
 pub const FILE_EXTENSIONS: [&str; 3] = ["hl7", "txt", "dat"];
 
-fn listener_settings(settings: &config::Source, mllp: &config::Mllp) -> mllp::Settings {
+fn listener_settings(settings: &config::Source, mllp: &config::Mllp, budget: Budget) -> mllp::Settings {
     let mut limits = mllp::Limits { connections: mllp.max_connections, idle: mllp.idle_timeout, ..Default::default() };
     limits.frame.message = settings.max_message;
     mllp::Settings {
@@ -304,6 +308,7 @@ fn listener_settings(settings: &config::Source, mllp: &config::Mllp) -> mllp::Se
         allow: mllp.allow.clone(),
         tls: mllp.tls.as_ref().map(server_files),
         limits,
+        budget,
     }
 }
 
@@ -391,14 +396,15 @@ fn by_name(bound: &[BoundSource]) -> BTreeMap<String, Arc<pipeline::Source>> {
     bound.iter().map(|bound| (bound.source.name.clone(), Arc::clone(&bound.source))).collect()
 }
 
-/// Brings what the listeners count themselves into the metrics.
-fn listener_numbers(bound: &[BoundSource]) -> http::RefreshMetrics {
+/// Brings what the sources count themselves into the metrics.
+fn listener_numbers(bound: &[BoundSource], budget: Budget) -> http::RefreshMetrics {
     let listener = |bound: &BoundSource| match &bound.entrance {
         Entrance::Mllp(listener) => Some((bound.source.name.clone(), listener.statistics())),
         Entrance::Directory(_) => None,
     };
     let listeners: Vec<(String, Arc<mllp::Statistics>)> = bound.iter().filter_map(listener).collect();
     Arc::new(move |metrics| {
+        metrics.set_held(budget.taken());
         for (source, counted) in &listeners {
             let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             metrics.source(source).set_listener(&ListenerNumbers {

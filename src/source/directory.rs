@@ -23,6 +23,7 @@ use std::{fs, io};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Budget;
 use super::files::{MessageReader, has_extension};
 use super::window::{Turn, Window, WindowLimits};
 use crate::hl7v2::batch::{BatchNote, Piece};
@@ -41,6 +42,8 @@ pub struct Settings {
     pub extensions: Vec<String>,
     /// Bounds.
     pub limits: Limits,
+    /// What it shares with the other sources.
+    pub budget: Budget,
 }
 
 /// The bounds of one directory.
@@ -254,7 +257,19 @@ impl Watch<'_> {
                             Piece::TooLarge { head, .. } => head.len(),
                         };
                         let origin = Origin { file: Arc::clone(&file), number };
-                        window.start(size, |turn| handler(piece, origin, turn));
+                        // Who holds shares gets on by itself, messages of this file too; so this wait is short.
+                        let share = match self.settings.budget.work(size) {
+                            Ok(share) => Some(share),
+                            Err(claim) => claim.await,
+                        };
+                        window.start(size, |turn| {
+                            let work = handler(piece, origin, turn);
+                            async move {
+                                let outcome = work.await;
+                                drop(share);
+                                outcome
+                            }
+                        });
                     }
                 },
             }
@@ -449,6 +464,7 @@ mod tests {
                 directory: self.directory.path().to_owned(),
                 extensions: vec!["hl7".to_owned()],
                 limits,
+                budget: Budget::of(10),
             };
             let (seen, closed) = (Arc::clone(&self.seen), Arc::clone(&self.closed));
             let handler = move |piece: Piece, origin: Origin, mut turn: Turn| {
@@ -616,6 +632,7 @@ mod tests {
             directory: PathBuf::from("/nowhere/in"),
             extensions: Vec::new(),
             limits: Limits::default(),
+            budget: Budget::of(10),
         };
         let text = Directory::open(settings).unwrap_err().to_string();
         assert!(text.contains("source his") && text.contains("/nowhere/in"), "{text}");

@@ -23,6 +23,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Budget;
 use super::connection::{self, Context};
 use super::frame::{FrameLimits, Received};
 use super::slots::Slots;
@@ -42,11 +43,14 @@ pub struct Settings {
     pub tls: Option<ServerFiles>,
     /// Bounds.
     pub limits: Limits,
+    /// What it shares with the other sources.
+    pub budget: Budget,
 }
 
 /// The bounds of one listener.
 ///
-/// A connection holds at most a frame being read, [`WindowLimits::bytes`] in work and one frame more.
+/// A connection holds at most a frame being read, [`WindowLimits::bytes`] in work and one frame more; all sources together what the
+/// [`Budget`] says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Size of a message.
@@ -263,8 +267,8 @@ impl Listener {
             let (settings, statistics, handler) = (Arc::clone(settings), Arc::clone(statistics), handler.clone());
             connections.spawn(async move {
                 let peer = Peer { address, encrypted: acceptor.is_some() };
-                let Settings { source, limits, .. } = &*settings;
-                let context = Context { source, peer, limits, statistics: &statistics, slot: &slot };
+                let Settings { source, limits, budget, .. } = &*settings;
+                let context = Context { source, peer, limits, budget, statistics: &statistics, slot: &slot };
                 if let Some(stream) = secured(stream, acceptor, &context).await {
                     connection::run(context, stream, handler).await;
                 }
@@ -297,7 +301,7 @@ async fn secured(
     // An answer is one small write that somebody waits for. Without it an answer may be up to 40 ms late; no reason to refuse.
     let _ = stream.set_nodelay(true);
     let Some(acceptor) = acceptor else { return Some(Either::Left(stream)) };
-    let Context { source, peer, limits, statistics, slot } = context;
+    let Context { source, peer, limits, statistics, slot, .. } = context;
     let handshake = timeout(limits.handshake, acceptor.accept(stream));
     // Nobody has sent a message yet, so nobody waits for an answer.
     let shaken = tokio::select! { () = slot.close.cancelled() => return None, shaken = handshake => shaken };
