@@ -171,6 +171,11 @@ impl App {
         let Self { store, retention, sources, http, http_tls, state, stop, .. } = self;
         let mut parts = Parts::default();
         for bound in sources {
+            if let Entrance::Directory(directory) = &bound.entrance {
+                let (source, directory) = (bound.source.name.clone(), Arc::clone(directory));
+                let keep = upkeep::keep_files(source.clone(), directory, retention.messages, stop.clone());
+                parts.spawn(format!("{source}, old files"), keep);
+            }
             parts.spawn(bound.source.name.clone(), serve_source(bound, stop.clone()));
         }
         parts.spawn("http".to_owned(), serve_http(Arc::new(http), http_tls.map(Arc::new), state, stop.clone()));

@@ -8,6 +8,7 @@
 //!   knows its messages by their content: nothing is lost, nothing counts twice.
 //! - Files go one after the other, oldest first; one whose messages cannot be kept for the moment is not overtaken.
 //! - A file is never overwritten, and never removed where it was put. Empty files and other names stay where they are.
+//! - [`Directory::prune`] removes only what was moved to `done` and `failed`, and looks like it: see there.
 //! - A directory that cannot be read for the moment (a share that is not mounted) is told to whoever asked to be told, looked for
 //!   at every interval, and read again once it is back.
 //!
@@ -15,6 +16,7 @@
 
 use std::collections::{BinaryHeap, HashMap};
 use std::future::Future;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -158,6 +160,28 @@ impl Directory {
                 Err(DirectoryError { source_name: source, directory, error })
             }
         }
+    }
+
+    /// Removes the files that were moved to `done` and `failed` before `before`; gives how many. Anything else stays: other names,
+    /// directories, links, and all of it where the folder itself is a link. Blocking.
+    ///
+    /// # Errors
+    /// What the system says of a folder; a file that cannot be removed is passed over.
+    pub fn prune(&self, before: SystemTime) -> io::Result<u64> {
+        let mut removed = 0;
+        for folder in [DONE, FAILED].map(|folder| self.settings.directory.join(folder)) {
+            if !fs::symlink_metadata(&folder)?.is_dir() {
+                continue;
+            }
+            for entry in fs::read_dir(folder)? {
+                let path = entry?.path();
+                let ours = has_extension(&first_name(&path), &self.settings.extensions);
+                if ours && moved_at(&path).is_some_and(|moved| moved < before) && fs::remove_file(&path).is_ok() {
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
     }
 
     /// Looks for files until `stop` is cancelled, and gives each message to `handler`. A file that is under way when it stops
@@ -396,6 +420,21 @@ fn stamp(path: &Path) -> Option<Stamp> {
     Some((metadata.modified().ok()?, metadata.len()))
 }
 
+/// The name under which a file was put, before [`move_into`] gave it a number.
+fn first_name(path: &Path) -> PathBuf {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => path.with_extension(""),
+        _ => path.to_owned(),
+    }
+}
+
+/// When a plain file was last changed or moved, whichever is later: its content may have been old when it came.
+fn moved_at(path: &Path) -> Option<SystemTime> {
+    let metadata = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
+    let moved = SystemTime::UNIX_EPOCH + Duration::from_secs(metadata.ctime().try_into().ok()?);
+    Some(metadata.modified().ok()?.max(moved))
+}
+
 /// Sends the messages of a file, until it ends or nobody takes them any more.
 fn read_pieces(path: &Path, limit: usize, sender: &mpsc::Sender<Piece>) -> io::Result<Vec<BatchNote>> {
     let mut reader = MessageReader::new(fs::File::open(path)?, limit);
@@ -623,6 +662,40 @@ mod tests {
         until(Result::is_ok).await;
         watched.put("back.hl7", &["good"], 10);
         watched.until("done/back.hl7").await;
+    }
+
+    #[test]
+    fn only_what_was_moved_and_is_old_is_pruned() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let settings = Settings {
+            source: "test".to_owned(),
+            directory: directory.path().to_owned(),
+            extensions: vec!["hl7".to_owned()],
+            limits: LIMITS,
+            budget: Budget::of(10),
+        };
+        let watched = Directory::open(settings).unwrap();
+        let ours = ["done/a.hl7", "done/a.hl7.2", "failed/b.HL7"];
+        let others = ["new.hl7", "done/notes.txt", "done/a.tar.2", "done/.hidden.hl7", "done/2026/c.hl7", "kept.hl7"];
+        fs::create_dir(at("done/2026")).unwrap();
+        for name in ours.iter().chain(&others) {
+            fs::write(at(name), "MSH|").unwrap();
+            let file = fs::File::options().append(true).open(at(name)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        }
+        std::os::unix::fs::symlink(at("kept.hl7"), at("failed/link.hl7")).unwrap();
+        let hour = Duration::from_secs(3600);
+        assert_eq!(watched.prune(SystemTime::now() - hour).unwrap(), 0, "moved just now, however old its content");
+        assert_eq!(watched.prune(SystemTime::now() + hour).unwrap(), 3);
+        assert!(ours.iter().all(|name| !at(name).exists()));
+        assert!(others.iter().chain(&["failed/link.hl7"]).all(|name| at(name).exists()));
+        // An archive elsewhere is not ours.
+        fs::rename(at("done"), at("elsewhere")).unwrap();
+        fs::write(at("elsewhere/d.hl7"), "MSH|").unwrap();
+        std::os::unix::fs::symlink(at("elsewhere"), at("done")).unwrap();
+        assert_eq!(watched.prune(SystemTime::now() + hour).unwrap(), 0);
+        assert!(at("elsewhere/d.hl7").exists());
     }
 
     #[test]
