@@ -3,7 +3,7 @@
 
 CREATE TABLE meta (
     one_row INTEGER PRIMARY KEY CHECK (one_row = 1),
-    epoch   INTEGER NOT NULL                    -- raised by a restore; part of every cursor
+    epoch   INTEGER NOT NULL                    -- names the log, part of every cursor; nothing raises it yet
 ) STRICT;
 INSERT INTO meta VALUES (1, 1);
 
