@@ -285,7 +285,8 @@ impl<'a> Retry<'a> {
             let page = Page::OldestFirst(Some(begin));
             let page = self.store.read(|reader| messages::list(reader, &filter, page, PAGE.min(left)))?;
             left -= page.messages.len();
-            for message in page.messages.iter().filter(|message| message.id <= newest) {
+            // What somebody dismissed comes back only when it is named.
+            for message in page.messages.iter().filter(|message| message.id <= newest && !message.is_dismissed()) {
                 // Another retry may have been faster.
                 self.one(message, move |now| now.outcome.state == state)?;
             }

@@ -177,6 +177,17 @@ pub struct Message {
     pub outcome: Outcome,
 }
 
+/// How the note on a dismissal begins.
+const DISMISSED: &str = "dismissed by ";
+
+impl Message {
+    /// Whether somebody dismissed it and it was not tried again since.
+    pub fn is_dismissed(&self) -> bool {
+        let Outcome { state, notes, .. } = &self.outcome;
+        *state == MessageState::Ignored && notes.last().is_some_and(|note| note.starts_with(DISMISSED))
+    }
+}
+
 /// Whether a message was here before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
@@ -279,7 +290,7 @@ pub fn dismiss(transaction: &Transaction<'_>, id: i64, by: &str, reason: &str) -
     outcome
         .notes
         .extend(error.map(|MessageError { code, location, text }| format!("failed: {code} {location} {text}")));
-    outcome.notes.push(format!("dismissed by {by}: {reason}"));
+    outcome.notes.push(format!("{DISMISSED}{by}: {reason}"));
     set_outcome(transaction, &message, &outcome)?;
     message.outcome = outcome;
     Ok(Some(message))
@@ -460,6 +471,7 @@ mod tests {
             (dismissed.outcome.state, dismissed.outcome.error, dismissed.attempts),
             (MessageState::Ignored, None, 1)
         );
+        assert!(dismissed.is_dismissed());
         assert_eq!(dismissed.outcome.notes, ["failed: 101 PID-3 PID-3 is missing", "dismissed by test: sent twice"]);
         let counts = store.read(message_counts).unwrap();
         let counts: Vec<_> = counts.iter().map(|row| (row.state, row.count)).collect();

@@ -115,6 +115,8 @@ fn failures_that_nobody_will_mend_are_dismissed_for_good() {
     assert!(site.messages(&["--state", "failed"]).is_empty());
     let status = site.json(&["status", "--json"]);
     assert_eq!((&status["sources"][0]["failed"], &status["sources"][0]["ignored"]), (&0.into(), &3.into()), "{status}");
+    let run = site.run(&["message", "retry", "--state", "ignored"]).exits(0);
+    assert!(run.stdout.contains("0 processed, 0 ignored, 0 failed"), "{}", run.stdout);
     // What is kept is known when it comes again; what was left out is not kept, and waits again.
     assert_eq!(daemon.send("his", admission_of_nobody("C1")).code(), "AA");
     assert_eq!(daemon.send("his", &large).code(), "AR");
