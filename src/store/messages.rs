@@ -357,7 +357,7 @@ pub(super) fn count(
 }
 
 fn notes_text(notes: &[String]) -> Option<String> {
-    if notes.is_empty() { None } else { Some(serde_json::Value::from(notes).to_string()) }
+    if notes.is_empty() { None } else { Some(serde_json::json!(notes).to_string()) }
 }
 
 fn message(row: &Row<'_>) -> Result<Message, StoreError> {
@@ -467,11 +467,11 @@ mod tests {
         write(&store, move |t| super::insert(t, 1, &new("his", "C1", "x"), &failed));
         let dismissed = write(&store, |t| dismiss(t, 1, "test", "sent twice")).unwrap();
         assert_eq!(store.read(|r| get(r, 1)), Ok(Some(dismissed.clone())));
+        assert!(dismissed.is_dismissed());
         assert_eq!(
             (dismissed.outcome.state, dismissed.outcome.error, dismissed.attempts),
             (MessageState::Ignored, None, 1)
         );
-        assert!(dismissed.is_dismissed());
         assert_eq!(dismissed.outcome.notes, ["failed: 101 PID-3 PID-3 is missing", "dismissed by test: sent twice"]);
         let counts = store.read(message_counts).unwrap();
         let counts: Vec<_> = counts.iter().map(|row| (row.state, row.count)).collect();

@@ -151,10 +151,10 @@ impl MessageFilter {
 mod tests {
     use super::super::insert;
     use super::*;
+    use crate::record::json;
     use crate::store::Store;
     use crate::store::fixtures::{insert_person, message as new, outcome, person, store, write};
     use crate::store::messages::Outcome;
-    use serde_json::json;
 
     fn filled(store: &Store) {
         write(store, |t| {
