@@ -38,7 +38,8 @@ CREATE TABLE message_content (
     bytes      BLOB NOT NULL
 ) STRICT;
 
--- How many messages of each kind there were since the store began; counting millions of rows would be too slow.
+-- How many messages of each kind there were since the store began, and of failed ones how many wait; counting millions of rows would
+-- be too slow.
 CREATE TABLE message_count (
     source           TEXT NOT NULL,
     state            TEXT NOT NULL,
