@@ -3,7 +3,7 @@
 
 CREATE TABLE meta (
     one_row INTEGER PRIMARY KEY CHECK (one_row = 1),
-    epoch   INTEGER NOT NULL                    -- raised by a restore; part of every cursor
+    epoch   INTEGER NOT NULL                    -- names the log, part of every cursor; nothing raises it yet
 ) STRICT;
 INSERT INTO meta VALUES (1, 1);
 
@@ -38,7 +38,8 @@ CREATE TABLE message_content (
     bytes      BLOB NOT NULL
 ) STRICT;
 
--- How many messages of each kind there were since the store began; counting millions of rows would be too slow.
+-- How many messages of each kind there were since the store began, and of failed ones how many wait; counting millions of rows would
+-- be too slow.
 CREATE TABLE message_count (
     source           TEXT NOT NULL,
     state            TEXT NOT NULL,
