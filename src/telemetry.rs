@@ -172,6 +172,9 @@ pub struct Metrics {
     answer_seconds: Family<SourceLabel, Histogram>,
     mapping_loads: Family<MappingLoadLabel, Counter>,
     mapping_refused: Gauge,
+    source_up: Family<SourceLabel, Gauge>,
+    failed_waiting: Family<SourceLabel, Gauge>,
+    held: Gauge,
     feed_head: Gauge,
     consumer_lag: Family<ConsumerLabel, Gauge>,
     requests: Family<RequestLabel, Counter>,
@@ -273,6 +276,9 @@ impl Metrics {
             answer_seconds: Family::new_with_constructor(latency_histogram),
             mapping_loads: Family::default(),
             mapping_refused: Gauge::default(),
+            source_up: Family::default(),
+            failed_waiting: Family::default(),
+            held: Gauge::default(),
             feed_head: Gauge::default(),
             consumer_lag: Family::default(),
             requests: Family::default(),
@@ -298,6 +304,21 @@ impl Metrics {
     /// Sets whether the mapping files as they are now cannot be used.
     pub fn set_mapping_refused(&self, refused: bool) {
         self.mapping_refused.set(i64::from(refused));
+    }
+
+    /// Sets whether a source takes messages.
+    pub fn set_source_up(&self, source: &str, is_up: bool) {
+        self.source_up.get_or_create(&SourceLabel { source: source.to_owned() }).set(i64::from(is_up));
+    }
+
+    /// Sets how many bytes of messages all sources hold: reserved for large frames being read, and in work.
+    pub fn set_held(&self, bytes: u64) {
+        self.held.set(gauge_value(bytes));
+    }
+
+    /// Sets how many messages of a source wait as failed.
+    pub fn set_failed_waiting(&self, source: &str, messages: u64) {
+        self.failed_waiting.get_or_create(&SourceLabel { source: source.to_owned() }).set(gauge_value(messages));
     }
 
     /// Sets the sequence number of the newest event.
@@ -360,6 +381,14 @@ impl Metrics {
         registry.register("mapping_loads", "Attempts to load changed mappings", self.mapping_loads.clone());
         let refused = "1: the mapping files cannot be used as they are now, older ones are in force";
         registry.register("mapping_refused", refused, self.mapping_refused.clone());
+        let held = "Messages that are being read or in work: memory that is taken or reserved";
+        registry.register_with_unit("messages_held", held, Unit::Bytes, self.held.clone());
+        registry.register("source_up", "Whether a source takes messages: 1, else 0", self.source_up.clone());
+        registry.register(
+            "messages_waiting_failed",
+            "Messages kept as failed that nobody has resolved",
+            self.failed_waiting.clone(),
+        );
         registry.register("feed_head", "Sequence number of the newest event", self.feed_head.clone());
         registry.register("consumer_lag", "Events between a consumer's cursor and the head", self.consumer_lag.clone());
         registry.register("http_requests", "HTTP requests by route and status", self.requests.clone());

@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::supervise::supervise;
 use super::{message_limits, now};
 use crate::config::{self, Config};
 use crate::diagnostic::Diagnostic;
@@ -127,10 +128,13 @@ fn load_file(files: &Files<'_>, file: &Path) -> Result<Mapping, Vec<Diagnostic>>
     Mapping::load(&name.to_string_lossy(), &|name| files.read(name))
 }
 
+/// What reading a file gave; an error of the system cannot be copied.
+type Text = Result<String, (std::io::ErrorKind, String)>;
+
 /// Files below the root, each read once.
 struct Files<'c> {
     root: &'c Path,
-    texts: RefCell<BTreeMap<PathBuf, Result<String, (std::io::ErrorKind, String)>>>,
+    texts: RefCell<BTreeMap<PathBuf, Text>>,
 }
 
 impl Files<'_> {
@@ -144,6 +148,16 @@ impl Files<'_> {
     }
 }
 
+/// Keeps the set in force up to date with its files, until `stop`.
+pub(super) async fn keep(reloader: Reloader, stop: CancellationToken) {
+    let reloader = Arc::new(Mutex::new(reloader));
+    let start = || {
+        let (reloader, stop) = (Arc::clone(&reloader), stop.clone());
+        async move { reloader.lock().await.watch(stop).await }
+    };
+    supervise("mappings", &stop, |_| (), start).await;
+}
+
 /// How files looked: when written and how long; `None`: not there.
 type Look = BTreeMap<PathBuf, Option<(SystemTime, u64)>>;
 
@@ -155,7 +169,7 @@ fn look(files: &BTreeSet<PathBuf>) -> Look {
     files.iter().map(|path| (path.clone(), of(path))).collect()
 }
 
-/// Keeps the set in force up to date with its files.
+/// The set in force and what is known of its files.
 pub(super) struct Reloader {
     config: Config,
     set: watch::Sender<Set>,
@@ -186,7 +200,7 @@ impl Reloader {
     }
 
     /// Watches until `stop`.
-    pub(super) async fn serve(mut self, stop: CancellationToken) {
+    async fn watch(&mut self, stop: CancellationToken) {
         self.note_in_force().await;
         let mut before = self.seen.clone();
         loop {

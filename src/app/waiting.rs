@@ -15,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::mappings::{Set, named};
 use super::now;
+use super::supervise::supervise;
 use crate::pipeline;
+use crate::store::messages::Message;
 use crate::store::unmapped::{self, OTHERS};
 use crate::store::{Store, WriteError};
 
@@ -31,7 +33,11 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 const SETTLED: Duration = Duration::from_secs(10);
 
 /// Retries what waited, after each change of `sets`, until `stop`.
-pub(super) async fn serve(store: Store, mut sets: watch::Receiver<Set>, stop: CancellationToken) {
+pub(super) async fn keep(store: Store, sets: watch::Receiver<Set>, stop: CancellationToken) {
+    supervise("waiting messages", &stop, |_| (), || serve(store.clone(), sets.clone(), stop.clone())).await;
+}
+
+async fn serve(store: Store, mut sets: watch::Receiver<Set>, stop: CancellationToken) {
     loop {
         let set = Arc::clone(&sets.borrow_and_update());
         for pause in [Some(SETTLED), None] {
@@ -92,7 +98,11 @@ async fn walk(
                 break 'walk;
             }
             let id = message.message;
-            store.submit(move |transaction| pipeline::retry_stored(transaction, &source, id, now())).await?;
+            let reading = store.clone();
+            let prepared = tokio::task::spawn_blocking(move || pipeline::prepare_again(&reading, &source, id)).await;
+            let Some(again) = prepared.map_err(|_| WriteError::Panicked)?.map_err(WriteError::Job)? else { continue };
+            let wanted = |message: &Message| !message.is_dismissed();
+            store.submit(move |transaction| pipeline::commit_again(transaction, again, wanted, now())).await?;
             retried += 1;
             tokio::time::sleep(PAUSE).await;
         }

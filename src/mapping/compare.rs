@@ -65,7 +65,7 @@ fn compare_fields(place: &str, before: &Fields, after: &Fields, changes: &mut Ve
             None => changes.push(gone(&place, value.clone())),
         }
     }
-    for (name, value) in after.iter().filter(|(name, _)| !before.contains_key(*name)) {
+    for (name, value) in after.iter().filter(|(name, _)| !before.contains_key(name)) {
         changes.push(come(&format!("{place}.{name}"), value.clone()));
     }
 }

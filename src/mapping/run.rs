@@ -731,7 +731,7 @@ fn too_many(list: String, location: Location) -> MapError {
 /// A merge with one side only cannot be carried out, and must not pass for done.
 fn whole_merge(block: &BlockPlan, scope: &Scope<'_>, work: &Work) -> Result<(), MapError> {
     let fields = schema::MERGE.iter().filter(|field| matches!(field.shape, Shape::List(_)));
-    let Some(missing) = fields.map(|field| field.name).find(|name| !work.fields.contains_key(*name)) else {
+    let Some(missing) = fields.map(|field| field.name).find(|name| !work.fields.contains_key(name)) else {
         return Ok(());
     };
     let blocks = block.lists.iter().filter(|list| list.name == missing).flat_map(|list| &list.blocks);

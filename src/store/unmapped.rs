@@ -95,11 +95,20 @@ pub fn hold(
             params![id, at, message],
         )?;
     }
-    for id in before.iter().filter(|id| !now.contains(id)) {
-        transaction.run("DELETE FROM unmapped_message WHERE message = ?1 AND code = ?2", [message, *id])?;
-        forget_unless_held(transaction, *id)?;
-    }
-    Ok(())
+    before.iter().filter(|id| !now.contains(id)).try_for_each(|id| release(transaction, message, *id))
+}
+
+/// The message waits for no code any more: nobody misses it.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn release_all(transaction: &Transaction<'_>, message: i64) -> Result<(), StoreError> {
+    held(transaction, message)?.into_iter().try_for_each(|id| release(transaction, message, id))
+}
+
+fn release(transaction: &Transaction<'_>, message: i64, id: i64) -> Result<(), StoreError> {
+    transaction.run("DELETE FROM unmapped_message WHERE message = ?1 AND code = ?2", [message, id])?;
+    forget_unless_held(transaction, id)
 }
 
 /// Takes a code that a table knows by now off the list, unless a message waits for it still.
@@ -257,6 +266,8 @@ mod tests {
         assert_eq!(listed(&store), [row("X", 3, 3), row("Z", 3, 1)]);
         write(&store, |t| hold(t, "his", 3, &[met("class", "X")], 20));
         assert_eq!(listed(&store), [row("X", 3, 3)]);
+        write(&store, |t| release_all(t, 2));
+        assert_eq!(listed(&store), [row("X", 3, 2)]);
         // What retention removes waits no more, and the code stays listed.
         write(&store, |t| retention::prune_messages(t, i64::MAX, 0, 99));
         assert_eq!(listed(&store), [row("X", 3, 1)]);

@@ -75,11 +75,9 @@ fn a_new_row_takes_in_what_failed_in_order_and_turns_nothing_newer_back() {
         (&"corrected".into(), "4.9".into())
     );
     assert_eq!(unmapped(&site), Vec::<Value>::new(), "nothing waits any more");
-    let retried: Vec<Value> = daemon.feed().into_iter().filter(|event| event["data"]["cause"] == "retry").collect();
-    assert!(
-        retried.iter().all(|event| event["data"]["results"][0]["value_number"].to_string() == "4.9"),
-        "{retried:?}"
-    );
+    let told = daemon.feed().into_iter().filter(|event| event["data"]["cause"] == "retry");
+    let told: Vec<String> = told.map(|event| event["data"]["results"][0]["value_number"].to_string()).collect();
+    assert!(told.iter().all(|value| value == "4.9"), "{told:?}");
     assert_eq!(site.messages(&["--control-id", "3"])[0]["attempts"], 1, "what did not wait is left alone");
 }
 

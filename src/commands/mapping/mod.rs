@@ -21,7 +21,7 @@ use crate::mapping::{Mapping, schema};
 use crate::pipeline::Source;
 use crate::record::Value;
 use crate::store::messages::{self, MessageFilter, Page};
-use crate::store::{Reader, Store};
+use crate::store::{Reader, Store, StoreError};
 
 #[derive(clap::Subcommand)]
 pub(super) enum Verb {
@@ -92,12 +92,10 @@ fn each_stored(
     while given < count {
         let page = |reader: &Reader<'_>| {
             let listed = messages::list(reader, &filter, Page::NewestFirst(after), PAGE.min(count - given))?;
-            let bytes = listed.iter().map(|message| Ok((message.id, messages::bytes(reader, message.id)?)));
-            bytes.collect::<Result<Vec<_>, _>>()
+            let bytes = listed.messages.iter().map(|message| Ok((message.id, messages::bytes(reader, message.id)?)));
+            Ok((bytes.collect::<Result<Vec<_>, StoreError>>()?, listed.next))
         };
-        let page = store.read(page)?;
-        let Some((last, _)) = page.last() else { break };
-        after = Some(*last);
+        let (page, next) = store.read(page)?;
         for (id, bytes) in page {
             given += 1;
             if let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) {
@@ -105,6 +103,8 @@ fn each_stored(
             }
             progress.one();
         }
+        let Some(next) = next else { break };
+        after = Some(next);
     }
     Ok(given)
 }

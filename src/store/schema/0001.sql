@@ -1,9 +1,9 @@
--- Times are microseconds since the epoch, UTC. Columns of type ANY hold text, or zstd as a blob (packed.rs).
+-- Times are microseconds since the epoch, UTC. Columns of type ANY hold text, or LZ4 as a blob (packed.rs).
 -- Rows that other tables or cursors refer to by number are never renumbered: nothing reuses a sequence or a message id.
 
 CREATE TABLE meta (
     one_row INTEGER PRIMARY KEY CHECK (one_row = 1),
-    epoch   INTEGER NOT NULL                    -- raised by a restore; part of every cursor
+    epoch   INTEGER NOT NULL                    -- names the log, part of every cursor; nothing raises it yet
 ) STRICT;
 INSERT INTO meta VALUES (1, 1);
 
@@ -38,7 +38,8 @@ CREATE TABLE message_content (
     bytes      BLOB NOT NULL
 ) STRICT;
 
--- How many messages of each kind there were since the store began; counting millions of rows would be too slow.
+-- How many messages of each kind there were since the store began, and of failed ones how many wait; counting millions of rows would
+-- be too slow.
 CREATE TABLE message_count (
     source           TEXT NOT NULL,
     state            TEXT NOT NULL,
@@ -87,7 +88,6 @@ CREATE TABLE identifier (
     record INTEGER NOT NULL REFERENCES patient_record (id),
     PRIMARY KEY (value, type, system, record)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX identifier_record ON identifier (record);
 
 CREATE TABLE link_history (
     id          INTEGER PRIMARY KEY,
@@ -99,7 +99,6 @@ CREATE TABLE link_history (
     message     INTEGER,                        -- may be pruned; the history stays
     at          INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX link_history_record ON link_history (record);
 CREATE INDEX link_history_from ON link_history (from_one_id) WHERE from_one_id IS NOT NULL;
 CREATE INDEX link_history_to ON link_history (to_one_id);
 
@@ -157,7 +156,9 @@ CREATE TABLE token (
     last_used_at INTEGER
 ) STRICT;
 
+-- Codes that no table knows, counted once for each message, and the messages that wait for each.
 CREATE TABLE unmapped_code (
+    id         INTEGER PRIMARY KEY,
     source     TEXT NOT NULL,
     code_table TEXT NOT NULL,
     code       TEXT NOT NULL,
@@ -165,8 +166,24 @@ CREATE TABLE unmapped_code (
     count      INTEGER NOT NULL,
     first_seen INTEGER NOT NULL,
     last_seen  INTEGER NOT NULL,
-    message    INTEGER NOT NULL,                -- a sample
-    PRIMARY KEY (source, code_table, code, target)
+    message    INTEGER NOT NULL,                -- a sample: the newest that holds it
+    UNIQUE (source, code_table, code, target)
+) STRICT;
+
+CREATE TABLE unmapped_message (
+    message INTEGER NOT NULL REFERENCES message (id) ON DELETE CASCADE,
+    code    INTEGER NOT NULL REFERENCES unmapped_code (id),
+    PRIMARY KEY (message, code)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX unmapped_message_code ON unmapped_message (code);
+
+-- Which mapping of each source the daemon runs, and what became of the last attempt to load another.
+CREATE TABLE mapping_in_force (
+    source     TEXT PRIMARY KEY,
+    version    TEXT NOT NULL,
+    loaded_at  INTEGER NOT NULL,
+    refused_at INTEGER,                         -- files were changed since and could not be used
+    problem    TEXT                             -- the first one, with its place
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE import_progress (
