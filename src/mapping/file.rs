@@ -46,6 +46,8 @@ pub(crate) struct Declarations {
 pub(crate) struct Block {
     pub(crate) file: usize,
     pub(crate) span: Range<usize>,
+    /// `block`: the name by which a mapping that extends this one means it.
+    pub(crate) label: Option<Located<String>>,
     pub(crate) each: Option<Located<String>>,
     pub(crate) when: Option<Located<String>>,
     pub(crate) skip: Option<Vec<SkipRule>>,
@@ -53,6 +55,12 @@ pub(crate) struct Block {
     /// Target, dotted into objects, and its rule; `None` removes the base's.
     pub(crate) fields: Vec<(Located<String>, Option<Rule>)>,
     pub(crate) lists: Vec<(&'static str, Vec<Block>)>,
+}
+
+impl Block {
+    fn is_called(&self, name: &str) -> bool {
+        self.label.as_ref().is_some_and(|label| label.value == name)
+    }
 }
 
 /// `skip = [{ when = "…", reason = "…", deliberate = false }]`.
@@ -102,7 +110,7 @@ pub(crate) enum Required {
 }
 
 /// Keys of a block that are no fields.
-const BLOCK_KEYS: &[&str] = &["each", "when", "skip", "on_null"];
+const BLOCK_KEYS: &[&str] = &["block", "each", "when", "skip", "on_null"];
 /// Keys of a rule.
 const RULE_KEYS: &[&str] =
     &["from", "constant", "as", "table", "default", "on_unmapped", "on_null", "required", "when"];
@@ -259,12 +267,20 @@ impl<'a> Reader<'a> {
         match value.get_ref() {
             DeValue::Table(table) => vec![self.block(file, value.span(), table, level)],
             DeValue::Array(array) => {
-                let mut blocks = Vec::new();
+                let mut blocks: Vec<Block> = Vec::new();
                 for item in array.iter() {
-                    match item.get_ref() {
-                        DeValue::Table(table) => blocks.push(self.block(file, item.span(), table, level)),
-                        _ => self.wrong_type(file, item, "a block of fields"),
+                    let DeValue::Table(table) = item.get_ref() else {
+                        self.wrong_type(file, item, "a block of fields");
+                        continue;
+                    };
+                    let block = self.block(file, item.span(), table, level);
+                    if let Some(label) = &block.label
+                        && blocks.iter().any(|other| other.is_called(&label.value))
+                    {
+                        let text = format!("two blocks are called {}", label.value);
+                        self.error(file, label.span.clone(), "M004", text, "give each a name of its own");
                     }
+                    blocks.push(block);
                 }
                 blocks
             }
@@ -279,6 +295,7 @@ impl<'a> Reader<'a> {
         let mut block = Block {
             file,
             span,
+            label: None,
             each: None,
             when: None,
             skip: None,
@@ -288,6 +305,7 @@ impl<'a> Reader<'a> {
         };
         for (key, value) in in_order(table) {
             match key.get_ref().as_ref() {
+                "block" => block.label = self.text(file, value),
                 "each" => block.each = self.text(file, value),
                 "when" => block.when = self.text(file, value),
                 "skip" => block.skip = self.skip_rules(file, value),
@@ -563,17 +581,18 @@ fn overlay(mut base: Declarations, site: Declarations) -> Declarations {
     base
 }
 
-/// A block lies over the base's block with the same `each` (the n-th such over the n-th); one without `each` over the
-/// base's block at its place. Others are added.
+/// A block lies over the base's block of the same name; one without a name over the base's block with the same `each` (the n-th
+/// such over the n-th); one with neither over the base's block at its place. Others are added.
 fn overlay_blocks(base: &mut Vec<Block>, site: Vec<Block>) {
     let base_length = base.len();
     let mut taken = vec![false; base_length];
     for (place, block) in site.into_iter().enumerate() {
-        let counterpart = match &block.each {
-            Some(each) => (0..base_length).find(|&index| {
+        let counterpart = match (&block.label, &block.each) {
+            (Some(label), _) => (0..base_length).find(|&index| !taken[index] && base[index].is_called(&label.value)),
+            (None, Some(each)) => (0..base_length).find(|&index| {
                 !taken[index] && base[index].each.as_ref().is_some_and(|other| other.value == each.value)
             }),
-            None => Some(place).filter(|&place| place < base_length && !taken[place]),
+            (None, None) => Some(place).filter(|&place| place < base_length && !taken[place]),
         };
         match counterpart {
             Some(index) => {

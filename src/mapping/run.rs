@@ -19,6 +19,7 @@ use super::result;
 use super::table::Looked;
 use super::{Context, Disposition, ExplainedField, MapError, Mapped, MappedRecord, Rejected, Skipped, Unmapped};
 use crate::hl7v2::{ErrorCode, Location, Message, Path, Resolved, Scope, Value};
+use crate::record::resident_id::ResidentId;
 use crate::record::schema::{self, Shape};
 use crate::record::{Fields, Kind};
 
@@ -509,9 +510,7 @@ impl Run<'_> {
             };
             let coerced = coerce::apply(rule.coercion, value, inner, self.context.zone).map_err(Refused::Value)?;
             let Some(json) = coerced else { return Ok(Found::Nothing) };
-            if rule.coercion == Coercion::ResidentId
-                && json.as_str().is_some_and(|id| person::resident_id(id).is_none())
-            {
+            if rule.coercion == Coercion::ResidentId && json.as_str().is_some_and(|id| ResidentId::read(id).is_none()) {
                 self.mapped.notes.push(format!("{}: no valid resident number, kept as sent", value.location()));
             }
             return match (shape, json) {

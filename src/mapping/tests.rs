@@ -509,6 +509,25 @@ fn a_site_s_file_holds_only_what_differs() {
 }
 
 #[test]
+fn a_named_block_is_overlaid_by_its_name_wherever_it_stands() {
+    let base = "[[visit]]\nblock = 'stay'\nwhen = 'not SCH'\nnumber = 'PV1-19'
+        [[visit]]\nblock = 'appointment'\nwhen = 'SCH'\nnumber = 'SCH-2'";
+    let site = "extends = 'base.toml'\n[[visit]]\nblock = 'appointment'\nnumber = 'SCH-1'
+        [[visit]]\nblock = 'checkup'\nnumber = 'ZTJ-1'";
+    let files = Files::of(site).with("mappings/base.toml", base);
+    let numbers = |body: &str| {
+        let records = apply(&files, body).unwrap().records;
+        records.iter().map(|record| record.fields["number"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers("SCH|placer|filler\nZTJ|T1"), ["placer", "T1"]);
+    assert_eq!(numbers(&segment("PV1", &[(19, "V1")])), ["V1"]);
+    check_problems(
+        "[[visit]]\nblock = 'stay'\nnumber = 'PV1-19'\n[[visit]]\nblock = 'stay'\nnumber = 'PV1-50'",
+        &["mappings/site.toml:5:9 error[M004]: two blocks are called stay"],
+    );
+}
+
+#[test]
 fn explanations_name_path_raw_value_table_and_rule() {
     let mapping = "[tables]\nsex = 'sex.csv'\n[patient]\neach = 'PID'\nsex = { from = 'PID-8', table = 'sex' }\n";
     let mapped = apply(&Files::of(mapping), "PID||||||||F^Female").unwrap();

@@ -16,9 +16,8 @@ use serde_json::{Value as Json, json};
 
 use crate::hl7v2::{self, Value};
 use crate::record::Fields;
+use crate::record::resident_id::ResidentId;
 use crate::record::schema::{Field, Shape};
-
-pub(crate) use person::resident_id;
 
 /// One named coercion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,7 +198,7 @@ pub(crate) fn apply(
         Coercion::Phone => text(person::phone(value)),
         Coercion::Email => text(person::email(value)),
         Coercion::ResidentId => {
-            text(part(value, 1).map(|sent| resident_id(&sent).unwrap_or_else(|| sent.into_owned())))
+            text(part(value, 1).map(|sent| ResidentId::read(&sent).map_or_else(|| sent.into_owned(), |id| id.number)))
         }
         Coercion::Address => text(person::address(value)),
         Coercion::Unit => text(coded::unit(value)),

@@ -102,33 +102,6 @@ fn without_blanks(text: &str) -> String {
     half_width(text).chars().filter(|character| !character.is_whitespace()).collect()
 }
 
-/// A resident identity number in its normal form, or `None` if it is none: 18 characters whose last is right (GB 11643-1999,
-/// ISO 7064 MOD 11-2), or 15 digits of the first generation, both with a possible date of birth.
-pub(crate) fn resident_id(text: &str) -> Option<String> {
-    let number = without_blanks(text).to_ascii_uppercase();
-    if !number.is_ascii() {
-        return None;
-    }
-    let digit = |position: usize| u32::from(number.as_bytes()[position] - b'0');
-    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let date = match number.len() {
-        18 if all_digits(&number[..17]) => {
-            const WEIGHTS: [u32; 17] = [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2];
-            const CHECK: &[u8; 11] = b"10X98765432";
-            let sum: u32 = WEIGHTS.iter().enumerate().map(|(position, weight)| weight * digit(position)).sum();
-            if number.as_bytes()[17] != CHECK[usize::try_from(sum % 11).ok()?] {
-                return None;
-            }
-            number[6..14].to_owned()
-        }
-        15 if all_digits(&number) => format!("19{}", &number[6..12]),
-        _ => return None,
-    };
-    let (year, month, day) = (date[..4].parse().ok()?, date[4..6].parse().ok()?, date[6..].parse().ok()?);
-    jiff::civil::Date::new(year, month, day).ok()?;
-    Some(number)
-}
-
 fn is_han(character: char) -> bool {
     matches!(character, '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}' | '\u{20000}'..='\u{323AF}')
 }
@@ -210,25 +183,5 @@ mod tests {
         assert_eq!(read("^NET^Internet^a@example.org", email).as_deref(), Some("a@example.org"));
         assert_eq!(read("a@example.org^NET", email).as_deref(), Some("a@example.org"));
         assert_eq!(read("13800001234^PRN", email), None);
-    }
-
-    #[test]
-    fn resident_numbers_are_checked() {
-        for (text, expected) in [
-            ("11010519491231002X", Some("11010519491231002X")),
-            ("11010519491231002x", Some("11010519491231002X")),
-            ("１１０１０５１９４９１２３１００２Ｘ", Some("11010519491231002X")),
-            ("110105491231002", Some("110105491231002")),
-            ("110105194912310021", None),
-            ("110105199913310025", None),
-            ("110105491331002", None),
-            ("11010519491231002", None),
-            ("1101051949123100", None),
-            ("张三", None),
-            ("张三李四王五", None),
-            ("", None),
-        ] {
-            assert_eq!(resident_id(text).as_deref(), expected, "{text}");
-        }
     }
 }
