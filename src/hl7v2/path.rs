@@ -551,6 +551,13 @@ impl<'m> Value<'m> {
         }
     }
 
+    /// The first repetition of another field of its segment.
+    pub fn beside(&self, field: usize) -> Resolved<'m> {
+        let raw = self.message().repetitions(self.segment.field(field)).next().unwrap_or_default();
+        let place = Place { field, component: 0, subcomponent: 0 };
+        Self { raw, place, repetition: 1, ..*self }.itself()
+    }
+
     /// The segment that it is in.
     pub fn segment(&self) -> Segment<'m> {
         self.segment
@@ -694,6 +701,14 @@ mod tests {
         assert_eq!(values(&each("DG1[2]"), "DG1-1"), ["DG1[2]-1=2"]);
         let current = numbers[1].each(&Path::parse("PID-3").unwrap());
         assert_eq!(values(&current, "PID-3.1"), ["PID-3[3].1=P2"]);
+    }
+
+    #[test]
+    fn values_lead_to_the_fields_beside_them() {
+        let message = message();
+        let name = Path::parse("PID-5[2].1").unwrap().resolve(&message.scope()).value().unwrap();
+        let beside = [3, 8, 9, 99].map(|field| shown(name.beside(field)));
+        assert_eq!(beside, ["PID-3[1]=P1^^^HIS&1.2.3&ISO^MR", "null", "absent", "absent"]);
     }
 
     #[test]

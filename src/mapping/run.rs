@@ -19,7 +19,6 @@ use super::result;
 use super::table::Looked;
 use super::{Context, Disposition, ExplainedField, MapError, Mapped, MappedRecord, Rejected, Skipped, Unmapped};
 use crate::hl7v2::{ErrorCode, Location, Message, Path, Resolved, Scope, Value};
-use crate::record::resident_id::ResidentId;
 use crate::record::schema::{self, Shape};
 use crate::record::{Fields, Kind};
 
@@ -273,8 +272,13 @@ impl Run<'_> {
             }
             return Ok(());
         }
-        if place.list_name() == "results" {
-            result::judge(&mut work.fields, work.value.as_ref(), work.range.as_ref());
+        match place.list_name() {
+            "results" => result::judge(&mut work.fields, work.value.as_ref(), work.range.as_ref()),
+            "identifiers" if !person::settle_identifier(&mut work.fields) => {
+                let path = scope_path(scope, block.each.as_ref());
+                self.mapped.notes.push(format!("{path}: no valid resident number, kept as sent"));
+            }
+            _ => {}
         }
         if work.has_substance {
             let item = Json::Object(work.fields);
@@ -442,9 +446,12 @@ impl Run<'_> {
             return Ok(Found::Done);
         }
         if rule.coercion == Coercion::ReferenceRange {
-            let (object, range) = result::reference_range(path, value, self.sex.as_deref());
-            work.range = range;
-            return Ok(object.map_or(Found::Nothing, Found::Json));
+            let read = result::reference_range(path, value, self.sex.as_deref());
+            if let Some(note) = read.note {
+                self.mapped.notes.push(format!("{}: {note}", value.location()));
+            }
+            work.range = read.range;
+            return Ok(read.object.map_or(Found::Nothing, Found::Json));
         }
         let shape = if rule.target.shape == Shape::TextList { Shape::Text } else { rule.target.shape };
         let found = self.converted(rule, shape, value, place)?;
@@ -510,8 +517,8 @@ impl Run<'_> {
             };
             let coerced = coerce::apply(rule.coercion, value, inner, self.context.zone).map_err(Refused::Value)?;
             let Some(json) = coerced else { return Ok(Found::Nothing) };
-            if rule.coercion == Coercion::ResidentId && json.as_str().is_some_and(|id| ResidentId::read(id).is_none()) {
-                self.mapped.notes.push(format!("{}: no valid resident number, kept as sent", value.location()));
+            if let Some(doubt) = json.as_str().and_then(|text| rule.coercion.doubt(text)) {
+                self.mapped.notes.push(format!("{}: {doubt}, kept as sent", value.location()));
             }
             return match (shape, json) {
                 (Shape::Code(legal), Json::String(code)) if !legal.contains(&code.as_str()) => {
@@ -529,7 +536,11 @@ impl Run<'_> {
             return Ok(Found::Nothing);
         }
         let table = &self.plan.tables[table];
-        match table.look_up(&code) {
+        let looked = match table.look_up(&code) {
+            Looked::Unknown if rule.coercion == Coercion::Unit => table.look_up(&coded::unit_key(&code)),
+            looked => looked,
+        };
+        match looked {
             // The compiler has checked that every target is legal.
             Looked::Target(target) => Ok(typed(target, shape).map_or(Found::Done, Found::Json)),
             Looked::Nothing => Ok(Found::Done),

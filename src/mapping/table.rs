@@ -2,7 +2,8 @@
 //!
 //! - A row with an empty target is a known code that says nothing: the field stays as it was and nothing is reported.
 //! - Several files may make one table; a later file's row replaces an earlier one's.
-//! - Codes are compared exactly, then without regard to ASCII case, because senders disagree about it.
+//! - Codes are compared exactly, then without regard to ASCII case, because senders disagree about it. Rows that differ in case alone
+//!   and have different targets are compared exactly only.
 //! - Lines that start with `#` are comments.
 
 use std::collections::HashMap;
@@ -43,12 +44,18 @@ impl Table {
     /// The table of these rows, in order.
     pub(crate) fn new(name: &str, rows: &[Row]) -> Self {
         let mut exact = HashMap::with_capacity(rows.len());
-        let mut by_lower_case = HashMap::with_capacity(rows.len());
         for row in rows {
-            let target = Some(row.target.clone()).filter(|target| !target.is_empty());
-            by_lower_case.insert(row.source.to_ascii_lowercase(), target.clone());
-            exact.insert(row.source.clone(), target);
+            exact.insert(row.source.clone(), Some(row.target.clone()).filter(|target| !target.is_empty()));
         }
+        // `G/L` and `g/L` are two units: a code that differs from both in case is neither.
+        let mut by_lower_case: HashMap<String, Option<Option<String>>> = HashMap::with_capacity(exact.len());
+        for (source, target) in &exact {
+            by_lower_case
+                .entry(source.to_ascii_lowercase())
+                .and_modify(|known| *known = known.take().filter(|known| known == target))
+                .or_insert_with(|| Some(target.clone()));
+        }
+        let by_lower_case = by_lower_case.into_iter().filter_map(|(source, target)| Some((source, target?))).collect();
         Self { name: name.to_owned(), exact, by_lower_case }
     }
 
