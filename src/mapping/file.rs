@@ -52,7 +52,7 @@ pub(crate) struct Block {
     pub(crate) when: Option<Located<String>>,
     pub(crate) skip: Option<Vec<SkipRule>>,
     pub(crate) on_null: Option<Located<OnNull>>,
-    /// Target, dotted into objects, and its rule; `None` removes the base's.
+    /// Target, dotted into objects, and its rule; `None` removes the base's. A target may have several, in order.
     pub(crate) fields: Vec<(Located<String>, Option<Rule>)>,
     pub(crate) lists: Vec<(&'static str, Vec<Block>)>,
 }
@@ -340,7 +340,7 @@ impl<'a> Reader<'a> {
                 for (key, value) in in_order(table) {
                     let part = key.get_ref();
                     if inner.iter().any(|field| field.name == part) {
-                        if let Some(rule) = self.rule_or_removal(file, value) {
+                        for rule in self.rules_or_removal(file, value) {
                             let target = Located { value: format!("{name}.{part}"), file, span: key.span() };
                             block.fields.push((target, rule));
                         }
@@ -349,25 +349,35 @@ impl<'a> Reader<'a> {
                     }
                 }
             }
-            (Some(_), _) => {
-                if let Some(rule) = self.rule_or_removal(file, value) {
+            (field, _) if field.is_some() || coerce::is_spread(level, name) => {
+                for rule in self.rules_or_removal(file, value) {
                     block.fields.push((target(name.to_owned()), rule));
                 }
             }
-            (None, _) if coerce::is_spread(level, name) => {
-                if let Some(rule) = self.rule_or_removal(file, value) {
-                    block.fields.push((target(name.to_owned()), rule));
-                }
-            }
-            (None, _) => {
+            _ => {
                 let known = level.iter().map(|field| field.name).chain(BLOCK_KEYS.iter().copied());
                 self.unknown(file, key.span(), "field", name, known);
             }
         }
     }
 
-    fn rule_or_removal(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Option<Option<Rule>> {
-        if value.get_ref().as_bool() == Some(false) { Some(None) } else { self.rule(file, value).map(Some) }
+    /// One rule; several, of which the first that gives a value counts; or `None`, which removes the base's.
+    fn rules_or_removal(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Vec<Option<Rule>> {
+        let alternatives = match value.get_ref() {
+            DeValue::Boolean(false) => return vec![None],
+            DeValue::Array(array) if array.iter().any(|item| item.get_ref().is_table()) => array,
+            _ => return self.rule(file, value).map(Some).into_iter().collect(),
+        };
+        let mut rules: Vec<Option<Rule>> = Vec::new();
+        for (place, item) in alternatives.iter().enumerate() {
+            let Some(rule) = self.rule(file, item) else { continue };
+            if rule.required != Required::No && place + 1 < alternatives.len() {
+                let text = "required counts for all alternatives and stands in the last one".to_owned();
+                self.error(file, item.span(), "M004", text, "");
+            }
+            rules.push(Some(rule));
+        }
+        rules
     }
 
     fn rule(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Option<Rule> {
@@ -609,15 +619,15 @@ fn overlay_block(base: &mut Block, site: Block) {
     base.when = site.when.or(base.when.take());
     base.skip = site.skip.or(base.skip.take());
     base.on_null = site.on_null.or(base.on_null.take());
-    for (target, rule) in site.fields {
-        // A rule for a whole object replaces rules for its parts, and the other way round.
-        base.fields.retain(|(other, _)| {
+    // A rule for a whole object replaces rules for its parts, and the other way round.
+    base.fields.retain(|(other, _)| {
+        site.fields.iter().all(|(target, _)| {
             let (other, target) = (other.value.as_str(), target.value.as_str());
             let inside = |outer: &str, inner: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
             other != target && !inside(other, target) && !inside(target, other)
-        });
-        base.fields.push((target, rule));
-    }
+        })
+    });
+    base.fields.extend(site.fields);
     for (name, blocks) in site.lists {
         match base.lists.iter_mut().find(|(other, _)| *other == name) {
             Some((_, base_blocks)) => overlay_blocks(base_blocks, blocks),

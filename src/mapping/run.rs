@@ -323,7 +323,9 @@ impl Run<'_> {
     }
 
     fn rule(&mut self, rule: &RulePlan, scope: &Scope<'_>, work: &mut Work, place: Place) -> Result<(), Box<Stop>> {
-        if rule.when.as_ref().is_some_and(|when| !when.holds(scope)) {
+        if rule.is_alternative && is_filled(&work.fields, &rule.target)
+            || rule.when.as_ref().is_some_and(|when| !when.holds(scope))
+        {
             return Ok(());
         }
         if let Some(constant) = &rule.constant {
@@ -493,8 +495,11 @@ impl Run<'_> {
         let mut found = Vec::with_capacity(values.len());
         let mut known = HashSet::with_capacity(values.len());
         for value in &values {
+            // A list names each thing once; a text may say the same line twice.
             match self.converted(rule, Shape::Text, value, place)? {
-                Found::Json(json) if known.insert(json.to_string()) => found.push(json),
+                Found::Json(json) if rule.target.shape != Shape::TextList || known.insert(json.to_string()) => {
+                    found.push(json);
+                }
                 _ => {}
             }
         }
@@ -631,6 +636,13 @@ impl Place {
 /// Texts become lines, lists become lists; anything else takes the first value.
 fn holds_several(target: &Target) -> bool {
     !target.spread && matches!(target.shape, Shape::Text | Shape::TextList)
+}
+
+fn is_filled(fields: &Fields, target: &Target) -> bool {
+    match target.parent {
+        Some(parent) => fields.get(parent).is_some_and(|object| object.get(target.name).is_some()),
+        None => fields.contains_key(target.name),
+    }
 }
 
 fn put(fields: &mut Fields, target: &Target, json: Json) {

@@ -509,6 +509,31 @@ fn a_site_s_file_holds_only_what_differs() {
 }
 
 #[test]
+fn of_several_rules_for_a_field_the_first_that_gives_a_value_counts() {
+    let mapping = "[tables]\nsex = 'sex.csv'\nstatus = 'status.csv'\n[patient]\neach = 'PID'
+        sex = [{ from = 'PID-8', table = 'sex', on_unmapped = 'leave' }, { constant = 'unknown', when = 'PID-16' }]
+        name = [{ from = 'PID-5[8=I]' }, { from = 'PID-5', required = true }]";
+    let sent = |fields: &[(usize, &str)]| segment("PID", fields);
+    let of = |sex: &str, name: &str| json!([{"patient": {"sex": sex, "name": name}}]);
+    check(mapping, &sent(&[(5, "Zhang"), (8, "F"), (16, "M")]), of("female", "Zhang"));
+    let mapped = check(mapping, &sent(&[(5, "Zhang~张^^^^^^^I"), (8, "Q"), (16, "M")]), of("unknown", "张"));
+    assert_eq!(mapped.unmapped.len(), 1);
+    check(
+        mapping,
+        &sent(&[(5, "Zhang"), (8, "\"\""), (16, "M")]),
+        json!([{"patient": {"sex": null, "name": "Zhang"}}]),
+    );
+    assert!(apply(&Files::of(mapping), &sent(&[(8, "F")])).is_err());
+    let site = "extends = 'base.toml'\n[patient]\nsex = { constant = 'other' }";
+    let mapped = apply(&Files::of(site).with("mappings/base.toml", mapping), &sent(&[(5, "Zhang"), (8, "F")])).unwrap();
+    assert_eq!(mapped.records[0].fields["sex"], "other");
+    check_problems(
+        "[patient]\neach = 'PID'\nname = [{ from = 'PID-5', required = true }, { from = 'PID-9' }]",
+        &["mappings/site.toml:3:9 error[M004]: required counts for all alternatives"],
+    );
+}
+
+#[test]
 fn a_named_block_is_overlaid_by_its_name_wherever_it_stands() {
     let base = "[[visit]]\nblock = 'stay'\nwhen = 'not SCH'\nnumber = 'PV1-19'
         [[visit]]\nblock = 'appointment'\nwhen = 'SCH'\nnumber = 'SCH-2'";
