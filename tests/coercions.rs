@@ -461,7 +461,7 @@ fn names() {
         ("Zhang  Wei", "Zhang Wei"),
         ("Smith^John^Q^III^Dr", "John Q Smith III"),
         ("O'Neil^Mary-Ann", "Mary-Ann O'Neil"),
-        ("ZHANG^WEI^^^^^L^A~张^伟^^^^^L^I", "WEI ZHANG"),
+        ("ZHANG^WEI^^^^^L^A~张^伟^^^^^L^I", "张伟"),
         ("Zhang^Wei^^^^^L~张^伟^^^^^M", "Wei Zhang"),
         ("张伟(男)", "张伟(男)"),
         ("龍䶮", "龍䶮"),

@@ -19,8 +19,9 @@ const NORMAL: &[&str] = &["N", "NEG", "ND", "NR"];
 const CRITICAL: &[&str] = &["HH", "LL", "AA"];
 /// Data types whose content is a document, image or wave form: kept in the raw message, not in the record.
 const NOT_TEXT: &[&str] = &["ED", "RP", "NA", "MA"];
-/// Data types whose digits are no measured number.
-const TIMES: &[&str] = &["DT", "TM", "TS", "DTM"];
+/// Data types of times, numbers of things, people and places: whatever digits they hold were not measured.
+const NAMING: &[&str] =
+    &["DT", "TM", "TS", "DTM", "HD", "EI", "CX", "CK", "XCN", "CN", "XPN", "PN", "XAD", "AD", "XTN", "TN", "XON", "PL"];
 const CODED: &[&str] = &["CE", "CWE", "CNE", "CF", "IS"];
 /// More digits than any measurement has: barcodes, sample numbers.
 const MAX_MEASURED_DIGITS: usize = 15;
@@ -87,7 +88,7 @@ fn read_text(text: String, declared: &str, unit: impl Fn() -> Option<String>) ->
     if text.is_empty() {
         return ReadValue::default();
     }
-    if TIMES.contains(&declared) || (declared != "NM" && is_number_of_a_thing(&text)) {
+    if NAMING.contains(&declared) || (declared != "NM" && is_number_of_a_thing(&text)) {
         return ReadValue { fields: vec![("value_text", json!(text))], ..ReadValue::default() };
     }
     let plain = decimal(&text);

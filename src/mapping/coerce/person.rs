@@ -32,6 +32,7 @@ pub(crate) fn name(value: &Value<'_>) -> Option<Name> {
         return None;
     }
     let whole = whole.join(between);
+    let given = given.or(further);
     let split = family.is_some() && given.is_some();
     let kept = |part: Option<String>| part.filter(|_| split);
     Some(Name { whole, family: kept(family), given: kept(given) })
@@ -201,6 +202,7 @@ mod tests {
             ("欧阳^娜娜^^^^^L", "欧阳娜娜", Some("欧阳"), Some("娜娜")),
             ("Everyman&&&&Aniston^Adam^A^III^Dr.", "Adam A Everyman III", Some("Everyman"), Some("Adam")),
             ("ZHANG^WEI", "WEI ZHANG", Some("ZHANG"), Some("WEI")),
+            ("Bing^^Josh", "Josh Bing", Some("Bing"), Some("Josh")),
             ("SMITH", "SMITH", None, None),
             ("^Prince", "Prince", None, None),
             (" 张 ^ 伟 ", "张伟", Some("张"), Some("伟")),
