@@ -23,12 +23,17 @@ fn apply(kind: &str, segments: &str) -> Mapped {
     BASE.apply(&message, &Context { zone: &zone, facility: None, explain: false }).unwrap()
 }
 
+fn json(value: &heyi::record::Value) -> Value {
+    serde_json::to_value(value).unwrap()
+}
+
 /// The one result of a report of one OBX, and whether there was a note.
 fn result(sex: &str, kind: &str, value: &str, unit: &str, range: &str) -> (Map<String, Value>, bool) {
     let sent = format!("PID|||P1||||| {sex}\rOBR|1||F1\rOBX|1|{kind}|X||{value}|{unit}|{range}|||F");
     let mapped = apply("ORU^R01", &sent.replace("| ", "|"));
-    let report = mapped.records.iter().find(|record| record.fields.contains_key("results")).unwrap();
-    (report.fields["results"][0].as_object().unwrap().clone(), !mapped.notes.is_empty())
+    let results = mapped.records.iter().find_map(|record| record.fields.get("results")).unwrap();
+    let Value::Array(results) = json(results) else { panic!("a list") };
+    (results[0].as_object().unwrap().clone(), !mapped.notes.is_empty())
 }
 
 /// `number 5.6 · comparator < · text`, where a bare `text` is the value as sent; `note` where something was not understood.
@@ -429,7 +434,7 @@ fn units() {
 /// A field of the one patient of an admission, or why it is not there.
 fn patient(pid: &str, field: &str) -> String {
     let mapped = apply("ADT^A01", &format!("PID|{pid}"));
-    let found = mapped.records[0].fields.get(field).cloned();
+    let found = mapped.records[0].fields.get(field).map(json);
     let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let shown = match found {
         Some(Value::Array(list)) => list.iter().map(|item| plain(&item["value"])).collect::<Vec<_>>().join(" + "),

@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 
 use heyi::hl7v2::{CharsetSetting, Limits, Message, batch};
 use heyi::mapping::{Context, Disposition, Mapped, Mapping};
-use heyi::record::{Fields, Kind};
+use heyi::record::{Fields, Kind, Value};
 use jiff::tz::TimeZone;
-use serde_json::Value;
 
 /// At least this share of the compared fields is equal, in percent.
 const WANTED: usize = 95;

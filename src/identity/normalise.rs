@@ -2,12 +2,11 @@
 
 use pinyin::ToPinyin;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
 
 use super::placeholder::{is_filler, is_placeholder};
-use crate::record::Fields;
 use crate::record::resident_id::ResidentId;
+use crate::record::{Fields, Value};
 
 /// What matching may know of one patient record.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -234,8 +233,8 @@ pub fn phone_digits(phone: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::json;
     use proptest::prelude::*;
-    use serde_json::json;
 
     #[test]
     fn names_are_compared_without_what_desks_put_around_them() {

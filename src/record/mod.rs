@@ -9,12 +9,13 @@
 
 pub mod resident_id;
 pub mod schema;
+mod value;
 pub mod when;
 
 use serde::{Deserialize, Serialize};
 
-/// The fields of one record, by name. Keys are sorted, so equal records have equal text.
-pub type Fields = serde_json::Map<String, serde_json::Value>;
+pub(crate) use value::json;
+pub use value::{Fields, Text, Value};
 
 /// What a mapping can yield.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

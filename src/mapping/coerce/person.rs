@@ -2,13 +2,11 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value as Json;
-
 use super::number::half_width;
 use super::{first_of, part};
 use crate::hl7v2::Value;
-use crate::record::Fields;
 use crate::record::resident_id::ResidentId;
+use crate::record::{Fields, Value as Json};
 
 /// A person's name. Only what was sent: a whole name in one component is not cut in two.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,7 +179,7 @@ pub(crate) fn settle_identifier(identifier: &mut Fields) -> bool {
     let text = |name: &str| identifier.get(name).and_then(Json::as_str);
     let (Some("resident_id"), Some(sent)) = (text("type"), text("value")) else { return true };
     let Some(ResidentId { number, .. }) = ResidentId::read(sent) else { return false };
-    identifier.insert("value".to_owned(), Json::String(number));
+    identifier.insert("value", Json::from(number));
     true
 }
 

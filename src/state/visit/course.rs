@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use crate::record::Value;
 
 use super::{Fields, Moment, Movement, PLACE, Published, Status, Verb};
 
@@ -64,7 +64,7 @@ impl<'a> Course<'a> {
 
     /// Takes what a message says of the place.
     pub(super) fn move_to(&mut self, fields: &'a Fields) {
-        let said = PLACE.iter().filter_map(|name| fields.get_key_value(*name));
+        let said = PLACE.iter().filter_map(|name| fields.get_key_value(name));
         self.place.extend(said.map(|(name, value)| (name.as_str(), value)));
     }
 
