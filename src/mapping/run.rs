@@ -311,8 +311,13 @@ impl Run<'_> {
             }
             return Ok(());
         }
-        if place.list_name() == "results" {
-            result::judge(&mut work.fields, work.value.as_ref(), work.range.as_ref());
+        match place.list_name() {
+            "results" => result::judge(&mut work.fields, work.value.as_ref(), work.range.as_ref()),
+            "identifiers" if !person::settle_identifier(&mut work.fields) => {
+                let path = scope_path(scope, block.each.as_ref());
+                self.mapped.notes.push(format!("{path}: no valid resident number, kept as sent"));
+            }
+            _ => {}
         }
         if work.has_substance {
             let item = Json::Object(work.fields);
@@ -361,7 +366,9 @@ impl Run<'_> {
             rule.when.iter().for_each(|when| self.ask_condition(when));
             rule.from.iter().for_each(|path| self.ask(path));
         }
-        if rule.when.as_ref().is_some_and(|when| !when.holds(scope)) {
+        if rule.is_alternative && is_filled(&work.fields, &rule.target)
+            || rule.when.as_ref().is_some_and(|when| !when.holds(scope))
+        {
             return Ok(());
         }
         if let Some(constant) = &rule.constant {
@@ -488,9 +495,12 @@ impl Run<'_> {
             return Ok(Found::Done);
         }
         if rule.coercion == Coercion::ReferenceRange {
-            let (object, range) = result::reference_range(path, value, self.sex.as_deref());
-            work.range = range;
-            return Ok(object.map_or(Found::Nothing, Found::Json));
+            let read = result::reference_range(path, value, self.sex.as_deref());
+            if let Some(note) = read.note {
+                self.mapped.notes.push(format!("{}: {note}", value.location()));
+            }
+            work.range = read.range;
+            return Ok(read.object.map_or(Found::Nothing, Found::Json));
         }
         let shape = if rule.target.shape == Shape::TextList { Shape::Text } else { rule.target.shape };
         let found = self.converted(rule, shape, value, place)?;
@@ -529,10 +539,13 @@ impl Run<'_> {
             let location = Location { repetition: None, ..last.location() };
             return Err(Refused::Stop(Box::new(Stop::Fail(too_many(place.target(&rule.target), location)))));
         }
+        // A list names each thing once; a text may say the same line twice.
         let mut found = Distinct::default();
         for value in values {
-            if let Found::Json(json) = self.converted(rule, Shape::Text, value, place)? {
-                found.add(json);
+            match self.converted(rule, Shape::Text, value, place)? {
+                Found::Json(json) if rule.target.shape == Shape::TextList => drop(found.add(json)),
+                Found::Json(json) => found.kept.push(json),
+                Found::Done | Found::Nothing => {}
             }
         }
         if found.kept.is_empty() {
@@ -554,10 +567,8 @@ impl Run<'_> {
             };
             let coerced = coerce::apply(rule.coercion, value, inner, self.context.zone).map_err(Refused::Value)?;
             let Some(json) = coerced else { return Ok(Found::Nothing) };
-            if rule.coercion == Coercion::ResidentId
-                && json.as_str().is_some_and(|id| person::resident_id(id).is_none())
-            {
-                self.mapped.notes.push(format!("{}: no valid resident number, kept as sent", value.location()));
+            if let Some(doubt) = json.as_str().and_then(|text| rule.coercion.doubt(text)) {
+                self.mapped.notes.push(format!("{}: {doubt}, kept as sent", value.location()));
             }
             return match (shape, json) {
                 (Shape::Code(legal), Json::String(code)) if !legal.contains(&code.as_str()) => {
@@ -571,7 +582,11 @@ impl Run<'_> {
             return Ok(Found::Nothing);
         }
         let table = &self.plan.tables[table];
-        match table.look_up(&code) {
+        let looked = match table.look_up(&code) {
+            Looked::Unknown if rule.coercion == Coercion::Unit => table.look_up(&coded::unit_key(&code)),
+            looked => looked,
+        };
+        match looked {
             // The compiler has checked that every target is legal.
             Looked::Target(target) => Ok(typed(target, shape).map_or(Found::Done, Found::Json)),
             Looked::Nothing => Ok(Found::Done),
@@ -644,10 +659,14 @@ impl Run<'_> {
 impl Run<'_> {
     /// Notes that the mapping looks there.
     fn ask(&mut self, path: &Path) {
-        let Some(field) = path.field().filter(|_| self.context.explain) else { return };
-        let asked = |component| Asked { segment: path.segment().to_owned(), field, component };
-        self.mapped.trace.asked.extend(path.compared().map(|component| asked(Some(component))));
-        self.mapped.trace.asked.insert(asked(path.component()));
+        if !self.context.explain {
+            return;
+        }
+        let read = path.field().map(|field| (field, path.component().unwrap_or(0)));
+        for (field, component) in path.compared().chain(read) {
+            let component = Some(component).filter(|component| *component > 0);
+            self.mapped.trace.asked.insert(Asked { segment: path.segment().to_owned(), field, component });
+        }
     }
 
     fn ask_condition(&mut self, condition: &Expression) {
@@ -694,6 +713,13 @@ impl Place {
 /// Texts become lines, lists become lists; anything else takes the first value.
 fn holds_several(target: &Target) -> bool {
     !target.spread && matches!(target.shape, Shape::Text | Shape::TextList)
+}
+
+fn is_filled(fields: &Fields, target: &Target) -> bool {
+    match target.parent {
+        Some(parent) => fields.get(parent).is_some_and(|object| object.get(target.name).is_some()),
+        None => fields.contains_key(target.name),
+    }
 }
 
 fn put(fields: &mut Fields, target: &Target, json: Json) {

@@ -139,6 +139,9 @@ fn block(name: &str, level: &'static [Field], is_item: bool, definitions: &mut D
             "when" => described(reference("condition"), "the block counts only where this holds"),
             "skip" => reference("skip"),
             "on_null" => reference("on_null"),
+            "block" => {
+                json!({"type": "string", "description": "the name by which a mapping that extends this one means it"})
+            }
             _ => json!({}),
         };
         properties.insert((*key).to_owned(), value);
@@ -192,9 +195,10 @@ fn rule(place: &str, shape: Shape, definitions: &mut Definitions) -> Json {
     reference(&name)
 }
 
-/// Every form of a rule: a path, several, a table of keys, or `false`, which removes the base's.
+/// Every form of a rule: a path, several, a table of keys, a list of these as alternatives, or `false`, which removes the base's.
 fn forms(keys: Json) -> Json {
-    json!({"anyOf": [reference("paths"), {"type": "boolean", "enum": [false]}, keys]})
+    let alternatives = json!({"type": "array", "minItems": 1, "items": {"anyOf": [reference("paths"), keys]}});
+    json!({"anyOf": [reference("paths"), {"type": "boolean", "enum": [false]}, keys, alternatives]})
 }
 
 fn rule_object(shape: Shape, coercions: &[&str]) -> Json {
