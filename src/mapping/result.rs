@@ -178,7 +178,7 @@ pub(crate) fn reference_range(path: &Path, value: &Value<'_>, sex: Option<&str>)
             }
         }
     }
-    object.insert("text", Json::from(&*text));
+    object.insert("text", Json::from(text));
     ReadReference { object: Some(Json::Object(object)), range, note }
 }
 
