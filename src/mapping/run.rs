@@ -117,6 +117,13 @@ struct Work {
     range: Option<Range>,
 }
 
+impl Work {
+    /// Few rules give nothing where their block is wanted.
+    fn for_rules(rules: &[RulePlan]) -> Self {
+        Self { fields: Fields::with_capacity(rules.len()), ..Self::default() }
+    }
+}
+
 /// Values of which each is kept once.
 #[derive(Default)]
 struct Distinct {
@@ -198,7 +205,7 @@ impl Run<'_> {
             return Ok(());
         }
         self.explained.clear();
-        let mut work = Work::default();
+        let mut work = Work::for_rules(&block.rules);
         let place = Place { kind, item: None };
         for rule in &block.rules {
             let Err(stop) = self.rule(rule, scope, &mut work, place) else { continue };
@@ -294,7 +301,7 @@ impl Run<'_> {
         self.settle(scope);
         items.read += 1;
         let explained = self.explained.len();
-        let mut work = Work::default();
+        let mut work = Work::for_rules(&block.rules);
         for rule in &block.rules {
             let stop = match self.rule(rule, scope, &mut work, place) {
                 Ok(()) => continue,

@@ -103,6 +103,11 @@ impl Fields {
         Self { entries: Vec::new() }
     }
 
+    /// No field yet, and room for so many.
+    pub fn with_capacity(fields: usize) -> Self {
+        Self { entries: Vec::with_capacity(fields) }
+    }
+
     /// How many fields there are.
     pub fn len(&self) -> usize {
         self.entries.len()
