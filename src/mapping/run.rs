@@ -5,23 +5,23 @@
 //! - Nothing fails for the mapping's own sake: what can be wrong here is wrong with the message.
 //! - No text of an error, note or reason holds a value of the message.
 
+mod distinct;
+mod explain;
+
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use super::coerce::lab_value::LabValue;
 use super::coerce::range::Range;
 use super::coerce::{self, Coercion, coded, person};
 use super::compile::{BlockPlan, ListPlan, OnUnmapped, Plan, RulePlan, SkipPlan, Target, typed};
-use super::expression::Expression;
 use super::file::{OnNull, Required};
 use super::result;
 use super::table::Looked;
-use super::{
-    Asked, Context, Disposition, ExplainedField, MapError, Mapped, MappedRecord, Rejected, RuleName, Skipped, Unmapped,
-};
+use super::{Context, Disposition, ExplainedField, MapError, Mapped, MappedRecord, Rejected, Skipped, Unmapped};
 use crate::hl7v2::{ErrorCode, Location, Message, Path, Resolved, Scope, Value};
 use crate::record::schema::{self, Shape};
 use crate::record::{Fields, Kind, Text, Value as Json};
+use distinct::Distinct;
 
 /// Items of one list of one record, those left out for want of a value included. The longest real ones have some dozens; a field
 /// of 100 000 repetitions would be stored, published and compared with each message after it. Results are not meant: each is a
@@ -121,35 +121,6 @@ impl Work {
     /// Few rules give nothing where their block is wanted.
     fn for_rules(rules: &[RulePlan]) -> Self {
         Self { fields: Fields::with_capacity(rules.len()), ..Self::default() }
-    }
-}
-
-/// Values of which each is kept once.
-#[derive(Default)]
-struct Distinct {
-    kept: Vec<Json>,
-    /// The same as text where there are many, so that each new one is compared once.
-    known: HashSet<String>,
-}
-
-impl Distinct {
-    /// Up to so many it is faster to look at each.
-    const FEW: usize = 16;
-
-    /// Keeps `value` and says so, unless it is there already.
-    fn add(&mut self, value: Json) -> bool {
-        let is_new = if self.kept.len() < Self::FEW {
-            !self.kept.contains(&value)
-        } else {
-            if self.known.is_empty() {
-                self.known.extend(self.kept.iter().map(Json::to_string));
-            }
-            self.known.insert(value.to_string())
-        };
-        if is_new {
-            self.kept.push(value);
-        }
-        is_new
     }
 }
 
@@ -623,62 +594,6 @@ impl Run<'_> {
                 let rejected = Rejected { path: location.to_string(), code: ErrorCode::TableValueNotFound, text };
                 Err(Refused::Stop(Box::new(Stop::Reject(rejected, location))))
             }
-        }
-    }
-
-    fn explain(&mut self, rule: &RulePlan, json: &Json, value: Option<&Value<'_>>, place: Place) {
-        self.explain_as(rule, rule.target.name, json, value, place);
-    }
-
-    fn explain_as(&mut self, rule: &RulePlan, name: &str, json: &Json, value: Option<&Value<'_>>, place: Place) {
-        if !self.context.explain {
-            return;
-        }
-        let rule_name =
-            RuleName { file: self.plan.files[rule.file].clone(), line: rule.line, target: place.target(&rule.target) };
-        self.mapped.trace.fired.insert(rule_name);
-        let table = rule.table.map(|table| &self.plan.tables[table]);
-        let row = table.zip(value).and_then(|(table, value)| table.row(&code_of(rule, value)));
-        let mut field = String::new();
-        if let Some((list, index)) = place.item {
-            field = format!("{list}[{index}].");
-        }
-        if let Some(parent) = rule.target.parent {
-            field.push_str(parent);
-            field.push('.');
-        }
-        field.push_str(name);
-        self.explained.push(ExplainedField {
-            record: 0,
-            field,
-            value: json.clone(),
-            path: value.map(|value| value.location().to_string()),
-            raw: value.map(|value| value.raw().to_owned()),
-            coercion: value.map(|_| rule.coercion.name()),
-            table: table.map(|table| table.name.clone()),
-            row: row.map(|row| (self.plan.files[row.file].clone(), row.line)),
-            file: self.plan.files[rule.file].clone(),
-            line: rule.line,
-        });
-    }
-}
-
-impl Run<'_> {
-    /// Notes that the mapping looks there.
-    fn ask(&mut self, path: &Path) {
-        if !self.context.explain {
-            return;
-        }
-        let read = path.field().map(|field| (field, path.component().unwrap_or(0)));
-        for (field, component) in path.compared().chain(read) {
-            let component = Some(component).filter(|component| *component > 0);
-            self.mapped.trace.asked.insert(Asked { segment: path.segment().to_owned(), field, component });
-        }
-    }
-
-    fn ask_condition(&mut self, condition: &Expression) {
-        if self.context.explain {
-            condition.each_path(&mut |path| self.ask(path));
         }
     }
 }

@@ -135,3 +135,17 @@ fn another_row_leaves_what_waits_alone() {
     assert_eq!(site.messages(&["--control-id", "1"])[0]["attempts"], 1);
     assert_eq!(column(&unmapped(&site), "code"), ["Q9"]);
 }
+
+#[test]
+fn a_dismissed_message_waits_for_nothing() {
+    let site = Site::new();
+    let daemon = site.start();
+    daemon.send("lis", report("1", "20240305110000", "P1", "F1", "Q9", &[result("K", "4.1", "F")]));
+    daemon.send("lis", report("2", "20240305120000", "P2", "F2", "Q9", &[result("K", "4.1", "F")]));
+    site.run(&["message", "dismiss", "1", "--reason", "sent by mistake"]).exits(0);
+    assert_eq!(unmapped(&site)[0]["waiting"], 1);
+    add_row(&site, "report-status", "Q9,final,");
+    daemon.hang_up();
+    eventually("the other message to be taken in", || (state(&site, "2") == "processed").then_some(()));
+    assert_eq!(state(&site, "1"), "ignored");
+}

@@ -1,0 +1,71 @@
+//! What a run says of itself when asked: where each field came from, what the rules looked at, which of them gave something.
+
+use super::{Place, Run, code_of};
+use crate::hl7v2::{Path, Value};
+use crate::mapping::compile::RulePlan;
+use crate::mapping::expression::Expression;
+use crate::mapping::{Asked, ExplainedField, RuleName};
+use crate::record::Value as Json;
+
+impl Run<'_> {
+    /// Notes that the mapping looks there.
+    pub(super) fn ask(&mut self, path: &Path) {
+        if !self.context.explain {
+            return;
+        }
+        let read = path.field().map(|field| (field, path.component().unwrap_or(0)));
+        for (field, component) in path.compared().chain(read) {
+            let component = Some(component).filter(|component| *component > 0);
+            self.mapped.trace.asked.insert(Asked { segment: path.segment().to_owned(), field, component });
+        }
+    }
+
+    pub(super) fn ask_condition(&mut self, condition: &Expression) {
+        if self.context.explain {
+            condition.each_path(&mut |path| self.ask(path));
+        }
+    }
+
+    pub(super) fn explain(&mut self, rule: &RulePlan, json: &Json, value: Option<&Value<'_>>, place: Place) {
+        self.explain_as(rule, rule.target.name, json, value, place);
+    }
+
+    pub(super) fn explain_as(
+        &mut self,
+        rule: &RulePlan,
+        name: &str,
+        json: &Json,
+        value: Option<&Value<'_>>,
+        place: Place,
+    ) {
+        if !self.context.explain {
+            return;
+        }
+        let rule_name =
+            RuleName { file: self.plan.files[rule.file].clone(), line: rule.line, target: place.target(&rule.target) };
+        self.mapped.trace.fired.insert(rule_name);
+        let table = rule.table.map(|table| &self.plan.tables[table]);
+        let row = table.zip(value).and_then(|(table, value)| table.row(&code_of(rule, value)));
+        let mut field = String::new();
+        if let Some((list, index)) = place.item {
+            field = format!("{list}[{index}].");
+        }
+        if let Some(parent) = rule.target.parent {
+            field.push_str(parent);
+            field.push('.');
+        }
+        field.push_str(name);
+        self.explained.push(ExplainedField {
+            record: 0,
+            field,
+            value: json.clone(),
+            path: value.map(|value| value.location().to_string()),
+            raw: value.map(|value| value.raw().to_owned()),
+            coercion: value.map(|_| rule.coercion.name()),
+            table: table.map(|table| table.name.clone()),
+            row: row.map(|row| (self.plan.files[row.file].clone(), row.line)),
+            file: self.plan.files[rule.file].clone(),
+            line: rule.line,
+        });
+    }
+}
