@@ -237,6 +237,40 @@ impl Path {
         (self.place.subcomponent > 0).then_some(self.place.subcomponent)
     }
 
+    /// The number of the segment, if the path asks for one.
+    pub fn occurrence(&self) -> Option<usize> {
+        self.occurrence.number()
+    }
+
+    /// The number of the repetition, if the path asks for one.
+    pub fn repetition(&self) -> Option<usize> {
+        self.repetition.number()
+    }
+
+    /// Whether repetitions are chosen: by number, all, or by a predicate.
+    pub fn chooses_repetitions(&self) -> bool {
+        self.repetition != Selector::Default
+    }
+
+    /// Component, subcomponent (0: none) and values of a predicate, as in `[4.1=HIS]`.
+    pub fn predicate(&self) -> Option<(usize, usize, &[String])> {
+        match &self.repetition {
+            Selector::Where { component, subcomponent, values } => Some((*component, *subcomponent, values)),
+            Selector::Default | Selector::Number(_) | Selector::All => None,
+        }
+    }
+
+    /// Whether every value that `other` leads to is a part of what this path leads to, so that `other` has none where this has none.
+    pub fn covers(&self, other: &Self) -> bool {
+        let part = |own: usize, others: usize| own == 0 || own == others;
+        self.name == other.name
+            && self.occurrence == other.occurrence
+            && self.repetition == other.repetition
+            && self.place.field == other.place.field
+            && part(self.place.component, other.place.component)
+            && part(self.place.subcomponent, other.place.subcomponent)
+    }
+
     /// Whether the path can mean more than one thing.
     pub fn is_plural(&self) -> bool {
         matches!(self.occurrence, Selector::All) || matches!(self.repetition, Selector::All)
