@@ -21,6 +21,8 @@ static STANDARD: LazyLock<Dictionary> = LazyLock::new(|| {
 
 /// A type that stands for any other, as in OBX-5.
 const ANY: &str = "varies";
+/// Types without components.
+const PRIMITIVES: &[&str] = &["DT", "DTM", "FT", "ID", "IS", "NM", "SI", "ST", "TM", "TN", "TX"];
 
 /// Segments, fields, components and codes.
 #[derive(Debug, Default)]
@@ -125,29 +127,46 @@ impl Dictionary {
 
     /// What a path leads to. Z-segments are unknown here, as any other that no version has.
     pub fn meaning(&self, path: &Path) -> Result<Meaning, Missing> {
-        let Some(last) = self.segments.get(path.segment()).map(Vec::len) else { return Err(Missing::Segment) };
-        let Some(number) = path.field() else { return Ok(Meaning { repeats: true, ..Meaning::default() }) };
-        let Some(field) = place(&self.segments, path.segment(), number) else { return Err(Missing::Field(last)) };
-        let field = Meaning { types: known(field.types), repeats: field.repeats, table: field.table };
-        if let Some((component, subcomponent, _)) = path.predicate() {
-            let part = self.part(&field, component).map_err(|(types, last)| Missing::Predicate(types, last))?;
-            if subcomponent > 0 {
-                self.part(&part, subcomponent).map_err(|(types, last)| Missing::Predicate(types, last))?;
-            }
+        match path.field() {
+            Some(number) => self.part_of(&self.field(path.segment(), number)?, path),
+            None if self.has_segment(path.segment()) => Ok(Meaning { repeats: true, ..Meaning::default() }),
+            None => Err(Missing::Segment),
         }
-        let Some(component) = path.component() else { return Ok(field) };
-        let part = self.part(&field, component).map_err(|(types, last)| Missing::Component(types, last))?;
+    }
+
+    /// A field of a segment.
+    pub fn field(&self, segment: &str, number: usize) -> Result<Meaning, Missing> {
+        let last = self.segments.get(segment).map(Vec::len).ok_or(Missing::Segment)?;
+        let field = place(&self.segments, segment, number).ok_or(Missing::Field(last))?;
+        Ok(Meaning { types: known(field.types), repeats: field.repeats, table: field.table })
+    }
+
+    /// What a path leads to whose field is this. Its predicate is checked as well.
+    pub fn part_of(&self, field: &Meaning, path: &Path) -> Result<Meaning, Missing> {
+        self.predicate_of(field, path)?;
+        let Some(component) = path.component() else { return Ok(field.clone()) };
+        let part = self.part(field, component).map_err(|(types, last)| Missing::Component(types, last))?;
         let Some(subcomponent) = path.subcomponent() else { return Ok(part) };
         self.part(&part, subcomponent).map_err(|(types, last)| Missing::Subcomponent(types, last))
     }
 
-    /// The meaning of the component that a path's predicate asks for.
-    pub fn predicate(&self, path: &Path) -> Option<Meaning> {
-        let (component, subcomponent, _) = path.predicate()?;
-        let place = place(&self.segments, path.segment(), path.field()?)?;
-        let field = Meaning { types: known(place.types), repeats: place.repeats, table: place.table };
-        let part = self.part(&field, component).ok()?;
-        if subcomponent > 0 { self.part(&part, subcomponent).ok() } else { Some(part) }
+    /// What the predicate of a path compares, whose field is this.
+    pub fn predicate_of(&self, field: &Meaning, path: &Path) -> Result<Option<Meaning>, Missing> {
+        let missing = |(types, last)| Missing::Predicate(types, last);
+        match path.predicate() {
+            None => Ok(None),
+            Some((component, 0, _)) => self.part(field, component).map(Some).map_err(missing),
+            Some((component, subcomponent, _)) => {
+                let part = self.part(field, component).map_err(missing)?;
+                self.part(&part, subcomponent).map(Some).map_err(missing)
+            }
+        }
+    }
+
+    /// The data type of this name, with the components that it has.
+    pub fn data_type(&self, name: &str) -> Option<&'static str> {
+        let primitive = PRIMITIVES.iter().find(|known| **known == name).copied();
+        primitive.or_else(|| self.types.get_key_value(name).map(|(name, _)| *name))
     }
 
     /// Whether a data type has more than one component.

@@ -59,6 +59,14 @@ pub(crate) struct ExpressionError {
     pub(crate) text: String,
 }
 
+/// A path or segment of a condition and what it is compared with, with their places in the text (bytes).
+#[derive(Debug, Clone)]
+pub(crate) struct Mention {
+    pub(crate) path: Path,
+    pub(crate) span: Range<usize>,
+    pub(crate) values: Vec<(String, Range<usize>)>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
     /// `PV1`, `PID-3[5=PI].1`.
@@ -76,10 +84,15 @@ enum Token {
 impl Expression {
     /// Parses a condition.
     pub(crate) fn parse(text: &str) -> Result<Self, ExpressionError> {
-        let mut parser = Parser { tokens: tokens(text)?, position: 0 };
+        Self::parse_with_mentions(text).map(|(expression, _)| expression)
+    }
+
+    /// Parses a condition and tells what it mentions, in order.
+    pub(crate) fn parse_with_mentions(text: &str) -> Result<(Self, Vec<Mention>), ExpressionError> {
+        let mut parser = Parser { tokens: tokens(text)?, position: 0, mentions: Vec::new() };
         let expression = parser.any(0)?;
         match parser.next() {
-            (Token::End, _) => Ok(expression),
+            (Token::End, _) => Ok((expression, parser.mentions)),
             (_, span) => Err(error(span, "expected and, or, or the end of the condition")),
         }
     }
@@ -118,6 +131,7 @@ fn any_value(path: &Path, scope: &Scope<'_>, test: impl Fn(Value<'_>) -> bool) -
 struct Parser {
     tokens: Vec<(Token, Range<usize>)>,
     position: usize,
+    mentions: Vec<Mention>,
 }
 
 impl Parser {
@@ -156,13 +170,14 @@ impl Parser {
     }
 
     fn test(&mut self, written: &str, span: Range<usize>) -> Result<Expression, ExpressionError> {
-        if written.len() == 3 {
-            return Ok(Expression::Segment(written.to_owned()));
-        }
         let path = Path::parse(written).map_err(|problem| {
             let start = (span.start + problem.offset).min(span.end);
             ExpressionError { span: start..span.end, text: problem.to_string() }
         })?;
+        self.mentions.push(Mention { path: path.clone(), span, values: Vec::new() });
+        if written.len() == 3 {
+            return Ok(Expression::Segment(written.to_owned()));
+        }
         if self.take_mark("=") {
             return Ok(Expression::OneOf(path, vec![self.text()?]));
         }
@@ -200,9 +215,15 @@ impl Parser {
         Ok(texts)
     }
 
+    /// A text that the path before it is compared with.
     fn text(&mut self) -> Result<String, ExpressionError> {
         match self.next() {
-            (Token::Text(text), _) => Ok(text),
+            (Token::Text(text), span) => {
+                if let Some(mention) = self.mentions.last_mut() {
+                    mention.values.push((text.clone(), span));
+                }
+                Ok(text)
+            }
             (_, span) => Err(error(span, "expected a text in quotes, like 'A01'")),
         }
     }
