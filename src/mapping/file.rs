@@ -15,6 +15,7 @@ use toml::de::{DeTable, DeValue};
 use super::coerce;
 use super::overlay::overlay;
 use crate::diagnostic::{Diagnostic, SourceFile, similar};
+use crate::document::syntax_error;
 use crate::hl7v2::{Dictionary, Path};
 use crate::record::Kind;
 use crate::record::schema::{self, Field, Shape};
@@ -224,7 +225,8 @@ impl<'a> Reader<'a> {
         self.files.push(SourceFile { name: name.to_owned(), text: text.clone() });
         let (document, errors) = DeTable::parse_recoverable(&text);
         for error in &errors {
-            self.error(file, error.span().unwrap_or(0..0), "M001", one_line(error.message()), "");
+            let (span, problem) = syntax_error(&text, error.span().unwrap_or(0..0), error.message());
+            self.error(file, span, "M001", problem, "");
         }
         if !errors.is_empty() {
             return Declarations::default();
@@ -675,8 +677,4 @@ fn beside(file: &str, name: &str) -> String {
         }
     }
     parts.join("/")
-}
-
-fn one_line(message: &str) -> String {
-    message.lines().collect::<Vec<_>>().join(", ")
 }

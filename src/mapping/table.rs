@@ -75,6 +75,7 @@ pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnosti
     let mut rows: Vec<Row> = Vec::new();
     let mut seen: HashMap<String, usize> = HashMap::new();
     let mut header_seen = false;
+    let mut columns = 0;
     let mut record = csv::StringRecord::new();
     loop {
         let start = usize::try_from(reader.position().byte()).unwrap_or(usize::MAX);
@@ -96,6 +97,7 @@ pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnosti
         let span = line_span(&file.text, start);
         if !header_seen {
             header_seen = true;
+            columns = record.len();
             let bom = '\u{feff}';
             if record.get(0).map(|name| name.trim_start_matches(bom)) != Some("source")
                 || record.get(1) != Some("target")
@@ -116,6 +118,25 @@ pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnosti
             );
             continue;
         };
+        if let Some(open) = record.iter().find(|part| part.contains('\n')) {
+            let text = format!("a quote is opened and not closed in this row: it takes {} lines", open.lines().count());
+            problems.push(
+                Diagnostic::error(file, span, "M007", text)
+                    .hint("a quote within a value is written twice, in a value in quotes"),
+            );
+            continue;
+        }
+        if record.len() < columns {
+            let text = format!("this row has {} columns and the header {columns}", record.len());
+            problems.push(
+                Diagnostic::warning(file, span.clone(), "M007", text)
+                    .hint("is a comma missing? an empty note ends with one"),
+            );
+        }
+        if (source, target) == ("source", "target") {
+            problems.push(Diagnostic::error(file, span, "M007", "the header stands here once more"));
+            continue;
+        }
         if source.is_empty() {
             problems.push(Diagnostic::error(file, span, "M007", "a row needs a source code in its first column"));
             continue;
@@ -136,12 +157,17 @@ pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnosti
     rows
 }
 
+/// The first line from `start` that is neither blank nor a comment.
 fn line_span(text: &str, start: usize) -> Range<usize> {
-    let start = text.floor_char_boundary(start);
-    let start =
-        text[start..].find(|character| !matches!(character, '\r' | '\n')).map_or(text.len(), |skip| start + skip);
-    let end = text[start..].find(['\r', '\n']).map_or(text.len(), |length| start + length);
-    start..end
+    let mut start = text.floor_char_boundary(start);
+    loop {
+        let length = text[start..].find(['\r', '\n']).unwrap_or(text.len() - start);
+        let line = &text[start..start + length];
+        if start + length >= text.len() || !(line.is_empty() || line.starts_with('#')) {
+            return start..start + length;
+        }
+        start += length + 1;
+    }
 }
 
 #[cfg(test)]
@@ -184,12 +210,18 @@ mod tests {
 
     #[test]
     fn all_problems_of_a_file_are_found_at_their_lines() {
-        let (_, problems) = read("source,target,note\nM,male\n\nF\n,female\nM,other\n");
+        let (_, problems) = read("source,target,note\nM,male,\n\nF\n,female,\nM,other,\n");
         assert_eq!(problems.len(), 3, "{problems:?}");
         for (problem, place) in problems.iter().zip(["t.csv:4:1", "t.csv:5:1", "t.csv:6:1"]) {
             assert!(problem.starts_with(place), "{problem}");
         }
         assert!(problems[2].contains("in line 2"), "{}", problems[2]);
+        let (_, problems) = read("# a\n\n# b\nsource,target,note\nF,female\n\"M,male,\nX,other,\nsource,target,note\n");
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].starts_with("t.csv:5:1 warning[M007]: this row has 2 columns"), "{}", problems[0]);
+        assert!(problems[1].starts_with("t.csv:6:1 error[M007]: a quote is opened"), "{}", problems[1]);
+        let (_, problems) = read("# a\nM,male\n");
+        assert!(problems[0].starts_with("t.csv:2:1 error[M007]: a code table starts"), "{}", problems[0]);
         let (_, problems) = read("M,male\n");
         assert!(
             problems[0].starts_with("t.csv:1:1 error[M007]: a code table starts with the header"),

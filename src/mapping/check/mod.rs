@@ -21,8 +21,16 @@ use truth::Facts;
 pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations) {
     // What is missing, or used by nothing, may only be misspelled.
     let is_whole = !reader.problems.iter().any(Diagnostic::is_error);
-    let mut checker =
-        Checker { reader, declared, dictionary: Dictionary::standard(), seen_segments: HashSet::new(), is_whole };
+    let dictionary = Dictionary::standard();
+    let mut checker = Checker {
+        reader,
+        declared,
+        dictionary,
+        match_facts: match_facts(declared, dictionary),
+        match_file: declared.matches.iter().flatten().map(|(path, _)| path.file).next(),
+        seen_segments: HashSet::new(),
+        is_whole,
+    };
     checker.matches();
     for kind in Kind::ALL {
         let blocks: Vec<&Block> =
@@ -32,9 +40,9 @@ pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations) {
         }
         checker.twins(&blocks, kind.name());
     }
+    checker.tables();
     if checker.is_whole {
         checker.unused_segments();
-        checker.tables();
     }
 }
 
@@ -42,6 +50,9 @@ struct Checker<'r, 'a, 'd> {
     reader: &'r mut Reader<'a>,
     declared: &'d Declarations,
     dictionary: &'static Dictionary,
+    /// What `match` says of each message, and the file that it stands in.
+    match_facts: Facts,
+    match_file: Option<usize>,
     /// Segments that some path names.
     seen_segments: HashSet<String>,
     /// There is no error so far.
@@ -379,8 +390,12 @@ impl Checker<'_, '_, '_> {
             }
         }
         let is_literal = matches!(condition, Expression::Constant(_));
-        let mut known = facts.clone();
-        self.add_match(&mut known, written.file);
+        // A base's condition is not dead because a site takes fewer messages.
+        let known = if self.match_file.is_some_and(|file| file >= written.file) {
+            self.match_facts.joined(&facts)
+        } else {
+            facts.clone()
+        };
         if let Some(truth) = known.ask(&condition).filter(|_| !is_literal) {
             let what = if truth { "always holds" } else { "never holds" };
             let text = format!("this condition {what}, by what match, the conditions around it and it itself say");
@@ -389,29 +404,6 @@ impl Checker<'_, '_, '_> {
         }
         facts.assume(&condition, true);
         facts
-    }
-
-    /// What `match` says, where the condition's file knows of it: a base's condition is not dead because a site takes fewer messages.
-    fn add_match(&self, facts: &mut Facts, file: usize) {
-        for (written, patterns) in self.declared.matches.iter().flatten().filter(|(path, _)| path.file >= file) {
-            let Ok(path) = Path::parse(&written.value) else { continue };
-            let patterns: Vec<String> = patterns.iter().map(|pattern| pattern.value.clone()).collect();
-            if written.value == "MSH-9.1" {
-                for segment in self.dictionary.segments() {
-                    if !self.can_hold(&patterns, segment) {
-                        facts.add_absent(segment);
-                    }
-                }
-            }
-            facts.add_match(&path, patterns);
-        }
-    }
-
-    /// Whether a message of these types can have the segment. A type that the dictionary does not know can have any.
-    fn can_hold(&self, types: &[String], segment: &str) -> bool {
-        types.iter().any(|message_type| {
-            self.dictionary.segments_of(message_type).is_none_or(|segments| segments.contains(&segment))
-        })
     }
 
     fn tables(&mut self) {
@@ -426,4 +418,27 @@ impl Checker<'_, '_, '_> {
             }
         }
     }
+}
+
+/// What `match` says of each message that it lets through.
+fn match_facts(declared: &Declarations, dictionary: &Dictionary) -> Facts {
+    let mut facts = Facts::default();
+    for (written, patterns) in declared.matches.iter().flatten() {
+        let Ok(path) = Path::parse(&written.value) else { continue };
+        let patterns: Vec<String> = patterns.iter().map(|pattern| pattern.value.clone()).collect();
+        if written.value == "MSH-9.1" {
+            for segment in dictionary.segments().filter(|segment| !can_hold(dictionary, &patterns, segment)) {
+                facts.add_absent(segment);
+            }
+        }
+        facts.add_match(&path, patterns);
+    }
+    facts
+}
+
+/// Whether a message of these types can have the segment. A type that the dictionary does not know can have any.
+fn can_hold(dictionary: &Dictionary, types: &[String], segment: &str) -> bool {
+    types
+        .iter()
+        .any(|message_type| dictionary.segments_of(message_type).is_none_or(|segments| segments.contains(&segment)))
 }

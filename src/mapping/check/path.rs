@@ -23,20 +23,9 @@ impl<'d> Checker<'_, '_, 'd> {
     /// Checks the path of `each`; `None` if it is none. `outer`: that of the `each` around it.
     pub(super) fn each(&mut self, written: &Located<String>, outer: Option<&Path>) -> Option<Path> {
         let path = self.path(written, outer)?;
-        let types = self.declared.matches.iter().flatten().find(|(path, _)| path.value == "MSH-9.1");
-        if let Some((match_path, types)) = types.filter(|(match_path, _)| match_path.file >= written.file) {
-            let types: Vec<String> = types.iter().map(|pattern| pattern.value.clone()).collect();
-            if self.dictionary.has_segment(path.segment()) && !self.can_hold(&types, path.segment()) {
-                let line = self.reader.files[match_path.file].line(match_path.span.start);
-                let text = format!("{} is in no message that match (line {line}) lets through", path.segment());
-                self.reader.warn(
-                    written.file,
-                    written.span.clone(),
-                    "M021",
-                    text,
-                    "HL7 v2 has it in other message types",
-                );
-            }
+        if self.match_file.is_some_and(|file| file >= written.file) && self.match_facts.lacks(path.segment()) {
+            let text = format!("{} is in no message that match lets through", path.segment());
+            self.reader.warn(written.file, written.span.clone(), "M021", text, "HL7 v2 has it in other message types");
         }
         Some(path)
     }

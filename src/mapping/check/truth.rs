@@ -55,6 +55,29 @@ impl Facts {
         self.segments.insert(segment.to_owned(), false);
     }
 
+    /// Both taken together.
+    pub(super) fn joined(&self, other: &Self) -> Self {
+        let mut joined = self.clone();
+        for (path, domain) in &other.values {
+            let own = joined.values.entry(path.clone()).or_default();
+            own.never.extend(domain.never.iter().cloned());
+            own.patterns.extend(domain.patterns.iter().cloned());
+            match (&mut own.only, &domain.only) {
+                (Some(own), Some(only)) => own.retain(|text| only.contains(text)),
+                (own @ None, only) => *own = only.clone(),
+                (Some(_), None) => {}
+            }
+        }
+        joined.segments.extend(other.segments.iter().map(|(name, is_there)| (name.clone(), *is_there)));
+        joined.is_impossible |= other.is_impossible;
+        joined
+    }
+
+    /// Whether there is no such segment in any message of which this is known.
+    pub(super) fn lacks(&self, segment: &str) -> bool {
+        self.segments.get(segment) == Some(&false)
+    }
+
     /// What still holds in a scope below: what is said of the message's header, of which there is one.
     pub(super) fn of_header(&self) -> Self {
         let values = self.values.iter().filter(|(path, _)| path.starts_with("MSH-"));
