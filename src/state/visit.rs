@@ -11,8 +11,9 @@
 
 mod course;
 
+use crate::record::Value;
+use serde::de::value::{Error, StrDeserializer};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::registers::{Registers, drop_nulls};
 use super::{Applied, Happening, Moment, Published, changed};
@@ -183,17 +184,17 @@ impl VisitState {
         let mut record = self.registers.record(Kind::Visit);
         for name in PLACE {
             match course.place(name) {
-                Some(value) => record.insert(name.to_owned(), value.clone()),
+                Some(value) => record.insert(name, value.clone()),
                 None => record.remove(name),
             };
         }
         if let Some(status) = course.status() {
-            record.insert("status".to_owned(), Value::from(status.name()));
+            record.insert("status", Value::from(status.name()));
         }
         // An end before the visit ended is a plan, or left over from a discharge that was cancelled.
         let said = self.registers.get("ended_at").map(|(stamp, value)| (stamp.moment, value));
         match course.ended_at(said) {
-            Some(end) => record.insert("ended_at".to_owned(), Value::from(end)),
+            Some(end) => record.insert("ended_at", Value::from(end)),
             None => record.remove("ended_at"),
         };
         // PV1-36 is about an end: a cancelled discharge takes it with it.
@@ -214,9 +215,9 @@ impl Movement {
             if let Some(value) = patch.get(name) {
                 let mut value = value.clone();
                 drop_nulls(&mut value);
-                place.insert(name.to_owned(), value);
+                place.insert(name, value);
             } else if located && name != "department" {
-                place.insert(name.to_owned(), Value::Null);
+                place.insert(name, Value::Null);
             }
         }
         let begins = matches!(verb, Some(Verb::Arrived | Verb::Admitted));
@@ -253,7 +254,7 @@ struct Projection {
 
 /// The code, if it is one of the vocabulary; mappings can yield no other.
 fn code<T: for<'de> Deserialize<'de>>(value: Option<Value>) -> Option<T> {
-    T::deserialize(value?).ok()
+    T::deserialize(StrDeserializer::<Error>::new(value?.as_str()?)).ok()
 }
 
 /// The event for a visit that changed, by what is different now; the verb decides only between events that look alike.

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use crate::record::Value;
 
 use super::{Fields, Moment, Movement, PLACE, Published, Status, Verb};
 
