@@ -48,8 +48,7 @@ pub fn read<T>(
 ) -> (Option<T>, Vec<Diagnostic>) {
     let problems = Problems { file, code, found: RefCell::new(Vec::new()) };
     let (root, errors) = DeTable::parse_recoverable(&file.text);
-    for error in &errors {
-        let (span, text) = syntax_error(&file.text, error.span().unwrap_or_default(), error.message());
+    for (span, text) in syntax_errors(&file.text, &errors) {
         problems.report(span, text, None);
     }
     let result = errors.is_empty().then(|| {
@@ -66,13 +65,21 @@ pub fn read<T>(
     (result, found)
 }
 
-/// Where a syntax error is, and its text in one line. A bracket that is not closed shows only where the next statement begins: there
-/// it is the bracket that is meant.
-pub(crate) fn syntax_error(text: &str, span: Range<usize>, message: &str) -> (Range<usize>, String) {
-    match unclosed_bracket(text, span.start) {
-        Some((position, bracket)) => (position..position + 1, format!("this {bracket} is not closed")),
-        None => (span, message.lines().collect::<Vec<_>>().join(", ")),
+/// Syntax errors with their places, each text in one line. A bracket that is not closed shows only where the next statement begins:
+/// there it is the bracket that is meant, and what follows from it is left out.
+pub(crate) fn syntax_errors(text: &str, errors: &[toml::de::Error]) -> Vec<(Range<usize>, String)> {
+    let mut errors: Vec<(Range<usize>, &str)> =
+        errors.iter().map(|error| (error.span().unwrap_or_default(), error.message())).collect();
+    errors.sort_by_key(|(span, _)| span.start);
+    let mut found = Vec::new();
+    for (span, message) in errors {
+        if let Some((position, bracket)) = unclosed_bracket(text, span.start) {
+            found.push((position..position + 1, format!("this {bracket} is not closed")));
+            break;
+        }
+        found.push((span, message.lines().collect::<Vec<_>>().join(", ")));
     }
+    found
 }
 
 fn unclosed_bracket(text: &str, error: usize) -> Option<(usize, char)> {

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use crate::record::{Value as Json, json};
+use jiff::tz::TimeZone;
 
 use super::coerce::{self, Coercion, number};
 use super::expression::Expression;
@@ -11,8 +12,8 @@ use super::file::{Block, Declarations, Located, OnNull, Reader, Required, Rule, 
 use super::table::{self, Row, Table};
 use crate::diagnostic::similar;
 use crate::hl7v2::Path;
-use crate::record::Kind;
 use crate::record::schema::{self, Field, Shape};
+use crate::record::{Kind, when};
 
 /// A mapping, ready to run.
 #[derive(Debug, Default)]
@@ -108,8 +109,9 @@ pub(crate) enum OnUnmapped {
     Literal(Json),
 }
 
-/// Compiles declarations. Problems go to the reader; the plan is of use only if there is no error among them.
-pub(crate) fn compile(reader: &mut Reader<'_>, declared: &Declarations) -> Plan {
+/// Compiles declarations. Problems go to the reader; the plan is of use only if there is no error among them. Also gives the rows of
+/// each table, in the order of the declarations.
+pub(crate) fn compile(reader: &mut Reader<'_>, declared: &Declarations) -> (Plan, Vec<Vec<Row>>) {
     let mut compiler = Compiler { reader, rows: Vec::new(), read_files: Vec::new(), table_names: Vec::new() };
     let tables = compiler.tables(declared);
     let mut plan = Plan { tables, ..Plan::default() };
@@ -125,7 +127,7 @@ pub(crate) fn compile(reader: &mut Reader<'_>, declared: &Declarations) -> Plan 
         }
     }
     plan.files = compiler.reader.files.iter().map(|file| file.name.clone()).collect();
-    plan
+    (plan, compiler.rows)
 }
 
 struct Compiler<'r, 'a> {
@@ -440,7 +442,9 @@ pub(crate) fn target(level: &'static [Field], name: &str) -> Option<Target> {
 /// A text as a value of this shape, if it is one.
 pub(crate) fn typed(text: &str, shape: Shape) -> Option<Json> {
     match shape {
-        Shape::Text | Shape::Date | Shape::DateTime => Some(json!(text)),
+        Shape::Text => Some(json!(text)),
+        Shape::Date if text.contains('T') => None,
+        Shape::Date | Shape::DateTime => when::instant(text, &TimeZone::UTC).map(|_| json!(text)),
         Shape::TextList => Some(json!([text])),
         Shape::Code(legal) => legal.contains(&text).then(|| json!(text)),
         Shape::Integer => number::integer(text).map(|number| json!(number)),
@@ -459,6 +463,8 @@ fn legal(shape: Shape, written: &str) -> String {
         Shape::Boolean => "legal: true, false".to_owned(),
         Shape::Integer => "legal: a whole number".to_owned(),
         Shape::Decimal => "legal: a number".to_owned(),
+        Shape::Date => "legal: a date like 2024-03-05, 2024-03 or 2024".to_owned(),
+        Shape::DateTime => "legal: a time like 2024-03-05T10:30:00+08:00, or a date".to_owned(),
         _ => String::new(),
     }
 }

@@ -15,7 +15,7 @@ use toml::de::{DeTable, DeValue};
 use super::coerce;
 use super::overlay::overlay;
 use crate::diagnostic::{Diagnostic, SourceFile, similar};
-use crate::document::syntax_error;
+use crate::document::syntax_errors;
 use crate::hl7v2::{Dictionary, Path};
 use crate::record::Kind;
 use crate::record::schema::{self, Field, Shape};
@@ -224,8 +224,7 @@ impl<'a> Reader<'a> {
         let file = self.files.len();
         self.files.push(SourceFile { name: name.to_owned(), text: text.clone() });
         let (document, errors) = DeTable::parse_recoverable(&text);
-        for error in &errors {
-            let (span, problem) = syntax_error(&text, error.span().unwrap_or(0..0), error.message());
+        for (span, problem) in syntax_errors(&text, &errors) {
             self.error(file, span, "M001", problem, "");
         }
         if !errors.is_empty() {

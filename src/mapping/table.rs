@@ -1,13 +1,14 @@
 //! Code tables: CSV files with the header `source,target,note`, beside the mapping.
 //!
 //! - A row with an empty target is a known code that says nothing: the field stays as it was and nothing is reported.
-//! - Several files may make one table; a later file's row replaces an earlier one's.
+//! - Several files may make one table; a later file's row replaces an earlier one's. A file may also be a FHIR ConceptMap.
 //! - Codes are compared exactly, then without regard to ASCII case, because senders disagree about it.
 //! - Lines that start with `#` are comments.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::concept_map;
 use crate::diagnostic::{Diagnostic, SourceFile};
 
 /// A table of the mapping, ready for look-ups.
@@ -64,8 +65,16 @@ impl Table {
     }
 }
 
-/// Reads the rows of one file. `index` is the file's number among the mapping's files.
+/// Reads the rows of one file, `.json` as a FHIR ConceptMap. `index` is the file's number among the mapping's files.
 pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnostic>) -> Vec<Row> {
+    if file.name.ends_with(".json") {
+        concept_map::rows(file, index, problems)
+    } else {
+        csv_rows(file, index, problems)
+    }
+}
+
+fn csv_rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnostic>) -> Vec<Row> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
@@ -110,14 +119,6 @@ pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnosti
             }
             continue;
         }
-        let (source, target) = (record.get(0).unwrap_or_default(), record.get(1));
-        let Some(target) = target else {
-            problems.push(
-                Diagnostic::error(file, span, "M007", "a row needs a source code and a target, separated by a comma")
-                    .hint("an empty target means: this code is known and says nothing"),
-            );
-            continue;
-        };
         if let Some(open) = record.iter().find(|part| part.contains('\n')) {
             let text = format!("a quote is opened and not closed in this row: it takes {} lines", open.lines().count());
             problems.push(
@@ -126,6 +127,14 @@ pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnosti
             );
             continue;
         }
+        let (source, target) = (record.get(0).unwrap_or_default(), record.get(1));
+        let Some(target) = target else {
+            problems.push(
+                Diagnostic::error(file, span, "M007", "a row needs a source code and a target, separated by a comma")
+                    .hint("an empty target means: this code is known and says nothing"),
+            );
+            continue;
+        };
         if record.len() < columns {
             let text = format!("this row has {} columns and the header {columns}", record.len());
             problems.push(

@@ -639,7 +639,7 @@ fn conditions_are_understood_or_refused_at_their_column() {
         ("PID-8 not 'M'", 10),
         ("(PV1", 4),
         ("PV1)", 3),
-        ("pv1", 2),
+        ("pv1", 0),
         ("PID-8 ~ 'M'", 6),
         ("PID-8 is odd", 9),
         ("PID-0", 4),

@@ -6,11 +6,12 @@
 mod path;
 mod truth;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::compile::{self, default_coercion};
 use super::expression::Expression;
 use super::file::{Block, Declarations, Located, Reader, Required, Rule};
+use super::table::Row;
 use crate::diagnostic::{Diagnostic, similar};
 use crate::hl7v2::{Dictionary, Path};
 use crate::record::Kind;
@@ -18,7 +19,7 @@ use crate::record::schema::{self, Field, Shape};
 use truth::Facts;
 
 /// Checks declarations that were compiled.
-pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations) {
+pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Vec<Row>]) {
     // What is missing, or used by nothing, may only be misspelled.
     let is_whole = !reader.problems.iter().any(Diagnostic::is_error);
     let dictionary = Dictionary::standard();
@@ -29,6 +30,7 @@ pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations) {
         match_facts: match_facts(declared, dictionary),
         match_file: declared.matches.iter().flatten().map(|(path, _)| path.file).next(),
         seen_segments: HashSet::new(),
+        event_tables: HashSet::new(),
         is_whole,
     };
     checker.matches();
@@ -40,7 +42,7 @@ pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations) {
         }
         checker.twins(&blocks, kind.name());
     }
-    checker.tables();
+    checker.tables(rows);
     if checker.is_whole {
         checker.unused_segments();
     }
@@ -55,6 +57,8 @@ struct Checker<'r, 'a, 'd> {
     match_file: Option<usize>,
     /// Segments that some path names.
     seen_segments: HashSet<String>,
+    /// Tables that are asked for trigger events only, which are the standard's or begin with Z.
+    event_tables: HashSet<String>,
     /// There is no error so far.
     is_whole: bool,
 }
@@ -231,10 +235,14 @@ impl Checker<'_, '_, '_> {
             Some(written) => super::coerce::Coercion::named(&written.value),
             None => default_coercion(&found, level, rule),
         };
+        let mut are_events = true;
         for written in &rule.from {
-            if let Some(path) = self.path(written, within) {
-                self.data_type(&path, written, coercion, &found);
-            }
+            let Some(path) = self.path(written, within) else { continue };
+            self.data_type(&path, written, coercion, &found);
+            are_events &= self.meaning(&path).is_ok_and(|meaning| meaning.table == "0003");
+        }
+        if let Some(table) = rule.table.as_ref().filter(|_| are_events) {
+            self.event_tables.insert(table.value.clone());
         }
     }
 
@@ -406,15 +414,35 @@ impl Checker<'_, '_, '_> {
         facts
     }
 
-    fn tables(&mut self) {
-        for table in &self.declared.tables {
+    fn tables(&mut self, rows: &[Vec<Row>]) {
+        for (table, rows) in self.declared.tables.iter().zip(rows) {
             let name = &table.name;
             let extended = self.declared.tables.iter().filter_map(|other| other.extends.as_ref());
-            if !self.reader.used_tables.contains(&name.value)
-                && !extended.into_iter().any(|other| other.value == name.value)
-            {
+            let is_used = self.reader.used_tables.contains(&name.value);
+            if !is_used && !extended.into_iter().any(|other| other.value == name.value) {
                 let text = format!("no rule uses the table {}", name.value);
                 self.reader.warn(name.file, name.span.clone(), "M024", text, "use it with table = \"…\", or remove it");
+            }
+            self.repeated_rows(rows);
+            if self.event_tables.contains(&name.value) {
+                for row in rows {
+                    let source = Located { value: row.source.clone(), file: row.file, span: row.span.clone() };
+                    self.code_of("0003", &source);
+                }
+            }
+        }
+    }
+
+    /// Rows that say what a file before them says already.
+    fn repeated_rows(&mut self, rows: &[Row]) {
+        let mut known: HashMap<&str, &Row> = HashMap::new();
+        for row in rows {
+            let before = known.insert(&row.source, row);
+            if let Some(before) = before.filter(|before| before.target == row.target && before.file != row.file) {
+                let file = &self.reader.files[before.file];
+                let text =
+                    format!("{}:{} says this of {} already", file.name, file.line(before.span.start), row.source);
+                self.reader.warn(row.file, row.span.clone(), "M024", text, "remove the row");
             }
         }
     }

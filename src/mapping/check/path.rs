@@ -150,7 +150,7 @@ impl<'d> Checker<'_, '_, 'd> {
         }
     }
 
-    fn code_of(&mut self, table: &str, written: &Located<String>) {
+    pub(super) fn code_of(&mut self, table: &str, written: &Located<String>) {
         let Some(codes) = self.dictionary.codes(table) else { return };
         let code = written.value.as_str();
         if !codes.contains(&code) && !is_own(code) {
