@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 /// Every so many mistakes are planted in a usual run.
-const SAMPLE: usize = 23;
+const SAMPLE: usize = 97;
 /// Mappings that ship, and the folders of messages whose result must not change.
 const MAPPINGS: &[(&str, &[&str])] = &[
     ("mappings/hl7v2.toml", &["fixtures/his", "fixtures/lis"]),
@@ -337,7 +337,7 @@ fn a_mistake_in_a_mapping_is_reported_at_its_line_or_makes_no_difference() {
     }
     let share = found as f64 * 100.0 / planted as f64;
     println!("{}\n{found} of {planted}: {share:.2} %", missed.join("\n"));
-    assert!(planted > 300, "{planted}");
+    assert!(planted > 60, "{planted}");
     assert!(share >= 97.0, "{share:.2} % of {planted}:\n{}", missed.join("\n"));
 }
 

@@ -109,15 +109,19 @@ pub(crate) enum OnUnmapped {
     Literal(Json),
 }
 
+/// The words of `on_unmapped`; anything else is a value.
+pub(crate) const ON_UNMAPPED: &[&str] = &["reject", "keep", "leave"];
+
 /// Compiles declarations. Problems go to the reader; the plan is of use only if there is no error among them. Also gives the rows of
 /// each table, in the order of the declarations.
 pub(crate) fn compile(reader: &mut Reader<'_>, declared: &Declarations) -> (Plan, Vec<Vec<Row>>) {
     let mut compiler = Compiler { reader, rows: Vec::new(), read_files: Vec::new(), table_names: Vec::new() };
     let tables = compiler.tables(declared);
     let mut plan = Plan { tables, ..Plan::default() };
-    for (path, patterns) in declared.matches.iter().flatten() {
-        if let Some(path) = compiler.path(path) {
-            plan.matches.push(Match { path, patterns: patterns.iter().map(|glob| glob.value.clone()).collect() });
+    for condition in declared.matches.iter().flatten() {
+        if let Some(path) = compiler.path(&condition.path) {
+            plan.matches
+                .push(Match { path, patterns: condition.patterns.iter().map(|glob| glob.value.clone()).collect() });
         }
     }
     for kind in Kind::ALL {
@@ -259,11 +263,11 @@ impl Compiler<'_, '_> {
             Some(table) => Some(self.table(table, coercion, &target)?),
             None => None,
         };
-        let literal = |this: &mut Self, literal: &Option<Located<String>>| {
-            literal.as_ref().and_then(|literal| this.literal(literal, &target, place))
+        let literal = |this: &mut Self, literal: &Option<Located<String>>, words: &[&str]| {
+            literal.as_ref().and_then(|literal| this.literal(literal, &target, place, words))
         };
-        let constant = literal(self, &rule.constant);
-        let default = literal(self, &rule.default);
+        let constant = literal(self, &rule.constant, &[]);
+        let default = literal(self, &rule.default, &[]);
         let on_unmapped = match rule.on_unmapped.as_ref().map(|on_unmapped| on_unmapped.value.as_str()) {
             // What steers or is a closed list must not be guessed; in a result that costs one result, not the report.
             None if matches!(target.shape, Shape::Code(_)) => OnUnmapped::Reject,
@@ -271,7 +275,7 @@ impl Compiler<'_, '_> {
             Some("reject") => OnUnmapped::Reject,
             Some("keep") => OnUnmapped::Keep,
             Some("leave") => OnUnmapped::Leave,
-            Some(_) => OnUnmapped::Literal(literal(self, &rule.on_unmapped)?),
+            Some(_) => OnUnmapped::Literal(literal(self, &rule.on_unmapped, ON_UNMAPPED)?),
         };
         if let (Some(written), None, false) = (&rule.on_unmapped, table, matches!(target.shape, Shape::Code(_))) {
             let text = "on_unmapped needs a table".to_owned();
@@ -362,11 +366,15 @@ impl Compiler<'_, '_> {
         self.reader.problems.iter().any(|found| found.code == code && found.file == file.name && found.line == line)
     }
 
-    fn literal(&mut self, literal: &Located<String>, target: &Target, place: &str) -> Option<Json> {
+    fn literal(&mut self, literal: &Located<String>, target: &Target, place: &str, words: &[&str]) -> Option<Json> {
         let value = typed(&literal.value, target.shape);
         if value.is_none() || target.spread {
             let text = format!("{} is no legal value of {place}.{}", literal.value, target.name);
-            self.error(literal.file, literal.span.clone(), "M015", text, &legal(target.shape, &literal.value));
+            let hint = match similar(&literal.value, words.iter().copied()) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => legal(target.shape, &literal.value),
+            };
+            self.error(literal.file, literal.span.clone(), "M015", text, &hint);
             return None;
         }
         value

@@ -38,13 +38,21 @@ pub(crate) struct Located<T> {
 #[derive(Debug, Default)]
 pub(crate) struct Declarations {
     /// `match`: path and globs.
-    pub(crate) matches: Option<Vec<(Located<String>, Vec<Located<String>>)>>,
+    pub(crate) matches: Option<Vec<MatchRule>>,
     /// `[segments]`: what the sender's own segments hold, and what it puts into others beyond the standard.
     pub(crate) segments: Vec<OwnField>,
     /// `[tables]`.
     pub(crate) tables: Vec<TableFiles>,
     /// Record blocks.
     pub(crate) records: Vec<(Kind, Block)>,
+}
+
+/// One condition of `match`.
+#[derive(Debug, Clone)]
+pub(crate) struct MatchRule {
+    pub(crate) path: Located<String>,
+    /// Globs, of which one has to fit.
+    pub(crate) patterns: Vec<Located<String>>,
 }
 
 /// `ZPI = { 1 = "ST" }`: one field of a segment.
@@ -286,11 +294,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn matches(
-        &mut self,
-        file: usize,
-        value: &Spanned<DeValue<'_>>,
-    ) -> Option<Vec<(Located<String>, Vec<Located<String>>)>> {
+    fn matches(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Option<Vec<MatchRule>> {
         let Some(table) = value.get_ref().as_table() else {
             let hint = "match = { \"MSH-9.1\" = [\"ADT\", \"SIU\"] }";
             self.error(file, value.span(), "M004", "match is a table of paths and patterns".to_owned(), hint);
@@ -299,7 +303,7 @@ impl<'a> Reader<'a> {
         let mut matches = Vec::new();
         for (key, value) in in_order(table) {
             let path = Located { value: key.get_ref().to_string(), file, span: key.span() };
-            matches.push((path, self.texts(file, value)));
+            matches.push(MatchRule { path, patterns: self.texts(file, value) });
         }
         Some(matches)
     }

@@ -4,13 +4,16 @@
 //! It reads declarations and adds problems; nothing here changes what a mapping does.
 
 mod path;
+#[cfg(test)]
+mod tests;
 mod truth;
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
-use super::compile::{self, default_coercion};
+use super::compile::{self, ON_UNMAPPED, Target, default_coercion};
 use super::expression::Expression;
-use super::file::{Block, Declarations, Located, Reader, Required, Rule};
+use super::file::{Block, Declarations, Located, MatchRule, Reader, Required, Rule};
 use super::table::Row;
 use crate::diagnostic::{Diagnostic, similar};
 use crate::hl7v2::{Dictionary, Path};
@@ -26,13 +29,18 @@ pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Ve
     let mut checker = Checker {
         reader,
         declared,
+        rows,
+        looked_up: HashMap::new(),
         dictionary,
         match_facts: match_facts(declared, dictionary),
-        match_file: declared.matches.iter().flatten().map(|(path, _)| path.file).next(),
+        match_file: declared.matches.iter().flatten().map(|condition| condition.path.file).next(),
         seen_segments: HashSet::new(),
         event_tables: HashSet::new(),
         is_whole,
     };
+    for (_, block) in &declared.records {
+        checker.look_ups(block);
+    }
     checker.matches();
     for kind in Kind::ALL {
         let blocks: Vec<&Block> =
@@ -42,7 +50,7 @@ pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Ve
         }
         checker.twins(&blocks, kind.name());
     }
-    checker.tables(rows);
+    checker.tables();
     if checker.is_whole {
         checker.unused_segments();
     }
@@ -51,6 +59,10 @@ pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Ve
 struct Checker<'r, 'a, 'd> {
     reader: &'r mut Reader<'a>,
     declared: &'d Declarations,
+    /// Rows of each table, in the order of the declarations.
+    rows: &'d [Vec<Row>],
+    /// The tables that a path is looked up in by some rule.
+    looked_up: HashMap<&'d str, HashSet<&'d str>>,
     dictionary: &'static Dictionary,
     /// What `match` says of each message, and the file that it stands in.
     match_facts: Facts,
@@ -128,9 +140,39 @@ const NEEDS: &[Need] = &[
 const FILLS: &[(&str, &[&str])] =
     &[("name", &["family_name", "given_name"]), ("value", &["value_number", "value_text", "value_code", "comparator"])];
 
-impl Checker<'_, '_, '_> {
+impl<'d> Checker<'_, '_, 'd> {
+    fn look_ups(&mut self, block: &'d Block) {
+        for rule in block.fields.iter().filter_map(|(_, rule)| rule.as_ref()) {
+            if let Some(table) = &rule.table {
+                for path in &rule.from {
+                    self.looked_up.entry(&path.value).or_default().insert(&table.value);
+                }
+            }
+        }
+        for block in block.lists.iter().flat_map(|(_, blocks)| blocks) {
+            self.look_ups(block);
+        }
+    }
+
+    /// A code that a condition names and that no table knows in which a rule looks up the same path.
+    fn code_without_row(&mut self, path: &Path, written: &Located<String>) {
+        let Some(names) = self.looked_up.get(path.to_string().as_str()) else { return };
+        let tables =
+            self.declared.tables.iter().zip(self.rows).filter(|(table, _)| names.contains(table.name.value.as_str()));
+        let rows: Vec<&Row> = tables.flat_map(|(_, rows)| rows).collect();
+        if rows.is_empty() || rows.iter().any(|row| row.source.eq_ignore_ascii_case(&written.value)) {
+            return;
+        }
+        let hint = similar(&written.value, rows.iter().map(|row| row.source.as_str()))
+            .map_or_else(|| "add a row for it".to_owned(), |meant| format!("did you mean {meant}?"));
+        let mut names: Vec<&str> = names.iter().copied().collect();
+        names.sort_unstable();
+        let text = format!("{path} is looked up in {}, which has no code {}", names.join(" and "), written.value);
+        self.reader.warn(written.file, written.span.clone(), "M022", text, &hint);
+    }
+
     fn matches(&mut self) {
-        for (path, patterns) in self.declared.matches.iter().flatten() {
+        for MatchRule { path, patterns } in self.declared.matches.iter().flatten() {
             let Some(parsed) = self.path(path, None) else { continue };
             for (index, pattern) in patterns.iter().enumerate() {
                 self.pattern(&parsed, pattern);
@@ -168,7 +210,7 @@ impl Checker<'_, '_, '_> {
         if self.is_whole {
             self.needs(block, place);
         }
-        if let Some(each) = each.as_ref().filter(|each| each.field().is_some()) {
+        if let Some(each) = each.as_ref().filter(|each| each.field().is_some() && self.meaning(each).is_ok()) {
             self.other_repetitions(each, &rules().map(|(_, rule)| rule).collect::<Vec<_>>());
         }
         for (name, blocks) in &block.lists {
@@ -222,15 +264,8 @@ impl Checker<'_, '_, '_> {
         }
         self.without_effect(rule, place.contains('.'));
         self.fallbacks(rule);
-        if let Some(written) = rule.on_unmapped.as_ref().filter(|written| {
-            let known = ["reject", "keep", "leave"];
-            !known.contains(&written.value.as_str()) && similar(&written.value, known).is_some()
-        }) {
-            let meant = similar(&written.value, ["reject", "keep", "leave"]).unwrap_or_default();
-            let text = format!("{:?} is taken as the value for unknown codes", written.value);
-            self.reader.warn(written.file, written.span.clone(), "M015", text, &format!("did you mean {meant}?"));
-        }
         let Some(found) = compile::target(level, &target.value) else { return };
+        self.on_unmapped(rule, &found);
         let coercion = match &rule.coercion {
             Some(written) => super::coerce::Coercion::named(&written.value),
             None => default_coercion(&found, level, rule),
@@ -246,30 +281,42 @@ impl Checker<'_, '_, '_> {
         }
     }
 
+    /// A misspelled `leave` would be the value of every unknown code. (A closed list refuses it.)
+    fn on_unmapped(&mut self, rule: &Rule, target: &Target) {
+        let Some(written) = rule.on_unmapped.as_ref().filter(|_| !matches!(target.shape, Shape::Code(_))) else {
+            return;
+        };
+        let meant = similar(&written.value, ON_UNMAPPED.iter().copied());
+        if let Some(meant) = meant.filter(|meant| *meant != written.value) {
+            let text = format!("{:?} is taken as the value for unknown codes", written.value);
+            self.reader.warn(written.file, written.span.clone(), "M015", text, &format!("did you mean {meant}?"));
+        }
+    }
+
     /// Keys that change nothing.
     fn without_effect(&mut self, rule: &Rule, is_item: bool) {
-        let place =
-            |written: &Option<Located<String>>| written.as_ref().map(|written| (written.file, written.span.clone()));
-        let on_null = rule.on_null.as_ref().map(|written| (written.file, written.span.clone()));
-        let required = rule.required.as_ref().filter(|required| required.value != Required::No);
-        let required = required.map(|written| (written.file, written.span.clone()));
-        let mut found: Vec<(&str, Option<(usize, std::ops::Range<usize>)>, &str)> = Vec::new();
+        fn place<T>(written: &Option<Located<T>>) -> Option<(usize, Range<usize>)> {
+            written.as_ref().map(|written| (written.file, written.span.clone()))
+        }
+        let required = rule.required.clone().filter(|required| required.value != Required::No);
+        let beside_constant = [
+            ("as", place(&rule.coercion)),
+            ("table", place(&rule.table)),
+            ("default", place(&rule.default)),
+            ("on_unmapped", place(&rule.on_unmapped)),
+            ("on_null", place(&rule.on_null)),
+            ("required", place(&required)),
+        ];
+        let mut found = Vec::new();
         if rule.constant.is_some() {
-            let reason = "the rule has a constant";
-            found.extend([
-                ("as", place(&rule.coercion), reason),
-                ("table", place(&rule.table), reason),
-                ("default", place(&rule.default), reason),
-                ("on_unmapped", place(&rule.on_unmapped), reason),
-                ("on_null", on_null.clone(), reason),
-                ("required", required.clone(), reason),
-            ]);
+            found.extend(beside_constant.map(|(key, place)| (key, place, "the rule has a constant")));
         } else {
             if rule.default.is_some() {
-                found.push(("required", required, "with a default there is always a value"));
+                found.push(("required", place(&required), "with a default there is always a value"));
             }
             if is_item {
-                found.push(("on_null", on_null, "an item is sent as a whole: what is not in it is not there"));
+                let reason = "an item is sent as a whole: what is not in it is not there";
+                found.push(("on_null", place(&rule.on_null), reason));
             }
         }
         for (key, place, reason) in found {
@@ -328,7 +375,10 @@ impl Checker<'_, '_, '_> {
         for (index, block) in blocks.iter().enumerate() {
             let is_off = text_of(&block.when).is_some_and(|when| when == "false");
             let twin = blocks[..index].iter().find(|other| {
-                !is_off && text_of(&other.each) == text_of(&block.each) && text_of(&other.when) == text_of(&block.when)
+                !is_off
+                    && !other.fields.is_empty()
+                    && text_of(&other.each) == text_of(&block.each)
+                    && text_of(&other.when) == text_of(&block.when)
             });
             let Some(twin) = twin else { continue };
             let line = self.reader.files[twin.file].line(twin.span.start);
@@ -341,6 +391,10 @@ impl Checker<'_, '_, '_> {
     }
 
     fn needs(&mut self, block: &Block, place: &str) {
+        if block.fields.is_empty() && block.lists.is_empty() {
+            // That has been said of it, or it only switches something.
+            return;
+        }
         let has = |name: &str| {
             let is_target =
                 |target: &str| target == name || target.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
@@ -414,8 +468,8 @@ impl Checker<'_, '_, '_> {
         facts
     }
 
-    fn tables(&mut self, rows: &[Vec<Row>]) {
-        for (table, rows) in self.declared.tables.iter().zip(rows) {
+    fn tables(&mut self) {
+        for (table, rows) in self.declared.tables.iter().zip(self.rows) {
             let name = &table.name;
             let extended = self.declared.tables.iter().filter_map(|other| other.extends.as_ref());
             let is_used = self.reader.used_tables.contains(&name.value);
@@ -451,7 +505,7 @@ impl Checker<'_, '_, '_> {
 /// What `match` says of each message that it lets through.
 fn match_facts(declared: &Declarations, dictionary: &Dictionary) -> Facts {
     let mut facts = Facts::default();
-    for (written, patterns) in declared.matches.iter().flatten() {
+    for MatchRule { path: written, patterns } in declared.matches.iter().flatten() {
         let Ok(path) = Path::parse(&written.value) else { continue };
         let patterns: Vec<String> = patterns.iter().map(|pattern| pattern.value.clone()).collect();
         if written.value == "MSH-9.1" {

@@ -143,10 +143,12 @@ impl<'d> Checker<'_, '_, 'd> {
         }
     }
 
-    /// A code that a path is compared with.
+    /// A code that a path is compared with: HL7's own codes, else those of the tables that the path is looked up in.
     pub(super) fn code(&mut self, path: &Path, written: &Located<String>) {
-        if let Ok(meaning) = self.meaning(path) {
-            self.code_of(meaning.table, written);
+        let Ok(meaning) = self.meaning(path) else { return };
+        match self.dictionary.codes(meaning.table) {
+            Some(_) => self.code_of(meaning.table, written),
+            None => self.code_without_row(path, written),
         }
     }
 

@@ -47,7 +47,12 @@ impl Domain {
 impl Facts {
     /// What a condition of `match` says of each message that comes through it.
     pub(super) fn add_match(&mut self, path: &Path, patterns: Vec<String>) {
-        self.values.entry(path.to_string()).or_default().patterns.push(patterns);
+        let domain = self.values.entry(path.to_string()).or_default();
+        if patterns.iter().any(|pattern| pattern.contains(['*', '?'])) {
+            domain.patterns.push(patterns);
+        } else {
+            domain.only = Some(patterns.into_iter().collect());
+        }
     }
 
     /// There is no such segment.
