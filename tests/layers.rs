@@ -64,7 +64,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("reqwest", &["commands/demo"]),
     ("clap", &["commands/", "main.rs"]),
     ("pinyin", &["identity/normalise.rs"]),
-    ("unicode_normalization", &["identity/normalise.rs"]),
+    ("unicode_normalization", &["identity/normalise.rs", "record/resident_id.rs"]),
     ("toml", &["document.rs", "mapping/file.rs"]),
     ("annotate_snippets", &["diagnostic.rs"]),
     ("strsim", &["diagnostic.rs"]),

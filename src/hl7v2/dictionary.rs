@@ -56,6 +56,15 @@ pub struct Meaning {
     pub table: &'static str,
 }
 
+/// The data type that a sender gives to a field, or to a component of it (0: the field), beside the standard's.
+pub type Added<'a> = &'a dyn Fn(usize, usize) -> Option<&'static str>;
+
+impl Meaning {
+    fn of_any_type() -> Self {
+        Self { repeats: true, ..Self::default() }
+    }
+}
+
 /// What a path names that HL7 v2 does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missing {
@@ -127,39 +136,67 @@ impl Dictionary {
 
     /// What a path leads to. Z-segments are unknown here, as any other that no version has.
     pub fn meaning(&self, path: &Path) -> Result<Meaning, Missing> {
-        match path.field() {
-            Some(number) => self.part_of(&self.field(path.segment(), number)?, path),
-            None if self.has_segment(path.segment()) => Ok(Meaning { repeats: true, ..Meaning::default() }),
-            None => Err(Missing::Segment),
-        }
+        self.meaning_with(path, &|_, _| None)
     }
 
-    /// A field of a segment.
-    pub fn field(&self, segment: &str, number: usize) -> Result<Meaning, Missing> {
-        let last = self.segments.get(segment).map(Vec::len).ok_or(Missing::Segment)?;
-        let field = place(&self.segments, segment, number).ok_or(Missing::Field(last))?;
-        Ok(Meaning { types: known(field.types), repeats: field.repeats, table: field.table })
-    }
-
-    /// What a path leads to whose field is this. Its predicate is checked as well.
-    pub fn part_of(&self, field: &Meaning, path: &Path) -> Result<Meaning, Missing> {
-        self.predicate_of(field, path)?;
-        let Some(component) = path.component() else { return Ok(field.clone()) };
-        let part = self.part(field, component).map_err(|(types, last)| Missing::Component(types, last))?;
+    /// What a path leads to where a sender adds to the standard. Its predicate is checked as well.
+    pub fn meaning_with(&self, path: &Path, added: Added<'_>) -> Result<Meaning, Missing> {
+        let Some(number) = path.field() else {
+            return if self.has_segment(path.segment()) { Ok(Meaning::of_any_type()) } else { Err(Missing::Segment) };
+        };
+        self.predicate_with(path, added)?;
+        let field = self.field(path.segment(), number, added)?;
+        let Some(component) = path.component() else { return Ok(field) };
+        let part = self.component(&field, number, component, added);
+        let part = part.map_err(|(types, last)| Missing::Component(types, last))?;
         let Some(subcomponent) = path.subcomponent() else { return Ok(part) };
         self.part(&part, subcomponent).map_err(|(types, last)| Missing::Subcomponent(types, last))
     }
 
-    /// What the predicate of a path compares, whose field is this.
-    pub fn predicate_of(&self, field: &Meaning, path: &Path) -> Result<Option<Meaning>, Missing> {
+    /// What the predicate of a path compares, if it has one.
+    pub fn predicate_with(&self, path: &Path, added: Added<'_>) -> Result<Option<Meaning>, Missing> {
         let missing = |(types, last)| Missing::Predicate(types, last);
-        match path.predicate() {
-            None => Ok(None),
-            Some((component, 0, _)) => self.part(field, component).map(Some).map_err(missing),
-            Some((component, subcomponent, _)) => {
-                let part = self.part(field, component).map_err(missing)?;
-                self.part(&part, subcomponent).map(Some).map_err(missing)
+        let (Some(number), Some((component, subcomponent, _))) = (path.field(), path.predicate()) else {
+            return Ok(None);
+        };
+        let field = self.field(path.segment(), number, added)?;
+        let part = self.component(&field, number, component, added).map_err(missing)?;
+        if subcomponent == 0 { Ok(Some(part)) } else { self.part(&part, subcomponent).map(Some).map_err(missing) }
+    }
+
+    fn field(&self, segment: &str, number: usize, added: Added<'_>) -> Result<Meaning, Missing> {
+        let known = place(&self.segments, segment, number).map(|field| Meaning {
+            types: known(field.types),
+            repeats: field.repeats,
+            table: field.table,
+        });
+        match (known, added(number, 0)) {
+            (known, Some(data_type)) => {
+                let mut field = known.unwrap_or_default();
+                field.types.push(data_type);
+                Ok(Meaning { repeats: true, ..field })
             }
+            (Some(known), None) => Ok(known),
+            (None, None) => {
+                Err(self.segments.get(segment).map_or(Missing::Segment, |fields| Missing::Field(fields.len())))
+            }
+        }
+    }
+
+    fn component(
+        &self,
+        field: &Meaning,
+        number: usize,
+        component: usize,
+        added: Added<'_>,
+    ) -> Result<Meaning, (String, usize)> {
+        match (self.part(field, component), added(number, component)) {
+            (known, Some(data_type)) => {
+                let mut part = known.unwrap_or_default();
+                part.types.push(data_type);
+                Ok(part)
+            }
+            (known, None) => known,
         }
     }
 

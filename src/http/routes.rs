@@ -234,7 +234,7 @@ pub(crate) static ROUTES: &[Route] = &[
             parameter(
                 "identifier",
                 Form::Text,
-                "SYSTEM|VALUE: assigning authority and number; |VALUE: identity document",
+                "SYSTEM|VALUE: assigning authority and number; |VALUE: any number of that value",
             ),
             parameter("name", Form::Text, "whole name"),
             parameter("birth_date", Form::Date, "date of birth"),

@@ -15,8 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::Value;
 
-use super::normalise::{IdentityNumber, NameClass, PatientFacts, resident_id};
+use super::normalise::{IdentityNumber, NameClass, PatientFacts};
 use crate::record::Fields;
+use crate::record::resident_id::ResidentId;
 use crate::record::schema::{Field, IDENTIFIER_TYPES, PATIENT};
 
 /// One record of a person.
@@ -84,7 +85,7 @@ type Trust = (bool, bool, bool, usize);
 
 fn trust(unit: &[Field], record: &Fields, facts: &PatientFacts) -> Trust {
     let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default();
-    let mut certified = facts.resident_ids().filter_map(resident_id);
+    let mut certified = facts.resident_ids().filter_map(ResidentId::read);
     match unit.first().map(|field| field.name) {
         Some("name") => {
             let chinese =

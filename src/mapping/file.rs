@@ -55,11 +55,13 @@ pub(crate) struct MatchRule {
     pub(crate) patterns: Vec<Located<String>>,
 }
 
-/// `ZPI = { 1 = "ST" }`: one field of a segment.
+/// `ZPI = { 1 = "ST" }`: one field of a segment, or a component of one (`OBX = { 3.1 = "CE" }`).
 #[derive(Debug, Clone)]
 pub(crate) struct OwnField {
     pub(crate) segment: Located<String>,
     pub(crate) number: usize,
+    /// From 1; 0: the field.
+    pub(crate) component: usize,
     pub(crate) data_type: &'static str,
 }
 
@@ -78,15 +80,21 @@ pub(crate) struct TableFiles {
 pub(crate) struct Block {
     pub(crate) file: usize,
     pub(crate) span: Range<usize>,
-    /// `block`: its name, for files that lie over this one.
-    pub(crate) name: Option<Located<String>>,
+    /// `block`: the name by which a mapping that extends this one means it.
+    pub(crate) label: Option<Located<String>>,
     pub(crate) each: Option<Located<String>>,
     pub(crate) when: Option<Located<String>>,
     pub(crate) skip: Option<Vec<SkipRule>>,
     pub(crate) on_null: Option<Located<OnNull>>,
-    /// Target, dotted into objects, and its rule; `None` removes the base's.
+    /// Target, dotted into objects, and its rule; `None` removes the base's. A target may have several, in order.
     pub(crate) fields: Vec<(Located<String>, Option<Rule>)>,
     pub(crate) lists: Vec<(&'static str, Vec<Block>)>,
+}
+
+impl Block {
+    fn is_called(&self, name: &str) -> bool {
+        self.label.as_ref().is_some_and(|label| label.value == name)
+    }
 }
 
 /// `skip = [{ when = "…", reason = "…", deliberate = false }]`.
@@ -313,11 +321,10 @@ impl<'a> Reader<'a> {
         let Some(table) = value.get_ref().as_table() else {
             return self.error(file, value.span(), "M004", "segments is a section".to_owned(), hint);
         };
-        let dictionary = Dictionary::standard();
         for (key, value) in in_order(table) {
             let segment = Located { value: key.get_ref().to_string(), file, span: key.span() };
             let is_segment = Path::parse(&segment.value).is_ok_and(|path| path.field().is_none());
-            if !is_segment || !(segment.value.starts_with('Z') || dictionary.has_segment(&segment.value)) {
+            if !is_segment || !(segment.value.starts_with('Z') || Dictionary::standard().has_segment(&segment.value)) {
                 let text = format!("{} is neither a Z-segment nor one of HL7 v2", segment.value);
                 self.error(file, segment.span, "M014", text, hint);
                 continue;
@@ -333,21 +340,49 @@ impl<'a> Reader<'a> {
                 continue;
             };
             for (key, value) in in_order(fields) {
-                let number = key.get_ref().parse().ok().filter(|number| (1..=1_000).contains(number));
-                let Some(number) = number else {
-                    self.error(file, key.span(), "M004", format!("{} is no number of a field", key.get_ref()), hint);
-                    continue;
-                };
-                let Some(written) = self.text(file, value) else { continue };
-                match dictionary.data_type(&written.value) {
-                    Some(data_type) => declared.segments.push(OwnField { segment: segment.clone(), number, data_type }),
-                    None => {
-                        let text = format!("HL7 v2 has no data type {}", written.value);
-                        self.error(file, written.span, "M014", text, "as in ST, NM, TS, CX, CWE, XPN, XAD");
+                let Some(number) = self.number(file, key) else { continue };
+                match value.get_ref().as_table() {
+                    None => self.own_field(file, &segment, (number, 0), value, declared),
+                    Some(components) => {
+                        for (key, value) in in_order(components) {
+                            if let Some(component) = self.number(file, key) {
+                                self.own_field(file, &segment, (number, component), value, declared);
+                            }
+                        }
                     }
                 }
             }
         }
+    }
+
+    fn own_field(
+        &mut self,
+        file: usize,
+        segment: &Located<String>,
+        (number, component): (usize, usize),
+        value: &Spanned<DeValue<'_>>,
+        declared: &mut Declarations,
+    ) {
+        let Some(written) = self.text(file, value) else { return };
+        match Dictionary::standard().data_type(&written.value) {
+            Some(data_type) => {
+                declared.segments.push(OwnField { segment: segment.clone(), number, component, data_type })
+            }
+            None => {
+                let text = format!("HL7 v2 has no data type {}", written.value);
+                self.error(file, written.span, "M014", text, "as in ST, NM, TS, CX, CWE, XPN, XAD");
+            }
+        }
+    }
+
+    /// The number of a field or component, as a key.
+    fn number(&mut self, file: usize, key: &Spanned<std::borrow::Cow<'_, str>>) -> Option<usize> {
+        let number = key.get_ref().parse().ok().filter(|number| (1..=1_000).contains(number));
+        if number.is_none() {
+            let text = format!("{} is no number of a field or component", key.get_ref());
+            self.error(file, key.span(), "M004", text, "as in ZPI = { 1 = \"ST\", 2 = \"CWE\" }");
+        }
+        number
     }
 
     fn tables(&mut self, file: usize, value: &Spanned<DeValue<'_>>, declared: &mut Declarations) {
@@ -389,12 +424,20 @@ impl<'a> Reader<'a> {
         match value.get_ref() {
             DeValue::Table(table) => vec![self.block(file, value.span(), table, level)],
             DeValue::Array(array) => {
-                let mut blocks = Vec::new();
+                let mut blocks: Vec<Block> = Vec::new();
                 for item in array.iter() {
-                    match item.get_ref() {
-                        DeValue::Table(table) => blocks.push(self.block(file, item.span(), table, level)),
-                        _ => self.wrong_type(file, item, "a block of fields"),
+                    let DeValue::Table(table) = item.get_ref() else {
+                        self.wrong_type(file, item, "a block of fields");
+                        continue;
+                    };
+                    let block = self.block(file, item.span(), table, level);
+                    if let Some(label) = &block.label
+                        && blocks.iter().any(|other| other.is_called(&label.value))
+                    {
+                        let text = format!("two blocks are called {}", label.value);
+                        self.error(file, label.span.clone(), "M004", text, "give each a name of its own");
                     }
+                    blocks.push(block);
                 }
                 blocks
             }
@@ -409,7 +452,7 @@ impl<'a> Reader<'a> {
         let mut block = Block {
             file,
             span,
-            name: None,
+            label: None,
             each: None,
             when: None,
             skip: None,
@@ -419,7 +462,7 @@ impl<'a> Reader<'a> {
         };
         for (key, value) in in_order(table) {
             match key.get_ref().as_ref() {
-                "block" => block.name = self.text(file, value),
+                "block" => block.label = self.text(file, value),
                 "each" => block.each = self.text(file, value),
                 "when" => block.when = self.text(file, value),
                 "skip" => block.skip = self.skip_rules(file, value),
@@ -458,7 +501,7 @@ impl<'a> Reader<'a> {
                 for (key, value) in in_order(table) {
                     let part = key.get_ref();
                     if inner.iter().any(|field| field.name == part) {
-                        if let Some(rule) = self.rule_or_removal(file, value) {
+                        for rule in self.rules_or_removal(file, value) {
                             let target = Located { value: format!("{name}.{part}"), file, span: key.span() };
                             block.fields.push((target, rule));
                         }
@@ -467,25 +510,36 @@ impl<'a> Reader<'a> {
                     }
                 }
             }
-            (Some(_), _) => {
-                if let Some(rule) = self.rule_or_removal(file, value) {
+            (field, _) if field.is_some() || coerce::is_spread(level, name) => {
+                for rule in self.rules_or_removal(file, value) {
                     block.fields.push((target(name.to_owned()), rule));
                 }
             }
-            (None, _) if coerce::is_spread(level, name) => {
-                if let Some(rule) = self.rule_or_removal(file, value) {
-                    block.fields.push((target(name.to_owned()), rule));
-                }
-            }
-            (None, _) => {
+            _ => {
                 let known = level.iter().map(|field| field.name).chain(BLOCK_KEYS.iter().copied());
                 self.unknown(file, key.span(), "field", name, known);
             }
         }
     }
 
-    fn rule_or_removal(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Option<Option<Rule>> {
-        if value.get_ref().as_bool() == Some(false) { Some(None) } else { self.rule(file, value).map(Some) }
+    /// One rule; several, of which the first that gives a value counts; or `None`, which removes the base's.
+    fn rules_or_removal(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Vec<Option<Rule>> {
+        let alternatives = match value.get_ref() {
+            DeValue::Boolean(false) => return vec![None],
+            DeValue::Array(array) if array.iter().any(|item| item.get_ref().is_table()) => array,
+            _ => return self.rule(file, value).map(Some).into_iter().collect(),
+        };
+        let mut rules: Vec<Option<Rule>> = Vec::new();
+        for (place, item) in alternatives.iter().enumerate() {
+            let Some(rule) = self.rule(file, item) else { continue };
+            let is_required = rule.required.as_ref().is_some_and(|required| required.value != Required::No);
+            if is_required && place + 1 < alternatives.len() {
+                let text = "required counts for all alternatives and stands in the last one".to_owned();
+                self.error(file, item.span(), "M004", text, "");
+            }
+            rules.push(Some(rule));
+        }
+        rules
     }
 
     fn rule(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Option<Rule> {

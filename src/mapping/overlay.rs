@@ -14,7 +14,8 @@ pub(super) fn overlay(reader: &mut Reader<'_>, mut base: Declarations, site: Dec
         base.matches = site.matches;
     }
     for segment in site.segments {
-        let is_same = |own: &OwnField| own.segment.value == segment.segment.value && own.number == segment.number;
+        let place = |own: &OwnField| (own.segment.value.clone(), own.number, own.component);
+        let is_same = |own: &OwnField| place(own) == place(&segment);
         base.segments.retain(|own| !is_same(own));
         base.segments.push(segment);
     }
@@ -47,8 +48,8 @@ fn overlay_blocks(reader: &mut Reader<'_>, base: &mut Vec<Block>, site: Vec<Bloc
     let base_length = base.len();
     let mut taken = vec![false; base_length];
     for (position, block) in site.into_iter().enumerate() {
-        let counterpart = match (&block.name, &block.each) {
-            (Some(_), _) => (0..base_length).find(|&index| same(&base[index].name, &block.name)),
+        let counterpart = match (&block.label, &block.each) {
+            (Some(_), _) => (0..base_length).find(|&index| !taken[index] && same(&base[index].label, &block.label)),
             (None, Some(_)) => (0..base_length).find(|&index| !taken[index] && same(&base[index].each, &block.each)),
             (None, None) => Some(position).filter(|&position| position < base_length && !taken[position]),
         };
@@ -69,9 +70,9 @@ fn same(one: &Option<Located<String>>, other: &Option<Located<String>>) -> bool 
 
 /// Warns where a block may lie over another one than was meant.
 fn check_counterpart(reader: &mut Reader<'_>, base: &[Block], block: &Block, counterpart: Option<usize>, place: &str) {
-    let names = || base.iter().filter_map(|block| block.name.as_ref()).map(|name| name.value.as_str());
+    let names = || base.iter().filter_map(|block| block.label.as_ref()).map(|name| name.value.as_str());
     let known = names().collect::<Vec<_>>().join(", ");
-    match (&block.name, counterpart) {
+    match (&block.label, counterpart) {
         (Some(name), None) => {
             if let Some(meant) = similar(&name.value, names()) {
                 let text = format!("the base has no block {} of {place}", name.value);
@@ -99,15 +100,15 @@ fn overlay_block(reader: &mut Reader<'_>, base: &mut Block, site: Block, place: 
     base.when = site.when.or(base.when.take());
     base.skip = site.skip.or(base.skip.take());
     base.on_null = site.on_null.or(base.on_null.take());
-    for (target, rule) in site.fields {
-        // A rule for a whole object replaces rules for its parts, and the other way round.
-        base.fields.retain(|(other, _)| {
+    // A rule for a whole object replaces rules for its parts, and the other way round.
+    base.fields.retain(|(other, _)| {
+        site.fields.iter().all(|(target, _)| {
             let (other, target) = (other.value.as_str(), target.value.as_str());
             let inside = |outer: &str, inner: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
             other != target && !inside(other, target) && !inside(target, other)
-        });
-        base.fields.push((target, rule));
-    }
+        })
+    });
+    base.fields.extend(site.fields);
     for (name, blocks) in site.lists {
         match base.lists.iter_mut().find(|(other, _)| *other == name) {
             Some((_, base_blocks)) => overlay_blocks(reader, base_blocks, blocks, &format!("{place}.{name}")),

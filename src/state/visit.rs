@@ -210,7 +210,7 @@ impl Movement {
         let text = |name: &str| patch.get(name).and_then(Value::as_str).map(str::to_owned);
         let mut place = Fields::new();
         // PV1-3 is one field: who sends a ward and no bed says that there is no bed.
-        let located = PLACE[1..].iter().any(|name| patch.contains_key(*name));
+        let located = PLACE[1..].iter().any(|name| patch.contains_key(name));
         for name in PLACE {
             if let Some(value) = patch.get(name) {
                 let mut value = value.clone();

@@ -5,6 +5,7 @@ use rusqlite::{Row, params};
 use super::packed::{PackedText, unpack_text};
 use super::search_key::{KeyKind, keys};
 use super::{Reader, StoreError, Transaction, row_limit, signed};
+use crate::record::resident_id::ResidentId;
 use crate::record::{Fields, RecordNumber};
 
 /// A One ID and its golden record.
@@ -150,11 +151,25 @@ pub fn search(reader: &Reader<'_>, search: &PersonSearch, limit: usize) -> Resul
     )
 }
 
-/// Persons that have a record under this number, or a record that names it among its identifiers, at most `limit`.
+/// Persons that have a record under this number, or a record that names it among its identifiers, at most `limit`. Without an
+/// authority: any identifier of this value, a resident number in any spelling.
 ///
 /// # Errors
 /// See [`StoreError`].
 pub fn with_identifier(reader: &Reader<'_>, number: &RecordNumber, limit: usize) -> Result<Vec<Person>, StoreError> {
+    if number.system.is_empty() {
+        let resident = ResidentId::read(&number.value).map(|id| id.number);
+        return reader.all(
+            select!(
+                "WHERE one_id IN (
+                     SELECT one_id FROM identifier JOIN patient_record ON patient_record.id = identifier.record
+                     WHERE identifier.value IN (?1, ?2))
+                 ORDER BY id LIMIT ?3"
+            ),
+            params![number.value, resident, row_limit(limit)],
+            person,
+        );
+    }
     reader.all(
         select!(
             "WHERE one_id IN (
@@ -268,7 +283,12 @@ mod tests {
             insert_person(t, "P2", "1002")?;
             let card =
                 RecordIdentifier { kind: "visit_card".to_owned(), system: "CARD".to_owned(), value: "77".to_owned() };
-            records::set_identifiers(t, record, &[card])
+            let resident = RecordIdentifier {
+                kind: "resident_id".to_owned(),
+                system: String::new(),
+                value: "11010519491231002X".to_owned(),
+            };
+            records::set_identifiers(t, record, &[card, resident])
         });
         let check = |number: RecordNumber, expected: &[&str]| {
             let found = store.read(|r| with_identifier(r, &number, 9)).unwrap();
@@ -278,5 +298,8 @@ mod tests {
         check(number("1002"), &["P2"]);
         check("CARD|77".parse().unwrap(), &["P1"]);
         check("OTHER|77".parse().unwrap(), &[]);
+        check("|77".parse().unwrap(), &["P1"]);
+        check("|78".parse().unwrap(), &[]);
+        check("|11010519491231002x".parse().unwrap(), &["P1"]);
     }
 }

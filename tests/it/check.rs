@@ -150,7 +150,7 @@ fn every_sort_of_mistake_in_a_mapping_is_told_with_line_column_caret_code_and_hi
         (14, 14, "warning", "M017"),
         (15, 18, "warning", "M018"),
         (18, 9, "warning", "M020"),
-        (19, 8, "warning", "M021"),
+        (19, 9, "warning", "M021"),
         (20, 10, "warning", "M018"),
     ] {
         assert!(found.contains(&expected), "{expected:?} is not among {found:#?}");

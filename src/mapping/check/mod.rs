@@ -14,7 +14,7 @@ use std::ops::Range;
 use super::compile::{self, ON_UNMAPPED, Target, default_coercion};
 use super::expression::Expression;
 use super::file::{Block, Declarations, Located, MatchRule, Reader, Required, Rule};
-use super::table::Row;
+use super::table::{OTHERS, Row};
 use crate::diagnostic::{Diagnostic, similar};
 use crate::hl7v2::{Dictionary, Path};
 use crate::record::Kind;
@@ -160,7 +160,9 @@ impl<'d> Checker<'_, '_, 'd> {
         let tables =
             self.declared.tables.iter().zip(self.rows).filter(|(table, _)| names.contains(table.name.value.as_str()));
         let rows: Vec<&Row> = tables.flat_map(|(_, rows)| rows).collect();
-        if rows.is_empty() || rows.iter().any(|row| row.source.eq_ignore_ascii_case(&written.value)) {
+        if rows.is_empty()
+            || rows.iter().any(|row| row.source == OTHERS || row.source.eq_ignore_ascii_case(&written.value))
+        {
             return;
         }
         let hint = similar(&written.value, rows.iter().map(|row| row.source.as_str()))
@@ -206,6 +208,7 @@ impl<'d> Checker<'_, '_, 'd> {
         for (target, rule) in rules() {
             self.rule(target, rule, place, level, &facts, within);
         }
+        self.alternatives(&rules().collect::<Vec<_>>());
         self.set_twice(&rules().map(|(target, _)| target).collect::<Vec<_>>());
         if self.is_whole {
             self.needs(block, place);
@@ -273,7 +276,7 @@ impl<'d> Checker<'_, '_, 'd> {
         let mut are_events = true;
         for written in &rule.from {
             let Some(path) = self.path(written, within) else { continue };
-            self.data_type(&path, written, coercion, &found);
+            self.data_type(&path, written, coercion, &found, rule.coercion.is_some());
             are_events &= self.meaning(&path).is_ok_and(|meaning| meaning.table == "0003");
         }
         if let Some(table) = rule.table.as_ref().filter(|_| are_events) {
@@ -348,6 +351,20 @@ impl<'d> Checker<'_, '_, 'd> {
         }
     }
 
+    /// Rules of one field behind one that always gives a value.
+    fn alternatives(&mut self, rules: &[(&Located<String>, &Rule)]) {
+        let always = |rule: &Rule| rule.when.is_none() && (rule.constant.is_some() || rule.default.is_some());
+        for (index, (target, rule)) in rules.iter().enumerate() {
+            let before = rules[..index].iter().find(|(other, rule)| other.value == target.value && always(rule));
+            if let Some((_, before)) = before {
+                let line = self.reader.files[before.file].line(before.span.start);
+                let text = format!("this rule is never asked: the one in line {line} always gives a value");
+                let hint = "a constant or default stands in the last rule";
+                self.reader.warn(rule.file, rule.span.clone(), "M021", text, hint);
+            }
+        }
+    }
+
     /// A field that a rule fills and another sets.
     fn set_twice(&mut self, targets: &[&Located<String>]) {
         for (whole, parts) in FILLS {
@@ -391,8 +408,9 @@ impl<'d> Checker<'_, '_, 'd> {
     }
 
     fn needs(&mut self, block: &Block, place: &str) {
-        if block.fields.is_empty() && block.lists.is_empty() {
-            // That has been said of it, or it only switches something.
+        let skips_all = block.skip.iter().flatten().any(|rule| rule.when.value.trim() == "true");
+        if skips_all || (block.fields.is_empty() && block.lists.is_empty()) {
+            // It only switches something, or what it lacks has been said of it.
             return;
         }
         let has = |name: &str| {
@@ -479,7 +497,7 @@ impl<'d> Checker<'_, '_, 'd> {
             }
             self.repeated_rows(rows);
             if self.event_tables.contains(&name.value) {
-                for row in rows {
+                for row in rows.iter().filter(|row| row.source != OTHERS) {
                     let source = Located { value: row.source.clone(), file: row.file, span: row.span.clone() };
                     self.code_of("0003", &source);
                 }

@@ -47,15 +47,25 @@ impl<'d> Checker<'_, '_, 'd> {
                 let hint = match (similar, path.field()) {
                     (Some(meant), _) => format!("did you mean {meant}?"),
                     (None, Some(field)) if missing != Missing::Segment => {
+                        let place = match (&missing, path.component()) {
+                            (Missing::Subcomponent(..), Some(component)) => format!("{field}.{component}"),
+                            _ => field.to_string(),
+                        };
                         let segment = path.segment();
                         format!(
-                            "if the sender does so all the same: [segments] with {segment} = {{ {field} = \"CX\" }} or what it sends"
+                            "if the sender does so all the same: [segments] with {segment} = {{ {place} = \"CX\" }}, or what it sends"
                         )
                     }
                     _ => String::new(),
                 };
                 let text = missing.text(path).into_owned();
                 self.reader.error(written.file, written.span.clone(), "M014", text, &hint);
+            }
+        }
+        if let Some((choice, values)) = path.chosen_by() {
+            self.check_path(&choice, written, None);
+            for value in values {
+                self.code(&choice, &Located { value: value.clone(), ..written.clone() });
             }
         }
         if let (Some(each), Some(number)) = (within, path.occurrence())
@@ -70,23 +80,18 @@ impl<'d> Checker<'_, '_, 'd> {
     /// What a path leads to, by the dictionary and by `[segments]`.
     pub(super) fn meaning(&self, path: &Path) -> Result<Meaning, Missing> {
         match path.field() {
-            Some(number) => self.dictionary.part_of(&self.field(path.segment(), number)?, path),
             None if self.own_fields(path.segment()).next().is_some() => {
                 Ok(Meaning { repeats: true, ..Meaning::default() })
             }
-            None => self.dictionary.meaning(path),
+            _ => self.dictionary.meaning_with(path, &self.added(path.segment())),
         }
     }
 
-    fn field(&self, segment: &str, number: usize) -> Result<Meaning, Missing> {
-        let known = self.dictionary.field(segment, number);
-        match self.own_fields(segment).find(|own| own.number == number) {
-            Some(own) => {
-                let mut field = known.unwrap_or_default();
-                field.types.push(own.data_type);
-                Ok(Meaning { repeats: true, ..field })
-            }
-            None => known,
+    /// What `[segments]` adds to a segment.
+    fn added(&self, segment: &str) -> impl Fn(usize, usize) -> Option<&'static str> {
+        let fields: Vec<&OwnField> = self.own_fields(segment).collect();
+        move |number, component| {
+            fields.iter().find(|own| (own.number, own.component) == (number, component)).map(|own| own.data_type)
         }
     }
 
@@ -135,8 +140,7 @@ impl<'d> Checker<'_, '_, 'd> {
     /// The codes that a predicate compares with.
     fn predicate_codes(&mut self, path: &Path, written: &Located<String>) {
         let Some((_, _, values)) = path.predicate() else { return };
-        let field = self.field(path.segment(), path.field().unwrap_or_default());
-        let part = field.and_then(|field| self.dictionary.predicate_of(&field, path));
+        let part = self.dictionary.predicate_with(path, &self.added(path.segment()));
         let Ok(Some(Meaning { table, .. })) = part else { return };
         for value in values {
             self.code_of(table, &Located { value: value.clone(), ..written.clone() });
@@ -179,6 +183,7 @@ impl<'d> Checker<'_, '_, 'd> {
         written: &Located<String>,
         coercion: Option<Coercion>,
         target: &Target,
+        is_explicit: bool,
     ) {
         let (Some(coercion), Ok(meaning)) = (coercion, self.meaning(path)) else { return };
         // What cannot fill the target at all has been said already.
@@ -188,9 +193,10 @@ impl<'d> Checker<'_, '_, 'd> {
         }
         let types = shown(&meaning.types);
         if coercion == Coercion::Text && matches!(target.shape, Shape::Text | Shape::TextList) {
-            // A time is one text in two components.
-            let whole = |name: &&str| self.dictionary.is_composite(name) && *name != "TS";
-            if meaning.types.iter().all(whole) {
+            // Whoever writes as = "text" means it.
+            let newest = meaning.types.last().is_some_and(|newest| FILLED_IN_PARTS.contains(newest));
+            let is_composite = |name: &&str| self.dictionary.is_composite(name) && *name != "TS";
+            if !is_explicit && (newest || meaning.types.iter().all(is_composite)) {
                 let text =
                     format!("{path} ({types}) has components: all of them would be one text, with the ^ between them");
                 let hint = match path.component() {
@@ -212,6 +218,9 @@ impl<'d> Checker<'_, '_, 'd> {
         }
     }
 }
+
+/// Types whose components senders do fill, whatever the field was in the first versions. TS is none: its second component is rare.
+const FILLED_IN_PARTS: &[&str] = &["CX", "EI", "HD", "PL", "XAD", "XCN", "XON", "XPN"];
 
 /// Codes of a site's own begin with Z.
 fn is_own(code: &str) -> bool {

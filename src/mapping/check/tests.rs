@@ -72,6 +72,8 @@ fn paths_that_hl7_does_not_have_are_errors() {
         ("PID-3.4.9", "has no subcomponent 9"),
         ("PID-3[55=MR].1", "the predicate asks for a component that PID-3"),
         ("PID-3[4.7=MR].1", "the predicate asks for a component"),
+        ("OBX[99=TX]-5", "OBX has no field 99"),
+        ("OBX[3.77 in A,B]-5", "has no component 77"),
     ] {
         check_line(&format!("language = '{path}'"), &[("4:12 M014", text)]);
     }
@@ -95,6 +97,8 @@ fn what_a_sender_adds_to_a_segment_is_said_in_segments() {
     with("ZPI-2.5", "ZPI = { 2 = 'CWE' }", &[]);
     with("PV1-88", "PV1 = { 88 = 'ST' }", &[]);
     with("PV1-44.5", "PV1 = { 44 = 'CX' }", &[]);
+    with("PV1-3.9.2", "PV1 = { 3.9 = 'HD' }", &[]);
+    with("PV1-3.9.7", "PV1 = { 3.9 = 'HD' }", &[("13:8 M014", "[segments] with PV1 = { 3.9 = ")]);
     with("ZPJ-1", "ZPI = { 1 = 'ST' }", &[("13:8 M016", "did you mean ZPI?"), ("15:1 M024", "no path reads ZPI")]);
     with("ZPI-3", "ZPI = { 1 = 'ST' }", &[("13:8 M016", "ZPI-3 is not in [segments]")]);
     with("ZPI-1.2", "ZPI = { 1 = 'ST' }", &[("13:8 M016", "ZPI-1 (ST) has no component 2")]);
@@ -122,7 +126,8 @@ fn a_field_of_another_type_than_the_rule_reads_is_told() {
     check_line("name = 'PID-7'", &[("4:8 M018", "PID-7 (")]);
     check_line("multiple_birth = 'PID-5'", &[("4:18 M018", "")]);
     check_line("language = 'PID-3'", &[("4:12 M018", "say which, as in PID-3.1")]);
-    check_line("language = { from = 'PID-3', as = 'text' }", &[("4:21 M018", "with the ^ between them")]);
+    check_line("language = { from = 'PID-3', as = 'text' }", &[]);
+    check_line("language = 'OBR-3'", &[("4:12 M018", "with the ^ between them")]);
     check_line_with_table("sex = { from = 'PID-7', table = 'sex' }", &[("4:16 M018", "")]);
     check_line_with_table("sex = { from = 'PID-8', table = 'sex' }", &[]);
     // What cannot be at all is told once.
@@ -166,6 +171,11 @@ fn rules_without_effect_are_told() {
             place => check_line(rule, &[(place, text)]),
         }
     }
+    let alternatives = |last: &str| {
+        format!("language = [{{ from = 'PID-15.1' }}, {{ constant = 'zh'{last} }}, {{ from = 'PID-15.4' }}]")
+    };
+    check_line(&alternatives(""), &[("4:57 M021", "always gives a value")]);
+    check_line(&alternatives(", when = 'PV1'"), &[]);
     let phones = "[[patient.phones]]\neach = 'PID-13'\n";
     check(
         &format!("{SOUND}{phones}value = {{ from = 'PID-13.1', on_null = 'keep' }}\n"),
@@ -253,6 +263,10 @@ fn codes_that_no_table_has_are_told() {
     visit("MSH-9.2 in ['A01', 'A0']", &[("13:28 M022", "HL7 table 0003 has no code A0 (did you mean A0")]);
     visit("MSH-9.2 = 'ZA1'", &[]);
     visit("PV1-2 = 'anything'", &[]);
+    check_line(
+        "language = { from = 'OBX[2 in TX,TXT]-5', when = 'OBX' }",
+        &[("4:21 M022", "HL7 table 0125 has no code TXT")],
+    );
     check_line("name = 'PID-5[7=LQ]'", &[("4:8 M022", "HL7 table 0200 has no code LQ")]);
     check(
         &format!("match = {{ 'MSH-9.1' = 'ATD', 'MSH-9.2' = ['A*', 'X*'] }}\n{SOUND}"),

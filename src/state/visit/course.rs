@@ -64,7 +64,7 @@ impl<'a> Course<'a> {
 
     /// Takes what a message says of the place.
     pub(super) fn move_to(&mut self, fields: &'a Fields) {
-        let said = PLACE.iter().filter_map(|name| fields.get_key_value(*name));
+        let said = PLACE.iter().filter_map(|name| fields.get_key_value(name));
         self.place.extend(said.map(|(name, value)| (name.as_str(), value)));
     }
 
