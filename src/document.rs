@@ -83,7 +83,8 @@ pub(crate) fn syntax_errors(text: &str, errors: &[toml::de::Error]) -> Vec<(Rang
 }
 
 fn unclosed_bracket(text: &str, error: usize) -> Option<(usize, char)> {
-    let (position, bracket) = open_bracket(text.get(..error)?)?;
+    let (open, _) = brackets(text.get(..error)?, false);
+    let (position, bracket) = open.last().copied()?;
     let line_start = text[..error].rfind('\n').map_or(0, |newline| newline + 1);
     if position >= line_start {
         return None;
@@ -91,14 +92,21 @@ fn unclosed_bracket(text: &str, error: usize) -> Option<(usize, char)> {
     let line = text[line_start..].lines().next().unwrap_or_default().trim_start();
     let is_bare = |letter: char| letter.is_ascii_alphanumeric() || "_-.\"' ".contains(letter);
     let is_statement = line.starts_with('[') || line.split_once('=').is_some_and(|(key, _)| key.chars().all(is_bare));
-    (bracket == '{' || is_statement || text[error..].trim().is_empty()).then_some((position, bracket))
+    let may_end_here = bracket == '{' || is_statement || text[error..].trim().is_empty();
+    // What is closed further on is not what is missing.
+    let is_closed = match brackets(&text[error..], true).1 {
+        Some(closing) => bracket == '[' || closing == '}',
+        None => false,
+    };
+    (may_end_here && !is_closed).then_some((position, bracket))
 }
 
-/// The innermost bracket of a value that is open at the end of a text.
-fn open_bracket(text: &str) -> Option<(usize, char)> {
+/// The brackets of values that are open at the end of a text, and the first closing one that nothing in the text opens. `is_value`:
+/// whether the text begins within a value.
+fn brackets(text: &str, mut is_value: bool) -> (Vec<(usize, char)>, Option<char>) {
     let mut open: Vec<(usize, char)> = Vec::new();
+    let mut unopened = None;
     let mut position = 0;
-    let mut is_value = false;
     while let Some(character) = text[position..].chars().next() {
         let rest = &text[position..];
         let mut length = character.len_utf8();
@@ -108,12 +116,14 @@ fn open_bracket(text: &str) -> Option<(usize, char)> {
             '\n' => is_value = !open.is_empty(),
             '=' => is_value = true,
             '[' | '{' if is_value => open.push((position, character)),
-            ']' | '}' => drop(open.pop()),
+            // A header, `[tables]`.
+            '[' => length = rest.find('\n').unwrap_or(rest.len()),
+            ']' | '}' if open.pop().is_none() => unopened = unopened.or(Some(character)),
             _ => {}
         }
         position += length;
     }
-    open.pop()
+    (open, unopened)
 }
 
 /// How long the string is that a text begins with, its quotes included; one that is not closed ends with its line.
@@ -362,6 +372,8 @@ mod tests {
         assert_eq!(line("a = [1, \"[\", 2\n[http]\n"), (1, true));
         assert_eq!(line("# [\n[http]\na = [1,\n  x,\n]\n"), (4, false));
         assert_eq!(line("a = \"\"\"[\"\"\"\nb = x\n"), (2, false));
+        assert_eq!(line("a = [\n  { b = 1 },\n   c = 1 },\n]\n[http]\nd = 1\n"), (3, false));
+        assert_eq!(line("a = [1, 2\nb = [1]\n[http]\nc = { d = 1 }\n"), (1, true));
     }
 
     #[test]

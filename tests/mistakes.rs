@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use heyi::diagnostic::Diagnostic;
 use heyi::hl7v2::{CharsetSetting, batch};
 use heyi::mapping::{Mapping, case};
 use jiff::tz::TimeZone;
@@ -19,9 +20,23 @@ use serde_json::Value;
 const SAMPLE: usize = 97;
 /// Mappings that ship, and the folders of messages whose result must not change.
 const MAPPINGS: &[(&str, &[&str])] = &[
-    ("mappings/hl7v2.toml", &["fixtures/his", "fixtures/lis"]),
+    ("mappings/hl7v2.toml", &["fixtures/hl7v2", "fixtures/his", "fixtures/lis"]),
     ("mappings/his.toml", &["fixtures/his", "fixtures/hospital-day"]),
     ("mappings/lis.toml", &["fixtures/lis", "fixtures/hospital-day"]),
+    ("mappings/ris.toml", &["fixtures/ris"]),
+    ("mappings/emr-v2.toml", &["fixtures/emr-v2"]),
+];
+
+/// Mistakes that make another mapping, as sound as the one that was meant: only a case can tell. They count for the share of all.
+const MEANINGS: &[&str] = &[
+    "line missing",
+    "row missing",
+    "other operator",
+    "code with a character missing",
+    "source with a character missing",
+    "target with a character missing",
+    "target with a character more",
+    "value with a character missing",
 ];
 
 /// One mistake: its kind, the line that it is in (from 1), and the whole text with it.
@@ -73,7 +88,7 @@ fn messages(folder: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn load(name: &str, files: &BTreeMap<String, String>) -> Result<Mapping, Vec<heyi::diagnostic::Diagnostic>> {
+fn load(name: &str, files: &BTreeMap<String, String>) -> Result<Mapping, Vec<Diagnostic>> {
     Mapping::load(name, &|name| files.get(name).cloned().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound)))
 }
 
@@ -302,10 +317,9 @@ fn a_mistake_in_a_mapping_is_reported_at_its_line_or_makes_no_difference() {
             (*name, messages, outcomes)
         })
         .collect();
-    let started = std::time::Instant::now();
     let mut ends: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
     let mut missed = Vec::new();
-    let (mut planted, mut found) = (0, 0);
+    let (mut planted, mut found, mut slips) = (0, 0, Vec::new());
     let mut number = 0;
     for (name, text) in &files {
         for mistake in mistakes(name, text) {
@@ -327,18 +341,22 @@ fn a_mistake_in_a_mapping_is_reported_at_its_line_or_makes_no_difference() {
             *ends.entry(mistake.kind).or_default().entry(column).or_default() += 1;
             if matches!(end, End::Elsewhere | End::Missed) {
                 let line = mistake.text.lines().nth(mistake.line - 1).unwrap_or_default();
-                missed.push(format!("{end:?}: {name}:{}: {}: {line}", mistake.line, mistake.kind));
+                let told = format!("{end:?}: {name}:{}: {}: {line}", mistake.line, mistake.kind);
+                if !MEANINGS.contains(&mistake.kind) {
+                    slips.push(told.clone());
+                }
+                missed.push(told);
             }
         }
     }
-    println!("{:?}", started.elapsed());
     for (kind, ends) in &ends {
         println!("{kind:34} {ends:?}");
     }
     let share = found as f64 * 100.0 / planted as f64;
     println!("{}\n{found} of {planted}: {share:.2} %", missed.join("\n"));
     assert!(planted > 60, "{planted}");
-    assert!(share >= 97.0, "{share:.2} % of {planted}:\n{}", missed.join("\n"));
+    assert!(slips.len() * 200 <= planted, "{slips:#?}");
+    assert!(share >= 95.0, "{share:.2} % of {planted}:\n{}", missed.join("\n"));
 }
 
 fn end_of(
@@ -347,11 +365,17 @@ fn end_of(
     files: &BTreeMap<String, String>,
     before: &[(&str, Vec<Vec<u8>>, Vec<Value>)],
 ) -> End {
-    // A line that is missing is at no line: any problem points to it. Of a line twice, either may be the one too many.
-    let is_near = |line: usize| match mistake.kind {
-        "line missing" | "row missing" => true,
-        "line twice" | "row twice" => line == mistake.line || line == mistake.line + 1,
-        _ => line == mistake.line,
+    // A line that is missing is at no line: any problem points to it. Of what is there twice, either may be the one too many; a bracket
+    // that is not closed is one of the lines before.
+    let points_to_it = |problem: &Diagnostic| {
+        let (line, text) = (problem.line, problem.text.as_str());
+        problem.file == *name
+            && match mistake.kind {
+                "line missing" | "row missing" => true,
+                "line twice" | "row twice" => line == mistake.line || line == mistake.line + 1,
+                "mark missing" => line == mistake.line || (line + 1 == mistake.line && text.ends_with("is not closed")),
+                _ => line == mistake.line || text.ends_with(&format!("in line {}", mistake.line)),
+            }
     };
     let mut loaded = Vec::new();
     let mut has_problems = false;
@@ -361,7 +385,7 @@ fn end_of(
             Ok(mapping) => mapping.warnings(),
             Err(problems) => problems,
         };
-        if problems.iter().any(|problem| problem.file == *name && is_near(problem.line)) {
+        if problems.iter().any(points_to_it) {
             return End::Reported;
         }
         has_problems |= !problems.is_empty();
