@@ -57,7 +57,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hl7_parser", &["hl7v2/message.rs"]),
     ("encoding_rs", &["hl7v2/charset.rs"]),
     ("rusqlite", &["store/"]),
-    ("zstd", &["store/"]),
+    ("lz4_flex", &["store/"]),
     ("axum", &["http/"]),
     ("hyper", &["http/"]),
     ("hyper_util", &["http/"]),

@@ -337,13 +337,16 @@ fn holds_one_of(segment: &Segment<'_>, place: &Place, values: &[String]) -> bool
 
 /// Whether a component, or subcomponent, of a repetition is one of these values; without a component the whole of it.
 fn part_is(message: &Message, raw: &str, place: &Place, values: &[String]) -> bool {
-    let parts = message.parts(raw);
-    let part = match (place.component, place.subcomponent) {
-        (0, _) => raw,
-        (component, 0) => parts.component(component),
-        (component, subcomponent) => parts.subcomponent(component, subcomponent),
+    let delimiters = message.delimiters();
+    let component = match place.component {
+        0 => raw,
+        number => piece(raw, Some(delimiters.component), number),
     };
-    let meant = escape::unescape(part.trim(), message.delimiters(), message.charset());
+    let part = match place.subcomponent {
+        0 => component,
+        number => piece(component, delimiters.subcomponent, number),
+    };
+    let meant = escape::unescape(part.trim(), delimiters, message.charset());
     values.iter().any(|value| *value == meant)
 }
 

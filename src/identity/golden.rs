@@ -36,6 +36,26 @@ pub struct Member<'a> {
 /// The golden record: patient fields by survivorship, the union of identifiers, and `sources`. It depends on the set of
 /// members alone.
 pub fn golden(members: &[Member<'_>]) -> Fields {
+    let mut golden = match members {
+        // There is nothing to choose.
+        [member] => member.record.clone(),
+        _ => chosen(members),
+    };
+    for (name, list) in [
+        ("identifiers", identifiers(members)),
+        ("other_names", other_names(members, &golden)),
+        ("sources", sources(members)),
+    ] {
+        golden.remove(name);
+        if !list.is_empty() {
+            golden.insert(name, Value::Array(list));
+        }
+    }
+    golden
+}
+
+/// Each field, or group of fields, of the member that is best at it.
+fn chosen(members: &[Member<'_>]) -> Fields {
     let mut golden = Fields::new();
     let mut facts: Vec<PatientFacts> = members.iter().map(|member| PatientFacts::of(member.record)).collect();
     for fact in &mut facts {
@@ -49,16 +69,6 @@ pub fn golden(members: &[Member<'_>]) -> Fields {
         if let Some((best, _)) = said.max_by(|one, other| compare(unit, *one, *other)) {
             let fields = unit.iter().filter_map(|field| best.record.get_key_value(field.name));
             golden.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
-        }
-    }
-    for (name, list) in [
-        ("identifiers", identifiers(members)),
-        ("other_names", other_names(members, &golden)),
-        ("sources", sources(members)),
-    ] {
-        golden.remove(name);
-        if !list.is_empty() {
-            golden.insert(name, Value::Array(list));
         }
     }
     golden

@@ -101,6 +101,12 @@ fn word(text: &str, words: &[&str]) -> Option<std::ops::Range<usize>> {
 
 fn plain(text: &str, unit: Option<&str>) -> Option<Range> {
     let text = without_unit(unwrapped(text.trim()), unit);
+    // Most ranges are two numbers, and need not be compared with all words for answers.
+    if text.bytes().all(|byte| byte.is_ascii_digit() || b" .-~<>=".contains(&byte))
+        && !text.starts_with(['-', '<', '>', '='])
+    {
+        return between(text, unit);
+    }
     if let Some(highest) = highest_level(text) {
         return Some(Range::AtMost(highest));
     }
