@@ -46,6 +46,13 @@ struct Mistake {
     text: String,
 }
 
+/// A mapping that ships, messages for it, and what they say.
+struct Before {
+    name: &'static str,
+    messages: Vec<Vec<u8>>,
+    outcomes: Vec<Value>,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum End {
     /// A problem at its line.
@@ -308,13 +315,13 @@ fn a_mistake_in_a_mapping_is_reported_at_its_line_or_makes_no_difference() {
         None => SAMPLE,
     };
     let files = shipped();
-    let before: Vec<(&str, Vec<Vec<u8>>, Vec<Value>)> = MAPPINGS
+    let before: Vec<Before> = MAPPINGS
         .iter()
         .map(|(name, folders)| {
             let messages: Vec<Vec<u8>> = folders.iter().flat_map(|folder| messages(folder)).collect();
             let mapping = load(name, &files).unwrap_or_else(|problems| panic!("{name}: {problems:#?}"));
             let outcomes = outcomes(&mapping, &messages).collect();
-            (*name, messages, outcomes)
+            Before { name, messages, outcomes }
         })
         .collect();
     let mut ends: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
@@ -359,12 +366,7 @@ fn a_mistake_in_a_mapping_is_reported_at_its_line_or_makes_no_difference() {
     assert!(share >= 95.0, "{share:.2} % of {planted}:\n{}", missed.join("\n"));
 }
 
-fn end_of(
-    name: &str,
-    mistake: &Mistake,
-    files: &BTreeMap<String, String>,
-    before: &[(&str, Vec<Vec<u8>>, Vec<Value>)],
-) -> End {
+fn end_of(name: &str, mistake: &Mistake, files: &BTreeMap<String, String>, before: &[Before]) -> End {
     // A line that is missing is at no line: any problem points to it. Of what is there twice, either may be the one too many; a bracket
     // that is not closed is one of the lines before.
     let points_to_it = |problem: &Diagnostic| {
@@ -379,7 +381,7 @@ fn end_of(
     };
     let mut loaded = Vec::new();
     let mut has_problems = false;
-    for (mapping, ..) in before {
+    for Before { name: mapping, .. } in before {
         let result = load(mapping, files);
         let problems = match &result {
             Ok(mapping) => mapping.warnings(),
@@ -394,7 +396,7 @@ fn end_of(
     if has_problems {
         return End::Elsewhere;
     }
-    let is_same = before.iter().zip(&loaded).all(|((_, messages, expected), loaded)| {
+    let is_same = before.iter().zip(&loaded).all(|(Before { messages, outcomes: expected, .. }, loaded)| {
         loaded.as_ref().is_ok_and(|mapping| outcomes(mapping, messages).eq(expected.iter().cloned()))
     });
     if is_same { End::Harmless } else { End::Missed }

@@ -172,7 +172,7 @@ fn every_sort_of_mistake_in_a_mapping_is_told_with_line_column_caret_code_and_hi
 fn what_only_warns_lets_the_daemon_start_and_is_told_once_for_all_sources() {
     let site = Site::new();
     let base = std::fs::read_to_string(site.path("mappings/hl7v2.toml")).unwrap();
-    site.write("mappings/hl7v2.toml", &base.replacen("\"PID-7\"", "\"PID-7[2]\"", 1));
+    site.write("mappings/hl7v2.toml", base.replacen("\"PID-7\"", "\"PID-7[2]\"", 1));
     let run = site.run(&["check"]).exits(0);
     assert_eq!(run.stderr.matches("warning[M017]").count(), 1, "{}", run.stderr);
     assert!(run.stdout.contains("no errors, only warnings"), "{}", run.stdout);
@@ -196,7 +196,7 @@ fn a_fhir_mapping_is_refused_for_now_and_a_concept_map_is_a_table() {
     site.write("mappings/site.toml", tables);
     let run = site.run(&["check"]).exits(1);
     assert!(run.stderr.contains("tables/sex.json:3:9 error[M008]: femail is no legal value of sex"), "{}", run.stderr);
-    site.write("mappings/tables/sex.json", &map.replace("femail", "female"));
+    site.write("mappings/tables/sex.json", map.replace("femail", "female"));
     site.run(&["check"]).exits(0);
 }
 
