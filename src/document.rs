@@ -92,7 +92,8 @@ fn unclosed_bracket(text: &str, error: usize) -> Option<(usize, char)> {
     let line = text[line_start..].lines().next().unwrap_or_default().trim_start();
     let is_bare = |letter: char| letter.is_ascii_alphanumeric() || "_-.\"' ".contains(letter);
     let is_statement = line.starts_with('[') || line.split_once('=').is_some_and(|(key, _)| key.chars().all(is_bare));
-    let may_end_here = bracket == '{' || is_statement || text[error..].trim().is_empty();
+    let is_first = text[line_start..error].trim().is_empty() || text[error..].starts_with([']', '\n', '\r']);
+    let may_end_here = if bracket == '{' { is_first } else { is_statement } || text[error..].trim().is_empty();
     // What is closed further on is not what is missing.
     let is_closed = match brackets(&text[error..], true).1 {
         Some(closing) => bracket == '[' || closing == '}',
@@ -373,6 +374,7 @@ mod tests {
         assert_eq!(line("# [\n[http]\na = [1,\n  x,\n]\n"), (4, false));
         assert_eq!(line("a = \"\"\"[\"\"\"\nb = x\n"), (2, false));
         assert_eq!(line("a = [\n  { b = 1 },\n   c = 1 },\n]\n[http]\nd = 1\n"), (3, false));
+        assert_eq!(line("a = { b = 1,\n  c = x y\" }\nd = 1\n"), (2, false));
         assert_eq!(line("a = [1, 2\nb = [1]\n[http]\nc = { d = 1 }\n"), (1, true));
     }
 

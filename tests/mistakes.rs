@@ -6,7 +6,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "all of this file is tests")]
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
@@ -17,7 +18,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 /// Every so many mistakes are planted in a usual run.
-const SAMPLE: usize = 97;
+const SAMPLE: usize = 199;
 /// Mappings that ship, and the folders of messages whose result must not change.
 const MAPPINGS: &[(&str, &[&str])] = &[
     ("mappings/hl7v2.toml", &["fixtures/hl7v2", "fixtures/his", "fixtures/lis"]),
@@ -49,6 +50,8 @@ struct Mistake {
 /// A mapping that ships, messages for it, and what they say.
 struct Before {
     name: &'static str,
+    /// Its files: itself, its base, tables.
+    files: BTreeSet<String>,
     messages: Vec<Vec<u8>>,
     outcomes: Vec<Value>,
 }
@@ -99,6 +102,17 @@ fn load(name: &str, files: &BTreeMap<String, String>) -> Result<Mapping, Vec<Dia
     Mapping::load(name, &|name| files.get(name).cloned().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound)))
 }
 
+/// The files that a mapping is made of.
+fn files_of(mapping: &str, files: &BTreeMap<String, String>) -> BTreeSet<String> {
+    let read = RefCell::new(BTreeSet::new());
+    let loaded = Mapping::load(mapping, &|name| {
+        read.borrow_mut().insert(name.to_owned());
+        files.get(name).cloned().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    });
+    assert!(loaded.is_ok(), "{mapping}");
+    read.into_inner()
+}
+
 /// What every message says by a mapping.
 fn outcomes(mapping: &Mapping, messages: &[Vec<u8>]) -> impl Iterator<Item = Value> {
     let zone = TimeZone::get("Asia/Shanghai").unwrap();
@@ -145,6 +159,19 @@ fn code_of(line: &str) -> &str {
     line.trim_end()
 }
 
+/// The line with the words of reasons and defaults blacked out, so that no path is seen in prose.
+fn without_prose(line: &str) -> String {
+    let mut plain = line.to_owned();
+    let prose = ["reason = \"", "default = \""]
+        .into_iter()
+        .flat_map(|key| places(line, key).into_iter().map(move |start| start + key.len()));
+    for start in prose {
+        let end = line[start..].find('"').map_or(line.len(), |end| start + end);
+        plain.replace_range(start..end, &"x".repeat(end - start));
+    }
+    plain
+}
+
 /// Paths of a line: where their segment, field and component stand.
 fn paths(line: &str) -> Vec<(usize, Vec<(usize, usize)>)> {
     let is_start = |position: usize| {
@@ -168,7 +195,8 @@ fn paths(line: &str) -> Vec<(usize, Vec<(usize, usize)>)> {
 
 /// Mistakes that change one line: kind and the line with it.
 fn in_toml(line: &str) -> Vec<(&'static str, String)> {
-    let code = code_of(line);
+    let code = without_prose(code_of(line));
+    let code = code.as_str();
     let mut found = Vec::new();
     // Keys: what stands before " =".
     for (position, _) in code.match_indices(" = ").chain(code.match_indices("  = ")) {
@@ -321,7 +349,7 @@ fn a_mistake_in_a_mapping_is_reported_at_its_line_or_makes_no_difference() {
             let messages: Vec<Vec<u8>> = folders.iter().flat_map(|folder| messages(folder)).collect();
             let mapping = load(name, &files).unwrap_or_else(|problems| panic!("{name}: {problems:#?}"));
             let outcomes = outcomes(&mapping, &messages).collect();
-            Before { name, messages, outcomes }
+            Before { name, files: files_of(name, &files), messages, outcomes }
         })
         .collect();
     let mut ends: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
@@ -362,26 +390,28 @@ fn a_mistake_in_a_mapping_is_reported_at_its_line_or_makes_no_difference() {
     let share = found as f64 * 100.0 / planted as f64;
     println!("{}\n{found} of {planted}: {share:.2} %", missed.join("\n"));
     assert!(planted > 60, "{planted}");
-    assert!(slips.len() * 200 <= planted, "{slips:#?}");
-    assert!(share >= 95.0, "{share:.2} % of {planted}:\n{}", missed.join("\n"));
+    assert!(slips.len() * 500 <= planted, "{slips:#?}");
+    assert!(share >= 92.0, "{share:.2} % of {planted}:\n{}", missed.join("\n"));
 }
 
 fn end_of(name: &str, mistake: &Mistake, files: &BTreeMap<String, String>, before: &[Before]) -> End {
-    // A line that is missing is at no line: any problem points to it. Of what is there twice, either may be the one too many; a bracket
-    // that is not closed is one of the lines before.
+    // A line that is missing is at no line: any problem points to it. Of what is there twice, either may be the one too many; without a
+    // bracket or comma two lines are one, and what is not closed is told where it opens.
     let points_to_it = |problem: &Diagnostic| {
         let (line, text) = (problem.line, problem.text.as_str());
         problem.file == *name
             && match mistake.kind {
                 "line missing" | "row missing" => true,
                 "line twice" | "row twice" => line == mistake.line || line == mistake.line + 1,
-                "mark missing" => line == mistake.line || (line + 1 == mistake.line && text.ends_with("is not closed")),
+                "mark missing" if text.ends_with("is not closed") => line <= mistake.line,
+                "mark missing" => line.abs_diff(mistake.line) <= 1,
                 _ => line == mistake.line || text.ends_with(&format!("in line {}", mistake.line)),
             }
     };
     let mut loaded = Vec::new();
     let mut has_problems = false;
-    for Before { name: mapping, .. } in before {
+    let concerned: Vec<&Before> = before.iter().filter(|mapping| mapping.files.contains(name)).collect();
+    for Before { name: mapping, .. } in &concerned {
         let result = load(mapping, files);
         let problems = match &result {
             Ok(mapping) => mapping.warnings(),
@@ -396,7 +426,7 @@ fn end_of(name: &str, mistake: &Mistake, files: &BTreeMap<String, String>, befor
     if has_problems {
         return End::Elsewhere;
     }
-    let is_same = before.iter().zip(&loaded).all(|(Before { messages, outcomes: expected, .. }, loaded)| {
+    let is_same = concerned.iter().zip(&loaded).all(|(Before { messages, outcomes: expected, .. }, loaded)| {
         loaded.as_ref().is_ok_and(|mapping| outcomes(mapping, messages).eq(expected.iter().cloned()))
     });
     if is_same { End::Harmless } else { End::Missed }
