@@ -149,7 +149,7 @@ impl Compiler<'_, '_> {
     fn tables(&mut self, declared: &Declarations) -> Vec<Table> {
         let mut tables = Vec::new();
         for table in &declared.tables {
-            let rows = self.table_rows(table, &declared.tables, 0);
+            let rows = self.table_rows(table, &declared.tables, &mut Vec::new());
             tables.push(Table::new(&table.name.value, &rows));
             self.rows.push(rows);
             self.table_names.push(table.name.value.clone());
@@ -157,17 +157,21 @@ impl Compiler<'_, '_> {
         tables
     }
 
-    /// The rows of the table that it extends, then its own.
-    fn table_rows(&mut self, table: &TableFiles, all: &[TableFiles], depth: usize) -> Vec<Row> {
+    /// The rows of the table that it extends, then its own. `chain`: the tables that extend it.
+    fn table_rows<'d>(&mut self, table: &'d TableFiles, all: &'d [TableFiles], chain: &mut Vec<&'d str>) -> Vec<Row> {
         let mut rows = Vec::new();
+        chain.push(&table.name.value);
         if let Some(extends) = &table.extends {
-            let other =
-                all.iter().find(|other| other.name.value == extends.value && other.name.value != table.name.value);
-            match other.filter(|_| depth < all.len()) {
-                Some(other) => rows = self.table_rows(other, all, depth + 1),
+            match all.iter().find(|other| other.name.value == extends.value) {
+                Some(other) if !chain.contains(&other.name.value.as_str()) => rows = self.table_rows(other, all, chain),
+                // Told once, however many tables lead there.
+                _ if self.is_reported(&(extends.file, extends.span.clone()), "M009") => {}
+                Some(other) => {
+                    let text = format!("{} extends {} in turn", other.name.value, table.name.value);
+                    self.error(extends.file, extends.span.clone(), "M009", text, "leave one of them out");
+                }
                 None => {
-                    let text =
-                        format!("there is no other table {} to extend, or it extends this one in turn", extends.value);
+                    let text = format!("there is no table {} to extend", extends.value);
                     self.unknown_table(extends, text, all.iter().map(|table| table.name.value.as_str()));
                 }
             }

@@ -348,3 +348,22 @@ fn the_problems_of_every_file_are_told_at_once() {
         ],
     );
 }
+
+#[test]
+fn a_table_may_extend_another_or_the_base_s_of_its_own_name() {
+    let rule = "[patient]\neach = 'PID'\nupdated_at = 'MSH-7'\nsex = { from = 'PID-8', table = 'sex' }\n";
+    let base = format!("{rule}{NUMBERS}[tables]\nsex = 'sex.csv'\n");
+    let more = "source,target,note\n1,male,\n2,femail,\n";
+    let check = |tables: &str, expected: &[(&str, &str)]| {
+        let site = format!("extends = 'base.toml'\n[tables]\n{tables}\n");
+        check_files(&[("site.toml", &site), ("base.toml", &base), ("sex.csv", SEX), ("more.csv", more)], expected);
+    };
+    check("sex = { extends = 'sex', files = 'more.csv' }", &[("more.csv:3:1 M008", "did you mean female?")]);
+    check("digits = 'more.csv'\nsex = { extends = 'digits', files = 'sex.csv' }", &[("more.csv:3:1 M008", "femail")]);
+    check("sex = { extends = 'sexes' }", &[("3:19 M009", "did you mean sex?")]);
+    check(
+        "a = { extends = 'b' }\nb = { extends = 'a' }\nsex = { extends = 'a' }",
+        &[("3:17 M009", "b extends a in turn"), ("4:17 M009", "a extends b in turn")],
+    );
+    check("sex = { file = 'more.csv' }", &[("3:7 M004", "a table has files"), ("3:9 M002", "did you mean files?")]);
+}
