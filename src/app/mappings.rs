@@ -95,7 +95,11 @@ pub(super) fn load(config: &Config) -> Loaded {
         }
     }
     let files = files.texts.into_inner().into_keys().collect();
-    Loaded { set: if problems.is_empty() { Ok(sources) } else { Err(problems) }, files }
+    if problems.is_empty() {
+        return Loaded { set: Ok(sources), files };
+    }
+    problems.extend(sources.iter().flat_map(|source| source.mapping.warnings().to_vec()));
+    Loaded { set: Err(problems), files }
 }
 
 /// One mapping of a configuration, whichever source it is for; names in diagnostics start at the root where they lie below it.

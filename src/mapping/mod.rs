@@ -16,12 +16,15 @@
 //! No files, no clock: the text of files comes through [`ReadFile`]. The crate csv is named in `table` only, toml in `file`.
 
 pub mod case;
+mod check;
 mod coerce;
 pub mod compare;
 mod compile;
+mod concept_map;
 pub mod coverage;
 mod expression;
 mod file;
+mod overlay;
 mod result;
 mod run;
 pub mod schema;
@@ -236,7 +239,8 @@ impl Mapping {
     pub fn load(name: &str, read: ReadFile<'_>) -> Result<Self, Vec<Diagnostic>> {
         let mut reader = file::Reader::new(read);
         let declared = reader.mapping(name);
-        let plan = compile::compile(&mut reader, declared);
+        let (plan, rows) = compile::compile(&mut reader, &declared);
+        check::check(&mut reader, &declared, &rows);
         let order = |file: &str| reader.files.iter().position(|known| known.name == file);
         reader.problems.sort_by_cached_key(|problem| (order(&problem.file), problem.line, problem.column));
         if reader.problems.iter().any(Diagnostic::is_error) {

@@ -106,18 +106,45 @@ fn described(schema: Json, meaning: &str) -> Json {
 }
 
 fn file_key(key: &str) -> Json {
-    let by_name =
-        |meaning: &str| json!({"type": "object", "description": meaning, "additionalProperties": reference("texts")});
+    let texts = reference("texts");
     match key {
         "description" => json!({"type": "string", "description": "for people"}),
         "extends" => {
             json!({"type": "string", "description": "the mapping that this one is laid over, relative to this file"})
         }
         "format" => json!({"type": "string", "enum": ["hl7v2"]}),
-        "match" => by_name("paths and patterns (*, ?); a message that fits none is kept as ignored"),
-        "tables" => by_name("names and CSV files; a later file's row replaces an earlier one's"),
+        "match" => json!({
+            "type": "object",
+            "description": "paths and patterns (*, ?); a message that fits none is kept as ignored",
+            "additionalProperties": texts,
+        }),
+        "segments" => json!({
+            "type": "object",
+            "description": "what the sender's own segments hold: ZPI = { 1 = \"ST\", 2 = \"CWE\" }; PV1 = { 60 = \"ST\" }",
+            "additionalProperties": {
+                "type": "object",
+                "additionalProperties": {
+                    "anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": {"type": "string"}}],
+                },
+            },
+        }),
+        "tables" => json!({
+            "type": "object",
+            "description": "names and files, CSV or FHIR ConceptMap; a later file's row replaces an earlier one's",
+            "additionalProperties": {"anyOf": [texts, table()]},
+        }),
         _ => json!({}),
     }
+}
+
+fn table() -> Json {
+    let extends = "the table whose rows come first; its own name: the base's";
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "minProperties": 1,
+        "properties": {"extends": {"type": "string", "description": extends}, "files": reference("texts")},
+    })
 }
 
 fn record_meaning(kind: Kind) -> &'static str {

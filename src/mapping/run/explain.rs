@@ -13,10 +13,15 @@ impl Run<'_> {
         if !self.context.explain {
             return;
         }
-        let read = path.field().map(|field| (field, path.component().unwrap_or(0)));
-        for (field, component) in path.compared().chain(read) {
-            let component = Some(component).filter(|component| *component > 0);
-            self.mapped.trace.asked.insert(Asked { segment: path.segment().to_owned(), field, component });
+        let compared = path.predicate().map(|(component, _, _)| Some(component));
+        let mut read = |path: &Path, component: Option<usize>| {
+            if let Some(field) = path.field() {
+                self.mapped.trace.asked.insert(Asked { segment: path.segment().to_owned(), field, component });
+            }
+        };
+        compared.into_iter().chain([path.component()]).for_each(|component| read(path, component));
+        if let Some((choice, _)) = path.chosen_by() {
+            read(&choice, choice.component());
         }
     }
 
