@@ -7,33 +7,66 @@
 //! - Appointments do not move a patient who has come back to planned.
 //! - A deleted visit lives again only when it is booked, begun or sent with a status anew.
 
+//! What takes something back takes back the last of its kind that still stands: A11 the admission, else the arrival; A12 the
+//! transfer; A13 the discharge. The place is what it was before the admission or transfer, unless the message says another;
+//! what was said of the place in between goes with it. A new stay has none of the movements of the one before.
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Fields, Moment, Movement, PLACE, Published, Status, Verb};
+use super::{EVENTS_KEPT, Fields, Moment, Movement, Published, Status, Verb};
 
-/// Where a reading of the log has come to.
-#[derive(Default)]
+/// What was said of where the patient is, by the names in [`super::PLACE`]; `null` is cleared.
+type Place<'a> = BTreeMap<Cow<'a, str>, Cow<'a, Value>>;
+
+/// Where a reading of the log has come to. Stored as it is for what is settled.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Course<'a> {
+    #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
-    place: BTreeMap<&'a str, &'a Value>,
-    /// The transfers that can be cancelled: the place before each, and the event that consumers saw.
-    transfers: Vec<(BTreeMap<&'a str, &'a Value>, Option<&'a Published>)>,
-    /// The event of the admission or arrival that stands.
-    begun: Option<&'a Published>,
+    #[serde(rename = "p", default, skip_serializing_if = "Place::is_empty")]
+    place: Place<'a>,
+    /// Arrival and admission that can be cancelled, in this order.
+    #[serde(rename = "b", default, skip_serializing_if = "Vec::is_empty")]
+    begun: Vec<Step<'a>>,
+    /// The transfers that can be cancelled.
+    #[serde(rename = "x", default, skip_serializing_if = "Vec::is_empty")]
+    transfers: Vec<Step<'a>>,
     /// How the visit ended, while it is finished.
+    #[serde(rename = "e", skip_serializing_if = "Option::is_none")]
     end: Option<End<'a>>,
     /// Arrival of a movement that takes something back, and the event that consumers saw of it.
-    taken_back: Vec<(i64, &'a Published)>,
+    #[serde(skip)]
+    taken_back: Vec<(i64, Cow<'a, Published>)>,
 }
 
-struct End<'a> {
+/// A movement that can be taken back: what was before it, and the event that consumers saw.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Step<'a> {
+    #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
     status_before: Option<Status>,
-    moment: Moment,
+    #[serde(rename = "p", default, skip_serializing_if = "Place::is_empty")]
+    place_before: Place<'a>,
+    #[serde(rename = "i", skip_serializing_if = "Option::is_none")]
+    published: Option<Cow<'a, Published>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct End<'a> {
+    #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
+    status_before: Option<Status>,
+    #[serde(rename = "t")]
+    at: i64,
+    #[serde(rename = "n")]
+    arrival: i64,
     /// As the discharge gives it, else its own time.
-    text: Option<&'a str>,
-    published: Option<&'a Published>,
+    #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
+    text: Option<Cow<'a, str>>,
+    #[serde(rename = "i", skip_serializing_if = "Option::is_none")]
+    published: Option<Cow<'a, Published>>,
 }
 
 impl<'a> Course<'a> {
@@ -41,31 +74,32 @@ impl<'a> Course<'a> {
         self.status
     }
 
-    pub(super) fn place(&self, name: &str) -> Option<&'a Value> {
-        self.place.get(name).copied().filter(|value| !value.is_null())
+    /// Where the patient is, as far as it is known.
+    pub(super) fn place(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.place.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.as_ref(), value.as_ref()))
     }
 
     /// The event that the movement of message `arrival` takes back.
-    pub(super) fn taken_back_by(&self, arrival: i64) -> Option<&'a Published> {
-        self.taken_back.iter().find(|(by, _)| *by == arrival).map(|(_, event)| *event)
+    pub(super) fn taken_back_by(&self, arrival: i64) -> Option<&Published> {
+        self.taken_back.iter().find(|(by, _)| *by == arrival).map(|(_, event)| event.as_ref())
     }
 
     /// When a finished visit ended: the discharge's word, unless a message since (`said`) corrected or cleared it.
-    pub(super) fn ended_at<'b>(&self, said: Option<(Moment, &'b Value)>) -> Option<&'b str>
-    where
-        'a: 'b,
-    {
+    pub(super) fn ended_at<'b>(&'b self, said: Option<(Moment, &'b Value)>) -> Option<&'b str> {
         let end = self.end.as_ref()?;
         match said {
-            Some((moment, value)) if moment > end.moment || end.text.is_none() => value.as_str(),
-            _ => end.text,
+            Some((moment, value)) if moment > (Moment { at: end.at, arrival: end.arrival }) || end.text.is_none() => {
+                value.as_str()
+            }
+            _ => end.text.as_deref(),
         }
     }
 
-    /// Takes what a message says of the place.
-    pub(super) fn move_to(&mut self, fields: &'a Fields) {
-        let said = PLACE.iter().filter_map(|name| fields.get_key_value(*name));
-        self.place.extend(said.map(|(name, value)| (name.as_str(), value)));
+    /// Takes the place that a message says for a time before this: only what was never said.
+    pub(super) fn fill(&mut self, place: &Fields) {
+        for (name, value) in place {
+            self.place.entry(Cow::Owned(name.clone())).or_insert_with(|| Cow::Owned(value.clone()));
+        }
     }
 
     /// Takes the next movement.
@@ -77,7 +111,8 @@ impl<'a> Course<'a> {
         if movement.status.is_some() {
             self.status = movement.status;
         }
-        self.move_to(&movement.place);
+        let said = movement.place.iter();
+        self.place.extend(said.map(|(name, value)| (Cow::Borrowed(name.as_str()), Cow::Borrowed(value))));
 
         // The end belongs to being finished: it comes and goes with it.
         if self.status != Some(Status::Finished) {
@@ -109,28 +144,23 @@ impl<'a> Course<'a> {
             (Verb::Cancelled, None | Some(Planned | Arrived | NoShow)) => Some(Cancelled),
             (Verb::NoShow, None | Some(Planned)) => Some(NoShow),
             (Verb::AdmitCancelled, Some(EnteredInError)) => None,
-            (Verb::AdmitCancelled, _) => Some(Cancelled),
+            (Verb::AdmitCancelled, _) => Some(if self.was_arrived_before() { Arrived } else { Cancelled }),
             (Verb::Deleted, _) => Some(EnteredInError),
             _ => None,
         };
         match verb {
-            Verb::Arrived | Verb::Admitted => {
-                if self.status == Some(Finished) && next.is_some() {
-                    // A new stay: the discharge of the old one stands, and its transfers are past.
-                    self.end = None;
-                    self.transfers.clear();
-                }
-                self.begun = movement.published.as_ref().or(self.begun);
+            Verb::Arrived | Verb::Admitted if next.is_some() => self.begin(next, movement),
+            Verb::AdmitCancelled => self.undo_begin(movement),
+            Verb::Deleted => {
+                let published = self.begun.pop().and_then(|step| step.published);
+                self.begun.clear();
+                self.take_back(movement, published);
             }
-            Verb::AdmitCancelled | Verb::Deleted => {
-                let begun = self.begun.take();
-                self.take_back(movement, begun);
-            }
-            Verb::Transferred => self.transfers.push((self.place.clone(), movement.published.as_ref())),
+            Verb::Transferred => self.transfers.push(self.step(movement)),
             Verb::TransferCancelled => {
-                if let Some((place, published)) = self.transfers.pop() {
-                    self.place = place;
-                    self.take_back(movement, published);
+                if let Some(step) = self.transfers.pop() {
+                    self.place = step.place_before;
+                    self.take_back(movement, step.published);
                 }
             }
             _ => {}
@@ -138,29 +168,112 @@ impl<'a> Course<'a> {
         self.status = next.or(self.status);
     }
 
-    fn take_back(&mut self, movement: &Movement, event: Option<&'a Published>) {
+    /// Notes an arrival or admission. From an arrival to its admission it is one stay; said again, it is the same one.
+    fn begin(&mut self, next: Option<Status>, movement: &'a Movement) {
+        if self.status == next
+            && let Some(step) = self.begun.last_mut()
+        {
+            step.published = movement.published.as_ref().map(Cow::Borrowed).or(step.published.take());
+            return;
+        }
+        if !matches!(self.status, Some(Status::Arrived | Status::InProgress)) {
+            self.end = None;
+            self.begun.clear();
+            self.transfers.clear();
+        }
+        self.begun.push(self.step(movement));
+    }
+
+    /// Whether the admission that stands was one of a patient who had arrived already.
+    fn was_arrived_before(&self) -> bool {
+        self.begun.last().is_some_and(|step| step.status_before == Some(Status::Arrived))
+    }
+
+    fn undo_begin(&mut self, movement: &Movement) {
+        let arrived = self.was_arrived_before();
+        let Some(step) = self.begun.pop() else { return };
+        if arrived {
+            self.place = step.place_before;
+        }
+        self.transfers.clear();
+        self.take_back(movement, step.published);
+    }
+
+    fn step(&self, movement: &'a Movement) -> Step<'a> {
+        Step {
+            status_before: self.status,
+            place_before: self.place.clone(),
+            published: movement.published.as_ref().map(Cow::Borrowed),
+        }
+    }
+
+    fn take_back(&mut self, movement: &Movement, event: Option<Cow<'a, Published>>) {
         self.taken_back.extend(event.map(|event| (movement.arrival, event)));
     }
 
     fn finish(&mut self, was: Option<Status>, movement: &'a Movement) {
-        let published = movement.published.as_ref();
-        let text = movement.ended_at.as_deref().or(movement.time.as_deref());
+        let Moment { at, arrival } = movement.moment();
+        let published = movement.published.as_ref().map(Cow::Borrowed);
+        let text = movement.ended_at.as_deref().or(movement.time.as_deref()).map(Cow::Borrowed);
         match &mut self.end {
             // A second discharge may correct the end; its own time is no better than what the first one said.
             Some(end) => {
                 if movement.ended_at.is_some() {
-                    (end.moment, end.text) = (movement.moment(), text);
+                    (end.at, end.arrival, end.text) = (at, arrival, text);
                 }
-                end.published = published.or(end.published);
+                end.published = published.or(end.published.take());
             }
-            None => self.end = Some(End { status_before: was, moment: movement.moment(), text, published }),
+            None => self.end = Some(End { status_before: was, at, arrival, text, published }),
+        }
+    }
+
+    /// The course as it is stored, without what no message can ask for any more.
+    pub(super) fn settle(self) -> Course<'static> {
+        let excess = self.transfers.len().saturating_sub(EVENTS_KEPT);
+        Course {
+            status: self.status,
+            place: owned_place(self.place),
+            begun: self.begun.into_iter().map(Step::into_owned).collect(),
+            transfers: self.transfers.into_iter().skip(excess).map(Step::into_owned).collect(),
+            end: self.end.map(End::into_owned),
+            taken_back: Vec::new(),
         }
     }
 
     fn begins_after_the_end(&self, movement: &Movement) -> bool {
-        let end = self.end.as_ref().and_then(|end| end.text);
+        let end = self.end.as_ref().and_then(|end| end.text.as_deref());
         matches!((movement.started_at.as_deref(), end), (Some(start), Some(end)) if is_after(start, end))
     }
+}
+
+impl Step<'_> {
+    fn into_owned(self) -> Step<'static> {
+        Step {
+            status_before: self.status_before,
+            place_before: owned_place(self.place_before),
+            published: self.published.map(owned),
+        }
+    }
+}
+
+impl End<'_> {
+    fn into_owned(self) -> End<'static> {
+        End {
+            status_before: self.status_before,
+            at: self.at,
+            arrival: self.arrival,
+            text: self.text.map(owned),
+            published: self.published.map(owned),
+        }
+    }
+}
+
+fn owned<T: ToOwned + ?Sized>(value: Cow<'_, T>) -> Cow<'static, T> {
+    Cow::Owned(value.into_owned())
+}
+
+fn owned_place(place: Place<'_>) -> Place<'static> {
+    place.into_iter().map(|(name, value)| (owned(name), owned(value))).collect()
 }
 
 /// Whether one record time is surely after another: as instants, or by the digits that both have (`2024-03-06` is not after
