@@ -64,9 +64,16 @@ impl Job<'_> {
             None => self.new_person()?,
         };
         let link = self.link_change(0, &one_id, LinkKind::Auto, json!(evidence));
-        let record = self.insert_record(number, &state, &record, link, moment)?;
+        let id = self.insert_record(number, &state, &record, link, moment)?;
         self.refresh_person(&one_id, kind, moment)?;
-        Ok(Owner { record, number: number.clone(), one_id })
+        // Its number led to one person, its identity number leads to another: the record shows that they are one.
+        let elsewhere = same_identity.iter().any(|candidate| candidate.one_id != one_id);
+        let one_id = if kind == EventKind::PatientUpdated && elsewhere {
+            self.look_again(&self.record(id)?, &record, &facts, moment)?
+        } else {
+            one_id
+        };
+        Ok(Owner { record: id, number: number.clone(), one_id })
     }
 
     fn insert_record(

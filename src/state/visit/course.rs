@@ -87,11 +87,14 @@ impl<'a> Course<'a> {
     /// When a finished visit ended: the discharge's word, unless a message since (`said`) corrected or cleared it.
     pub(super) fn ended_at<'b>(&'b self, said: Option<(Moment, &'b Value)>) -> Option<&'b str> {
         let end = self.end.as_ref()?;
-        match said {
-            Some((moment, value)) if moment > (Moment { at: end.at, arrival: end.arrival }) || end.text.is_none() => {
-                value.as_str()
-            }
-            _ => end.text.as_deref(),
+        // Of the discharge's own time only a word counts: sent again, its `""` comes later than itself.
+        let corrects = |(moment, value): &(Moment, &Value)| {
+            let newer = (moment.at, moment.arrival) > (end.at, end.arrival);
+            end.text.is_none() || moment.at > end.at || newer && !value.is_null()
+        };
+        match said.filter(corrects) {
+            Some((_, value)) => value.as_str(),
+            None => end.text.as_deref(),
         }
     }
 

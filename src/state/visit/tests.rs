@@ -242,6 +242,11 @@ fn the_end_is_shown_only_when_finished_and_a_newer_message_corrects_it() {
     );
     // A planned end, said before, is no better than the time of the discharge.
     check(&["admitted@1", "-@2 ended_at=9", "discharged@5"], "finished ended_at=5", &["admitted", "discharged"]);
+    check(
+        &["discharged@5 ended_at=\"\"", "discharged@5 ended_at=\"\"", "-@5 ended_at=4"],
+        "finished ended_at=4",
+        &["discharged", "updated"],
+    );
     check(&["discharged@5 ended_at=4", "discharged@6", "-@7 ended_at=\"\""], "finished", &["discharged", "updated"]);
 }
 
