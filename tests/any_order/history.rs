@@ -4,8 +4,8 @@ use std::fmt;
 
 use proptest::prelude::*;
 
-/// Patients in a history. Each has two numbers at the HIS (the second one may be merged into the first) and one at the
-/// laboratory.
+/// Patients in a history. Each has three numbers at the HIS (the third may be merged into the second, that into the first) and
+/// one at the laboratory.
 const PATIENTS: usize = 3;
 
 const ADT: [&str; 12] = ["A01", "A02", "A03", "A04", "A05", "A06", "A07", "A08", "A11", "A12", "A13", "A23"];
@@ -78,12 +78,12 @@ fn person_update() -> impl Strategy<Value = Said> {
     })
 }
 
-/// The second number of a patient is given up for the first.
+/// A number of a patient is given up for an older one.
 fn merge() -> impl Strategy<Value = Said> {
-    (0..PATIENTS).prop_map(|patient| Said {
+    (0..PATIENTS, prop::sample::select(vec![('H', 'G'), ('G', 'K')])).prop_map(|(patient, (survivor, retired))| Said {
         sender: Sender::His,
         kind: "ADT^A40".to_owned(),
-        body: format!("PID|1||H{patient}^^^HIS^MR\rMRG|G{patient}^^^HIS^MR"),
+        body: format!("PID|1||{survivor}{patient}^^^HIS^MR\rMRG|{retired}{patient}^^^HIS^MR"),
     })
 }
 
@@ -121,7 +121,7 @@ fn report() -> impl Strategy<Value = Said> {
 
 /// PID as the HIS sends it, and whose it is. With the identity card or without, under either number, with what may change.
 fn patient() -> impl Strategy<Value = (String, usize)> {
-    let number = prop_oneof![3 => Just('H'), 1 => Just('G')];
+    let number = prop_oneof![4 => Just('H'), 2 => Just('G'), 1 => Just('K')];
     let phone = prop::sample::select(vec!["", "13800000001", "13800000002", "\"\""]);
     let died = prop::sample::select(vec!["", "", "", "Y", "N"]);
     (0..PATIENTS, number, any::<bool>(), phone, died).prop_map(|(patient, number, card, phone, died)| {
@@ -157,12 +157,13 @@ fn resident_number(patient: usize) -> String {
     if check == 10 { body + "X" } else { format!("{body}{check}") }
 }
 
+/// A patient's two visits; rarely one that a clerk booked for another patient first or later.
 fn visit() -> impl Strategy<Value = usize> {
-    0..2_usize
+    prop_oneof![8 => 0..2_usize, 1 => Just(2)]
 }
 
 fn visit_number(patient: usize, visit: usize) -> String {
-    format!("V{patient}{visit}")
+    if visit < 2 { format!("V{patient}{visit}") } else { "V".to_owned() }
 }
 
 fn place() -> impl Strategy<Value = &'static str> {
