@@ -8,10 +8,9 @@ use std::sync::LazyLock;
 use heyi::config;
 use heyi::hl7v2::{CharsetSetting, Limits, Message, Path, ack, batch, escape, header, when};
 use heyi::mapping::{Context, Disposition, Mapping};
-use heyi::record::{Kind, schema};
+use heyi::record::{Kind, Value, schema};
 use heyi::source::frame::{Decoder, Event, FrameLimits, Received};
 use jiff::tz::TimeZone;
-use serde_json::Value;
 
 /// U+FFFD, which decoders put where bytes make no sense.
 const REPLACEMENT: char = '\u{FFFD}';

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 
 use crate::record::Fields;
 use crate::state::{LabReportState, VisitState};
@@ -17,7 +16,7 @@ use crate::store::{Reader, StoreError};
 pub fn person(person: Person) -> Fields {
     let mut document = versioned(person.golden, &person.one_id, person.version);
     if let Some(survivor) = person.merged_into {
-        document.insert("merged_into".to_owned(), json!(survivor));
+        document.insert("merged_into", survivor.into());
     }
     document
 }
@@ -33,8 +32,8 @@ pub fn visit(visit: &Visit, one_id: &str) -> Result<Fields, StoreError> {
 
 /// A visit whose record is at hand.
 pub fn visit_record(mut record: Fields, visit: &Visit, one_id: &str) -> Fields {
-    record.insert("visit_id".to_owned(), json!(visit.visit_id()));
-    record.insert("source".to_owned(), json!(visit.source));
+    record.insert("visit_id", visit.visit_id().into());
+    record.insert("source", visit.source.as_str().into());
     versioned(record, one_id, visit.version)
 }
 
@@ -49,23 +48,23 @@ pub fn lab_report(report: &LabReport, one_id: &str) -> Result<Fields, StoreError
 
 /// A report whose record is at hand.
 pub fn lab_report_record(mut record: Fields, report: &LabReport, one_id: &str) -> Fields {
-    record.insert("report_id".to_owned(), json!(report.report_id()));
-    record.insert("source".to_owned(), json!(report.source));
+    record.insert("report_id", report.report_id().into());
+    record.insert("source", report.source.as_str().into());
     if let Some(visit_id) = &report.visit_id {
-        record.insert("visit_id".to_owned(), json!(visit_id));
+        record.insert("visit_id", visit_id.as_str().into());
     }
     versioned(record, one_id, report.version)
 }
 
 fn versioned(mut record: Fields, one_id: &str, version: u64) -> Fields {
-    record.insert("one_id".to_owned(), json!(one_id));
-    record.insert("version".to_owned(), json!(version));
+    record.insert("one_id", one_id.into());
+    record.insert("version", version.into());
     record
 }
 
 /// A message without its bytes.
-pub fn message(message: &Message) -> Value {
-    let mut document = json!({
+pub fn message(message: &Message) -> serde_json::Value {
+    let mut document = serde_json::json!({
         "id": message.id,
         "source": message.source,
         "state": message.outcome.state.name(),
@@ -79,13 +78,13 @@ pub fn message(message: &Message) -> Value {
         "notes": message.outcome.notes,
     });
     if let Some(time) = message.message_time {
-        document["message_time"] = json!(moment(time));
+        document["message_time"] = moment(time).into();
     }
     if let Some(one_id) = &message.outcome.one_id {
-        document["one_id"] = json!(one_id);
+        document["one_id"] = one_id.as_str().into();
     }
     if let Some(error) = &message.outcome.error {
-        document["error"] = json!({"code": error.code, "location": error.location, "text": error.text});
+        document["error"] = serde_json::json!({"code": error.code, "location": error.location, "text": error.text});
     }
     document
 }
@@ -97,19 +96,19 @@ pub fn message(message: &Message) -> Value {
 pub fn link(reader: &Reader<'_>, change: LinkChange) -> Result<Fields, StoreError> {
     let mut link = Fields::new();
     if let Some(record) = records::get(reader, change.record)? {
-        link.insert("record".to_owned(), json!(record.number.to_string()));
-        link.insert("source".to_owned(), json!(record.source));
+        link.insert("record", record.number.to_string().into());
+        link.insert("source", record.source.into());
     }
     if let Some(from) = change.from {
-        link.insert("from".to_owned(), json!(from));
+        link.insert("from", from.into());
     }
     if let Some(message) = change.message {
-        link.insert("message".to_owned(), json!(message));
+        link.insert("message", message.into());
     }
-    link.insert("to".to_owned(), json!(change.to));
-    link.insert("kind".to_owned(), json!(change.kind.name()));
-    link.insert("basis".to_owned(), change.basis);
-    link.insert("at".to_owned(), json!(moment(change.at)));
+    link.insert("to", change.to.into());
+    link.insert("kind", change.kind.name().into());
+    link.insert("basis", change.basis);
+    link.insert("at", moment(change.at).into());
     Ok(link)
 }
 

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Verdict, existing_store, load_config, output};
-use crate::record::{Fields, RecordNumber};
+use crate::record::{Fields, RecordNumber, Value};
 use crate::store::persons::{self, Person, PersonSearch};
 use crate::store::records::{self, LinkRow};
 use crate::store::{Store, StoreError, all_pages, clinical};
@@ -129,11 +129,11 @@ fn show(store: &Store, one_id: &str, json: bool) -> anyhow::Result<Verdict> {
     let survivor = person.one_id.clone();
     let mut document = view::person(person);
     if survivor != one_id {
-        document.insert("merged_into".to_owned(), json!(survivor));
+        document.insert("merged_into", survivor.into());
     }
     if json {
-        document.insert("visits".to_owned(), json!(visits));
-        document.insert("lab_reports".to_owned(), json!(reports));
+        document.insert("visits", json!(visits).into());
+        document.insert("lab_reports", json!(reports).into());
         output::json(&document)?;
         return Ok(Verdict::Fine);
     }
@@ -204,7 +204,7 @@ fn links(store: &Store, csv: bool, json: bool) -> anyhow::Result<Verdict> {
     if json {
         let rows: Vec<Fields> = rows
             .into_iter()
-            .map(|row| NAMES.iter().zip(row).map(|(name, value)| ((*name).to_owned(), json!(value))).collect())
+            .map(|row| NAMES.iter().zip(row).map(|(name, value)| (*name, Value::from(value))).collect())
             .collect();
         output::json(&json!({"links": rows}))?;
     } else {

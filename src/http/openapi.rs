@@ -2,24 +2,23 @@
 //!
 //! A copy is committed as `docs/openapi.json`; a test fails when the two differ.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::problem::{self, PROBLEMS, ProblemKind};
 use super::routes::{Access, ROUTES, Route};
 use super::schemas;
 use super::tokens::Role;
-use crate::record::Fields;
 
 /// The whole document.
 pub fn document() -> Value {
-    let mut paths = Fields::new();
+    let mut paths = Map::new();
     for route in ROUTES {
         let operations = paths.entry(route.path).or_insert_with(|| json!({}));
         if let Some(operations) = operations.as_object_mut() {
             operations.insert(route.method.name().to_lowercase(), operation(route));
         }
     }
-    let mut components = Fields::new();
+    let mut components = Map::new();
     for (name, schema) in schemas::all() {
         components.insert(component_name(name).to_owned(), schema);
     }
@@ -101,12 +100,12 @@ fn who(access: Access) -> String {
 }
 
 fn responses(route: &Route) -> Value {
-    let content: Fields = route
+    let content: Map<String, Value> = route
         .answers
         .iter()
         .map(|(media_type, schema)| ((*media_type).to_owned(), json!({"schema": schema()})))
         .collect();
-    let mut responses = Fields::new();
+    let mut responses = Map::new();
     responses.insert("200".to_owned(), json!({"description": "Done.", "content": content}));
     let mut kinds: Vec<ProblemKind> = route.problems();
     kinds.sort_by_key(|kind| (kind.status(), *kind));

@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::call::{Answer, Call, from_store, json, with_type};
 use super::problem::{Problem, ProblemKind};
 use super::{AppState, Source, SourceState, limits, openapi, schemas};
 use crate::feed::{Cursor, TypeFilter};
-use crate::record::Fields;
 use crate::store::consumers::{self, Consumer};
 use crate::store::messages::MessageState;
 use crate::store::statistics::{self, MessageCount};
@@ -109,7 +108,7 @@ pub(crate) async fn sources(state: Arc<AppState>, _: Call) -> Answer {
 }
 
 fn source_document(source: &Source, counts: &[MessageCount]) -> Value {
-    let mut messages = Fields::new();
+    let mut messages = Map::new();
     for state in MessageState::ALL {
         let count = counts.iter().find(|count| count.source == source.name && count.state == state);
         messages.insert(state.name().to_owned(), json!(count.map_or(0, |count| count.count)));

@@ -50,7 +50,7 @@ pub(crate) async fn show(state: Arc<AppState>, call: Call) -> Answer {
     let survivor = person.one_id.clone();
     let mut shown = view::person(person);
     if survivor != asked {
-        shown.insert("merged_into".to_owned(), json!(survivor));
+        shown.insert("merged_into", survivor.into());
     }
     json(&shown)
 }

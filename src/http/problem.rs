@@ -5,9 +5,7 @@
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
-use serde_json::{Value, json};
-
-use crate::record::Fields;
+use serde_json::{Map, Value, json};
 
 /// Media type of a problem document (RFC 9457, 6.1).
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
@@ -81,13 +79,13 @@ pub struct Problem {
     /// What is wrong here and what to do, in a sentence or two.
     pub detail: String,
     /// Further members, for programs (RFC 9457, 3.2).
-    pub members: Fields,
+    pub members: Map<String, Value>,
 }
 
 impl Problem {
     /// A problem without further members.
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), members: Fields::new() }
+        Self { kind, detail: detail.into(), members: Map::new() }
     }
 
     /// The same with one more member.

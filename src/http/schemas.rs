@@ -1,9 +1,9 @@
 //! JSON Schemas of what leaves: records and events, from the one table of record fields.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::feed::EventKind;
-use crate::record::{Fields, schema};
+use crate::record::schema;
 
 /// Path prefix of the schemas, as in an event's `dataschema`.
 pub(crate) const PREFIX: &str = "/schemas/";
@@ -23,7 +23,7 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
 /// The schema with this file name, as a document of its own.
 pub(crate) fn named(name: &str) -> Option<Value> {
     let (name, schema) = all().into_iter().find(|(known, _)| *known == name)?;
-    let mut document = Fields::new();
+    let mut document = Map::new();
     document.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
     document.insert("$id".to_owned(), json!(format!("{PREFIX}{name}")));
     if let Value::Object(members) = schema {

@@ -141,7 +141,7 @@ impl Server {
 fn append(transaction: &Transaction<'_>, kinds: &[EventKind]) -> Result<(), StoreError> {
     for kind in kinds {
         let mut data = Fields::new();
-        data.insert("one_id".to_owned(), json!(ONE_ID));
+        data.insert("one_id", ONE_ID.into());
         let event = NewEvent {
             id: format!("event-{}", kind.name()),
             kind: *kind,
@@ -201,7 +201,7 @@ fn insert_person(transaction: &Transaction<'_>) -> Result<(), StoreError> {
         version: 3,
         merged_into: merged_into.map(str::to_owned),
         created_at: AT,
-        golden: golden.as_object().cloned().unwrap_or_default(),
+        golden: golden.as_object().cloned().unwrap_or_default().into(),
     };
     persons::create(transaction, &person(ONE_ID, None))?;
     persons::create(transaction, &person(RETIRED, Some(ONE_ID)))?;
@@ -217,7 +217,7 @@ fn insert_person(transaction: &Transaction<'_>) -> Result<(), StoreError> {
         from: None,
         to: ONE_ID.to_owned(),
         kind: LinkKind::Auto,
-        basis: json!({"rule": "same number"}),
+        basis: json!({"rule": "same number"}).into(),
         message: Some(7),
         at: AT,
     };
@@ -493,7 +493,7 @@ async fn persons_are_found_by_number_name_and_phone_but_not_by_birth_date_alone(
             None => assert_eq!(problem(&found), "parameter-not-valid", "{query}"),
         }
     }
-    let golden = json!({"phones": [{"value": "13800000000"}]}).as_object().cloned().unwrap_or_default();
+    let golden = json!({"phones": [{"value": "13800000000"}]}).as_object().cloned().unwrap_or_default().into();
     let one_id = "01JD0000000000000000000003".to_owned();
     let namesake = Person { one_id, version: 1, merged_into: None, created_at: AT, golden };
     server.write(move |transaction| persons::create(transaction, &namesake)).await;

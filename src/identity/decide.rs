@@ -210,7 +210,7 @@ fn order(evidence: &Evidence) -> (bool, Ground, Agreement, Agreement, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use crate::record::{Fields, json};
 
     const ONE: &str = "110101199003073458";
     const OTHER: &str = "11010519491231002X";
@@ -218,17 +218,17 @@ mod tests {
     /// `name birth_date number …`; `-` is nothing; a number that starts with `E` is a passport.
     fn facts(text: &str) -> PatientFacts {
         let mut words = text.split_whitespace();
-        let mut record = json!({});
+        let mut record = Fields::new();
         for name in ["name", "birth_date"] {
             if let Some(word) = words.next().filter(|word| *word != "-") {
-                record[name] = json!(word);
+                record.insert(name, word.into());
             }
         }
-        record["identifiers"] = words
-            .map(|number| json!({"type": if number.starts_with('E') { "passport" } else { "resident_id" }, "value": number}))
-            .collect::<Vec<Value>>()
-            .into();
-        PatientFacts::of(record.as_object().unwrap())
+        let identifiers = words.map(
+            |number| json!({"type": if number.starts_with('E') { "passport" } else { "resident_id" }, "value": number}),
+        );
+        record.insert("identifiers", identifiers.collect());
+        PatientFacts::of(&record)
     }
 
     /// `P1: record; record` on each line.

@@ -16,7 +16,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use crate::record::Value;
 
 use super::normalise::{IdentityNumber, NameClass, PatientFacts, resident_id};
 use crate::record::Fields;
@@ -68,7 +68,7 @@ pub fn golden(members: &[Member<'_>]) -> Fields {
     ] {
         golden.remove(name);
         if !list.is_empty() {
-            golden.insert(name.to_owned(), Value::Array(list));
+            golden.insert(name, Value::Array(list));
         }
     }
     golden
@@ -163,7 +163,7 @@ fn sources(members: &[Member<'_>]) -> Vec<Value> {
         .iter()
         .map(|member| {
             let mut source = Fields::new();
-            source.insert("source".to_owned(), Value::from(member.source));
+            source.insert("source", Value::from(member.source));
             let said = ["identifiers", "updated_at"].into_iter().filter_map(|name| member.record.get_key_value(name));
             source.extend(said.map(|(name, value)| (name.clone(), value.clone())));
             Value::Object(source)
@@ -182,7 +182,7 @@ fn list<'a>(record: &'a Fields, name: &str) -> impl Iterator<Item = &'a Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::record::json;
 
     /// `(source, time of all fields, record)`; the golden record must hold `expected`, in either order of members.
     fn check(members: &[(&str, i64, Value)], expected: Value) {

@@ -1,9 +1,9 @@
 //! Normal forms of names, numbers and phones, for comparing only; records keep what was sent.
 
+use crate::record::Value;
 use jiff::civil::Date;
 use pinyin::ToPinyin;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
 
 use super::placeholder::{is_filler, is_placeholder};
@@ -295,8 +295,8 @@ pub fn phone_digits(phone: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::json;
     use proptest::prelude::*;
-    use serde_json::json;
 
     #[test]
     fn a_resident_number_is_read_in_all_its_spellings() {

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use serde_json::{Value as Json, json};
+use crate::record::{Value as Json, json};
 
 use super::coerce::{self, Coercion, number};
 use super::expression::Expression;

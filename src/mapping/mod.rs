@@ -142,7 +142,7 @@ pub struct ExplainedField {
     /// The field, `identifiers[0].value`.
     pub field: String,
     /// What it became.
-    pub value: serde_json::Value,
+    pub value: crate::record::Value,
     /// Where in the message; `None` for constants, defaults and what was cleared.
     pub path: Option<String>,
     /// The value as sent.

@@ -1,6 +1,6 @@
 //! Laboratory results: what OBX-5 says, what its range says, and whether the one is outside the other.
 
-use serde_json::{Value as Json, json};
+use crate::record::{Value as Json, json};
 
 use super::coerce::lab_value::{LabValue, lab_value};
 use super::coerce::number::decimal;
@@ -134,18 +134,18 @@ pub(crate) fn reference_range(path: &Path, value: &Value<'_>, sex: Option<&str>)
     if let Some(Range::Numbers { low, high }) = &range {
         for (name, limit) in [("low", low), ("high", high)] {
             if let Some((number, _)) = limit {
-                object.insert(name.to_owned(), Json::Number(number.clone()));
+                object.insert(name, Json::Number(number.clone()));
             }
         }
     }
-    object.insert("text".to_owned(), json!(text));
+    object.insert("text", json!(text));
     (Some(Json::Object(object)), range)
 }
 
 /// Sets `flags` from an arrow, and `abnormal` and `critical` from the flags, else from value and range, unless the mapping did.
 pub(crate) fn judge(fields: &mut Fields, value: Option<&LabValue>, range: Option<&Range>) {
     if let (Some(LabValue::Number { flag: Some(flag), .. }), false) = (value, fields.contains_key("flags")) {
-        fields.insert("flags".to_owned(), json!([flag]));
+        fields.insert("flags", json!([flag]));
     }
     let flags: Vec<&str> =
         fields.get("flags").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).collect();
@@ -161,11 +161,11 @@ pub(crate) fn judge(fields: &mut Fields, value: Option<&LabValue>, range: Option
     };
     let is_critical = has(CRITICAL);
     if let (Some(abnormal), false) = (abnormal, fields.contains_key("abnormal")) {
-        fields.insert("abnormal".to_owned(), json!(abnormal));
+        fields.insert("abnormal", json!(abnormal));
     }
     // Absent is "not known": a source without critical flags must not look as if it had checked.
     if is_critical && !fields.contains_key("critical") {
-        fields.insert("critical".to_owned(), json!(true));
+        fields.insert("critical", json!(true));
     }
 }
 

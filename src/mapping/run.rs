@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use serde_json::{Value as Json, json};
+use crate::record::{Value as Json, json};
 
 use super::coerce::lab_value::LabValue;
 use super::coerce::range::Range;
@@ -183,7 +183,7 @@ impl Run<'_> {
         if let (Kind::Visit, Some(facility), false) =
             (kind, self.context.facility, work.fields.contains_key("facility"))
         {
-            work.fields.insert("facility".to_owned(), json!(facility));
+            work.fields.insert("facility", json!(facility));
         }
         if kind == Kind::Patient {
             self.sex = work.fields.get("sex").and_then(Json::as_str).map(str::to_owned);
@@ -432,9 +432,9 @@ impl Run<'_> {
             let parts = [("name", Some(name.whole)), ("family_name", name.family), ("given_name", name.given)];
             for (target, text) in parts {
                 if let Some(text) = text {
-                    let json = Json::String(text);
+                    let json = Json::from(text);
                     self.explain_as(rule, target, &json, Some(value), place);
-                    work.fields.insert(target.to_owned(), json);
+                    work.fields.insert(target, json);
                 }
             }
             work.has_substance = true;
@@ -473,7 +473,7 @@ impl Run<'_> {
             work.has_substance = true;
             for (target, json) in read.fields {
                 self.explain_as(rule, target, &json, Some(first), place);
-                work.fields.insert(target.to_owned(), json);
+                work.fields.insert(target, json);
             }
             work.value = read.value;
             return Ok(Found::Done);
@@ -625,12 +625,12 @@ fn holds_several(target: &Target) -> bool {
 
 fn put(fields: &mut Fields, target: &Target, json: Json) {
     let Some(parent) = target.parent else {
-        fields.insert(target.name.to_owned(), json);
+        fields.insert(target.name, json);
         return;
     };
-    let entry = fields.entry(parent).or_insert(Json::Null);
+    let entry = fields.get_or_insert_with(parent, || Json::Null);
     match entry {
-        Json::Object(inner) => drop(inner.insert(target.name.to_owned(), json)),
+        Json::Object(inner) => drop(inner.insert(target.name, json)),
         _ => *entry = json!({ target.name: json }),
     }
 }
@@ -639,13 +639,13 @@ fn put(fields: &mut Fields, target: &Target, json: Json) {
 /// which nothing is left is null.
 fn clear(fields: &mut Fields, target: &Target) {
     match target.parent {
-        Some(parent) => drop(fields.entry(parent).or_insert(Json::Null)),
+        Some(parent) => drop(fields.get_or_insert_with(parent, || Json::Null)),
         None if target.spread => {
             for name in ["name", "family_name", "given_name"] {
-                fields.insert(name.to_owned(), Json::Null);
+                fields.insert(name, Json::Null);
             }
         }
-        None => drop(fields.insert(target.name.to_owned(), Json::Null)),
+        None => drop(fields.insert(target.name, Json::Null)),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::io;
 
+use crate::record::{Value as Json, json};
 use jiff::tz::TimeZone;
-use serde_json::{Value as Json, json};
 
 use super::{Context, Disposition, MapError, Mapped, Mapping};
 use crate::diagnostic::Diagnostic;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use serde_json::{Value, json};
+use crate::record::{Value, json};
 
 use super::{Failure, Source};
 use crate::feed::{EventKind, NewEvent, event_id};
@@ -194,7 +194,7 @@ impl Job<'_> {
             visit.version += 1;
             let mut data = view::visit_record(record.clone(), &visit, &owner.one_id);
             if let Some(reverses) = &reverses {
-                data.insert("reverses".into(), json!({"type": reverses.kind.name(), "id": reverses.id}));
+                data.insert("reverses", json!({"type": reverses.kind.name(), "id": reverses.id}));
             }
             let about = About { kind, record: &visit_id, one_id: &owner.one_id, moment, version: visit.version };
             let id = self.publish(about, &changed, data, self.cause)?;
@@ -309,8 +309,8 @@ impl Job<'_> {
         cause: Cause,
     ) -> Result<String, Trouble> {
         let About { kind, record, one_id, moment, version } = about;
-        data.insert("changed".into(), json!(changed));
-        data.insert("cause".into(), json!(cause.name()));
+        data.insert("changed", json!(changed));
+        data.insert("cause", json!(cause.name()));
         let id = event_id(moment.at.div_euclid(1_000), kind, &format!("{record}#{version}"), self.digest.bytes());
         let time = jiff::Timestamp::from_microsecond(moment.at).unwrap_or_default();
         let event = NewEvent {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use serde_json::{Value, json};
+use crate::record::{Value, json};
 use ulid::Ulid;
 
 use super::apply::{About, Cause, Job, Owner, Trouble};
@@ -43,7 +43,7 @@ impl Job<'_> {
         let identifiers = patch.get_mut("identifiers").and_then(Value::as_array_mut).into_iter().flatten();
         for identifier in identifiers.filter_map(Value::as_object_mut) {
             if identifier.get("type").is_some_and(|kind| kind == "mrn") {
-                identifier.entry("system").or_insert_with(|| json!(self.source.name));
+                identifier.get_or_insert_with("system", || Value::from(self.source.name.as_str()));
             }
         }
     }

@@ -8,12 +8,13 @@
 //! That is HL7's difference between an empty field and `""` (HL7 v2.5.1 chapter 2, 2.5.3.2). A stored record never holds `null`.
 
 pub mod schema;
+mod value;
 pub mod when;
 
 use serde::{Deserialize, Serialize};
 
-/// The fields of one record, by name. Keys are sorted, so equal records have equal text.
-pub type Fields = serde_json::Map<String, serde_json::Value>;
+pub(crate) use value::json;
+pub use value::{Fields, Text, Value};
 
 /// What a mapping can yield.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -1,8 +1,8 @@
 //! The one table of record fields: name, shape, meaning. Contract: records of version 1.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value as Json, json};
 
-use super::{Fields, Kind};
+use super::{Fields, Kind, Value};
 
 /// The JSON shape of a field.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -299,12 +299,12 @@ fn check_object(level: &[Field], object: &Fields, place: &str, found: &mut Vec<S
 
 fn check_value(field: &Field, value: &Value, place: &str, found: &mut Vec<String>) {
     let fits = match field.shape {
-        Text | Date | DateTime => value.is_string(),
+        Text | Date | DateTime => matches!(value, Value::String(_)),
         Code(legal) => value.as_str().is_some_and(|code| legal.contains(&code)),
-        Integer => value.is_i64() || value.is_u64(),
-        Decimal => value.is_number(),
-        Boolean => value.is_boolean(),
-        TextList => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
+        Integer => matches!(value, Value::Number(number) if number.is_i64() || number.is_u64()),
+        Decimal => matches!(value, Value::Number(_)),
+        Boolean => matches!(value, Value::Bool(_)),
+        TextList => value.as_array().is_some_and(|list| list.iter().all(|item| matches!(item, Value::String(_)))),
         Object(inner) => match value.as_object() {
             Some(object) => return check_object(inner, object, place, found),
             None => false,
@@ -328,7 +328,7 @@ fn check_value(field: &Field, value: &Value, place: &str, found: &mut Vec<String
 }
 
 /// JSON Schema (2020-12) of one field's shape.
-pub fn json_schema(shape: Shape) -> Value {
+pub fn json_schema(shape: Shape) -> Json {
     match shape {
         Text => json!({"type": "string"}),
         Code(legal) => json!({"type": "string", "enum": legal}),
@@ -344,8 +344,8 @@ pub fn json_schema(shape: Shape) -> Value {
 }
 
 /// JSON Schema of an object with these fields, steering fields left out.
-pub fn object_schema(level: &[Field]) -> Value {
-    let mut properties = Fields::new();
+pub fn object_schema(level: &[Field]) -> Json {
+    let mut properties = Map::new();
     for field in level.iter().filter(|field| !field.steering) {
         let mut schema = json_schema(field.shape);
         if let Some(object) = schema.as_object_mut() {

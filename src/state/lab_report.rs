@@ -13,8 +13,8 @@ mod status;
 
 use std::collections::BTreeMap;
 
+use crate::record::Value;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::registers::{Registers, Stamp};
 use super::{Applied, Happening, Moment, changed};
@@ -76,7 +76,7 @@ impl LabReportState {
         let mut record = self.registers.record(Kind::LabReport);
         let status = self.status();
         if let Some(status) = status {
-            record.insert("status".to_owned(), Value::from(status.name()));
+            record.insert("status", Value::from(status.name()));
         }
         if !self.results.is_empty() {
             let mut results: Vec<&ResultState> = self.results.values().collect();
@@ -86,7 +86,7 @@ impl LabReportState {
                 let said =
                     results.iter().filter_map(|result| result.fields()?.get(flag)?.as_bool()).reduce(|a, b| a || b);
                 if let Some(said) = said.filter(|_| !status.is_some_and(LabStatus::is_void)) {
-                    record.insert(flag.to_owned(), Value::from(said));
+                    record.insert(flag, Value::from(said));
                 }
             }
             record.insert(
@@ -172,15 +172,15 @@ pub fn combine(patches: Vec<Fields>) -> Fields {
         statuses.push(stated.or_else(|| summary(observations.iter().map(|observation| observation.status))));
         results.extend(observations.into_iter().map(Observation::into_patch));
         for (name, value) in patch {
-            combined.entry(name).or_insert(value);
+            combined.get_or_insert_with(name, || value);
         }
     }
     combined.remove("status");
     if let Some(status) = summary(statuses.into_iter()).filter(|_| any_stated) {
-        combined.insert("status".to_owned(), Value::from(status.name()));
+        combined.insert("status", Value::from(status.name()));
     }
     if !results.is_empty() {
-        combined.insert("results".to_owned(), Value::Array(results));
+        combined.insert("results", Value::Array(results));
     }
     combined
 }

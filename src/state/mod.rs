@@ -23,10 +23,9 @@ pub use patient::PatientState;
 pub use visit::VisitState;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::feed::EventKind;
-use crate::record::Fields;
+use crate::record::{Fields, Text, Value};
 
 /// When a patch was so, and when it came. Orders patches of one source; newer wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,9 +89,12 @@ impl From<Published> for (String, String) {
 /// `updated_at` alone, or inside `sources` alone, is no difference: a source that repeats itself has said nothing new. Beside
 /// another difference it is named like any field.
 pub fn changed(before: &Fields, after: &Fields) -> Vec<String> {
-    let mut names: Vec<String> =
-        after.iter().filter(|(name, value)| before.get(*name) != Some(value)).map(|(name, _)| name.clone()).collect();
-    names.extend(before.keys().filter(|name| !after.contains_key(*name)).cloned());
+    let mut names: Vec<String> = after
+        .iter()
+        .filter(|(name, value)| before.get(*name) != Some(value))
+        .map(|(name, _)| name.to_string())
+        .collect();
+    names.extend(before.keys().filter(|name| !after.contains_key(name)).map(ToString::to_string));
     let matters = |name: &String| match name.as_str() {
         "updated_at" => false,
         "sources" => undated(before.get(name)) != undated(after.get(name)),
@@ -106,7 +108,7 @@ pub fn changed(before: &Fields, after: &Fields) -> Vec<String> {
 }
 
 /// The entries of `sources` without their times.
-fn undated(sources: Option<&Value>) -> Option<Vec<Vec<(&String, &Value)>>> {
+fn undated(sources: Option<&Value>) -> Option<Vec<Vec<(&Text, &Value)>>> {
     let entries = sources?.as_array()?.iter().filter_map(Value::as_object);
     Some(entries.map(|entry| entry.iter().filter(|(name, _)| *name != "updated_at").collect()).collect())
 }
@@ -114,7 +116,7 @@ fn undated(sources: Option<&Value>) -> Option<Vec<Vec<(&String, &Value)>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::record::json;
 
     #[test]
     fn a_newer_time_alone_is_no_change() {

@@ -8,8 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::record::{Value, json};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::registers::Registers;
 use super::{Applied, Moment, changed};
@@ -42,7 +42,7 @@ impl PatientState {
         record.retain(|name, _| !name.starts_with('#'));
         let identifiers = self.identifiers();
         if !identifiers.is_empty() {
-            record.insert("identifiers".to_owned(), Value::Array(identifiers));
+            record.insert("identifiers", Value::Array(identifiers));
         }
         record
     }
@@ -87,13 +87,13 @@ impl PatientState {
 fn numbers_by_kind(identifiers: Value) -> Fields {
     let mut fields = Fields::new();
     let Value::Array(identifiers) = identifiers else {
-        fields.insert("identifiers".to_owned(), Value::Null);
+        fields.insert("identifiers", Value::Null);
         return fields;
     };
     for identifier in &identifiers {
         let text = |name: &str| identifier.get(name).and_then(Value::as_str).unwrap_or_default();
         let kind = if IDENTIFIER_TYPES.contains(&text("type")) { text("type") } else { "other" };
-        let numbers = fields.entry(format!("#{kind}|{}", text("system"))).or_insert_with(|| Value::Array(Vec::new()));
+        let numbers = fields.get_or_insert_with(format!("#{kind}|{}", text("system")), || Value::Array(Vec::new()));
         // A repetition without a number (`""` in CX.1) says that there is none of its kind.
         if let (Value::Array(numbers), false) = (numbers, text("value").is_empty()) {
             let number = Value::from(text("value"));

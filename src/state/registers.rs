@@ -4,8 +4,8 @@
 //! set many fields at once, so a stamp is written once for all of them. A `null` in a layer is a field that was cleared then:
 //! it keeps older messages from filling it again, and it is not published.
 
+use crate::record::Value;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::Moment;
 use crate::record::{Fields, Kind, schema};
@@ -137,7 +137,7 @@ pub(super) fn drop_nulls(value: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::record::json;
 
     /// Applies visit patches `(at, arrival, patch)` in the order given and in reverse; both must end in `expected`.
     fn check(patches: &[(i64, i64, Value)], expected: Value) {

@@ -17,13 +17,13 @@
 
 mod course;
 
+use serde::de::value::{Error, StrDeserializer};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::registers::{Registers, drop_nulls};
 use super::{Applied, Happening, Moment, Published, changed};
 use crate::feed::EventKind;
-use crate::record::{Fields, Kind};
+use crate::record::{Fields, Kind, Text, Value};
 use course::Course;
 
 /// Events and statuses that a visit keeps one by one, the newest. A long stay has some tens; a test number that is used for
@@ -60,7 +60,7 @@ struct Settled {
     #[serde(rename = "n")]
     arrival: i64,
     #[serde(rename = "c")]
-    course: Course<'static>,
+    course: Course,
 }
 
 /// One thing that happened, with what its message said of time and place. Without an event and a status it is a place alone.
@@ -197,19 +197,18 @@ impl VisitState {
 
     /// Drops the oldest places beyond [`PLACES_KEPT`] that another one follows before the next event.
     fn forget_places(&mut self) {
-        let mut followed_by: Vec<&str> = Vec::new();
+        let mut followed_by: Vec<&Text> = Vec::new();
         let mut kept = 0;
         let mut keep: Vec<bool> = Vec::with_capacity(self.movements.len());
         for movement in self.movements.iter().rev() {
-            let names = movement.place.keys().map(String::as_str);
             if movement.is_event() {
                 followed_by.clear();
                 keep.push(true);
-            } else if names.clone().all(|name| followed_by.contains(&name)) {
+            } else if movement.place.keys().all(|name| followed_by.contains(&name)) {
                 kept += 1;
                 keep.push(kept <= PLACES_KEPT);
             } else {
-                followed_by.extend(names);
+                followed_by.extend(movement.place.keys());
                 keep.push(true);
             }
         }
@@ -235,27 +234,27 @@ impl VisitState {
     }
 
     /// The course up to the first movement of the log.
-    fn beginning(&self) -> Course<'_> {
+    fn beginning(&self) -> Course {
         self.settled.as_ref().map(|settled| settled.course.clone()).unwrap_or_default()
     }
 
     /// Reads the movements in the order of time.
-    fn course(&self) -> Course<'_> {
+    fn course(&self) -> Course {
         let mut course = self.beginning();
         self.movements.iter().for_each(|movement| course.take(movement));
         course
     }
 
-    fn project(&self, course: &Course<'_>) -> Projection {
+    fn project(&self, course: &Course) -> Projection {
         let mut record = self.registers.record(Kind::Visit);
-        record.extend(course.place().map(|(name, value)| (name.to_owned(), value.clone())));
+        record.extend(course.place().map(|(name, value)| (name.clone(), value.clone())));
         if let Some(status) = course.status() {
-            record.insert("status".to_owned(), Value::from(status.name()));
+            record.insert("status", Value::from(status.name()));
         }
         // An end before the visit ended is a plan, or left over from a discharge that was cancelled.
         let said = self.registers.get("ended_at").map(|(stamp, value)| (stamp.moment, value));
         match course.ended_at(said) {
-            Some(end) => record.insert("ended_at".to_owned(), Value::from(end)),
+            Some(end) => record.insert("ended_at", Value::from(end)),
             None => record.remove("ended_at"),
         };
         // PV1-36 is about an end: a cancelled discharge takes it with it.
@@ -282,9 +281,9 @@ impl Movement {
         for name in PLACE {
             if let Some(mut value) = patch.remove(name) {
                 drop_nulls(&mut value);
-                place.insert(name.to_owned(), value);
+                place.insert(name, value);
             } else if located && name != "department" {
-                place.insert(name.to_owned(), Value::Null);
+                place.insert(name, Value::Null);
             }
         }
         let text = |name: &str| patch.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -327,7 +326,7 @@ struct Projection {
 
 /// The code, if it is one of the vocabulary; mappings can yield no other.
 fn code<T: for<'de> Deserialize<'de>>(value: Option<Value>) -> Option<T> {
-    T::deserialize(value?).ok()
+    T::deserialize(StrDeserializer::<Error>::new(value?.as_str()?)).ok()
 }
 
 /// The event for a visit that changed, by what is different now; the verb decides only between events that look alike.

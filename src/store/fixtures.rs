@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use crate::record::{Value, json};
 use tempfile::TempDir;
 
 use super::messages::{ContentDigest, MessageState, NewMessage, Outcome};

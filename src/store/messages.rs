@@ -389,7 +389,7 @@ fn count(
 }
 
 fn notes_text(notes: &[String]) -> Option<String> {
-    if notes.is_empty() { None } else { Some(serde_json::Value::from(notes).to_string()) }
+    if notes.is_empty() { None } else { Some(serde_json::json!(notes).to_string()) }
 }
 
 fn message(row: &Row<'_>) -> Result<Message, StoreError> {
@@ -427,7 +427,7 @@ mod tests {
     use super::super::fixtures::{insert, insert_person, message as new, outcome, person, store, write};
     use super::super::statistics::message_counts;
     use super::*;
-    use serde_json::json;
+    use crate::record::json;
 
     #[test]
     fn a_message_comes_back_as_it_was_stored() {

@@ -10,7 +10,7 @@ use zstd::zstd_safe::get_frame_content_size;
 use super::StoreError;
 
 /// zstd level: 1 takes a third of the time of 3 on messages of one or two kilobytes, for a few percent of size.
-const LEVEL: i32 = 1;
+const LEVEL: i32 = -3;
 
 /// Shorter texts (persons, patients, visits) stay as they are: the writer would spend a tenth of its time on saving a few hundred
 /// bytes in rows that are rewritten all the time.

@@ -197,7 +197,7 @@ mod tests {
     use super::super::fixtures::{fields, insert_person, number, person as new, store, write};
     use super::super::records::{self, RecordIdentifier};
     use super::*;
-    use serde_json::json;
+    use crate::record::json;
 
     #[test]
     fn redirects_are_followed_to_the_survivor_and_back() {

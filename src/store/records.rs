@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::record::Value;
 use rusqlite::{Row, params};
-use serde_json::Value;
 
 use super::packed::{PackedText, unpack_text};
 use super::{Reader, StoreError, Transaction, row_limit};
@@ -378,7 +378,7 @@ fn record(row: &Row<'_>) -> Result<PatientRecord, StoreError> {
 mod tests {
     use super::super::fixtures::{insert_person, link as change, number, store, write};
     use super::*;
-    use serde_json::json;
+    use crate::record::json;
 
     #[test]
     fn a_record_is_found_by_its_number_in_its_source_and_in_any() {

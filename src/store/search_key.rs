@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use crate::record::Value;
 
 use crate::identity::{name_key, phone_digits};
 use crate::record::Fields;

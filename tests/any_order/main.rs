@@ -25,7 +25,7 @@ use history::{Said, Sender, any_history};
 use outcome::{Outcome, outcome};
 
 /// Histories of an ordinary run.
-const CASES: u32 = 24;
+const CASES: u32 = 16;
 
 fn source(name: &str) -> Arc<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

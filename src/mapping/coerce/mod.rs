@@ -11,8 +11,8 @@ pub(crate) mod range;
 
 use std::borrow::Cow;
 
+use crate::record::{Value as Json, json};
 use jiff::tz::TimeZone;
-use serde_json::{Value as Json, json};
 
 use crate::hl7v2::{self, Value};
 use crate::record::Fields;
@@ -174,7 +174,7 @@ pub(crate) fn apply(
     inner: &[Field],
     zone: &TimeZone,
 ) -> Result<Option<Json>, Refusal> {
-    let text = |text: Option<String>| text.map(Json::String);
+    let text = |text: Option<String>| text.map(Json::from);
     Ok(match coercion {
         Coercion::Text => text(Some(value.text().into_owned()).filter(|text| !text.is_empty())),
         Coercion::Code => text(part(value, 1).map(Cow::into_owned)),
@@ -224,7 +224,7 @@ fn object<const N: usize>(inner: &[Field], parts: [(&'static str, Option<String>
     let mut fields = Fields::new();
     for (name, text) in parts {
         if let Some(text) = text.filter(|_| inner.iter().any(|field| field.name == name)) {
-            fields.insert(name.to_owned(), Json::String(text));
+            fields.insert(name, Json::from(text));
         }
     }
     Json::Object(fields)

@@ -10,8 +10,8 @@
 //! Stored: `h` what is held (`t` time, `n` arrival, `s` status, `v` fields), `i` place in its first message, `f` moment of that
 //! message where it is not the oldest held.
 
+use crate::record::Value;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::status::{LabStatus, UNSTATED};
 use crate::record::Fields;
@@ -142,7 +142,7 @@ impl ResultState {
     pub(super) fn record(&self) -> Fields {
         let mut record = self.fields().cloned().unwrap_or_default();
         if let Some(status) = self.status() {
-            record.insert("status".to_owned(), Value::from(status.name()));
+            record.insert("status", Value::from(status.name()));
         }
         record
     }

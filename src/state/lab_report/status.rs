@@ -1,7 +1,9 @@
 //! Statuses of reports and results, and how final each is.
 
+use serde::de::value::{Error, StrDeserializer};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+
+use crate::record::Value;
 
 /// `record::schema::REPORT_STATUSES` and `RESULT_STATUSES`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,7 +35,7 @@ pub(super) const UNSTATED: u8 = 2;
 impl LabStatus {
     /// The status in a record's field, if it is one.
     pub(super) fn of(value: Option<&Value>) -> Option<Self> {
-        Self::deserialize(value?).ok()
+        Self::deserialize(StrDeserializer::<Error>::new(value?.as_str()?)).ok()
     }
 
     /// The name that is published.

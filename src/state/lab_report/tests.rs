@@ -1,5 +1,5 @@
+use crate::record::{Value, json};
 use proptest::prelude::*;
-use serde_json::{Value, json};
 
 use super::*;
 
@@ -9,16 +9,16 @@ fn message(text: &str) -> (i64, Fields) {
     let mut words = text.split_whitespace();
     let time = words.next().unwrap();
     let mut patch = Fields::new();
-    patch.insert("filler_order_number".to_owned(), json!("L1"));
-    patch.insert("updated_at".to_owned(), json!(format!("2024-03-05T{time:0>2}:00:00+08:00")));
-    patch.insert("conclusion".to_owned(), json!(format!("as of {time}")));
+    patch.insert("filler_order_number", json!("L1"));
+    patch.insert("updated_at", json!(format!("2024-03-05T{time:0>2}:00:00+08:00")));
+    patch.insert("conclusion", json!(format!("as of {time}")));
     match words.next() {
         Some("-") | None => {}
-        Some(status) => drop(patch.insert("status".to_owned(), json!(long(status)))),
+        Some(status) => drop(patch.insert("status", json!(long(status)))),
     }
     let results: Vec<Value> = words.map(result).collect();
     if !results.is_empty() {
-        patch.insert("results".to_owned(), json!(results));
+        patch.insert("results", json!(results));
     }
     (time.parse().unwrap(), patch)
 }
@@ -30,16 +30,16 @@ fn result(text: &str) -> Value {
     let mut result = json!({"code": code});
     let object = result.as_object_mut().unwrap();
     if let Some(sub_id) = sub_id {
-        object.insert("sub_id".to_owned(), json!(sub_id));
+        object.insert("sub_id", json!(sub_id));
     }
     if !status.is_empty() {
-        object.insert("status".to_owned(), json!(long(status)));
+        object.insert("status", json!(long(status)));
     }
     let (value, critical) = value.strip_suffix('!').map_or((value, false), |value| (value, true));
     if !value.is_empty() {
-        object.insert("value_number".to_owned(), serde_json::from_str(value).unwrap());
-        object.insert("critical".to_owned(), json!(critical));
-        object.insert("abnormal".to_owned(), json!(critical));
+        object.insert("value_number", serde_json::from_str(value).unwrap());
+        object.insert("critical", json!(critical));
+        object.insert("abnormal", json!(critical));
     }
     result
 }

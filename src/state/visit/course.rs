@@ -6,56 +6,52 @@
 //! - A stay is ended by a discharge and undone by A11; cancelling its appointment does not touch it.
 //! - Appointments do not move a patient who has come back to planned.
 //! - A deleted visit lives again only when it is booked, begun or sent with a status anew.
-
+//!
 //! What takes something back takes back the last of its kind that still stands: A11 the admission, else the arrival; A12 the
 //! transfer; A13 the discharge. The place is what it was before the admission or transfer, unless the message says another;
 //! what was said of the place in between goes with it. A new stay has none of the movements of the one before.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+
+use crate::record::{Text, Value};
 
 use super::{EVENTS_KEPT, Fields, Moment, Movement, Published, Status, Verb};
 
-/// What was said of where the patient is, by the names in [`super::PLACE`]; `null` is cleared.
-type Place<'a> = BTreeMap<Cow<'a, str>, Cow<'a, Value>>;
-
 /// Where a reading of the log has come to. Stored as it is for what is settled.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub(super) struct Course<'a> {
+pub(super) struct Course {
     #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
-    #[serde(rename = "p", default, skip_serializing_if = "Place::is_empty")]
-    place: Place<'a>,
+    /// What was said of the fields of [`super::PLACE`]; `null` is cleared.
+    #[serde(rename = "p", default, skip_serializing_if = "Fields::is_empty")]
+    place: Fields,
     /// Arrival and admission that can be cancelled, in this order.
     #[serde(rename = "b", default, skip_serializing_if = "Vec::is_empty")]
-    begun: Vec<Step<'a>>,
+    begun: Vec<Step>,
     /// The transfers that can be cancelled.
     #[serde(rename = "x", default, skip_serializing_if = "Vec::is_empty")]
-    transfers: Vec<Step<'a>>,
+    transfers: Vec<Step>,
     /// How the visit ended, while it is finished.
     #[serde(rename = "e", skip_serializing_if = "Option::is_none")]
-    end: Option<End<'a>>,
+    end: Option<End>,
     /// Arrival of a movement that takes something back, and the event that consumers saw of it.
     #[serde(skip)]
-    taken_back: Vec<(i64, Cow<'a, Published>)>,
+    taken_back: Vec<(i64, Published)>,
 }
 
 /// A movement that can be taken back: what was before it, and the event that consumers saw.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Step<'a> {
+struct Step {
     #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
     status_before: Option<Status>,
-    #[serde(rename = "p", default, skip_serializing_if = "Place::is_empty")]
-    place_before: Place<'a>,
+    #[serde(rename = "p", default, skip_serializing_if = "Fields::is_empty")]
+    place_before: Fields,
     #[serde(rename = "i", skip_serializing_if = "Option::is_none")]
-    published: Option<Cow<'a, Published>>,
+    published: Option<Published>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct End<'a> {
+struct End {
     #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
     status_before: Option<Status>,
     #[serde(rename = "t")]
@@ -64,24 +60,24 @@ struct End<'a> {
     arrival: i64,
     /// As the discharge gives it, else its own time.
     #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
-    text: Option<Cow<'a, str>>,
+    text: Option<String>,
     #[serde(rename = "i", skip_serializing_if = "Option::is_none")]
-    published: Option<Cow<'a, Published>>,
+    published: Option<Published>,
 }
 
-impl<'a> Course<'a> {
+impl Course {
     pub(super) fn status(&self) -> Option<Status> {
         self.status
     }
 
     /// Where the patient is, as far as it is known.
-    pub(super) fn place(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.place.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.as_ref(), value.as_ref()))
+    pub(super) fn place(&self) -> impl Iterator<Item = (&Text, &Value)> {
+        self.place.iter().filter(|(_, value)| !value.is_null())
     }
 
     /// The event that the movement of message `arrival` takes back.
     pub(super) fn taken_back_by(&self, arrival: i64) -> Option<&Published> {
-        self.taken_back.iter().find(|(by, _)| *by == arrival).map(|(_, event)| event.as_ref())
+        self.taken_back.iter().find(|(by, _)| *by == arrival).map(|(_, event)| event)
     }
 
     /// When a finished visit ended: the discharge's word, unless a message since (`said`) corrected or cleared it.
@@ -101,12 +97,12 @@ impl<'a> Course<'a> {
     /// Takes the place that a message says for a time before this: only what was never said.
     pub(super) fn fill(&mut self, place: &Fields) {
         for (name, value) in place {
-            self.place.entry(Cow::Owned(name.clone())).or_insert_with(|| Cow::Owned(value.clone()));
+            self.place.get_or_insert_with(name.clone(), || value.clone());
         }
     }
 
     /// Takes the next movement.
-    pub(super) fn take(&mut self, movement: &'a Movement) {
+    pub(super) fn take(&mut self, movement: &Movement) {
         let was = self.status;
         if let Some(verb) = movement.verb {
             self.take_verb(verb, movement);
@@ -114,8 +110,7 @@ impl<'a> Course<'a> {
         if movement.status.is_some() {
             self.status = movement.status;
         }
-        let said = movement.place.iter();
-        self.place.extend(said.map(|(name, value)| (Cow::Borrowed(name.as_str()), Cow::Borrowed(value))));
+        self.place.extend(movement.place.clone());
 
         // The end belongs to being finished: it comes and goes with it.
         if self.status != Some(Status::Finished) {
@@ -126,7 +121,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    fn take_verb(&mut self, verb: Verb, movement: &'a Movement) {
+    fn take_verb(&mut self, verb: Verb, movement: &Movement) {
         use Status::*;
         let next = match (verb, self.status) {
             (Verb::Scheduled, None | Some(Cancelled | NoShow | EnteredInError)) => Some(Planned),
@@ -172,11 +167,11 @@ impl<'a> Course<'a> {
     }
 
     /// Notes an arrival or admission. From an arrival to its admission it is one stay; said again, it is the same one.
-    fn begin(&mut self, next: Option<Status>, movement: &'a Movement) {
+    fn begin(&mut self, next: Option<Status>, movement: &Movement) {
         if self.status == next
             && let Some(step) = self.begun.last_mut()
         {
-            step.published = movement.published.as_ref().map(Cow::Borrowed).or(step.published.take());
+            step.published = movement.published.clone().or(step.published.take());
             return;
         }
         if !matches!(self.status, Some(Status::Arrived | Status::InProgress)) {
@@ -202,22 +197,18 @@ impl<'a> Course<'a> {
         self.take_back(movement, step.published);
     }
 
-    fn step(&self, movement: &'a Movement) -> Step<'a> {
-        Step {
-            status_before: self.status,
-            place_before: self.place.clone(),
-            published: movement.published.as_ref().map(Cow::Borrowed),
-        }
+    fn step(&self, movement: &Movement) -> Step {
+        Step { status_before: self.status, place_before: self.place.clone(), published: movement.published.clone() }
     }
 
-    fn take_back(&mut self, movement: &Movement, event: Option<Cow<'a, Published>>) {
+    fn take_back(&mut self, movement: &Movement, event: Option<Published>) {
         self.taken_back.extend(event.map(|event| (movement.arrival, event)));
     }
 
-    fn finish(&mut self, was: Option<Status>, movement: &'a Movement) {
+    fn finish(&mut self, was: Option<Status>, movement: &Movement) {
         let Moment { at, arrival } = movement.moment();
-        let published = movement.published.as_ref().map(Cow::Borrowed);
-        let text = movement.ended_at.as_deref().or(movement.time.as_deref()).map(Cow::Borrowed);
+        let published = movement.published.clone();
+        let text = movement.ended_at.as_ref().or(movement.time.as_ref()).cloned();
         match &mut self.end {
             // A second discharge may correct the end; its own time is no better than what the first one said.
             Some(end) => {
@@ -231,52 +222,17 @@ impl<'a> Course<'a> {
     }
 
     /// The course as it is stored, without what no message can ask for any more.
-    pub(super) fn settle(self) -> Course<'static> {
+    pub(super) fn settle(mut self) -> Self {
         let excess = self.transfers.len().saturating_sub(EVENTS_KEPT);
-        Course {
-            status: self.status,
-            place: owned_place(self.place),
-            begun: self.begun.into_iter().map(Step::into_owned).collect(),
-            transfers: self.transfers.into_iter().skip(excess).map(Step::into_owned).collect(),
-            end: self.end.map(End::into_owned),
-            taken_back: Vec::new(),
-        }
+        self.transfers.drain(..excess);
+        self.taken_back.clear();
+        self
     }
 
     fn begins_after_the_end(&self, movement: &Movement) -> bool {
         let end = self.end.as_ref().and_then(|end| end.text.as_deref());
         matches!((movement.started_at.as_deref(), end), (Some(start), Some(end)) if is_after(start, end))
     }
-}
-
-impl Step<'_> {
-    fn into_owned(self) -> Step<'static> {
-        Step {
-            status_before: self.status_before,
-            place_before: owned_place(self.place_before),
-            published: self.published.map(owned),
-        }
-    }
-}
-
-impl End<'_> {
-    fn into_owned(self) -> End<'static> {
-        End {
-            status_before: self.status_before,
-            at: self.at,
-            arrival: self.arrival,
-            text: self.text.map(owned),
-            published: self.published.map(owned),
-        }
-    }
-}
-
-fn owned<T: ToOwned + ?Sized>(value: Cow<'_, T>) -> Cow<'static, T> {
-    Cow::Owned(value.into_owned())
-}
-
-fn owned_place(place: Place<'_>) -> Place<'static> {
-    place.into_iter().map(|(name, value)| (owned(name), owned(value))).collect()
 }
 
 /// Whether one record time is surely after another: as instants, or by the digits that both have (`2024-03-06` is not after

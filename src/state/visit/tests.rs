@@ -1,5 +1,5 @@
+use crate::record::{Value, json};
 use proptest::prelude::*;
-use serde_json::{Value, json};
 
 use super::*;
 use crate::record::schema::{VISIT_EVENTS, VISIT_STATUSES};
@@ -9,10 +9,10 @@ fn message(text: &str) -> (i64, Fields) {
     let mut words = text.split_whitespace();
     let (event, time) = words.next().unwrap().split_once('@').unwrap();
     let mut patch = Fields::new();
-    patch.insert("number".to_owned(), json!("V1"));
-    patch.insert("updated_at".to_owned(), json!(clock(time)));
+    patch.insert("number", json!("V1"));
+    patch.insert("updated_at", json!(clock(time)));
     if event != "-" {
-        patch.insert("event".to_owned(), json!(event));
+        patch.insert("event", json!(event));
     }
     for word in words {
         let (name, value) = word.split_once('=').unwrap();
@@ -22,7 +22,7 @@ fn message(text: &str) -> (i64, Fields) {
             (name, _) if name.ends_with("_at") => json!(clock(value)),
             _ => json!(value),
         };
-        patch.insert(name.to_owned(), value);
+        patch.insert(name, value);
     }
     (time.parse().unwrap(), patch)
 }
