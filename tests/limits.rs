@@ -13,7 +13,7 @@ use heyi::hl7v2::{CharsetSetting, Limits};
 use heyi::mapping::Mapping;
 use heyi::pipeline::{self, Cause, Done, Source};
 use heyi::record;
-use heyi::store::messages::MessageState;
+use heyi::store::messages::{self, MessageState};
 use heyi::store::{Access, Store, StoreConfig, clinical, persons};
 use heyi::view;
 use jiff::tz::TimeZone;
@@ -85,9 +85,13 @@ impl House {
         record::Value::Object(read.unwrap()).into()
     }
 
+    fn bytes(&self, done: &Done) -> Vec<u8> {
+        self.store.read(|reader| messages::bytes(reader, done.id)).unwrap().unwrap()
+    }
+
     fn person(&self, done: &Done) -> Value {
         let read = self.store.read(|reader| {
-            let message = heyi::store::messages::get(reader, done.id)?.expect("the message is stored");
+            let message = messages::get(reader, done.id)?.expect("the message is stored");
             Ok(persons::get(reader, &message.outcome.one_id.expect("it is about a person"))?
                 .expect("the person is stored"))
         });
@@ -105,8 +109,13 @@ fn results(report: &Value) -> &[Value] {
 fn one_value_of_many_megabytes() {
     let mut house = House::new();
     let document = "JVBERi0xLjQK".repeat(many(600_000));
-    house.processed("ORU^R01", &format!("{PATIENT}OBR|1||F1\rOBX|1|ED|PDF||^AP^^Base64^{document}||||||F\r"));
-    assert_eq!(results(&house.report("F1"))[0]["value_text"].as_str().unwrap().len(), document.len());
+    let done = house.processed(
+        "ORU^R01",
+        &format!("{PATIENT}OBR|1||F1\rOBX|1|ED|PDF||^AP^^Base64^{document}||||||F\rOBX|2|TX|T||{document}||||||F\r"),
+    );
+    assert_eq!(results(&house.report("F1"))[1]["value_text"].as_str().unwrap().len(), document.len());
+    // A document is not for the feed; it stays in the message.
+    assert!(house.bytes(&done).len() > 2 * document.len());
 }
 
 #[test]
@@ -179,7 +188,7 @@ fn a_value_of_ten_thousand_repetitions_and_one_of_as_many_components() {
     house.processed(
         "ORU^R01",
         &format!(
-            "{PATIENT}OBR|1||F1\rOBX|1|NM|R||{}||||||F\rOBX|2|NA|C||{}||||||F\r",
+            "{PATIENT}OBR|1||F1\rOBX|1|ST|R||{}||||||F\rOBX|2|ST|C||{}||||||F\r",
             numbers.join("~"),
             numbers.join("^")
         ),
@@ -237,7 +246,7 @@ fn as_many_segments_and_fields_as_may_be() {
     );
     house.refused("ADT^A28", &format!("{PATIENT}ZZZ{fields}|\r"), "the limit is 1000");
 
-    let parts = "~^".repeat(many(limits.parts_of_field / 2));
+    let parts = "~^".repeat(many(limits.parts_of_field / 2) - 1);
     house.processed("ADT^A28", &format!("PID|1||1^^^LIS^MR||张^伟{parts}\r"));
     house.refused(
         "ADT^A28",
