@@ -157,6 +157,9 @@ pub struct Metrics {
     registry: Registry,
     sources: SourceFamilies,
     answer_seconds: Family<SourceLabel, Histogram>,
+    source_up: Family<SourceLabel, Gauge>,
+    failed_waiting: Family<SourceLabel, Gauge>,
+    held: Gauge,
     feed_head: Gauge,
     consumer_lag: Family<ConsumerLabel, Gauge>,
     requests: Family<RequestLabel, Counter>,
@@ -256,6 +259,9 @@ impl Metrics {
             registry: Registry::with_prefix("heyi"),
             sources: SourceFamilies::default(),
             answer_seconds: Family::new_with_constructor(latency_histogram),
+            source_up: Family::default(),
+            failed_waiting: Family::default(),
+            held: Gauge::default(),
             feed_head: Gauge::default(),
             consumer_lag: Family::default(),
             requests: Family::default(),
@@ -271,6 +277,21 @@ impl Metrics {
     pub fn source(&self, name: &str) -> SourceMetrics {
         let answer_seconds = self.answer_seconds.get_or_create_owned(&SourceLabel { source: name.to_owned() });
         SourceMetrics { source: name.to_owned(), families: self.sources.clone(), answer_seconds }
+    }
+
+    /// Sets whether a source takes messages.
+    pub fn set_source_up(&self, source: &str, is_up: bool) {
+        self.source_up.get_or_create(&SourceLabel { source: source.to_owned() }).set(i64::from(is_up));
+    }
+
+    /// Sets how many bytes of messages all sources hold: reserved for large frames being read, and in work.
+    pub fn set_held(&self, bytes: u64) {
+        self.held.set(gauge_value(bytes));
+    }
+
+    /// Sets how many messages of a source wait as failed.
+    pub fn set_failed_waiting(&self, source: &str, messages: u64) {
+        self.failed_waiting.get_or_create(&SourceLabel { source: source.to_owned() }).set(gauge_value(messages));
     }
 
     /// Sets the sequence number of the newest event.
@@ -329,6 +350,14 @@ impl Metrics {
             "Time from a whole frame to its answer",
             Unit::Seconds,
             self.answer_seconds.clone(),
+        );
+        let held = "Messages that are being read or in work: memory that is taken or reserved";
+        registry.register_with_unit("messages_held", held, Unit::Bytes, self.held.clone());
+        registry.register("source_up", "Whether a source takes messages: 1, else 0", self.source_up.clone());
+        registry.register(
+            "messages_waiting_failed",
+            "Messages kept as failed that nobody has resolved",
+            self.failed_waiting.clone(),
         );
         registry.register("feed_head", "Sequence number of the newest event", self.feed_head.clone());
         registry.register("consumer_lag", "Events between a consumer's cursor and the head", self.consumer_lag.clone());

@@ -86,7 +86,7 @@ impl Messages {
         let stay = step / 3;
         header(text, &format!("ADT^{trigger}"), id, at);
         let _ = write!(text, "EVN|{trigger}|{at}\r");
-        self.person(text, self.patient, step);
+        self.person(text, self.patient);
         let place = format!("心内科^{:03}^{}", stay % 40 + 1, step % 3 + 1);
         let visit = format!("V{}-{stay}", self.connection);
         let stay = segment(
@@ -102,7 +102,7 @@ impl Messages {
     fn report(&mut self, text: &mut String, id: &str, at: &str) {
         let patient = self.draw(PATIENTS);
         header(text, "ORU^R01", id, at);
-        self.person(text, patient, 0);
+        self.person(text, patient);
         let _ = write!(
             text,
             "ORC|RE|O{id}|L{id}\rOBR|1|O{id}|L{id}|CBC^血常规^L|||{at}|||||||||D017^陈^志远||||||{at}||HM|F\r"
@@ -120,8 +120,8 @@ impl Messages {
         }
     }
 
-    /// PID of a patient; `step` changes the phone, so that an update has something to say.
-    fn person(&self, text: &mut String, patient: u64, step: u64) {
+    /// PID of a patient, the same in every message.
+    fn person(&self, text: &mut String, patient: u64) {
         let (family, given) = (FAMILY[(patient % 16) as usize], GIVEN[(patient / 16 % 16) as usize]);
         let birth = format!("{}{:02}{:02}", 1930 + patient % 90, patient % 12 + 1, patient % 28 + 1);
         // Odd numbers are men's, in a resident number as well.
@@ -133,7 +133,7 @@ impl Messages {
              建设路{}号^^某市^^100000||139{:08}\r",
             if order.is_multiple_of(2) { "F" } else { "M" },
             patient % 200 + 1,
-            patient * 10 + step % 10,
+            patient * 10,
         );
     }
 }

@@ -1,12 +1,15 @@
 //! Builds the daemon from its configuration: the order of start and stop, and nothing else.
 //!
 //! Start: store, mappings, every port, then the `ready` line; whatever is missing stops the start before the first message.
-//! Stop: listeners take nothing new, what is in the writer is finished and answered, HTTP ends, the store closes; 10 s at most.
+//! Stop: listeners take nothing new, what is in the writer is finished and answered, HTTP ends, the store closes. All of it shares one
+//! deadline, set when the stop is asked for: what is not done by then is cut off, and no part has a time-out of its own.
+//! Between the two each part is supervised: one that a defect ends is down, logged and started again.
 
 pub mod intake;
+mod supervise;
 mod upkeep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +19,7 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Arrival, Config};
@@ -24,17 +28,21 @@ use crate::hl7v2::{Limits, text};
 use crate::http::{self, AppState, RetryError, SourceState};
 use crate::mapping::Mapping;
 use crate::pipeline;
+use crate::source::budget::Budget;
 use crate::source::directory::{self, Directory, DirectoryError};
 use crate::source::mllp::{self, ListenError, Listener};
-use crate::store::messages::{self, MessageState};
+use crate::store::messages::{self, Message, MessageState};
 use crate::store::{Access, Store, StoreConfig, StoreError, WriteError};
 use crate::telemetry::{ConnectionEnd, ListenerNumbers, Metrics};
 use crate::tls::{ServerFiles, ServerTls, TlsError};
 
 use intake::Intake;
+use supervise::supervise;
 
-/// How long stopping may take, by the contract.
+/// How long stopping may take in all.
 const STOP_TIME: Duration = Duration::from_secs(10);
+/// What of it is the store's: finishing the last batch and emptying the write-ahead log takes a second on a slow disk.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -88,8 +96,8 @@ struct BoundSource {
 }
 
 enum Entrance {
-    Mllp(Box<Listener>),
-    Directory(Directory),
+    Mllp(Arc<Listener>),
+    Directory(Arc<Directory>),
 }
 
 impl App {
@@ -102,9 +110,10 @@ impl App {
         let store = Store::open(&StoreConfig::new(&config.store, Access::Daemon))?;
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
+        let budget = Budget::new(config.sources.iter().map(|source| source.max_message).max().unwrap_or_default());
         let mut bound = Vec::new();
         for (settings, source) in config.sources.iter().zip(sources) {
-            bound.push(bind_source(settings, source, &store, &metrics).await?);
+            bound.push(bind_source(settings, source, &store, &metrics, &budget).await?);
         }
         let http_tls = config.http.tls.as_ref().map(server_files).map(ServerTls::load).transpose()?;
         let address = config.http.listen;
@@ -115,7 +124,7 @@ impl App {
             consumers: config.consumers.iter().map(http_consumer).collect(),
             sources: bound.iter().map(http_source).collect(),
             metrics,
-            refresh_metrics: listener_numbers(&bound),
+            refresh_metrics: listener_numbers(&bound, budget),
             retry: retry(&store, &bound),
             raw_text: raw_text(&bound),
             stopping: stop.child_token(),
@@ -160,13 +169,17 @@ impl App {
     /// The sentence that names why the store failed.
     pub async fn serve(self) -> Result<(), WriteError> {
         let Self { store, retention, sources, http, http_tls, state, stop, .. } = self;
-        let mut entrances = JoinSet::new();
+        let mut parts = Parts::default();
         for bound in sources {
-            entrances.spawn(serve_source(bound, stop.child_token()));
+            if let Entrance::Directory(directory) = &bound.entrance {
+                let (source, directory) = (bound.source.name.clone(), Arc::clone(directory));
+                let keep = upkeep::keep_files(source.clone(), directory, retention.messages, stop.clone());
+                parts.spawn(format!("{source}, old files"), keep);
+            }
+            parts.spawn(bound.source.name.clone(), serve_source(bound, stop.clone()));
         }
-        let mut others = JoinSet::new();
-        others.spawn(http::serve(http, http_tls, Arc::clone(&state)));
-        others.spawn(upkeep::prune(store.clone(), retention, stop.child_token()));
+        parts.spawn("http".to_owned(), serve_http(Arc::new(http), http_tls.map(Arc::new), state, stop.clone()));
+        parts.spawn("retention".to_owned(), upkeep::keep(store.clone(), retention, stop.clone()));
 
         let mut failure = store.failure();
         let failed = tokio::select! {
@@ -174,20 +187,46 @@ impl App {
             failed = failure.wait_for(Option::is_some) => failed.ok().and_then(|reason| reason.clone()),
         };
         stop.cancel();
-        let ended = tokio::time::timeout(STOP_TIME, async {
-            while entrances.join_next().await.is_some() {}
-            while others.join_next().await.is_some() {}
-        });
-        if ended.await.is_err() {
-            tracing::warn!("not everything ended within {} s; the rest is cut off", STOP_TIME.as_secs());
-        }
-        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+        let deadline = Instant::now() + STOP_TIME;
+        tracing::info!("stopping, within {} s", STOP_TIME.as_secs());
+        parts.end(deadline - CLOSE_TIME).await;
+        let closed = tokio::task::spawn_blocking(move || store.close());
+        if !matches!(timeout_at(deadline, closed).await, Ok(Ok(()))) {
             tracing::error!("the store did not close in order; it recovers at the next start");
         }
         match failed {
             Some(reason) => Err(WriteError::Stopped { reason }),
             None => Ok(()),
         }
+    }
+}
+
+/// The daemon's parts while they run, each under its name.
+#[derive(Default)]
+struct Parts {
+    tasks: JoinSet<String>,
+    names: BTreeSet<String>,
+}
+
+impl Parts {
+    fn spawn(&mut self, name: String, part: impl Future<Output = ()> + Send + 'static) {
+        self.names.insert(name.clone());
+        self.tasks.spawn(async move {
+            part.await;
+            name
+        });
+    }
+
+    /// Waits until all have ended, and cuts off what has not by `deadline`: connections and requests go with their part.
+    async fn end(mut self, deadline: Instant) {
+        while let Ok(Some(ended)) = timeout_at(deadline, self.tasks.join_next()).await {
+            self.names.retain(|name| ended.as_ref().is_ok_and(|ended| name != ended));
+        }
+        if !self.names.is_empty() {
+            let parts: Vec<&str> = self.names.iter().map(String::as_str).collect();
+            tracing::warn!(parts = parts.join(", "), "not done in time to stop: cut off");
+        }
+        self.tasks.shutdown().await;
     }
 }
 
@@ -231,14 +270,15 @@ async fn bind_source(
     source: Arc<pipeline::Source>,
     store: &Store,
     metrics: &Metrics,
+    budget: &Budget,
 ) -> Result<BoundSource, StartError> {
     let counters = metrics.source(&settings.name);
     let intake = Intake::new(store.clone(), Arc::clone(&source), settings.acknowledge, settings.on_error, counters);
     let (entrance, address) = match &settings.arrival {
         Arrival::Mllp(mllp) => {
-            let listener = Listener::bind(listener_settings(settings, mllp)).await?;
+            let listener = Listener::bind(listener_settings(settings, mllp, budget.clone())).await?;
             let address = listener.address().to_string();
-            (Entrance::Mllp(Box::new(listener)), address)
+            (Entrance::Mllp(Arc::new(listener)), address)
         }
         Arrival::Files(files) => {
             let limits = directory::Limits {
@@ -251,8 +291,9 @@ async fn bind_source(
                 directory: files.directory.clone(),
                 extensions: FILE_EXTENSIONS.map(str::to_owned).to_vec(),
                 limits,
+                budget: budget.clone(),
             })?;
-            (Entrance::Directory(directory), files.directory.display().to_string())
+            (Entrance::Directory(Arc::new(directory)), files.directory.display().to_string())
         }
     };
     // Its port is taken: connections wait in the system's queue until it is served.
@@ -263,7 +304,7 @@ async fn bind_source(
 /// Which files of a directory hold messages.
 pub const FILE_EXTENSIONS: [&str; 3] = ["hl7", "txt", "dat"];
 
-fn listener_settings(settings: &config::Source, mllp: &config::Mllp) -> mllp::Settings {
+fn listener_settings(settings: &config::Source, mllp: &config::Mllp, budget: Budget) -> mllp::Settings {
     let mut limits = mllp::Limits { connections: mllp.max_connections, idle: mllp.idle_timeout, ..Default::default() };
     limits.frame.message = settings.max_message;
     mllp::Settings {
@@ -272,6 +313,7 @@ fn listener_settings(settings: &config::Source, mllp: &config::Mllp) -> mllp::Se
         allow: mllp.allow.clone(),
         tls: mllp.tls.as_ref().map(server_files),
         limits,
+        budget,
     }
 }
 
@@ -285,24 +327,53 @@ pub fn server_files(tls: &config::Tls) -> ServerFiles {
 }
 
 async fn serve_source(bound: BoundSource, stop: CancellationToken) {
-    let BoundSource { intake, entrance, state, .. } = bound;
+    let BoundSource { source, intake, entrance, state, .. } = bound;
+    let name = source.name.clone();
+    let report = {
+        let (name, stop, state) = (name.clone(), stop.clone(), Arc::new(state));
+        move |found: Result<(), String>| {
+            let now = found.map_or_else(SourceState::Down, |()| SourceState::Up);
+            let before = state.send_replace(now.clone());
+            match now {
+                _ if now == before || stop.is_cancelled() => {}
+                SourceState::Up => tracing::info!(source = name, "up again"),
+                SourceState::Down(reason) => tracing::error!(source = name, reason, "down"),
+            }
+        }
+    };
     match entrance {
         Entrance::Mllp(listener) => {
             let handler = move |received, _peer, turn| {
                 let intake = intake.clone();
                 async move { intake.frame(received, turn).await }
             };
-            listener.serve(handler, stop).await;
+            let asked = stop.clone();
+            let serve = move || Arc::clone(&listener).serve(handler.clone(), asked.clone());
+            supervise(&name, &stop, report, serve).await;
         }
         Entrance::Directory(directory) => {
             let handler = move |piece, _origin, turn| {
                 let intake = intake.clone();
                 async move { intake.file(piece, turn).await }
             };
-            directory.serve(handler, stop).await;
+            let serve = || {
+                let (directory, handler) = (Arc::clone(&directory), handler.clone());
+                let (looked, stop) = (report.clone(), stop.clone());
+                async move { directory.serve(handler, looked, stop).await }
+            };
+            supervise(&name, &stop, report.clone(), serve).await;
         }
     }
-    state.send_replace(SourceState::Down("stopped".to_owned()));
+}
+
+async fn serve_http(
+    listener: Arc<TcpListener>,
+    tls: Option<Arc<ServerTls>>,
+    state: Arc<AppState>,
+    stop: CancellationToken,
+) {
+    let serve = move || http::serve(Arc::clone(&listener), tls.clone(), Arc::clone(&state));
+    supervise("http", &stop, |_| (), serve).await;
 }
 
 fn http_consumer(consumer: &config::Consumer) -> http::Consumer {
@@ -330,14 +401,15 @@ fn by_name(bound: &[BoundSource]) -> BTreeMap<String, Arc<pipeline::Source>> {
     bound.iter().map(|bound| (bound.source.name.clone(), Arc::clone(&bound.source))).collect()
 }
 
-/// Brings what the listeners count themselves into the metrics.
-fn listener_numbers(bound: &[BoundSource]) -> http::RefreshMetrics {
+/// Brings what the sources count themselves into the metrics.
+fn listener_numbers(bound: &[BoundSource], budget: Budget) -> http::RefreshMetrics {
     let listener = |bound: &BoundSource| match &bound.entrance {
         Entrance::Mllp(listener) => Some((bound.source.name.clone(), listener.statistics())),
         Entrance::Directory(_) => None,
     };
     let listeners: Vec<(String, Arc<mllp::Statistics>)> = bound.iter().filter_map(listener).collect();
     Arc::new(move |metrics| {
+        metrics.set_held(budget.taken());
         for (source, counted) in &listeners {
             let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             metrics.source(source).set_listener(&ListenerNumbers {
@@ -373,14 +445,15 @@ fn retry(store: &Store, bound: &[BoundSource]) -> http::Retry {
             let message = found.map_err(|error| RetryError::Unavailable(error.to_string()))?;
             let message = message.ok_or(RetryError::NotFailed)?;
             let source = sources.get(&message.source).cloned().ok_or(RetryError::NoSource)?;
+            let (reading, unavailable) =
+                (store.clone(), |error: StoreError| RetryError::Unavailable(error.to_string()));
+            let prepared = tokio::task::spawn_blocking(move || pipeline::prepare_again(&reading, &source, id));
+            let again = prepared.await.map_err(|error| RetryError::Unavailable(error.to_string()))?;
+            let again = again.map_err(unavailable)?.ok_or(RetryError::NotFailed)?;
             let done = store.submit(move |transaction| {
                 // Looked at inside the writer: another retry may have been faster.
-                match messages::get(transaction, id)? {
-                    Some(message) if message.outcome.state == MessageState::Failed => {
-                        pipeline::retry_stored(transaction, &source, id, now())
-                    }
-                    _ => Ok(None),
-                }
+                let is_failed = |message: &Message| message.outcome.state == MessageState::Failed;
+                pipeline::commit_again(transaction, again, is_failed, now())
             });
             match done.await.map_err(|error| RetryError::Unavailable(error.to_string()))? {
                 Some(_) => Ok(()),

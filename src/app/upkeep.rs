@@ -1,11 +1,15 @@
-//! What the daemon does beside the messages: what is older than the retention says goes, in steps that no answer waits for.
+//! What the daemon does beside the messages: what is older than the retention says goes, in steps that no answer waits for;
+//! so do the files that a source has read.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
 use super::now;
+use super::supervise::supervise;
 use crate::config::Retention;
+use crate::source::directory::Directory;
 use crate::store::{Store, WriteError, retention};
 
 /// Pause between two rounds of pruning: retention counts in days.
@@ -17,8 +21,37 @@ const FREE_PAGES: u32 = 200;
 /// Pause between two jobs of pruning, so that messages always come between.
 const PRUNE_PAUSE: Duration = Duration::from_millis(50);
 
+/// Pause between two looks at the files that were read: there may be millions, on a share.
+const FILES_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+
+/// Removes files that source `name` has read and that were kept long enough, until `stop`.
+pub(super) async fn keep_files(name: String, directory: Arc<Directory>, kept: Duration, stop: CancellationToken) {
+    let start = || prune_files(name.clone(), Arc::clone(&directory), kept, stop.clone());
+    supervise("retention of files", &stop, |_| (), start).await;
+}
+
+async fn prune_files(source: String, directory: Arc<Directory>, kept: Duration, stop: CancellationToken) {
+    loop {
+        let directory = Arc::clone(&directory);
+        let pruned = tokio::task::spawn_blocking(move || {
+            SystemTime::now().checked_sub(kept).map_or(Ok(0), |before| directory.prune(before))
+        });
+        match tokio::select! { () = stop.cancelled() => return, pruned = pruned => pruned } {
+            Ok(Ok(0)) => {}
+            Ok(Ok(files)) => tracing::info!(source, files, "removed files older than the retention"),
+            Ok(Err(error)) => tracing::warn!(source, %error, "old files could not be removed; tried again later"),
+            Err(error) => tracing::error!(source, %error, "removing old files failed by a defect; tried again later"),
+        }
+        tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(FILES_INTERVAL) => {} }
+    }
+}
+
 /// Removes what is older than the retention says, in small steps, until `stop`.
-pub(super) async fn prune(store: Store, kept: Retention, stop: CancellationToken) {
+pub(super) async fn keep(store: Store, kept: Retention, stop: CancellationToken) {
+    supervise("retention", &stop, |_| (), || prune(store.clone(), kept, stop.clone())).await;
+}
+
+async fn prune(store: Store, kept: Retention, stop: CancellationToken) {
     loop {
         if let Err(error) = prune_once(&store, &kept, &stop).await {
             tracing::warn!(%error, "old messages and events could not be removed; tried again later");

@@ -11,7 +11,7 @@ use super::{Unusable, Verdict, output};
 use crate::app::{pipeline_sources, server_files};
 use crate::config::{self, Arrival, Config};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::store::{DaemonLock, StoreError};
+use crate::store::DaemonLock;
 use crate::tls::ServerTls;
 
 #[derive(clap::Args)]
@@ -68,7 +68,7 @@ fn surroundings(config: &Config) -> Vec<Diagnostic> {
             "name a file in a directory of the service's user with [store] path",
         );
     }
-    let daemon_runs = daemon_runs(&config.store);
+    let daemon_runs = DaemonLock::is_held(&config.store);
     let listeners = config.sources.iter().filter_map(|source| match &source.arrival {
         Arrival::Mllp(mllp) => Some((source.name.as_str(), mllp.listen, mllp.tls.as_ref())),
         Arrival::Files(_) => None,
@@ -114,12 +114,6 @@ fn surroundings(config: &Config) -> Vec<Diagnostic> {
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let ips = [one.ip(), other.ip()];
     one.port() == other.port() && (ips[0] == ips[1] || ips.iter().any(IpAddr::is_unspecified))
-}
-
-/// Whether a daemon has the store. A lock file that is not there is not made: a check changes nothing.
-fn daemon_runs(store: &Path) -> bool {
-    let lock = store.with_added_extension("lock");
-    lock.exists() && matches!(DaemonLock::acquire(store), Err(StoreError::DaemonRunning { .. }))
 }
 
 /// Whether this user can write the store, or make it where there is none.

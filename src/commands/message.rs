@@ -1,4 +1,4 @@
-//! `heyi message`: stored messages.
+//! `heyi message`: stored messages: listing, showing, taking in again, dismissing.
 
 use std::io::Write;
 use std::path::Path;
@@ -13,8 +13,8 @@ use crate::config::Config;
 use crate::hl7v2::text;
 use crate::http::add_raw;
 use crate::pipeline::{self, Source};
-use crate::store::Store;
 use crate::store::messages::{self, Message, MessageFilter, MessageState, Outcome, Page};
+use crate::store::{Reader, Store, Transaction};
 use crate::view;
 
 #[derive(clap::Subcommand)]
@@ -45,6 +45,21 @@ pub(super) enum Verb {
         ids: Vec<i64>,
         #[command(flatten)]
         filter: Filter,
+        /// Begin at this number, where an earlier call ended.
+        #[arg(long, value_name = "ID", conflicts_with = "ids")]
+        from: Option<i64>,
+        /// At most so many; the default is all.
+        #[arg(long, conflicts_with = "ids")]
+        limit: Option<usize>,
+    },
+    /// Take failed messages out of the list of failures for good: they stay stored, as ignored, with the reason.
+    Dismiss {
+        /// Their numbers.
+        #[arg(required = true)]
+        ids: Vec<i64>,
+        /// Why; kept with the message.
+        #[arg(long)]
+        reason: String,
     },
 }
 
@@ -111,7 +126,15 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
             Ok(Verdict::Fine)
         }
         Verb::Show { id, json } => show(&config, &store, id, json),
-        Verb::Retry { ids, filter } => retry(&config, &store, ids, filter.for_store()),
+        Verb::Retry { ids, filter, from, limit } => {
+            let mut retry = Retry::new(&config, &store)?;
+            if ids.is_empty() {
+                retry.all(filter.for_store(), from, limit.unwrap_or(usize::MAX))
+            } else {
+                retry.named(ids)
+            }
+        }
+        Verb::Dismiss { ids, reason } => dismiss(&store, &ids, &reason),
     }
 }
 
@@ -124,19 +147,12 @@ fn each_message(
 ) -> anyhow::Result<bool> {
     let (mut after, mut left) = (None, limit);
     loop {
-        let wanted = PAGE.min(left.saturating_add(1));
-        let page = store.read(|reader| messages::list(reader, filter, Page::NewestFirst(after), wanted))?;
-        let complete = page.len() < wanted;
-        for message in page {
-            if left == 0 {
-                return Ok(true);
-            }
-            left -= 1;
-            after = Some(message.id);
-            each(message)?;
-        }
-        if complete {
-            return Ok(false);
+        let page = store.read(|reader| messages::list(reader, filter, Page::NewestFirst(after), PAGE.min(left)))?;
+        left -= page.messages.len();
+        page.messages.into_iter().try_for_each(&mut each)?;
+        after = page.next;
+        if left == 0 || after.is_none() {
+            return Ok(after.is_some());
         }
     }
 }
@@ -221,42 +237,6 @@ fn unknown(ids: &[i64]) -> String {
     format!("no message has the number {}; retention may have removed it", ids.join(", "))
 }
 
-fn retry(config: &Config, store: &Store, mut ids: Vec<i64>, mut filter: MessageFilter) -> anyhow::Result<Verdict> {
-    let sources = pipeline_sources(config).map_err(|problems| {
-        output::diagnostics(&problems);
-        super::Unusable
-    })?;
-    let mut retry = Retry { store, sources, processed: 0, ignored: 0, failed: 0, left: 0 };
-    let are_named = !ids.is_empty();
-    if are_named {
-        ids.sort_unstable();
-        ids.dedup();
-        let found =
-            store.read(|reader| ids.iter().map(|id| messages::get(reader, *id)).collect::<Result<Vec<_>, _>>())?;
-        let missing: Vec<i64> =
-            ids.iter().zip(&found).filter(|(_, message)| message.is_none()).map(|(id, _)| *id).collect();
-        if !missing.is_empty() {
-            bail!("{}; nothing was retried", unknown(&missing));
-        }
-        found.iter().flatten().try_for_each(|message| retry.one(message))?;
-    } else {
-        filter.state.get_or_insert(MessageState::Failed);
-        // What arrives from now on went through the mapping of now.
-        let everything = MessageFilter::default();
-        let newest = store.read(|reader| messages::list(reader, &everything, Page::NewestFirst(None), 1))?;
-        let newest = newest.first().map_or(0, |message| message.id);
-        let mut after = 0;
-        while after < newest {
-            let page = store.read(|reader| messages::list(reader, &filter, Page::OldestFirst(Some(after)), PAGE))?;
-            page.iter().filter(|message| message.id <= newest).try_for_each(|message| retry.one(message))?;
-            after = page.last().map_or(newest, |last| last.id);
-        }
-    }
-    let Retry { processed, ignored, failed, left, .. } = retry;
-    output::line(format!("{processed} processed, {ignored} ignored, {failed} failed, {left} left as they are"))?;
-    Ok(if failed == 0 && (left == 0 || !are_named) { Verdict::Fine } else { Verdict::Wrong })
-}
-
 /// Takes messages in again and counts what came of it.
 struct Retry<'a> {
     store: &'a Store,
@@ -267,18 +247,77 @@ struct Retry<'a> {
     left: u64,
 }
 
-impl Retry<'_> {
-    fn one(&mut self, message: &Message) -> anyhow::Result<()> {
+impl<'a> Retry<'a> {
+    fn new(config: &Config, store: &'a Store) -> anyhow::Result<Self> {
+        let sources = pipeline_sources(config).map_err(|problems| {
+            output::diagnostics(&problems);
+            super::Unusable
+        })?;
+        Ok(Self { store, sources, processed: 0, ignored: 0, failed: 0, left: 0 })
+    }
+
+    /// Messages by number, whatever their state.
+    fn named(&mut self, mut ids: Vec<i64>) -> anyhow::Result<Verdict> {
+        ids.sort_unstable();
+        ids.dedup();
+        let read = |reader: &Reader<'_>| ids.iter().map(|id| messages::get(reader, *id)).collect::<Result<Vec<_>, _>>();
+        let found = self.store.read(read)?;
+        let missing: Vec<i64> =
+            ids.iter().zip(&found).filter(|(_, message)| message.is_none()).map(|(id, _)| *id).collect();
+        if !missing.is_empty() {
+            bail!("{}; nothing was retried", unknown(&missing));
+        }
+        found.iter().flatten().try_for_each(|message| self.one(message, |_| true))?;
+        self.tell()?;
+        Ok(if self.failed == 0 && self.left == 0 { Verdict::Fine } else { Verdict::Wrong })
+    }
+
+    /// At most `limit` messages by filter, oldest first, beginning with the number `from`.
+    fn all(&mut self, mut filter: MessageFilter, from: Option<i64>, limit: usize) -> anyhow::Result<Verdict> {
+        let state = *filter.state.get_or_insert(MessageState::Failed);
+        // What arrives from now on went through the mapping of now.
+        let everything = MessageFilter::default();
+        let newest = self.store.read(|reader| messages::list(reader, &everything, Page::NewestFirst(None), 1))?;
+        let newest = newest.messages.first().map_or(0, |message| message.id);
+        let mut after = Some(from.map_or(0, |from| from.saturating_sub(1)));
+        let mut left = limit;
+        while let Some(begin) = after.filter(|after| left > 0 && *after < newest) {
+            let page = Page::OldestFirst(Some(begin));
+            let page = self.store.read(|reader| messages::list(reader, &filter, page, PAGE.min(left)))?;
+            left -= page.messages.len();
+            // What somebody dismissed comes back only when it is named.
+            for message in page.messages.iter().filter(|message| message.id <= newest && !message.is_dismissed()) {
+                // Another retry may have been faster.
+                self.one(message, move |now| now.outcome.state == state)?;
+            }
+            after = page.next;
+        }
+        self.tell()?;
+        if let Some(after) = after.filter(|after| *after < newest) {
+            output::line(format!("… and newer ones; --from {} goes on with them", after + 1))?;
+        }
+        Ok(if self.failed == 0 { Verdict::Fine } else { Verdict::Wrong })
+    }
+
+    fn one(
+        &mut self,
+        message: &Message,
+        is_wanted: impl FnOnce(&Message) -> bool + Send + 'static,
+    ) -> anyhow::Result<()> {
         let id = message.id;
-        let Some(source) = self.sources.iter().find(|source| source.name == message.source).cloned() else {
+        let Some(source) = self.sources.iter().find(|source| source.name == message.source) else {
             output::complain(&format!("message {id}: its source {} is not configured any more", message.source));
             self.failed += 1;
             return Ok(());
         };
-        let done =
-            self.store.submit_blocking(move |transaction| pipeline::retry_stored(transaction, &source, id, now()))?;
-        let Some(done) = done else {
+        let Some(again) = pipeline::prepare_again(self.store, source, id)? else {
             output::complain(&format!("message {id}: its bytes are not kept; its sender can send it again"));
+            self.left += 1;
+            return Ok(());
+        };
+        let commit = move |transaction: &Transaction<'_>| pipeline::commit_again(transaction, again, is_wanted, now());
+        let Some(done) = self.store.submit_blocking(commit)? else {
+            output::complain(&format!("message {id}: somebody else has resolved it meanwhile"));
             self.left += 1;
             return Ok(());
         };
@@ -292,4 +331,28 @@ impl Retry<'_> {
         }
         Ok(())
     }
+
+    fn tell(&self) -> anyhow::Result<()> {
+        let Self { processed, ignored, failed, left, .. } = self;
+        output::line(format!("{processed} processed, {ignored} ignored, {failed} failed, {left} left as they are"))
+    }
+}
+
+fn dismiss(store: &Store, ids: &[i64], reason: &str) -> anyhow::Result<Verdict> {
+    if reason.trim().is_empty() {
+        bail!("--reason is empty: say why nobody has to look at them any more");
+    }
+    // Behind `sudo -u` the one who asks is not the service's user.
+    let by = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    let by = by.unwrap_or_else(|| "a user without a name".to_owned());
+    let mut dismissed = 0;
+    for &id in ids {
+        let (by, reason) = (by.clone(), reason.to_owned());
+        match store.submit_blocking(move |transaction| messages::dismiss(transaction, id, &by, &reason))? {
+            Some(_) => dismissed += 1,
+            None => output::complain(&format!("message {id} is not failed, or not there: left as it is")),
+        }
+    }
+    output::line(format!("{dismissed} dismissed"))?;
+    Ok(if dismissed == ids.len() { Verdict::Fine } else { Verdict::Wrong })
 }

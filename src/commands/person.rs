@@ -16,7 +16,7 @@ use crate::view;
 pub(super) enum Verb {
     /// Find persons by a number, a name, a phone, or a name with a birth date.
     Find {
-        /// A number under its assigning authority, for example 'HIS|P0001'; '|VALUE' for that of an identity document.
+        /// A number under its assigning authority, for example 'HIS|P0001'; '|VALUE' for any number of that value.
         #[arg(value_name = "SYSTEM|VALUE")]
         identifier: Option<RecordNumber>,
         /// The whole name.

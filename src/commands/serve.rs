@@ -1,20 +1,17 @@
 //! `heyi serve`: the daemon.
 
 use std::path::Path;
-use std::time::Duration;
 
 use super::{Verdict, load_config, output};
 use crate::app::{App, StartError, stop_on_signals};
 use crate::config::Config;
 
-/// For what the application's own stop left behind, such as a thread in a read.
-const LEFT_BEHIND: Duration = Duration::from_secs(2);
-
 pub(super) fn run(file: &Path) -> anyhow::Result<Verdict> {
     let config = load_config(file)?;
     let runtime = tokio::runtime::Runtime::new()?;
     let result = runtime.block_on(serve(&config));
-    runtime.shutdown_timeout(LEFT_BEHIND);
+    // What the stop left behind had its time: a thread in a read, say.
+    runtime.shutdown_background();
     result
 }
 

@@ -5,8 +5,10 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{Verdict, existing_store, load_config, output};
+use crate::config::{Arrival, Config};
+use crate::source::directory;
 use crate::store::messages::MessageState;
-use crate::store::{consumers, statistics, unmapped};
+use crate::store::{DaemonLock, consumers, statistics, unmapped};
 use crate::view::moment;
 
 #[derive(clap::Args)]
@@ -40,12 +42,16 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
             names.push(&count.source);
         }
     }
+    let runs = DaemonLock::is_held(&config.store);
     if arguments.json {
         let sources: Vec<_> = names
             .iter()
             .map(|name| {
+                let trouble = trouble(&config, name, runs);
                 json!({
                     "name": name,
+                    "state": state(&trouble),
+                    "reason": trouble,
                     "processed": count(name, MessageState::Processed),
                     "failed": count(name, MessageState::Failed),
                     "ignored": count(name, MessageState::Ignored),
@@ -62,6 +68,7 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
             .map(|code| json!({"source": code.source, "table": code.table, "code": code.code, "count": code.count}))
             .collect();
         output::json(&json!({
+            "running": runs,
             "sources": sources,
             "feed": {"head": numbers.head.to_string(), "first_kept": numbers.first_kept},
             "consumers": consumers,
@@ -84,6 +91,7 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
         .map(|name| {
             vec![
                 (*name).to_owned(),
+                state(&trouble(&config, name, runs)).to_owned(),
                 last(name).map_or_else(|| "-".to_owned(), output::local_time),
                 count(name, MessageState::Processed).to_string(),
                 count(name, MessageState::Ignored).to_string(),
@@ -91,8 +99,14 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
             ]
         })
         .collect();
-    output::table(&["SOURCE", "LAST MESSAGE", "PROCESSED", "IGNORED", "FAILED"], &rows)?;
+    output::table(&["SOURCE", "STATE", "LAST MESSAGE", "PROCESSED", "IGNORED", "FAILED"], &rows)?;
     output::line("")?;
+    output::line(format!("daemon    {}", if runs { "running" } else { "not running" }))?;
+    for name in names.iter().filter(|_| runs) {
+        if let Some(trouble) = trouble(&config, name, runs) {
+            output::line(format!("down      {name}: {trouble}"))?;
+        }
+    }
     output::line(format!("feed      head {}", numbers.head))?;
     for consumer in &consumers {
         let lag = consumer.lag.map_or_else(|| "of another epoch".to_owned(), |lag| format!("{lag} behind"));
@@ -113,4 +127,21 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
         store.path().display(),
     ))?;
     Ok(Verdict::Fine)
+}
+
+/// Why a source takes no messages, as far as it shows from outside the daemon: a running one keeps its listeners up, and what it
+/// does with a directory that is gone can be seen there as well.
+fn trouble(config: &Config, name: &str, daemon_runs: bool) -> Option<String> {
+    let Some(source) = config.sources.iter().find(|source| source.name == name) else {
+        return Some("it is not configured any more".to_owned());
+    };
+    match &source.arrival {
+        _ if !daemon_runs => Some("no daemon runs on this store".to_owned()),
+        Arrival::Files(files) => directory::usable(&files.directory).err(),
+        Arrival::Mllp(_) => None,
+    }
+}
+
+fn state(trouble: &Option<String>) -> &'static str {
+    if trouble.is_some() { "down" } else { "up" }
 }

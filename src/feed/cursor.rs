@@ -1,5 +1,5 @@
-//! A position in the log: `EPOCH-SEQUENCE`. A restore from a backup raises the epoch, so a position from before it is
-//! recognised instead of silently meaning something else.
+//! A position in the log: `EPOCH-SEQUENCE`. The epoch names the log: a position of another one is recognised instead of silently
+//! meaning another event. Every log of this version has epoch 1, because nothing replaces a log yet.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 /// The position after the event with this sequence number; sequence 0 is before the first event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cursor {
-    /// How often the store was restored, from 1.
+    /// Which log the position is of; 1 for the first.
     pub epoch: u32,
     /// Sequence number of the last event before the position.
     pub sequence: u64,

@@ -5,8 +5,10 @@
 //! - PID opens a patient; PV1, PD1, NK1, MRG, IN1 and the like belong to the nearest PID before them.
 //! - OBR opens an order of its patient. An ORC belongs to the OBR after it (in OUL: before it). SPM belongs to the OBR before it;
 //!   where it comes before the first OBR of its patient (OUL), each SPM opens a specimen and the OBRs after it belong to that.
-//! - OBX belongs to the nearest OBR before it, whatever lies between; without one to the ORC (RXA), specimen or patient.
-//! - NTE belongs to the segment before it.
+//! - TXA opens a document of its patient (MDM); what comes after belongs to it as to an OBR.
+//! - OBX belongs to the nearest OBR or TXA before it, whatever lies between; without one to the ORC (RXA), specimen or patient.
+//! - NTE belongs to the segment before it. Companions that say more about another segment (TQ1, PRT, Z-segments …) have no notes of
+//!   their own: a note after one is about what that belongs to, and a note on an ORC about its OBR.
 //! - RGS opens a group of resources (SIU); AIS, AIG, AIL and AIP belong to it.
 //! - IN2 and IN3 belong to IN1, PV2 to PV1, TQ2 to TQ1. Z-segments and all others belong to the innermost that is open.
 //!
@@ -50,6 +52,8 @@ pub(super) struct Current<'m> {
 /// Segments of a patient, even where they come after an OBR.
 const OF_PATIENT: &[&[u8; 3]] =
     &[b"PD1", b"ARV", b"NK1", b"PV1", b"MRG", b"GT1", b"IN1", b"ACC", b"DB1", b"AL1", b"IAM", b"PDA"];
+/// Segments that say more about what they belong to; Z-segments and an ORC behind its OBR are others.
+const COMPANIONS: &[&[u8; 3]] = &[b"TQ1", b"TQ2", b"PRT", b"TCD", b"SID", b"CTD", b"PV2", b"IN2", b"IN3"];
 /// Segments of the message.
 const OF_MESSAGE: &[&[u8; 3]] = &[b"MSH", b"SFT", b"UAC", b"EVN", b"SCH", b"PID", b"RGS", b"DSC", b"FTS", b"BTS"];
 
@@ -63,6 +67,7 @@ struct Open {
     specimen: Option<usize>,
     /// An ORC that waits for its OBR.
     waiting_orc: Option<usize>,
+    /// An OBR or TXA.
     order: Option<usize>,
     timing: Option<usize>,
     observation: Option<usize>,
@@ -82,20 +87,33 @@ impl Groups {
         let mut open = Open::default();
         for (index, name) in names.iter().enumerate() {
             let owner = match name {
-                b"NTE" => index.checked_sub(1).and_then(|before| match &names[before] {
-                    b"NTE" => groups.owner(before),
-                    _ => Some(before),
-                }),
+                b"NTE" => index.checked_sub(1).and_then(|before| groups.noted(before, names)),
                 _ => open.owner(name, orc_follows),
             };
             groups.set_owner(index, owner);
             let taken_orc = open.take(index, name, orc_follows);
             if let Some(orc) = taken_orc {
                 groups.set_owner(orc, Some(index));
+                for (note, _) in names[..index].iter().enumerate().skip(orc).filter(|(_, name)| *name == b"NTE") {
+                    if groups.owner(note) == Some(orc) {
+                        groups.set_owner(note, Some(index));
+                    }
+                }
             }
         }
         groups.measure();
         groups
+    }
+
+    /// What a note behind the segment at `before` is about.
+    fn noted(&self, before: usize, names: &[[u8; 3]]) -> Option<usize> {
+        let of_another = match &names[before] {
+            b"NTE" => true,
+            b"ORC" => self.owner(before).is_some_and(|owner| &names[owner] == b"OBR"),
+            [b'Z', ..] => self.owner(before).is_some(),
+            name => COMPANIONS.contains(&name) && self.owner(before).is_some(),
+        };
+        if of_another { self.owner(before) } else { Some(before) }
     }
 
     fn set_owner(&mut self, index: usize, owner: Option<usize>) {
@@ -108,7 +126,7 @@ impl Groups {
     }
 
     /// The segment and its owners, from the inside out. It ends: every owner comes before what it owns, except that an OBR owns
-    /// the ORC before it, and an OBR is never owned by an ORC.
+    /// the ORC before it and that one's notes, and an OBR is never owned by either.
     fn line(&self, index: usize) -> impl Iterator<Item = usize> {
         std::iter::successors(Some(index), |&index| self.owner(index))
     }
@@ -186,6 +204,7 @@ impl Open {
         match name {
             b"OBX" => innermost,
             b"OBR" => above_orders,
+            b"TXA" => self.patient,
             b"ORC" if orc_follows && self.order.is_some() => self.order,
             b"ORC" => above_orders,
             b"SPM" if self.specimen.is_some() => self.patient,
@@ -214,6 +233,10 @@ impl Open {
                 let waiting = self.waiting_orc.take();
                 self.open_order(Some(index), waiting.and(self.timing));
                 return waiting;
+            }
+            b"TXA" => {
+                self.waiting_orc = None;
+                self.open_order(Some(index), None);
             }
             b"ORC" if !(orc_follows && self.order.is_some()) => {
                 self.open_order(None, None);
@@ -277,7 +300,7 @@ impl<'m> Scope<'m> {
     }
 
     /// The segments of this name that are seen from here: those in the scope; if there are none, those of its parents that are not
-    /// in a sibling (another patient, another OBR). An NTE is seen only by the segment before it, and by the whole message.
+    /// in a sibling (another patient, another OBR). An NTE is seen only by what it is about, and by the whole message.
     pub fn segments(&self, name: &str) -> impl Iterator<Item = Segment<'m>> {
         let message = self.message;
         let seen = name.as_bytes().try_into().ok().map(|name| self.seen(name));
@@ -362,6 +385,46 @@ mod tests {
         check(&message, "", "NTE", &["2 4 6 8 9"]);
         check(&message, "OBX NTE", "NTE", &["8", "9"]);
         check(&message, "OBX NTE", "OBX", &["7", "7"]);
+    }
+
+    #[test]
+    fn a_note_behind_a_companion_is_about_what_that_belongs_to() {
+        let siu = message("SIU^S12", "SCH TQ1 NTE PID PV1 PV2 NTE RGS AIS NTE");
+        check(&siu, "TQ1", "NTE", &["3"]);
+        check(&siu, "PV1", "NTE", &["7"]);
+        check(&siu, "AIS", "NTE", &["10"]);
+        let oru = message("ORU^R01", "PID ORC NTE TQ1 NTE OBR NTE TQ1 NTE PRT NTE OBX ZLB NTE NTE OBX PRT NTE");
+        check(&oru, "OBR", "NTE", &["3 5 7 9 11"]);
+        check(&oru, "OBR OBX", "NTE", &["14 15", "18"]);
+        let oul = message("OUL^R22", "PID SPM NTE OBR ORC NTE TQ1 NTE OBX TCD SID NTE");
+        check(&oul, "SPM", "NTE", &["3"]);
+        check(&oul, "OBR", "NTE", &["6 8"]);
+        check(&oul, "OBR OBX", "NTE", &["12"]);
+    }
+
+    #[test]
+    fn a_document_owns_what_follows_it_and_not_the_orders_before() {
+        let mdm = message("MDM^T02", "EVN PID PV1 ORC TQ1 OBR NTE ORC OBR TXA CON OBX NTE OBX");
+        check(&mdm, "TXA", "OBX", &["12 14"]);
+        check(&mdm, "TXA", "OBR", &["6 9"]);
+        check(&mdm, "TXA", "PV1", &["3"]);
+        check(&mdm, "TXA", "EVN", &["1"]);
+        check(&mdm, "OBR", "OBX", &["12 14", "12 14"]);
+        check(&mdm, "TXA OBX", "NTE", &["13", ""]);
+        let several = message("MDM^T02", "PID TXA OBX TXA OBX");
+        check(&several, "TXA", "OBX", &["3", "5"]);
+    }
+
+    #[test]
+    fn an_order_message_has_its_orders_notes_and_diagnoses() {
+        let orm = message("ORM^O01", "PID NTE PV1 AL1 ORC OBR NTE DG1 OBX NTE ORC NTE OBR DG1 ORC RXO NTE");
+        check(&orm, "PID", "NTE", &["2"]);
+        check(&orm, "OBR", "NTE", &["7", "12"]);
+        check(&orm, "OBR", "DG1", &["8", "14"]);
+        check(&orm, "OBR", "ORC", &["5", "11"]);
+        let oml = message("OML^O33", "PID PV1 SPM SAC ORC TQ1 OBR OBX ORC OBR SPM ORC OBR");
+        check(&oml, "OBR", "SPM", &["3", "3", "11"]);
+        check(&oml, "OBR", "ORC", &["5", "9", "12"]);
     }
 
     #[test]
@@ -460,7 +523,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_order_of_segments_is_grouped(
-            names in "((PID|PV1|PV2|ORC|OBR|OBX|NTE|SPM|TQ1|TQ2|RGS|AIS|ZZ1|MRG|IN1|IN2|DG1) ){0,25}",
+            names in "((PID|PV1|PV2|ORC|OBR|TXA|OBX|NTE|SPM|TQ1|TQ2|RGS|AIS|ZZ1|MRG|IN1|IN2|DG1) ){0,25}",
             kind in "(ORU|OUL)",
         ) {
             let message = message(&kind, &names);

@@ -25,6 +25,7 @@ pub mod limits;
 pub mod location;
 pub mod message;
 pub mod path;
+mod segments;
 pub mod text;
 pub mod when;
 

@@ -8,6 +8,7 @@
 //! | `PID-3[*].1` | of all repetitions |
 //! | `PID-3[5=PI].1`, `PID-3[5 in PI,MR].1`, `PID-3[4.2=1.2.3]` | of the repetitions whose component (or subcomponent) is one of these |
 //! | `OBX[2]-5`, `DG1[*]-3.1` | of the second segment of that name in the scope; of all |
+//! | `OBX[3.1.2=IMP]-5`, `PRT[4=OP]-5`, `OBX[2 in TX,FT]-5` | of all whose field (component, subcomponent) is one of these |
 //!
 //! `MSH-9.2` means EVN-1 where MSH-9 has no trigger event, as in v2.1 and v2.2.
 //!
@@ -27,9 +28,20 @@ use super::{Location, Message, Scope, Segment, escape};
 pub struct Path {
     source: String,
     name: [u8; 3],
-    occurrence: Selector,
+    occurrence: Occurrence,
     place: Place,
     repetition: Selector,
+}
+
+/// Which segments of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Occurrence {
+    /// None was written: the current one, else the first.
+    Default,
+    Number(usize),
+    All,
+    /// All whose value at this place is one of these.
+    Where(Place, Vec<String>),
 }
 
 /// Numbers from 1; 0: the whole of what is before.
@@ -40,7 +52,7 @@ struct Place {
     subcomponent: usize,
 }
 
-/// Which segments of a name, or which repetitions of a field.
+/// Which repetitions of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Selector {
     /// None was written: the current one, else the first.
@@ -95,7 +107,7 @@ impl Path {
         let name = reader.segment_name()?;
         let occurrence = match reader.take("[") {
             true => reader.occurrence()?,
-            false => Selector::Default,
+            false => Occurrence::Default,
         };
         let mut place = Place { field: 0, component: 0, subcomponent: 0 };
         let mut repetition = Selector::Default;
@@ -139,7 +151,11 @@ impl Path {
     pub(super) fn scopes<'m>(&self, scope: &Scope<'m>) -> Vec<Scope<'m>> {
         let mut found = Vec::new();
         let field = self.place.field;
-        self.visit_segments(scope, or_all(&self.occurrence), &mut |segment| {
+        let occurrence = match &self.occurrence {
+            Occurrence::Default => &Occurrence::All,
+            written => written,
+        };
+        self.visit_segments(scope, occurrence, &mut |segment| {
             if field == 0 {
                 found.push(scope.at(segment.index(), None));
                 return ControlFlow::Continue(());
@@ -196,11 +212,11 @@ impl Path {
         &self.name == b"MSH" && self.place.field == 9 && self.place.component == 2
     }
 
-    fn visit_segments<'m>(&self, scope: &Scope<'m>, occurrence: &Selector, visit: Visit<'_, Segment<'m>>) {
+    fn visit_segments<'m>(&self, scope: &Scope<'m>, occurrence: &Occurrence, visit: Visit<'_, Segment<'m>>) {
         let (skipped, taken) = match occurrence {
-            Selector::Number(number) => (number - 1, 1),
-            Selector::All => (0, usize::MAX),
-            Selector::Default | Selector::Where { .. } => (0, 1),
+            Occurrence::Number(number) => (number - 1, 1),
+            Occurrence::All | Occurrence::Where(..) => (0, usize::MAX),
+            Occurrence::Default => (0, 1),
         };
         // No segment owns another of its own name, so the first one seen from a scope is the one that opened it.
         if let (0, 1, Some(anchor)) = (skipped, taken, scope.anchor())
@@ -209,8 +225,12 @@ impl Path {
             let _ = visit(anchor);
             return;
         }
-        let segments = scope.seen(self.name).skip(skipped).take(taken);
-        for segment in segments.filter_map(|index| scope.message().segment(index)) {
+        let segments = scope.seen(self.name).filter_map(|index| scope.message().segment(index));
+        let wanted = |segment: &Segment<'m>| match occurrence {
+            Occurrence::Where(place, values) => holds_one_of(segment, place, values),
+            _ => true,
+        };
+        for segment in segments.filter(wanted).skip(skipped).take(taken) {
             if visit(segment).is_break() {
                 return;
             }
@@ -239,13 +259,16 @@ impl Path {
 
     /// Whether the path can mean more than one thing.
     pub fn is_plural(&self) -> bool {
-        matches!(self.occurrence, Selector::All) || matches!(self.repetition, Selector::All)
+        matches!(self.occurrence, Occurrence::All | Occurrence::Where(..)) || matches!(self.repetition, Selector::All)
     }
 
     /// The place that the path names, where nothing was found there.
     pub fn location(&self) -> Location {
         Location {
-            occurrence: self.occurrence.number(),
+            occurrence: match self.occurrence {
+                Occurrence::Number(number) => Some(number),
+                Occurrence::Default | Occurrence::All | Occurrence::Where(..) => None,
+            },
             field: self.field(),
             repetition: self.repetition.number(),
             component: self.component(),
@@ -261,6 +284,26 @@ fn or_all(selector: &Selector) -> &Selector {
         Selector::Default => &Selector::All,
         written => written,
     }
+}
+
+/// Whether a repetition of a field has one of these values at its place.
+fn holds_one_of(segment: &Segment<'_>, place: &Place, values: &[String]) -> bool {
+    segment.message().repetitions(segment.field(place.field)).any(|raw| part_is(segment.message(), raw, place, values))
+}
+
+/// Whether a component, or subcomponent, of a repetition is one of these values; without a component the whole of it.
+fn part_is(message: &Message, raw: &str, place: &Place, values: &[String]) -> bool {
+    let delimiters = message.delimiters();
+    let component = match place.component {
+        0 => raw,
+        number => piece(raw, Some(delimiters.component), number),
+    };
+    let part = match place.subcomponent {
+        0 => component,
+        number => piece(component, delimiters.subcomponent, number),
+    };
+    let meant = escape::unescape(part.trim(), delimiters, message.charset());
+    values.iter().any(|value| *value == meant)
 }
 
 /// Repetitions of one field with their numbers, by `selector`, or only the current one where none is named.
@@ -291,17 +334,10 @@ fn visit_repetitions<'m>(
         Selector::Default => numbered.next().map_or(ControlFlow::Continue(()), visit),
         Selector::Number(number) => numbered.nth(number - 1).map_or(ControlFlow::Continue(()), visit),
         Selector::All => numbered.try_for_each(visit),
-        Selector::Where { component, subcomponent, values } => numbered
-            .filter(|(_, raw)| {
-                let parts = message.parts(raw);
-                let part = match subcomponent {
-                    0 => parts.component(*component),
-                    _ => parts.subcomponent(*component, *subcomponent),
-                };
-                let meant = escape::unescape(part.trim(), message.delimiters(), message.charset());
-                values.iter().any(|value| *value == meant)
-            })
-            .try_for_each(visit),
+        Selector::Where { component, subcomponent, values } => {
+            let place = Place { field, component: *component, subcomponent: *subcomponent };
+            numbered.filter(|(_, raw)| part_is(message, raw, &place, values)).try_for_each(visit)
+        }
     }
 }
 
@@ -397,13 +433,24 @@ impl<'s> Reader<'s> {
         while self.take(" ") {}
     }
 
-    fn occurrence(&mut self) -> Result<Selector, PathError> {
-        let selector = match self.take("*") {
-            true => Selector::All,
-            false => Selector::Number(self.number("expected a number from 1, or *, to choose among segments")?),
+    fn occurrence(&mut self) -> Result<Occurrence, PathError> {
+        let occurrence = if self.take("*") {
+            Occurrence::All
+        } else {
+            let number = self.number("expected a number from 1, *, or a field to compare, as in [3.1=WBC]")?;
+            if self.rest().starts_with(']') {
+                Occurrence::Number(number)
+            } else {
+                let component = match self.take(".") {
+                    true => self.number("expected a component number from 1, as in [3.1=WBC]")?,
+                    false => 0,
+                };
+                let (subcomponent, values) = self.comparison()?;
+                Occurrence::Where(Place { field: number, component, subcomponent }, values)
+            }
         };
         self.expect("]", "expected ]")?;
-        Ok(selector)
+        Ok(occurrence)
     }
 
     fn repetition(&mut self) -> Result<Selector, PathError> {
@@ -419,6 +466,12 @@ impl<'s> Reader<'s> {
     }
 
     fn predicate(&mut self, component: usize) -> Result<Selector, PathError> {
+        let (subcomponent, values) = self.comparison()?;
+        Ok(Selector::Where { component, subcomponent, values })
+    }
+
+    /// `.2=HIS`, `=PI`, ` in PI,MR`: a subcomponent, or 0, and the values to compare with.
+    fn comparison(&mut self) -> Result<(usize, Vec<String>), PathError> {
         let subcomponent = match self.take(".") {
             true => self.number("expected a subcomponent number from 1, as in [4.2=HIS]")?,
             false => 0,
@@ -435,7 +488,7 @@ impl<'s> Reader<'s> {
         } else {
             return Err(self.problem("expected ], = or in, as in [5=PI] or [5 in PI,MR]"));
         }
-        Ok(Selector::Where { component, subcomponent, values })
+        Ok((subcomponent, values))
     }
 
     fn value(&mut self, ends: &[char]) -> Result<String, PathError> {
@@ -551,6 +604,13 @@ impl<'m> Value<'m> {
         }
     }
 
+    /// The first repetition of another field of its segment.
+    pub fn beside(&self, field: usize) -> Resolved<'m> {
+        let raw = self.message().repetitions(self.segment.field(field)).next().unwrap_or_default();
+        let place = Place { field, component: 0, subcomponent: 0 };
+        Self { raw, place, repetition: 1, ..*self }.itself()
+    }
+
     /// The segment that it is in.
     pub fn segment(&self) -> Segment<'m> {
         self.segment
@@ -663,6 +723,17 @@ mod tests {
     }
 
     #[test]
+    fn predicates_choose_among_segments() {
+        check_all("DG1[1=2]-3.1", &["DG1[2]-3[1].1=I10"]);
+        check_all("DG1[3.1=J18]-1", &["DG1[1]-1=1"]);
+        check_all("DG1[3.1 in E11,J18]-1", &["DG1[1]-1=1", "DG1[2]-1=2"]);
+        check_all("DG1[3.1=X]-1", &[]);
+        check_all("PID[3.4.2=1.2.3]-3[1].1", &["PID-3[1].1=P1"]);
+        check("DG1[3.2=Hypertension]-3", "DG1[2]-3[1]=I10^Hypertension");
+        assert!(Path::parse("DG1[3.1=J18]-1").unwrap().is_plural());
+    }
+
+    #[test]
     fn defect_13_null_and_absent_are_told_apart() {
         check("PID-8", "null");
         check("PID-8.2", "null");
@@ -694,6 +765,14 @@ mod tests {
         assert_eq!(values(&each("DG1[2]"), "DG1-1"), ["DG1[2]-1=2"]);
         let current = numbers[1].each(&Path::parse("PID-3").unwrap());
         assert_eq!(values(&current, "PID-3.1"), ["PID-3[3].1=P2"]);
+    }
+
+    #[test]
+    fn values_lead_to_the_fields_beside_them() {
+        let message = message();
+        let name = Path::parse("PID-5[2].1").unwrap().resolve(&message.scope()).value().unwrap();
+        let beside = [3, 8, 9, 99].map(|field| shown(name.beside(field)));
+        assert_eq!(beside, ["PID-3[1]=P1^^^HIS&1.2.3&ISO^MR", "null", "absent", "absent"]);
     }
 
     #[test]

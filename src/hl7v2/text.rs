@@ -15,6 +15,7 @@ use memchr::{memchr, memchr2, memmem};
 use super::charset::byte_by_byte;
 use super::delimiters::DelimitersError;
 use super::message::segment_name;
+use super::segments;
 use super::{Charset, CharsetSetting, Delimiters, Limits, Location};
 
 /// A message as text.
@@ -43,6 +44,8 @@ pub enum Note {
     IndentedLines(usize),
     /// Lines that are no segment were joined to the segment before them.
     ContinuationLines(usize),
+    /// Lines were read as segments whose names no version of the standard has. Text that a sender broke may begin like one.
+    UnknownSegments(usize),
     /// MSH-18 is empty; this set was found by looking at the bytes.
     Guessed(Charset),
     /// MSH-18 names a set that is not known; the bytes are readable as this one.
@@ -390,9 +393,10 @@ fn as_segment<'l>(line: &'l str, delimiters: &Delimiters) -> Option<&'l str> {
 
 fn canonical(text: &str, delimiters: &Delimiters, notes: &mut Vec<Note>) -> String {
     let mut canonical = String::with_capacity(text.len() + 1);
-    let (mut blank, mut waiting_blank, mut indented, mut continued) = (0, 0, 0, 0);
+    let (mut blank, mut waiting_blank, mut indented, mut continued, mut unknown) = (0, 0, 0, 0, 0);
     for (_, line) in lines(text) {
         if let Some(segment) = as_segment(line, delimiters) {
+            unknown += usize::from(segment.as_bytes().first_chunk().is_some_and(|name| !segments::is_known(name)));
             blank += std::mem::take(&mut waiting_blank);
             indented += usize::from(segment.len() < line.len());
             canonical.push_str(segment);
@@ -411,6 +415,7 @@ fn canonical(text: &str, delimiters: &Delimiters, notes: &mut Vec<Note>) -> Stri
     note_count(notes, blank + waiting_blank, Note::BlankLines);
     note_count(notes, indented, Note::IndentedLines);
     note_count(notes, continued, Note::ContinuationLines);
+    note_count(notes, unknown, Note::UnknownSegments);
     canonical
 }
 
@@ -451,6 +456,9 @@ impl fmt::Display for Note {
             Self::IndentedLines(lines) => write!(formatter, "blanks before {lines} segments were left out"),
             Self::ContinuationLines(lines) => {
                 write!(formatter, "{lines} lines that are no segment were joined to the segment before them")
+            }
+            Self::UnknownSegments(lines) => {
+                write!(formatter, "{lines} lines were read as segments, though HL7 v2 has none of their names")
             }
             Self::Guessed(charset) => write!(formatter, "MSH-18 is empty, the bytes were read as {charset}"),
             Self::UnknownLabel(label, charset) => {
@@ -658,6 +666,12 @@ mod tests {
             "MSH|^~\\&|HIS\npid|1\n患者一|2\nPIDX|3\rZ9Z|4\n1PI|5\r",
             &[Note::Guessed(Charset::Utf8), Note::ContinuationLines(4)],
         );
+    }
+
+    #[test]
+    fn a_line_that_only_begins_like_a_segment_is_noted() {
+        let canonical = "MSH|^~\\&|HIS\rOBX|1|TX|||seen:\rCBC\rHIV|neg\rZRX|1\r";
+        check_lines(canonical, canonical, &[Note::UnknownSegments(2)]);
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::messages::MOST_REASON;
 use super::openapi::reference;
 use super::parameter::Form;
 use super::routes::{MESSAGE_STATES, PAGE_SIZE};
@@ -155,6 +156,7 @@ pub(crate) fn retry_request() -> Value {
         "additionalProperties": false,
         "properties": {
             "source": {"type": "string", "description": "only messages of this source"},
+            "from": {"type": "string", "pattern": "^[0-9]+$", "description": "`next` of the answer before; default: the oldest"},
             "limit": PAGE_SIZE.schema()
         }
     })
@@ -163,13 +165,30 @@ pub(crate) fn retry_request() -> Value {
 pub(crate) fn retry() -> Value {
     json!({
         "type": "object",
-        "required": ["retried", "processed", "ignored", "failed", "more"],
+        "required": ["retried", "processed", "ignored", "failed", "more", "next"],
         "properties": {
             "retried": integer(),
             "processed": integer(),
             "ignored": integer(),
             "failed": integer(),
-            "more": {"type": "boolean", "description": "further failed messages were not tried"}
+            "more": {"type": "boolean", "description": "further failed messages were not tried"},
+            "next": {"type": ["string", "null"], "description": "`from` of the request that goes on with them"}
+        }
+    })
+}
+
+pub(crate) fn dismiss_request() -> Value {
+    json!({
+        "type": "object",
+        "required": ["reason"],
+        "additionalProperties": false,
+        "properties": {
+            "reason": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": MOST_REASON,
+                "description": "why nobody has to look at it any more; kept with the message"
+            }
         }
     })
 }

@@ -12,8 +12,6 @@ pub const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 pub const WRITE_TIME: Duration = Duration::from_secs(30);
 /// Time for a whole request: the longest poll, and as much again for reading.
 pub const REQUEST_TIME: Duration = Duration::from_secs(60);
-/// Time to finish requests when the daemon stops.
-pub const STOP_TIME: Duration = Duration::from_secs(10);
 /// Headers in a request.
 pub const HEADERS: usize = 64;
 /// Bytes of a request's head, and of hyper's buffers.

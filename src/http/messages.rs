@@ -1,4 +1,4 @@
-//! Stored messages: listing, showing with the raw text, running failed ones again.
+//! Stored messages: listing, showing with the raw text, running failed ones again, dismissing them.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::call::{Answer, Call, cut, from_store, json};
+use super::call::{Answer, Call, from_store, from_writer, json};
 use super::problem::{Problem, ProblemKind};
 use super::{AppState, RetryError};
-use crate::store::Reader;
 use crate::store::messages::{self, Message, MessageFilter, MessageState, Page};
+use crate::store::{Reader, Transaction};
 use crate::view;
 
 /// `GET /v1/messages`.
@@ -27,10 +27,10 @@ pub(crate) async fn list(state: Arc<AppState>, call: Call) -> Answer {
     };
     let page = Page::NewestFirst(call.parameters.key("after"));
     let limit = call.parameters.integer("limit") as usize;
-    let read = state.store.read_async(move |reader| messages::list(reader, &filter, page, limit + 1)).await;
-    let (shown, next) = cut(read.map_err(from_store)?, limit, |message| message.id);
-    let shown: Vec<Value> = shown.iter().map(view::message).collect();
-    json(&json!({"messages": shown, "next": next}))
+    let read = state.store.read_async(move |reader| messages::list(reader, &filter, page, limit)).await;
+    let page = read.map_err(from_store)?;
+    let shown: Vec<Value> = page.messages.iter().map(view::message).collect();
+    json(&json!({"messages": shown, "next": page.next.map(|id| id.to_string())}))
 }
 
 /// `GET /v1/messages/{id}`.
@@ -75,27 +75,31 @@ pub(crate) async fn retry(state: Arc<AppState>, call: Call) -> Answer {
 #[serde(deny_unknown_fields)]
 struct RetryRequest {
     source: Option<String>,
+    from: Option<String>,
     limit: Option<usize>,
 }
 
 /// Messages retried by one request when it does not say, and at most.
 const RETRY_LIMITS: (usize, usize) = (100, 1000);
 
-/// `POST /v1/messages/retry`. One after the other, in order of arrival: what a patient's later messages say must come later.
+/// `POST /v1/messages/retry`. One after the other, in order of arrival: what a patient's later messages say must come later. `next`
+/// leads past those that failed again.
 pub(crate) async fn retry_many(state: Arc<AppState>, call: Call) -> Answer {
-    let expected = "{\"source\": NAME, \"limit\": 1 to 1000}, both optional";
+    let expected = "{\"source\": NAME, \"from\": `next` of the answer before, \"limit\": 1 to 1000}, all optional";
     let request: RetryRequest = if call.has_body() { call.json(expected)? } else { RetryRequest::default() };
     let (default, most) = RETRY_LIMITS;
     let limit = request.limit.unwrap_or(default);
-    if !(1..=most).contains(&limit) {
+    let from = request.from.as_deref().map_or(Ok(0), str::parse::<i64>).ok().filter(|from| *from >= 0);
+    let Some(from) = from.filter(|_| (1..=most).contains(&limit)) else {
         return Err(Problem::new(ProblemKind::BodyNotValid, format!("Expected {expected}.")));
-    }
+    };
     let filter =
         MessageFilter { source: request.source, state: Some(MessageState::Failed), ..MessageFilter::default() };
-    let list = move |reader: &Reader<'_>| messages::list(reader, &filter, Page::OldestFirst(None), limit + 1);
+    let page = Page::OldestFirst(Some(from - 1));
+    let list = move |reader: &Reader<'_>| messages::list(reader, &filter, page, limit);
     let failed = state.store.read_async(list).await.map_err(from_store)?;
     let mut count = RetryCount::default();
-    for message in failed.iter().take(limit) {
+    for message in &failed.messages {
         match (state.retry)(message.id).await {
             Ok(()) => count.add(load(&state, message.id).await?.outcome.state),
             Err(RetryError::NotFailed) => {}
@@ -112,8 +116,34 @@ pub(crate) async fn retry_many(state: Arc<AppState>, call: Call) -> Answer {
         "processed": processed,
         "ignored": ignored,
         "failed": failed_again,
-        "more": failed.len() > limit,
+        "more": failed.next.is_some(),
+        "next": failed.next.map(|last| (last + 1).to_string()),
     }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DismissRequest {
+    reason: String,
+}
+
+/// Characters in a reason: a sentence.
+pub(crate) const MOST_REASON: usize = 500;
+
+/// `POST /v1/messages/{id}/dismiss`.
+pub(crate) async fn dismiss(state: Arc<AppState>, call: Call) -> Answer {
+    let id = message_id(&call)?;
+    let expected = format!("{{\"reason\": TEXT}}, 1 to {MOST_REASON} characters");
+    let DismissRequest { reason } = call.json(&expected)?;
+    if reason.trim().is_empty() || reason.chars().count() > MOST_REASON {
+        return Err(Problem::new(ProblemKind::BodyNotValid, format!("Expected {expected}.")));
+    }
+    load(&state, id).await?;
+    let by = call.caller.map(|caller| caller.name).unwrap_or_default();
+    let job = move |transaction: &Transaction<'_>| messages::dismiss(transaction, id, &by, &reason);
+    let dismissed = state.store.submit(job).await.map_err(from_writer)?;
+    let refused = || Problem::new(ProblemKind::MessageNotFailed, "Only a failed message can be dismissed.");
+    json(&view::message(&dismissed.ok_or_else(refused)?))
 }
 
 #[derive(Default)]

@@ -4,8 +4,8 @@
 //! - One table, in `routes`, says which paths there are, who may call them and what they take; the router, the checks before a
 //!   handler and the OpenAPI document are all made from it, so none of them can differ.
 //! - Deny by default: a consumer whose policy or purpose this version cannot apply gets nothing, never everything.
-//! - Nothing here changes a record; the only writes are a consumer's cursor, a token's last use, and a retry through the
-//!   pipeline.
+//! - Nothing here changes a record; the only writes are a consumer's cursor, a token's last use, that a failed message is
+//!   dismissed, and a retry through the pipeline.
 //! - Logs and metrics name a request by its path template, never by its path or query: those hold patient data.
 //! - Every request, body, page, wait and connection has a bound ([`limits`]).
 //!

@@ -74,6 +74,11 @@ pub(crate) async fn metrics(state: Arc<AppState>, _: Call) -> Answer {
         commit_microseconds: number(&writer.commit_nanoseconds) / 1000,
         queue: number(&writer.queue_depth),
     });
+    let counts = state.store.read_async(statistics::message_counts).await.map_err(from_store)?;
+    for source in &state.sources {
+        state.metrics.set_source_up(&source.name, *source.state.borrow() == SourceState::Up);
+        state.metrics.set_failed_waiting(&source.name, count(&counts, &source.name, MessageState::Failed));
+    }
     let (head, committed) = positions(&state).await?;
     state.metrics.set_feed_head(head.sequence);
     // Who has committed nothing, or a cursor of another epoch, has the whole log before it.
@@ -107,11 +112,15 @@ pub(crate) async fn sources(state: Arc<AppState>, _: Call) -> Answer {
     json(&json!({"sources": sources, "next": null}))
 }
 
+fn count(counts: &[MessageCount], source: &str, state: MessageState) -> u64 {
+    let found = counts.iter().find(|count| count.source == source && count.state == state);
+    found.map_or(0, |count| count.count)
+}
+
 fn source_document(source: &Source, counts: &[MessageCount]) -> Value {
     let mut messages = Map::new();
     for state in MessageState::ALL {
-        let count = counts.iter().find(|count| count.source == source.name && count.state == state);
-        messages.insert(state.name().to_owned(), json!(count.map_or(0, |count| count.count)));
+        messages.insert(state.name().to_owned(), json!(count(counts, &source.name, state)));
     }
     let mut document = json!({"name": source.name, "kind": source.kind, "place": source.place, "messages": messages});
     let (state, reason) = match &*source.state.borrow() {

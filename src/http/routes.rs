@@ -234,7 +234,7 @@ pub(crate) static ROUTES: &[Route] = &[
             parameter(
                 "identifier",
                 Form::Text,
-                "SYSTEM|VALUE: assigning authority and number; |VALUE: identity document",
+                "SYSTEM|VALUE: assigning authority and number; |VALUE: any number of that value",
             ),
             parameter("name", Form::Text, "whole name"),
             parameter("birth_date", Form::Date, "date of birth"),
@@ -298,7 +298,7 @@ pub(crate) static ROUTES: &[Route] = &[
         method: Method::Get,
         path: "/v1/messages",
         name: "messages",
-        summary: "Stored messages, newest first",
+        summary: "Stored messages, newest first; a page that is short or empty and has a `next` is not the last",
         access: MESSAGE_READERS,
         parameters: &[
             parameter("source", Form::Text, "name of the source"),
@@ -343,6 +343,18 @@ pub(crate) static ROUTES: &[Route] = &[
             ProblemKind::SourceNotConfigured,
         ],
         handler: |state, call| Box::pin(messages::retry(state, call)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/messages/{id}/dismiss",
+        name: "dismiss_message",
+        summary: "Takes a failed message out of the failures for good: it stays stored, as ignored, with the reason in its notes",
+        access: ENGINEER,
+        parameters: &[],
+        body: Some(RequestBody { required: true, schema: answers::dismiss_request }),
+        answers: &[("application/json", answers::message)],
+        special_problems: &[ProblemKind::RecordUnknown, ProblemKind::MessageNotFailed],
+        handler: |state, call| Box::pin(messages::dismiss(state, call)),
     },
     Route {
         method: Method::Post,

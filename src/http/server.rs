@@ -15,39 +15,38 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep, timeout};
 
-use super::limits::{CONNECTIONS, HANDSHAKE_TIME, HEAD_BYTES, HEAD_TIME, HEADERS, STOP_TIME, WRITE_TIME};
+use super::limits::{CONNECTIONS, HANDSHAKE_TIME, HEAD_BYTES, HEAD_TIME, HEADERS, WRITE_TIME};
 use super::{AppState, router};
 use crate::tls::ServerTls;
 
 /// Pause after a failed `accept`: the usual cause is a lack of file descriptors, which passes.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves HTTP on `listener` until `state.stopping` is cancelled; then takes no more connections, lets requests finish, at most
-/// [`STOP_TIME`], and returns.
-pub async fn serve(listener: TcpListener, tls: Option<ServerTls>, state: Arc<AppState>) {
+/// Serves HTTP on `listener` until `state.stopping` is cancelled; then takes no more connections, lets requests finish and returns.
+/// Dropping what this returns cuts every connection.
+pub async fn serve(listener: Arc<TcpListener>, tls: Option<Arc<ServerTls>>, state: Arc<AppState>) {
     let router = router(Arc::clone(&state));
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
-    let tls = tls.map(Arc::new);
     let requests = GracefulShutdown::new();
-    while let Some(stream) = next_connection(&listener, &permits, &state).await {
-        let (stream, permit) = stream;
+    let mut connections = JoinSet::new();
+    while let Some((stream, permit)) = next_connection(&listener, &permits, &mut connections, &state).await {
         let connection = Connection {
             router: router.clone(),
             tls: tls.clone(),
             watcher: requests.watcher(),
             open: OpenConnection::new(&state),
         };
-        tokio::spawn(async move {
+        connections.spawn(async move {
             connection.serve(stream).await;
             drop(permit);
         });
     }
     drop(listener);
-    if timeout(STOP_TIME, requests.shutdown()).await.is_err() {
-        tracing::warn!("requests that did not end within {STOP_TIME:?} are cut");
-    }
+    requests.shutdown().await;
+    while connections.join_next().await.is_some() {}
 }
 
 /// The next connection with its permit; `None` when the daemon stops. The permit comes first, so that what cannot be
@@ -55,6 +54,7 @@ pub async fn serve(listener: TcpListener, tls: Option<ServerTls>, state: Arc<App
 async fn next_connection(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
+    connections: &mut JoinSet<()>,
     state: &AppState,
 ) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
     let accepted = async {
@@ -69,10 +69,15 @@ async fn next_connection(
             }
         }
     };
-    tokio::select! {
-        biased;
-        () = state.stopping.cancelled() => None,
-        accepted = accepted => accepted,
+    tokio::pin!(accepted);
+    loop {
+        tokio::select! {
+            biased;
+            () = state.stopping.cancelled() => return None,
+            // What has ended is forgotten as it ends.
+            Some(_) = connections.join_next() => {}
+            accepted = &mut accepted => return accepted,
+        }
     }
 }
 
@@ -91,7 +96,9 @@ impl Connection {
             return;
         }
         let Some(tls) = &self.tls else { return self.serve_plain(stream).await };
-        match timeout(HANDSHAKE_TIME, tls.acceptor().accept(stream)).await {
+        let handshake = timeout(HANDSHAKE_TIME, tls.acceptor().accept(stream));
+        let shaken = tokio::select! { () = self.open.0.stopping.cancelled() => return, shaken = handshake => shaken };
+        match shaken {
             Ok(Ok(stream)) => self.serve_plain(stream).await,
             Ok(Err(error)) => tracing::info!(%error, "a TLS handshake for HTTP failed"),
             Err(_) => tracing::info!("a TLS handshake for HTTP took longer than {HANDSHAKE_TIME:?}"),

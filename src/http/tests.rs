@@ -96,7 +96,7 @@ impl Server {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let task = tokio::spawn(serve(listener, None, Arc::clone(&state)));
+        let task = tokio::spawn(serve(Arc::new(listener), None, Arc::clone(&state)));
         let client = Client::builder().no_proxy().build().unwrap();
         Self { base, client, state, retries, source, task, _directory: directory }
     }
@@ -226,7 +226,7 @@ fn insert_person(transaction: &Transaction<'_>) -> Result<(), StoreError> {
         RecordIdentifier { kind: "resident_id".to_owned(), system: "CN".to_owned(), value: "X1".to_owned() };
     // Identity documents are looked up by their number in normal form, whoever gave it out.
     let normal = RecordIdentifier { system: String::new(), ..identifier.clone() };
-    records::set_identifiers(transaction, record, &[identifier, normal])?;
+    records::set_identifiers(transaction, record, &[], &[identifier, normal])?;
     let visit = clinical::Visit {
         source: "his".to_owned(),
         number: "V1".to_owned(),
@@ -535,23 +535,69 @@ async fn messages_are_listed_shown_with_their_text_and_retried() {
     assert_eq!((&retried["state"], &retried["attempts"]), (&json!("processed"), &json!(2)));
     assert_eq!(problem(&answer(retry("/v1/messages/2/retry")).await), "message-not-failed");
     let (_, retried) = answer(retry("/v1/messages/retry").body("{\"source\": \"his\"}")).await;
-    assert_eq!(retried, json!({"retried": 1, "processed": 1, "ignored": 0, "failed": 0, "more": false}));
+    assert_eq!(retried, json!({"retried": 1, "processed": 1, "ignored": 0, "failed": 0, "more": false, "next": null}));
     assert_eq!(answer(retry("/v1/messages/retry")).await.1["retried"], 0);
     for control_id in ["A5", "A6"] {
         server.write(move |transaction| insert_message(transaction, control_id, b"MSH|5", MessageState::Failed)).await;
     }
     assert_eq!(problem(&answer(retry("/v1/messages/5/retry")).await), "source-not-configured");
     let (_, retried) = answer(retry("/v1/messages/retry")).await;
-    assert_eq!(retried, json!({"retried": 2, "processed": 1, "ignored": 0, "failed": 1, "more": false}));
-    assert_eq!(problem(&answer(retry("/v1/messages/retry").body("{\"limit\": 0}")).await), "body-not-valid");
+    assert_eq!(retried, json!({"retried": 2, "processed": 1, "ignored": 0, "failed": 1, "more": false, "next": null}));
+    for body in ["{\"limit\": 0}", "{\"from\": \"-1\"}", "{\"from\": \"start\"}"] {
+        assert_eq!(problem(&answer(retry("/v1/messages/retry").body(body)).await), "body-not-valid", "{body}");
+    }
     assert_eq!(server.retries.load(Ordering::Relaxed), 5);
+}
+
+#[tokio::test]
+async fn retries_go_on_past_what_fails_again_and_a_failure_can_be_dismissed() {
+    let server = Server::start(Vec::new()).await;
+    let token = server.token("alice", Role::Engineer).await;
+    server
+        .write(|transaction| {
+            for _ in 1..OF_NO_SOURCE {
+                insert_message(transaction, "A0", b"MSH|0", MessageState::Processed)?;
+            }
+            insert_message(transaction, "A5", b"MSH|5", MessageState::Failed)?;
+            insert_message(transaction, "A6", b"MSH|6", MessageState::Failed)
+        })
+        .await;
+    let post = |path: &str, body: Value| server.request(Method::POST, path).bearer_auth(&token).body(body.to_string());
+    let (_, first) = answer(post("/v1/messages/retry", json!({"limit": 1}))).await;
+    assert_eq!((&first["failed"], &first["next"]), (&json!(1), &json!("6")));
+    let (_, second) = answer(post("/v1/messages/retry", json!({"limit": 1, "from": first["next"]}))).await;
+    assert_eq!((&second["processed"], &second["next"]), (&json!(1), &Value::Null));
+
+    let dismiss = "/v1/messages/5/dismiss";
+    for body in [json!({}), json!({"reason": " "}), json!({"reason": "x".repeat(501)})] {
+        assert_eq!(problem(&answer(post(dismiss, body)).await), "body-not-valid");
+    }
+    let reason = json!({"reason": "sent twice"});
+    let (status, dismissed) = answer(post(dismiss, reason.clone())).await;
+    assert_eq!((status, &dismissed["state"], &dismissed["error"]), (200, &json!("ignored"), &Value::Null));
+    assert_eq!(
+        dismissed["notes"],
+        json!(["failed: 101 PID-3 the patient has no number", "dismissed by alice: sent twice"])
+    );
+    assert_eq!(problem(&answer(post(dismiss, reason.clone())).await), "message-not-failed");
+    assert_eq!(problem(&answer(post("/v1/messages/99/dismiss", reason)).await), "record-unknown");
+    let (_, failed) = server.get(&token, "/v1/messages?state=failed").await;
+    assert_eq!(failed, json!({"messages": [], "next": null}));
 }
 
 #[tokio::test]
 async fn readiness_names_what_is_not_up() {
     let server = Server::start(Vec::new()).await;
     assert_eq!(answer(server.request(Method::GET, "/readyz")).await.1, json!({"status": "ready"}));
+    let token = server.token("engineer", Role::Engineer).await;
+    let is_up = async |number: u8| {
+        let metrics =
+            server.request(Method::GET, "/metrics").bearer_auth(&token).send().await.unwrap().text().await.unwrap();
+        assert!(metrics.contains(&format!("heyi_source_up{{source=\"his\"}} {number}\n")), "{metrics}");
+    };
+    is_up(1).await;
     server.source.send(SourceState::Down("the port is taken".to_owned())).unwrap();
+    is_up(0).await;
     let (status, not_ready) = answer(server.request(Method::GET, "/readyz")).await;
     assert_eq!((status, &not_ready["waiting_for"]), (503, &json!(["source his"])));
     let token = server.token("engineer", Role::Engineer).await;
@@ -637,7 +683,7 @@ async fn the_same_is_served_over_tls() {
     let plain = Server::start(Vec::new()).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(listener, Some(tls), Arc::clone(&plain.state)));
+    tokio::spawn(serve(Arc::new(listener), Some(Arc::new(tls)), Arc::clone(&plain.state)));
     let ca = reqwest::Certificate::from_pem(&std::fs::read(authority.file("ca.pem")).unwrap()).unwrap();
     let client = Client::builder().no_proxy().tls_certs_only([ca]).build().unwrap();
     let (status, health) = answer(client.get(format!("https://localhost:{}/healthz", address.port()))).await;

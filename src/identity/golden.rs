@@ -18,8 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::Value;
 
-use super::normalise::{IdentityNumber, NameClass, PatientFacts, resident_id};
+use super::normalise::{IdentityNumber, NameClass, PatientFacts};
 use crate::record::Fields;
+use crate::record::resident_id::ResidentId;
 use crate::record::schema::{Field, IDENTIFIER_TYPES, PATIENT};
 
 /// One record of a person.
@@ -38,26 +39,11 @@ pub struct Member<'a> {
 /// The golden record: patient fields by survivorship, the union of identifiers, and `sources`. It depends on the set of
 /// members alone.
 pub fn golden(members: &[Member<'_>]) -> Fields {
-    let mut golden = Fields::new();
-    let mut facts: Vec<PatientFacts> = members.iter().map(|member| PatientFacts::of(member.record)).collect();
-    for fact in &mut facts {
-        fact.identity_numbers.retain(|number| number.kind == "resident_id");
-    }
-    let deceased = deceased_by_source(members);
-    for unit in PATIENT.chunk_by(|one, next| one.group.is_some() && one.group == next.group) {
-        let is_word_of = |member: &Member<'_>, name: &str| match name {
-            "deceased" => deceased.get(member.source).is_some_and(|word| std::ptr::eq(*word, member)),
-            "deceased_at" => !deceased.get(member.source).is_some_and(|word| !is_dead(word)),
-            _ => true,
-        };
-        let said = members.iter().zip(&facts).filter(|(member, _)| {
-            unit.iter().any(|field| member.record.contains_key(field.name) && is_word_of(member, field.name))
-        });
-        if let Some((best, _)) = said.max_by(|one, other| compare(unit, *one, *other)) {
-            let fields = unit.iter().filter_map(|field| best.record.get_key_value(field.name));
-            golden.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
-        }
-    }
+    let mut golden = match members {
+        // There is nothing to choose.
+        [member] => member.record.clone(),
+        _ => chosen(members),
+    };
     if golden.get("deceased") == Some(&Value::Bool(false)) {
         golden.remove("deceased_at");
     }
@@ -69,6 +55,31 @@ pub fn golden(members: &[Member<'_>]) -> Fields {
         golden.remove(name);
         if !list.is_empty() {
             golden.insert(name, Value::Array(list));
+        }
+    }
+    golden
+}
+
+/// Each field, or group of fields, of the member that is best at it.
+fn chosen(members: &[Member<'_>]) -> Fields {
+    let mut golden = Fields::new();
+    let mut facts: Vec<PatientFacts> = members.iter().map(|member| PatientFacts::of(member.record)).collect();
+    for fact in &mut facts {
+        fact.identity_numbers.retain(|number| number.kind == "resident_id");
+    }
+    let deceased = deceased_by_source(members);
+    for unit in PATIENT.chunk_by(|one, next| one.group.is_some() && one.group == next.group) {
+        let is_word_of = |member: &Member<'_>, name: &str| match name {
+            "deceased" => deceased.get(member.source).is_some_and(|word| std::ptr::eq(*word, member)),
+            "deceased_at" => deceased.get(member.source).is_none_or(|word| is_dead(word)),
+            _ => true,
+        };
+        let said = members.iter().zip(&facts).filter(|(member, _)| {
+            unit.iter().any(|field| member.record.contains_key(field.name) && is_word_of(member, field.name))
+        });
+        if let Some((best, _)) = said.max_by(|one, other| compare(unit, *one, *other)) {
+            let fields = unit.iter().filter_map(|field| best.record.get_key_value(field.name));
+            golden.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
         }
     }
     golden
@@ -112,7 +123,7 @@ type Trust = (bool, bool, bool, usize);
 
 fn trust(unit: &[Field], record: &Fields, facts: &PatientFacts) -> Trust {
     let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default();
-    let mut certified = facts.resident_ids().filter_map(resident_id);
+    let mut certified = facts.resident_ids().filter_map(ResidentId::read);
     match unit.first().map(|field| field.name) {
         Some("name") => {
             let chinese =

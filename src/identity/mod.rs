@@ -18,8 +18,5 @@ mod placeholder;
 pub use decide::{Agreement, Candidate, Decision, Evidence, Ground, Veto, decide};
 pub use golden::{Member, golden};
 pub use merge::{MergePlan, MergeRefusal, MergeRequest, plan_merge};
-pub use normalise::{
-    IDENTITY_KINDS, IdentityNumber, NameClass, PatientFacts, ResidentId, name_key, phone_digits, pinyin_key,
-    resident_id,
-};
+pub use normalise::{IDENTITY_KINDS, IdentityNumber, NameClass, PatientFacts, name_key, phone_digits, pinyin_key};
 pub use placeholder::is_placeholder;

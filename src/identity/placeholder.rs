@@ -3,7 +3,8 @@
 //! Here is what can be told from the number alone. A real number that many patients share is found by counting; that is
 //! not done here.
 
-use super::normalise::{UNKNOWN_BIRTH_DATE, resident_id, squeezed};
+use super::normalise::{UNKNOWN_BIRTH_DATE, squeezed};
+use crate::record::resident_id::ResidentId;
 
 /// What is typed for "none", in lower case.
 const WORDS: [&str; 16] = [
@@ -30,7 +31,7 @@ const WORDS: [&str; 16] = [
 pub fn is_placeholder(kind: &str, value: &str) -> bool {
     if kind == "resident_id" {
         // Valid by its check character, typed where no date of birth is known.
-        return resident_id(value).is_none_or(|id| id.birth_date == UNKNOWN_BIRTH_DATE);
+        return ResidentId::read(value).is_none_or(|id| id.birth_date == UNKNOWN_BIRTH_DATE);
     }
     is_filler(squeezed(value).trim_matches('*'))
 }

@@ -63,6 +63,8 @@ pub(crate) struct ListPlan {
 #[derive(Debug)]
 pub(crate) struct RulePlan {
     pub(crate) target: Target,
+    /// A rule before it may have filled the target.
+    pub(crate) is_alternative: bool,
     pub(crate) from: Vec<Path>,
     pub(crate) constant: Option<Json>,
     pub(crate) coercion: Coercion,
@@ -84,7 +86,7 @@ impl RulePlan {
 }
 
 /// Where a rule's value goes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Target {
     /// The object field that holds it, for `department.code`.
     pub(crate) parent: Option<&'static str>,
@@ -167,8 +169,9 @@ impl Compiler<'_, '_> {
         }
         let mut rules = Vec::new();
         for (target, rule) in &block.fields {
-            if let Some(rule) = rule {
-                rules.extend(self.rule(target, rule, place, level, is_item));
+            if let Some(mut rule) = rule.as_ref().and_then(|rule| self.rule(target, rule, place, level, is_item)) {
+                rule.is_alternative = rules.iter().any(|other: &RulePlan| other.target == rule.target);
+                rules.push(rule);
             }
         }
         let mut lists = Vec::new();
@@ -244,6 +247,7 @@ impl Compiler<'_, '_> {
         }
         Some(RulePlan {
             target,
+            is_alternative: false,
             from,
             constant,
             coercion,

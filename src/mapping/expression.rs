@@ -17,6 +17,7 @@ use std::ops::Range;
 
 use super::coerce;
 use crate::hl7v2::{Path, Resolved, Scope, Value};
+use crate::record::resident_id::ResidentId;
 
 /// Deepest nesting of parentheses and `not`, so that no file can exhaust the stack.
 const MAX_DEPTH: usize = 32;
@@ -98,7 +99,7 @@ impl Expression {
                 any_value(path, scope, |value| coerce::number::decimal(&value.text()).is_some())
             }
             Self::Is(path, IsKind::ResidentId) => {
-                any_value(path, scope, |value| coerce::resident_id(&value.text()).is_some())
+                any_value(path, scope, |value| ResidentId::read(&value.text()).is_some())
             }
             Self::Not(inner) => !inner.holds(scope),
             Self::All(parts) => parts.iter().all(|part| part.holds(scope)),

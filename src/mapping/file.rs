@@ -46,13 +46,21 @@ pub(crate) struct Declarations {
 pub(crate) struct Block {
     pub(crate) file: usize,
     pub(crate) span: Range<usize>,
+    /// `block`: the name by which a mapping that extends this one means it.
+    pub(crate) label: Option<Located<String>>,
     pub(crate) each: Option<Located<String>>,
     pub(crate) when: Option<Located<String>>,
     pub(crate) skip: Option<Vec<SkipRule>>,
     pub(crate) on_null: Option<Located<OnNull>>,
-    /// Target, dotted into objects, and its rule; `None` removes the base's.
+    /// Target, dotted into objects, and its rule; `None` removes the base's. A target may have several, in order.
     pub(crate) fields: Vec<(Located<String>, Option<Rule>)>,
     pub(crate) lists: Vec<(&'static str, Vec<Block>)>,
+}
+
+impl Block {
+    fn is_called(&self, name: &str) -> bool {
+        self.label.as_ref().is_some_and(|label| label.value == name)
+    }
 }
 
 /// `skip = [{ when = "…", reason = "…", deliberate = false }]`.
@@ -102,7 +110,7 @@ pub(crate) enum Required {
 }
 
 /// Keys of a block that are no fields.
-const BLOCK_KEYS: &[&str] = &["each", "when", "skip", "on_null"];
+const BLOCK_KEYS: &[&str] = &["block", "each", "when", "skip", "on_null"];
 /// Keys of a rule.
 const RULE_KEYS: &[&str] =
     &["from", "constant", "as", "table", "default", "on_unmapped", "on_null", "required", "when"];
@@ -259,12 +267,20 @@ impl<'a> Reader<'a> {
         match value.get_ref() {
             DeValue::Table(table) => vec![self.block(file, value.span(), table, level)],
             DeValue::Array(array) => {
-                let mut blocks = Vec::new();
+                let mut blocks: Vec<Block> = Vec::new();
                 for item in array.iter() {
-                    match item.get_ref() {
-                        DeValue::Table(table) => blocks.push(self.block(file, item.span(), table, level)),
-                        _ => self.wrong_type(file, item, "a block of fields"),
+                    let DeValue::Table(table) = item.get_ref() else {
+                        self.wrong_type(file, item, "a block of fields");
+                        continue;
+                    };
+                    let block = self.block(file, item.span(), table, level);
+                    if let Some(label) = &block.label
+                        && blocks.iter().any(|other| other.is_called(&label.value))
+                    {
+                        let text = format!("two blocks are called {}", label.value);
+                        self.error(file, label.span.clone(), "M004", text, "give each a name of its own");
                     }
+                    blocks.push(block);
                 }
                 blocks
             }
@@ -279,6 +295,7 @@ impl<'a> Reader<'a> {
         let mut block = Block {
             file,
             span,
+            label: None,
             each: None,
             when: None,
             skip: None,
@@ -288,6 +305,7 @@ impl<'a> Reader<'a> {
         };
         for (key, value) in in_order(table) {
             match key.get_ref().as_ref() {
+                "block" => block.label = self.text(file, value),
                 "each" => block.each = self.text(file, value),
                 "when" => block.when = self.text(file, value),
                 "skip" => block.skip = self.skip_rules(file, value),
@@ -322,7 +340,7 @@ impl<'a> Reader<'a> {
                 for (key, value) in in_order(table) {
                     let part = key.get_ref();
                     if inner.iter().any(|field| field.name == part) {
-                        if let Some(rule) = self.rule_or_removal(file, value) {
+                        for rule in self.rules_or_removal(file, value) {
                             let target = Located { value: format!("{name}.{part}"), file, span: key.span() };
                             block.fields.push((target, rule));
                         }
@@ -331,25 +349,35 @@ impl<'a> Reader<'a> {
                     }
                 }
             }
-            (Some(_), _) => {
-                if let Some(rule) = self.rule_or_removal(file, value) {
+            (field, _) if field.is_some() || coerce::is_spread(level, name) => {
+                for rule in self.rules_or_removal(file, value) {
                     block.fields.push((target(name.to_owned()), rule));
                 }
             }
-            (None, _) if coerce::is_spread(level, name) => {
-                if let Some(rule) = self.rule_or_removal(file, value) {
-                    block.fields.push((target(name.to_owned()), rule));
-                }
-            }
-            (None, _) => {
+            _ => {
                 let known = level.iter().map(|field| field.name).chain(BLOCK_KEYS.iter().copied());
                 self.unknown(file, key.span(), "field", name, known);
             }
         }
     }
 
-    fn rule_or_removal(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Option<Option<Rule>> {
-        if value.get_ref().as_bool() == Some(false) { Some(None) } else { self.rule(file, value).map(Some) }
+    /// One rule; several, of which the first that gives a value counts; or `None`, which removes the base's.
+    fn rules_or_removal(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Vec<Option<Rule>> {
+        let alternatives = match value.get_ref() {
+            DeValue::Boolean(false) => return vec![None],
+            DeValue::Array(array) if array.iter().any(|item| item.get_ref().is_table()) => array,
+            _ => return self.rule(file, value).map(Some).into_iter().collect(),
+        };
+        let mut rules: Vec<Option<Rule>> = Vec::new();
+        for (place, item) in alternatives.iter().enumerate() {
+            let Some(rule) = self.rule(file, item) else { continue };
+            if rule.required != Required::No && place + 1 < alternatives.len() {
+                let text = "required counts for all alternatives and stands in the last one".to_owned();
+                self.error(file, item.span(), "M004", text, "");
+            }
+            rules.push(Some(rule));
+        }
+        rules
     }
 
     fn rule(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Option<Rule> {
@@ -563,17 +591,18 @@ fn overlay(mut base: Declarations, site: Declarations) -> Declarations {
     base
 }
 
-/// A block lies over the base's block with the same `each` (the n-th such over the n-th); one without `each` over the
-/// base's block at its place. Others are added.
+/// A block lies over the base's block of the same name; one without a name over the base's block with the same `each` (the n-th
+/// such over the n-th); one with neither over the base's block at its place. Others are added.
 fn overlay_blocks(base: &mut Vec<Block>, site: Vec<Block>) {
     let base_length = base.len();
     let mut taken = vec![false; base_length];
     for (place, block) in site.into_iter().enumerate() {
-        let counterpart = match &block.each {
-            Some(each) => (0..base_length).find(|&index| {
+        let counterpart = match (&block.label, &block.each) {
+            (Some(label), _) => (0..base_length).find(|&index| !taken[index] && base[index].is_called(&label.value)),
+            (None, Some(each)) => (0..base_length).find(|&index| {
                 !taken[index] && base[index].each.as_ref().is_some_and(|other| other.value == each.value)
             }),
-            None => Some(place).filter(|&place| place < base_length && !taken[place]),
+            (None, None) => Some(place).filter(|&place| place < base_length && !taken[place]),
         };
         match counterpart {
             Some(index) => {
@@ -590,15 +619,15 @@ fn overlay_block(base: &mut Block, site: Block) {
     base.when = site.when.or(base.when.take());
     base.skip = site.skip.or(base.skip.take());
     base.on_null = site.on_null.or(base.on_null.take());
-    for (target, rule) in site.fields {
-        // A rule for a whole object replaces rules for its parts, and the other way round.
-        base.fields.retain(|(other, _)| {
+    // A rule for a whole object replaces rules for its parts, and the other way round.
+    base.fields.retain(|(other, _)| {
+        site.fields.iter().all(|(target, _)| {
             let (other, target) = (other.value.as_str(), target.value.as_str());
             let inside = |outer: &str, inner: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
             other != target && !inside(other, target) && !inside(target, other)
-        });
-        base.fields.push((target, rule));
-    }
+        })
+    });
+    base.fields.extend(site.fields);
     for (name, blocks) in site.lists {
         match base.lists.iter_mut().find(|(other, _)| *other == name) {
             Some((_, base_blocks)) => overlay_blocks(base_blocks, blocks),

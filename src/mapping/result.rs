@@ -1,10 +1,12 @@
 //! Laboratory results: what OBX-5 says, what its range says, and whether the one is outside the other.
 
+use std::borrow::Cow;
+
 use crate::record::{Value as Json, json};
 
 use super::coerce::lab_value::{LabValue, lab_value};
 use super::coerce::number::decimal;
-use super::coerce::range::{self, Range};
+use super::coerce::range::{self, Limits, Range, ReadRange};
 use super::coerce::{self, coded, part};
 use crate::hl7v2::{Path, Value};
 use crate::record::schema::{self, Field, Shape};
@@ -17,8 +19,9 @@ const NORMAL: &[&str] = &["N", "NEG", "ND", "NR"];
 const CRITICAL: &[&str] = &["HH", "LL", "AA"];
 /// Data types whose content is a document, image or wave form: kept in the raw message, not in the record.
 const NOT_TEXT: &[&str] = &["ED", "RP", "NA", "MA"];
-/// Data types whose digits are no measured number.
-const TIMES: &[&str] = &["DT", "TM", "TS", "DTM"];
+/// Data types of times, numbers of things, people and places: whatever digits they hold were not measured.
+const NAMING: &[&str] =
+    &["DT", "TM", "TS", "DTM", "HD", "EI", "CX", "CK", "XCN", "CN", "XPN", "PN", "XAD", "AD", "XTN", "TN", "XON", "PL"];
 const CODED: &[&str] = &["CE", "CWE", "CNE", "CF", "IS"];
 /// More digits than any measurement has: barcodes, sample numbers.
 const MAX_MEASURED_DIGITS: usize = 15;
@@ -64,40 +67,61 @@ pub(crate) fn read_value(values: &[Value<'_>]) -> ReadValue {
     let separator = if matches!(declared, "TX" | "FT") { "\n" } else { "~" };
     let text = match values {
         [value] if declared == "SN" => structured(value),
-        [value] => value.text().into_owned(),
-        _ => values.iter().map(|value| value.text()).collect::<Vec<_>>().join(separator),
+        [value] => whole_text(value).into_owned(),
+        _ => values.iter().map(whole_text).collect::<Vec<_>>().join(separator),
     };
-    read_text(text, declared)
+    read_text(text, declared, || unit_beside(first))
 }
 
-fn read_text(text: String, declared: &str) -> ReadValue {
+/// All of a repetition: `10^5` may have lost its escape. Components that are empty at its end say nothing.
+fn whole_text<'m>(value: &Value<'m>) -> Cow<'m, str> {
+    let separator = char::from(value.message().delimiters().component);
+    value.text_of(value.raw().trim_end().trim_end_matches(separator))
+}
+
+/// What OBX-6 says beside this value.
+fn unit_beside(value: &Value<'_>) -> Option<String> {
+    value.beside(6).value().filter(|_| value.segment().name() == "OBX").and_then(|unit| coded::unit(&unit))
+}
+
+fn read_text(text: String, declared: &str, unit: impl Fn() -> Option<String>) -> ReadValue {
     if text.is_empty() {
         return ReadValue::default();
     }
-    if TIMES.contains(&declared) || (declared != "NM" && is_number_of_a_thing(&text)) {
+    if NAMING.contains(&declared) || (declared != "NM" && is_number_of_a_thing(&text)) {
         return ReadValue { fields: vec![("value_text", json!(text))], ..ReadValue::default() };
     }
+    let plain = decimal(&text);
     // `+2` is the second of four degrees only where no number was announced.
-    let announced = decimal(&text).filter(|_| matches!(declared, "NM" | "SN"));
+    let announced = plain.clone().filter(|_| matches!(declared, "NM" | "SN"));
+    let mut fields = Vec::with_capacity(4);
     let value = match announced {
         Some(number) => LabValue::Number { comparator: None, number, flag: None },
-        None => lab_value(&text),
+        None if plain.is_some() => lab_value(&text, None),
+        None => {
+            let unit = unit();
+            let percent = || text.trim_end().ends_with(['%', '％']).then_some("%");
+            let value = lab_value(&text, unit.as_deref().or_else(percent));
+            if let (LabValue::Number { .. }, None, Some(percent)) = (&value, &unit, percent()) {
+                fields.push(("unit", json!(percent)));
+            }
+            value
+        }
     };
-    let mut fields = Vec::with_capacity(3);
     let mut note = None;
     match &value {
-        LabValue::Number { comparator, number, flag } => {
+        LabValue::Number { comparator, number, .. } => {
             fields.push(("value_number", Json::Number(number.clone())));
             if let Some(comparator) = comparator {
                 fields.push(("comparator", json!(comparator)));
             }
-            if comparator.is_some() || flag.is_some() {
+            if plain.is_none() {
                 fields.push(("value_text", json!(text)));
             }
         }
         LabValue::Unclear => note = Some("not understood as lab_value, kept as text"),
         LabValue::Words if matches!(declared, "NM" | "SN") => note = Some("declared as a number, kept as text"),
-        LabValue::Words | LabValue::Qualitative(_) | LabValue::Titre => {}
+        LabValue::Words | LabValue::Qualitative(_) | LabValue::Titre { .. } => {}
     }
     if fields.is_empty() {
         fields.push(("value_text", json!(text)));
@@ -114,24 +138,40 @@ fn is_number_of_a_thing(text: &str) -> bool {
 /// SN (HL7 v2.5.1 chapter 2A, 2A.73): comparator ^ number ^ separator ^ number, as one would write it.
 fn structured(value: &Value<'_>) -> String {
     if value.component(2).value().is_none() {
-        return value.text().into_owned();
+        return whole_text(value).into_owned();
     }
     (1..=4).filter_map(|number| part(value, number)).collect()
 }
 
-/// OBX-7 as an object, and what it was understood as. The whole field counts: a `~` between two limits is no repetition.
-pub(crate) fn reference_range(path: &Path, value: &Value<'_>, sex: Option<&str>) -> (Option<Json>, Option<Range>) {
+/// What OBX-7 says.
+#[derive(Debug, Default)]
+pub(crate) struct ReadReference {
+    /// `reference_range`; `None` if there is nothing in it.
+    pub(crate) object: Option<Json>,
+    /// The range as understood, to compare with the value.
+    pub(crate) range: Option<Range>,
+    /// What was not understood. Holds no value.
+    pub(crate) note: Option<&'static str>,
+}
+
+/// Reads OBX-7. The whole field counts: a `~` between two limits is no repetition.
+pub(crate) fn reference_range(path: &Path, value: &Value<'_>, sex: Option<&str>) -> ReadReference {
     let text = match (path.field(), path.component()) {
         (Some(field), None) => value.text_of(value.segment().field(field)),
         _ => value.text(),
     };
     let text = text.trim();
     if text.is_empty() {
-        return (None, None);
+        return ReadReference::default();
     }
-    let range = range::reference_range(text, sex);
+    let (range, note) = match range::reference_range(text, sex, unit_beside(value).as_deref()) {
+        ReadRange::Range(range) => (Some(range), None),
+        ReadRange::Nothing => (None, None),
+        ReadRange::BySex => (None, Some("a range by sex, and the patient's is not known; kept as text")),
+        ReadRange::Unclear => (None, Some("not understood as reference_range, kept as text")),
+    };
     let mut object = Fields::new();
-    if let Some(Range::Numbers { low, high }) = &range {
+    if let Some(Range::Numbers(Limits { low, high })) = &range {
         for (name, limit) in [("low", low), ("high", high)] {
             if let Some((number, _)) = limit {
                 object.insert(name, Json::Number(number.clone()));
@@ -139,7 +179,7 @@ pub(crate) fn reference_range(path: &Path, value: &Value<'_>, sex: Option<&str>)
         }
     }
     object.insert("text", json!(text));
-    (Some(Json::Object(object)), range)
+    ReadReference { object: Some(Json::Object(object)), range, note }
 }
 
 /// Sets `flags` from an arrow, and `abnormal` and `critical` from the flags, else from value and range, unless the mapping did.

@@ -272,8 +272,13 @@ impl Run<'_> {
             }
             return Ok(());
         }
-        if place.list_name() == "results" {
-            result::judge(&mut work.fields, work.value.as_ref(), work.range.as_ref());
+        match place.list_name() {
+            "results" => result::judge(&mut work.fields, work.value.as_ref(), work.range.as_ref()),
+            "identifiers" if !person::settle_identifier(&mut work.fields) => {
+                let path = scope_path(scope, block.each.as_ref());
+                self.mapped.notes.push(format!("{path}: no valid resident number, kept as sent"));
+            }
+            _ => {}
         }
         if work.has_substance {
             let item = Json::Object(work.fields);
@@ -318,7 +323,9 @@ impl Run<'_> {
     }
 
     fn rule(&mut self, rule: &RulePlan, scope: &Scope<'_>, work: &mut Work, place: Place) -> Result<(), Box<Stop>> {
-        if rule.when.as_ref().is_some_and(|when| !when.holds(scope)) {
+        if rule.is_alternative && is_filled(&work.fields, &rule.target)
+            || rule.when.as_ref().is_some_and(|when| !when.holds(scope))
+        {
             return Ok(());
         }
         if let Some(constant) = &rule.constant {
@@ -441,9 +448,12 @@ impl Run<'_> {
             return Ok(Found::Done);
         }
         if rule.coercion == Coercion::ReferenceRange {
-            let (object, range) = result::reference_range(path, value, self.sex.as_deref());
-            work.range = range;
-            return Ok(object.map_or(Found::Nothing, Found::Json));
+            let read = result::reference_range(path, value, self.sex.as_deref());
+            if let Some(note) = read.note {
+                self.mapped.notes.push(format!("{}: {note}", value.location()));
+            }
+            work.range = read.range;
+            return Ok(read.object.map_or(Found::Nothing, Found::Json));
         }
         let shape = if rule.target.shape == Shape::TextList { Shape::Text } else { rule.target.shape };
         let found = self.converted(rule, shape, value, place)?;
@@ -485,8 +495,11 @@ impl Run<'_> {
         let mut found = Vec::with_capacity(values.len());
         let mut known = HashSet::with_capacity(values.len());
         for value in &values {
+            // A list names each thing once; a text may say the same line twice.
             match self.converted(rule, Shape::Text, value, place)? {
-                Found::Json(json) if known.insert(json.to_string()) => found.push(json),
+                Found::Json(json) if rule.target.shape != Shape::TextList || known.insert(json.to_string()) => {
+                    found.push(json);
+                }
                 _ => {}
             }
         }
@@ -509,10 +522,8 @@ impl Run<'_> {
             };
             let coerced = coerce::apply(rule.coercion, value, inner, self.context.zone).map_err(Refused::Value)?;
             let Some(json) = coerced else { return Ok(Found::Nothing) };
-            if rule.coercion == Coercion::ResidentId
-                && json.as_str().is_some_and(|id| person::resident_id(id).is_none())
-            {
-                self.mapped.notes.push(format!("{}: no valid resident number, kept as sent", value.location()));
+            if let Some(doubt) = json.as_str().and_then(|text| rule.coercion.doubt(text)) {
+                self.mapped.notes.push(format!("{}: {doubt}, kept as sent", value.location()));
             }
             return match (shape, json) {
                 (Shape::Code(legal), Json::String(code)) if !legal.contains(&code.as_str()) => {
@@ -530,7 +541,11 @@ impl Run<'_> {
             return Ok(Found::Nothing);
         }
         let table = &self.plan.tables[table];
-        match table.look_up(&code) {
+        let looked = match table.look_up(&code) {
+            Looked::Unknown if rule.coercion == Coercion::Unit => table.look_up(&coded::unit_key(&code)),
+            looked => looked,
+        };
+        match looked {
             // The compiler has checked that every target is legal.
             Looked::Target(target) => Ok(typed(target, shape).map_or(Found::Done, Found::Json)),
             Looked::Nothing => Ok(Found::Done),
@@ -623,6 +638,13 @@ fn holds_several(target: &Target) -> bool {
     !target.spread && matches!(target.shape, Shape::Text | Shape::TextList)
 }
 
+fn is_filled(fields: &Fields, target: &Target) -> bool {
+    match target.parent {
+        Some(parent) => fields.get(parent).is_some_and(|object| object.get(target.name).is_some()),
+        None => fields.contains_key(target.name),
+    }
+}
+
 fn put(fields: &mut Fields, target: &Target, json: Json) {
     let Some(parent) = target.parent else {
         fields.insert(target.name, json);
@@ -658,7 +680,7 @@ fn too_many(list: String, location: Location) -> MapError {
 /// A merge with one side only cannot be carried out, and must not pass for done.
 fn whole_merge(block: &BlockPlan, scope: &Scope<'_>, work: &Work) -> Result<(), MapError> {
     let fields = schema::MERGE.iter().filter(|field| matches!(field.shape, Shape::List(_)));
-    let Some(missing) = fields.map(|field| field.name).find(|name| !work.fields.contains_key(*name)) else {
+    let Some(missing) = fields.map(|field| field.name).find(|name| !work.fields.contains_key(name)) else {
         return Ok(());
     };
     let blocks = block.lists.iter().filter(|list| list.name == missing).flat_map(|list| &list.blocks);

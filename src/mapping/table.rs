@@ -1,8 +1,10 @@
 //! Code tables: CSV files with the header `source,target,note`, beside the mapping.
 //!
 //! - A row with an empty target is a known code that says nothing: the field stays as it was and nothing is reported.
+//! - A row whose source is `*` stands for all codes that have no row of their own, so none of them is unmapped.
 //! - Several files may make one table; a later file's row replaces an earlier one's.
-//! - Codes are compared exactly, then without regard to ASCII case, because senders disagree about it.
+//! - Codes are compared exactly, then without regard to ASCII case, because senders disagree about it. Rows that differ in case alone
+//!   and have different targets are compared exactly only.
 //! - Lines that start with `#` are comments.
 
 use std::collections::HashMap;
@@ -18,6 +20,9 @@ pub(crate) struct Table {
     exact: HashMap<String, Option<String>>,
     by_lower_case: HashMap<String, Option<String>>,
 }
+
+/// The source of the row for all codes that have none of their own.
+const OTHERS: &str = "*";
 
 /// What a table says about a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +48,18 @@ impl Table {
     /// The table of these rows, in order.
     pub(crate) fn new(name: &str, rows: &[Row]) -> Self {
         let mut exact = HashMap::with_capacity(rows.len());
-        let mut by_lower_case = HashMap::with_capacity(rows.len());
         for row in rows {
-            let target = Some(row.target.clone()).filter(|target| !target.is_empty());
-            by_lower_case.insert(row.source.to_ascii_lowercase(), target.clone());
-            exact.insert(row.source.clone(), target);
+            exact.insert(row.source.clone(), Some(row.target.clone()).filter(|target| !target.is_empty()));
         }
+        // `G/L` and `g/L` are two units: a code that differs from both in case is neither.
+        let mut by_lower_case: HashMap<String, Option<Option<String>>> = HashMap::with_capacity(exact.len());
+        for (source, target) in &exact {
+            by_lower_case
+                .entry(source.to_ascii_lowercase())
+                .and_modify(|known| *known = known.take().filter(|known| known == target))
+                .or_insert_with(|| Some(target.clone()));
+        }
+        let by_lower_case = by_lower_case.into_iter().filter_map(|(source, target)| Some((source, target?))).collect();
         Self { name: name.to_owned(), exact, by_lower_case }
     }
 
@@ -56,6 +67,7 @@ impl Table {
     pub(crate) fn look_up(&self, code: &str) -> Looked<'_> {
         let code = code.trim();
         let row = self.exact.get(code).or_else(|| self.by_lower_case.get(&code.to_ascii_lowercase()));
+        let row = row.or_else(|| self.exact.get(OTHERS));
         match row {
             Some(Some(target)) => Looked::Target(target),
             Some(None) => Looked::Nothing,
@@ -176,10 +188,18 @@ mod tests {
 
     #[test]
     fn case_decides_where_both_are_listed() {
-        let (rows, _) = read("source,target\nm,minute\nM,mega\n");
+        let (rows, _) = read("source,target\nm,minute\nM,mega\ng/L,gram\nG/L,giga\n");
         let table = Table::new("unit", &rows);
         assert_eq!(table.look_up("m"), Looked::Target("minute"));
         assert_eq!(table.look_up("M"), Looked::Target("mega"));
+        assert_eq!(table.look_up("g/l"), Looked::Unknown);
+    }
+
+    #[test]
+    fn one_row_may_stand_for_all_others() {
+        let (rows, _) = read("source,target\nCT,imaging\n*,\n");
+        let table = Table::new("kind", &rows);
+        assert_eq!((table.look_up("ct"), table.look_up("XYZ")), (Looked::Target("imaging"), Looked::Nothing));
     }
 
     #[test]

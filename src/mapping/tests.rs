@@ -509,6 +509,50 @@ fn a_site_s_file_holds_only_what_differs() {
 }
 
 #[test]
+fn of_several_rules_for_a_field_the_first_that_gives_a_value_counts() {
+    let mapping = "[tables]\nsex = 'sex.csv'\nstatus = 'status.csv'\n[patient]\neach = 'PID'
+        sex = [{ from = 'PID-8', table = 'sex', on_unmapped = 'leave' }, { constant = 'unknown', when = 'PID-16' }]
+        name = [{ from = 'PID-5[8=I]' }, { from = 'PID-5', required = true }]";
+    let sent = |fields: &[(usize, &str)]| segment("PID", fields);
+    let of = |sex: &str, name: &str| json!([{"patient": {"sex": sex, "name": name}}]);
+    check(mapping, &sent(&[(5, "Zhang"), (8, "F"), (16, "M")]), of("female", "Zhang"));
+    let mapped = check(mapping, &sent(&[(5, "Zhang~张^^^^^^^I"), (8, "Q"), (16, "M")]), of("unknown", "张"));
+    assert_eq!(mapped.unmapped.len(), 1);
+    check(
+        mapping,
+        &sent(&[(5, "Zhang"), (8, "\"\""), (16, "M")]),
+        json!([{"patient": {"sex": null, "name": "Zhang"}}]),
+    );
+    assert!(apply(&Files::of(mapping), &sent(&[(8, "F")])).is_err());
+    let site = "extends = 'base.toml'\n[patient]\nsex = { constant = 'other' }";
+    let mapped = apply(&Files::of(site).with("mappings/base.toml", mapping), &sent(&[(5, "Zhang"), (8, "F")])).unwrap();
+    assert_eq!(mapped.records[0].fields["sex"], "other");
+    check_problems(
+        "[patient]\neach = 'PID'\nname = [{ from = 'PID-5', required = true }, { from = 'PID-9' }]",
+        &["mappings/site.toml:3:9 error[M004]: required counts for all alternatives"],
+    );
+}
+
+#[test]
+fn a_named_block_is_overlaid_by_its_name_wherever_it_stands() {
+    let base = "[[visit]]\nblock = 'stay'\nwhen = 'not SCH'\nnumber = 'PV1-19'
+        [[visit]]\nblock = 'appointment'\nwhen = 'SCH'\nnumber = 'SCH-2'";
+    let site = "extends = 'base.toml'\n[[visit]]\nblock = 'appointment'\nnumber = 'SCH-1'
+        [[visit]]\nblock = 'checkup'\nnumber = 'ZTJ-1'";
+    let files = Files::of(site).with("mappings/base.toml", base);
+    let numbers = |body: &str| {
+        let records = apply(&files, body).unwrap().records;
+        records.iter().map(|record| record.fields["number"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers("SCH|placer|filler\nZTJ|T1"), ["placer", "T1"]);
+    assert_eq!(numbers(&segment("PV1", &[(19, "V1")])), ["V1"]);
+    check_problems(
+        "[[visit]]\nblock = 'stay'\nnumber = 'PV1-19'\n[[visit]]\nblock = 'stay'\nnumber = 'PV1-50'",
+        &["mappings/site.toml:5:9 error[M004]: two blocks are called stay"],
+    );
+}
+
+#[test]
 fn explanations_name_path_raw_value_table_and_rule() {
     let mapping = "[tables]\nsex = 'sex.csv'\n[patient]\neach = 'PID'\nsex = { from = 'PID-8', table = 'sex' }\n";
     let mapped = apply(&Files::of(mapping), "PID||||||||F^Female").unwrap();

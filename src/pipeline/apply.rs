@@ -176,7 +176,7 @@ impl Job<'_> {
             None => Visit { source: source.clone(), number, record: owner.record, version: 0, state: String::new() },
         };
         let mut state: VisitState = stored(&visit.state, "visit.state")?;
-        let claim = self.claim(visit.record, &owner, &state.record(), moment)?;
+        let claim = self.claim(visit.record, &owner, || state.record(), moment)?;
         // A late message says what was once thought of the visit: it fills in as any other, and the visit stays whose it is now.
         let owner = if claim == Claim::Late { self.owner_of(visit.record)? } else { owner };
         let moved = claim == Claim::Moved;
@@ -205,11 +205,17 @@ impl Job<'_> {
     }
 
     /// Whose a visit or report of the record `known` is after a message about `owner`, `said` being what was said of it so far.
-    fn claim(&self, known: i64, owner: &Owner, said: &Fields, moment: Moment) -> Result<Claim, Trouble> {
+    fn claim(
+        &self,
+        known: i64,
+        owner: &Owner,
+        said: impl FnOnce() -> Fields,
+        moment: Moment,
+    ) -> Result<Claim, Trouble> {
         if known == owner.record || self.owner_of(known)?.one_id == owner.one_id {
             return Ok(Claim::Same);
         }
-        Ok(if moment.at < self.moment(said).at { Claim::Late } else { Claim::Moved })
+        Ok(if moment.at < self.moment(&said()).at { Claim::Late } else { Claim::Moved })
     }
 
     fn lab_report(&self, number: Option<String>, patch: Fields, owner: Option<&Owner>) -> Result<(), Trouble> {
@@ -240,7 +246,7 @@ impl Job<'_> {
             },
         };
         let mut state: LabReportState = stored(&report.state, "lab_report.state")?;
-        let claim = self.claim(report.record, &owner, &state.record(), moment)?;
+        let claim = self.claim(report.record, &owner, || state.record(), moment)?;
         if claim == Claim::Late {
             return Err(Trouble::content(
                 ErrorCode::DuplicateKeyIdentifier,

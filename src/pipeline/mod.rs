@@ -28,7 +28,7 @@ use crate::hl7v2::{self, CharsetSetting, ErrorCode, Header, Limits, Location, Me
 use crate::mapping::{Context, Disposition, MapError, Mapped, Mapping};
 use crate::record::when;
 use crate::store::messages::{self, ContentDigest, MessageError, MessageState, NewMessage, Outcome, Seen};
-use crate::store::{ErrorClass, PackedBytes, StoreError, Transaction, unmapped};
+use crate::store::{ErrorClass, PackedBytes, Store, StoreError, Transaction, unmapped};
 
 pub use apply::Cause;
 use apply::{Job, Trouble};
@@ -232,7 +232,8 @@ pub fn commit(transaction: &Transaction<'_>, unit: Unit, cause: Cause) -> Result
     let Unit { source, envelope, message_time, charset, digest, bytes, notes, mapped } = unit;
     let Envelope { header, received_at, .. } = &*envelope;
     let same_control_id = match messages::seen(transaction, &source.name, &header.control_id, digest)? {
-        Seen::Repeat(message) if message.outcome.state == MessageState::Failed => {
+        // Of what was left out nothing is kept: even where somebody dismissed it, it may not be taken for known.
+        Seen::Repeat(message) if message.outcome.state == MessageState::Failed || envelope.is_left_out => {
             return retry(transaction, &source, notes, mapped, &message, *received_at);
         }
         Seen::Repeat(message) => {
@@ -261,24 +262,43 @@ pub fn commit(transaction: &Transaction<'_>, unit: Unit, cause: Cause) -> Result
     Ok(done(id, *received_at, &outcome))
 }
 
-/// Takes the stored message `id` in again, whatever became of it before; runs inside the writer. `None`: there is no such message,
-/// or its bytes are not kept. What it says takes its old place, so nothing newer is turned back.
+/// A stored message, read and mapped once more, ready for the writer.
+#[derive(Debug)]
+pub struct Again {
+    id: i64,
+    source: Arc<Source>,
+    notes: Vec<String>,
+    mapped: Result<Mapped, Failure>,
+}
+
+/// Reads and maps the stored message `id` through the mapping of now, as [`prepare`] does: outside the writer. `None`: there is no
+/// such message, or its bytes are not kept.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn prepare_again(store: &Store, source: &Arc<Source>, id: i64) -> Result<Option<Again>, StoreError> {
+    let read = store.read(|reader| Ok(messages::get(reader, id)?.zip(messages::bytes(reader, id)?)))?;
+    let Some((message, bytes)) = read.filter(|(_, bytes)| !bytes.is_empty()) else { return Ok(None) };
+    let Unit { notes, mapped, .. } = prepare(source, &bytes, message.received_at);
+    Ok(Some(Again { id, source: Arc::clone(source), notes, mapped }))
+}
+
+/// Takes a stored message in again, if it is still there and `wanted` says so of it; runs inside the writer. What it says takes its
+/// old place, so nothing newer is turned back. `None`: it was left as it is.
 ///
 /// # Errors
 /// As [`commit`].
-pub fn retry_stored(
+pub fn commit_again(
     transaction: &Transaction<'_>,
-    source: &Arc<Source>,
-    id: i64,
+    again: Again,
+    wanted: impl FnOnce(&messages::Message) -> bool,
     now: i64,
 ) -> Result<Option<Done>, StoreError> {
-    let Some(message) = messages::get(transaction, id)? else { return Ok(None) };
-    let bytes = messages::bytes(transaction, id)?.unwrap_or_default();
-    if bytes.is_empty() {
-        return Ok(None);
+    let Again { id, source, notes, mapped } = again;
+    match messages::get(transaction, id)? {
+        Some(message) if wanted(&message) => retry(transaction, &source, notes, mapped, &message, now).map(Some),
+        _ => Ok(None),
     }
-    let Unit { notes, mapped, .. } = prepare(source, &bytes, message.received_at);
-    retry(transaction, source, notes, mapped, &message, now).map(Some)
 }
 
 /// Tries a stored message again, as if it came now but in its old place.

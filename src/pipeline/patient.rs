@@ -58,17 +58,19 @@ impl Job<'_> {
             Decision::Link { one_id, evidence } => (Some(one_id), vec![evidence]),
             Decision::Ambiguous { evidence } | Decision::New { evidence } => (None, evidence),
         };
-        let kind = if known.is_some() { EventKind::PatientUpdated } else { EventKind::PatientCreated };
+        let is_known = known.is_some();
         let one_id = match known {
             Some(one_id) => one_id,
-            None => self.new_person()?,
+            None => self.new_person(&self.source.name, &state, &record, moment)?,
         };
         let link = self.link_change(0, &one_id, LinkKind::Auto, json!(evidence));
-        let id = self.insert_record(number, &state, &record, link, moment)?;
-        self.refresh_person(&one_id, kind, moment)?;
+        let id = self.insert_record(number, &state, &record, &facts, link, moment)?;
+        if !is_known {
+            return Ok(Owner { record: id, number: number.clone(), one_id });
+        }
+        self.refresh_person(&one_id, EventKind::PatientUpdated, moment)?;
         // Its number led to one person, its identity number leads to another: the record shows that they are one.
-        let elsewhere = same_identity.iter().any(|candidate| candidate.one_id != one_id);
-        let one_id = if kind == EventKind::PatientUpdated && elsewhere {
+        let one_id = if same_identity.iter().any(|candidate| candidate.one_id != one_id) {
             self.look_again(&self.record(id)?, &record, &facts, moment)?
         } else {
             one_id
@@ -81,6 +83,7 @@ impl Job<'_> {
         number: &RecordNumber,
         state: &PatientState,
         record: &Fields,
+        facts: &PatientFacts,
         link: LinkChange,
         moment: Moment,
     ) -> Result<i64, Trouble> {
@@ -92,8 +95,7 @@ impl Job<'_> {
             state: to_stored(state)?,
         };
         let id = records::insert(self.transaction, &new, &link)?;
-        let identifiers = identifiers(record, &PatientFacts::of(record));
-        records::set_identifiers(self.transaction, id, &identifiers)?;
+        records::set_identifiers(self.transaction, id, &[], &identifiers(record, facts))?;
         Ok(id)
     }
 
@@ -103,18 +105,19 @@ impl Job<'_> {
 
     fn update_record(&self, row: PatientRecord, patch: Fields, moment: Moment) -> Result<Owner, Trouble> {
         let mut state = state_of(&row)?;
+        let before = state.record();
         let applied = state.apply(patch, moment);
         records::update(self.transaction, row.id, row.updated_at.max(moment.at), &to_stored(&state)?)?;
         if applied.changed.is_empty() {
             // Said again, later: among several records of the person this one may now be the newest.
-            if records::of_person(self.transaction, &row.one_id)?.len() > 1 {
+            if records::has_others(self.transaction, &row.one_id, row.id)? {
                 self.refresh_person(&row.one_id, EventKind::PatientUpdated, moment)?;
             }
             return Ok(Owner { record: row.id, number: row.number, one_id: row.one_id });
         }
-        let before = PatientFacts::of(&state_of(&row)?.record());
+        let facts_before = PatientFacts::of(&before);
         let facts = PatientFacts::of(&applied.record);
-        if is_somebody_else(&before, &facts) {
+        if is_somebody_else(&facts_before, &facts) {
             return Err(Trouble::content(
                 ErrorCode::DuplicateKeyIdentifier,
                 Location::field("PID", 3),
@@ -122,9 +125,13 @@ impl Job<'_> {
                  said before; nothing was overwritten, correct the sender or give the patient another number",
             ));
         }
-        records::set_identifiers(self.transaction, row.id, &identifiers(&applied.record, &facts))?;
+        let renumbered = applied.changed.iter().any(|name| name == "identifiers");
+        if renumbered {
+            let (before, after) = (identifiers(&before, &facts_before), identifiers(&applied.record, &facts));
+            records::set_identifiers(self.transaction, row.id, &before, &after)?;
+        }
         self.refresh_person(&row.one_id, EventKind::PatientUpdated, moment)?;
-        let one_id = if facts == before && !applied.changed.iter().any(|name| name == "identifiers") {
+        let one_id = if facts == facts_before && !renumbered {
             row.one_id.clone()
         } else {
             self.look_again(&row, &applied.record, &facts, moment)?
@@ -210,20 +217,26 @@ impl Job<'_> {
         Ok(persons.into_iter().map(|(one_id, records)| Candidate { one_id, records }).collect())
     }
 
-    fn new_person(&self) -> Result<String, Trouble> {
+    /// A person of this one record, and the event that tells of it.
+    fn new_person(
+        &self,
+        source: &str,
+        state: &PatientState,
+        record: &Fields,
+        moment: Moment,
+    ) -> Result<String, Trouble> {
         let mut random = [0; 16];
         getrandom::fill(&mut random)
             .map_err(|error| StoreError::Defect { reason: format!("the system gives no random numbers: {error}") })?;
         let milliseconds = u64::try_from(self.now / 1_000).unwrap_or_default();
         let one_id = Ulid::from_parts(milliseconds, u128::from_be_bytes(random)).to_string();
-        let person = Person {
-            one_id: one_id.clone(),
-            version: 0,
-            merged_into: None,
-            created_at: self.now,
-            golden: Fields::new(),
-        };
+        let member = Member { source, record, is_retired: false, set_at: state.set_at() };
+        let golden = golden(&[member]);
+        let changed: Vec<String> = golden.keys().map(ToString::to_string).collect();
+        let person = Person { one_id: one_id.clone(), version: 1, merged_into: None, created_at: self.now, golden };
         persons::create(self.transaction, &person)?;
+        let about = About { kind: EventKind::PatientCreated, record: &one_id, one_id: &one_id, moment, version: 1 };
+        self.publish(about, &changed, view::person(person), self.cause)?;
         Ok(one_id)
     }
 
@@ -232,7 +245,7 @@ impl Job<'_> {
         let before = self.person(one_id)?;
         let golden = self.golden(one_id)?;
         let changed = changed(&before.golden, &golden);
-        if changed.is_empty() && before.version > 0 {
+        if changed.is_empty() {
             return Ok(());
         }
         let after = Person { version: before.version + 1, golden, ..before.clone() };
@@ -368,23 +381,20 @@ impl Job<'_> {
         basis: &Value,
         moment: Moment,
     ) -> Result<PatientRecord, Trouble> {
-        let (one_id, created) = match one_id {
-            Some(one_id) => (one_id.to_owned(), false),
-            None => match records::with_number(self.transaction, number)?.into_iter().next() {
-                Some(record) => (record.one_id, false),
-                None => (self.new_person()?, true),
-            },
-        };
         let identifier = json!({"type": "mrn", "system": number.system, "value": number.value});
         let only_the_number = Fields::from_iter([("identifiers".to_owned(), json!([identifier]))]);
         let mut state = PatientState::default();
         // As old as can be: anything that a message says is newer.
         let record = state.apply(only_the_number, Moment { at: i64::MIN, arrival: 0 }).record;
+        let one_id = match one_id {
+            Some(one_id) => one_id.to_owned(),
+            None => match records::with_number(self.transaction, number)?.into_iter().next() {
+                Some(record) => record.one_id,
+                None => self.new_person(&self.source.name, &state, &record, moment)?,
+            },
+        };
         let link = self.link_change(0, &one_id, LinkKind::Pending, basis.clone());
-        let id = self.insert_record(number, &state, &record, link, moment)?;
-        if created {
-            self.refresh_person(&one_id, EventKind::PatientCreated, moment)?;
-        }
+        let id = self.insert_record(number, &state, &record, &PatientFacts::of(&record), link, moment)?;
         self.record(id)
     }
 
@@ -409,9 +419,9 @@ impl Job<'_> {
         let mut moved = self.belongings(&row.one_id)?;
         moved.visits.retain(|visit| visit.record == row.id);
         moved.reports.retain(|report| report.record == row.id);
-        let one_id = self.new_person()?;
+        let state = state_of(&self.record(row.id)?)?;
+        let one_id = self.new_person(&row.source, &state, &state.record(), moment)?;
         records::link(self.transaction, &self.link_change(row.id, &one_id, LinkKind::Auto, basis.clone()))?;
-        self.refresh_person(&one_id, EventKind::PatientCreated, moment)?;
         let told = [("new_one_id", json!(one_id)), ("basis", basis.clone()), ("records", moved.ids())];
         self.tell_change(EventKind::PatientSplit, &row.one_id, told, moment)?;
         self.publish_moved(moved, &one_id, moment, Cause::Split)?;

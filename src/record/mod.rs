@@ -7,6 +7,7 @@
 //! In a *patch* (what one message says) an absent field says nothing and `null` clears, as in JSON Merge Patch (RFC 7396).
 //! That is HL7's difference between an empty field and `""` (HL7 v2.5.1 chapter 2, 2.5.3.2). A stored record never holds `null`.
 
+pub mod resident_id;
 pub mod schema;
 mod value;
 pub mod when;
@@ -63,14 +64,14 @@ impl std::fmt::Display for RecordNumber {
 impl std::str::FromStr for RecordNumber {
     type Err = String;
 
-    /// Splits at the first `|`; an authority never holds one, a number may. Without an authority (`|VALUE`) it is the number of
-    /// an identity document, whoever gave it out.
+    /// Splits at the first `|`; an authority never holds one, a number may. Without an authority (`|VALUE`) it is any number of
+    /// this value, whoever gave it out.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once('|') {
             Some((system, value)) if !value.is_empty() => {
                 Ok(Self { system: system.to_owned(), value: value.to_owned() })
             }
-            _ => Err("expected SYSTEM|VALUE, for example HIS|P0001, or |VALUE for an identity document".to_owned()),
+            _ => Err("expected SYSTEM|VALUE, for example HIS|P0001, or |VALUE whoever gave it out".to_owned()),
         }
     }
 }

@@ -117,8 +117,10 @@ const CODED: &[Field] = &[
 ];
 const CODE_AND_NAME: &[Field] = &[field("code", Text, "code"), field("name", Text, "display text")];
 const STAFF: &[Field] = &[field("id", Text, "staff number"), field("name", Text, "name")];
-const PHONE: &[Field] =
-    &[field("use", Text, "home, work, mobile"), field("value", Text, "the number as sent, without blanks")];
+const PHONE: &[Field] = &[
+    field("use", Text, "home, work, mobile"),
+    field("value", Text, "as dialled in China (0755-86123456-801), else as sent, without blanks"),
+];
 const ADDRESS: &[Field] = &[
     field("use", Text, "home, work, temp, birth"),
     field("text", Text, "the whole address"),

@@ -1,8 +1,8 @@
 //! One MLLP connection, over anything that reads and writes: frames in, work, answers out in order.
 //!
 //! Invariants
-//! - One task does all of it; only the handler's work runs beside it, bounded by the window. When the window is full nothing
-//!   more is read: TCP slows the sender down.
+//! - One task does all of it; only the handler's work runs beside it, bounded by the window and by the budget of all sources. When
+//!   either is used up nothing more is read: TCP slows the sender down.
 //! - Answers leave in the order of their frames. If one is missing (a panic), none after it leaves: a sender that counts
 //!   instead of comparing MSA-2 would take it for the missing one.
 //! - Messages in work are awaited even when nobody can be answered any more.
@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinError;
 use tokio::time::{sleep_until, timeout};
 
+use super::budget::{Budget, Claim, SMALL, Share};
 use super::frame::{Decoder, Event, Guess, Received, framed};
 use super::mllp::{Answers, Limits, Peer, Statistics};
 use super::slots::Slot;
@@ -28,6 +29,7 @@ pub(super) struct Context<'a> {
     pub(super) source: &'a str,
     pub(super) peer: Peer,
     pub(super) limits: &'a Limits,
+    pub(super) budget: &'a Budget,
     pub(super) statistics: &'a Statistics,
     pub(super) slot: &'a Slot,
 }
@@ -45,6 +47,8 @@ where
         buffer: vec![0; READ_BUFFER],
         unread: 0..0,
         input: Input::Open,
+        reading: None,
+        waiting: None,
         since: Instant::now(),
         context,
         stream,
@@ -67,8 +71,18 @@ struct Line<'a, S, H> {
     /// What of `buffer` the decoder has not taken yet.
     unread: Range<usize>,
     input: Input,
+    /// The share of a large frame that has begun.
+    reading: Option<Share>,
+    /// Nothing more is read or begun until the budget gives this.
+    waiting: Option<Waiting>,
     /// When the peer last did what it should: began or ended a frame, sent something between frames, took an answer.
     since: Instant,
+}
+
+struct Waiting {
+    claim: Claim,
+    /// What it is for: the work on this, else reading on.
+    received: Option<Received>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,14 +104,15 @@ where
     async fn work(&mut self) -> bool {
         loop {
             self.hand_over();
-            if self.input == Input::Closed && self.window.is_empty() {
+            if self.input == Input::Closed && self.window.is_empty() && self.waiting.is_none() {
                 return true;
             }
             let in_frame = self.decoder.in_frame();
-            let silent = self.window.is_empty() && !in_frame;
+            let silent = self.window.is_empty() && self.waiting.is_none() && !in_frame;
             self.context.slot.mark(silent.then_some(self.since));
             let limits = self.context.limits;
             let patience = if in_frame { limits.in_frame } else { limits.idle };
+            let is_free = self.input == Input::Open && self.waiting.is_none();
             tokio::select! {
                 biased;
                 Some(result) = self.window.next() => {
@@ -105,11 +120,13 @@ where
                         return false;
                     }
                 }
-                () = self.context.slot.close.cancelled(), if self.input != Input::Closed => self.input = Input::Closed,
-                read = self.stream.read(&mut self.buffer), if self.input == Input::Open && self.unread.is_empty() => {
-                    self.take(read);
+                () = self.context.slot.close.cancelled(), if self.input != Input::Closed => {
+                    self.input = Input::Closed;
+                    self.waiting = None;
                 }
-                () = sleep_until((self.since + patience).into()), if self.input == Input::Open && self.window.is_empty() => {
+                share = granted(&mut self.waiting) => self.go_on(share),
+                read = self.stream.read(&mut self.buffer), if is_free && self.unread.is_empty() => self.take(read),
+                () = sleep_until((self.since + patience).into()), if is_free && self.window.is_empty() => {
                     self.time_out(in_frame);
                 }
             }
@@ -147,7 +164,7 @@ where
 
     /// Starts the work on the frames that were read, as far as there is room.
     fn hand_over(&mut self) {
-        while self.input != Input::Closed && self.window.has_room() {
+        while self.input != Input::Closed && self.waiting.is_none() && self.window.has_room() {
             let mut rest = &self.buffer[self.unread.clone()];
             let event = self.decoder.next(&mut rest);
             self.unread.start = self.unread.end - rest.len();
@@ -165,9 +182,20 @@ where
                         self.input = Input::Ended;
                         continue;
                     }
-                    break;
+                    return self.reserve();
                 }
             }
+        }
+    }
+
+    /// Takes a share for the frame that is being read, once it is large.
+    fn reserve(&mut self) {
+        if self.reading.is_some() || self.decoder.held() <= SMALL {
+            return;
+        }
+        match self.context.budget.reading(self.context.limits.frame.message) {
+            Ok(share) => self.reading = Some(share),
+            Err(claim) => self.waiting = Some(Waiting { claim, received: None }),
         }
     }
 
@@ -185,28 +213,47 @@ where
             }
         };
         self.since = Instant::now();
-        let (bytes, answered) = match &received {
-            Received::Whole(bytes) => (bytes.len(), true),
-            Received::TooLarge { head, length } => {
+        match &received {
+            Received::Whole(_) => Statistics::add(&statistics.frames, 1),
+            Received::TooLarge { length, .. } => {
+                Statistics::add(&statistics.frames, 1);
                 Statistics::add(&statistics.too_large, 1);
                 let limit = self.context.limits.frame.message;
                 tracing::warn!(source, peer = %peer.address, bytes = length, limit, "message above the size limit refused");
-                (head.len(), true)
             }
-            Received::Cut { bytes, length } => {
+            Received::Cut { length, .. } => {
                 Statistics::add(&statistics.cut, 1);
                 tracing::warn!(source, peer = %peer.address, bytes = length, "a frame without an end, kept but not answered");
-                (bytes.len(), false)
             }
-        };
-        if answered {
-            Statistics::add(&statistics.frames, 1);
         }
-        let (handler, peer) = (&self.handler, *peer);
-        self.window.start(bytes, |turn| {
+        match self.context.budget.work(received.held()) {
+            Ok(share) => self.start(received, share),
+            Err(claim) => self.waiting = Some(Waiting { claim, received: Some(received) }),
+        }
+    }
+
+    /// What was waited for has been given.
+    fn go_on(&mut self, share: Option<Share>) {
+        let received = self.waiting.take().and_then(|waiting| waiting.received);
+        // It was not the peer who kept us waiting.
+        self.since = Instant::now();
+        match (share, received) {
+            (Some(share), Some(received)) => self.start(received, share),
+            (share, None) => self.reading = share,
+            (None, Some(_)) => self.input = Input::Closed,
+        }
+    }
+
+    /// Starts the work on a frame. Its bytes are counted until it is done, whatever becomes of the connection.
+    fn start(&mut self, received: Received, share: Share) {
+        self.reading = None;
+        let answered = !matches!(received, Received::Cut { .. });
+        let (handler, peer) = (&self.handler, self.context.peer);
+        self.window.start(received.held(), |turn| {
             let work = handler(received, peer, turn);
             async move {
                 let answers = work.await;
+                drop(share);
                 if answered { answers } else { Answers::new() }
             }
         });
@@ -264,6 +311,14 @@ where
             Ok::<_, std::io::Error>(())
         })
         .await;
+    }
+}
+
+/// Resolves when the budget gives what is waited for. May be cancelled without losing the place in the line.
+async fn granted(waiting: &mut Option<Waiting>) -> Option<Share> {
+    match waiting {
+        Some(waiting) => waiting.claim.as_mut().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -7,12 +7,16 @@
 //! - A file moves only after each of its messages is kept. If the process ends before, the file is read again, and the handler
 //!   knows its messages by their content: nothing is lost, nothing counts twice.
 //! - Files go one after the other, oldest first; one whose messages cannot be kept for the moment is not overtaken.
-//! - A file is never overwritten or removed. Empty files and other names stay where they are.
+//! - A file is never overwritten, and never removed where it was put. Empty files and other names stay where they are.
+//! - [`Directory::prune`] removes only what was moved to `done` and `failed`, and looks like it: see there.
+//! - A directory that cannot be read for the moment (a share that is not mounted) is told to whoever asked to be told, looked for
+//!   at every interval, and read again once it is back.
 //!
 //! It must never log a file's name: some systems name files after patients. The handler gets it, `failed/` shows it.
 
 use std::collections::{BinaryHeap, HashMap};
 use std::future::Future;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -21,6 +25,7 @@ use std::{fs, io};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Budget;
 use super::files::{MessageReader, has_extension};
 use super::window::{Turn, Window, WindowLimits};
 use crate::hl7v2::batch::{BatchNote, Piece};
@@ -39,6 +44,8 @@ pub struct Settings {
     pub extensions: Vec<String>,
     /// Bounds.
     pub limits: Limits,
+    /// What it shares with the other sources.
+    pub budget: Budget,
 }
 
 /// The bounds of one directory.
@@ -58,6 +65,8 @@ pub struct Limits {
     pub notes: usize,
     /// Files remembered at a look; more wait for the next one. A backlog of a year must not fill the memory.
     pub files: usize,
+    /// How long a look may take before the directory counts as gone: a share whose server is down answers nothing for minutes.
+    pub look: Duration,
 }
 
 impl Default for Limits {
@@ -70,6 +79,7 @@ impl Default for Limits {
             retry: Duration::from_secs(60),
             notes: 5,
             files: 10_000,
+            look: Duration::from_secs(30),
         }
     }
 }
@@ -106,10 +116,15 @@ pub struct DirectoryError {
     error: io::Error,
 }
 
-/// A directory that is ready to be read.
+/// A directory that was ready to be read when it was opened.
 #[derive(Debug)]
 pub struct Directory {
     settings: Settings,
+}
+
+/// A directory while it is read.
+struct Watch<'a> {
+    settings: &'a Settings,
     known: HashMap<PathBuf, Known>,
 }
 
@@ -138,11 +153,8 @@ enum End {
 impl Directory {
     /// Makes sure that files can be found and moved.
     pub fn open(settings: Settings) -> Result<Self, DirectoryError> {
-        let usable = fs::read_dir(&settings.directory)
-            .and_then(|_| fs::create_dir_all(settings.directory.join(DONE)))
-            .and_then(|()| fs::create_dir_all(settings.directory.join(FAILED)));
-        match usable {
-            Ok(()) => Ok(Self { settings, known: HashMap::new() }),
+        match fs::read_dir(&settings.directory).and_then(|_| make_folders(&settings.directory)) {
+            Ok(()) => Ok(Self { settings }),
             Err(error) => {
                 let Settings { source, directory, .. } = settings;
                 Err(DirectoryError { source_name: source, directory, error })
@@ -150,32 +162,72 @@ impl Directory {
         }
     }
 
+    /// Removes the files that were moved to `done` and `failed` before `before`; gives how many. Anything else stays: other names,
+    /// directories, links, and all of it where the folder itself is a link. Blocking.
+    ///
+    /// # Errors
+    /// What the system says of a folder; a file that cannot be removed is passed over.
+    pub fn prune(&self, before: SystemTime) -> io::Result<u64> {
+        let mut removed = 0;
+        for folder in [DONE, FAILED].map(|folder| self.settings.directory.join(folder)) {
+            if !fs::symlink_metadata(&folder)?.is_dir() {
+                continue;
+            }
+            for entry in fs::read_dir(folder)? {
+                let path = entry?.path();
+                let ours = has_extension(&first_name(&path), &self.settings.extensions);
+                if ours && moved_at(&path).is_some_and(|moved| moved < before) && fs::remove_file(&path).is_ok() {
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
     /// Looks for files until `stop` is cancelled, and gives each message to `handler`. A file that is under way when it stops
-    /// is read again after the next start.
-    pub async fn serve<H, F>(mut self, handler: H, stop: CancellationToken)
+    /// is read again after the next start. `report` learns after each look whether the directory could be used, and if not, why.
+    pub async fn serve<H, F>(&self, handler: H, report: impl Fn(Result<(), String>), stop: CancellationToken)
     where
         H: Fn(Piece, Origin, Turn) -> F,
         F: Future<Output = Outcome> + Send + 'static,
     {
+        let mut watch = Watch { settings: &self.settings, known: HashMap::new() };
         while !stop.is_cancelled() {
-            for file in self.settled_files().await {
-                let end = self.read(&file, &handler, &stop).await;
-                if !self.settle(&file, end).await || stop.is_cancelled() {
+            let settled = tokio::select! {
+                settled = watch.settled_files(&report) => settled,
+                () = stop.cancelled() => return,
+            };
+            for file in settled {
+                let end = watch.read(&file, &handler, &stop).await;
+                if !watch.settle(&file, end).await || stop.is_cancelled() {
                     break;
                 }
             }
             tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(self.settings.limits.interval) => {} }
         }
     }
+}
 
+impl Watch<'_> {
     /// The files that have not changed for long enough, oldest first.
-    async fn settled_files(&mut self) -> Vec<PathBuf> {
-        let Settings { source, directory, extensions, limits } = self.settings.clone();
-        let listed = blocking(move || list(&directory, &extensions, limits.files)).await;
-        let listed = listed.unwrap_or_else(|error| {
-            tracing::warn!(source, %error, "the directory cannot be read for the moment");
-            Vec::new()
+    async fn settled_files(&mut self, report: &impl Fn(Result<(), String>)) -> Vec<PathBuf> {
+        let Settings { directory, extensions, limits, .. } = self.settings.clone();
+        let place = directory.clone();
+        // Whoever empties `done` may well remove it, and what is mounted again may be another disk: the folders are made anew.
+        let look = blocking(move || {
+            let listed = list(&directory, &extensions, limits.files)?;
+            make_folders(&directory).map(|()| listed)
         });
+        tokio::pin!(look);
+        let listed = match tokio::time::timeout(limits.look, &mut look).await {
+            Ok(listed) => listed,
+            Err(_) => {
+                report(Err(format!("{} does not answer", place.display())));
+                look.await
+            }
+        };
+        report(listed.as_ref().map(drop).map_err(|error| trouble(&place, error)));
+        let listed = listed.unwrap_or_default();
         let now = Instant::now();
         let before = std::mem::take(&mut self.known);
         let mut settled = Vec::new();
@@ -229,7 +281,19 @@ impl Directory {
                             Piece::TooLarge { head, .. } => head.len(),
                         };
                         let origin = Origin { file: Arc::clone(&file), number };
-                        window.start(size, |turn| handler(piece, origin, turn));
+                        // Who holds shares gets on by itself, messages of this file too; so this wait is short.
+                        let share = match self.settings.budget.work(size) {
+                            Ok(share) => Some(share),
+                            Err(claim) => claim.await,
+                        };
+                        window.start(size, |turn| {
+                            let work = handler(piece, origin, turn);
+                            async move {
+                                let outcome = work.await;
+                                drop(share);
+                                outcome
+                            }
+                        });
                     }
                 },
             }
@@ -307,6 +371,28 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
+/// Whether files could be found in `directory` now; if not, why.
+///
+/// # Errors
+/// The reason, for people.
+pub fn usable(directory: &Path) -> Result<(), String> {
+    fs::read_dir(directory).map(drop).map_err(|error| trouble(directory, &error))
+}
+
+fn trouble(directory: &Path, error: &io::Error) -> String {
+    format!("{} cannot be used ({error})", directory.display())
+}
+
+/// Makes the folders that files are moved into, where they are missing.
+fn make_folders(directory: &Path) -> io::Result<()> {
+    [DONE, FAILED].map(|folder| directory.join(folder)).into_iter().try_for_each(|folder| {
+        match fs::create_dir(&folder) {
+            Err(error) if !folder.is_dir() => Err(error),
+            _ => Ok(()),
+        }
+    })
+}
+
 /// The `most` oldest files of the given extensions that hold something.
 fn list(directory: &Path, extensions: &[String], most: usize) -> io::Result<Vec<(Stamp, PathBuf)>> {
     // Orders by time of change, then name; the stamp's length only matters between two states of one file.
@@ -332,6 +418,21 @@ fn list(directory: &Path, extensions: &[String], most: usize) -> io::Result<Vec<
 fn stamp(path: &Path) -> Option<Stamp> {
     let metadata = fs::symlink_metadata(path).ok().filter(|metadata| metadata.is_file() && metadata.len() > 0)?;
     Some((metadata.modified().ok()?, metadata.len()))
+}
+
+/// The name under which a file was put, before [`move_into`] gave it a number.
+fn first_name(path: &Path) -> PathBuf {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => path.with_extension(""),
+        _ => path.to_owned(),
+    }
+}
+
+/// When a plain file was last changed or moved, whichever is later: its content may have been old when it came.
+fn moved_at(path: &Path) -> Option<SystemTime> {
+    let metadata = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
+    let moved = SystemTime::UNIX_EPOCH + Duration::from_secs(metadata.ctime().try_into().ok()?);
+    Some(metadata.modified().ok()?.max(moved))
 }
 
 /// Sends the messages of a file, until it ends or nobody takes them any more.
@@ -375,6 +476,7 @@ mod tests {
         retry: Duration::from_secs(60),
         notes: 5,
         files: 100,
+        look: Duration::from_secs(60),
     };
 
     /// A directory under watch; its handler notes each message as `file#number` and does what the message's MSH-3 says.
@@ -384,12 +486,15 @@ mod tests {
         stop: CancellationToken,
         /// Whether the store cannot write for the moment.
         closed: Arc<Mutex<bool>>,
+        /// What the last look found of the directory itself.
+        report: Arc<Mutex<Option<Result<(), String>>>>,
     }
 
     impl Watched {
         fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
-            Self { directory, seen: Arc::default(), stop: CancellationToken::new(), closed: Arc::default() }
+            let (seen, closed, report) = Default::default();
+            Self { directory, seen, stop: CancellationToken::new(), closed, report }
         }
 
         fn start(&self, limits: Limits) -> tokio::task::JoinHandle<()> {
@@ -398,6 +503,7 @@ mod tests {
                 directory: self.directory.path().to_owned(),
                 extensions: vec!["hl7".to_owned()],
                 limits,
+                budget: Budget::of(10),
             };
             let (seen, closed) = (Arc::clone(&self.seen), Arc::clone(&self.closed));
             let handler = move |piece: Piece, origin: Origin, mut turn: Turn| {
@@ -424,7 +530,10 @@ mod tests {
                     }
                 }
             };
-            tokio::spawn(Directory::open(settings).unwrap().serve(handler, self.stop.clone()))
+            let (directory, stop) = (Directory::open(settings).unwrap(), self.stop.clone());
+            let told = Arc::clone(&self.report);
+            let report = move |found| *told.lock().unwrap() = Some(found);
+            tokio::spawn(async move { directory.serve(handler, report, stop).await })
         }
 
         fn at(&self, name: &str) -> PathBuf {
@@ -531,6 +640,64 @@ mod tests {
         assert!(watched.at("long.hl7").exists());
     }
 
+    #[tokio::test]
+    async fn a_directory_that_vanishes_is_told_and_read_again_once_it_is_back() {
+        let watched = Watched::new();
+        let aside = watched.directory.path().with_extension("aside");
+        watched.start(LIMITS);
+        let until = async |wanted: fn(&Result<(), String>) -> bool| {
+            let told = async {
+                while !watched.report.lock().unwrap().as_ref().is_some_and(wanted) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            assert!(tokio::time::timeout(Duration::from_secs(10), told).await.is_ok(), "{:?}", watched.report);
+        };
+        until(Result::is_ok).await;
+        fs::rename(watched.directory.path(), &aside).unwrap();
+        until(Result::is_err).await;
+        // What comes back is another disk, without the folders.
+        fs::create_dir(watched.directory.path()).unwrap();
+        fs::remove_dir_all(&aside).unwrap();
+        until(Result::is_ok).await;
+        watched.put("back.hl7", &["good"], 10);
+        watched.until("done/back.hl7").await;
+    }
+
+    #[test]
+    fn only_what_was_moved_and_is_old_is_pruned() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let settings = Settings {
+            source: "test".to_owned(),
+            directory: directory.path().to_owned(),
+            extensions: vec!["hl7".to_owned()],
+            limits: LIMITS,
+            budget: Budget::of(10),
+        };
+        let watched = Directory::open(settings).unwrap();
+        let ours = ["done/a.hl7", "done/a.hl7.2", "failed/b.HL7"];
+        let others = ["new.hl7", "done/notes.txt", "done/a.tar.2", "done/.hidden.hl7", "done/2026/c.hl7", "kept.hl7"];
+        fs::create_dir(at("done/2026")).unwrap();
+        for name in ours.iter().chain(&others) {
+            fs::write(at(name), "MSH|").unwrap();
+            let file = fs::File::options().append(true).open(at(name)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        }
+        std::os::unix::fs::symlink(at("kept.hl7"), at("failed/link.hl7")).unwrap();
+        let hour = Duration::from_secs(3600);
+        assert_eq!(watched.prune(SystemTime::now() - hour).unwrap(), 0, "moved just now, however old its content");
+        assert_eq!(watched.prune(SystemTime::now() + hour).unwrap(), 3);
+        assert!(ours.iter().all(|name| !at(name).exists()));
+        assert!(others.iter().chain(&["failed/link.hl7"]).all(|name| at(name).exists()));
+        // An archive elsewhere is not ours.
+        fs::rename(at("done"), at("elsewhere")).unwrap();
+        fs::write(at("elsewhere/d.hl7"), "MSH|").unwrap();
+        std::os::unix::fs::symlink(at("elsewhere"), at("done")).unwrap();
+        assert_eq!(watched.prune(SystemTime::now() + hour).unwrap(), 0);
+        assert!(at("elsewhere/d.hl7").exists());
+    }
+
     #[test]
     fn a_missing_directory_is_named() {
         let settings = Settings {
@@ -538,6 +705,7 @@ mod tests {
             directory: PathBuf::from("/nowhere/in"),
             extensions: Vec::new(),
             limits: Limits::default(),
+            budget: Budget::of(10),
         };
         let text = Directory::open(settings).unwrap_err().to_string();
         assert!(text.contains("source his") && text.contains("/nowhere/in"), "{text}");

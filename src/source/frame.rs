@@ -68,6 +68,16 @@ pub enum Received {
     },
 }
 
+impl Received {
+    /// Bytes that it holds.
+    pub fn held(&self) -> usize {
+        match self {
+            Received::Whole(bytes) | Received::Cut { bytes, .. } => bytes.len(),
+            Received::TooLarge { head, .. } => head.len(),
+        }
+    }
+}
+
 impl std::fmt::Debug for Received {
     /// Shows lengths only: the content is a patient's.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -184,6 +194,11 @@ impl Decoder {
             Some(frame) => frame.cut(),
             None => self.junk.take(),
         }
+    }
+
+    /// Bytes kept of the frame that has begun.
+    pub fn held(&self) -> usize {
+        self.frame.as_ref().map_or(0, |frame| frame.bytes.len())
     }
 
     /// Whether a frame has begun and not ended.

@@ -4,7 +4,8 @@
 //! - A connection takes a slot before anything is read from it, and gives it back only when its last message is done.
 //! - Slots cannot be lost to silence: when none is free, the connection that has been silent longest yields.
 //! - Trouble with one peer, or with accepting, never ends the listener.
-//! - Stopping: no new connections, no new frames; frames in work are answered; over within [`Limits::stop`].
+//! - Stopping: no new connections, no new frames, no more handshakes; frames in work are answered. How long that may take is the
+//!   caller's to say: dropping what [`Listener::serve`] returned cuts off every connection.
 
 use std::future::Future;
 use std::io;
@@ -22,6 +23,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Budget;
 use super::connection::{self, Context};
 use super::frame::{FrameLimits, Received};
 use super::slots::Slots;
@@ -41,11 +43,14 @@ pub struct Settings {
     pub tls: Option<ServerFiles>,
     /// Bounds.
     pub limits: Limits,
+    /// What it shares with the other sources.
+    pub budget: Budget,
 }
 
 /// The bounds of one listener.
 ///
-/// A connection holds at most a frame being read, [`WindowLimits::bytes`] in work and one frame more.
+/// A connection holds at most a frame being read, [`WindowLimits::bytes`] in work and one frame more; all sources together what the
+/// [`Budget`] says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Size of a message.
@@ -69,8 +74,6 @@ pub struct Limits {
     /// How long the other side has to take the last answer and close, after we have. Closing at once with unread bytes would
     /// reset the connection and destroy the answer on its way (RFC 1122 4.2.2.13).
     pub linger: Duration,
-    /// How long stopping may take in all.
-    pub stop: Duration,
 }
 
 impl Default for Limits {
@@ -86,7 +89,6 @@ impl Default for Limits {
             junk: 64 * 1024,
             yields_after: Duration::from_secs(60),
             linger: Duration::from_secs(1),
-            stop: Duration::from_secs(10),
         }
     }
 }
@@ -172,10 +174,11 @@ pub enum ListenError {
     },
 }
 
-/// A bound port: connections queue in the kernel until [`Listener::serve`].
+/// A bound port: connections queue in the kernel until [`Listener::serve`]. It is free again when the value is dropped and nothing
+/// serves it.
 #[derive(Debug)]
 pub struct Listener {
-    settings: Settings,
+    settings: Arc<Settings>,
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<ServerTls>,
@@ -200,7 +203,7 @@ impl Listener {
             address: settings.listen,
             error,
         })?;
-        Ok(Self { settings, listener, address, tls, statistics: Arc::default() })
+        Ok(Self { settings: Arc::new(settings), listener, address, tls, statistics: Arc::default() })
     }
 
     /// Where it listens; the real port, if 0 was asked for.
@@ -213,19 +216,17 @@ impl Listener {
         Arc::clone(&self.statistics)
     }
 
-    /// Accepts connections and gives every frame to `handler`, until `stop` is cancelled and all is answered or
-    /// [`Limits::stop`] is over.
+    /// Accepts connections and gives every frame to `handler`, until `stop` is cancelled and all is answered.
     ///
     /// Frames of one connection are handled side by side, up to [`Limits::window`], and answered in order. The answer leaves
     /// when the handler returns, so it returns after the commit. Answers to [`Received::Cut`] are not sent.
-    pub async fn serve<H, F>(self, handler: H, stop: CancellationToken)
+    pub async fn serve<H, F>(self: Arc<Self>, handler: H, stop: CancellationToken)
     where
         H: Fn(Received, Peer, Turn) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Answers> + Send + 'static,
     {
-        let Self { settings, listener, tls, statistics, .. } = self;
-        let slots = Slots::new(settings.limits.connections, settings.limits.yields_after, Arc::clone(&statistics));
-        let settings = Arc::new(settings);
+        let Self { settings, listener, tls, statistics, .. } = &*self;
+        let slots = Slots::new(settings.limits.connections, settings.limits.yields_after, Arc::clone(statistics));
         let mut connections = JoinSet::new();
         let mut refusals = Seldom::default();
         loop {
@@ -263,23 +264,19 @@ impl Listener {
             };
             Statistics::add(&statistics.accepted, 1);
             let acceptor = tls.as_ref().map(ServerTls::acceptor);
-            let (settings, statistics, handler) = (Arc::clone(&settings), Arc::clone(&statistics), handler.clone());
+            let (settings, statistics, handler) = (Arc::clone(settings), Arc::clone(statistics), handler.clone());
             connections.spawn(async move {
                 let peer = Peer { address, encrypted: acceptor.is_some() };
-                let Settings { source, limits, .. } = &*settings;
-                if let Some(stream) = secured(stream, acceptor, source, peer, limits, &statistics).await {
-                    let context = Context { source, peer, limits, statistics: &statistics, slot: &slot };
+                let Settings { source, limits, budget, .. } = &*settings;
+                let context = Context { source, peer, limits, budget, statistics: &statistics, slot: &slot };
+                if let Some(stream) = secured(stream, acceptor, &context).await {
                     connection::run(context, stream, handler).await;
                 }
             });
         }
-        drop(listener);
-        let over = async { while connections.join_next().await.is_some() {} };
-        if timeout(settings.limits.stop, over).await.is_err() {
-            let open = connections.len();
-            tracing::warn!(source = settings.source, open, "connections cut off: their messages were not done in time");
-            connections.shutdown().await;
-        }
+        // The port is given back before the connections are done.
+        drop(self);
+        while connections.join_next().await.is_some() {}
     }
 }
 
@@ -299,15 +296,16 @@ fn is_allowed(allow: &[IpNet], address: SocketAddr) -> bool {
 async fn secured(
     stream: TcpStream,
     acceptor: Option<TlsAcceptor>,
-    source: &str,
-    peer: Peer,
-    limits: &Limits,
-    statistics: &Statistics,
+    context: &Context<'_>,
 ) -> Option<Either<TcpStream, Box<TlsStream<TcpStream>>>> {
     // An answer is one small write that somebody waits for. Without it an answer may be up to 40 ms late; no reason to refuse.
     let _ = stream.set_nodelay(true);
     let Some(acceptor) = acceptor else { return Some(Either::Left(stream)) };
-    let reason = match timeout(limits.handshake, acceptor.accept(stream)).await {
+    let Context { source, peer, limits, statistics, slot, .. } = context;
+    let handshake = timeout(limits.handshake, acceptor.accept(stream));
+    // Nobody has sent a message yet, so nobody waits for an answer.
+    let shaken = tokio::select! { () = slot.close.cancelled() => return None, shaken = handshake => shaken };
+    let reason = match shaken {
         Ok(Ok(stream)) => return Some(Either::Right(Box::new(stream))),
         Ok(Err(error)) => error.to_string(),
         Err(_) => "not done in time".to_owned(),

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::budget::{Budget, SMALL};
 use super::client::{Client, ClientError};
 use super::frame::Received;
 use super::mllp::{Answers, Limits, Listener, Settings, Statistics};
@@ -36,12 +37,17 @@ async fn serve(limits: Limits) -> Server {
 }
 
 async fn serve_with(limits: Limits, allow: &[&str], tls: Option<ServerFiles>) -> Server {
+    serve_within(Budget::new(limits.frame.message), limits, allow, tls).await
+}
+
+async fn serve_within(budget: Budget, limits: Limits, allow: &[&str], tls: Option<ServerFiles>) -> Server {
     let settings = Settings {
         source: "test".to_owned(),
         listen: "127.0.0.1:0".parse().unwrap(),
         allow: allow.iter().map(|network| network.parse().unwrap()).collect(),
         tls,
         limits,
+        budget,
     };
     let listener = Listener::bind(settings).await.unwrap();
     let (received, now, most) = (Arc::<Mutex<Vec<String>>>::default(), Arc::new(AtomicU64::new(0)), Arc::default());
@@ -62,7 +68,7 @@ async fn serve_with(limits: Limits, allow: &[&str], tls: Option<ServerFiles>) ->
     Server {
         address: listener.address().to_string(),
         statistics: listener.statistics(),
-        served: tokio::spawn(listener.serve(handler, stop.clone())),
+        served: tokio::spawn(Arc::new(listener).serve(handler, stop.clone())),
         stop,
         received,
         most_at_once: most,
@@ -140,6 +146,59 @@ async fn pipelined_frames_are_handled_at_once_and_answered_in_order() {
     }
     assert_eq!(server.most_at_once.load(Ordering::SeqCst), 4, "side by side, and no more than the window");
     assert_eq!(server.count(|statistics| &statistics.answers), 12);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_connections_together_hold_no_more_than_the_budget_and_all_are_answered() {
+    // Room for two of these messages; one is larger than all of it.
+    let budget = Budget::of(16);
+    let server = serve_within(budget.clone(), Limits::default(), &["127.0.0.0/8"], None).await;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut client = server.client().await;
+        for message in ["wait 010", "wait 011", "wait 012", "wait 00000000000000013"] {
+            client.send(message.as_bytes()).await.unwrap();
+        }
+        clients.push(client);
+    }
+    for client in &mut clients {
+        for end in ["010", "011", "012", "13"] {
+            let answer = client.answer().await.unwrap();
+            assert!(answer.ends_with(end.as_bytes()), "{}", String::from_utf8_lossy(&answer));
+        }
+    }
+    assert_eq!(server.most_at_once.load(Ordering::SeqCst), 2);
+    assert_eq!(budget.taken(), 0);
+}
+
+#[tokio::test]
+async fn a_large_frame_waits_for_its_share_and_small_ones_do_not() {
+    let mut limits = Limits::default();
+    limits.frame.message = 4 * SMALL;
+    let budget = Budget::of(limits.frame.message);
+    let server = serve_within(budget.clone(), limits, &["127.0.0.0/8"], None).await;
+    let large = super::frame::framed(&vec![b'x'; 3 * SMALL]);
+    let mut slow = server.client().await;
+    slow.send_bytes(&large[..2 * SMALL]).await.unwrap();
+    let whole_share = async {
+        while budget.taken() < limits.frame.message as u64 {
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(PATIENCE, whole_share).await.unwrap();
+    let mut next = server.socket().await;
+    let (mut answers, mut frames) = next.split();
+    let sent = async { frames.write_all(&large).await.unwrap() };
+    let others = async {
+        assert_eq!(server.client().await.exchange(b"small").await.unwrap(), b"A:small");
+        assert_eq!(server.count(|statistics| &statistics.frames), 1, "nobody else was read to the end");
+        slow.send_bytes(&large[2 * SMALL..]).await.unwrap();
+        assert_eq!(slow.answer().await.unwrap().len(), 3 * SMALL + 2);
+    };
+    let mut answer = vec![0; large.len() + 2];
+    let answered = async { answers.read_exact(&mut answer).await.unwrap() };
+    timeout(PATIENCE, async { tokio::join!(sent, others, answered) }).await.unwrap();
+    server.until(|statistics| &statistics.frames, 3).await;
 }
 
 #[tokio::test]
@@ -350,14 +409,28 @@ async fn stopping_answers_what_is_in_work_and_takes_nothing_new() {
 }
 
 #[tokio::test]
-async fn stopping_does_not_wait_for_ever() {
-    let server = serve(Limits { stop: SOON, ..Limits::default() }).await;
+async fn a_stop_that_takes_too_long_is_cut_off_by_its_caller() {
+    let server = serve(Limits::default()).await;
     let mut client = server.client().await;
-    client.send(b"wait 100000").await.unwrap();
+    client.send(b"wait 1000000").await.unwrap();
     server.until(|statistics| &statistics.frames, 1).await;
     server.stop.cancel();
-    timeout(PATIENCE, server.served).await.unwrap().unwrap();
+    server.served.abort();
     assert!(client.answer().await.is_err());
+    server.until(|statistics| &statistics.open, 0).await;
+}
+
+#[tokio::test]
+async fn stopping_cuts_handshakes() {
+    let authority = Authority::new();
+    let limits = Limits { handshake: Duration::from_secs(3600), ..Limits::default() };
+    let server = serve_with(limits, &["127.0.0.0/8"], Some(authority.server("server", None))).await;
+    let mut socket = server.socket().await;
+    server.until(|statistics| &statistics.open, 1).await;
+    server.stop.cancel();
+    timeout(PATIENCE, server.served).await.unwrap().unwrap();
+    assert_eq!(rest(&mut socket).await, b"");
+    assert_eq!(server.statistics.tls_failures.load(Ordering::SeqCst), 0, "no fault of the peer's");
 }
 
 #[tokio::test]
@@ -427,6 +500,7 @@ async fn what_cannot_be_reached_is_named() {
         allow: Vec::new(),
         tls: None,
         limits: Limits::default(),
+        budget: Budget::of(0),
     };
     let text = Listener::bind(settings).await.unwrap_err().to_string();
     assert!(text.contains("source his") && text.contains(&server.address), "{text}");

@@ -93,7 +93,7 @@ impl From<Published> for (String, String) {
 pub fn changed(before: &Fields, after: &Fields) -> Vec<String> {
     let mut names: Vec<String> = after
         .iter()
-        .filter(|(name, value)| before.get(*name) != Some(value))
+        .filter(|(name, value)| before.get(name) != Some(value))
         .map(|(name, _)| name.to_string())
         .collect();
     names.extend(before.keys().filter(|name| !after.contains_key(name)).map(ToString::to_string));

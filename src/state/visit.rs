@@ -277,7 +277,7 @@ impl Movement {
         let status = code(patch.remove("status"));
         let mut place = Fields::new();
         // PV1-3 is one field: who sends a ward and no bed says that there is no bed.
-        let located = PLACE[1..].iter().any(|name| patch.contains_key(*name));
+        let located = PLACE[1..].iter().any(|name| patch.contains_key(name));
         for name in PLACE {
             if let Some(mut value) = patch.remove(name) {
                 drop_nulls(&mut value);

@@ -6,11 +6,25 @@
 use std::io;
 use std::str::FromStr;
 
-use rusqlite::types::Value;
-use rusqlite::{Row, params, params_from_iter};
+use rusqlite::{Row, params};
 use sha2::{Digest as _, Sha256};
 
-use super::{PackedBytes, Reader, StoreError, Transaction, persons};
+use super::{PackedBytes, Reader, StoreError, Transaction};
+
+/// A statement that reads messages, for [`message`].
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, source, received_at, type, control_id, message_time, charset, digest, same_control_id, attempts, ",
+            "state, error_code, error_location, error_text, notes, mapping, one_id FROM message ",
+            $rest
+        )
+    };
+}
+
+mod list;
+
+pub use list::{MessageFilter, MessagePage, Page, list};
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,7 +33,7 @@ pub enum MessageState {
     Processed,
     /// Kept, but it could not be processed; it can be retried.
     Failed,
-    /// Kept; no mapping wants it.
+    /// Kept; no mapping wants it, or somebody dismissed it after it had failed.
     Ignored,
 }
 
@@ -163,6 +177,17 @@ pub struct Message {
     pub outcome: Outcome,
 }
 
+/// How the note on a dismissal begins.
+const DISMISSED: &str = "dismissed by ";
+
+impl Message {
+    /// Whether somebody dismissed it and it was not tried again since.
+    pub fn is_dismissed(&self) -> bool {
+        let Outcome { state, notes, .. } = &self.outcome;
+        *state == MessageState::Ignored && notes.last().is_some_and(|note| note.starts_with(DISMISSED))
+    }
+}
+
 /// Whether a message was here before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
@@ -174,28 +199,18 @@ pub enum Seen {
     Repeat(Box<Message>),
 }
 
-macro_rules! select {
-    ($rest:literal) => {
-        concat!(
-            "SELECT id, source, received_at, type, control_id, message_time, charset, digest, same_control_id, attempts, ",
-            "state, error_code, error_location, error_text, notes, mapping, one_id FROM message ",
-            $rest
-        )
-    };
-}
-
 /// Looks for earlier messages with this control id, byte-identical or not.
 ///
 /// # Errors
 /// See [`StoreError`].
 pub fn seen(reader: &Reader<'_>, source: &str, control_id: &str, digest: ContentDigest) -> Result<Seen, StoreError> {
-    let same_bytes = select!("WHERE control_id = ?1 AND source = ?2 AND digest = ?3 ORDER BY id DESC LIMIT 1");
-    if let Some(repeat) = reader.one(same_bytes, params![control_id, source, digest.0], message)? {
-        return Ok(Seen::Repeat(Box::new(repeat)));
-    }
     let same_id = "SELECT 1 FROM message WHERE control_id = ?1 AND source = ?2 LIMIT 1";
-    let known = reader.one(same_id, params![control_id, source], |_| Ok(()))?;
-    Ok(if known.is_some() { Seen::SameControlId } else { Seen::Never })
+    if reader.one(same_id, params![control_id, source], |_| Ok(()))?.is_none() {
+        return Ok(Seen::Never);
+    }
+    let same_bytes = select!("WHERE control_id = ?1 AND source = ?2 AND digest = ?3 ORDER BY id DESC LIMIT 1");
+    let repeat = reader.one(same_bytes, params![control_id, source, digest.0], message)?;
+    Ok(repeat.map_or(Seen::SameControlId, |repeat| Seen::Repeat(Box::new(repeat))))
 }
 
 /// The id that the next message gets. It stays free until the transaction ends: nobody else writes meanwhile.
@@ -255,12 +270,39 @@ pub fn insert(
 pub fn finish(transaction: &Transaction<'_>, id: i64, outcome: &Outcome) -> Result<(), StoreError> {
     let before = get(transaction, id)?
         .ok_or_else(|| StoreError::Constraint { reason: format!("message {id} is not in the store") })?;
+    transaction.run("UPDATE message SET attempts = attempts + 1 WHERE id = ?1", [id])?;
+    set_outcome(transaction, &before, outcome)
+}
+
+/// Takes a failed message out of those that wait, for good: it becomes [`MessageState::Ignored`], and its notes say why it had failed,
+/// who dismissed it and for what reason. `None`: there is no such message, or it is not failed.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn dismiss(transaction: &Transaction<'_>, id: i64, by: &str, reason: &str) -> Result<Option<Message>, StoreError> {
+    let Some(mut message) = get(transaction, id)?.filter(|message| message.outcome.state == MessageState::Failed)
+    else {
+        return Ok(None);
+    };
+    let mut outcome = message.outcome.clone();
+    outcome.state = MessageState::Ignored;
+    let error = outcome.error.take();
+    outcome
+        .notes
+        .extend(error.map(|MessageError { code, location, text }| format!("failed: {code} {location} {text}")));
+    outcome.notes.push(format!("{DISMISSED}{by}: {reason}"));
+    set_outcome(transaction, &message, &outcome)?;
+    message.outcome = outcome;
+    Ok(Some(message))
+}
+
+fn set_outcome(transaction: &Transaction<'_>, before: &Message, outcome: &Outcome) -> Result<(), StoreError> {
     let error = outcome.error.as_ref();
     transaction.run(
-        "UPDATE message SET attempts = attempts + 1, state = ?2, error_code = ?3, error_location = ?4, error_text = ?5,
-             notes = ?6, mapping = ?7, one_id = ?8 WHERE id = ?1",
+        "UPDATE message SET state = ?2, error_code = ?3, error_location = ?4, error_text = ?5, notes = ?6, mapping = ?7, one_id = ?8
+             WHERE id = ?1",
         params![
-            id,
+            before.id,
             outcome.state.name(),
             error.map(|error| &error.code),
             error.map(|error| &error.location),
@@ -295,85 +337,11 @@ pub fn bytes(reader: &Reader<'_>, id: i64) -> Result<Option<Vec<u8>>, StoreError
     })
 }
 
-/// Which messages to list; what is `None` does not restrict.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MessageFilter {
-    /// The source's name.
-    pub source: Option<String>,
-    /// What became of them.
-    pub state: Option<MessageState>,
-    /// `ADT^A01`, or `ADT` for all of them.
-    pub message_type: Option<String>,
-    /// MSH-10.
-    pub control_id: Option<String>,
-    /// The patient, also under One IDs that were merged into this one.
-    pub one_id: Option<String>,
-    /// Received at this time or later.
-    pub from: Option<i64>,
-    /// Received before this time.
-    pub before: Option<i64>,
-}
-
-/// The order of a list, and where it goes on: after the message with this id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Page {
-    /// Newest first; `Some(id)` goes on with older ones.
-    NewestFirst(Option<i64>),
-    /// Oldest first, the order for retrying; `Some(id)` goes on with newer ones.
-    OldestFirst(Option<i64>),
-}
-
-/// Messages by filter, at most `limit`. The page after it begins after the last one's id.
+/// Counts messages of a source into or out of a state.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn list(reader: &Reader<'_>, filter: &MessageFilter, page: Page, limit: usize) -> Result<Vec<Message>, StoreError> {
-    let mut sql = select!("WHERE true").to_owned();
-    let mut values: Vec<Value> = Vec::new();
-    let mut restrict = |condition: &str, value: Value| {
-        values.push(value);
-        sql.push_str(&format!(" AND {condition}").replace('?', &format!("?{}", values.len())));
-    };
-    if let Some(source) = &filter.source {
-        restrict("source = ?", Value::Text(source.clone()));
-    }
-    if let Some(message_type) = &filter.message_type {
-        restrict("(type = ? OR substr(type, 1, length(?) + 1) = ? || '^')", Value::Text(message_type.clone()));
-    }
-    if let Some(control_id) = &filter.control_id {
-        restrict("control_id = ?", Value::Text(control_id.clone()));
-    }
-    if let Some(from) = filter.from {
-        restrict("received_at >= ?", Value::Integer(from));
-    }
-    if let Some(before) = filter.before {
-        restrict("received_at < ?", Value::Integer(before));
-    }
-    let order = match page {
-        Page::NewestFirst(after) => {
-            after.into_iter().for_each(|id| restrict("id < ?", Value::Integer(id)));
-            "DESC"
-        }
-        Page::OldestFirst(after) => {
-            after.into_iter().for_each(|id| restrict("id > ?", Value::Integer(id)));
-            "ASC"
-        }
-    };
-    if let Some(state) = filter.state {
-        // Written out: SQLite takes the index over failed messages only for a constant.
-        sql.push_str(&format!(" AND state = '{}'", state.name()));
-    }
-    if let Some(one_id) = &filter.one_id {
-        let names = persons::answering_as(reader, one_id)?;
-        let places: Vec<String> = (1..=names.len()).map(|place| format!("?{}", values.len() + place)).collect();
-        sql.push_str(&format!(" AND one_id IN ({})", places.join(", ")));
-        values.extend(names.into_iter().map(Value::Text));
-    }
-    sql.push_str(&format!(" ORDER BY id {order} LIMIT {limit}"));
-    reader.all(&sql, params_from_iter(values), message)
-}
-
-fn count(
+pub(super) fn count(
     transaction: &Transaction<'_>,
     source: &str,
     state: MessageState,
@@ -424,10 +392,9 @@ fn message(row: &Row<'_>) -> Result<Message, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{insert, insert_person, message as new, outcome, person, store, write};
+    use super::super::fixtures::{insert, message as new, outcome, store, write};
     use super::super::statistics::message_counts;
     use super::*;
-    use crate::record::json;
 
     #[test]
     fn a_message_comes_back_as_it_was_stored() {
@@ -478,48 +445,6 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_filtered_and_paged() {
-        let (_directory, store) = store();
-        write(&store, |t| {
-            insert_person(t, "P1", "1")?;
-            let mut retired = person("P0", json!({}));
-            retired.merged_into = Some("P1".to_owned());
-            persons::create(t, &retired)?;
-            for (id, source, message_type, state, one_id) in [
-                (1, "his", "ADT^A01", MessageState::Processed, Some("P1")),
-                (2, "lis", "ORU^R01", MessageState::Failed, None),
-                (3, "his", "ADT^A08", MessageState::Processed, Some("P0")),
-                (4, "his", "ADTX", MessageState::Ignored, Some("P2")),
-                (5, "his", "ADT", MessageState::Failed, None),
-            ] {
-                let mut message = new(source, &format!("C{id}"), "x");
-                message.message_type = message_type.to_owned();
-                message.received_at = id * 10;
-                let one_id = one_id.map(str::to_owned);
-                super::insert(t, id, &message, &Outcome { one_id, ..outcome(state) })?;
-            }
-            Ok(())
-        });
-        let check = |filter: MessageFilter, page: Page, expected: &[i64]| {
-            let found = store.read(|r| list(r, &filter, page, 3)).unwrap();
-            assert_eq!(found.iter().map(|message| message.id).collect::<Vec<_>>(), expected, "{filter:?}");
-        };
-        let newest = Page::NewestFirst(None);
-        let text = |text: &str| Some(text.to_owned());
-        check(MessageFilter::default(), newest, &[5, 4, 3]);
-        check(MessageFilter::default(), Page::NewestFirst(Some(3)), &[2, 1]);
-        check(MessageFilter::default(), Page::OldestFirst(Some(2)), &[3, 4, 5]);
-        check(MessageFilter { source: text("lis"), ..Default::default() }, newest, &[2]);
-        check(MessageFilter { state: Some(MessageState::Failed), ..Default::default() }, newest, &[5, 2]);
-        check(MessageFilter { message_type: text("ADT"), ..Default::default() }, newest, &[5, 3, 1]);
-        check(MessageFilter { message_type: text("ADT^A08"), ..Default::default() }, newest, &[3]);
-        check(MessageFilter { control_id: text("C4"), ..Default::default() }, newest, &[4]);
-        check(MessageFilter { one_id: text("P1"), ..Default::default() }, newest, &[3, 1]);
-        check(MessageFilter { one_id: text("P1"), source: text("lis"), ..Default::default() }, newest, &[]);
-        check(MessageFilter { from: Some(20), before: Some(40), ..Default::default() }, newest, &[3, 2]);
-    }
-
-    #[test]
     fn a_retry_moves_a_message_to_its_new_state_and_its_count() {
         let (_directory, store) = store();
         write(&store, |t| super::insert(t, 1, &new("his", "C1", "x"), &outcome(MessageState::Failed)));
@@ -531,5 +456,28 @@ mod tests {
         let counts: Vec<_> = counts.iter().map(|row| (row.state, row.count)).collect();
         assert_eq!(counts, [(MessageState::Failed, 0), (MessageState::Processed, 2)]);
         assert!(store.submit_blocking(|t| finish(t, 9, &outcome(MessageState::Processed))).is_err());
+    }
+
+    #[test]
+    fn a_dismissed_message_no_longer_waits_and_says_why() {
+        let (_directory, store) = store();
+        let error =
+            MessageError { code: "101".to_owned(), location: "PID-3".to_owned(), text: "PID-3 is missing".to_owned() };
+        let failed = Outcome { error: Some(error), ..outcome(MessageState::Failed) };
+        write(&store, move |t| super::insert(t, 1, &new("his", "C1", "x"), &failed));
+        let dismissed = write(&store, |t| dismiss(t, 1, "test", "sent twice")).unwrap();
+        assert_eq!(store.read(|r| get(r, 1)), Ok(Some(dismissed.clone())));
+        assert!(dismissed.is_dismissed());
+        assert_eq!(
+            (dismissed.outcome.state, dismissed.outcome.error, dismissed.attempts),
+            (MessageState::Ignored, None, 1)
+        );
+        assert_eq!(dismissed.outcome.notes, ["failed: 101 PID-3 PID-3 is missing", "dismissed by test: sent twice"]);
+        let counts = store.read(message_counts).unwrap();
+        let counts: Vec<_> = counts.iter().map(|row| (row.state, row.count)).collect();
+        assert_eq!(counts, [(MessageState::Failed, 0), (MessageState::Ignored, 1)]);
+        for id in [1, 9] {
+            assert_eq!(write(&store, move |t| dismiss(t, id, "test", "again")), None);
+        }
     }
 }

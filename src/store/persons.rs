@@ -3,8 +3,9 @@
 use rusqlite::{Row, params};
 
 use super::packed::{PackedText, unpack_text};
-use super::search_key::{KeyKind, keys};
+use super::search_key::{KEY_FIELDS, KeyKind, keys};
 use super::{Reader, StoreError, Transaction, row_limit, signed};
+use crate::record::resident_id::ResidentId;
 use crate::record::{Fields, RecordNumber};
 
 /// A One ID and its golden record.
@@ -101,14 +102,21 @@ pub fn create(transaction: &Transaction<'_>, new: &Person) -> Result<(), StoreEr
 /// # Errors
 /// See [`StoreError`]; [`StoreError::Constraint`] when there is no such One ID.
 pub fn update(transaction: &Transaction<'_>, before: &Person, after: &Person) -> Result<(), StoreError> {
-    let id = transaction
-        .one("SELECT id FROM person WHERE one_id = ?1", [&before.one_id], |row| Ok(row.get::<_, i64>(0)?))?;
-    let id = id.ok_or_else(|| StoreError::Constraint { reason: "person.one_id: no such One ID".to_owned() })?;
     let golden = golden_text(&after.golden);
-    transaction.run(
-        "UPDATE person SET version = ?2, merged_into = ?3, golden = ?4 WHERE id = ?1",
-        params![id, signed(after.version)?, after.merged_into, PackedText::pack(&golden)],
+    let updated = transaction.run(
+        "UPDATE person SET version = ?2, merged_into = ?3, golden = ?4 WHERE one_id = ?1",
+        params![before.one_id, signed(after.version)?, after.merged_into, PackedText::pack(&golden)],
     )?;
+    let missing = || StoreError::Constraint { reason: "person.one_id: no such One ID".to_owned() };
+    if updated == 0 {
+        return Err(missing());
+    }
+    if KEY_FIELDS.iter().all(|name| before.golden.get(name) == after.golden.get(name)) {
+        return Ok(());
+    }
+    let id = transaction
+        .one("SELECT id FROM person WHERE one_id = ?1", [&before.one_id], |row| Ok(row.get::<_, i64>(0)?))?
+        .ok_or_else(missing)?;
     let (old, new) = (keys(&before.golden), keys(&after.golden));
     for (kind, value) in old.difference(&new) {
         transaction.run(
@@ -150,11 +158,25 @@ pub fn search(reader: &Reader<'_>, search: &PersonSearch, limit: usize) -> Resul
     )
 }
 
-/// Persons that have a record under this number, or a record that names it among its identifiers, at most `limit`.
+/// Persons that have a record under this number, or a record that names it among its identifiers, at most `limit`. Without an
+/// authority: any identifier of this value, a resident number in any spelling.
 ///
 /// # Errors
 /// See [`StoreError`].
 pub fn with_identifier(reader: &Reader<'_>, number: &RecordNumber, limit: usize) -> Result<Vec<Person>, StoreError> {
+    if number.system.is_empty() {
+        let resident = ResidentId::read(&number.value).map(|id| id.number);
+        return reader.all(
+            select!(
+                "WHERE one_id IN (
+                     SELECT one_id FROM identifier JOIN patient_record ON patient_record.id = identifier.record
+                     WHERE identifier.value IN (?1, ?2))
+                 ORDER BY id LIMIT ?3"
+            ),
+            params![number.value, resident, row_limit(limit)],
+            person,
+        );
+    }
     reader.all(
         select!(
             "WHERE one_id IN (
@@ -169,8 +191,9 @@ pub fn with_identifier(reader: &Reader<'_>, number: &RecordNumber, limit: usize)
 }
 
 fn add_key(transaction: &Transaction<'_>, person: i64, kind: KeyKind, value: &str) -> Result<(), StoreError> {
-    transaction.insert(
-        "INSERT INTO person_key (kind, value, person) VALUES (?1, ?2, ?3)",
+    // OR IGNORE: without it SQLite builds a temporary table for the row, to be able to take it back.
+    transaction.run(
+        "INSERT OR IGNORE INTO person_key (kind, value, person) VALUES (?1, ?2, ?3)",
         params![kind.name(), value, person],
     )?;
     Ok(())
@@ -268,7 +291,12 @@ mod tests {
             insert_person(t, "P2", "1002")?;
             let card =
                 RecordIdentifier { kind: "visit_card".to_owned(), system: "CARD".to_owned(), value: "77".to_owned() };
-            records::set_identifiers(t, record, &[card])
+            let resident = RecordIdentifier {
+                kind: "resident_id".to_owned(),
+                system: String::new(),
+                value: "11010519491231002X".to_owned(),
+            };
+            records::set_identifiers(t, record, &[], &[card, resident])
         });
         let check = |number: RecordNumber, expected: &[&str]| {
             let found = store.read(|r| with_identifier(r, &number, 9)).unwrap();
@@ -278,5 +306,8 @@ mod tests {
         check(number("1002"), &["P2"]);
         check("CARD|77".parse().unwrap(), &["P1"]);
         check("OTHER|77".parse().unwrap(), &[]);
+        check("|77".parse().unwrap(), &["P1"]);
+        check("|78".parse().unwrap(), &[]);
+        check("|11010519491231002x".parse().unwrap(), &["P1"]);
     }
 }

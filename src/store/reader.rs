@@ -144,8 +144,9 @@ mod tests {
     #[test]
     fn a_reader_sees_one_moment_whatever_is_written_meanwhile() {
         let (_directory, store) = store();
-        let count =
-            |reader: &Reader<'_>| Ok(messages::list(reader, &Default::default(), Page::NewestFirst(None), 9)?.len());
+        let count = |reader: &Reader<'_>| {
+            Ok(messages::list(reader, &Default::default(), Page::NewestFirst(None), 9)?.messages.len())
+        };
         write(&store, |t| insert(t, &message("his", "1", "x")));
         let seen = store.read(|reader| {
             let before = count(reader)?;

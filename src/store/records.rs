@@ -152,16 +152,17 @@ pub fn find(reader: &Reader<'_>, source: &str, number: &RecordNumber) -> Result<
 /// # Errors
 /// See [`StoreError`].
 pub fn with_number(reader: &Reader<'_>, number: &RecordNumber) -> Result<Vec<PatientRecord>, StoreError> {
-    reader.all(
+    let mut found =
+        reader.all(select!("WHERE system = ?1 AND value = ?2"), params![number.system, number.value], record)?;
+    found.extend(reader.all(
         select!(
-            "WHERE id IN (
-                 SELECT id FROM patient_record WHERE system = ?1 AND value = ?2
-                 UNION SELECT record FROM identifier WHERE value = ?2 AND type = 'mrn' AND system = ?1)
-             ORDER BY id"
+            "JOIN identifier ON patient_record.id = identifier.record
+             WHERE identifier.value = ?2 AND identifier.type = 'mrn' AND identifier.system = ?1"
         ),
         params![number.system, number.value],
         record,
-    )
+    )?);
+    Ok(oldest_first(found))
 }
 
 /// Records that name this identifier, whatever its authority, oldest first, at most `limit`.
@@ -174,7 +175,7 @@ pub fn with_identifier(
     value: &str,
     limit: usize,
 ) -> Result<Vec<PatientRecord>, StoreError> {
-    let mut found = reader.all(
+    let found = reader.all(
         select!(
             "JOIN identifier ON patient_record.id = identifier.record
              WHERE identifier.value = ?1 AND identifier.type = ?2 LIMIT ?3"
@@ -182,10 +183,23 @@ pub fn with_identifier(
         params![value, kind, row_limit(limit)],
         record,
     )?;
-    // Sorted here: SQLite would build a temporary table for it, with every new patient.
-    found.sort_by_key(|record| record.id);
-    found.dedup_by_key(|record| record.id);
-    Ok(found)
+    Ok(oldest_first(found))
+}
+
+/// Each record once. Sorted here: SQLite would build a temporary table for it, with every new patient.
+fn oldest_first(mut records: Vec<PatientRecord>) -> Vec<PatientRecord> {
+    records.sort_by_key(|record| record.id);
+    records.dedup_by_key(|record| record.id);
+    records
+}
+
+/// Whether the person has other records than this one.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn has_others(reader: &Reader<'_>, one_id: &str, record: i64) -> Result<bool, StoreError> {
+    let other = "SELECT 1 FROM patient_record WHERE one_id = ?1 AND id <> ?2 LIMIT 1";
+    Ok(reader.one(other, params![one_id, record], |_| Ok(()))?.is_some())
 }
 
 /// The records of a person, oldest first.
@@ -239,25 +253,23 @@ pub fn update(transaction: &Transaction<'_>, id: i64, updated_at: i64, state: &s
     Ok(())
 }
 
-/// Makes `identifiers` those by which the record is found; writes only what differs.
+/// Makes `after` the identifiers by which the record is found, where `before` are those that it has; writes only what differs.
 ///
 /// # Errors
 /// See [`StoreError`].
 pub fn set_identifiers(
     transaction: &Transaction<'_>,
     id: i64,
-    identifiers: &[RecordIdentifier],
+    before: &[RecordIdentifier],
+    after: &[RecordIdentifier],
 ) -> Result<(), StoreError> {
-    let stored = transaction.all("SELECT type, system, value FROM identifier WHERE record = ?1", [id], |row| {
-        Ok(RecordIdentifier { kind: row.get(0)?, system: row.get(1)?, value: row.get(2)? })
-    })?;
-    for RecordIdentifier { kind, system, value } in stored.iter().filter(|known| !identifiers.contains(known)) {
+    for RecordIdentifier { kind, system, value } in before.iter().filter(|known| !after.contains(known)) {
         transaction.run(
             "DELETE FROM identifier WHERE value = ?1 AND type = ?2 AND system = ?3 AND record = ?4",
             params![value, kind, system, id],
         )?;
     }
-    for RecordIdentifier { kind, system, value } in identifiers.iter().filter(|wanted| !stored.contains(wanted)) {
+    for RecordIdentifier { kind, system, value } in after.iter().filter(|wanted| !before.contains(wanted)) {
         // OR IGNORE: a message may name one number twice.
         transaction.run(
             "INSERT OR IGNORE INTO identifier (value, type, system, record) VALUES (?1, ?2, ?3, ?4)",
@@ -417,21 +429,22 @@ mod tests {
     fn identifiers_follow_the_record() {
         let (_directory, store) = store();
         let record = write(&store, |t| insert_person(t, "P1", "1001"));
-        let set = |values: &[&str]| {
-            let identifiers: Vec<_> = values
-                .iter()
-                .map(|value| RecordIdentifier {
-                    kind: "resident_id".to_owned(),
-                    system: String::new(),
-                    value: (*value).to_owned(),
-                })
-                .collect();
-            write(&store, move |t| set_identifiers(t, record, &identifiers));
+        let numbers = |values: &[&str]| -> Vec<RecordIdentifier> {
+            let number = |value: &&str| RecordIdentifier {
+                kind: "resident_id".to_owned(),
+                system: String::new(),
+                value: (*value).to_owned(),
+            };
+            values.iter().map(number).collect()
+        };
+        let set = |before: &[&str], after: &[&str]| {
+            let (before, after) = (numbers(before), numbers(after));
+            write(&store, move |t| set_identifiers(t, record, &before, &after));
         };
         let found = |value: &str| store.read(|r| with_identifier(r, "resident_id", value, 9)).unwrap().len();
-        set(&["A", "B", "B"]);
+        set(&[], &["A", "B", "B"]);
         assert_eq!((found("A"), found("B")), (1, 1));
-        set(&["B", "C"]);
+        set(&["A", "B", "B"], &["B", "C"]);
         assert_eq!((found("A"), found("B"), found("C")), (0, 1, 1));
         assert_eq!(store.read(|r| with_identifier(r, "passport", "B", 9)), Ok(Vec::new()));
     }

@@ -1,11 +1,12 @@
 //! Forgetting what has been kept long enough, in steps small enough to share the writer with live traffic.
 //!
 //! Each function is one step for one job; call it again until it says that nothing is left, with a pause in between.
-//! Failed messages stay until they are resolved. The newest message and the newest event always stay, so that no number is
+//! Failed messages whose bytes are kept stay until they are resolved: they can be tried again. The newest message and the newest event always stay, so that no number is
 //! ever given twice.
 
 use rusqlite::params;
 
+use super::messages::{self, MessageState};
 use super::{StoreError, Transaction, row_limit};
 
 /// What a step did.
@@ -15,6 +16,14 @@ pub struct PruneStep {
     pub removed: usize,
     /// Where the next step goes on; `None`: nothing is left to remove.
     pub next: Option<i64>,
+}
+
+/// What goes: of a stretch of messages those that are old enough and need nobody any more.
+macro_rules! old {
+    () => {
+        "id > ?1 AND id <= ?2 AND received_at < ?3 AND id < (SELECT max(id) FROM message) AND (state <> 'failed'
+             OR NOT EXISTS (SELECT 1 FROM message_content WHERE message = message.id AND length(bytes) > 0))"
+    };
 }
 
 /// Removes messages received before `before`: looks at `rows` of them after the message `after` (0 for the beginning).
@@ -39,11 +48,16 @@ pub fn prune_messages(
     let Some(last) = last else {
         return Ok(PruneStep { removed: 0, next: None });
     };
-    let removed = transaction.run(
-        "DELETE FROM message WHERE id > ?1 AND id <= ?2 AND received_at < ?3 AND state <> 'failed'
-             AND id < (SELECT max(id) FROM message)",
+    // A failed message counts for as long as it waits for somebody.
+    let failed = transaction.all(
+        concat!("SELECT source, received_at FROM message WHERE state = 'failed' AND ", old!()),
         params![after, last, before],
+        |row| Ok((row.get::<_, String>(0)?, row.get(1)?)),
     )?;
+    for (source, received_at) in failed {
+        messages::count(transaction, &source, MessageState::Failed, -1, received_at)?;
+    }
+    let removed = transaction.run(concat!("DELETE FROM message WHERE ", old!()), params![after, last, before])?;
     Ok(PruneStep { removed, next: Some(last) })
 }
 
@@ -81,7 +95,7 @@ pub fn return_space(transaction: &Transaction<'_>, pages: u32) -> Result<u64, St
 mod tests {
     use super::super::events;
     use super::super::fixtures::{event, message, outcome, store, write};
-    use super::super::messages::{self, MessageState, Page};
+    use super::super::messages::Page;
     use super::*;
     use crate::feed::EventKind;
 
@@ -92,7 +106,10 @@ mod tests {
             for id in 1..=10 {
                 let mut new = message("his", &id.to_string(), "x");
                 new.received_at = id;
-                let state = if id == 3 { MessageState::Failed } else { MessageState::Processed };
+                let state = if matches!(id, 3 | 6) { MessageState::Failed } else { MessageState::Processed };
+                if id == 6 {
+                    new.bytes = super::super::PackedBytes::pack(b"");
+                }
                 messages::insert(t, id, &new, &outcome(state))?;
             }
             Ok(())
@@ -106,9 +123,12 @@ mod tests {
         assert_eq!(removed, [3, 3, 0]);
         let ids = || {
             let left = store.read(|r| messages::list(r, &Default::default(), Page::OldestFirst(None), 99)).unwrap();
-            left.into_iter().map(|message| message.id).collect::<Vec<_>>()
+            left.messages.into_iter().map(|message| message.id).collect::<Vec<_>>()
         };
-        assert_eq!(ids(), [3, 8, 9, 10]);
+        assert_eq!(ids(), [3, 8, 9, 10], "a failed message stays if there is something to try again");
+        let counts = store.read(super::super::statistics::message_counts).unwrap();
+        let counts: Vec<_> = counts.iter().map(|row| (row.state, row.count)).collect();
+        assert_eq!(counts, [(MessageState::Failed, 1), (MessageState::Processed, 8)]);
         assert_eq!(store.read(|r| messages::bytes(r, 2)), Ok(None));
         write(&store, |t| prune_messages(t, i64::MAX, 0, 99));
         assert_eq!(ids(), [3, 10]);

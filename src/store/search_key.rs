@@ -34,6 +34,9 @@ impl KeyKind {
     }
 }
 
+/// The fields of a golden record that keys come from.
+pub(super) const KEY_FIELDS: [&str; 4] = ["name", "other_names", "birth_date", "phones"];
+
 /// All keys of a golden record.
 pub(super) fn keys(golden: &Fields) -> BTreeSet<(KeyKind, String)> {
     let phones = golden.get("phones").and_then(Value::as_array).into_iter().flatten();

@@ -11,7 +11,7 @@ pub struct MessageCount {
     pub source: String,
     /// The state.
     pub state: MessageState,
-    /// How many; pruned ones count on, retried ones count in their new state.
+    /// How many; retried and dismissed ones count in their new state. Pruned ones count on, but for failed ones: those that wait.
     pub count: u64,
     /// When the newest of them was received.
     pub last_received_at: i64,

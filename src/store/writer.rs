@@ -449,7 +449,7 @@ mod tests {
         assert_eq!(panicking.await, Err(WriteError::Panicked));
         assert_eq!(third.await, Ok(3));
         let kept = store.read_async(|r| messages::list(r, &Default::default(), messages::Page::OldestFirst(None), 9));
-        let kept: Vec<String> = kept.await.unwrap().into_iter().map(|message| message.control_id).collect();
+        let kept: Vec<String> = kept.await.unwrap().messages.into_iter().map(|message| message.control_id).collect();
         assert_eq!(kept, ["first", "second", "third"]);
         let statistics = store.writer_statistics();
         assert_eq!(statistics.batches.load(Ordering::Relaxed), 1);
@@ -586,7 +586,7 @@ mod tests {
         let again = open(&directory, |_| {});
         let kept =
             again.read(|r| messages::list(r, &Default::default(), messages::Page::OldestFirst(None), 99)).unwrap();
-        assert_eq!(kept.len(), answered);
+        assert_eq!(kept.messages.len(), answered);
     }
 
     #[test]
@@ -657,7 +657,7 @@ mod tests {
             assert!(kept.is_some(), "message {last} was answered");
             let head = store.read(events::head).unwrap().sequence;
             let newest = store.read(|r| messages::list(r, &Default::default(), messages::Page::NewestFirst(None), 1));
-            assert_eq!(head, newest.unwrap()[0].id.unsigned_abs(), "an event and its message are one commit");
+            assert_eq!(head, newest.unwrap().messages[0].id.unsigned_abs(), "an event and its message are one commit");
             store.close();
         }
     }

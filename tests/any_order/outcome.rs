@@ -103,7 +103,7 @@ impl Held {
             let before = last.get(&record).map_or(0, version_of);
             assert_eq!(version, before + 1, "versions of {record:?}");
             assert_eq!(event.subject, data["one_id"].as_str().unwrap());
-            OF_THE_EVENT.iter().for_each(|name| drop(data.remove(*name)));
+            OF_THE_EVENT.iter().for_each(|name| drop(data.remove(name)));
             last.insert(record, data);
         }
         for (family, stored) in [("visit", &self.visits), ("lab", &self.reports), ("patient", &self.persons)] {

@@ -1,15 +1,11 @@
 //! Every frame gets an answer, and what cannot be processed is kept where an engineer finds it.
 
-use std::time::Duration;
-
+use crate::support::PATIENCE;
 use crate::support::hl7::{
     Ack, admission_of_nobody, adt, gb18030, inpatient, message, person, pid, registration, segment,
 };
 use crate::support::mllp::Received;
 use crate::support::site::{Site, configuration};
-
-/// Long enough to notice a second answer, should one come.
-const A_MOMENT: Duration = Duration::from_millis(400);
 
 fn assert_refused(name: &str, answer: &Ack) {
     assert!(["AE", "AR"].contains(&answer.code()), "{name}: {}", answer.text());
@@ -252,9 +248,8 @@ fn enhanced_mode_gets_the_acknowledgements_it_asks_for() {
         let mut connection = daemon.connect("his");
         connection.write(&crate::support::mllp::framed(enhanced(id, accept, application).as_bytes()));
         let mut codes = Vec::new();
-        while let Received::Frame(content) =
-            connection.receive(if codes.len() < expected.len() { crate::support::PATIENCE } else { A_MOMENT })
-        {
+        connection.finish_writing();
+        while let Received::Frame(content) = connection.receive(PATIENCE) {
             let answer = Ack::parse(&content);
             assert_eq!(answer.control_id(), id, "{}", answer.text());
             codes.push(answer.code().to_owned());

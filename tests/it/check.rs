@@ -1,5 +1,6 @@
 //! `heyi check` finds every problem at once, each with file, line and column; nothing starts on a broken configuration.
 
+use crate::support::hl7::registration;
 use crate::support::site::{Run, Site, configuration};
 
 /// Checks that `run` names a place in `file` on `line` (counted from 1), whatever else it says.
@@ -134,6 +135,27 @@ fn nothing_is_served_from_a_broken_configuration() {
     names(&run, "heyi.toml", line_of(&configuration(r#", speed = "fast""#, ""), "speed"));
     assert!(!run.stdout.contains("ready"), "{}", run.stdout);
     assert!(!site.path("data/heyi.db").exists());
+}
+
+#[test]
+fn beside_a_running_daemon_its_own_ports_are_no_error() {
+    let site = Site::new();
+    let daemon = site.start();
+    let mut fixed = configuration("", "");
+    for listener in ["http", "his", "lis"] {
+        let address = daemon.address(listener).to_string();
+        fixed = fixed.replacen("listen = \"127.0.0.1:0\"", &format!("listen = \"{address}\""), 1);
+    }
+    site.write("config/heyi.toml", &fixed);
+    let run = site.run(&["check", "--json"]).exits(0);
+    let problems = run.json();
+    let problems = problems["problems"].as_array().unwrap();
+    assert_eq!(problems.len(), 3, "a warning for each port: {problems:?}");
+    assert!(problems.iter().all(|problem| problem.to_string().contains("a heyi daemon runs on this store")));
+    // The check held nothing that the daemon needs.
+    daemon.accept("his", registration("C1", "P1", "张^伟"));
+    drop(daemon);
+    assert!(site.run(&["check", "--json"]).exits(0).json()["problems"].as_array().unwrap().is_empty());
 }
 
 #[test]

@@ -63,6 +63,86 @@ fn a_failed_message_is_retried_after_the_table_is_mended() {
 }
 
 #[test]
+fn a_message_that_was_processed_can_be_taken_in_again_and_changes_nothing() {
+    let site = Site::new();
+    let daemon = site.start();
+    daemon.accept("his", arrival("C1", "P1", "O"));
+    daemon.accept("his", registration("C2", "P1", "张^伟明"));
+    let (feed, person) = (daemon.feed(), daemon.person("HIS|P1"));
+    let messages = site.messages(&["--state", "processed"]);
+    let oldest = id(messages.last().unwrap());
+    let run = site.run(&["message", "retry", &oldest]).exits(0);
+    assert!(run.stdout.contains("1 processed"), "{}", run.stdout);
+    assert_eq!((daemon.feed(), daemon.person("HIS|P1")), (feed, person), "it took its old place");
+    assert_eq!(site.json(&["message", "show", &oldest, "--json"])["attempts"], 2);
+    // Over HTTP only what failed.
+    let answer = daemon.http("POST", &format!("/v1/messages/{oldest}/retry"), site.engineer(), b"");
+    assert_eq!(answer.status, 409, "{}", answer.text());
+    assert_ne!(site.run(&["message", "retry", &oldest, "999999"]).status.code(), Some(0));
+}
+
+#[test]
+fn failures_that_nobody_will_mend_are_dismissed_for_good() {
+    let site = Site::configured(&configuration(", max_message = \"1KiB\"", ""));
+    let daemon = site.start();
+    for control_id in ["C1", "C2"] {
+        assert_eq!(daemon.send("his", admission_of_nobody(control_id)).code(), "AE");
+    }
+    let large = registration("LARGE", "P1", &"王".repeat(1000));
+    assert_eq!(daemon.send("his", &large).code(), "AR");
+    let failed = site.messages(&["--state", "failed"]);
+    let ids: Vec<String> = failed.iter().rev().map(id).collect();
+    // Retried in parts: each goes on where the one before ended.
+    let first = site.run(&["message", "retry", "--limit", "1"]).exits(1).stdout;
+    let from: String = first.split("--from ").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
+    assert_eq!(from, ids[1], "{first}");
+    assert!(
+        site.run(&["message", "retry", "--from", &from])
+            .exits(1)
+            .stdout
+            .contains("0 processed, 0 ignored, 1 failed, 1 left")
+    );
+
+    site.run(&["message", "dismiss", &ids[0]]).exits(2);
+    site.run(&["message", "dismiss", &ids[0], &ids[2], "--reason", "a test of the vendor's"]).exits(0);
+    site.run(&["message", "dismiss", &ids[0], "--reason", "again"]).exits(1);
+    let shown = site.json(&["message", "show", &ids[0], "--json"]);
+    assert_eq!(shown["state"], "ignored");
+    assert!(shown["notes"].to_string().contains("a test of the vendor's"), "{shown}");
+    let reason = br#"{"reason": "sent by mistake"}"#;
+    let answer = daemon.http("POST", &format!("/v1/messages/{}/dismiss", ids[1]), site.engineer(), reason).ok().json();
+    assert!(answer["notes"].to_string().contains("dismissed by engineer: sent by mistake"), "{answer}");
+    assert!(site.messages(&["--state", "failed"]).is_empty());
+    let status = site.json(&["status", "--json"]);
+    assert_eq!((&status["sources"][0]["failed"], &status["sources"][0]["ignored"]), (&0.into(), &3.into()), "{status}");
+    let run = site.run(&["message", "retry", "--state", "ignored"]).exits(0);
+    assert!(run.stdout.contains("0 processed, 0 ignored, 0 failed"), "{}", run.stdout);
+    // What is kept is known when it comes again; what was left out is not kept, and waits again.
+    assert_eq!(daemon.send("his", admission_of_nobody("C1")).code(), "AA");
+    assert_eq!(daemon.send("his", &large).code(), "AR");
+    assert_eq!(column(&site.messages(&["--state", "failed"]), "control_id"), ["LARGE"]);
+}
+
+#[test]
+fn before_there_is_a_store_commands_say_so_and_make_none() {
+    let site = Site::new();
+    for arguments in [
+        vec!["status"],
+        vec!["message", "list"],
+        vec!["message", "retry"],
+        vec!["message", "dismiss", "1", "--reason", "none"],
+        vec!["person", "find", "HIS|P1"],
+        vec!["person", "links"],
+        vec!["feed", "export"],
+        vec!["feed", "consumers"],
+    ] {
+        let run = site.run(&arguments).exits(1);
+        assert!(run.stderr.contains("no store at") && run.stderr.contains("heyi.db"), "{arguments:?}: {}", run.stderr);
+    }
+    assert!(!site.path("data").exists());
+}
+
+#[test]
 fn messages_are_listed_by_source_state_type_control_id_and_patient() {
     let site = Site::new();
     let daemon = site.start();

@@ -21,8 +21,6 @@ const ROUNDS: usize = 8;
 const SENDERS: usize = 4;
 /// Unanswered messages on each connection.
 const WINDOW: usize = 8;
-/// The promise of a start after a crash.
-const START: Duration = Duration::from_secs(5);
 
 /// What the world outside knows.
 #[derive(Default)]
@@ -149,7 +147,6 @@ fn killed_under_load_nothing_acknowledged_is_lost_and_no_event_is_doubled() {
     for round in 0..rounds {
         let daemon = site.start();
         slowest = slowest.max(daemon.started_in);
-        assert!(daemon.started_in < START, "round {round}: started in {:?}", daemon.started_in);
         ledger.verify(&daemon, false);
         let before = ledger.acknowledged.lock().unwrap().len();
         let stop = AtomicBool::new(false);

@@ -4,15 +4,16 @@ use crate::support::eventually;
 use crate::support::hl7::{admission_of_nobody, gb18030, registration};
 use crate::support::site::{Site, configuration};
 
-#[test]
-fn files_put_into_a_directory_are_taken_once_and_moved() {
-    let source = r#"
+const SOURCE: &str = r#"
 [[sources]]
 name = "drop"
 mapping = "mappings/hl7v2.toml"
 files = { directory = "in", interval = "200ms" }
 "#;
-    let site = Site::configured(&configuration("", source));
+
+#[test]
+fn files_put_into_a_directory_are_taken_once_and_moved() {
+    let site = Site::configured(&configuration("", SOURCE));
     std::fs::create_dir(site.path("in")).unwrap();
     let daemon = site.start();
     let good = [
@@ -36,4 +37,30 @@ files = { directory = "in", interval = "200ms" }
     site.write("in/again.hl7", &good);
     eventually("the repeat to be moved", || site.path("in/done/again.hl7").exists().then_some(()));
     assert_eq!(daemon.feed(), feed, "the same messages in another file change nothing");
+}
+
+#[test]
+fn a_directory_that_vanishes_is_down_until_it_is_back() {
+    let site = Site::configured(&configuration("", SOURCE));
+    std::fs::create_dir(site.path("in")).unwrap();
+    let daemon = site.start();
+    let told = |ready: u16, state: &str, up: u8| {
+        eventually(state, || (daemon.get("/readyz", "").status == ready).then_some(()));
+        let sources = daemon.json("/v1/sources");
+        let source = sources["sources"].as_array().unwrap().iter().find(|source| source["name"] == "drop").unwrap();
+        assert_eq!((source["state"].as_str(), source["reason"].is_string()), (Some(state), up == 0), "{sources}");
+        let status = site.json(&["status", "--json"]);
+        let source = status["sources"].as_array().unwrap().iter().find(|source| source["name"] == "drop").unwrap();
+        assert_eq!((source["state"].as_str(), source["reason"].is_string()), (Some(state), up == 0), "{status}");
+        let metrics = daemon.get("/metrics", site.engineer()).ok().text();
+        assert!(metrics.contains(&format!("heyi_source_up{{source=\"drop\"}} {up}\n")), "{metrics}");
+    };
+    told(200, "up", 1);
+    std::fs::rename(site.path("in"), site.path("elsewhere")).unwrap();
+    told(503, "down", 0);
+    assert!(daemon.get("/readyz", "").text().contains("source drop"));
+    std::fs::create_dir(site.path("in")).unwrap();
+    told(200, "up", 1);
+    site.write("in/back.hl7", registration("C1", "P1", "李^娜"));
+    eventually("the file to be taken", || site.path("in/done/back.hl7").exists().then_some(()));
 }

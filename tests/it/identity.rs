@@ -310,3 +310,16 @@ fn the_history_of_a_person_says_how_its_records_came() {
     let text = history.to_string();
     assert!(text.contains("auto") && text.contains("P2"), "{history}");
 }
+
+#[test]
+fn a_number_is_found_whoever_gave_it_out() {
+    let site = Site::new();
+    let daemon = site.start();
+    daemon.accept("his", registration("C1", "P1", "张^伟"));
+    for (identifier, expected) in [("HIS%7CP1", 1), ("%7CP1", 1), ("LIS%7CP1", 0), ("%7CP2", 0)] {
+        let found = daemon.json(&format!("/v1/persons?identifier={identifier}"));
+        assert_eq!(found["persons"].as_array().unwrap().len(), expected, "{identifier} {found}");
+    }
+    site.run(&["person", "find", "|P1"]).exits(0);
+    site.run(&["person", "find", "|P2"]).exits(1);
+}

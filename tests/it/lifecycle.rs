@@ -1,8 +1,7 @@
 //! Start and stop: by name what is wrong, gracefully what is asked, and one daemon a store.
 
-use std::io::Write;
-use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 
 use crate::support::hl7::{Ack, registration};
 use crate::support::http::try_request;
@@ -82,22 +81,51 @@ fn a_long_poll_does_not_hold_up_the_end() {
     let site = Site::new();
     let mut daemon = site.start();
     let token = site.consumer().to_owned();
-    let started = Instant::now();
     std::thread::scope(|scope| {
         let address = daemon.address("http");
         let poll = scope.spawn(move || {
             let bearer = format!("Bearer {token}");
             try_request(address, "GET", "/v1/feed?after=start&wait=30", &[("Authorization", &bearer)], b"")
         });
-        std::thread::sleep(Duration::from_millis(300));
+        // The poll's connection and that of the question.
+        eventually("the poll to arrive", || {
+            let metrics = daemon.get("/metrics", daemon.site.engineer()).ok().text();
+            metrics.contains("heyi_http_connections_open 2\n").then_some(())
+        });
         daemon.terminate();
         assert_eq!(daemon.wait().code(), Some(0));
-        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
         // An answer without events, or none; never half a one.
         if let Ok(response) = poll.join().unwrap() {
             assert_eq!(response.ok().json()["events"].as_array().map(Vec::len), Some(0));
         }
     });
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let site = Site::new();
+    let mut daemon = site.start();
+    // A request that is served and waits for its body holds up the end, until the daemon's deadline.
+    let mut request = TcpStream::connect(daemon.address("http")).unwrap();
+    request.set_read_timeout(Some(PATIENCE)).unwrap();
+    let bearer = site.engineer();
+    let head = format!(
+        "POST /v1/messages/retry HTTP/1.1\r\nHost: heyi\r\nAuthorization: Bearer {bearer}\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+    );
+    request.write_all(head.as_bytes()).unwrap();
+    let mut go_on = [0; 12];
+    request.read_exact(&mut go_on).unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100");
+    let listener = daemon.address("his");
+    daemon.terminate();
+    eventually("the first signal to close the listeners", || Mllp::try_connect(listener).is_err().then_some(()));
+    assert!(daemon.is_alive(), "it waits for the request");
+    daemon.terminate();
+    assert_eq!(daemon.wait().code(), Some(1));
+    assert!(daemon.log().contains("second signal"), "{}", daemon.log());
+    drop(daemon);
+    // Nothing is wrong with the store.
+    site.start().accept("his", registration("C1", "P1", "张^伟"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Codes, identifiers, units and truth values.
 
-use super::number::half_width;
+use super::number::{TIMES, half_width, without_superscripts};
 use super::{first_of, part};
 use crate::hl7v2::Value;
 
@@ -51,7 +51,48 @@ pub(crate) fn unit(value: &Value<'_>) -> Option<String> {
 }
 
 fn is_power_base(code: &str) -> bool {
-    code.trim_start_matches(['x', 'X', '×', '*', ' ']) == "10"
+    code.trim_start_matches(TIMES).trim_start() == "10"
+}
+
+/// A unit in the spelling that tables list, for units in other spellings: `×10⁹ / L`, `10^9/L`, `10E9/L` and `x10*9/L` are
+/// `10*9/L`; `μmol/L` is `umol/L`, `㎎/㎗` is `mg/dl`. Nothing is converted.
+pub(crate) fn unit_key(unit: &str) -> String {
+    const SQUARES: [(char, &str); 14] = [
+        ('㎎', "mg"),
+        ('㎍', "ug"),
+        ('㎏', "kg"),
+        ('㎖', "mL"),
+        ('㎕', "uL"),
+        ('㎗', "dL"),
+        ('㎜', "mm"),
+        ('㎝', "cm"),
+        ('㎛', "um"),
+        ('㎡', "m2"),
+        ('㎥', "m3"),
+        ('㏖', "mol"),
+        ('µ', "u"),
+        ('μ', "u"),
+    ];
+    let half = half_width(unit);
+    let plain = without_superscripts(&half);
+    let mut key = String::with_capacity(plain.len());
+    for character in plain.chars().filter(|character| !character.is_whitespace()) {
+        match SQUARES.iter().find(|(square, _)| *square == character) {
+            Some((_, letters)) => key.push_str(letters),
+            None => key.push(character),
+        }
+    }
+    let power = key.trim_start_matches(TIMES).strip_prefix("10").and_then(|rest| {
+        let exponent = ["^", "**", "*", "E", "e"].iter().find_map(|mark| rest.strip_prefix(mark))?;
+        exponent
+            .trim_start_matches('+')
+            .starts_with(|digit: char| digit.is_ascii_digit() || digit == '-')
+            .then_some(exponent)
+    });
+    match power {
+        Some(exponent) => format!("10*{}", exponent.trim_start_matches('+')),
+        None => key,
+    }
 }
 
 /// Truth values as seen in Y/N fields (HL7 table 0136) and Chinese systems.
@@ -112,6 +153,25 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(read(sent, unit).as_deref(), expected, "{sent}");
+        }
+    }
+
+    #[test]
+    fn units_have_one_spelling_to_be_looked_up_by() {
+        for (unit, expected) in [
+            ("×10⁹/L", "10*9/L"),
+            ("x10^9 / L", "10*9/L"),
+            ("10E+12/L", "10*12/L"),
+            ("*10**6/ml", "10*6/ml"),
+            ("10^-3", "10*-3"),
+            ("μmol／L", "umol/L"),
+            ("㎎/㎗", "mg/dL"),
+            ("m²", "m^2"),
+            ("10", "10"),
+            ("xyz", "xyz"),
+            ("10EU/L", "10EU/L"),
+        ] {
+            assert_eq!(unit_key(unit), expected, "{unit}");
         }
     }
 

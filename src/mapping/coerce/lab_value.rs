@@ -1,11 +1,11 @@
-//! One laboratory value as text: number, comparator and number, titre, qualitative word, or free text.
+//! One laboratory value as text: number, comparator and number, titre, qualitative answer, or free text.
 //!
 //! The content decides, not the declared type: analysers send `>1000` as ST and words as NM. What is not understood as a
 //! whole stays text; it is never half understood (`12.3 (重复)` is no 12.3).
 
 use serde_json::Number;
 
-use super::number::{decimal, half_width};
+use super::number::{decimal, half_width, power_of_ten};
 
 /// What a value's text says.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,16 +16,21 @@ pub(crate) enum LabValue {
         comparator: Option<&'static str>,
         /// The number, digits as sent.
         number: Number,
-        /// The flag that an arrow, 高 or 低 after the number means.
+        /// The flag (HL7 table 0078) that an arrow, 高, 低 or an answer beside the number means.
         flag: Option<&'static str>,
     },
     /// A qualitative answer.
     Qualitative(Level),
-    /// A titre, `1:80`.
-    Titre,
-    /// Words, nothing that looks like a measured number.
+    /// A titre: `1:80`, `<1:20`.
+    Titre {
+        /// As of a number.
+        comparator: Option<&'static str>,
+        /// What stands after `1:`.
+        dilution: Number,
+    },
+    /// Words, nothing that looks like a measured value.
     Words,
-    /// It starts like a number or a comparison, but is neither as a whole.
+    /// It starts like a number, a comparison or an answer, but is none as a whole.
     Unclear,
 }
 
@@ -42,17 +47,35 @@ pub(crate) enum Level {
     Positive,
 }
 
+/// What a text says as a qualitative answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// This.
+    Level(Level),
+    /// Words and signs that exclude each other: `阳性(-)`.
+    Contradiction,
+    /// It is none.
+    None,
+}
+
 /// Words of qualitative answers, compared as wholes: 阳性 is inside 弱阳性, and 性 alone means nothing.
 const WORDS: &[(&str, Level)] = &[
     ("阴性", Level::Negative),
     ("阴", Level::Negative),
     ("未检出", Level::Negative),
     ("未检测到", Level::Negative),
+    ("未检到", Level::Negative),
     ("未见", Level::Negative),
+    ("未查见", Level::Negative),
+    ("未找到", Level::Negative),
+    ("未发现", Level::Negative),
+    ("无反应性", Level::Negative),
+    ("无反应", Level::Negative),
     ("negative", Level::Negative),
     ("neg", Level::Negative),
     ("not detected", Level::Negative),
     ("none detected", Level::Negative),
+    ("undetected", Level::Negative),
     ("nonreactive", Level::Negative),
     ("non-reactive", Level::Negative),
     ("微量", Level::Trace),
@@ -60,18 +83,36 @@ const WORDS: &[(&str, Level)] = &[
     ("弱阳性", Level::Weak),
     ("弱阳", Level::Weak),
     ("可疑", Level::Weak),
+    ("可疑阳性", Level::Weak),
     ("weakly positive", Level::Weak),
+    ("weak positive", Level::Weak),
     ("阳性", Level::Positive),
     ("阳", Level::Positive),
+    ("强阳性", Level::Positive),
     ("检出", Level::Positive),
+    ("有反应性", Level::Positive),
+    ("有反应", Level::Positive),
     ("positive", Level::Positive),
     ("pos", Level::Positive),
+    ("strongly positive", Level::Positive),
     ("detected", Level::Positive),
     ("reactive", Level::Positive),
 ];
 
-/// Comparators as written, longest first.
+/// Signs of qualitative answers and what they can mean, the likeliest first.
+const SIGNS: &[(&[&str], &[Level])] = &[
+    (&["-", "--", "—"], &[Level::Negative]),
+    (&["±", "+-", "-+", "+/-", "-/+"], &[Level::Weak, Level::Trace]),
+    (&["+", "1+", "+1"], &[Level::Positive, Level::Weak]),
+    (&["++", "+++", "++++", "2+", "3+", "4+", "+2", "+3", "+4"], &[Level::Positive]),
+];
+
+/// Comparators as written, longest first. Those with `&` were escaped for XML and never unescaped.
 const COMPARATORS: &[(&str, &str)] = &[
+    ("&lt;=", "<="),
+    ("&gt;=", ">="),
+    ("&lt;", "<"),
+    ("&gt;", ">"),
     ("<=", "<="),
     (">=", ">="),
     ("=<", "<="),
@@ -80,144 +121,250 @@ const COMPARATORS: &[(&str, &str)] = &[
     ("≥", ">="),
     ("≦", "<="),
     ("≧", ">="),
+    ("⩽", "<="),
+    ("⩾", ">="),
     ("<", "<"),
     (">", ">"),
+    ("小于等于", "<="),
+    ("大于等于", ">="),
+    ("小于", "<"),
+    ("大于", ">"),
 ];
 
 /// Alone they stand for a test that was not done as often as for a negative one.
-const DASHES: &[&str] = &["-", "--", "—"];
+const DASHES: &[&str] = &["-", "--", "---", "----", "—", "——"];
 
-/// What may follow a number and says in which direction it is off. No letters: in `2 L` it is a unit.
-const ARROWS: &[(&str, &str)] = &[("↑↑", "HH"), ("↓↓", "LL"), ("↑", "H"), ("↓", "L"), ("高", "H"), ("低", "L")];
+/// What may stand around a number and says in which direction it is off, longest first.
+const ARROWS: &[(&str, &str)] = &[("↑↑↑", "HH"), ("↓↓↓", "LL"), ("↑↑", "HH"), ("↓↓", "LL"), ("↑", "H"), ("↓", "L")];
+/// The same as words, only after the number.
+const WORDS_OF_DIRECTION: &[(&str, &str)] = &[("偏高", "H"), ("偏低", "L"), ("高", "H"), ("低", "L")];
+/// The same as letters, only after the number.
+const LETTERS: &[(&str, &str)] = &[("HH", "HH"), ("LL", "LL"), ("H", "H"), ("L", "L")];
 
-/// Reads a value. The text is unescaped and not empty.
-pub(crate) fn lab_value(text: &str) -> LabValue {
+/// Longest text that is read as a value; longer ones are findings and reports.
+const MAX_BYTES: usize = 96;
+
+/// Reads a value. The text is unescaped and not empty; `unit` is what OBX-6 says.
+pub(crate) fn lab_value(text: &str, unit: Option<&str>) -> LabValue {
+    if text.len() > MAX_BYTES {
+        return LabValue::Words;
+    }
     let text = half_width(text.trim());
     let text = text.trim();
+    // `+2` is the second of four degrees.
+    if let Some(number) = decimal(text).filter(|_| !text.starts_with('+')) {
+        return LabValue::Number { comparator: None, number, flag: None };
+    }
     if DASHES.contains(&text) {
         return LabValue::Words;
     }
-    if let Some(level) = level(text) {
-        return LabValue::Qualitative(level);
+    match answer(text) {
+        Answer::Level(level) => return LabValue::Qualitative(level),
+        Answer::Contradiction => return LabValue::Unclear,
+        Answer::None => {}
     }
-    let (comparator, rest) = comparator(text);
-    let (rest, flag) = arrow(rest);
-    if let Some(number) = decimal(rest) {
-        return LabValue::Number { comparator, number, flag };
+    let (rest, level) = beside_an_answer(text);
+    let (rest, direction) = beside_a_direction(rest, unit);
+    let (comparator, rest) = comparator(without_unit(rest, unit));
+    if let Some(number) = decimal(rest).or_else(|| power_of_ten(rest)) {
+        let by_answer = match level {
+            Some(Level::Positive) => Some("POS"),
+            Some(Level::Negative) => Some("NEG"),
+            Some(Level::Trace | Level::Weak) | None => None,
+        };
+        return LabValue::Number { comparator, number, flag: direction.or(by_answer) };
     }
-    if is_titre(rest) {
-        return LabValue::Titre;
+    match titre(rest).filter(|_| direction.is_none()) {
+        Some(dilution) => level.map_or(LabValue::Titre { comparator, dilution }, LabValue::Qualitative),
+        None if looks_measured(text, comparator.is_some() || direction.is_some()) => LabValue::Unclear,
+        None => LabValue::Words,
     }
-    let looks_measured =
-        comparator.is_some() || text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first));
-    if looks_measured { LabValue::Unclear } else { LabValue::Words }
+}
+
+fn looks_measured(text: &str, is_compared: bool) -> bool {
+    is_compared || text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first))
 }
 
 /// A comparator and what follows it.
 pub(crate) fn comparator(text: &str) -> (Option<&'static str>, &str) {
-    COMPARATORS
-        .iter()
-        .find_map(|(written, meant)| text.strip_prefix(written).map(|rest| (Some(*meant), rest.trim_start())))
-        .unwrap_or((None, text))
+    strip_start(text, COMPARATORS).map_or((None, text), |(rest, meant)| (Some(meant), rest))
 }
 
-fn arrow(text: &str) -> (&str, Option<&'static str>) {
-    ARROWS
-        .iter()
-        .find_map(|(written, flag)| text.strip_suffix(written).map(|rest| (rest.trim_end(), Some(*flag))))
-        .unwrap_or((text, None))
+fn strip_start<'t>(text: &'t str, known: &[(&str, &'static str)]) -> Option<(&'t str, &'static str)> {
+    known.iter().find_map(|(written, meant)| Some((text.strip_prefix(written)?.trim_start(), *meant)))
 }
 
-fn is_titre(text: &str) -> bool {
-    let number = |part: &str| !part.is_empty() && part.len() <= 10 && part.bytes().all(|byte| byte.is_ascii_digit());
-    text.split_once(':').is_some_and(|(one, dilution)| number(one.trim()) && number(dilution.trim()))
+fn strip_end<'t>(text: &'t str, known: &[(&str, &'static str)]) -> Option<(&'t str, &'static str)> {
+    known.iter().find_map(|(written, meant)| Some((text.strip_suffix(written)?.trim_end(), *meant)))
 }
 
-/// The level of a qualitative answer: `阳性(++)`, `+-`, `2+`, `(±)`. `text` is half width and trimmed.
-pub(crate) fn level(text: &str) -> Option<Level> {
-    if let Some(inner) = text.strip_prefix('(').and_then(|text| text.strip_suffix(')')) {
-        return signs(inner);
+/// What stands beside an arrow, 高 or 低, H or L. A lone `L` is a flag only where OBX-6 gives the unit: `2 L` are two litres.
+fn beside_a_direction<'t>(text: &'t str, unit: Option<&str>) -> (&'t str, Option<&'static str>) {
+    if let Some((rest, meant)) = strip_start(text, ARROWS).or_else(|| strip_end(text, ARROWS)) {
+        return (rest, Some(meant));
     }
-    let (word, sign) = match text.split_once('(') {
-        Some((word, rest)) => (word.trim_end(), Some(rest.strip_suffix(')')?)),
-        None => (text, None),
+    if let Some((rest, meant)) = in_brackets(text).and_then(|(rest, inner)| {
+        let whole = |(rest, meant): (&str, _)| rest.is_empty().then_some(meant);
+        let known = [ARROWS, WORDS_OF_DIRECTION, LETTERS].into_iter();
+        known.filter_map(|known| strip_end(inner, known).and_then(whole)).next().map(|meant| (rest, meant))
+    }) {
+        return (rest, Some(meant));
+    }
+    let letters = || {
+        let found = strip_end(text, LETTERS).filter(|(_, meant)| *meant != "L" || unit.is_some());
+        found.filter(|(rest, _)| rest.ends_with(|last: char| last.is_ascii_digit()))
     };
-    let by_word = WORDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, level)| *level);
-    match (by_word, sign) {
-        (Some(level), None) => Some(level),
-        // A word and a sign that contradict each other are not understood.
-        (Some(level), Some(sign)) => signs(sign).filter(|by_sign| *by_sign == level),
-        (None, None) => signs(text),
-        (None, Some(_)) => None,
+    match strip_end(text, WORDS_OF_DIRECTION).or_else(letters) {
+        // `2 g/L` ends with its unit, not with a flag.
+        Some((rest, meant)) if !unit.is_some_and(|unit| text.ends_with(unit)) => (rest, Some(meant)),
+        _ => (text, None),
     }
 }
 
-fn signs(text: &str) -> Option<Level> {
-    match text {
-        "-" | "--" | "—" => Some(Level::Negative),
-        "±" | "+-" | "-+" | "+/-" | "-/+" => Some(Level::Weak),
-        "+" | "++" | "+++" | "++++" => Some(Level::Positive),
-        "1+" | "2+" | "3+" | "4+" | "+1" | "+2" | "+3" | "+4" => Some(Level::Positive),
-        _ => None,
+/// `before(inner)`, and nothing after it.
+fn in_brackets(text: &str) -> Option<(&str, &str)> {
+    let (rest, inner) = text.strip_suffix([')', ']'])?.rsplit_once(['(', '['])?;
+    Some((rest.trim_end(), inner.trim()))
+}
+
+/// A number or titre beside a qualitative answer: `0.02(-)`, `阴性(0.02)`, `1:80 阳性(+)`, `阴性 <0.05`. A sign needs brackets, a word
+/// none.
+pub(crate) fn beside_an_answer(text: &str) -> (&str, Option<Level>) {
+    let bracketed = in_brackets(text).filter(|(rest, _)| !rest.is_empty()).and_then(|(rest, inner)| {
+        match (answer(inner), answer(rest)) {
+            (Answer::Level(level), Answer::None) => Some((rest, level)),
+            (Answer::None, Answer::Level(level)) => Some((inner, level)),
+            _ => None,
+        }
+    });
+    let (rest, by_bracket) = bracketed.map_or((text, None), |(rest, level)| (rest, Some(level)));
+    match (beside_a_word(rest), by_bracket) {
+        (Some((_, by_word)), Some(level)) if by_word != level => (text, None),
+        (Some((rest, level)), _) => (rest, Some(level)),
+        (None, level) => (rest, level),
     }
+}
+
+/// What is left beside the longest word that the text begins or ends with.
+fn beside_a_word(text: &str) -> Option<(&str, Level)> {
+    let at_start = |word: &str| start_of(text, word).map(|rest| rest.trim_start_matches([' ', ':']));
+    let at_end = |word: &str| end_of(text, word).map(|rest| rest.trim_end_matches([' ', ':']));
+    let found =
+        WORDS.iter().filter_map(|(word, level)| Some((word.len(), at_start(word).or_else(|| at_end(word))?, *level)));
+    found.max_by_key(|(length, ..)| *length).map(|(_, rest, level)| (rest, level)).filter(|(rest, _)| !rest.is_empty())
+}
+
+/// What follows a word at the start, in any ASCII case.
+fn start_of<'t>(text: &'t str, word: &str) -> Option<&'t str> {
+    let (start, rest) = text.split_at_checked(word.len())?;
+    start.eq_ignore_ascii_case(word).then_some(rest)
+}
+
+/// What precedes a word at the end, in any ASCII case.
+fn end_of<'t>(text: &'t str, word: &str) -> Option<&'t str> {
+    let (rest, end) = text.split_at_checked(text.len().checked_sub(word.len())?)?;
+    end.eq_ignore_ascii_case(word).then_some(rest)
+}
+
+/// Without the unit that OBX-6 gives anyhow.
+pub(crate) fn without_unit<'t>(text: &'t str, unit: Option<&str>) -> &'t str {
+    let rest = unit.filter(|unit| !unit.is_empty()).and_then(|unit| text.strip_suffix(unit));
+    rest.map_or(text, str::trim_end)
+}
+
+/// What stands after `1:`.
+pub(crate) fn titre(text: &str) -> Option<Number> {
+    let dilution = text.strip_prefix('1')?.trim_start().strip_prefix(':')?.trim_start();
+    let is_whole = !dilution.is_empty() && dilution.len() <= 10 && dilution.bytes().all(|byte| byte.is_ascii_digit());
+    if is_whole { decimal(dilution) } else { None }
+}
+
+/// What a text says as a qualitative answer: `阳性(++)`, `弱阳性±`, `+-`, `2+`, `(±)`. It is half width and trimmed.
+pub(crate) fn answer(text: &str) -> Answer {
+    let pieces = || text.split(['(', ')', '[', ']']).map(str::trim).filter(|piece| !piece.is_empty());
+    let are_balanced = text.matches(['(', '[']).count() == text.matches([')', ']']).count();
+    if pieces().next().is_none() || !are_balanced {
+        return Answer::None;
+    }
+    let mut word = None;
+    let mut signs: Option<&[Level]> = None;
+    for piece in pieces() {
+        let Some((level, meant)) = word_and_sign(piece) else { return Answer::None };
+        let differs = |known: Option<Level>| known.is_some_and(|known| level.is_some_and(|level| level != known));
+        if differs(word) || signs.is_some_and(|known| meant.is_some_and(|meant| meant != known)) {
+            return Answer::Contradiction;
+        }
+        word = word.or(level);
+        signs = signs.or(meant);
+    }
+    match (word, signs) {
+        (Some(level), Some(signs)) if !signs.contains(&level) => Answer::Contradiction,
+        (Some(level), _) | (None, Some(&[level, ..])) => Answer::Level(level),
+        (None, _) => Answer::None,
+    }
+}
+
+/// A word, a sign, or both in either order.
+fn word_and_sign(piece: &str) -> Option<(Option<Level>, Option<&'static [Level]>)> {
+    let sign = |text: &str| SIGNS.iter().find(|(written, _)| written.contains(&text)).map(|(_, levels)| *levels);
+    if let Some(levels) = sign(piece) {
+        return Some((None, Some(levels)));
+    }
+    WORDS.iter().find_map(|(word, level)| match start_of(piece, word).or_else(|| end_of(piece, word))?.trim() {
+        "" => Some((Some(*level), None)),
+        rest => sign(rest).map(|levels| (Some(*level), Some(levels))),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn number(comparator: Option<&'static str>, digits: &str, flag: Option<&'static str>) -> LabValue {
-        LabValue::Number { comparator, number: digits.parse().unwrap(), flag }
+    #[test]
+    fn answers_are_whole_words_and_signs() {
+        use Level::*;
+        for (text, expected) in [
+            ("阴性(-)", Answer::Level(Negative)),
+            ("(-)阴性", Answer::Level(Negative)),
+            ("-(阴性)", Answer::Level(Negative)),
+            ("阳性++", Answer::Level(Positive)),
+            ("阳性(2+)", Answer::Level(Positive)),
+            ("弱阳性(+)", Answer::Level(Weak)),
+            ("微量(±)", Answer::Level(Trace)),
+            ("±", Answer::Level(Weak)),
+            ("Not Detected", Answer::Level(Negative)),
+            ("阳性(-)", Answer::Contradiction),
+            ("阴性(±)", Answer::Contradiction),
+            ("阴性阳性", Answer::None),
+            ("性", Answer::None),
+            ("阳性对照", Answer::None),
+            ("阴性(", Answer::None),
+            ("", Answer::None),
+            ("()", Answer::None),
+        ] {
+            assert_eq!(answer(text), expected, "{text}");
+        }
     }
 
     #[test]
-    fn values_are_understood_as_wholes_or_not_at_all() {
-        for (text, expected) in [
-            ("5.6", number(None, "5.6", None)),
-            ("0.570", number(None, "0.570", None)),
-            ("3.2E+03", number(None, "3.2E+03", None)),
-            ("<0.05", number(Some("<"), "0.05", None)),
-            ("≥1000", number(Some(">="), "1000", None)),
-            ("＞1000", number(Some(">"), "1000", None)),
-            ("＜ 0.5", number(Some("<"), "0.5", None)),
-            (">=10", number(Some(">="), "10", None)),
-            ("≤40", number(Some("<="), "40", None)),
-            ("12.3↑", number(None, "12.3", Some("H"))),
-            ("12.3 ↓", number(None, "12.3", Some("L"))),
-            ("7.9↑↑", number(None, "7.9", Some("HH"))),
-            ("12.3 高", number(None, "12.3", Some("H"))),
-            ("12.3 H", LabValue::Unclear),
-            ("2 L", LabValue::Unclear),
-            ("-", LabValue::Words),
-            (" -- ", LabValue::Words),
-            ("(-)", LabValue::Qualitative(Level::Negative)),
-            ("1:80", LabValue::Titre),
-            ("1：160", LabValue::Titre),
-            ("<1:80", LabValue::Titre),
-            ("阴性", LabValue::Qualitative(Level::Negative)),
-            ("阴性(-)", LabValue::Qualitative(Level::Negative)),
-            ("阴性（-）", LabValue::Qualitative(Level::Negative)),
-            ("未检出", LabValue::Qualitative(Level::Negative)),
-            ("弱阳性(±)", LabValue::Qualitative(Level::Weak)),
-            ("+-", LabValue::Qualitative(Level::Weak)),
-            ("+/-", LabValue::Qualitative(Level::Weak)),
-            ("阳性(+)", LabValue::Qualitative(Level::Positive)),
-            ("2+", LabValue::Qualitative(Level::Positive)),
-            ("+1", LabValue::Qualitative(Level::Positive)),
-            ("++", LabValue::Qualitative(Level::Positive)),
-            ("NEGATIVE", LabValue::Qualitative(Level::Negative)),
-            ("见报告", LabValue::Words),
-            ("溶血", LabValue::Words),
-            ("性", LabValue::Words),
-            ("阳性(-)", LabValue::Words),
-            ("强阳性", LabValue::Words),
-            ("12.3(重复)", LabValue::Unclear),
-            ("3.5-9.5", LabValue::Unclear),
-            ("<低", LabValue::Unclear),
-            ("1,234", LabValue::Unclear),
-            ("27~25", LabValue::Unclear),
-        ] {
-            assert_eq!(lab_value(text), expected, "{text}");
+    fn a_litre_is_no_flag() {
+        let flag = |text: &str, unit| match lab_value(text, unit) {
+            LabValue::Number { flag, .. } => flag,
+            _ => None,
+        };
+        assert_eq!(flag("2 L", None), None);
+        assert_eq!(lab_value("2 L", None), LabValue::Unclear);
+        assert_eq!(flag("2 L", Some("g/L")), Some("L"));
+        assert_eq!(flag("2 L", Some("L")), None);
+        assert_eq!(flag("2 g/L", Some("g/L")), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read(text in ".*", likely in "[0-9.<>≤≥:↑↓()+±阴阳弱性检出未 HL-]{0,12}") {
+            for text in [text, likely] {
+                let _ = (lab_value(&text, None), lab_value(&text, Some("g/L")));
+            }
         }
     }
 }

@@ -16,9 +16,8 @@ use jiff::tz::TimeZone;
 
 use crate::hl7v2::{self, Value};
 use crate::record::Fields;
+use crate::record::resident_id::ResidentId;
 use crate::record::schema::{Field, Shape};
-
-pub(crate) use person::resident_id;
 
 /// One named coercion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,6 +145,15 @@ impl Coercion {
         matches!(self, Self::Text | Self::Code | Self::Unit | Self::Boolean | Self::Integer)
     }
 
+    /// What is not understood of a text that it gives all the same. Holds no value.
+    pub(crate) fn doubt(self, text: &str) -> Option<&'static str> {
+        match self {
+            Self::ResidentId if ResidentId::read(text).is_none() => Some("no valid resident number"),
+            Self::Phone if !person::is_phone(text) => Some("not one phone number"),
+            _ => None,
+        }
+    }
+
     fn parts(self) -> &'static [&'static str] {
         match self {
             Self::Identifier => &["value"],
@@ -199,7 +207,7 @@ pub(crate) fn apply(
         Coercion::Phone => text(person::phone(value)),
         Coercion::Email => text(person::email(value)),
         Coercion::ResidentId => {
-            text(part(value, 1).map(|sent| resident_id(&sent).unwrap_or_else(|| sent.into_owned())))
+            text(part(value, 1).map(|sent| ResidentId::read(&sent).map_or_else(|| sent.into_owned(), |id| id.number)))
         }
         Coercion::Address => text(person::address(value)),
         Coercion::Unit => text(coded::unit(value)),
@@ -230,11 +238,34 @@ fn object<const N: usize>(inner: &[Field], parts: [(&'static str, Option<String>
     Json::Object(fields)
 }
 
+/// Years that databases hold where there is no date.
+const NO_YEARS: [&str; 2] = ["0001", "9999"];
+
 fn when(value: &Value<'_>, zone: &TimeZone) -> Result<Option<String>, Refusal> {
-    match part(value, 1) {
-        Some(sent) => hl7v2::when::parse(&sent, zone).map_err(|error| Cow::Owned(error.to_string())),
-        None => Ok(None),
+    let Some(sent) = part(value, 1) else { return Ok(None) };
+    let sent = number::half_width(&sent);
+    let read = hl7v2::when::parse(&chinese_date(&sent), zone).map_err(|error| Cow::Owned(error.to_string()))?;
+    match read {
+        Some(when) if NO_YEARS.contains(&&when[..4]) => Err(Cow::Borrowed("a date that stands for none")),
+        read => Ok(read),
     }
+}
+
+/// `2024年3月5日 10时30分` as `2024-3-5 10:30`.
+fn chinese_date(text: &str) -> Cow<'_, str> {
+    if !text.contains('年') {
+        return Cow::Borrowed(text);
+    }
+    let plain: String = text
+        .chars()
+        .map(|character| match character {
+            '年' | '月' => '-',
+            '时' | '点' | '分' => ':',
+            '日' | '号' | '秒' => ' ',
+            character => character,
+        })
+        .collect();
+    Cow::Owned(plain.trim_end().trim_end_matches(['-', ':']).to_owned())
 }
 
 /// Part `number` of a value as meant; `None` if it is empty or `""`.

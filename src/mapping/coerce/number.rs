@@ -9,21 +9,74 @@ const MAX_DIGITS: usize = 32;
 /// Most digits of an exponent, so that every consumer's decimal type can hold the number.
 const MAX_EXPONENT_DIGITS: usize = 2;
 
-/// Full-width ASCII (`３．５`, `＜`, `：`, the ideographic space) as half width. Chinese keyboards mix both freely.
+/// Full-width and small ASCII (`３．５`, `＜`, `﹤`, `：`) as half width, every blank as a space, invisible characters left out. Chinese
+/// keyboards mix all of them freely.
 pub(crate) fn half_width(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(text.chars().map(half_width_character).collect())
+    Cow::Owned(text.chars().filter_map(half_width_character).collect())
 }
 
-fn half_width_character(character: char) -> char {
-    match character {
-        '\u{3000}' => ' ',
+fn half_width_character(character: char) -> Option<char> {
+    Some(match character {
+        '\u{200B}'..='\u{200D}' | '\u{FEFF}' => return None,
+        '\u{A0}' | '\u{2000}'..='\u{200A}' | '\u{202F}' | '\u{3000}' => ' ',
         '\u{FF01}'..='\u{FF5E}' => char::from_u32(u32::from(character) - 0xFEE0).unwrap_or(character),
-        '\u{2212}' => '-',
+        '\u{2212}' | '﹣' => '-',
+        '﹢' => '+',
+        '﹤' => '<',
+        '﹥' => '>',
+        '﹪' => '%',
+        '﹕' | '∶' => ':',
+        '∕' | '⁄' => '/',
         _ => character,
+    })
+}
+
+/// Superscript digits as people type them without: `10⁹` as `10^9`, `10⁻³` as `10^-3`.
+pub(crate) fn without_superscripts(text: &str) -> Cow<'_, str> {
+    const DIGITS: &str = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+    let plain = |character: char| match character {
+        '⁻' => Some('-'),
+        '⁺' => Some('+'),
+        _ => DIGITS.chars().position(|digit| digit == character).and_then(|value| char::from_digit(value as u32, 10)),
+    };
+    if !text.chars().any(|character| plain(character).is_some()) {
+        return Cow::Borrowed(text);
     }
+    let mut folded = String::with_capacity(text.len());
+    let mut is_raised = false;
+    for character in text.chars() {
+        let raised = plain(character);
+        if raised.is_some() && !is_raised {
+            folded.push('^');
+        }
+        is_raised = raised.is_some();
+        folded.push(raised.unwrap_or(character));
+    }
+    Cow::Owned(folded)
+}
+
+/// What people put between a number and a power of ten.
+pub(crate) const TIMES: [char; 5] = ['×', 'x', 'X', '*', '·'];
+
+/// `1.2×10^5`, `3.5x10⁴`, `10^6` as one number; `text` is half width.
+pub(crate) fn power_of_ten(text: &str) -> Option<Number> {
+    let text = without_superscripts(text);
+    let (before, exponent) = text.split_once("10^")?;
+    let mantissa = match before.trim_end() {
+        "" => "1",
+        before => before.strip_suffix(TIMES)?.trim_end(),
+    };
+    let exponent = exponent.trim();
+    // An exponent of its own, or none: `1e5×10^3` and `10^` mean nothing that is sure.
+    let is_whole =
+        !exponent.is_empty() && exponent.trim_start_matches(['+', '-']).bytes().all(|byte| byte.is_ascii_digit());
+    if !is_whole || mantissa.contains(['e', 'E']) {
+        return None;
+    }
+    decimal(&format!("{mantissa}e{exponent}"))
 }
 
 /// The number that `text` is as a whole, or `None`. Takes `5`, `-0.5`, `.5`, `5.`, `+5`, `007`, `3.2E+03`, full width.
@@ -119,6 +172,25 @@ mod tests {
             assert_eq!(decimal(text), None, "{text}");
         }
         assert_eq!(decimal(&"9".repeat(40)), None);
+    }
+
+    #[test]
+    fn powers_of_ten_are_numbers() {
+        for (text, expected) in [
+            ("1.2×10^5", Some("1.2e+5")),
+            ("3.50x10⁴", Some("3.50e+4")),
+            ("2 * 10^-3", Some("2e-3")),
+            ("10^6", Some("1e+6")),
+            ("10⁻³", Some("1e-3")),
+            ("10^", None),
+            ("10^5-10^6", None),
+            ("1e5×10^3", None),
+            ("1.2 10^5", None),
+            ("1×10^1000", None),
+            ("×10^5", None),
+        ] {
+            assert_eq!(power_of_ten(text).map(|number| number.to_string()).as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -1,85 +1,156 @@
-//! Reference ranges: `3.5~9.5`, `<5.0`, `阴性`, `男:120-160 女:110-150`. Not understood as a whole means text only.
+//! Reference ranges: `3.5~9.5`, `<5.0`, `阴性`, `<1:80`, `男:120-160 女:110-150`. Not understood as a whole means text only.
 
 use serde_json::Number;
 
-use super::lab_value::{LabValue, Level, comparator, level};
-use super::number::{approximate, decimal, half_width};
+use super::lab_value::{Answer, LabValue, Level, answer, beside_an_answer, comparator, titre, without_unit};
+use super::number::{approximate, decimal, half_width, power_of_ten};
 
 /// What is normal.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Range {
     /// Between two numbers, or on one side of one.
-    Numbers {
-        /// Lower limit, and whether it is itself normal.
-        low: Option<(Number, bool)>,
-        /// Upper limit, and whether it is itself normal.
-        high: Option<(Number, bool)>,
-    },
+    Numbers(Limits),
+    /// Dilutions of a titre: `<1:80`.
+    Titres(Limits),
     /// At most this level.
     AtMost(Level),
+}
+
+/// Limits, and whether each is itself normal.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Limits {
+    pub(crate) low: Option<(Number, bool)>,
+    pub(crate) high: Option<(Number, bool)>,
+}
+
+/// What a text says as a range.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum ReadRange {
+    /// This.
+    Range(Range),
+    /// It differs by sex, and the patient's is not known.
+    BySex,
+    /// That there is none.
+    Nothing,
+    /// It is not understood.
+    Unclear,
 }
 
 /// Longest text that is read as a range; longer ones are explanations by age and week.
 const MAX_CHARACTERS: usize = 64;
 
 /// Marks between two limits, longest first. A double dash is how some systems escape a dash.
-const BETWEEN: &[&str] = &["--", "~~", "~", "-", "–", "—", "～", "至", " to "];
+const BETWEEN: &[&str] = &["---", "--", "~~", "~", "-", "–", "——", "—", "～", "…", "至", "到", " to ", " TO "];
 
-/// Reads a range for a patient of this sex (`male`, `female`); a range by sex means nothing for another.
-pub(crate) fn reference_range(text: &str, sex: Option<&str>) -> Option<Range> {
+/// What is written where there is no range.
+const NOTHING: &[&str] = &["-", "--", "---", "—", "——", "/", "\\", ".", "*", "无", "~", "N/A", "n/a"];
+
+/// Words for the two sexes, longest first.
+const MALE: &[&str] = &["男性", "男", "male", "Male", "MALE", "M"];
+const FEMALE: &[&str] = &["女性", "女", "female", "Female", "FEMALE", "F"];
+
+/// Reads a range for a patient of this sex (`male`, `female`); a range by sex means nothing for another. `unit` is what OBX-6 says.
+pub(crate) fn reference_range(text: &str, sex: Option<&str>, unit: Option<&str>) -> ReadRange {
     if text.chars().count() > MAX_CHARACTERS {
-        return None;
+        return ReadRange::Unclear;
     }
     let text = half_width(text.trim());
     let text = text.trim();
-    match by_sex(text) {
-        Some((male, female)) => match sex {
-            Some("male") => Some(male),
-            Some("female") => Some(female),
-            _ => None,
-        },
-        None => plain(text),
+    if NOTHING.contains(&text) {
+        return ReadRange::Nothing;
+    }
+    if let Some(range) = plain(text, unit) {
+        return ReadRange::Range(range);
+    }
+    match (by_sex(text, unit), sex) {
+        (Some((male, _)), Some("male")) => ReadRange::Range(male),
+        (Some((_, female)), Some("female")) => ReadRange::Range(female),
+        (Some(_), _) => ReadRange::BySex,
+        (None, _) => ReadRange::Unclear,
     }
 }
 
-fn by_sex(text: &str) -> Option<(Range, Range)> {
-    let (male, female) = (text.find('男')?, text.find('女')?);
-    let (first, second) = (male.min(female), male.max(female));
-    if first != 0 {
+/// Ranges for men and for women, each named before its range (`男:120-160 女:110-150`) or after it (`120-160(男) 110-150(女)`).
+fn by_sex(text: &str, unit: Option<&str>) -> Option<(Range, Range)> {
+    let (male, female) = (word(text, MALE)?, word(text, FEMALE)?);
+    let (first, second) = if male.start < female.start { (&male, &female) } else { (&female, &male) };
+    let between = [' ', ',', ';', ':', '、', '/', '。', '|', '\n', '(', ')', '[', ']'];
+    let range = |part: &str| plain(part.trim_matches(between), unit);
+    let (first_range, second_range) = if text[..first.start].trim_matches(between).is_empty() {
+        (range(&text[first.end..second.start])?, range(&text[second.end..])?)
+    } else if text[second.end..].trim_matches(between).is_empty() {
+        (range(&text[..first.start])?, range(&text[first.end..second.start])?)
+    } else {
         return None;
-    }
-    let range = |part: &str| {
-        let part = part.trim_start_matches(['男', '女']).trim_start_matches('性').trim_start();
-        plain(part.trim_start_matches(':').trim_matches([' ', ',', ';', '、', '/', '。']))
     };
-    let (first_range, second_range) = (range(&text[..second])?, range(&text[second..])?);
-    Some(if male == 0 { (first_range, second_range) } else { (second_range, first_range) })
+    Some(if male.start < female.start { (first_range, second_range) } else { (second_range, first_range) })
 }
 
-fn plain(text: &str) -> Option<Range> {
-    let text = unwrapped(text.trim());
+/// Where one of these words stands; `None` too where it stands twice, or as a part of a longer one: `male` is inside `female`.
+fn word(text: &str, words: &[&str]) -> Option<std::ops::Range<usize>> {
+    let is_letter = |character: Option<char>| character.is_some_and(|character| character.is_ascii_alphabetic());
+    let stands = |start: usize, word: &str| {
+        !is_letter(word.chars().next())
+            || !is_letter(text[..start].chars().next_back()) && !is_letter(text[start + word.len()..].chars().next())
+    };
+    words.iter().find_map(|word| {
+        let mut places = text.match_indices(word).map(|(start, _)| start).filter(|start| stands(*start, word));
+        places.next().filter(|_| places.next().is_none()).map(|start| start..start + word.len())
+    })
+}
+
+fn plain(text: &str, unit: Option<&str>) -> Option<Range> {
+    let text = without_unit(unwrapped(text.trim()), unit);
+    // Most ranges are two numbers, and need not be compared with all words for answers.
+    if text.bytes().all(|byte| byte.is_ascii_digit() || b" .-~<>=".contains(&byte))
+        && !text.starts_with(['-', '<', '>', '='])
+    {
+        return between(text, unit);
+    }
     if let Some(highest) = highest_level(text) {
         return Some(Range::AtMost(highest));
     }
+    // `阴性(<1.0)`: what is negative, in numbers.
+    let text = match beside_an_answer(text) {
+        (rest, Some(Level::Negative)) => without_unit(unwrapped(rest), unit),
+        (_, Some(_)) => return None,
+        (text, None) => text,
+    };
     if let (Some(comparator), rest) = comparator(text) {
-        let limit = decimal(rest)?;
-        return Some(match comparator {
-            "<" => Range::Numbers { low: None, high: Some((limit, false)) },
-            "<=" => Range::Numbers { low: None, high: Some((limit, true)) },
-            ">" => Range::Numbers { low: Some((limit, false)), high: None },
-            _ => Range::Numbers { low: Some((limit, true)), high: None },
-        });
+        let rest = rest.trim();
+        return match titre(rest) {
+            Some(limit) => Some(Range::Titres(one_sided(comparator, limit))),
+            None => number(rest).map(|limit| Range::Numbers(one_sided(comparator, limit))),
+        };
     }
-    between(text)
+    if let Some(limit) = titre(text) {
+        // `1:80` alone is the highest that is normal.
+        return Some(Range::Titres(one_sided("<=", limit)));
+    }
+    between(text, unit)
+}
+
+fn number(text: &str) -> Option<Number> {
+    decimal(text).or_else(|| power_of_ten(text))
+}
+
+fn one_sided(comparator: &str, limit: Number) -> Limits {
+    match comparator {
+        "<" => Limits { low: None, high: Some((limit, false)) },
+        "<=" => Limits { low: None, high: Some((limit, true)) },
+        ">" => Limits { low: Some((limit, false)), high: None },
+        _ => Limits { low: Some((limit, true)), high: None },
+    }
 }
 
 /// Two limits. Every way to cut the text in two is tried, and only one may make sense: `-5--2` could be two ranges.
-fn between(text: &str) -> Option<Range> {
+fn between(text: &str, unit: Option<&str>) -> Option<Range> {
     let mut found: Option<(Number, Number)> = None;
     for mark in BETWEEN {
         for (position, _) in text.match_indices(mark).filter(|(position, _)| *position > 0) {
-            let limits = decimal(&text[..position]).zip(decimal(&text[position + mark.len()..]));
-            let Some((low, high)) = limits.filter(|(low, high)| approximate(low) <= approximate(high)) else {
+            let low = number(without_unit(text[..position].trim_end(), unit));
+            let high = number(text[position + mark.len()..].trim_start());
+            let Some((low, high)) = low.zip(high).filter(|(low, high)| approximate(low) <= approximate(high)) else {
                 continue;
             };
             match &found {
@@ -88,14 +159,14 @@ fn between(text: &str) -> Option<Range> {
             }
         }
     }
-    found.map(|(low, high)| Range::Numbers { low: Some((low, true)), high: Some((high, true)) })
+    found.map(|(low, high)| Range::Numbers(Limits { low: Some((low, true)), high: Some((high, true)) }))
 }
 
 fn unwrapped(text: &str) -> &str {
     for (open, close) in [('(', ')'), ('[', ']'), ('【', '】')] {
         if let Some(inner) = text.strip_prefix(open).and_then(|text| text.strip_suffix(close)) {
             // `(-)` is a level, not a bracketed range.
-            if inner.chars().any(|character| character.is_ascii_digit()) {
+            if inner.chars().any(|character| character.is_ascii_digit()) && !inner.contains([open, close]) {
                 return inner.trim();
             }
         }
@@ -103,25 +174,27 @@ fn unwrapped(text: &str) -> &str {
     text
 }
 
-/// `阴性`, `阴性或弱阳性`, `阴性(-)`. A lone dash means "no range".
+/// `阴性`, `阴性或弱阳性`, `阴性(-)`, `Negative`.
 fn highest_level(text: &str) -> Option<Level> {
-    if text == "-" || text == "--" {
-        return None;
-    }
-    text.split(['或', '/']).map(|part| level(part.trim())).collect::<Option<Vec<_>>>()?.into_iter().max()
+    let level = |part: &str| match answer(part.trim()) {
+        Answer::Level(level) => Some(level),
+        Answer::Contradiction | Answer::None => None,
+    };
+    level(text).or_else(|| text.split(['或', '/', '、']).map(level).collect::<Option<Vec<_>>>()?.into_iter().max())
 }
 
 /// Is the value outside the range? `None` if the two cannot be compared, or not surely.
 pub(crate) fn is_outside(value: &LabValue, range: &Range) -> Option<bool> {
     match (value, range) {
         (LabValue::Qualitative(level), Range::AtMost(highest)) => Some(level > highest),
-        (LabValue::Number { comparator, number, .. }, Range::Numbers { low, high }) => {
+        (LabValue::Number { comparator, number, .. }, Range::Numbers(limits))
+        | (LabValue::Titre { comparator, dilution: number }, Range::Titres(limits)) => {
             let value = approximate(number)?;
             let limit = |limit: &Option<(Number, bool)>| match limit {
                 Some((number, included)) => approximate(number).map(|limit| Some((limit, *included))),
                 None => Some(None),
             };
-            outside(*comparator, value, limit(low)?, limit(high)?)
+            outside(*comparator, value, limit(&limits.low)?, limit(&limits.high)?)
         }
         _ => None,
     }
@@ -163,46 +236,31 @@ mod tests {
         let limit = |limit: Option<(Number, bool)>| {
             limit.map_or(String::new(), |(number, included)| format!("{number}{}", if included { "" } else { "!" }))
         };
-        match reference_range(text, sex) {
-            Some(Range::Numbers { low, high }) => format!("{}..{}", limit(low), limit(high)),
-            Some(Range::AtMost(level)) => format!("{level:?}"),
-            None => "text".to_owned(),
+        match reference_range(text, sex, Some("g/L")) {
+            ReadRange::Range(Range::Numbers(Limits { low, high })) => format!("{}..{}", limit(low), limit(high)),
+            ReadRange::Range(Range::Titres(Limits { low, high })) => format!("1:{}..1:{}", limit(low), limit(high)),
+            ReadRange::Range(Range::AtMost(level)) => format!("{level:?}"),
+            other => format!("{other:?}"),
         }
     }
 
     #[test]
     fn ranges_are_understood_as_wholes_or_not_at_all() {
         for (text, expected) in [
-            ("3.5~9.5", "3.5..9.5"),
-            ("3.5--9.5", "3.5..9.5"),
-            ("3.5-9.5", "3.5..9.5"),
-            ("3.5－9.5", "3.5..9.5"),
-            ("3.5～9.5", "3.5..9.5"),
-            ("3.5 - 9.5", "3.5..9.5"),
-            ("３．５－９．５", "3.5..9.5"),
-            ("(3.5-9.5)", "3.5..9.5"),
-            ("0-0.5", "0..0.5"),
             ("-2.0~3.0", "-2.0..3.0"),
             ("-2.0-3.0", "-2.0..3.0"),
             ("-5~-2", "-5..-2"),
-            ("<5.0", "..5.0!"),
-            ("＜5.0", "..5.0!"),
-            ("≤40", "..40"),
-            (">60", "60!.."),
-            ("≥ 60", "60.."),
-            ("阴性", "Negative"),
-            ("阴性(-)", "Negative"),
-            ("阴性或弱阳性", "Weak"),
-            ("-5--2", "text"),
-            ("9.5-3.5", "text"),
-            ("3.5-9.5 mmol/L", "text"),
-            ("-", "text"),
-            ("--", "text"),
-            ("", "text"),
-            ("见说明", "text"),
-            ("3.5", "text"),
-            ("成人 3-5", "text"),
-            ("男:120-160 女:110-150", "text"),
+            ("-5--2", "Unclear"),
+            ("9.5-3.5", "Unclear"),
+            ("3.5-9.5 mmol/L", "Unclear"),
+            ("3.5-9.5 g/L", "3.5..9.5"),
+            ("3.5g/L-9.5g/L", "3.5..9.5"),
+            ("<1:80", "1:..1:80!"),
+            ("1:40", "1:..1:40"),
+            ("阴性(<1.0)", "..1.0!"),
+            ("阳性(>1.0)", "Unclear"),
+            ("", "Unclear"),
+            ("3.5", "Unclear"),
         ] {
             assert_eq!(shown(text, None), expected, "{text}");
         }
@@ -210,12 +268,24 @@ mod tests {
 
     #[test]
     fn a_range_by_sex_needs_the_sex() {
-        for text in ["男:120-160 女:110-150", "男：120～160；女：110～150", "女性110-150,男性120-160"] {
+        for text in [
+            "男:120-160 女:110-150",
+            "男：120～160；女：110～150",
+            "女性110-150,男性120-160",
+            "120-160(男) 110-150(女)",
+            "M:120-160/F:110-150",
+            "female 110-150; male 120-160",
+            "男:120-160g/L 女:110-150g/L",
+        ] {
             assert_eq!(shown(text, Some("male")), "120..160", "{text}");
             assert_eq!(shown(text, Some("female")), "110..150", "{text}");
-            assert_eq!(shown(text, Some("unknown")), "text", "{text}");
+            assert_eq!(shown(text, Some("unknown")), "BySex", "{text}");
         }
-        assert_eq!(shown("男:120-160 女:见说明", Some("male")), "text");
+        for text in
+            ["男:120-160 女:见说明", "男:1-2 女:3-4 孕妇:5-6", "男:1-2", "成年男:1-2 女:3-4", "男:1-2 男:2-3 女:3-4"]
+        {
+            assert_eq!(shown(text, Some("male")), "Unclear", "{text}");
+        }
     }
 
     #[test]
@@ -236,9 +306,12 @@ mod tests {
             ("弱阳性", "阴性或弱阳性", Some(false)),
             ("阳性", "0-5", None),
             ("1:80", "阴性", None),
+            ("1:160", "<1:80", Some(true)),
+            ("<1:20", "<1:80", Some(false)),
+            ("1:80", "1:80", Some(false)),
         ] {
-            let range = reference_range(range, None).unwrap();
-            assert_eq!(is_outside(&lab_value(value), &range), expected, "{value} in {range:?}");
+            let ReadRange::Range(range) = reference_range(range, None, None) else { panic!("{range}") };
+            assert_eq!(is_outside(&lab_value(value, None), &range), expected, "{value} in {range:?}");
         }
     }
 }

@@ -38,7 +38,7 @@ impl Observation {
         let Value::Object(mut fields) = result else { return None };
         let status = LabStatus::of(fields.remove("status").as_ref()).or(inherited);
         if status.is_some_and(|status| !status.has_value()) {
-            VALUE.iter().for_each(|name| drop(fields.remove(*name)));
+            VALUE.iter().for_each(|name| drop(fields.remove(name)));
         }
         Some(Self { status, fields })
     }
@@ -174,7 +174,7 @@ impl ResultState {
 pub(super) fn same_value(one: &Fields, other: &Fields) -> bool {
     let number = |fields: &Fields| fields.get("value_number").and_then(Value::as_f64);
     number(one) == number(other)
-        && ["value_text", "value_code", "comparator"].iter().all(|name| one.get(*name) == other.get(*name))
+        && ["value_text", "value_code", "comparator"].iter().all(|name| one.get(name) == other.get(name))
 }
 
 fn code(status: LabStatus) -> Value {

@@ -1,9 +1,9 @@
--- Times are microseconds since the epoch, UTC. Columns of type ANY hold text, or zstd as a blob (packed.rs).
+-- Times are microseconds since the epoch, UTC. Columns of type ANY hold text, or LZ4 as a blob (packed.rs).
 -- Rows that other tables or cursors refer to by number are never renumbered: nothing reuses a sequence or a message id.
 
 CREATE TABLE meta (
     one_row INTEGER PRIMARY KEY CHECK (one_row = 1),
-    epoch   INTEGER NOT NULL                    -- raised by a restore; part of every cursor
+    epoch   INTEGER NOT NULL                    -- names the log, part of every cursor; nothing raises it yet
 ) STRICT;
 INSERT INTO meta VALUES (1, 1);
 
@@ -38,7 +38,8 @@ CREATE TABLE message_content (
     bytes      BLOB NOT NULL
 ) STRICT;
 
--- How many messages of each kind there were since the store began; counting millions of rows would be too slow.
+-- How many messages of each kind there were since the store began, and of failed ones how many wait; counting millions of rows would
+-- be too slow.
 CREATE TABLE message_count (
     source           TEXT NOT NULL,
     state            TEXT NOT NULL,
@@ -87,7 +88,6 @@ CREATE TABLE identifier (
     record INTEGER NOT NULL REFERENCES patient_record (id),
     PRIMARY KEY (value, type, system, record)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX identifier_record ON identifier (record);
 
 CREATE TABLE link_history (
     id          INTEGER PRIMARY KEY,
@@ -99,7 +99,6 @@ CREATE TABLE link_history (
     message     INTEGER,                        -- may be pruned; the history stays
     at          INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX link_history_record ON link_history (record);
 CREATE INDEX link_history_from ON link_history (from_one_id) WHERE from_one_id IS NOT NULL;
 CREATE INDEX link_history_to ON link_history (to_one_id);
 
