@@ -25,8 +25,8 @@ fn shipped(name: &str) -> Mapping {
     Mapping::load(name, &|file| std::fs::read_to_string(root.join(file))).expect("the shipped mappings load")
 }
 
-static MAPPINGS: LazyLock<[Mapping; 3]> =
-    LazyLock::new(|| ["hl7v2", "his", "lis"].map(|name| shipped(&format!("mappings/{name}.toml"))));
+static MAPPINGS: LazyLock<[Mapping; 5]> =
+    LazyLock::new(|| ["hl7v2", "his", "lis", "ris", "emr-v2"].map(|name| shipped(&format!("mappings/{name}.toml"))));
 
 fn read(data: &[u8]) -> Option<Message> {
     Message::read(data, &CharsetSetting::Auto, &LIMITS).ok().map(|(message, _)| message)
@@ -191,7 +191,7 @@ pub(crate) fn mapping_file(data: &[u8]) {
         let files = std::cell::RefCell::new(BTreeMap::new());
         let root = FilePath::new(env!("CARGO_MANIFEST_DIR"));
         let root = if root.ends_with("fuzz") { root.join("..") } else { root.to_owned() };
-        for name in ["his", "lis"] {
+        for name in ["his", "lis", "ris", "emr-v2"] {
             let read = |file: &str| {
                 let text = std::fs::read_to_string(root.join(file))?;
                 files.borrow_mut().insert(file.to_owned(), text.clone());

@@ -32,8 +32,10 @@ fn files(folders: &[&str], ending: &str) -> Vec<Vec<u8>> {
     paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
 }
 
-static MESSAGES: LazyLock<Vec<Vec<u8>>> =
-    LazyLock::new(|| files(&["fixtures/his", "fixtures/lis", "fixtures/hospital-day"], "hl7"));
+static MESSAGES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let folders = ["hl7v2", "his", "lis", "ris", "emr-v2", "hospital-day"].map(|name| format!("fixtures/{name}"));
+    files(&folders.each_ref().map(String::as_str), "hl7")
+});
 static MAPPINGS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| files(&["mappings"], "toml"));
 static CONFIGURATIONS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| files(&["config"], "toml"));
 
