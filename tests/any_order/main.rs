@@ -1,6 +1,14 @@
 //! The promise of `ARCHITECTURE.md`: order is the source's. Whatever the order in which the messages of a history come, and
 //! however often, persons, visits and reports end the same; and each way there tells a log without holes.
 //!
+//! Where order does matter, by rule, the histories do not go:
+//! - Two messages of one source time: the one that came later wins. Here each has a minute of its own; its repeats share it.
+//! - A report number that the laboratory gives to a second patient: what comes with an older time is refused.
+//! - A number whose name, birth date and resident number all turn out to be another's: refused, whichever comes second.
+//! - A person's `updated_at` is of its last event, and a source that repeats itself later makes none: it is not compared.
+//!
+//! That a preliminary result after the final one is history is no such case: it is history in any order.
+//!
 //! `HEYI_ORDER_CASES=2000 cargo test --release --test any_order` looks longer than the few histories of every run.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of this is tests")]
