@@ -181,7 +181,7 @@ impl Job<'_> {
         let owner = if claim == Claim::Late { self.owner_of(visit.record)? } else { owner };
         let moved = claim == Claim::Moved;
         visit.record = owner.record;
-        let Applied { record, mut changed, mut happenings } = state.apply(patch, moment);
+        let Applied { record, mut changed, mut happenings, .. } = state.apply(patch, moment);
         if moved {
             changed.push("one_id".to_owned());
             changed.sort_unstable();
@@ -260,7 +260,7 @@ impl Job<'_> {
             // Laboratories count filler numbers anew each day: another patient's report of the number holds none of the results.
             state = LabReportState::default();
         }
-        let Applied { record, mut changed, happenings } = state.apply(patch, moment);
+        let Applied { record, mut changed, happenings, .. } = state.apply(patch, moment);
         let visit_id = state.visit_number().map(|number| published_id(state.visit_source().unwrap_or(source), number));
         if report.visit_id != visit_id {
             changed.push("visit_id".to_owned());

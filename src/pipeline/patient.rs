@@ -105,7 +105,6 @@ impl Job<'_> {
 
     fn update_record(&self, row: PatientRecord, patch: Fields, moment: Moment) -> Result<Owner, Trouble> {
         let mut state = state_of(&row)?;
-        let before = state.record();
         let applied = state.apply(patch, moment);
         records::update(self.transaction, row.id, row.updated_at.max(moment.at), &to_stored(&state)?)?;
         if applied.changed.is_empty() {
@@ -115,7 +114,7 @@ impl Job<'_> {
             }
             return Ok(Owner { record: row.id, number: row.number, one_id: row.one_id });
         }
-        let facts_before = PatientFacts::of(&before);
+        let facts_before = PatientFacts::of(&applied.before);
         let facts = PatientFacts::of(&applied.record);
         if is_somebody_else(&facts_before, &facts) {
             return Err(Trouble::content(
@@ -127,7 +126,7 @@ impl Job<'_> {
         }
         let renumbered = applied.changed.iter().any(|name| name == "identifiers");
         if renumbered {
-            let (before, after) = (identifiers(&before, &facts_before), identifiers(&applied.record, &facts));
+            let (before, after) = (identifiers(&applied.before, &facts_before), identifiers(&applied.record, &facts));
             records::set_identifiers(self.transaction, row.id, &before, &after)?;
         }
         self.refresh_person(&row.one_id, EventKind::PatientUpdated, moment)?;

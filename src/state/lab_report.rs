@@ -68,7 +68,7 @@ impl LabReportState {
                 happenings.push(Happening { kind: EventKind::LabCritical, reverses: None });
             }
         }
-        Applied { record, changed, happenings }
+        Applied { before, record, changed, happenings }
     }
 
     /// The report record, without `report_id`, `one_id`, `visit_id`, `version`, `source`.

@@ -24,6 +24,8 @@ pub use lab_report::{LabReportState, combine};
 pub use patient::PatientState;
 pub use visit::VisitState;
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use crate::feed::EventKind;
@@ -41,6 +43,8 @@ pub struct Moment {
 /// What one patch did.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Applied {
+    /// The whole record before the patch.
+    pub before: Fields,
     /// The whole record now, without ids, version and steering fields, never with `null`.
     pub record: Fields,
     /// Names of the fields that differ from before, sorted; all fields for a new record. Empty: nothing to publish and no
@@ -91,22 +95,29 @@ impl From<Published> for (String, String) {
 /// `updated_at` alone, or inside `sources` alone, is no difference: a source that repeats itself has said nothing new. Beside
 /// another difference it is named like any field.
 pub fn changed(before: &Fields, after: &Fields) -> Vec<String> {
-    let mut names: Vec<String> = after
-        .iter()
-        .filter(|(name, value)| before.get(name) != Some(value))
-        .map(|(name, _)| name.to_string())
-        .collect();
-    names.extend(before.keys().filter(|name| !after.contains_key(name)).map(ToString::to_string));
-    let matters = |name: &String| match name.as_str() {
+    let mut names: Vec<&str> = Vec::new();
+    let (mut old, mut new) = (before.iter().peekable(), after.iter().peekable());
+    // Both are sorted: what differs, or is on one side only, comes out in order.
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (Some((one, _)), Some((other, _))) => one.cmp(other),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => break,
+        };
+        let was = if order.is_le() { old.next() } else { None };
+        let is = if order.is_ge() { new.next() } else { None };
+        names.extend(was.or(is).filter(|_| was != is).map(|(name, _)| name.as_str()));
+    }
+    let matters = |name: &&str| match *name {
         "updated_at" => false,
-        "sources" => undated(before.get(name)) != undated(after.get(name)),
+        "sources" => undated(before.get("sources")) != undated(after.get("sources")),
         _ => true,
     };
     if !names.iter().any(matters) {
         return Vec::new();
     }
-    names.sort_unstable();
-    names
+    names.into_iter().map(str::to_owned).collect()
 }
 
 /// The entries of `sources` without their times.

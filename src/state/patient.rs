@@ -33,7 +33,7 @@ impl PatientState {
         self.registers.apply(Kind::Patient, moment.into(), patch);
         let record = self.record();
         let changed = changed(&before, &record);
-        Applied { record, changed, happenings: Vec::new() }
+        Applied { before, record, changed, happenings: Vec::new() }
     }
 
     /// The patient record, without `source`.

@@ -153,7 +153,7 @@ impl VisitState {
         } else {
             vec![happening(&before, &after, &changed, verb, course.taken_back_by(moment.arrival))]
         };
-        Applied { record: after.record, changed, happenings }
+        Applied { before: before.record, record: after.record, changed, happenings }
     }
 
     /// The visit record, without `visit_id`, `one_id`, `version`, `source`.

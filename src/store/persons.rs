@@ -191,9 +191,8 @@ pub fn with_identifier(reader: &Reader<'_>, number: &RecordNumber, limit: usize)
 }
 
 fn add_key(transaction: &Transaction<'_>, person: i64, kind: KeyKind, value: &str) -> Result<(), StoreError> {
-    // OR IGNORE: without it SQLite builds a temporary table for the row, to be able to take it back.
-    transaction.run(
-        "INSERT OR IGNORE INTO person_key (kind, value, person) VALUES (?1, ?2, ?3)",
+    transaction.insert(
+        "INSERT INTO person_key (kind, value, person) VALUES (?1, ?2, ?3)",
         params![kind.name(), value, person],
     )?;
     Ok(())

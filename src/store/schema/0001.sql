@@ -1,4 +1,5 @@
 -- Times are microseconds since the epoch, UTC. Columns of type ANY hold text, or LZ4 as a blob (packed.rs).
+-- CHECK spells its list out: for IN (...), SQLite would build a temporary table with every row that is written.
 -- Rows that other tables or cursors refer to by number are never renumbered: nothing reuses a sequence or a message id.
 
 CREATE TABLE meta (
@@ -19,7 +20,7 @@ CREATE TABLE message (
     digest          BLOB NOT NULL,              -- of the bytes, 16 octets
     same_control_id INTEGER NOT NULL,           -- an earlier message had this MSH-10 and other bytes
     attempts        INTEGER NOT NULL,
-    state           TEXT NOT NULL CHECK (state IN ('processed', 'failed', 'ignored')),
+    state           TEXT NOT NULL CHECK (state = 'processed' OR state = 'failed' OR state = 'ignored'),
     error_code      TEXT,                       -- HL7 table 0357
     error_location  TEXT,
     error_text      TEXT,
@@ -60,7 +61,7 @@ CREATE TABLE person (
 CREATE INDEX person_merged_into ON person (merged_into) WHERE merged_into IS NOT NULL;
 
 CREATE TABLE person_key (
-    kind   TEXT NOT NULL CHECK (kind IN ('name', 'birth_date', 'phone')),
+    kind   TEXT NOT NULL CHECK (kind = 'name' OR kind = 'birth_date' OR kind = 'phone'),
     value  TEXT NOT NULL,                       -- normalised, see search_key.rs
     person INTEGER NOT NULL REFERENCES person (id),
     PRIMARY KEY (kind, value, person)
@@ -73,7 +74,7 @@ CREATE TABLE patient_record (
     value       TEXT NOT NULL,                  -- number
     generation  INTEGER NOT NULL,               -- grows when a source gives a number to another patient
     one_id      TEXT NOT NULL REFERENCES person (one_id),
-    link        TEXT NOT NULL CHECK (link IN ('auto', 'manual', 'pending')),
+    link        TEXT NOT NULL CHECK (link = 'auto' OR link = 'manual' OR link = 'pending'),
     merged_into INTEGER REFERENCES patient_record (id),
     updated_at  INTEGER NOT NULL,               -- newest source time
     state       ANY NOT NULL,                   -- state::PatientState
@@ -94,7 +95,7 @@ CREATE TABLE link_history (
     record      INTEGER NOT NULL REFERENCES patient_record (id),
     from_one_id TEXT REFERENCES person (one_id),
     to_one_id   TEXT NOT NULL REFERENCES person (one_id),
-    kind        TEXT NOT NULL CHECK (kind IN ('auto', 'manual', 'pending')),
+    kind        TEXT NOT NULL CHECK (kind = 'auto' OR kind = 'manual' OR kind = 'pending'),
     basis       TEXT NOT NULL,                  -- JSON: the evidence
     message     INTEGER,                        -- may be pruned; the history stays
     at          INTEGER NOT NULL
