@@ -36,11 +36,18 @@ pub(crate) fn run(plan: &Plan, message: &Message, context: &Context<'_>) -> Resu
     let observations = message.segments_named("OBX").map(|segment| (segment.index(), false)).collect();
     let mut run =
         Run { plan, context, mapped: Mapped::default(), explained: Vec::new(), patient: 0, sex: None, observations };
-    for (number, patient) in whole.patients().into_iter().enumerate() {
+    let patients = whole.patients();
+    // A report that stands before the only patient is that patient's; before several it is nobody's, least of all everybody's.
+    let first =
+        patients.first().filter(|_| patients.len() > 1).and_then(Scope::anchor).map_or(0, |first| first.index());
+    for (number, patient) in patients.into_iter().enumerate() {
         run.patient = number;
         run.sex = None;
         for (kind, block) in &plan.records {
             match &block.each {
+                Some(each)
+                    if *kind == Kind::LabReport
+                        && patient.segment(each.segment()).is_some_and(|segment| segment.index() < first) => {}
                 Some(each) => {
                     for scope in patient.each(each) {
                         run.record(*kind, block, &scope)?;
@@ -50,6 +57,7 @@ pub(crate) fn run(plan: &Plan, message: &Message, context: &Context<'_>) -> Resu
             }
         }
     }
+    run.report_unowned(&whole, first);
     run.report_unread(message);
     Ok(run.mapped)
 }
@@ -226,6 +234,9 @@ impl Run<'_> {
                     && block.when.as_ref().is_none_or(|when| when.holds(scope));
             }
             for item_scope in scopes {
+                if self.is_anothers(&item_scope, scope) {
+                    continue;
+                }
                 let place = Place { kind, item: Some((list.name, items.kept.len())) };
                 self.item(block, &item_scope, place, &mut items)?;
                 if list.name != "results" && items.read > MAX_ITEMS {
@@ -300,6 +311,13 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// An OBX before all orders is seen by each order that has none of its own; it is the first one's.
+    fn is_anothers(&self, item: &Scope<'_>, record: &Scope<'_>) -> bool {
+        let (Some(item), Some(record)) = (item.anchor(), record.anchor()) else { return false };
+        let known = self.observations.binary_search_by_key(&item.index(), |(index, _)| *index);
+        item.index() < record.index() && known.is_ok_and(|position| self.observations[position].1)
+    }
+
     /// The end of this scope's OBX is known.
     fn settle(&mut self, scope: &Scope<'_>) {
         let Some(index) = scope.anchor().filter(|anchor| anchor.name() == "OBX").map(|anchor| anchor.index()) else {
@@ -307,6 +325,23 @@ impl Run<'_> {
         };
         if let Ok(position) = self.observations.binary_search_by_key(&index, |(index, _)| *index) {
             self.observations[position].1 = true;
+        }
+    }
+
+    /// Reports before the position `first`, the first of several patients.
+    fn report_unowned(&mut self, whole: &Scope<'_>, first: usize) {
+        let blocks = self.plan.records.iter().filter(|(kind, _)| *kind == Kind::LabReport).map(|(_, block)| block);
+        for (block, each) in blocks.filter_map(|block| Some((block, block.each.as_ref().filter(|_| first > 0)?))) {
+            let before = whole.each(each).into_iter();
+            let before = before.take_while(|scope| scope.anchor().is_some_and(|anchor| anchor.index() < first));
+            for scope in before.filter(|scope| block.when.as_ref().is_none_or(|when| when.holds(scope))) {
+                self.mapped.skipped.push(Skipped {
+                    path: scope_path(&scope, Some(each)),
+                    rule: "unread".to_owned(),
+                    reason: "it stands before several patients, and nothing says whose it is".to_owned(),
+                    deliberate: false,
+                });
+            }
         }
     }
 

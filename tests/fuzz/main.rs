@@ -136,21 +136,32 @@ fn damage(mut bytes: Vec<u8>, damages: &[Damage]) -> Vec<u8> {
     bytes
 }
 
-fn damaged(files: &'static LazyLock<Vec<Vec<u8>>>, pieces: &'static [&'static [u8]]) -> impl Strategy<Value = Vec<u8>> {
-    (prop::sample::select(&files[..]), prop::collection::vec(any_damage(pieces), 0..6))
-        .prop_map(|(bytes, damages)| damage(bytes, &damages))
+/// An input that shows itself as text when it fails.
+#[derive(Clone)]
+struct Bytes(Vec<u8>);
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "b\"{}\"", self.0.escape_ascii())
+    }
 }
 
-fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
-    prop::collection::vec(any::<u8>(), 0..200)
+fn damaged(files: &'static LazyLock<Vec<Vec<u8>>>, pieces: &'static [&'static [u8]]) -> impl Strategy<Value = Bytes> {
+    (prop::sample::select(&files[..]), prop::collection::vec(any_damage(pieces), 0..6))
+        .prop_map(|(bytes, damages)| Bytes(damage(bytes, &damages)))
+}
+
+fn any_bytes() -> impl Strategy<Value = Bytes> {
+    prop::collection::vec(any::<u8>(), 0..200).prop_map(Bytes)
 }
 
 /// Bytes after a header, so that they are read as a message.
-fn after_a_header() -> impl Strategy<Value = Vec<u8>> {
-    any_bytes().prop_map(|bytes| [b"MSH|^~\\&|A|B|C|D|20240305||ORU^R01|1|P|2.5\r".as_slice(), &bytes].concat())
+fn after_a_header() -> impl Strategy<Value = Bytes> {
+    any_bytes()
+        .prop_map(|bytes| Bytes([b"MSH|^~\\&|A|B|C|D|20240305||ORU^R01|1|P|2.5\r".as_slice(), &bytes.0].concat()))
 }
 
-fn any_message() -> impl Strategy<Value = Vec<u8>> {
+fn any_message() -> impl Strategy<Value = Bytes> {
     prop_oneof![1 => any_bytes(), 1 => after_a_header(), 6 => damaged(&MESSAGES, &HL7_PIECES)]
 }
 
@@ -159,12 +170,12 @@ proptest! {
 
     #[test]
     fn a_message_is_read_whole_or_refused(bytes in any_message()) {
-        entries::message(&bytes);
+        entries::message(&bytes.0);
     }
 
     #[test]
     fn each_observation_of_a_message_is_accounted_for(bytes in any_message()) {
-        entries::mapping(&bytes);
+        entries::mapping(&bytes.0);
     }
 
     #[test]
@@ -172,14 +183,14 @@ proptest! {
         path in prop_oneof![".{0,20}", "[A-Z][A-Z0-9]{2}(\\[[0-9*]{1,3}\\])?-[0-9]{1,3}(\\[[0-9*=,A-Z ]{1,8}\\])?(\\.[0-9]{1,2}){0,2}"],
         message in any_message(),
     ) {
-        entries::path(&[path.as_bytes(), b"\n", &message].concat());
+        entries::path(&[path.as_bytes(), b"\n", &message.0].concat());
     }
 
     #[test]
     fn a_stream_is_cut_into_frames_in_one_way(
         parts in prop::collection::vec((any::<bool>(), any_message()), 0..4), size in any::<u8>(),
     ) {
-        let framed = |(whole, bytes): (bool, Vec<u8>)| if whole { frame::framed(&bytes) } else { bytes };
+        let framed = |(whole, bytes): (bool, Bytes)| if whole { frame::framed(&bytes.0) } else { bytes.0 };
         let stream: Vec<u8> = parts.into_iter().flat_map(framed).collect();
         entries::frames(&[&[size], stream.as_slice()].concat());
     }
@@ -201,13 +212,13 @@ proptest! {
     fn a_mapping_file_loads_or_says_why_not(
         bytes in prop_oneof![1 => any_bytes(), 4 => damaged(&MAPPINGS, &TOML_PIECES)],
     ) {
-        entries::mapping_file(&bytes);
+        entries::mapping_file(&bytes.0);
     }
 
     #[test]
     fn a_configuration_loads_or_says_why_not(
         bytes in prop_oneof![1 => any_bytes(), 4 => damaged(&CONFIGURATIONS, &TOML_PIECES)],
     ) {
-        entries::configuration(&bytes);
+        entries::configuration(&bytes.0);
     }
 }
