@@ -165,7 +165,7 @@ pub fn similar<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
     let allowed = written.chars().count().div_ceil(3);
     known
         .into_iter()
-        .map(|candidate| (strsim::levenshtein(written, candidate), candidate))
+        .map(|candidate| (strsim::osa_distance(written, candidate), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

@@ -48,8 +48,8 @@ pub fn read<T>(
 ) -> (Option<T>, Vec<Diagnostic>) {
     let problems = Problems { file, code, found: RefCell::new(Vec::new()) };
     let (root, errors) = DeTable::parse_recoverable(&file.text);
-    for error in &errors {
-        problems.report(error.span().unwrap_or_default(), error.message().to_owned(), None);
+    for (span, text) in syntax_errors(&file.text, &errors) {
+        problems.report(span, text, None);
     }
     let result = errors.is_empty().then(|| {
         read(Section {
@@ -63,6 +63,86 @@ pub fn read<T>(
     let mut found = problems.found.into_inner();
     found.sort_by_key(|problem| (problem.line, problem.column));
     (result, found)
+}
+
+/// Syntax errors with their places, each text in one line. A bracket that is not closed shows only where the next statement begins:
+/// there it is the bracket that is meant, and what follows from it is left out.
+pub(crate) fn syntax_errors(text: &str, errors: &[toml::de::Error]) -> Vec<(Range<usize>, String)> {
+    let mut errors: Vec<(Range<usize>, &str)> =
+        errors.iter().map(|error| (error.span().unwrap_or_default(), error.message())).collect();
+    errors.sort_by_key(|(span, _)| span.start);
+    let mut found = Vec::new();
+    for (span, message) in errors {
+        if let Some((position, bracket)) = unclosed_bracket(text, span.start) {
+            found.push((position..position + 1, format!("this {bracket} is not closed")));
+            break;
+        }
+        found.push((span, message.lines().collect::<Vec<_>>().join(", ")));
+    }
+    found
+}
+
+fn unclosed_bracket(text: &str, error: usize) -> Option<(usize, char)> {
+    let (open, _) = brackets(text.get(..error)?, false);
+    let (position, bracket) = open.last().copied()?;
+    let line_start = text[..error].rfind('\n').map_or(0, |newline| newline + 1);
+    if position >= line_start {
+        return None;
+    }
+    let line = text[line_start..].lines().next().unwrap_or_default().trim_start();
+    let is_bare = |letter: char| letter.is_ascii_alphanumeric() || "_-.\"' ".contains(letter);
+    let is_statement = line.starts_with('[') || line.split_once('=').is_some_and(|(key, _)| key.chars().all(is_bare));
+    let is_first = text[line_start..error].trim().is_empty() || text[error..].starts_with([']', '\n', '\r']);
+    let may_end_here = if bracket == '{' { is_first } else { is_statement } || text[error..].trim().is_empty();
+    // What is closed further on is not what is missing.
+    let is_closed = match brackets(&text[error..], true).1 {
+        Some(closing) => bracket == '[' || closing == '}',
+        None => false,
+    };
+    (may_end_here && !is_closed).then_some((position, bracket))
+}
+
+/// The brackets of values that are open at the end of a text, and the first closing one that nothing in the text opens. `is_value`:
+/// whether the text begins within a value.
+fn brackets(text: &str, mut is_value: bool) -> (Vec<(usize, char)>, Option<char>) {
+    let mut open: Vec<(usize, char)> = Vec::new();
+    let mut unopened = None;
+    let mut position = 0;
+    while let Some(character) = text[position..].chars().next() {
+        let rest = &text[position..];
+        let mut length = character.len_utf8();
+        match character {
+            '#' => length = rest.find('\n').unwrap_or(rest.len()),
+            '"' | '\'' => length = string_length(rest, character),
+            '\n' => is_value = !open.is_empty(),
+            '=' => is_value = true,
+            '[' | '{' if is_value => open.push((position, character)),
+            // A header, `[tables]`.
+            '[' => length = rest.find('\n').unwrap_or(rest.len()),
+            ']' | '}' if open.pop().is_none() => unopened = unopened.or(Some(character)),
+            _ => {}
+        }
+        position += length;
+    }
+    (open, unopened)
+}
+
+/// How long the string is that a text begins with, its quotes included; one that is not closed ends with its line.
+fn string_length(text: &str, quote: char) -> usize {
+    let triple = quote.to_string().repeat(3);
+    let (quotes, is_long) = if text.starts_with(&triple) { (triple.as_str(), true) } else { (&triple[..1], false) };
+    let mut position = quotes.len();
+    while let Some(character) = text[position..].chars().next() {
+        if text[position..].starts_with(quotes) {
+            return position + quotes.len();
+        }
+        match character {
+            '\n' if !is_long => return position,
+            '\\' if quote == '"' => position += 1 + text[position + 1..].chars().next().map_or(0, char::len_utf8),
+            character => position += character.len_utf8(),
+        }
+    }
+    text.len()
 }
 
 impl Problems<'_> {
@@ -278,6 +358,24 @@ mod tests {
                 "heyi.toml:4:1 error[C001]: sources[1].mapping is missing",
             ]
         );
+    }
+
+    #[test]
+    fn a_bracket_that_is_not_closed_is_named() {
+        let line = |text: &str| {
+            let file = SourceFile { name: "heyi.toml".to_owned(), text: text.to_owned() };
+            let (_, problems) = read(&file, "C001", |_| ());
+            (problems[0].line, problems[0].text.contains("is not closed"))
+        };
+        assert_eq!(line("a = [1, 2\nb = 1\n"), (1, true));
+        assert_eq!(line("a = { b = 1\nc = 1\n"), (1, true));
+        assert_eq!(line("a = [\n { b = '}' ,\n { c = 1 },\n]\n"), (2, true));
+        assert_eq!(line("a = [1, \"[\", 2\n[http]\n"), (1, true));
+        assert_eq!(line("# [\n[http]\na = [1,\n  x,\n]\n"), (4, false));
+        assert_eq!(line("a = \"\"\"[\"\"\"\nb = x\n"), (2, false));
+        assert_eq!(line("a = [\n  { b = 1 },\n   c = 1 },\n]\n[http]\nd = 1\n"), (3, false));
+        assert_eq!(line("a = { b = 1,\n  c = x y\" }\nd = 1\n"), (2, false));
+        assert_eq!(line("a = [1, 2\nb = [1]\n[http]\nc = { d = 1 }\n"), (1, true));
     }
 
     #[test]

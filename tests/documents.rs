@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on shall stop")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use heyi::config::{self, Arrival, Config};
@@ -70,5 +71,29 @@ fn the_mapping_reference_shows_a_mapping_that_loads() {
         let files = |name: &str| if name == "mappings/example.toml" { Ok(example.to_owned()) } else { Ok(read(name)) };
         let mapping = Mapping::load("mappings/example.toml", &files).unwrap_or_else(|problems| panic!("{problems:?}"));
         assert_eq!(mapping.warnings(), [], "{document}");
+    }
+}
+
+#[test]
+fn every_code_of_a_mapping_s_problem_is_explained() {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/mapping")];
+    let mut codes = BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(path).unwrap();
+            let quoted = text.split('"').filter(|part| part.len() == 4 && part.starts_with('M'));
+            codes.extend(quoted.filter(|part| part[1..].parse::<u16>().is_ok()).map(str::to_owned));
+        }
+    }
+    assert!(codes.len() > 20, "{codes:?}");
+    for document in ["docs/mapping.md", "docs/mapping.zh-CN.md"] {
+        let text = read(document);
+        let missing: Vec<&String> = codes.iter().filter(|code| !text.contains(code.as_str())).collect();
+        assert!(missing.is_empty(), "{document}: {missing:?}");
     }
 }

@@ -257,7 +257,11 @@ pub fn pipeline_sources(config: &Config) -> Result<Vec<Arc<pipeline::Source>>, V
             Err(found) => problems.extend(found),
         }
     }
-    if problems.is_empty() { Ok(sources) } else { Err(problems) }
+    if problems.is_empty() {
+        return Ok(sources);
+    }
+    problems.extend(sources.iter().flat_map(|source| source.mapping.warnings().to_vec()));
+    Err(problems)
 }
 
 /// The bounds of a source's messages.

@@ -1,5 +1,6 @@
 //! `heyi check`: everything that could keep the daemon from working, at once, without starting it.
 
+use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -55,6 +56,9 @@ fn surroundings(config: &Config) -> Vec<Diagnostic> {
         Ok(sources) => sources.iter().flat_map(|source| source.mapping.warnings().to_vec()).collect(),
         Err(problems) => problems,
     };
+    // A base of several sources is read for each of them.
+    let mut known = HashSet::new();
+    problems.retain(|problem| known.insert(problem.to_string()));
     let file = config.file.display().to_string();
     let mut report = |severity: Severity, text: String, hint: &str| {
         let mut problem = Diagnostic::unreadable(&file, CODE, text).hint(hint);

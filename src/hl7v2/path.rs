@@ -257,6 +257,53 @@ impl Path {
         (self.place.subcomponent > 0).then_some(self.place.subcomponent)
     }
 
+    /// The number of the segment, if the path asks for one.
+    pub fn occurrence(&self) -> Option<usize> {
+        match self.occurrence {
+            Occurrence::Number(number) => Some(number),
+            Occurrence::Default | Occurrence::All | Occurrence::Where(..) => None,
+        }
+    }
+
+    /// What chooses among the segments by a value, as in `OBX[3.1=WBC]`: the path to it, and the values.
+    pub fn chosen_by(&self) -> Option<(Self, &[String])> {
+        let Occurrence::Where(place, values) = &self.occurrence else { return None };
+        let numbers = [place.field, place.component, place.subcomponent].into_iter().take_while(|number| *number > 0);
+        let source =
+            format!("{}-{}", self.segment(), numbers.map(|number| number.to_string()).collect::<Vec<_>>().join("."));
+        let (occurrence, repetition) = (Occurrence::Default, Selector::Default);
+        Some((Self { source, name: self.name, occurrence, place: *place, repetition }, values))
+    }
+
+    /// The number of the repetition, if the path asks for one.
+    pub fn repetition(&self) -> Option<usize> {
+        self.repetition.number()
+    }
+
+    /// Whether repetitions are chosen: by number, all, or by a predicate.
+    pub fn chooses_repetitions(&self) -> bool {
+        self.repetition != Selector::Default
+    }
+
+    /// Component, subcomponent (0: none) and values of a predicate, as in `[4.1=HIS]`.
+    pub fn predicate(&self) -> Option<(usize, usize, &[String])> {
+        match &self.repetition {
+            Selector::Where { component, subcomponent, values } => Some((*component, *subcomponent, values)),
+            Selector::Default | Selector::Number(_) | Selector::All => None,
+        }
+    }
+
+    /// Whether every value that `other` leads to is a part of what this path leads to, so that `other` has none where this has none.
+    pub fn covers(&self, other: &Self) -> bool {
+        let part = |own: usize, others: usize| own == 0 || own == others;
+        self.name == other.name
+            && self.occurrence == other.occurrence
+            && self.repetition == other.repetition
+            && self.place.field == other.place.field
+            && part(self.place.component, other.place.component)
+            && part(self.place.subcomponent, other.place.subcomponent)
+    }
+
     /// Whether the path can mean more than one thing.
     pub fn is_plural(&self) -> bool {
         matches!(self.occurrence, Occurrence::All | Occurrence::Where(..)) || matches!(self.repetition, Selector::All)
@@ -265,10 +312,7 @@ impl Path {
     /// The place that the path names, where nothing was found there.
     pub fn location(&self) -> Location {
         Location {
-            occurrence: match self.occurrence {
-                Occurrence::Number(number) => Some(number),
-                Occurrence::Default | Occurrence::All | Occurrence::Where(..) => None,
-            },
+            occurrence: self.occurrence(),
             field: self.field(),
             repetition: self.repetition.number(),
             component: self.component(),

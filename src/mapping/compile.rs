@@ -4,15 +4,16 @@
 use std::ops::Range;
 
 use crate::record::{Value as Json, json};
+use jiff::tz::TimeZone;
 
 use super::coerce::{self, Coercion, number};
 use super::expression::Expression;
-use super::file::{Block, Declarations, Located, OnNull, Reader, Required, Rule};
+use super::file::{Block, Declarations, Located, OnNull, Reader, Required, Rule, TableFiles};
 use super::table::{self, Row, Table};
 use crate::diagnostic::similar;
 use crate::hl7v2::Path;
-use crate::record::Kind;
 use crate::record::schema::{self, Field, Shape};
+use crate::record::{Kind, when};
 
 /// A mapping, ready to run.
 #[derive(Debug, Default)]
@@ -110,14 +111,19 @@ pub(crate) enum OnUnmapped {
     Literal(Json),
 }
 
-/// Compiles declarations. Problems go to the reader; the plan is of use only if there is no error among them.
-pub(crate) fn compile(reader: &mut Reader<'_>, declared: Declarations) -> Plan {
-    let mut compiler = Compiler { reader, rows: Vec::new(), table_names: Vec::new() };
-    let tables = compiler.tables(&declared);
+/// The words of `on_unmapped`; anything else is a value.
+pub(crate) const ON_UNMAPPED: &[&str] = &["reject", "keep", "leave"];
+
+/// Compiles declarations. Problems go to the reader; the plan is of use only if there is no error among them. Also gives the rows of
+/// each table, in the order of the declarations.
+pub(crate) fn compile(reader: &mut Reader<'_>, declared: &Declarations) -> (Plan, Vec<Vec<Row>>) {
+    let mut compiler = Compiler { reader, rows: Vec::new(), read_files: Vec::new(), table_names: Vec::new() };
+    let tables = compiler.tables(declared);
     let mut plan = Plan { tables, ..Plan::default() };
-    for (path, patterns) in declared.matches.unwrap_or_default() {
-        if let Some(path) = compiler.path(&path) {
-            plan.matches.push(Match { path, patterns });
+    for condition in declared.matches.iter().flatten() {
+        if let Some(path) = compiler.path(&condition.path) {
+            plan.matches
+                .push(Match { path, patterns: condition.patterns.iter().map(|glob| glob.value.clone()).collect() });
         }
     }
     for kind in Kind::ALL {
@@ -127,32 +133,69 @@ pub(crate) fn compile(reader: &mut Reader<'_>, declared: Declarations) -> Plan {
         }
     }
     plan.files = compiler.reader.files.iter().map(|file| file.name.clone()).collect();
-    plan
+    (plan, compiler.rows)
 }
 
 struct Compiler<'r, 'a> {
     reader: &'r mut Reader<'a>,
     /// Rows of each table, to check their targets against each field that uses it.
     rows: Vec<Vec<Row>>,
+    /// Files of tables that were read, by their index, so that a file of two tables is read and complained of once.
+    read_files: Vec<(usize, Vec<Row>)>,
     table_names: Vec<String>,
 }
 
 impl Compiler<'_, '_> {
     fn tables(&mut self, declared: &Declarations) -> Vec<Table> {
         let mut tables = Vec::new();
-        for (name, files) in &declared.tables {
-            let mut rows = Vec::new();
-            for file in files {
-                if let Some(index) = self.reader.open(file) {
-                    let source = self.reader.files[index].clone();
-                    rows.extend(table::rows(&source, index, &mut self.reader.problems));
-                }
-            }
-            tables.push(Table::new(&name.value, &rows));
+        for table in &declared.tables {
+            let rows = self.table_rows(table, &declared.tables, &mut Vec::new());
+            tables.push(Table::new(&table.name.value, &rows));
             self.rows.push(rows);
-            self.table_names.push(name.value.clone());
+            self.table_names.push(table.name.value.clone());
         }
         tables
+    }
+
+    /// The rows of the table that it extends, then its own. `chain`: the tables that extend it.
+    fn table_rows<'d>(&mut self, table: &'d TableFiles, all: &'d [TableFiles], chain: &mut Vec<&'d str>) -> Vec<Row> {
+        let mut rows = Vec::new();
+        chain.push(&table.name.value);
+        if let Some(extends) = &table.extends {
+            match all.iter().find(|other| other.name.value == extends.value) {
+                Some(other) if !chain.contains(&other.name.value.as_str()) => rows = self.table_rows(other, all, chain),
+                // Told once, however many tables lead there.
+                _ if self.is_reported(&(extends.file, extends.span.clone()), "M009") => {}
+                Some(other) => {
+                    let text = format!("{} extends {} in turn", other.name.value, table.name.value);
+                    self.error(extends.file, extends.span.clone(), "M009", text, "leave one of them out");
+                }
+                None => {
+                    let text = format!("there is no table {} to extend", extends.value);
+                    self.unknown_table(extends, text, all.iter().map(|table| table.name.value.as_str()));
+                }
+            }
+        }
+        for file in &table.files {
+            if let Some(index) = self.reader.open(file) {
+                let known = self.read_files.iter().position(|(known, _)| *known == index);
+                let position = known.unwrap_or_else(|| {
+                    let source = self.reader.files[index].clone();
+                    self.read_files.push((index, table::rows(&source, index, &mut self.reader.problems)));
+                    self.read_files.len() - 1
+                });
+                rows.extend_from_slice(&self.read_files[position].1);
+            }
+        }
+        rows
+    }
+
+    fn unknown_table<'n>(&mut self, written: &Located<String>, text: String, known: impl Iterator<Item = &'n str>) {
+        let hint = match similar(&written.value, known) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => format!("add {} = \"tables/….csv\" to [tables]", written.value),
+        };
+        self.error(written.file, written.span.clone(), "M009", text, &hint);
     }
 
     fn block(&mut self, block: &Block, place: &str, level: &'static [Field], is_item: bool) -> BlockPlan {
@@ -227,11 +270,11 @@ impl Compiler<'_, '_> {
             Some(table) => Some(self.table(table, coercion, &target)?),
             None => None,
         };
-        let literal = |this: &mut Self, literal: &Option<Located<String>>| {
-            literal.as_ref().and_then(|literal| this.literal(literal, &target, place))
+        let literal = |this: &mut Self, literal: &Option<Located<String>>, words: &[&str]| {
+            literal.as_ref().and_then(|literal| this.literal(literal, &target, place, words))
         };
-        let constant = literal(self, &rule.constant);
-        let default = literal(self, &rule.default);
+        let constant = literal(self, &rule.constant, &[]);
+        let default = literal(self, &rule.default, &[]);
         let on_unmapped = match rule.on_unmapped.as_ref().map(|on_unmapped| on_unmapped.value.as_str()) {
             // What steers or is a closed list must not be guessed; in a result that costs one result, not the report.
             None if matches!(target.shape, Shape::Code(_)) => OnUnmapped::Reject,
@@ -239,7 +282,7 @@ impl Compiler<'_, '_> {
             Some("reject") => OnUnmapped::Reject,
             Some("keep") => OnUnmapped::Keep,
             Some("leave") => OnUnmapped::Leave,
-            Some(_) => OnUnmapped::Literal(literal(self, &rule.on_unmapped)?),
+            Some(_) => OnUnmapped::Literal(literal(self, &rule.on_unmapped, ON_UNMAPPED)?),
         };
         if let (Some(written), None, false) = (&rule.on_unmapped, table, matches!(target.shape, Shape::Code(_))) {
             let text = "on_unmapped needs a table".to_owned();
@@ -260,7 +303,7 @@ impl Compiler<'_, '_> {
             } else {
                 rule.on_null.as_ref().map_or(OnNull::Clear, |rule| rule.value)
             },
-            required: rule.required,
+            required: rule.required.as_ref().map_or(Required::No, |required| required.value),
             when: rule.when.as_ref().and_then(|when| self.expression(when)),
             file: rule.file,
             line: self.reader.files[rule.file].line(rule.span.start),
@@ -268,18 +311,8 @@ impl Compiler<'_, '_> {
     }
 
     fn coercion(&mut self, target: &Target, level: &'static [Field], rule: &Rule) -> Option<Coercion> {
-        let by_field = level.iter().find(|field| field.name == target.name && target.parent.is_none());
-        let default = match (target.spread, by_field) {
-            (true, None) => Coercion::LabValue,
-            (true, Some(_)) => Coercion::Name,
-            (false, Some(field)) => Coercion::default_for(field)?,
-            (false, None) => Coercion::Text,
-        };
-        let Some(written) = &rule.coercion else {
-            // A table is asked for a code, not for a code with its display text.
-            let coercion = if rule.table.is_some() && default == Coercion::Text { Coercion::Code } else { default };
-            return Some(coercion);
-        };
+        let default = default_coercion(target, level, rule)?;
+        let Some(written) = &rule.coercion else { return Some(default) };
         let Some(coercion) = Coercion::named(&written.value) else {
             let hint = match similar(&written.value, Coercion::names()) {
                 Some(meant) => format!("did you mean {meant}?"),
@@ -310,12 +343,9 @@ impl Compiler<'_, '_> {
 
     fn table(&mut self, written: &Located<String>, coercion: Coercion, target: &Target) -> Option<usize> {
         let Some(index) = self.table_names.iter().position(|name| *name == written.value) else {
-            let hint = match similar(&written.value, self.table_names.iter().map(String::as_str)) {
-                Some(meant) => format!("did you mean {meant}?"),
-                None => format!("add {} = \"tables/….csv\" to [tables]", written.value),
-            };
+            let names = self.table_names.clone();
             let text = format!("there is no table {}", written.value);
-            self.error(written.file, written.span.clone(), "M009", text, &hint);
+            self.unknown_table(written, text, names.iter().map(String::as_str));
             return None;
         };
         let legal_shape =
@@ -344,11 +374,15 @@ impl Compiler<'_, '_> {
         self.reader.problems.iter().any(|found| found.code == code && found.file == file.name && found.line == line)
     }
 
-    fn literal(&mut self, literal: &Located<String>, target: &Target, place: &str) -> Option<Json> {
+    fn literal(&mut self, literal: &Located<String>, target: &Target, place: &str, words: &[&str]) -> Option<Json> {
         let value = typed(&literal.value, target.shape);
         if value.is_none() || target.spread {
             let text = format!("{} is no legal value of {place}.{}", literal.value, target.name);
-            self.error(literal.file, literal.span.clone(), "M015", text, &legal(target.shape, &literal.value));
+            let hint = match similar(&literal.value, words.iter().copied()) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => legal(target.shape, &literal.value),
+            };
+            self.error(literal.file, literal.span.clone(), "M015", text, &hint);
             return None;
         }
         value
@@ -358,10 +392,9 @@ impl Compiler<'_, '_> {
         match Path::parse(&written.value) {
             Ok(path) => Some(path),
             Err(problem) => {
-                let text_start = self.text_start(written);
-                let start = text_start + problem.offset.min(written.value.len());
-                let end = (text_start + written.value.len()).max(start);
-                self.error(written.file, start..end, "M005", format!("{}: {problem}", written.value), "");
+                let start = problem.offset.min(written.value.len());
+                let span = self.reader.part_of(written, start..written.value.len());
+                self.error(written.file, span, "M005", format!("{}: {problem}", written.value), "");
                 None
             }
         }
@@ -371,21 +404,11 @@ impl Compiler<'_, '_> {
         match Expression::parse(&written.value) {
             Ok(expression) => Some(expression),
             Err(problem) => {
-                let start = self.text_start(written);
-                let span = start + problem.span.start..start + problem.span.end;
+                let span = self.reader.part_of(written, problem.span);
                 self.error(written.file, span, "M006", problem.text, "");
                 None
             }
         }
-    }
-
-    /// Where the text of a TOML string starts: after one quote or three, and after the line end that may follow three.
-    fn text_start(&self, written: &Located<String>) -> usize {
-        let source = &self.reader.files[written.file].text[written.span.start..];
-        let quotes = if source.starts_with("\"\"\"") || source.starts_with("'''") { 3 } else { 1 };
-        let inside = source.get(quotes..).unwrap_or_default();
-        let line_end = [("\r\n", 2), ("\n", 1)].into_iter().find(|(end, _)| quotes == 3 && inside.starts_with(end));
-        written.span.start + quotes + line_end.map_or(0, |(_, length)| length)
     }
 
     fn error(&mut self, file: usize, span: Range<usize>, code: &'static str, text: String, hint: &str) {
@@ -393,8 +416,21 @@ impl Compiler<'_, '_> {
     }
 }
 
+/// The coercion of a rule that names none.
+pub(crate) fn default_coercion(target: &Target, level: &'static [Field], rule: &Rule) -> Option<Coercion> {
+    let by_field = level.iter().find(|field| field.name == target.name && target.parent.is_none());
+    let default = match (target.spread, by_field) {
+        (true, None) => Coercion::LabValue,
+        (true, Some(_)) => Coercion::Name,
+        (false, Some(field)) => Coercion::default_for(field)?,
+        (false, None) => Coercion::Text,
+    };
+    // A table is asked for a code, not for a code with its display text.
+    Some(if rule.table.is_some() && default == Coercion::Text { Coercion::Code } else { default })
+}
+
 /// The target of this name; the reader has checked that there is one.
-fn target(level: &'static [Field], name: &str) -> Option<Target> {
+pub(crate) fn target(level: &'static [Field], name: &str) -> Option<Target> {
     if coerce::is_spread(level, name) {
         return Some(Target { parent: None, name: "value", shape: Shape::Text, spread: true });
     }
@@ -422,7 +458,9 @@ fn target(level: &'static [Field], name: &str) -> Option<Target> {
 /// A text as a value of this shape, if it is one.
 pub(crate) fn typed(text: &str, shape: Shape) -> Option<Json> {
     match shape {
-        Shape::Text | Shape::Date | Shape::DateTime => Some(json!(text)),
+        Shape::Text => Some(json!(text)),
+        Shape::Date if text.contains('T') => None,
+        Shape::Date | Shape::DateTime => when::instant(text, &TimeZone::UTC).map(|_| json!(text)),
         Shape::TextList => Some(json!([text])),
         Shape::Code(legal) => legal.contains(&text).then(|| json!(text)),
         Shape::Integer => number::integer(text).map(|number| json!(number)),
@@ -441,6 +479,8 @@ fn legal(shape: Shape, written: &str) -> String {
         Shape::Boolean => "legal: true, false".to_owned(),
         Shape::Integer => "legal: a whole number".to_owned(),
         Shape::Decimal => "legal: a number".to_owned(),
+        Shape::Date => "legal: a date like 2024-03-05, 2024-03 or 2024".to_owned(),
+        Shape::DateTime => "legal: a time like 2024-03-05T10:30:00+08:00, or a date".to_owned(),
         _ => String::new(),
     }
 }

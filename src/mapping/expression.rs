@@ -60,6 +60,14 @@ pub(crate) struct ExpressionError {
     pub(crate) text: String,
 }
 
+/// A path or segment of a condition and what it is compared with, with their places in the text (bytes).
+#[derive(Debug, Clone)]
+pub(crate) struct Mention {
+    pub(crate) path: Path,
+    pub(crate) span: Range<usize>,
+    pub(crate) values: Vec<(String, Range<usize>)>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
     /// `PV1`, `PID-3[5=PI].1`.
@@ -77,11 +85,22 @@ enum Token {
 impl Expression {
     /// Parses a condition.
     pub(crate) fn parse(text: &str) -> Result<Self, ExpressionError> {
-        let mut parser = Parser { tokens: tokens(text)?, position: 0 };
-        let expression = parser.any(0)?;
-        match parser.next() {
+        Self::parse_with_mentions(text).map(|(expression, _)| expression)
+    }
+
+    /// Parses a condition and tells what it mentions, in order.
+    pub(crate) fn parse_with_mentions(text: &str) -> Result<(Self, Vec<Mention>), ExpressionError> {
+        let (tokens, unreadable) = tokens(text);
+        let mut parser = Parser { tokens, position: 0, mentions: Vec::new() };
+        let parsed = parser.any(0).and_then(|expression| match parser.next() {
             (Token::End, _) => Ok(expression),
             (_, span) => Err(error(span, "expected and, or, or the end of the condition")),
+        });
+        match (parsed, unreadable) {
+            // A quote that is missing shows as a quote too many at the end: what is wrong before it is the cause.
+            (Err(problem), Some(unreadable)) if problem.span.start < unreadable.span.start => Err(problem),
+            (_, Some(unreadable)) => Err(unreadable),
+            (parsed, None) => parsed.map(|expression| (expression, parser.mentions)),
         }
     }
 
@@ -119,6 +138,7 @@ fn any_value(path: &Path, scope: &Scope<'_>, test: impl Fn(Value<'_>) -> bool) -
 struct Parser {
     tokens: Vec<(Token, Range<usize>)>,
     position: usize,
+    mentions: Vec<Mention>,
 }
 
 impl Parser {
@@ -157,13 +177,14 @@ impl Parser {
     }
 
     fn test(&mut self, written: &str, span: Range<usize>) -> Result<Expression, ExpressionError> {
-        if written.len() == 3 {
-            return Ok(Expression::Segment(written.to_owned()));
-        }
         let path = Path::parse(written).map_err(|problem| {
             let start = (span.start + problem.offset).min(span.end);
             ExpressionError { span: start..span.end, text: problem.to_string() }
         })?;
+        self.mentions.push(Mention { path: path.clone(), span, values: Vec::new() });
+        if written.len() == 3 {
+            return Ok(Expression::Segment(written.to_owned()));
+        }
         if self.take_mark("=") {
             return Ok(Expression::OneOf(path, vec![self.text()?]));
         }
@@ -201,9 +222,15 @@ impl Parser {
         Ok(texts)
     }
 
+    /// A text that the path before it is compared with.
     fn text(&mut self) -> Result<String, ExpressionError> {
         match self.next() {
-            (Token::Text(text), _) => Ok(text),
+            (Token::Text(text), span) => {
+                if let Some(mention) = self.mentions.last_mut() {
+                    mention.values.push((text.clone(), span));
+                }
+                Ok(text)
+            }
             (_, span) => Err(error(span, "expected a text in quotes, like 'A01'")),
         }
     }
@@ -246,36 +273,49 @@ fn error(span: Range<usize>, text: &str) -> ExpressionError {
     ExpressionError { span, text: text.to_owned() }
 }
 
-fn tokens(text: &str) -> Result<Vec<(Token, Range<usize>)>, ExpressionError> {
-    const MARKS: &[&str] = &["!=", "=", "(", ")", "[", "]", ","];
+/// The tokens of a condition as far as it can be read, and why not further.
+fn tokens(text: &str) -> (Vec<(Token, Range<usize>)>, Option<ExpressionError>) {
     let mut tokens = Vec::new();
     let mut position = 0;
+    let mut unreadable = None;
     while let Some(first) = text[position..].chars().next() {
-        let rest = &text[position..];
-        let (token, length) = if first.is_whitespace() {
+        if first.is_whitespace() {
             position += first.len_utf8();
             continue;
-        } else if let Some(mark) = MARKS.iter().find(|mark| rest.starts_with(**mark)) {
-            (Token::Mark(mark), mark.len())
-        } else if first == '\'' || first == '"' {
-            let end = rest[1..].find(first).ok_or_else(|| error(position..text.len(), "the text is not closed"))?;
-            (Token::Text(rest[1..=end].to_owned()), end + 2)
-        } else if first.is_ascii_uppercase() {
-            let length = path_length(rest);
-            (Token::Path(rest[..length].to_owned()), length)
-        } else if first.is_ascii_lowercase() {
-            let length =
-                rest.find(|character: char| !character.is_ascii_lowercase() && character != '_').unwrap_or(rest.len());
-            (Token::Word(rest[..length].to_owned()), length)
-        } else {
-            let span = position..position + first.len_utf8();
-            return Err(error(span, "not understood; conditions hold paths, quoted texts, =, !=, in, and, or, not"));
-        };
-        tokens.push((token, position..position + length));
-        position += length;
+        }
+        match token(&text[position..], first) {
+            Ok((token, length)) => {
+                tokens.push((token, position..position + length));
+                position += length;
+            }
+            Err((length, problem)) => {
+                unreadable = Some(error(position..position + length, problem));
+                break;
+            }
+        }
     }
-    tokens.push((Token::End, text.len()..text.len()));
-    Ok(tokens)
+    tokens.push((Token::End, position..text.len()));
+    (tokens, unreadable)
+}
+
+/// The token that a text starts with, and how long it is; `Err`: how much of the text is none, and why.
+fn token(text: &str, first: char) -> Result<(Token, usize), (usize, &'static str)> {
+    const MARKS: &[&str] = &["!=", "=", "(", ")", "[", "]", ","];
+    if let Some(mark) = MARKS.iter().find(|mark| text.starts_with(**mark)) {
+        Ok((Token::Mark(mark), mark.len()))
+    } else if first == '\'' || first == '"' {
+        let end = text[1..].find(first).ok_or((text.len(), "the text is not closed"))?;
+        Ok((Token::Text(text[1..=end].to_owned()), end + 2))
+    } else if first.is_ascii_uppercase() {
+        let length = path_length(text);
+        Ok((Token::Path(text[..length].to_owned()), length))
+    } else if first.is_ascii_lowercase() {
+        let is_part = |character: char| character.is_ascii_lowercase() || character == '_';
+        let length = text.find(|character| !is_part(character)).unwrap_or(text.len());
+        Ok((Token::Word(text[..length].to_owned()), length))
+    } else {
+        Err((first.len_utf8(), "not understood; conditions hold paths, quoted texts, =, !=, in, and, or, not"))
+    }
 }
 
 /// A path reaches over its predicates, blanks in brackets included: `PID-3[5 in PI,MR].1`.

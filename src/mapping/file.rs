@@ -3,8 +3,9 @@
 //! Invariants
 //! - Every declaration remembers file and bytes, so each later problem can point at it.
 //! - All problems are collected. What is wrong is left out of the declarations, so one slip does not cause ten messages.
-//! - `extends` overlays whole rules: a field's rule, a block's `each`, `when` or `skip` replaces the base's, `false` removes it.
+//! - How a site's declarations lie over its base's is decided in `overlay`.
 
+use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
 
@@ -12,7 +13,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::coerce;
+use super::overlay::overlay;
 use crate::diagnostic::{Diagnostic, SourceFile, similar};
+use crate::document::syntax_errors;
+use crate::hl7v2::{Dictionary, Path};
 use crate::record::Kind;
 use crate::record::schema::{self, Field, Shape};
 
@@ -34,11 +38,41 @@ pub(crate) struct Located<T> {
 #[derive(Debug, Default)]
 pub(crate) struct Declarations {
     /// `match`: path and globs.
-    pub(crate) matches: Option<Vec<(Located<String>, Vec<String>)>>,
-    /// `[tables]`: name and files, resolved against the mapping's folder.
-    pub(crate) tables: Vec<(Located<String>, Vec<Located<String>>)>,
+    pub(crate) matches: Option<Vec<MatchRule>>,
+    /// `[segments]`: what the sender's own segments hold, and what it puts into others beyond the standard.
+    pub(crate) segments: Vec<OwnField>,
+    /// `[tables]`.
+    pub(crate) tables: Vec<TableFiles>,
     /// Record blocks.
     pub(crate) records: Vec<(Kind, Block)>,
+}
+
+/// One condition of `match`.
+#[derive(Debug, Clone)]
+pub(crate) struct MatchRule {
+    pub(crate) path: Located<String>,
+    /// Globs, of which one has to fit.
+    pub(crate) patterns: Vec<Located<String>>,
+}
+
+/// `ZPI = { 1 = "ST" }`: one field of a segment, or a component of one (`OBX = { 3.1 = "CE" }`).
+#[derive(Debug, Clone)]
+pub(crate) struct OwnField {
+    pub(crate) segment: Located<String>,
+    pub(crate) number: usize,
+    /// From 1; 0: the field.
+    pub(crate) component: usize,
+    pub(crate) data_type: &'static str,
+}
+
+/// One table of `[tables]`.
+#[derive(Debug, Clone)]
+pub(crate) struct TableFiles {
+    pub(crate) name: Located<String>,
+    /// The table whose rows come first; its own name: the base's table.
+    pub(crate) extends: Option<Located<String>>,
+    /// Files, relative to the mapping that names them; later rows replace earlier ones.
+    pub(crate) files: Vec<Located<String>>,
 }
 
 /// A record (`[patient]`, `[[lab_report]]`) or a list item (`[[patient.identifiers]]`).
@@ -85,7 +119,7 @@ pub(crate) struct Rule {
     pub(crate) default: Option<Located<String>>,
     pub(crate) on_unmapped: Option<Located<String>>,
     pub(crate) on_null: Option<Located<OnNull>>,
-    pub(crate) required: Required,
+    pub(crate) required: Option<Located<Required>>,
     pub(crate) when: Option<Located<String>>,
 }
 
@@ -114,9 +148,13 @@ const BLOCK_KEYS: &[&str] = &["block", "each", "when", "skip", "on_null"];
 /// Keys of a rule.
 const RULE_KEYS: &[&str] =
     &["from", "constant", "as", "table", "default", "on_unmapped", "on_null", "required", "when"];
+/// Keys of a rule of `skip`.
+const SKIP_KEYS: &[&str] = &["when", "reason", "deliberate"];
+/// Keys of a table that is written as one.
+const TABLE_KEYS: &[&str] = &["extends", "files"];
 /// Keys of a file.
 const FILE_KEYS: &[&str] =
-    &["description", "extends", "format", "match", "tables", "patient", "visit", "lab_report", "merge"];
+    &["description", "extends", "format", "match", "segments", "tables", "patient", "visit", "lab_report", "merge"];
 
 /// Reads files and collects what is wrong with them.
 pub(crate) struct Reader<'a> {
@@ -125,11 +163,13 @@ pub(crate) struct Reader<'a> {
     pub(crate) files: Vec<SourceFile>,
     /// Everything found so far.
     pub(crate) problems: Vec<Diagnostic>,
+    /// Names of tables in rules, also in rules that another file replaces.
+    pub(crate) used_tables: HashSet<String>,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(read: ReadFile<'a>) -> Self {
-        Self { read, files: Vec::new(), problems: Vec::new() }
+        Self { read, files: Vec::new(), problems: Vec::new(), used_tables: HashSet::new() }
     }
 
     /// Reads a mapping and its bases.
@@ -174,13 +214,34 @@ impl<'a> Reader<'a> {
         self.problems.push(if hint.is_empty() { diagnostic } else { diagnostic.hint(hint) });
     }
 
+    pub(crate) fn warn(&mut self, file: usize, span: Range<usize>, code: &'static str, text: String, hint: &str) {
+        let diagnostic = Diagnostic::warning(&self.files[file], span, code, text);
+        self.problems.push(if hint.is_empty() { diagnostic } else { diagnostic.hint(hint) });
+    }
+
+    /// Where a part of a TOML string (bytes of its value) stands in the file: after one quote or three, and after the line end that
+    /// may follow three.
+    pub(crate) fn part_of(&self, written: &Located<String>, part: Range<usize>) -> Range<usize> {
+        let source = self.files[written.file].text.get(written.span.clone()).unwrap_or_default();
+        let quotes = match source.as_bytes() {
+            [b'"', b'"', b'"', ..] | [b'\'', b'\'', b'\'', ..] => 3,
+            [b'"' | b'\'', ..] => 1,
+            // A key without quotes.
+            _ => 0,
+        };
+        let inside = source.get(quotes..).unwrap_or_default();
+        let line_end = [("\r\n", 2), ("\n", 1)].into_iter().find(|(end, _)| quotes == 3 && inside.starts_with(end));
+        let start = written.span.start + quotes + line_end.map_or(0, |(_, length)| length);
+        start + part.start..start + part.end.max(part.start)
+    }
+
     fn read_mapping(&mut self, name: &str, text: String, chain: &mut Vec<String>) -> Declarations {
         chain.push(name.to_owned());
         let file = self.files.len();
         self.files.push(SourceFile { name: name.to_owned(), text: text.clone() });
         let (document, errors) = DeTable::parse_recoverable(&text);
-        for error in &errors {
-            self.error(file, error.span().unwrap_or(0..0), "M001", one_line(error.message()), "");
+        for (span, problem) in syntax_errors(&text, &errors) {
+            self.error(file, span, "M001", problem, "");
         }
         if !errors.is_empty() {
             return Declarations::default();
@@ -194,7 +255,10 @@ impl<'a> Reader<'a> {
             return declared;
         }
         match (self.read)(&base_name) {
-            Ok(text) => overlay(self.read_mapping(&base_name, text, chain), declared),
+            Ok(text) => {
+                let base = self.read_mapping(&base_name, text, chain);
+                overlay(self, base, declared)
+            }
             Err(error) => {
                 let text = format!("{base_name} cannot be read: {error}");
                 self.error(file, base.span, "M012", text, "the name is relative to the file that names it");
@@ -212,6 +276,7 @@ impl<'a> Reader<'a> {
                 "extends" => base = self.text(file, value),
                 "format" => self.format(file, value),
                 "match" => declared.matches = self.matches(file, value),
+                "segments" => self.segments(file, value, &mut declared),
                 "tables" => self.tables(file, value, &mut declared),
                 name => match Kind::ALL.into_iter().find(|kind| kind.name() == name) {
                     Some(kind) => {
@@ -237,7 +302,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn matches(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Option<Vec<(Located<String>, Vec<String>)>> {
+    fn matches(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Option<Vec<MatchRule>> {
         let Some(table) = value.get_ref().as_table() else {
             let hint = "match = { \"MSH-9.1\" = [\"ADT\", \"SIU\"] }";
             self.error(file, value.span(), "M004", "match is a table of paths and patterns".to_owned(), hint);
@@ -246,9 +311,78 @@ impl<'a> Reader<'a> {
         let mut matches = Vec::new();
         for (key, value) in in_order(table) {
             let path = Located { value: key.get_ref().to_string(), file, span: key.span() };
-            matches.push((path, self.texts(file, value).into_iter().map(|glob| glob.value).collect()));
+            matches.push(MatchRule { path, patterns: self.texts(file, value) });
         }
         Some(matches)
+    }
+
+    fn segments(&mut self, file: usize, value: &Spanned<DeValue<'_>>, declared: &mut Declarations) {
+        let hint = "[segments] followed by lines like ZPI = { 1 = \"ST\", 2 = \"CWE\" }";
+        let Some(table) = value.get_ref().as_table() else {
+            return self.error(file, value.span(), "M004", "segments is a section".to_owned(), hint);
+        };
+        for (key, value) in in_order(table) {
+            let segment = Located { value: key.get_ref().to_string(), file, span: key.span() };
+            let is_segment = Path::parse(&segment.value).is_ok_and(|path| path.field().is_none());
+            if !is_segment || !(segment.value.starts_with('Z') || Dictionary::standard().has_segment(&segment.value)) {
+                let text = format!("{} is neither a Z-segment nor one of HL7 v2", segment.value);
+                self.error(file, segment.span, "M014", text, hint);
+                continue;
+            }
+            let Some(fields) = value.get_ref().as_table() else {
+                self.error(
+                    file,
+                    value.span(),
+                    "M004",
+                    "a segment has numbers of fields and their data types".to_owned(),
+                    hint,
+                );
+                continue;
+            };
+            for (key, value) in in_order(fields) {
+                let Some(number) = self.number(file, key) else { continue };
+                match value.get_ref().as_table() {
+                    None => self.own_field(file, &segment, (number, 0), value, declared),
+                    Some(components) => {
+                        for (key, value) in in_order(components) {
+                            if let Some(component) = self.number(file, key) {
+                                self.own_field(file, &segment, (number, component), value, declared);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn own_field(
+        &mut self,
+        file: usize,
+        segment: &Located<String>,
+        (number, component): (usize, usize),
+        value: &Spanned<DeValue<'_>>,
+        declared: &mut Declarations,
+    ) {
+        let Some(written) = self.text(file, value) else { return };
+        match Dictionary::standard().data_type(&written.value) {
+            Some(data_type) => {
+                declared.segments.push(OwnField { segment: segment.clone(), number, component, data_type })
+            }
+            None => {
+                let text = format!("HL7 v2 has no data type {}", written.value);
+                self.error(file, written.span, "M014", text, "as in ST, NM, TS, CX, CWE, XPN, XAD");
+            }
+        }
+    }
+
+    /// The number of a field or component, as a key.
+    fn number(&mut self, file: usize, key: &Spanned<std::borrow::Cow<'_, str>>) -> Option<usize> {
+        let number = key.get_ref().parse().ok().filter(|number| (1..=1_000).contains(number));
+        if number.is_none() {
+            let text = format!("{} is no number of a field or component", key.get_ref());
+            self.error(file, key.span(), "M004", text, "as in ZPI = { 1 = \"ST\", 2 = \"CWE\" }");
+        }
+        number
     }
 
     fn tables(&mut self, file: usize, value: &Spanned<DeValue<'_>>, declared: &mut Declarations) {
@@ -258,7 +392,30 @@ impl<'a> Reader<'a> {
         };
         for (key, value) in in_order(table) {
             let name = Located { value: key.get_ref().to_string(), file, span: key.span() };
-            declared.tables.push((name, self.texts(file, value)));
+            let mut files = TableFiles { name, extends: None, files: Vec::new() };
+            match value.get_ref().as_table() {
+                None => files.files = self.texts(file, value),
+                Some(parts) => {
+                    for (key, value) in in_order(parts) {
+                        match key.get_ref().as_ref() {
+                            "extends" => files.extends = self.text(file, value),
+                            "files" => files.files = self.texts(file, value),
+                            name => self.unknown(file, key.span(), "key of a table", name, TABLE_KEYS.iter().copied()),
+                        }
+                    }
+                    if files.extends.is_none() && files.files.is_empty() {
+                        let hint = "for example { extends = \"sex\", files = \"tables/more.csv\" }";
+                        self.error(
+                            file,
+                            value.span(),
+                            "M004",
+                            "a table has files, extends another, or both".to_owned(),
+                            hint,
+                        );
+                    }
+                }
+            }
+            declared.tables.push(files);
         }
     }
 
@@ -312,6 +469,10 @@ impl<'a> Reader<'a> {
                 "on_null" => block.on_null = self.on_null(file, value),
                 name => self.field(file, key, name, value, level, &mut block),
             }
+        }
+        if table.is_empty() {
+            let text = "this block says nothing".to_owned();
+            self.warn(file, block.span.clone(), "M023", text, "fill it, or remove it");
         }
         block
     }
@@ -371,7 +532,8 @@ impl<'a> Reader<'a> {
         let mut rules: Vec<Option<Rule>> = Vec::new();
         for (place, item) in alternatives.iter().enumerate() {
             let Some(rule) = self.rule(file, item) else { continue };
-            if rule.required != Required::No && place + 1 < alternatives.len() {
+            let is_required = rule.required.as_ref().is_some_and(|required| required.value != Required::No);
+            if is_required && place + 1 < alternatives.len() {
                 let text = "required counts for all alternatives and stands in the last one".to_owned();
                 self.error(file, item.span(), "M004", text, "");
             }
@@ -391,7 +553,7 @@ impl<'a> Reader<'a> {
             default: None,
             on_unmapped: None,
             on_null: None,
-            required: Required::No,
+            required: None,
             when: None,
         };
         match value.get_ref() {
@@ -402,7 +564,10 @@ impl<'a> Reader<'a> {
                         "from" => rule.from = self.texts(file, value),
                         "constant" => rule.constant = self.literal(file, value),
                         "as" => rule.coercion = self.text(file, value),
-                        "table" => rule.table = self.text(file, value),
+                        "table" => {
+                            rule.table = self.text(file, value);
+                            self.used_tables.extend(rule.table.iter().map(|name| name.value.clone()));
+                        }
                         "default" => rule.default = self.literal(file, value),
                         "on_unmapped" => rule.on_unmapped = self.literal(file, value),
                         "on_null" => rule.on_null = self.on_null(file, value),
@@ -433,20 +598,27 @@ impl<'a> Reader<'a> {
         };
         let mut rules = Vec::new();
         for item in array.iter() {
-            let table = item.get_ref().as_table();
-            let entry = |name: &str| table.and_then(|table| table.iter().find(|(key, _)| key.get_ref() == name));
-            let when = entry("when").and_then(|(_, value)| self.text(file, value));
-            let reason = entry("reason").and_then(|(_, value)| self.text(file, value));
-            let deliberate = entry("deliberate").map(|(_, value)| value.get_ref().as_bool());
-            let keys = 2 + usize::from(deliberate.is_some());
-            match (when, reason, deliberate.unwrap_or(Some(true)), table.map(|table| table.len())) {
-                (Some(when), Some(reason), Some(deliberate), Some(length)) if length == keys => {
-                    rules.push(SkipRule { when, reason: reason.value, deliberate });
+            let Some(table) = item.get_ref().as_table() else {
+                self.error(file, item.span(), "M004", "a rule of skip has when and reason".to_owned(), hint);
+                continue;
+            };
+            let (mut when, mut reason, mut deliberate) = (None, None, true);
+            let before = self.problems.len();
+            for (key, value) in in_order(table) {
+                match key.get_ref().as_ref() {
+                    "when" => when = self.text(file, value),
+                    "reason" => reason = self.text(file, value),
+                    "deliberate" => match value.get_ref().as_bool() {
+                        Some(truth) => deliberate = truth,
+                        None => self.wrong_type(file, value, "true or false"),
+                    },
+                    name => self.unknown(file, key.span(), "key of a rule of skip", name, SKIP_KEYS.iter().copied()),
                 }
-                _ => {
-                    let text = "a skip rule has when, reason and perhaps deliberate = false".to_owned();
-                    self.error(file, item.span(), "M004", text, hint);
-                }
+            }
+            match (when, reason) {
+                (Some(when), Some(reason)) => rules.push(SkipRule { when, reason: reason.value, deliberate }),
+                _ if self.problems.len() > before => {}
+                _ => self.error(file, item.span(), "M004", "a rule of skip has when and reason".to_owned(), hint),
             }
         }
         Some(rules)
@@ -464,16 +636,17 @@ impl<'a> Reader<'a> {
         Some(Located { value: on_null, file, span: value.span() })
     }
 
-    fn required(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Required {
-        match (value.get_ref().as_bool(), value.get_ref().as_str()) {
+    fn required(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Option<Located<Required>> {
+        let required = match (value.get_ref().as_bool(), value.get_ref().as_str()) {
             (Some(true), _) => Required::Message,
             (Some(false), _) => Required::No,
             (_, Some("skip")) => Required::Block,
             _ => {
                 self.wrong_type(file, value, "true (the message fails), \"skip\" (this record is left out) or false");
-                Required::No
+                return None;
             }
-        }
+        };
+        Some(Located { value: required, file, span: value.span() })
     }
 
     fn text(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Option<Located<String>> {
@@ -561,77 +734,4 @@ fn beside(file: &str, name: &str) -> String {
         }
     }
     parts.join("/")
-}
-
-fn one_line(message: &str) -> String {
-    message.lines().collect::<Vec<_>>().join(", ")
-}
-
-/// A site's declarations over its base's.
-fn overlay(mut base: Declarations, site: Declarations) -> Declarations {
-    if site.matches.is_some() {
-        base.matches = site.matches;
-    }
-    for (name, files) in site.tables {
-        match base.tables.iter_mut().find(|(base_name, _)| base_name.value == name.value) {
-            Some(entry) => *entry = (name, files),
-            None => base.tables.push((name, files)),
-        }
-    }
-    for kind in Kind::ALL {
-        let site_blocks: Vec<Block> =
-            site.records.iter().filter(|(other, _)| *other == kind).map(|(_, block)| block.clone()).collect();
-        let (of_kind, others) = std::mem::take(&mut base.records).into_iter().partition(|(other, _)| *other == kind);
-        let mut blocks: Vec<Block> =
-            Vec::from_iter(of_kind).into_iter().map(|(_, block): (Kind, Block)| block).collect();
-        overlay_blocks(&mut blocks, site_blocks);
-        base.records = others;
-        base.records.extend(blocks.into_iter().map(|block| (kind, block)));
-    }
-    base
-}
-
-/// A block lies over the base's block of the same name; one without a name over the base's block with the same `each` (the n-th
-/// such over the n-th); one with neither over the base's block at its place. Others are added.
-fn overlay_blocks(base: &mut Vec<Block>, site: Vec<Block>) {
-    let base_length = base.len();
-    let mut taken = vec![false; base_length];
-    for (place, block) in site.into_iter().enumerate() {
-        let counterpart = match (&block.label, &block.each) {
-            (Some(label), _) => (0..base_length).find(|&index| !taken[index] && base[index].is_called(&label.value)),
-            (None, Some(each)) => (0..base_length).find(|&index| {
-                !taken[index] && base[index].each.as_ref().is_some_and(|other| other.value == each.value)
-            }),
-            (None, None) => Some(place).filter(|&place| place < base_length && !taken[place]),
-        };
-        match counterpart {
-            Some(index) => {
-                taken[index] = true;
-                overlay_block(&mut base[index], block);
-            }
-            None => base.push(block),
-        }
-    }
-}
-
-fn overlay_block(base: &mut Block, site: Block) {
-    base.each = site.each.or(base.each.take());
-    base.when = site.when.or(base.when.take());
-    base.skip = site.skip.or(base.skip.take());
-    base.on_null = site.on_null.or(base.on_null.take());
-    // A rule for a whole object replaces rules for its parts, and the other way round.
-    base.fields.retain(|(other, _)| {
-        site.fields.iter().all(|(target, _)| {
-            let (other, target) = (other.value.as_str(), target.value.as_str());
-            let inside = |outer: &str, inner: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
-            other != target && !inside(other, target) && !inside(target, other)
-        })
-    });
-    base.fields.extend(site.fields);
-    for (name, blocks) in site.lists {
-        match base.lists.iter_mut().find(|(other, _)| *other == name) {
-            Some((_, base_blocks)) => overlay_blocks(base_blocks, blocks),
-            None => base.lists.push((name, blocks)),
-        }
-    }
 }

@@ -16,10 +16,13 @@
 //! No files, no clock: the text of files comes through [`ReadFile`]. The crate csv is named in `table` only, toml in `file`.
 
 pub mod case;
+mod check;
 mod coerce;
 mod compile;
+mod concept_map;
 mod expression;
 mod file;
+mod overlay;
 mod result;
 mod run;
 mod table;
@@ -176,7 +179,8 @@ impl Mapping {
     pub fn load(name: &str, read: ReadFile<'_>) -> Result<Self, Vec<Diagnostic>> {
         let mut reader = file::Reader::new(read);
         let declared = reader.mapping(name);
-        let plan = compile::compile(&mut reader, declared);
+        let (plan, rows) = compile::compile(&mut reader, &declared);
+        check::check(&mut reader, &declared, &rows);
         let order = |file: &str| reader.files.iter().position(|known| known.name == file);
         reader.problems.sort_by_cached_key(|problem| (order(&problem.file), problem.line, problem.column));
         if reader.problems.iter().any(Diagnostic::is_error) {

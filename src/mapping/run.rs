@@ -76,7 +76,7 @@ fn unfit(plan: &Plan, whole: &Scope<'_>) -> Option<String> {
 }
 
 /// `*` stands for any characters, `?` for one.
-fn matches_pattern(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches_pattern(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);
     // Where to go on after the last star, if it has to stand for one character more.

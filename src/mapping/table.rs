@@ -2,7 +2,7 @@
 //!
 //! - A row with an empty target is a known code that says nothing: the field stays as it was and nothing is reported.
 //! - A row whose source is `*` stands for all codes that have no row of their own, so none of them is unmapped.
-//! - Several files may make one table; a later file's row replaces an earlier one's.
+//! - Several files may make one table; a later file's row replaces an earlier one's. A file may also be a FHIR ConceptMap.
 //! - Codes are compared exactly, then without regard to ASCII case, because senders disagree about it. Rows that differ in case alone
 //!   and have different targets are compared exactly only.
 //! - Lines that start with `#` are comments.
@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::concept_map;
 use crate::diagnostic::{Diagnostic, SourceFile};
 
 /// A table of the mapping, ready for look-ups.
@@ -22,7 +23,7 @@ pub(crate) struct Table {
 }
 
 /// The source of the row for all codes that have none of their own.
-const OTHERS: &str = "*";
+pub(crate) const OTHERS: &str = "*";
 
 /// What a table says about a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +77,16 @@ impl Table {
     }
 }
 
-/// Reads the rows of one file. `index` is the file's number among the mapping's files.
+/// Reads the rows of one file, `.json` as a FHIR ConceptMap. `index` is the file's number among the mapping's files.
 pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnostic>) -> Vec<Row> {
+    if file.name.ends_with(".json") {
+        concept_map::rows(file, index, problems)
+    } else {
+        csv_rows(file, index, problems)
+    }
+}
+
+fn csv_rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnostic>) -> Vec<Row> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
@@ -87,6 +96,7 @@ pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnosti
     let mut rows: Vec<Row> = Vec::new();
     let mut seen: HashMap<String, usize> = HashMap::new();
     let mut header_seen = false;
+    let mut columns = 0;
     let mut record = csv::StringRecord::new();
     loop {
         let start = usize::try_from(reader.position().byte()).unwrap_or(usize::MAX);
@@ -108,6 +118,7 @@ pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnosti
         let span = line_span(&file.text, start);
         if !header_seen {
             header_seen = true;
+            columns = record.len();
             let bom = '\u{feff}';
             if record.get(0).map(|name| name.trim_start_matches(bom)) != Some("source")
                 || record.get(1) != Some("target")
@@ -120,6 +131,14 @@ pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnosti
             }
             continue;
         }
+        if let Some(open) = record.iter().find(|part| part.contains('\n')) {
+            let text = format!("a quote is opened and not closed in this row: it takes {} lines", open.lines().count());
+            problems.push(
+                Diagnostic::error(file, span, "M007", text)
+                    .hint("a quote within a value is written twice, in a value in quotes"),
+            );
+            continue;
+        }
         let (source, target) = (record.get(0).unwrap_or_default(), record.get(1));
         let Some(target) = target else {
             problems.push(
@@ -128,6 +147,17 @@ pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnosti
             );
             continue;
         };
+        if record.len() < columns {
+            let text = format!("this row has {} columns and the header {columns}", record.len());
+            problems.push(
+                Diagnostic::warning(file, span.clone(), "M007", text)
+                    .hint("is a comma missing? an empty note ends with one"),
+            );
+        }
+        if (source, target) == ("source", "target") {
+            problems.push(Diagnostic::error(file, span, "M007", "the header stands here once more"));
+            continue;
+        }
         if source.is_empty() {
             problems.push(Diagnostic::error(file, span, "M007", "a row needs a source code in its first column"));
             continue;
@@ -148,12 +178,17 @@ pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnosti
     rows
 }
 
+/// The first line from `start` that is neither blank nor a comment.
 fn line_span(text: &str, start: usize) -> Range<usize> {
-    let start = text.floor_char_boundary(start);
-    let start =
-        text[start..].find(|character| !matches!(character, '\r' | '\n')).map_or(text.len(), |skip| start + skip);
-    let end = text[start..].find(['\r', '\n']).map_or(text.len(), |length| start + length);
-    start..end
+    let mut start = text.floor_char_boundary(start);
+    loop {
+        let length = text[start..].find(['\r', '\n']).unwrap_or(text.len() - start);
+        let line = &text[start..start + length];
+        if start + length >= text.len() || !(line.is_empty() || line.starts_with('#')) {
+            return start..start + length;
+        }
+        start += length + 1;
+    }
 }
 
 #[cfg(test)]
@@ -204,12 +239,18 @@ mod tests {
 
     #[test]
     fn all_problems_of_a_file_are_found_at_their_lines() {
-        let (_, problems) = read("source,target,note\nM,male\n\nF\n,female\nM,other\n");
+        let (_, problems) = read("source,target,note\nM,male,\n\nF\n,female,\nM,other,\n");
         assert_eq!(problems.len(), 3, "{problems:?}");
         for (problem, place) in problems.iter().zip(["t.csv:4:1", "t.csv:5:1", "t.csv:6:1"]) {
             assert!(problem.starts_with(place), "{problem}");
         }
         assert!(problems[2].contains("in line 2"), "{}", problems[2]);
+        let (_, problems) = read("# a\n\n# b\nsource,target,note\nF,female\n\"M,male,\nX,other,\nsource,target,note\n");
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].starts_with("t.csv:5:1 warning[M007]: this row has 2 columns"), "{}", problems[0]);
+        assert!(problems[1].starts_with("t.csv:6:1 error[M007]: a quote is opened"), "{}", problems[1]);
+        let (_, problems) = read("# a\nM,male\n");
+        assert!(problems[0].starts_with("t.csv:2:1 error[M007]: a code table starts"), "{}", problems[0]);
         let (_, problems) = read("M,male\n");
         assert!(
             problems[0].starts_with("t.csv:1:1 error[M007]: a code table starts with the header"),

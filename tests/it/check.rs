@@ -100,6 +100,106 @@ class = { from = "PV1-2", as = "no_such_coercion" }
     }
 }
 
+/// A mapping with mistakes of each sort, and a table with some more.
+const MISTAKEN: &str = r#"extends = "hl7v2.toml"
+match = { "MSH-9.1" = ["ADT", "SUI"] }
+
+[tables]
+mine = "tables/mine.csv"
+sex = { extends = "sex", files = "tables/mine.csv" }
+
+[patient]
+language = "PID-155"
+ethnicity = "PID-22[99=X].1"
+nationality = ["PID-26.2", "PID-26.2"]
+marital_status = { constant = "married", default = "single" }
+occupation = "ZPI-2"
+birth_date = "PID-7[2]"
+multiple_birth = "PID-5"
+
+[[visit]]
+block = "stayy"
+when = "MSH-9.1 = 'ORU'"
+number = "PV1-19"
+"#;
+
+#[test]
+fn every_sort_of_mistake_in_a_mapping_is_told_with_line_column_caret_code_and_hint() {
+    let site = Site::configured(&configuration("", "").replacen("mappings/hl7v2.toml", "mappings/site.toml", 1));
+    site.write("mappings/site.toml", MISTAKEN);
+    site.write("mappings/tables/mine.csv", "source,target,note\nM,male\n");
+    let problems = site.run(&["check", "--json"]).exits(1).json();
+    let found: Vec<(u64, u64, &str, &str)> = problems["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|problem| problem["file"] == "mappings/site.toml")
+        .map(|problem| {
+            let number = |name: &str| problem[name].as_u64().unwrap();
+            let text = |name: &str| problem[name].as_str().unwrap();
+            (number("line"), number("column"), text("severity"), text("code"))
+        })
+        .collect();
+    for expected in [
+        (2, 31, "warning", "M022"),
+        (5, 1, "warning", "M024"),
+        (9, 12, "error", "M014"),
+        (10, 13, "error", "M014"),
+        (11, 28, "warning", "M021"),
+        (12, 52, "warning", "M021"),
+        (13, 14, "warning", "M016"),
+        (14, 14, "warning", "M017"),
+        (15, 18, "warning", "M018"),
+        (18, 9, "warning", "M020"),
+        (19, 9, "warning", "M021"),
+        (20, 10, "warning", "M018"),
+    ] {
+        assert!(found.contains(&expected), "{expected:?} is not among {found:#?}");
+    }
+    let run = site.run(&["check"]).exits(1);
+    let shown = r#"mappings/site.toml:9:12 error[M014]: PID has no field 155, the last is PID-40 "#;
+    let caret = "9 | language = \"PID-155\"\n  |            ^^^^^^^^^\n";
+    assert!(run.stderr.contains(shown) && run.stderr.contains(caret), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("(did you mean SIU?)") && run.stderr.contains("(did you mean stay?)"),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stderr.contains("tables/mine.csv:2:1 warning[M007]"), "{}", run.stderr);
+}
+
+#[test]
+fn what_only_warns_lets_the_daemon_start_and_is_told_once_for_all_sources() {
+    let site = Site::new();
+    let base = std::fs::read_to_string(site.path("mappings/hl7v2.toml")).unwrap();
+    site.write("mappings/hl7v2.toml", base.replacen("\"PID-7\"", "\"PID-7[2]\"", 1));
+    let run = site.run(&["check"]).exits(0);
+    assert_eq!(run.stderr.matches("warning[M017]").count(), 1, "{}", run.stderr);
+    assert!(run.stdout.contains("no errors, only warnings"), "{}", run.stdout);
+}
+
+#[test]
+fn a_fhir_mapping_is_refused_for_now_and_a_concept_map_is_a_table() {
+    let site = Site::configured(&configuration("", "").replacen("mappings/hl7v2.toml", "mappings/site.toml", 1));
+    site.write("mappings/site.toml", "format = \"fhir\"\n");
+    let run = site.run(&["check"]).exits(1);
+    assert!(
+        run.stderr.contains("mappings/site.toml:1:10 error[M013]: FHIR mappings are not in this version"),
+        "{}",
+        run.stderr
+    );
+    let map = r#"{"resourceType": "ConceptMap", "status": "active", "group": [{"element": [
+        {"code": "1", "target": [{"code": "male", "equivalence": "equal"}]},
+        {"code": "2", "target": [{"code": "femail", "equivalence": "equal"}]}]}]}"#;
+    site.write("mappings/tables/sex.json", map);
+    let tables = "extends = \"hl7v2.toml\"\n[tables]\nsex = { extends = \"sex\", files = \"tables/sex.json\" }\n";
+    site.write("mappings/site.toml", tables);
+    let run = site.run(&["check"]).exits(1);
+    assert!(run.stderr.contains("tables/sex.json:3:9 error[M008]: femail is no legal value of sex"), "{}", run.stderr);
+    site.write("mappings/tables/sex.json", map.replace("femail", "female"));
+    site.run(&["check"]).exits(0);
+}
+
 #[test]
 fn a_target_outside_the_records_own_codes_is_found_in_the_table() {
     let site = Site::configured(&configuration("", "").replacen("mappings/hl7v2.toml", "mappings/site.toml", 1));

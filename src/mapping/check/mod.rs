@@ -1,0 +1,544 @@
+//! What is wrong with a mapping that could be compiled: paths that HL7 v2 does not have, rules that are never reached, fields set
+//! twice, records that lack what they need. Most of it warns: the mapping can be used, but probably does not do what was meant.
+//!
+//! It reads declarations and adds problems; nothing here changes what a mapping does.
+
+mod path;
+#[cfg(test)]
+mod tests;
+mod truth;
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use super::compile::{self, ON_UNMAPPED, Target, default_coercion};
+use super::expression::Expression;
+use super::file::{Block, Declarations, Located, MatchRule, Reader, Required, Rule};
+use super::table::{OTHERS, Row};
+use crate::diagnostic::{Diagnostic, similar};
+use crate::hl7v2::{Dictionary, Path};
+use crate::record::Kind;
+use crate::record::schema::{self, Field, Shape};
+use truth::Facts;
+
+/// Checks declarations that were compiled.
+pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Vec<Row>]) {
+    // What is missing, or used by nothing, may only be misspelled.
+    let is_whole = !reader.problems.iter().any(Diagnostic::is_error);
+    let dictionary = Dictionary::standard();
+    let mut checker = Checker {
+        reader,
+        declared,
+        rows,
+        looked_up: HashMap::new(),
+        dictionary,
+        match_facts: match_facts(declared, dictionary),
+        match_file: declared.matches.iter().flatten().map(|condition| condition.path.file).next(),
+        seen_segments: HashSet::new(),
+        event_tables: HashSet::new(),
+        is_whole,
+    };
+    for (_, block) in &declared.records {
+        checker.look_ups(block);
+    }
+    checker.matches();
+    for kind in Kind::ALL {
+        let blocks: Vec<&Block> =
+            declared.records.iter().filter(|(other, _)| *other == kind).map(|(_, block)| block).collect();
+        for block in &blocks {
+            checker.block(block, kind.name(), schema::fields(kind), None);
+        }
+        checker.twins(&blocks, kind.name());
+    }
+    checker.tables();
+    if checker.is_whole {
+        checker.unused_segments();
+    }
+}
+
+struct Checker<'r, 'a, 'd> {
+    reader: &'r mut Reader<'a>,
+    declared: &'d Declarations,
+    /// Rows of each table, in the order of the declarations.
+    rows: &'d [Vec<Row>],
+    /// The tables that a path is looked up in by some rule.
+    looked_up: HashMap<&'d str, HashSet<&'d str>>,
+    dictionary: &'static Dictionary,
+    /// What `match` says of each message, and the file that it stands in.
+    match_facts: Facts,
+    match_file: Option<usize>,
+    /// Segments that some path names.
+    seen_segments: HashSet<String>,
+    /// Tables that are asked for trigger events only, which are the standard's or begin with Z.
+    event_tables: HashSet<String>,
+    /// There is no error so far.
+    is_whole: bool,
+}
+
+/// Fields that a record or item needs: one of each list.
+struct Need {
+    place: &'static str,
+    one_of: &'static [&'static str],
+    reason: &'static str,
+}
+
+const NEEDS: &[Need] = &[
+    Need { place: "patient", one_of: &["identifiers"], reason: "a patient without any number is kept for nobody" },
+    Need {
+        place: "patient",
+        one_of: &["updated_at"],
+        reason: "without it messages count in the order of their arrival",
+    },
+    Need { place: "visit", one_of: &["number"], reason: "a visit without a number cannot be kept" },
+    Need { place: "visit", one_of: &["event", "status"], reason: "without it nothing is known of the visit's course" },
+    Need { place: "visit", one_of: &["updated_at"], reason: "without it messages count in the order of their arrival" },
+    Need {
+        place: "lab_report",
+        one_of: &["filler_order_number", "placer_order_number"],
+        reason: "a report without an order number cannot be told from others",
+    },
+    Need { place: "lab_report", one_of: &["status"], reason: "without it nobody knows whether the report is final" },
+    Need {
+        place: "lab_report",
+        one_of: &["updated_at"],
+        reason: "without it messages count in the order of their arrival",
+    },
+    Need {
+        place: "merge",
+        one_of: &["survivor"],
+        reason: "a merge has numbers that live on and numbers that are given up",
+    },
+    Need {
+        place: "merge",
+        one_of: &["retired"],
+        reason: "a merge has numbers that live on and numbers that are given up",
+    },
+    Need { place: "merge", one_of: &["updated_at"], reason: "without it messages count in the order of their arrival" },
+    Need { place: "patient.identifiers", one_of: &["value"], reason: "a number without a value is none" },
+    Need { place: "merge.survivor", one_of: &["value"], reason: "a number without a value is none" },
+    Need { place: "merge.retired", one_of: &["value"], reason: "a number without a value is none" },
+    Need { place: "patient.identifiers", one_of: &["type"], reason: "a number without a type proves nothing" },
+    Need { place: "merge.survivor", one_of: &["type"], reason: "a number without a type proves nothing" },
+    Need { place: "merge.retired", one_of: &["type"], reason: "a number without a type proves nothing" },
+    Need { place: "patient.phones", one_of: &["value"], reason: "a phone without a number is none" },
+    Need { place: "visit.diagnoses", one_of: &["code", "name"], reason: "a diagnosis has a code or a name" },
+    Need { place: "visit.procedures", one_of: &["code", "name"], reason: "a procedure has a code or a name" },
+    Need { place: "lab_report.results", one_of: &["code", "name"], reason: "a result has a code or a name" },
+    Need {
+        place: "lab_report.results",
+        one_of: &["status"],
+        reason: "without it nobody knows whether the result is final",
+    },
+    Need {
+        place: "lab_report.results",
+        one_of: &["value", "value_number", "value_text", "value_code"],
+        reason: "a result without a value says nothing",
+    },
+];
+
+/// Targets that fill others, in one place.
+const FILLS: &[(&str, &[&str])] =
+    &[("name", &["family_name", "given_name"]), ("value", &["value_number", "value_text", "value_code", "comparator"])];
+
+impl<'d> Checker<'_, '_, 'd> {
+    fn look_ups(&mut self, block: &'d Block) {
+        for rule in block.fields.iter().filter_map(|(_, rule)| rule.as_ref()) {
+            if let Some(table) = &rule.table {
+                for path in &rule.from {
+                    self.looked_up.entry(&path.value).or_default().insert(&table.value);
+                }
+            }
+        }
+        for block in block.lists.iter().flat_map(|(_, blocks)| blocks) {
+            self.look_ups(block);
+        }
+    }
+
+    /// A code that a condition names and that no table knows in which a rule looks up the same path.
+    fn code_without_row(&mut self, path: &Path, written: &Located<String>) {
+        let Some(names) = self.looked_up.get(path.to_string().as_str()) else { return };
+        let tables =
+            self.declared.tables.iter().zip(self.rows).filter(|(table, _)| names.contains(table.name.value.as_str()));
+        let rows: Vec<&Row> = tables.flat_map(|(_, rows)| rows).collect();
+        if rows.is_empty()
+            || rows.iter().any(|row| row.source == OTHERS || row.source.eq_ignore_ascii_case(&written.value))
+        {
+            return;
+        }
+        let hint = similar(&written.value, rows.iter().map(|row| row.source.as_str()))
+            .map_or_else(|| "add a row for it".to_owned(), |meant| format!("did you mean {meant}?"));
+        let mut names: Vec<&str> = names.iter().copied().collect();
+        names.sort_unstable();
+        let text = format!("{path} is looked up in {}, which has no code {}", names.join(" and "), written.value);
+        self.reader.warn(written.file, written.span.clone(), "M022", text, &hint);
+    }
+
+    fn matches(&mut self) {
+        for MatchRule { path, patterns } in self.declared.matches.iter().flatten() {
+            let Some(parsed) = self.path(path, None) else { continue };
+            for (index, pattern) in patterns.iter().enumerate() {
+                self.pattern(&parsed, pattern);
+                let earlier = patterns[..index].iter();
+                if let Some(wider) =
+                    earlier.into_iter().find(|wider| super::run::matches_pattern(&wider.value, &pattern.value))
+                {
+                    let text = format!("{:?} is said already by {:?}", pattern.value, wider.value);
+                    self.reader.warn(pattern.file, pattern.span.clone(), "M021", text, "leave it out");
+                }
+            }
+        }
+    }
+
+    fn block(&mut self, block: &Block, place: &str, level: &'static [Field], outer: Option<(&Path, &Facts)>) {
+        // Switched off, whatever else it says.
+        if block.when.as_ref().is_some_and(|when| when.value.trim() == "false") {
+            return;
+        }
+        let each = block.each.as_ref().and_then(|each| self.each(each, outer.map(|(path, _)| path)));
+        let within = each.as_ref().or(outer.map(|(path, _)| path));
+        let mut facts = match outer {
+            Some((_, facts)) => facts.of_header(),
+            None => Facts::default(),
+        };
+        if let Some(when) = &block.when {
+            facts = self.condition(when, &facts, within);
+        }
+        self.skips(block, &facts, within);
+        let rules = || block.fields.iter().filter_map(|(target, rule)| rule.as_ref().map(|rule| (target, rule)));
+        for (target, rule) in rules() {
+            self.rule(target, rule, place, level, &facts, within);
+        }
+        self.alternatives(&rules().collect::<Vec<_>>());
+        self.set_twice(&rules().map(|(target, _)| target).collect::<Vec<_>>());
+        if self.is_whole {
+            self.needs(block, place);
+        }
+        if let Some(each) = each.as_ref().filter(|each| each.field().is_some() && self.meaning(each).is_ok()) {
+            self.other_repetitions(each, &rules().map(|(_, rule)| rule).collect::<Vec<_>>());
+        }
+        for (name, blocks) in &block.lists {
+            let inner = match level.iter().find(|field| field.name == *name).map(|field| field.shape) {
+                Some(Shape::List(inner)) => inner,
+                _ => continue,
+            };
+            let place = format!("{place}.{name}");
+            let root = Path::parse("MSH").ok();
+            let outer = within.or(root.as_ref()).map(|path| (path, &facts));
+            for block in blocks {
+                self.block(block, &place, inner, outer);
+            }
+            self.twins(&blocks.iter().collect::<Vec<_>>(), &place);
+        }
+    }
+
+    /// Rules of `skip`: their conditions, and whether an earlier one takes all that a later one names.
+    fn skips(&mut self, block: &Block, facts: &Facts, within: Option<&Path>) {
+        let mut earlier: Vec<(usize, Expression)> = Vec::new();
+        for rule in block.skip.iter().flatten() {
+            self.condition(&rule.when, facts, within);
+            let Ok(when) = Expression::parse(&rule.when.value) else { continue };
+            let mut here = facts.clone();
+            here.assume(&when, true);
+            if let Some((line, _)) = earlier.iter().find(|(_, before)| here.ask(before) == Some(true)) {
+                let text = format!("this rule is never reached: the one in line {line} skips all that it names");
+                self.reader.warn(
+                    rule.when.file,
+                    rule.when.span.clone(),
+                    "M021",
+                    text,
+                    "put the narrower rule first, or leave it out",
+                );
+            }
+            earlier.push((self.reader.files[rule.when.file].line(rule.when.span.start), when));
+        }
+    }
+
+    fn rule(
+        &mut self,
+        target: &Located<String>,
+        rule: &Rule,
+        place: &str,
+        level: &'static [Field],
+        facts: &Facts,
+        within: Option<&Path>,
+    ) {
+        if let Some(when) = &rule.when {
+            self.condition(when, facts, within);
+        }
+        self.without_effect(rule, place.contains('.'));
+        self.fallbacks(rule);
+        let Some(found) = compile::target(level, &target.value) else { return };
+        self.on_unmapped(rule, &found);
+        let coercion = match &rule.coercion {
+            Some(written) => super::coerce::Coercion::named(&written.value),
+            None => default_coercion(&found, level, rule),
+        };
+        let mut are_events = true;
+        for written in &rule.from {
+            let Some(path) = self.path(written, within) else { continue };
+            self.data_type(&path, written, coercion, &found, rule.coercion.is_some());
+            are_events &= self.meaning(&path).is_ok_and(|meaning| meaning.table == "0003");
+        }
+        if let Some(table) = rule.table.as_ref().filter(|_| are_events) {
+            self.event_tables.insert(table.value.clone());
+        }
+    }
+
+    /// A misspelled `leave` would be the value of every unknown code. (A closed list refuses it.)
+    fn on_unmapped(&mut self, rule: &Rule, target: &Target) {
+        let Some(written) = rule.on_unmapped.as_ref().filter(|_| !matches!(target.shape, Shape::Code(_))) else {
+            return;
+        };
+        let meant = similar(&written.value, ON_UNMAPPED.iter().copied());
+        if let Some(meant) = meant.filter(|meant| *meant != written.value) {
+            let text = format!("{:?} is taken as the value for unknown codes", written.value);
+            self.reader.warn(written.file, written.span.clone(), "M015", text, &format!("did you mean {meant}?"));
+        }
+    }
+
+    /// Keys that change nothing.
+    fn without_effect(&mut self, rule: &Rule, is_item: bool) {
+        fn place<T>(written: &Option<Located<T>>) -> Option<(usize, Range<usize>)> {
+            written.as_ref().map(|written| (written.file, written.span.clone()))
+        }
+        let required = rule.required.clone().filter(|required| required.value != Required::No);
+        let beside_constant = [
+            ("as", place(&rule.coercion)),
+            ("table", place(&rule.table)),
+            ("default", place(&rule.default)),
+            ("on_unmapped", place(&rule.on_unmapped)),
+            ("on_null", place(&rule.on_null)),
+            ("required", place(&required)),
+        ];
+        let mut found = Vec::new();
+        if rule.constant.is_some() {
+            found.extend(beside_constant.map(|(key, place)| (key, place, "the rule has a constant")));
+        } else {
+            if rule.default.is_some() {
+                found.push(("required", place(&required), "with a default there is always a value"));
+            }
+            if is_item {
+                let reason = "an item is sent as a whole: what is not in it is not there";
+                found.push(("on_null", place(&rule.on_null), reason));
+            }
+        }
+        for (key, place, reason) in found {
+            if let Some((file, span)) = place {
+                let text = format!("{key} has no effect here: {reason}");
+                self.reader.warn(file, span, "M021", text, "leave it out");
+            }
+        }
+    }
+
+    /// Paths of a list that are never asked, because an earlier one has a value whenever they have.
+    fn fallbacks(&mut self, rule: &Rule) {
+        let parsed: Vec<Option<Path>> = rule.from.iter().map(|written| Path::parse(&written.value).ok()).collect();
+        for (index, written) in rule.from.iter().enumerate() {
+            let Some(path) = &parsed[index] else { continue };
+            let Some(before) = parsed[..index].iter().flatten().find(|before| before.covers(path)) else { continue };
+            let text = if before == path {
+                format!("{path} is named twice")
+            } else {
+                format!("{path} is never asked: {before}, before it, has a value whenever it has one")
+            };
+            self.reader.warn(
+                written.file,
+                written.span.clone(),
+                "M021",
+                text,
+                "leave it out, or put the narrower path first",
+            );
+        }
+    }
+
+    /// Rules of one field behind one that always gives a value.
+    fn alternatives(&mut self, rules: &[(&Located<String>, &Rule)]) {
+        let always = |rule: &Rule| rule.when.is_none() && (rule.constant.is_some() || rule.default.is_some());
+        for (index, (target, rule)) in rules.iter().enumerate() {
+            let before = rules[..index].iter().find(|(other, rule)| other.value == target.value && always(rule));
+            if let Some((_, before)) = before {
+                let line = self.reader.files[before.file].line(before.span.start);
+                let text = format!("this rule is never asked: the one in line {line} always gives a value");
+                let hint = "a constant or default stands in the last rule";
+                self.reader.warn(rule.file, rule.span.clone(), "M021", text, hint);
+            }
+        }
+    }
+
+    /// A field that a rule fills and another sets.
+    fn set_twice(&mut self, targets: &[&Located<String>]) {
+        for (whole, parts) in FILLS {
+            let Some(whole) = targets.iter().find(|target| target.value == *whole) else { continue };
+            for part in targets.iter().filter(|target| parts.contains(&target.value.as_str())) {
+                // In the file that lies over the other, or at the later of two lines.
+                let (at, other) = if (whole.file, part.span.start) < (part.file, whole.span.start) {
+                    (whole, part)
+                } else {
+                    (part, whole)
+                };
+                let text = format!("{} is set twice: {} fills it as well", part.value, whole.value);
+                let line = self.reader.files[other.file].line(other.span.start);
+                let hint =
+                    format!("remove one: {} stands in {}:{line}", other.value, self.reader.files[other.file].name);
+                self.reader.warn(at.file, at.span.clone(), "M019", text, &hint);
+            }
+        }
+    }
+
+    /// Two blocks that make the same items.
+    fn twins(&mut self, blocks: &[&Block], place: &str) {
+        let text_of =
+            |written: &Option<Located<String>>| written.as_ref().map(|written| written.value.trim().to_owned());
+        for (index, block) in blocks.iter().enumerate() {
+            let is_off = text_of(&block.when).is_some_and(|when| when == "false");
+            let twin = blocks[..index].iter().find(|other| {
+                !is_off
+                    && !other.fields.is_empty()
+                    && text_of(&other.each) == text_of(&block.each)
+                    && text_of(&other.when) == text_of(&block.when)
+            });
+            let Some(twin) = twin else { continue };
+            let line = self.reader.files[twin.file].line(twin.span.start);
+            let text = format!(
+                "this block and the one in {}:{line} make the same {place} twice",
+                self.reader.files[twin.file].name
+            );
+            self.reader.warn(block.file, block.span.clone(), "M019", text, "give them different conditions with when");
+        }
+    }
+
+    fn needs(&mut self, block: &Block, place: &str) {
+        let skips_all = block.skip.iter().flatten().any(|rule| rule.when.value.trim() == "true");
+        if skips_all || (block.fields.is_empty() && block.lists.is_empty()) {
+            // It only switches something, or what it lacks has been said of it.
+            return;
+        }
+        let has = |name: &str| {
+            let is_target =
+                |target: &str| target == name || target.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+            block.fields.iter().any(|(target, rule)| rule.is_some() && is_target(&target.value))
+                || block.lists.iter().any(|(list, _)| *list == name)
+        };
+        for need in NEEDS.iter().filter(|need| need.place == place && !need.one_of.iter().any(|name| has(name))) {
+            let text = format!("{place} has no rule for {}: {}", need.one_of.join(" or "), need.reason);
+            self.reader.warn(block.file, block.span.clone(), "M023", text, "");
+        }
+        if let ("lab_report" | "merge", None) = (place, &block.each) {
+            let segment = if place == "merge" { "MRG" } else { "OBR" };
+            let text = format!("without each there is one {place} of a patient, however many the message holds");
+            self.reader.warn(block.file, block.span.clone(), "M023", text, &format!("add each = {segment:?}"));
+        }
+    }
+
+    /// Paths inside `each = "PID-3"` that read another repeating field: they get its first repetition for every item.
+    fn other_repetitions(&mut self, each: &Path, rules: &[&Rule]) {
+        for written in rules.iter().flat_map(|rule| &rule.from) {
+            let Ok(path) = Path::parse(&written.value) else { continue };
+            let is_other =
+                path.segment() == each.segment() && path.field() != each.field() && !path.chooses_repetitions();
+            if is_other && self.meaning(&path).is_ok_and(|meaning| meaning.repeats) {
+                let text = format!("{path} is the first repetition for every item of {each}");
+                let hint = format!(
+                    "is {each} meant? else say which repetition, as in {}-{}[1]",
+                    path.segment(),
+                    path.field().unwrap_or(1)
+                );
+                self.reader.warn(written.file, written.span.clone(), "M021", text, &hint);
+            }
+        }
+    }
+
+    /// Checks a condition and gives what is known where it holds. `facts`: what is known where it is asked.
+    fn condition(&mut self, written: &Located<String>, facts: &Facts, within: Option<&Path>) -> Facts {
+        let mut facts = facts.clone();
+        let Ok((condition, mentions)) = Expression::parse_with_mentions(&written.value) else { return facts };
+        for mention in &mentions {
+            let span = self.reader.part_of(written, mention.span.clone());
+            let place = Located { value: mention.path.to_string(), file: written.file, span };
+            self.check_path(&mention.path, &place, within);
+            for (index, (value, span)) in mention.values.iter().enumerate() {
+                let span = self.reader.part_of(written, span.clone());
+                if value.trim() != value || value.is_empty() {
+                    let text = "a value is never empty and has no blanks around it: this is never equal".to_owned();
+                    let hint = format!("for an empty field write: not {}", mention.path);
+                    self.reader.warn(written.file, span, "M021", text, &hint);
+                } else if mention.values[..index].iter().any(|(before, _)| before == value) {
+                    self.reader.warn(written.file, span, "M021", format!("{value} is named twice"), "leave it out");
+                } else {
+                    self.code(&mention.path, &Located { value: value.clone(), file: written.file, span });
+                }
+            }
+        }
+        let is_literal = matches!(condition, Expression::Constant(_));
+        // A base's condition is not dead because a site takes fewer messages.
+        let known = if self.match_file.is_some_and(|file| file >= written.file) {
+            self.match_facts.joined(&facts)
+        } else {
+            facts.clone()
+        };
+        if let Some(truth) = known.ask(&condition).filter(|_| !is_literal) {
+            let what = if truth { "always holds" } else { "never holds" };
+            let text = format!("this condition {what}, by what match, the conditions around it and it itself say");
+            let span = self.reader.part_of(written, 0..written.value.len());
+            self.reader.warn(written.file, span, "M021", text, "");
+        }
+        facts.assume(&condition, true);
+        facts
+    }
+
+    fn tables(&mut self) {
+        for (table, rows) in self.declared.tables.iter().zip(self.rows) {
+            let name = &table.name;
+            let extended = self.declared.tables.iter().filter_map(|other| other.extends.as_ref());
+            let is_used = self.reader.used_tables.contains(&name.value);
+            if !is_used && !extended.into_iter().any(|other| other.value == name.value) {
+                let text = format!("no rule uses the table {}", name.value);
+                self.reader.warn(name.file, name.span.clone(), "M024", text, "use it with table = \"…\", or remove it");
+            }
+            self.repeated_rows(rows);
+            if self.event_tables.contains(&name.value) {
+                for row in rows.iter().filter(|row| row.source != OTHERS) {
+                    let source = Located { value: row.source.clone(), file: row.file, span: row.span.clone() };
+                    self.code_of("0003", &source);
+                }
+            }
+        }
+    }
+
+    /// Rows that say what a file before them says already.
+    fn repeated_rows(&mut self, rows: &[Row]) {
+        let mut known: HashMap<&str, &Row> = HashMap::new();
+        for row in rows {
+            let before = known.insert(&row.source, row);
+            if let Some(before) = before.filter(|before| before.target == row.target && before.file != row.file) {
+                let file = &self.reader.files[before.file];
+                let text =
+                    format!("{}:{} says this of {} already", file.name, file.line(before.span.start), row.source);
+                self.reader.warn(row.file, row.span.clone(), "M024", text, "remove the row");
+            }
+        }
+    }
+}
+
+/// What `match` says of each message that it lets through.
+fn match_facts(declared: &Declarations, dictionary: &Dictionary) -> Facts {
+    let mut facts = Facts::default();
+    for MatchRule { path: written, patterns } in declared.matches.iter().flatten() {
+        let Ok(path) = Path::parse(&written.value) else { continue };
+        let patterns: Vec<String> = patterns.iter().map(|pattern| pattern.value.clone()).collect();
+        if written.value == "MSH-9.1" {
+            for segment in dictionary.segments().filter(|segment| !can_hold(dictionary, &patterns, segment)) {
+                facts.add_absent(segment);
+            }
+        }
+        facts.add_match(&path, patterns);
+    }
+    facts
+}
+
+/// Whether a message of these types can have the segment. A type that the dictionary does not know can have any.
+fn can_hold(dictionary: &Dictionary, types: &[String], segment: &str) -> bool {
+    types
+        .iter()
+        .any(|message_type| dictionary.segments_of(message_type).is_none_or(|segments| segments.contains(&segment)))
+}

@@ -1,0 +1,266 @@
+//! Paths against the dictionary: what HL7 v2 does not have, what does not repeat, what is of another type than the rule reads.
+
+use std::collections::HashSet;
+
+use super::super::coerce::Coercion;
+use super::super::compile::Target;
+use super::super::file::{Located, OwnField};
+use super::super::run::matches_pattern;
+use super::Checker;
+use crate::diagnostic::similar;
+use crate::hl7v2::dictionary::{Meaning, Missing, shown};
+use crate::hl7v2::{Dictionary, Path};
+use crate::record::schema::Shape;
+
+impl<'d> Checker<'_, '_, 'd> {
+    /// Parses and checks a path; `None` if it is none. `within`: what `each` around it names.
+    pub(super) fn path(&mut self, written: &Located<String>, within: Option<&Path>) -> Option<Path> {
+        let path = Path::parse(&written.value).ok()?;
+        self.check_path(&path, written, within);
+        Some(path)
+    }
+
+    /// Checks the path of `each`; `None` if it is none. `outer`: that of the `each` around it.
+    pub(super) fn each(&mut self, written: &Located<String>, outer: Option<&Path>) -> Option<Path> {
+        let path = self.path(written, outer)?;
+        if self.match_file.is_some_and(|file| file >= written.file) && self.match_facts.lacks(path.segment()) {
+            let text = format!("{} is in no message that match lets through", path.segment());
+            self.reader.warn(written.file, written.span.clone(), "M021", text, "HL7 v2 has it in other message types");
+        }
+        Some(path)
+    }
+
+    pub(super) fn check_path(&mut self, path: &Path, written: &Located<String>, within: Option<&Path>) {
+        self.seen_segments.insert(path.segment().to_owned());
+        match self.meaning(path) {
+            Ok(meaning) if path.chooses_repetitions() && path.repetition() != Some(1) && !meaning.repeats => {
+                let field = format!("{}-{}", path.segment(), path.field().unwrap_or_default());
+                let text = format!("{field} does not repeat in any version of HL7 v2");
+                let hint = format!("write {field} without the brackets, unless the sender repeats it all the same");
+                self.reader.warn(written.file, written.span.clone(), "M017", text, &hint);
+            }
+            Ok(_) => self.predicate_codes(path, written),
+            Err(missing) if path.segment().starts_with('Z') => self.own_segment(path, &missing, written),
+            Err(missing) => {
+                let similar =
+                    similar(path.segment(), self.dictionary.segments()).filter(|_| missing == Missing::Segment);
+                let hint = match (similar, path.field()) {
+                    (Some(meant), _) => format!("did you mean {meant}?"),
+                    (None, Some(field)) if missing != Missing::Segment => {
+                        let place = match (&missing, path.component()) {
+                            (Missing::Subcomponent(..), Some(component)) => format!("{field}.{component}"),
+                            _ => field.to_string(),
+                        };
+                        let segment = path.segment();
+                        format!(
+                            "if the sender does so all the same: [segments] with {segment} = {{ {place} = \"CX\" }}, or what it sends"
+                        )
+                    }
+                    _ => String::new(),
+                };
+                let text = missing.text(path).into_owned();
+                self.reader.error(written.file, written.span.clone(), "M014", text, &hint);
+            }
+        }
+        if let Some((choice, values)) = path.chosen_by() {
+            self.check_path(&choice, written, None);
+            for value in values {
+                self.code(&choice, &Located { value: value.clone(), ..written.clone() });
+            }
+        }
+        if let (Some(each), Some(number)) = (within, path.occurrence())
+            && each.segment() == path.segment()
+            && number > 1
+        {
+            let text = format!("each {each} is one {0}: there is no second {0} in it", path.segment());
+            self.reader.warn(written.file, written.span.clone(), "M021", text, "leave the number out");
+        }
+    }
+
+    /// What a path leads to, by the dictionary and by `[segments]`.
+    pub(super) fn meaning(&self, path: &Path) -> Result<Meaning, Missing> {
+        match path.field() {
+            None if self.own_fields(path.segment()).next().is_some() => {
+                Ok(Meaning { repeats: true, ..Meaning::default() })
+            }
+            _ => self.dictionary.meaning_with(path, &self.added(path.segment())),
+        }
+    }
+
+    /// What `[segments]` adds to a segment.
+    fn added(&self, segment: &str) -> impl Fn(usize, usize) -> Option<&'static str> {
+        let fields: Vec<&OwnField> = self.own_fields(segment).collect();
+        move |number, component| {
+            fields.iter().find(|own| (own.number, own.component) == (number, component)).map(|own| own.data_type)
+        }
+    }
+
+    fn own_fields(&self, segment: &str) -> impl Iterator<Item = &'d OwnField> {
+        self.declared.segments.iter().filter(move |own| own.segment.value == segment)
+    }
+
+    /// A Z-segment is known by `[segments]` only.
+    fn own_segment(&mut self, path: &Path, missing: &Missing, written: &Located<String>) {
+        let name = path.segment();
+        let is_known = self.own_fields(name).next().is_some();
+        let names = self.declared.segments.iter().map(|own| own.segment.value.as_str());
+        let (text, hint) = match (missing, similar(name, names)) {
+            (Missing::Segment, _) if is_known => {
+                let field = path.field().unwrap_or_default();
+                (
+                    format!("{name}-{field} is not in [segments]"),
+                    format!("add it to {name} there, as in {field} = \"ST\""),
+                )
+            }
+            (Missing::Segment, Some(meant)) => {
+                (format!("{name} is not in [segments]"), format!("did you mean {meant}?"))
+            }
+            (Missing::Segment, None) => {
+                let field = path.field().unwrap_or(1);
+                let hint = format!("say what it holds, as in [segments] with {name} = {{ {field} = \"ST\" }}");
+                (format!("{name} is the sender's own segment and not in [segments]"), hint)
+            }
+            (missing, _) => (missing.text(path).into_owned(), "its data type stands in [segments]".to_owned()),
+        };
+        self.reader.warn(written.file, written.span.clone(), "M016", text, &hint);
+    }
+
+    pub(super) fn unused_segments(&mut self) {
+        let mut told = HashSet::new();
+        for own in &self.declared.segments {
+            let name = &own.segment;
+            // A base may tell of more segments than a site reads.
+            if name.file == 0 && !self.seen_segments.contains(&name.value) && told.insert(&name.value) {
+                let text = format!("no path reads {}", name.value);
+                self.reader.warn(name.file, name.span.clone(), "M024", text, "remove it, or read it");
+            }
+        }
+    }
+
+    /// The codes that a predicate compares with.
+    fn predicate_codes(&mut self, path: &Path, written: &Located<String>) {
+        let Some((_, _, values)) = path.predicate() else { return };
+        let part = self.dictionary.predicate_with(path, &self.added(path.segment()));
+        let Ok(Some(Meaning { table, .. })) = part else { return };
+        for value in values {
+            self.code_of(table, &Located { value: value.clone(), ..written.clone() });
+        }
+    }
+
+    /// A code that a path is compared with: HL7's own codes, else those of the tables that the path is looked up in.
+    pub(super) fn code(&mut self, path: &Path, written: &Located<String>) {
+        let Ok(meaning) = self.meaning(path) else { return };
+        match self.dictionary.codes(meaning.table) {
+            Some(_) => self.code_of(meaning.table, written),
+            None => self.code_without_row(path, written),
+        }
+    }
+
+    pub(super) fn code_of(&mut self, table: &str, written: &Located<String>) {
+        let Some(codes) = self.dictionary.codes(table) else { return };
+        let code = written.value.as_str();
+        if !codes.contains(&code) && !is_own(code) {
+            let text = format!("HL7 table {table} has no code {code}");
+            self.reader.warn(written.file, written.span.clone(), "M022", text, &hint_of(code, codes));
+        }
+    }
+
+    /// A pattern of `match`: some code has to fit it.
+    pub(super) fn pattern(&mut self, path: &Path, written: &Located<String>) {
+        let Ok(meaning) = self.meaning(path) else { return };
+        let Some(codes) = self.dictionary.codes(meaning.table) else { return };
+        let pattern = written.value.as_str();
+        if !pattern.is_empty() && !is_own(pattern) && !codes.iter().any(|code| matches_pattern(pattern, code)) {
+            let text = format!("no code of HL7 table {} fits {pattern:?}", meaning.table);
+            self.reader.warn(written.file, written.span.clone(), "M022", text, &hint_of(pattern, codes));
+        }
+    }
+
+    /// Whether what a path leads to is what the rule reads.
+    pub(super) fn data_type(
+        &mut self,
+        path: &Path,
+        written: &Located<String>,
+        coercion: Option<Coercion>,
+        target: &Target,
+        is_explicit: bool,
+    ) {
+        let (Some(coercion), Ok(meaning)) = (coercion, self.meaning(path)) else { return };
+        // What cannot fill the target at all has been said already.
+        let fits = target.spread || coercion.fits(target.shape);
+        if meaning.types.is_empty() || path.field().is_none() || !fits {
+            return;
+        }
+        let types = shown(&meaning.types);
+        if coercion == Coercion::Text && matches!(target.shape, Shape::Text | Shape::TextList) {
+            // Whoever writes as = "text" means it.
+            let newest = meaning.types.last().is_some_and(|newest| FILLED_IN_PARTS.contains(newest));
+            let is_composite = |name: &&str| self.dictionary.is_composite(name) && *name != "TS";
+            if !is_explicit && (newest || meaning.types.iter().all(is_composite)) {
+                let text =
+                    format!("{path} ({types}) has components: all of them would be one text, with the ^ between them");
+                let hint = match path.component() {
+                    None => format!("say which, as in {path}.1"),
+                    Some(_) if path.subcomponent().is_none() => format!("say which subcomponent, as in {path}.1"),
+                    Some(_) => String::new(),
+                };
+                self.reader.warn(written.file, written.span.clone(), "M018", text, &hint);
+            }
+        } else if !meaning.types.iter().any(|name| reads(coercion, name, self.dictionary)) {
+            let text = format!("{path} ({types}) does not hold what {} is made of", target.name);
+            self.reader.warn(
+                written.file,
+                written.span.clone(),
+                "M018",
+                text,
+                "is another field meant? as = \"text\" takes what is sent",
+            );
+        }
+    }
+}
+
+/// Types whose components senders do fill, whatever the field was in the first versions. TS is none: its second component is rare.
+const FILLED_IN_PARTS: &[&str] = &["CX", "EI", "HD", "PL", "XAD", "XCN", "XON", "XPN"];
+
+/// Codes of a site's own begin with Z.
+fn is_own(code: &str) -> bool {
+    code.starts_with('Z')
+}
+
+fn hint_of(code: &str, codes: &[&'static str]) -> String {
+    match similar(code, codes.iter().copied()) {
+        Some(meant) => format!("did you mean {meant}?"),
+        None if codes.len() <= 20 => format!("known: {}", codes.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// Whether a coercion can make something of a data type. Old versions, and types that hold anything, are taken kindly.
+fn reads(coercion: Coercion, data_type: &str, dictionary: &Dictionary) -> bool {
+    const TEXT: &[&str] = &["ST", "TX", "FT"];
+    const TIMES: &[&str] = &["DT", "TS", "DTM", "DR"];
+    const NUMBERS: &[&str] = &["NM", "SI", "CQ", "MO", "CP", "SN", "ID", "IS"];
+    const NAMES: &[&str] = &["XPN", "PN", "XCN", "CN", "CNN", "PPN", "NDL"];
+    const ADDRESSES: &[&str] = &["XAD", "AD", "SAD"];
+    const PHONES: &[&str] = &["XTN", "TN"];
+    const CODES: &[&str] = &["CE", "CWE", "CNE", "CF", "ID", "IS", "EI", "JCC", "HD", "SPS"];
+    const NUMBERED: &[&str] = &["CX", "CK", "EI", "EIP", "NM", "XCN", "PPN", "DLN"];
+    let is = |list: &[&str]| list.contains(&data_type);
+    if is(TEXT) || data_type == "CM" || data_type.starts_with("CM_") {
+        return true;
+    }
+    match coercion {
+        Coercion::Date | Coercion::DateTime | Coercion::Instant => is(TIMES),
+        Coercion::Integer | Coercion::Decimal => is(NUMBERS),
+        Coercion::Boolean => is(CODES) || data_type == "NM",
+        Coercion::Phone | Coercion::Email => is(PHONES),
+        Coercion::Name => is(NAMES),
+        Coercion::Address => is(ADDRESSES),
+        Coercion::Staff => is(NAMES),
+        Coercion::Identifier | Coercion::ResidentId => is(NUMBERED),
+        Coercion::Coded | Coercion::Unit => is(CODES) || data_type == "PL",
+        Coercion::Code => !(is(TIMES) || is(NAMES) || is(ADDRESSES) || is(PHONES)),
+        Coercion::ReferenceRange => is(CODES) || is(&["NR", "DR", "RFR"]) || !dictionary.is_composite(data_type),
+        Coercion::Text | Coercion::LabValue => true,
+    }
+}

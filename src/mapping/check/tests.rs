@@ -1,0 +1,369 @@
+//! Mistakes in mapping files, and where and how they are told.
+
+use std::io;
+
+use super::super::Mapping;
+use crate::diagnostic::Diagnostic;
+
+/// Eight lines without a mistake; what is added to them is the only thing to tell of.
+const SOUND: &str = "[patient]\neach = 'PID'\nname = 'PID-5'\nupdated_at = 'MSH-7'
+[[patient.identifiers]]\neach = 'PID-3'\nvalue = 'PID-3.1'\ntype = { constant = 'mrn' }\n";
+const NUMBERS: &str = "[[patient.identifiers]]\neach = 'PID-3'\nvalue = 'PID-3.1'\ntype = { constant = 'mrn' }\n";
+const VISIT: &str = "[visit]\nnumber = 'PV1-19.1'\nevent = { constant = 'arrived' }\nupdated_at = 'MSH-7'\n";
+const SEX: &str = "source,target,note\nM,male,\nF,female,\n";
+
+fn problems_of(files: &[(&str, &str)]) -> Vec<Diagnostic> {
+    let read = |name: &str| {
+        let found = files.iter().find(|(known, _)| *known == name);
+        found.map(|(_, text)| (*text).to_owned()).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    };
+    match Mapping::load("site.toml", &read) {
+        Ok(mapping) => mapping.warnings().to_vec(),
+        Err(problems) => problems,
+    }
+}
+
+/// Checks files: each problem as `line:column code` (with its file, where that is not the site's), and a part of what it says.
+fn check_files(files: &[(&str, &str)], expected: &[(&str, &str)]) {
+    let found = problems_of(files);
+    let places: Vec<String> = found
+        .iter()
+        .map(|problem| {
+            let file = if problem.file == "site.toml" { String::new() } else { format!("{}:", problem.file) };
+            format!("{file}{}:{} {}", problem.line, problem.column, problem.code)
+        })
+        .collect();
+    assert_eq!(places, expected.iter().map(|(place, _)| *place).collect::<Vec<_>>(), "{found:#?}");
+    for (problem, (_, part)) in found.iter().zip(expected) {
+        assert!(problem.to_string().contains(part), "{problem}\n{part}");
+    }
+}
+
+fn check(mapping: &str, expected: &[(&str, &str)]) {
+    check_files(&[("site.toml", mapping), ("sex.csv", SEX)], expected);
+}
+
+/// Checks one line of a patient, the fourth of its file.
+fn check_line(line: &str, expected: &[(&str, &str)]) {
+    check(&format!("[patient]\neach = 'PID'\nupdated_at = 'MSH-7'\n{line}\n{NUMBERS}"), expected);
+}
+
+/// The same with a table.
+fn check_line_with_table(line: &str, expected: &[(&str, &str)]) {
+    check(
+        &format!("[patient]\neach = 'PID'\nupdated_at = 'MSH-7'\n{line}\n{NUMBERS}[tables]\nsex = 'sex.csv'\n"),
+        expected,
+    );
+}
+
+#[test]
+fn a_sound_mapping_has_no_problem() {
+    check(&format!("{SOUND}{VISIT}"), &[]);
+    check_line("language = ['PID-15.1', 'PID-15.4']", &[]);
+}
+
+#[test]
+fn paths_that_hl7_does_not_have_are_errors() {
+    for (path, text) in [
+        ("PIX-3.1", "HL7 v2 has no segment PIX (did you mean PI"),
+        ("PID-99", "PID has no field 99, the last is PID-"),
+        ("PID-8.99", "has no component 99"),
+        ("PID-30.2", "PID-30 (ID) has no component 2, it has no parts"),
+        ("PID-3.4.9", "has no subcomponent 9"),
+        ("PID-3[55=MR].1", "the predicate asks for a component that PID-3"),
+        ("PID-3[4.7=MR].1", "the predicate asks for a component"),
+        ("OBX[99=TX]-5", "OBX has no field 99"),
+        ("OBX[3.77 in A,B]-5", "has no component 77"),
+    ] {
+        check_line(&format!("language = '{path}'"), &[("4:12 M014", text)]);
+    }
+    check(&format!("match = {{ 'MSX-9' = 'ADT' }}\n{SOUND}"), &[("1:11 M014", "no segment MSX")]);
+    check(
+        &format!("{SOUND}[[patient.phones]]\neach = 'PID-99'\nvalue = 'PID-13.1'\n"),
+        &[("10:8 M014", "no field 99")],
+    );
+    let when = "language = { from = 'PID-15.1', when = \"PV1-2 and PV1-77 = 'X'\" }";
+    check_line(when, &[("4:51 M014", "no field 77")]);
+    let skip = "skip = [{ when = '''\n  PV1-2 and\n  PV1-77''', reason = 'none' }]";
+    check_line(skip, &[("6:3 M014", "no field 77")]);
+}
+
+#[test]
+fn what_a_sender_adds_to_a_segment_is_said_in_segments() {
+    let with = |path: &str, segments: &str, expected: &[(&str, &str)]| {
+        check(&format!("{SOUND}{VISIT}ward = '{path}'\n[segments]\n{segments}\n"), expected);
+    };
+    with("ZPI-1", "ZPI = { 1 = 'ST' }", &[]);
+    with("ZPI-2.5", "ZPI = { 2 = 'CWE' }", &[]);
+    with("PV1-88", "PV1 = { 88 = 'ST' }", &[]);
+    with("PV1-44.5", "PV1 = { 44 = 'CX' }", &[]);
+    with("PV1-3.9.2", "PV1 = { 3.9 = 'HD' }", &[]);
+    with("PV1-3.9.7", "PV1 = { 3.9 = 'HD' }", &[("13:8 M014", "[segments] with PV1 = { 3.9 = ")]);
+    with("ZPJ-1", "ZPI = { 1 = 'ST' }", &[("13:8 M016", "did you mean ZPI?"), ("15:1 M024", "no path reads ZPI")]);
+    with("ZPI-3", "ZPI = { 1 = 'ST' }", &[("13:8 M016", "ZPI-3 is not in [segments]")]);
+    with("ZPI-1.2", "ZPI = { 1 = 'ST' }", &[("13:8 M016", "ZPI-1 (ST) has no component 2")]);
+    with("ZPI-1", "", &[("13:8 M016", "[segments] with ZPI = { 1 = \"ST\" }")]);
+    with("PV1-2", "ZPI = { 1 = 'STT' }", &[("15:13 M014", "no data type STT")]);
+    with("PV1-2", "PIX = { 1 = 'ST' }", &[("15:1 M014", "PIX is neither")]);
+    with("PV1-2", "ZPI = { x = 'ST' }", &[("15:9 M004", "x is no number of a field")]);
+    with("PV1-2", "ZPI = 3", &[("15:7 M004", "numbers of fields")]);
+}
+
+#[test]
+fn repetitions_of_a_field_that_has_one_are_told() {
+    check_line("language = 'PID-15[2].1'", &[("4:12 M017", "PID-15 does not repeat")]);
+    check_line("birth_date = 'PID-7[*]'", &[("4:14 M017", "write PID-7 without the brackets")]);
+    check_line("language = 'PID-15[1].1'", &[]);
+    check_line("other_names = { from = 'PID-9[*]', as = 'name' }", &[]);
+}
+
+#[test]
+fn a_field_of_another_type_than_the_rule_reads_is_told() {
+    check_line(
+        "birth_date = 'PID-8'",
+        &[("4:14 M018", "PID-8 (ID, IS, CWE) does not hold what birth_date is made of")],
+    );
+    check_line("name = 'PID-7'", &[("4:8 M018", "PID-7 (")]);
+    check_line("multiple_birth = 'PID-5'", &[("4:18 M018", "")]);
+    check_line("language = 'PID-3'", &[("4:12 M018", "say which, as in PID-3.1")]);
+    check_line("language = { from = 'PID-3', as = 'text' }", &[]);
+    check_line("language = 'OBR-3'", &[("4:12 M018", "with the ^ between them")]);
+    check_line_with_table("sex = { from = 'PID-7', table = 'sex' }", &[("4:16 M018", "")]);
+    check_line_with_table("sex = { from = 'PID-8', table = 'sex' }", &[]);
+    // What cannot be at all is told once.
+    check_line("vip = { from = 'PID-7', as = 'date' }", &[("4:30 M011", "date cannot fill vip")]);
+}
+
+#[test]
+fn fields_and_blocks_that_are_there_twice_are_told() {
+    check_line(
+        "name = 'PID-5'\nfamily_name = 'PID-5.1.1'",
+        &[("5:1 M019", "family_name is set twice: name fills it as well")],
+    );
+    check_line("name = 'PID-5'\nname = 'PID-9'", &[("5:1 M001", "duplicate key")]);
+    let phones = "[[patient.phones]]\neach = 'PID-13'\nvalue = 'PID-13.1'\n";
+    check(
+        &format!("{SOUND}{phones}{phones}"),
+        &[("12:1 M019", "the one in site.toml:9 make the same patient.phones twice")],
+    );
+    let mobile = phones.replace("value", "when = \"PID-13.3 = 'CP'\"\nvalue");
+    check(&format!("{SOUND}{phones}{mobile}"), &[]);
+}
+
+#[test]
+fn rules_without_effect_are_told() {
+    for (rule, place, text) in [
+        (
+            "language = { constant = 'zh', default = 'en' }",
+            "4:41 M021",
+            "default has no effect here: the rule has a constant",
+        ),
+        ("language = { constant = 'zh', required = true }", "4:42 M021", "required has no effect here"),
+        ("language = { from = 'PID-15.1', default = 'zh', required = 'skip' }", "4:60 M021", "there is always a value"),
+        ("language = ['PID-3', 'PID-3.1']", "4:24 M018", ""),
+        ("language = ['PID-15.1', 'PID-15.1']", "4:25 M021", "PID-15.1 is named twice"),
+        ("birth_date = ['PID-7', 'PID-7.1']", "4:24 M021", "PID-7.1 is never asked: PID-7, before it"),
+        ("language = { from = 'OBX[2]-5', when = 'OBX' }", "", ""),
+    ] {
+        match place {
+            "" => check_line(rule, &[]),
+            "4:24 M018" => check_line(rule, &[("4:13 M018", "has components"), ("4:22 M021", "is never asked")]),
+            place => check_line(rule, &[(place, text)]),
+        }
+    }
+    let alternatives = |last: &str| {
+        format!("language = [{{ from = 'PID-15.1' }}, {{ constant = 'zh'{last} }}, {{ from = 'PID-15.4' }}]")
+    };
+    check_line(&alternatives(""), &[("4:57 M021", "always gives a value")]);
+    check_line(&alternatives(", when = 'PV1'"), &[]);
+    let phones = "[[patient.phones]]\neach = 'PID-13'\n";
+    check(
+        &format!("{SOUND}{phones}value = {{ from = 'PID-13.1', on_null = 'keep' }}\n"),
+        &[("11:40 M021", "an item is sent as a whole")],
+    );
+    check(
+        &format!("{SOUND}{phones}value = 'PID-14.1'\n"),
+        &[("11:9 M021", "PID-14.1 is the first repetition for every item of PID-13")],
+    );
+    let results = "[[lab_report]]\neach = 'OBR'\nfiller_order_number = 'OBR-3.1'\nstatus = { constant = 'final' }\nupdated_at = 'MSH-7'
+[[lab_report.results]]\neach = 'OBX'\ncode = 'OBX-3.1'\nstatus = { constant = 'final' }\nvalue = 'OBX[2]-5'\n";
+    check(&format!("{SOUND}{results}"), &[("18:9 M021", "there is no second OBX in it")]);
+}
+
+#[test]
+fn a_word_of_on_unmapped_that_is_misspelled_is_no_value() {
+    check_line_with_table(
+        "language = { from = 'PID-15', table = 'sex', on_unmapped = 'laeve' }",
+        &[("4:60 M015", "did you mean leave?")],
+    );
+    check_line_with_table(
+        "sex = { from = 'PID-8', table = 'sex', on_unmapped = 'laeve' }",
+        &[("4:54 M015", "did you mean leave?")],
+    );
+}
+
+#[test]
+fn conditions_that_never_or_always_hold_are_told() {
+    let matching = "match = { 'MSH-9.1' = ['ADT', 'SIU'], 'MSH-9.2' = 'A*' }\n";
+    let visit = |when: &str| format!("{matching}{SOUND}{VISIT}when = \"{when}\"\n");
+    for (when, text) in [
+        ("MSH-9.1 = 'ORU'", "never holds"),
+        ("PV1 and MSH-9.2 in ['S12', 'R01']", "never holds"),
+        ("OBR", "never holds"),
+        ("PV1-2 = 'I' and PV1-2 = 'O'", "never holds"),
+        ("PV1-2 != 'I' or PV1-2 != 'O'", "always holds"),
+        ("MSH-9.1 in ['ADT', 'SIU']", "always holds"),
+    ] {
+        check(&visit(when), &[("14:9 M021", text)]);
+    }
+    for when in ["PV1 and MSH-9.2 not in ['A28', 'A31']", "false", "PV1-2 = 'I' or PV1-2 = 'O'", "SCH"] {
+        check(&visit(when), &[]);
+    }
+    check(&visit("PV1-2 = ''"), &[("14:17 M021", "for an empty field write: not PV1-2")]);
+    check(&visit("PV1-2 in ['I', 'O', 'I']"), &[("14:29 M021", "I is named twice")]);
+    let inner = format!("{}started_at = {{ from = 'PV1-44', when = \"MSH-9.2 = 'A01'\" }}\n", visit("MSH-9.2 = 'A03'"));
+    check(&inner, &[("15:41 M021", "never holds")]);
+}
+
+#[test]
+fn a_base_s_condition_is_not_dead_because_a_site_takes_fewer_messages() {
+    let base = format!("match = {{ 'MSH-9.1' = ['ADT', 'ORU'] }}\n{SOUND}{VISIT}when = \"MSH-9.1 = 'ADT'\"\n");
+    let site = "extends = 'base.toml'\nmatch = { 'MSH-9.1' = 'ORU' }\n";
+    check_files(&[("site.toml", site), ("base.toml", &base)], &[]);
+    let site = format!("{site}[visit]\nwhen = \"MSH-9.1 = 'ADT'\"\n");
+    check_files(&[("site.toml", &site), ("base.toml", &base)], &[("4:9 M021", "never holds")]);
+}
+
+#[test]
+fn a_block_for_a_segment_that_no_message_has_is_never_reached() {
+    let mapping = format!(
+        "match = {{ 'MSH-9.1' = 'ADT' }}\n{SOUND}[[lab_report]]\neach = 'OBR'\nfiller_order_number = 'OBR-3.1'
+status = {{ constant = 'final' }}\nupdated_at = 'MSH-7'\n"
+    );
+    check(&mapping, &[("11:8 M021", "OBR is in no message that match lets through")]);
+    check(&mapping.replace("'ADT'", "['ADT', 'ORU']"), &[]);
+    check(&mapping.replace("'ADT'", "['ADT', 'ZZZ']"), &[]);
+}
+
+#[test]
+fn a_rule_of_skip_behind_a_wider_one_is_never_reached() {
+    let skip = |rules: &str| format!("{SOUND}{VISIT}skip = [\n{rules}]\n");
+    let rule = |when: &str| format!("{{ when = \"{when}\", reason = 'r' }},\n");
+    let wide = rule("PV1-2 = 'P' or PV1-18 = 'T'");
+    let narrow = rule("PV1-2 = 'P' and PV1-3");
+    check(&skip(&(wide.clone() + &narrow)), &[("15:10 M021", "the one in line 14 skips all that it names")]);
+    check(&skip(&(narrow + &wide)), &[]);
+    check(&skip("{ when = 'PV1-2', reasn = 'r' },\n"), &[("14:19 M002", "did you mean reason?")]);
+    check(&skip("{ when = 'PV1-2' },\n"), &[("14:1 M004", "has when and reason")]);
+}
+
+#[test]
+fn codes_that_no_table_has_are_told() {
+    let visit = |when: &str, expected: &[(&str, &str)]| check(&format!("{SOUND}{VISIT}when = \"{when}\"\n"), expected);
+    visit("MSH-9.2 in ['A01', 'A0']", &[("13:28 M022", "HL7 table 0003 has no code A0 (did you mean A0")]);
+    visit("MSH-9.2 = 'ZA1'", &[]);
+    visit("PV1-2 = 'anything'", &[]);
+    check_line(
+        "language = { from = 'OBX[2 in TX,TXT]-5', when = 'OBX' }",
+        &[("4:21 M022", "HL7 table 0125 has no code TXT")],
+    );
+    check_line("name = 'PID-5[7=LQ]'", &[("4:8 M022", "HL7 table 0200 has no code LQ")]);
+    check(
+        &format!("match = {{ 'MSH-9.1' = 'ATD', 'MSH-9.2' = ['A*', 'X*'] }}\n{SOUND}"),
+        &[
+            ("1:23 M022", "no code of HL7 table 0076 fits \"ATD\" (did you mean ADT?)"),
+            ("1:49 M022", "no code of HL7 table 0003 fits \"X*\""),
+        ],
+    );
+    check_line_with_table(
+        "sex = { from = 'PID-8', table = 'sex', when = \"PID-8 not in ['m', 'W']\" }",
+        &[("4:67 M022", "PID-8 is looked up in sex, which has no code W")],
+    );
+    let events = format!("[tables]\nevent = 'event.csv'\n{SOUND}{VISIT}")
+        .replace("{ constant = 'arrived' }", "{ from = ['MSH-9.2', 'EVN-1'], table = 'event' }");
+    let table = "source,target,note\nA01,admitted,\nA1,discharged,\nZ01,arrived,\n";
+    check_files(&[("site.toml", &events), ("event.csv", table)], &[("event.csv:3:1 M022", "has no code A1")]);
+}
+
+#[test]
+fn records_that_lack_what_they_need_are_told() {
+    check(
+        "[patient]\neach = 'PID'\nname = 'PID-5'\nupdated_at = 'MSH-7'\n",
+        &[("1:1 M023", "no rule for identifiers")],
+    );
+    check(
+        &format!("{SOUND}[visit]\nevent = {{ constant = 'arrived' }}\n"),
+        &[("9:1 M023", "visit has no rule for number"), ("9:1 M023", "visit has no rule for updated_at")],
+    );
+    check(
+        &format!("{SOUND}[[visit]]\n{}", VISIT.replace("[visit]", "[[visit]]")),
+        &[("9:1 M023", "this block says nothing")],
+    );
+}
+
+#[test]
+fn tables_that_nothing_uses_and_rows_that_say_nothing_new_are_told() {
+    check(&format!("{SOUND}[tables]\nsex = 'sex.csv'\n"), &[("10:1 M024", "no rule uses the table sex")]);
+    let mapping = format!("[tables]\nsex = ['sex.csv', 'more.csv']\n{SOUND}")
+        .replace("name =", "sex = { from = 'PID-8', table = 'sex' }\nname =");
+    let more = "source,target,note\nM,male,\nF,other,\n1,male,\n";
+    check_files(
+        &[("site.toml", &mapping), ("sex.csv", SEX), ("more.csv", more)],
+        &[("more.csv:2:1 M024", "sex.csv:2 says this of M already")],
+    );
+}
+
+#[test]
+fn a_block_that_may_lie_over_several_is_told() {
+    let visit = |name: &str, when: &str| {
+        VISIT.replace("[visit]\n", &format!("[[visit]]\nblock = '{name}'\nwhen = \"{when}\"\n"))
+    };
+    let base = format!("{SOUND}{}{}", visit("stay", "PV1 and not SCH"), visit("appointment", "SCH"));
+    let check = |site: &str, expected: &[(&str, &str)]| {
+        check_files(
+            &[("site.toml", &format!("extends = 'base.toml'\n[[visit]]\n{site}\n")), ("base.toml", &base)],
+            expected,
+        );
+    };
+    check("ward = 'PV1-3.1.1'", &[("2:1 M020", "add block = \"…\" with the name of one: stay, appointment")]);
+    check("block = 'appointment'\nward = 'PV1-3.1.1'", &[]);
+    check(
+        "block = 'apointment'\nwhen = 'RGS'\nnumber = 'SCH-2.1'\nevent = { constant = 'arrived' }\nupdated_at = 'MSH-7'",
+        &[("3:9 M020", "did you mean appointment?")],
+    );
+}
+
+#[test]
+fn the_problems_of_every_file_are_told_at_once() {
+    let base = format!("{SOUND}ethnicity = 'PID-222'\n");
+    check_files(
+        &[
+            ("site.toml", "extends = 'base.toml'\n[patient]\nlanguage = 'PID-155'\nsexx = 'PID-8'\n"),
+            ("base.toml", &base),
+        ],
+        &[
+            ("3:12 M014", "no field 155"),
+            ("4:1 M003", "did you mean sex?"),
+            ("base.toml:9:1 M003", "there is no field ethnicity"),
+        ],
+    );
+}
+
+#[test]
+fn a_table_may_extend_another_or_the_base_s_of_its_own_name() {
+    let rule = "[patient]\neach = 'PID'\nupdated_at = 'MSH-7'\nsex = { from = 'PID-8', table = 'sex' }\n";
+    let base = format!("{rule}{NUMBERS}[tables]\nsex = 'sex.csv'\n");
+    let more = "source,target,note\n1,male,\n2,femail,\n";
+    let check = |tables: &str, expected: &[(&str, &str)]| {
+        let site = format!("extends = 'base.toml'\n[tables]\n{tables}\n");
+        check_files(&[("site.toml", &site), ("base.toml", &base), ("sex.csv", SEX), ("more.csv", more)], expected);
+    };
+    check("sex = { extends = 'sex', files = 'more.csv' }", &[("more.csv:3:1 M008", "did you mean female?")]);
+    check("digits = 'more.csv'\nsex = { extends = 'digits', files = 'sex.csv' }", &[("more.csv:3:1 M008", "femail")]);
+    check("sex = { extends = 'sexes' }", &[("3:19 M009", "did you mean sex?")]);
+    check(
+        "a = { extends = 'b' }\nb = { extends = 'a' }\nsex = { extends = 'a' }",
+        &[("3:17 M009", "b extends a in turn"), ("4:17 M009", "a extends b in turn")],
+    );
+    check("sex = { file = 'more.csv' }", &[("3:7 M004", "a table has files"), ("3:9 M002", "did you mean files?")]);
+}

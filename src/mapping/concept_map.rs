@@ -1,0 +1,191 @@
+//! A FHIR ConceptMap (R4, R5) as a code table: each element of its groups is a row.
+//!
+//! - The target is the one that is equal, equivalent or wider; several of these are an error, because a table has one answer.
+//! - An element that the map says has no counterpart (`unmatched`, `disjoint`, `not-related-to`, `noMap`) is a known code that says
+//!   nothing. What is to be done with other codes is the mapping's to say (`on_unmapped`), not the map's (`group.unmapped`).
+//! - Where a FHIR code system has other codes than a record's field, the targets are illegal there, and that is said.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::table::Row;
+use crate::diagnostic::{Diagnostic, SourceFile};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ConceptMap<'j> {
+    resource_type: Cow<'j, str>,
+    #[serde(borrow, default)]
+    group: Vec<Group<'j>>,
+}
+
+#[derive(Deserialize)]
+struct Group<'j> {
+    /// Kept as text, so that each has its place in the file.
+    #[serde(borrow, default)]
+    element: Vec<&'j RawValue>,
+    #[serde(borrow)]
+    unmapped: Option<&'j RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Element {
+    code: Option<String>,
+    #[serde(default)]
+    target: Vec<Target>,
+    /// R5: there is no target on purpose.
+    #[serde(default)]
+    no_map: bool,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    code: Option<String>,
+    /// R4.
+    equivalence: Option<String>,
+    /// R5.
+    relationship: Option<String>,
+}
+
+impl Target {
+    /// Whether it says that there is no counterpart.
+    fn is_none(&self) -> bool {
+        let relation = self.relationship.as_deref().or(self.equivalence.as_deref());
+        matches!(relation, Some("unmatched" | "disjoint" | "not-related-to"))
+    }
+
+    /// How near it is; the nearest is taken.
+    fn rank(&self) -> u8 {
+        match self.relationship.as_deref().or(self.equivalence.as_deref()) {
+            Some("equal" | "equivalent") => 0,
+            None | Some("relatedto" | "related-to" | "wider" | "subsumes" | "source-is-narrower-than-target") => 1,
+            Some(_) => 2,
+        }
+    }
+}
+
+/// The rows of a ConceptMap. `index` is the file's number among the mapping's files.
+pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnostic>) -> Vec<Row> {
+    let map: ConceptMap<'_> = match serde_json::from_str(&file.text) {
+        Ok(map) => map,
+        Err(error) => {
+            let start = position(&file.text, error.line(), error.column());
+            let text = format!("not readable as a FHIR ConceptMap: {error}");
+            problems.push(Diagnostic::error(file, start..start + 1, "M007", text));
+            return Vec::new();
+        }
+    };
+    if map.resource_type != "ConceptMap" {
+        let text = format!("a table in JSON is a FHIR ConceptMap, this is a {}", map.resource_type);
+        problems.push(Diagnostic::error(file, 0..1, "M007", text));
+        return Vec::new();
+    }
+    let mut rows: Vec<Row> = Vec::new();
+    for group in &map.group {
+        if let Some(unmapped) = group.unmapped {
+            let text = "what becomes of other codes is said by the rule that uses the table, this is not read";
+            let problem = Diagnostic::warning(file, first_line(&file.text, unmapped), "M007", text);
+            problems.push(problem.hint("use on_unmapped in the rule, and remove this"));
+        }
+        for element in &group.element {
+            let span = first_line(&file.text, element);
+            match row(element, index, span.clone()) {
+                Ok(row) => match rows.iter().find(|before| before.source == row.source) {
+                    None => rows.push(row),
+                    Some(before) => {
+                        let line = file.line(before.span.start);
+                        let text = format!("the code {} has an element already, in line {line}", row.source);
+                        problems.push(Diagnostic::error(file, span, "M007", text));
+                    }
+                },
+                Err(text) => problems.push(Diagnostic::error(file, span, "M007", text)),
+            }
+        }
+    }
+    rows
+}
+
+fn row(element: &RawValue, file: usize, span: Range<usize>) -> Result<Row, String> {
+    let element: Element =
+        serde_json::from_str(element.get()).map_err(|error| format!("no element of a ConceptMap: {error}"))?;
+    let source = element.code.map(|code| code.trim().to_owned()).filter(|code| !code.is_empty());
+    let source = source.ok_or("an element needs a code")?;
+    let related: Vec<&Target> = element.target.iter().filter(|target| !target.is_none()).collect();
+    let nearest = related.iter().map(|target| target.rank()).min();
+    let mut nearest = related.iter().filter(|target| Some(target.rank()) == nearest);
+    let target = match (nearest.next(), nearest.next()) {
+        (None, _) => String::new(),
+        _ if element.no_map => return Err(format!("the element {source} has noMap and a target")),
+        (Some(target), None) => {
+            target.code.clone().ok_or_else(|| format!("the target of {source} needs a code"))?.trim().to_owned()
+        }
+        (Some(_), Some(_)) => {
+            return Err(format!("the code {source} has several targets, and none is nearer than the others"));
+        }
+    };
+    Ok(Row { source, target, file, span })
+}
+
+/// Where a piece of the text stands, to the end of its first line.
+fn first_line(text: &str, piece: &RawValue) -> Range<usize> {
+    // The piece is borrowed from the text, so the distance of the two is its place.
+    let start = (piece.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize).min(text.len());
+    start..start + piece.get().find(['\r', '\n']).unwrap_or(piece.get().len())
+}
+
+/// The byte at a line and column, both from 1.
+fn position(text: &str, line: usize, column: usize) -> usize {
+    let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    text.floor_char_boundary((start + column.saturating_sub(1)).min(text.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Vec<(String, String)>, Vec<String>) {
+        let file = SourceFile { name: "t.json".to_owned(), text: text.to_owned() };
+        let mut problems = Vec::new();
+        let rows = rows(&file, 0, &mut problems);
+        let rows = rows.into_iter().map(|row| (row.source, row.target)).collect();
+        (rows, problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn elements_of_both_versions_are_rows() {
+        let (rows, problems) = read(
+            r#"{"resourceType": "ConceptMap", "status": "active", "group": [
+              {"source": "http://terminology.hl7.org/CodeSystem/v2-0001", "element": [
+                {"code": "M", "display": "Male", "target": [{"code": "male", "equivalence": "equal"}]},
+                {"code": "F", "target": [{"code": "other", "equivalence": "inexact"}, {"code": "female", "equivalence": "equivalent"}]},
+                {"code": "A", "target": [{"equivalence": "unmatched"}]}]},
+              {"element": [
+                {"code": "O", "target": [{"code": "other", "relationship": "source-is-narrower-than-target"}]},
+                {"code": "N", "noMap": true}, {"code": "X"}]}]}"#,
+        );
+        assert_eq!(problems, Vec::<String>::new());
+        let expected = [("M", "male"), ("F", "female"), ("A", ""), ("O", "other"), ("N", ""), ("X", "")];
+        assert_eq!(rows, expected.map(|(source, target)| (source.to_owned(), target.to_owned())));
+    }
+
+    #[test]
+    fn what_a_table_cannot_say_is_an_error_at_its_line() {
+        let (_, problems) = read(
+            "{\"resourceType\": \"ConceptMap\", \"group\": [{\"element\": [\n{\"code\": \"M\", \"target\": [{\"code\": \"a\"}, {\"code\": \"b\"}]},\n\
+             {\"display\": \"x\"},\n{\"code\": \"Q\", \"target\": [{}]},\n{\"code\": \"R\"},\n {\"code\": \"R\"}],\n\"unmapped\": {\"mode\": \"fixed\"}}]}",
+        );
+        let places: Vec<&str> = problems.iter().map(|problem| problem.split(' ').next().unwrap()).collect();
+        assert_eq!(places, ["t.json:7:13", "t.json:2:1", "t.json:3:1", "t.json:4:1", "t.json:6:2"], "{problems:#?}");
+        assert!(read("{\"resourceType\": \"Patient\"}").1[0].contains("this is a Patient"));
+        assert!(
+            read("{\n\"resourceType\": 7}").1[0].starts_with("t.json:2:"),
+            "{:?}",
+            read("{\n\"resourceType\": 7}").1
+        );
+        assert!(read("").1[0].contains("error[M007]"));
+    }
+}
