@@ -33,9 +33,17 @@ pub(crate) fn run(plan: &Plan, message: &Message, context: &Context<'_>) -> Resu
     if let Some(reason) = unfit(plan, &whole) {
         return Ok(Mapped { disposition: Disposition::Ignored { reason }, ..Mapped::default() });
     }
-    let observations = message.segments_named("OBX").map(|segment| (segment.index(), false)).collect();
-    let mut run =
-        Run { plan, context, mapped: Mapped::default(), explained: Vec::new(), patient: 0, sex: None, observations };
+    let observations = message.segments_named("OBX").map(|segment| (segment.index(), None)).collect();
+    let mut run = Run {
+        plan,
+        context,
+        mapped: Mapped::default(),
+        explained: Vec::new(),
+        patient: 0,
+        sex: None,
+        started: 0,
+        observations,
+    };
     let patients = whole.patients();
     // A report that stands before the only patient is that patient's; before several it is nobody's, least of all everybody's.
     let first =
@@ -109,8 +117,10 @@ struct Run<'r> {
     patient: usize,
     /// The patient's sex, for reference ranges by sex.
     sex: Option<String>,
-    /// Position of each OBX and whether its end is known.
-    observations: Vec<(usize, bool)>,
+    /// Records begun, whatever became of them.
+    started: usize,
+    /// Position of each OBX and the record that has read it, by its place in `started`.
+    observations: Vec<(usize, Option<usize>)>,
 }
 
 /// Where a field is in the records, for reports.
@@ -167,6 +177,7 @@ impl Run<'_> {
             return Ok(());
         }
         self.explained.clear();
+        self.started += 1;
         let mut work = Work::default();
         let place = Place { kind, item: None };
         for rule in &block.rules {
@@ -234,7 +245,7 @@ impl Run<'_> {
                     && block.when.as_ref().is_none_or(|when| when.holds(scope));
             }
             for item_scope in scopes {
-                if self.is_anothers(&item_scope, scope) {
+                if self.is_anothers(&item_scope) {
                     continue;
                 }
                 let place = Place { kind, item: Some((list.name, items.kept.len())) };
@@ -311,21 +322,21 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// An OBX before all orders is seen by each order that has none of its own; it is the first one's.
-    fn is_anothers(&self, item: &Scope<'_>, record: &Scope<'_>) -> bool {
-        let (Some(item), Some(record)) = (item.anchor(), record.anchor()) else { return false };
-        let known = self.observations.binary_search_by_key(&item.index(), |(index, _)| *index);
-        item.index() < record.index() && known.is_ok_and(|position| self.observations[position].1)
+    /// An OBX that no order owns is seen by each that has none of its own; it is the first one's.
+    fn is_anothers(&self, scope: &Scope<'_>) -> bool {
+        self.observation(scope).and_then(|position| self.observations[position].1).is_some_and(|by| by != self.started)
     }
 
     /// The end of this scope's OBX is known.
     fn settle(&mut self, scope: &Scope<'_>) {
-        let Some(index) = scope.anchor().filter(|anchor| anchor.name() == "OBX").map(|anchor| anchor.index()) else {
-            return;
-        };
-        if let Ok(position) = self.observations.binary_search_by_key(&index, |(index, _)| *index) {
-            self.observations[position].1 = true;
+        if let Some(position) = self.observation(scope) {
+            self.observations[position].1 = Some(self.started);
         }
+    }
+
+    fn observation(&self, scope: &Scope<'_>) -> Option<usize> {
+        let index = scope.anchor().filter(|anchor| anchor.name() == "OBX")?.index();
+        self.observations.binary_search_by_key(&index, |(index, _)| *index).ok()
     }
 
     /// Reports before the position `first`, the first of several patients.
@@ -346,7 +357,7 @@ impl Run<'_> {
     }
 
     fn report_unread(&mut self, message: &Message) {
-        for (index, _) in self.observations.iter().filter(|(_, settled)| !settled) {
+        for (index, _) in self.observations.iter().filter(|(_, by)| by.is_none()) {
             let Some(segment) = message.segment(*index) else { continue };
             self.mapped.skipped.push(Skipped {
                 path: segment.location_of(0).to_string(),

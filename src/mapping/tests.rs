@@ -359,7 +359,7 @@ fn a_report_before_several_patients_is_nobodys() {
 }
 
 #[test]
-fn a_result_before_all_orders_is_read_once() {
+fn a_result_that_several_orders_see_is_read_once() {
     let mapping = "[[lab_report]]\neach = 'OBR'\nfiller_order_number = 'OBR-3'
         [[lab_report.results]]\neach = 'OBX'\nvalue = 'OBX-5'";
     check(
