@@ -197,9 +197,14 @@ pub fn examine(file: &Path) -> Result<(Option<Config>, Vec<Diagnostic>), Vec<Dia
         let problem = Diagnostic::error(&readable, offset..offset + 1, CODE, "the file is not UTF-8 from here");
         vec![problem.hint("save it as UTF-8 in the editor")]
     })?;
+    Ok(parse(text, file))
+}
+
+/// [`examine`] for the text of `file` at hand.
+pub fn parse(text: String, file: &Path) -> (Option<Config>, Vec<Diagnostic>) {
     let root = root_of(file);
-    let source = SourceFile { name, text };
-    Ok(document::read(&source, CODE, |section| read(section, file, &root)))
+    let source = SourceFile { name: file.display().to_string(), text };
+    document::read(&source, CODE, |section| read(section, file, &root))
 }
 
 /// The parent of a directory called `config`, else the file's own directory.

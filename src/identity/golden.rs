@@ -3,10 +3,13 @@
 //! A record whose number its source has retired (A40) only fills what no live record says. Among the others, field by field (a
 //! group is one field), the first difference decides:
 //! 1. name, sex, birth date: a person's own name before a newborn's or an unknown patient's; confirmed by a valid resident
-//!    number of the same record before not confirmed; a name in Chinese characters before its rendering; a fuller date.
-//!    `deceased`: dead before alive, for the one error is repaired and the other one calls a widow;
+//!    number of the same record before not confirmed; a name in Chinese characters before its rendering; a fuller date;
 //! 2. the newer source time of that field;
 //! 3. the fuller value.
+//!
+//! `deceased` is a source's own word, which it can take back: of several records of one source the newest word counts. Between
+//! sources dead goes before alive, for many send "alive" of everyone, and the one error is repaired, the other calls a widow.
+//! Who is alive has no time of death, and one is not taken from a source that says so.
 //!
 //! Identifiers are united, one spelling for each identity number; names that were not chosen become `other_names`.
 
@@ -41,6 +44,9 @@ pub fn golden(members: &[Member<'_>]) -> Fields {
         [member] => member.record.clone(),
         _ => chosen(members),
     };
+    if golden.get("deceased") == Some(&Value::Bool(false)) {
+        golden.remove("deceased_at");
+    }
     for (name, list) in [
         ("identifiers", identifiers(members)),
         ("other_names", other_names(members, &golden)),
@@ -61,17 +67,39 @@ fn chosen(members: &[Member<'_>]) -> Fields {
     for fact in &mut facts {
         fact.identity_numbers.retain(|number| number.kind == "resident_id");
     }
+    let deceased = deceased_by_source(members);
     for unit in PATIENT.chunk_by(|one, next| one.group.is_some() && one.group == next.group) {
-        let said = members
-            .iter()
-            .zip(&facts)
-            .filter(|(member, _)| unit.iter().any(|field| member.record.contains_key(field.name)));
+        let is_word_of = |member: &Member<'_>, name: &str| match name {
+            "deceased" => deceased.get(member.source).is_some_and(|word| std::ptr::eq(*word, member)),
+            "deceased_at" => deceased.get(member.source).is_none_or(|word| is_dead(word)),
+            _ => true,
+        };
+        let said = members.iter().zip(&facts).filter(|(member, _)| {
+            unit.iter().any(|field| member.record.contains_key(field.name) && is_word_of(member, field.name))
+        });
         if let Some((best, _)) = said.max_by(|one, other| compare(unit, *one, *other)) {
             let fields = unit.iter().filter_map(|field| best.record.get_key_value(field.name));
             golden.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
         }
     }
     golden
+}
+
+/// The record of each source whose `deceased` counts: a live one before a retired one, then the newest, then the dead one.
+fn deceased_by_source<'m, 'a>(members: &'m [Member<'a>]) -> BTreeMap<&'a str, &'m Member<'a>> {
+    let order = |member: &Member<'_>| (!member.is_retired, member.set_at.get("deceased").copied(), is_dead(member));
+    let mut words: BTreeMap<&str, &Member<'_>> = BTreeMap::new();
+    for member in members.iter().filter(|member| member.record.contains_key("deceased")) {
+        let word = words.entry(member.source).or_insert(member);
+        if order(member) > order(word) {
+            *word = member;
+        }
+    }
+    words
+}
+
+fn is_dead(member: &Member<'_>) -> bool {
+    member.record.get("deceased") == Some(&Value::Bool(true))
 }
 
 /// Which of two members gives the field or group: by trust, then time, then fullness, then the text itself.
@@ -266,10 +294,32 @@ mod tests {
     }
 
     #[test]
-    fn who_is_dead_in_one_source_is_dead() {
+    fn who_is_dead_in_one_source_is_dead_until_that_source_takes_it_back() {
         check(
-            &[("his", 1, json!({"deceased": true})), ("emr", 9, json!({"deceased": false}))],
+            &[
+                ("his", 1, json!({"deceased": true, "deceased_at": "2024-03-05"})),
+                ("emr", 9, json!({"deceased": false, "deceased_at": "2024-03-09"})),
+            ],
+            json!({"deceased": true, "deceased_at": "2024-03-05"}),
+        );
+        // Two numbers of one patient in one source: its newest word stands, also against a time of death that it left behind.
+        check(
+            &[
+                ("his", 1, json!({"deceased": true, "deceased_at": "2024-03-05"})),
+                ("his", 2, json!({"deceased": false})),
+                ("emr", 9, json!({"name": "张三"})),
+            ],
+            json!({"deceased": false, "deceased_at": null}),
+        );
+        check(
+            &[("his", 1, json!({"deceased": false})), ("his", 2, json!({"deceased": true}))],
             json!({"deceased": true}),
+        );
+        // A time of death alone is one.
+        check(&[("his", 1, json!({"deceased_at": "2024-03-05"}))], json!({"deceased_at": "2024-03-05"}));
+        check(
+            &[("his", 1, json!({"deceased": false, "deceased_at": "2024-03-05"}))],
+            json!({"deceased": false, "deceased_at": null}),
         );
     }
 

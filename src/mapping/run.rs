@@ -34,9 +34,17 @@ pub(crate) fn run(plan: &Plan, message: &Message, context: &Context<'_>) -> Resu
     if let Some(reason) = unfit(plan, &whole) {
         return Ok(Mapped { disposition: Disposition::Ignored { reason }, ..Mapped::default() });
     }
-    let observations = message.segments_named("OBX").map(|segment| (segment.index(), false)).collect();
-    let mut run =
-        Run { plan, context, mapped: Mapped::default(), explained: Vec::new(), patient: 0, sex: None, observations };
+    let observations = message.segments_named("OBX").map(|segment| (segment.index(), None)).collect();
+    let mut run = Run {
+        plan,
+        context,
+        mapped: Mapped::default(),
+        explained: Vec::new(),
+        patient: 0,
+        sex: None,
+        started: 0,
+        observations,
+    };
     plan.matches.iter().for_each(|condition| run.ask(&condition.path));
     match run.patients(&whole) {
         Ok(()) => {
@@ -94,8 +102,10 @@ struct Run<'r> {
     patient: usize,
     /// The patient's sex, for reference ranges by sex.
     sex: Option<String>,
-    /// Position of each OBX and whether its end is known.
-    observations: Vec<(usize, bool)>,
+    /// Records begun, whatever became of them.
+    started: usize,
+    /// Position of each OBX and the record that has read it, by its place in `started`.
+    observations: Vec<(usize, Option<usize>)>,
 }
 
 /// Where a field is in the records, for reports.
@@ -153,21 +163,29 @@ enum Found {
 
 impl Run<'_> {
     fn patients(&mut self, whole: &Scope<'_>) -> Result<(), MapError> {
-        for (number, patient) in whole.patients().into_iter().enumerate() {
+        let patients = whole.patients();
+        // A report that stands before the only patient is that patient's; before several it is nobody's, least of all everybody's.
+        let first =
+            patients.first().filter(|_| patients.len() > 1).and_then(Scope::anchor).map_or(0, |first| first.index());
+        for (number, patient) in patients.into_iter().enumerate() {
             self.patient = number;
             self.sex = None;
             for (kind, block) in &self.plan.records {
-                match &block.each {
-                    Some(each) => {
-                        self.ask(each);
-                        for scope in patient.each(each) {
-                            self.record(*kind, block, &scope)?;
-                        }
+                let Some(each) = &block.each else {
+                    self.record(*kind, block, &patient)?;
+                    continue;
+                };
+                self.ask(each);
+                let is_nobodys = *kind == Kind::LabReport
+                    && patient.segment(each.segment()).is_some_and(|segment| segment.index() < first);
+                if !is_nobodys {
+                    for scope in patient.each(each) {
+                        self.record(*kind, block, &scope)?;
                     }
-                    None => self.record(*kind, block, &patient)?,
                 }
             }
         }
+        self.report_unowned(whole, first);
         Ok(())
     }
 
@@ -176,6 +194,7 @@ impl Run<'_> {
             return Ok(());
         }
         self.explained.clear();
+        self.started += 1;
         let mut work = Work::for_rules(&block.rules);
         let place = Place { kind, item: None };
         for rule in &block.rules {
@@ -243,6 +262,9 @@ impl Run<'_> {
                     && block.when.as_ref().is_none_or(|when| when.holds(scope));
             }
             for item_scope in scopes {
+                if self.is_anothers(&item_scope) {
+                    continue;
+                }
                 let place = Place { kind, item: Some((list.name, items.found.kept.len())) };
                 self.item(block, &item_scope, place, &mut items)?;
                 if list.name != "results" && items.read > MAX_ITEMS {
@@ -317,18 +339,42 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// An OBX that no order owns is seen by each that has none of its own; it is the first one's.
+    fn is_anothers(&self, scope: &Scope<'_>) -> bool {
+        self.observation(scope).and_then(|position| self.observations[position].1).is_some_and(|by| by != self.started)
+    }
+
     /// The end of this scope's OBX is known.
     fn settle(&mut self, scope: &Scope<'_>) {
-        let Some(index) = scope.anchor().filter(|anchor| anchor.name() == "OBX").map(|anchor| anchor.index()) else {
-            return;
-        };
-        if let Ok(position) = self.observations.binary_search_by_key(&index, |(index, _)| *index) {
-            self.observations[position].1 = true;
+        if let Some(position) = self.observation(scope) {
+            self.observations[position].1 = Some(self.started);
+        }
+    }
+
+    fn observation(&self, scope: &Scope<'_>) -> Option<usize> {
+        let index = scope.anchor().filter(|anchor| anchor.name() == "OBX")?.index();
+        self.observations.binary_search_by_key(&index, |(index, _)| *index).ok()
+    }
+
+    /// Reports before the position `first`, the first of several patients.
+    fn report_unowned(&mut self, whole: &Scope<'_>, first: usize) {
+        let blocks = self.plan.records.iter().filter(|(kind, _)| *kind == Kind::LabReport).map(|(_, block)| block);
+        for (block, each) in blocks.filter_map(|block| Some((block, block.each.as_ref().filter(|_| first > 0)?))) {
+            let before = whole.each(each).into_iter();
+            let before = before.take_while(|scope| scope.anchor().is_some_and(|anchor| anchor.index() < first));
+            for scope in before.filter(|scope| block.when.as_ref().is_none_or(|when| when.holds(scope))) {
+                self.mapped.skipped.push(Skipped {
+                    path: scope_path(&scope, Some(each)),
+                    rule: "unread".to_owned(),
+                    reason: "it stands before several patients, and nothing says whose it is".to_owned(),
+                    deliberate: false,
+                });
+            }
         }
     }
 
     fn report_unread(&mut self, message: &Message) {
-        for (index, _) in self.observations.iter().filter(|(_, settled)| !settled) {
+        for (index, _) in self.observations.iter().filter(|(_, by)| by.is_none()) {
             let Some(segment) = message.segment(*index) else { continue };
             self.mapped.skipped.push(Skipped {
                 path: segment.location_of(0).to_string(),

@@ -344,6 +344,35 @@ fn a_record_names_its_patient_even_where_that_was_skipped() {
 }
 
 #[test]
+fn a_report_before_several_patients_is_nobodys() {
+    let mapping = "[patient]\neach = 'PID'\nname = 'PID-5'
+        [[lab_report]]\neach = 'OBR'\nfiller_order_number = 'OBR-3'
+        [[lab_report.results]]\neach = 'OBX'\nvalue = 'OBX-5'";
+    let orders = "OBR|||F1\nOBX|||||5";
+    let one = apply(&Files::of(mapping), &format!("{orders}\nPID|||||张三")).unwrap();
+    assert_eq!((one.records.len(), one.skipped.len()), (2, 0));
+    let two = apply(&Files::of(mapping), &format!("{orders}\nPID|||||张三\nPID|||||李四")).unwrap();
+    assert!(two.records.iter().all(|record| record.kind == Kind::Patient));
+    let skipped: Vec<(&str, &str)> =
+        two.skipped.iter().map(|skipped| (skipped.path.as_str(), skipped.rule.as_str())).collect();
+    assert_eq!(skipped, [("OBR", "unread"), ("OBX", "unread")]);
+}
+
+#[test]
+fn a_result_that_several_orders_see_is_read_once() {
+    let mapping = "[[lab_report]]\neach = 'OBR'\nfiller_order_number = 'OBR-3'
+        [[lab_report.results]]\neach = 'OBX'\nvalue = 'OBX-5'";
+    check(
+        mapping,
+        "OBX|||||5\nOBR|||F1\nOBR|||F2",
+        json!([
+            {"lab_report": {"filler_order_number": "F1", "results": [{"value_number": 5}]}},
+            {"lab_report": {"filler_order_number": "F2"}},
+        ]),
+    );
+}
+
+#[test]
 fn merges_come_first_and_take_the_survivor_from_their_patient() {
     let mapping = "[patient]\neach = 'PID'\nname = 'PID-5'
         [[merge]]\neach = 'MRG'

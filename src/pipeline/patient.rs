@@ -54,11 +54,18 @@ impl Job<'_> {
             None => self.new_person(&self.source.name, &state, &record, moment)?,
         };
         let link = self.link_change(0, &one_id, LinkKind::Auto, json!(evidence));
-        let record = self.insert_record(number, &state, &record, &facts, link, moment)?;
-        if is_known {
-            self.refresh_person(&one_id, EventKind::PatientUpdated, moment)?;
+        let id = self.insert_record(number, &state, &record, &facts, link, moment)?;
+        if !is_known {
+            return Ok(Owner { record: id, number: number.clone(), one_id });
         }
-        Ok(Owner { record, number: number.clone(), one_id })
+        self.refresh_person(&one_id, EventKind::PatientUpdated, moment)?;
+        // Its number led to one person, its identity number leads to another: the record shows that they are one.
+        let one_id = if same_identity.iter().any(|candidate| candidate.one_id != one_id) {
+            self.look_again(&self.record(id)?, &record, &facts, moment)?
+        } else {
+            one_id
+        };
+        Ok(Owner { record: id, number: number.clone(), one_id })
     }
 
     fn insert_record(

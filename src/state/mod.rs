@@ -5,11 +5,13 @@
 //! short because every message reads and writes one.
 //!
 //! Invariants
-//! - The projected record depends on the *set* of patches and their moments alone: any order, any number of repeats.
+//! - The projected record depends on the *set* of patches and their moments alone: any order, any number of repeats. Only
+//!   beyond the bounds of what is kept one by one (the last line) does order matter, as each of them says.
 //! - A late message fills what was never set and never turns newer values back.
 //! - Only trigger events move a visit's status; an update (A08, A31) never does.
 //! - Events follow from the difference between two projections. No difference, no event.
-//! - States stay bounded: one value for each field, the newest movements of a visit, the newest preliminary values of a result.
+//! - States stay bounded: one value for each field, the newest movements of a visit and what the older ones came to, the newest
+//!   preliminary values of a result.
 //!
 //! Never here: a clock, SQL, randomness, or the ids of persons; they are the caller's.
 

@@ -6,7 +6,7 @@
 //!
 //! Inside the state such a fact is a field `#TYPE|AUTHORITY` with the list of its numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::record::{Value, json};
 use serde::{Deserialize, Serialize};
@@ -90,16 +90,17 @@ fn numbers_by_kind(identifiers: Value) -> Fields {
         fields.insert("identifiers", Value::Null);
         return fields;
     };
+    let mut known = HashSet::with_capacity(identifiers.len());
     for identifier in &identifiers {
         let text = |name: &str| identifier.get(name).and_then(Value::as_str).unwrap_or_default();
         let kind = if IDENTIFIER_TYPES.contains(&text("type")) { text("type") } else { "other" };
-        let numbers = fields.get_or_insert_with(format!("#{kind}|{}", text("system")), || Value::Array(Vec::new()));
+        let (system, number) = (text("system"), text("value"));
+        let numbers = fields.get_or_insert_with(format!("#{kind}|{system}"), || Value::Array(Vec::new()));
         // A repetition without a number (`""` in CX.1) says that there is none of its kind.
-        if let (Value::Array(numbers), false) = (numbers, text("value").is_empty()) {
-            let number = Value::from(text("value"));
-            if !numbers.contains(&number) {
-                numbers.push(number);
-            }
+        if let (Value::Array(numbers), false) = (numbers, number.is_empty())
+            && known.insert((kind, system, number))
+        {
+            numbers.push(Value::from(number));
         }
     }
     fields

@@ -1,29 +1,38 @@
 //! One visit, stay or appointment.
 //!
-//! Fields are registers. What happened, the *movements* (trigger events, or a status sent as such), is a log in the order
-//! of source time, and status, place and end follow from reading it from the start ([`course`]). So a late movement takes its
-//! place in the past, and what takes something back (A11, A12, A13) finds what it takes back, whichever came first.
+//! Fields are registers. What happened, the *movements* (a trigger event, a status sent as such, or a place alone), is a log
+//! in the order of source time, and status, place and end follow from reading it from the start ([`course`]). So a late
+//! movement takes its place in the past, and what takes something back (A11, A12, A13) finds what it takes back, whichever
+//! came first.
 //!
-//! A message without a movement (A08, A31, an ORU that names the visit) sets fields and never a status.
+//! A message without an event (A08, A31, an ORU that names the visit) sets fields, moves the patient if it names a place, and
+//! never sets a status.
+//!
+//! The log is bounded and its beginning is not forgotten: what is older than [`EVENTS_KEPT`] events is *settled*, which is the
+//! course up to there. Order matters only beyond these bounds: a movement that comes later than that many newer events fills
+//! a place that was never said and moves nothing; and see [`PLACES_KEPT`].
 //!
 //! Stored: `l` registers, `m` movements (`t` time, `n` arrival, `e` event, `s` status, `p` place, `b` begin, `f` finish,
-//! `u` time as written, `i` published event).
+//! `u` time as written, `i` published event), `b` the settled beginning.
 
 mod course;
 
-use crate::record::Value;
 use serde::de::value::{Error, StrDeserializer};
 use serde::{Deserialize, Serialize};
 
 use super::registers::{Registers, drop_nulls};
 use super::{Applied, Happening, Moment, Published, changed};
 use crate::feed::EventKind;
-use crate::record::{Fields, Kind};
+use crate::record::{Fields, Kind, Text, Value};
 use course::Course;
 
-/// Movements that a visit keeps, the newest. A long stay has some tens; a test number that is used for years must not grow
-/// without end, and so far back nothing decides the present status.
-const MOVEMENTS_KEPT: usize = 200;
+/// Events and statuses that a visit keeps one by one, the newest. A long stay has some tens; a test number that is used for
+/// years must not grow without end.
+const EVENTS_KEPT: usize = 200;
+
+/// Places, each followed by another before the next event, that a visit keeps one by one. They matter only to an event that
+/// comes late, for a time between the two; a system sends its messages of one visit within minutes of each other.
+const PLACES_KEPT: usize = 8;
 
 /// Fields that say where the patient is; a transfer that is cancelled gives all of them back.
 const PLACE: [&str; 4] = ["department", "ward", "room", "bed"];
@@ -39,9 +48,22 @@ pub struct VisitState {
     /// Sorted by moment.
     #[serde(rename = "m", default, skip_serializing_if = "Vec::is_empty")]
     movements: Vec<Movement>,
+    #[serde(rename = "b", skip_serializing_if = "Option::is_none")]
+    settled: Option<Box<Settled>>,
 }
 
-/// One thing that happened, with what its message said of time and place.
+/// The course of all movements up to a moment, in place of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Settled {
+    #[serde(rename = "t")]
+    at: i64,
+    #[serde(rename = "n")]
+    arrival: i64,
+    #[serde(rename = "c")]
+    course: Course,
+}
+
+/// One thing that happened, with what its message said of time and place. Without an event and a status it is a place alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Movement {
     #[serde(rename = "t")]
@@ -116,9 +138,10 @@ impl VisitState {
     /// Takes what one message says of the visit.
     pub fn apply(&mut self, mut patch: Fields, moment: Moment) -> Applied {
         let before = self.project(&self.course());
-        let (verb, status) = (code(patch.remove("event")), code(patch.remove("status")));
-        if verb.is_some() || status.is_some() {
-            self.log(Movement::of(verb, status, &patch, moment));
+        let verb = code(patch.remove("event"));
+        let movement = Movement::take_from(&mut patch, verb, moment);
+        if movement.is_event() || !movement.place.is_empty() {
+            self.log(movement);
         }
         self.registers.apply(Kind::Visit, moment.into(), patch);
 
@@ -152,6 +175,12 @@ impl VisitState {
 
     /// Enters a movement. One that says the same of the same time is the same movement, sent again.
     fn log(&mut self, mut movement: Movement) {
+        if let Some(settled) = &mut self.settled
+            && movement.moment() <= settled.moment()
+        {
+            settled.course.fill(&movement.place);
+            return;
+        }
         if let Some(known) = self.movements.iter_mut().find(|known| known.is_repeat_of(&movement)) {
             known.arrival = known.arrival.min(movement.arrival);
         } else {
@@ -162,32 +191,63 @@ impl VisitState {
             self.movements.push(movement);
         }
         self.movements.sort_by_key(Movement::moment);
-        let excess = self.movements.len().saturating_sub(MOVEMENTS_KEPT);
-        self.movements.drain(..excess);
+        self.forget_places();
+        self.settle();
     }
 
-    /// Reads movements and places in the order of time.
-    fn course(&self) -> Course<'_> {
-        let mut course = Course::default();
-        let mut movements = self.movements.iter().peekable();
-        for (stamp, fields) in self.registers.layers() {
-            while let Some(movement) = movements.next_if(|movement| movement.moment() <= stamp.moment) {
-                course.take(movement);
+    /// Drops the oldest places beyond [`PLACES_KEPT`] that another one follows before the next event.
+    fn forget_places(&mut self) {
+        let mut followed_by: Vec<&Text> = Vec::new();
+        let mut kept = 0;
+        let mut keep: Vec<bool> = Vec::with_capacity(self.movements.len());
+        for movement in self.movements.iter().rev() {
+            if movement.is_event() {
+                followed_by.clear();
+                keep.push(true);
+            } else if movement.place.keys().all(|name| followed_by.contains(&name)) {
+                kept += 1;
+                keep.push(kept <= PLACES_KEPT);
+            } else {
+                followed_by.extend(movement.place.keys());
+                keep.push(true);
             }
-            course.move_to(fields);
         }
-        movements.for_each(|movement| course.take(movement));
+        self.movements.retain(|_| keep.pop().unwrap_or(true));
+    }
+
+    /// Takes the oldest movements into the settled beginning until [`EVENTS_KEPT`] events are left.
+    fn settle(&mut self) {
+        let events = self.movements.iter().filter(|movement| movement.is_event()).count();
+        let mut excess = events.saturating_sub(EVENTS_KEPT);
+        let is_excess = |movement: &&Movement| {
+            let within = excess > 0;
+            excess -= usize::from(within && movement.is_event());
+            within
+        };
+        let old = self.movements.iter().take_while(is_excess).count();
+        let Some(last) = old.checked_sub(1).and_then(|last| self.movements.get(last)) else { return };
+        let Moment { at, arrival } = last.moment();
+        let mut course = self.beginning();
+        self.movements.iter().take(old).for_each(|movement| course.take(movement));
+        self.settled = Some(Box::new(Settled { at, arrival, course: course.settle() }));
+        self.movements.drain(..old);
+    }
+
+    /// The course up to the first movement of the log.
+    fn beginning(&self) -> Course {
+        self.settled.as_ref().map(|settled| settled.course.clone()).unwrap_or_default()
+    }
+
+    /// Reads the movements in the order of time.
+    fn course(&self) -> Course {
+        let mut course = self.beginning();
+        self.movements.iter().for_each(|movement| course.take(movement));
         course
     }
 
-    fn project(&self, course: &Course<'_>) -> Projection {
+    fn project(&self, course: &Course) -> Projection {
         let mut record = self.registers.record(Kind::Visit);
-        for name in PLACE {
-            match course.place(name) {
-                Some(value) => record.insert(name, value.clone()),
-                None => record.remove(name),
-            };
-        }
+        record.extend(course.place().map(|(name, value)| (name.clone(), value.clone())));
         if let Some(status) = course.status() {
             record.insert("status", Value::from(status.name()));
         }
@@ -205,21 +265,28 @@ impl VisitState {
     }
 }
 
+impl Settled {
+    fn moment(&self) -> Moment {
+        Moment { at: self.at, arrival: self.arrival }
+    }
+}
+
 impl Movement {
-    fn of(verb: Option<Verb>, status: Option<Status>, patch: &Fields, moment: Moment) -> Self {
-        let text = |name: &str| patch.get(name).and_then(Value::as_str).map(str::to_owned);
+    /// Takes status and place out of the patch; time and end stay fields of their own.
+    fn take_from(patch: &mut Fields, verb: Option<Verb>, moment: Moment) -> Self {
+        let status = code(patch.remove("status"));
         let mut place = Fields::new();
         // PV1-3 is one field: who sends a ward and no bed says that there is no bed.
         let located = PLACE[1..].iter().any(|name| patch.contains_key(name));
         for name in PLACE {
-            if let Some(value) = patch.get(name) {
-                let mut value = value.clone();
+            if let Some(mut value) = patch.remove(name) {
                 drop_nulls(&mut value);
                 place.insert(name, value);
             } else if located && name != "department" {
                 place.insert(name, Value::Null);
             }
         }
+        let text = |name: &str| patch.get(name).and_then(Value::as_str).map(str::to_owned);
         let begins = matches!(verb, Some(Verb::Arrived | Verb::Admitted));
         let ends = verb == Some(Verb::Discharged) || status == Some(Status::Finished);
         let ended_at = text("ended_at").filter(|_| ends);
@@ -234,6 +301,11 @@ impl Movement {
             ended_at,
             published: None,
         }
+    }
+
+    /// More than a place.
+    fn is_event(&self) -> bool {
+        self.verb.is_some() || self.status.is_some()
     }
 
     fn moment(&self) -> Moment {

@@ -27,7 +27,7 @@ use crate::store::{Reader, Store, StoreError};
 pub(super) enum Verb {
     /// Where every field of a message's records comes from, and what was left out and why.
     Explain(explain::Arguments),
-    /// Run the cases beside the mappings: fixtures/<mapping>/<case>.hl7 against <case>.expected.json.
+    /// Run the cases beside the mappings: fixtures/MAPPING/CASE.hl7 against CASE.expected.json.
     Test(test::Arguments),
     /// What a mapping leaves unread in messages, which fields stay empty, which rules never give anything.
     Coverage(coverage::Arguments),

@@ -242,6 +242,11 @@ fn the_end_is_shown_only_when_finished_and_a_newer_message_corrects_it() {
     );
     // A planned end, said before, is no better than the time of the discharge.
     check(&["admitted@1", "-@2 ended_at=9", "discharged@5"], "finished ended_at=5", &["admitted", "discharged"]);
+    check(
+        &["discharged@5 ended_at=\"\"", "discharged@5 ended_at=\"\"", "-@5 ended_at=4"],
+        "finished ended_at=4",
+        &["discharged", "updated"],
+    );
     check(&["discharged@5 ended_at=4", "discharged@6", "-@7 ended_at=\"\""], "finished", &["discharged", "updated"]);
 }
 
@@ -268,6 +273,50 @@ fn a_cancelled_admission_names_the_admission() {
 }
 
 #[test]
+fn a_cancelled_admission_of_a_patient_who_had_arrived_leaves_the_arrival() {
+    check(
+        &["arrived@1 class=emergency ward=E", "-@2 bed=05 ward=E", "admitted@3 ward=W1", "admit_cancelled@4"],
+        "arrived class=emergency ward=E bed=05",
+        &["arrived", "updated", "admitted", "updated<2"],
+    );
+    check(
+        &["arrived@1", "admitted@2", "admit_cancelled@3", "admit_cancelled@4"],
+        "cancelled",
+        &["arrived", "admitted", "updated<1", "cancelled<0"],
+    );
+    // Said twice, it is one admission.
+    check(
+        &["arrived@1", "arrived@2", "admitted@3", "admitted@4", "admit_cancelled@5"],
+        "arrived",
+        &["arrived", "admitted", "updated<2"],
+    );
+    // A new stay has nothing of the one before to go back to.
+    check(
+        &[
+            "arrived@1",
+            "admitted@2 ward=W1",
+            "transferred@3 ward=W2",
+            "discharged@4 ended_at=4",
+            "admitted@6 started_at=6",
+        ],
+        "in_progress ward=W2 started_at=6",
+        &["arrived", "admitted", "transferred", "discharged", "admitted"],
+    );
+    check(
+        &[
+            "arrived@1",
+            "transferred@3 ward=W2",
+            "discharged@4 ended_at=4",
+            "admitted@6 started_at=6",
+            "transfer_cancelled@7",
+            "admit_cancelled@8",
+        ],
+        "cancelled ward=W2 started_at=6",
+        &["arrived", "transferred", "discharged", "admitted", "cancelled<3"],
+    );
+}
+
+#[test]
 fn a_cancelled_transfer_gives_the_place_before_it_back() {
     check(
         &["admitted@1 ward=W1 bed=01 department=D1", "transferred@2 ward=W2 department=D2", "transfer_cancelled@3"],
@@ -290,6 +339,29 @@ fn a_cancelled_transfer_gives_the_place_before_it_back() {
         &["admitted@1 ward=W1", "transferred@2 ward=W2", "transfer_cancelled@4", "-@5 ward=W3"],
         "in_progress ward=W3",
         &["admitted", "transferred", "updated<1", "updated"],
+    );
+    // An update moved the patient before the transfer: that place comes back, not the one of the admission.
+    check(
+        &[
+            "admitted@1 ward=W1 bed=01",
+            "-@2 ward=W5",
+            "-@3 department=D5",
+            "transferred@4 ward=W2",
+            "transfer_cancelled@5",
+        ],
+        "in_progress department=D5 ward=W5",
+        &["admitted", "updated", "updated", "transferred", "updated<3"],
+    );
+    check(
+        &["admitted@1 ward=W1", "-@2 ward=\"\"", "transferred@4 ward=W2", "transfer_cancelled@5"],
+        "in_progress",
+        &["admitted", "updated", "transferred", "updated<2"],
+    );
+    // Only transfers are cancelled, the last one first, and each once.
+    check(
+        &["admitted@1 ward=W1", "transferred@2 ward=W2", "-@3 ward=W7", "transfer_cancelled@4", "transfer_cancelled@5"],
+        "in_progress ward=W1",
+        &["admitted", "transferred", "updated", "updated<1"],
     );
     // Two transfers, one cancelled; and two, both cancelled.
     check(
@@ -399,19 +471,70 @@ fn a_repeat_of_an_older_movement_of_the_same_time_does_not_turn_the_status_back(
 }
 
 #[test]
-fn the_log_keeps_the_newest_movements() {
-    let messages: Vec<String> =
-        (0..MOVEMENTS_KEPT + 50).map(|at| format!("transferred@{} ward=W{at}", at % 90)).collect();
+fn the_beginning_of_a_long_course_is_not_forgotten() {
+    let back_and_forth = (0..2 * EVENTS_KEPT).map(|turn| match turn % 2 {
+        0 => format!("transferred@{} ward=X", turn + 10),
+        _ => format!("transfer_cancelled@{}", turn + 10),
+    });
+    let start = ["arrived@1 ward=W1 bed=01", "-@2 ward=W2", "admitted@3 ward=W3 started_at=3"].map(str::to_owned);
+    let messages: Vec<String> = start.into_iter().chain(back_and_forth).collect();
     let (state, _) = run(messages.iter().map(String::as_str).enumerate());
-    assert_eq!(state.movements.len(), MOVEMENTS_KEPT);
-    let (backwards, _) = run(messages.iter().map(String::as_str).enumerate().rev());
-    assert_eq!(state.record(), backwards.record());
+    assert_eq!(shown(&state), "in_progress ward=W3 started_at=3");
+    assert_eq!(state.movements.len(), EVENTS_KEPT);
+    let text = serde_json::to_string(&state).unwrap();
+    assert_eq!(serde_json::from_str::<VisitState>(&text).unwrap(), state);
+
+    // The admission is still the one that is taken back, and what was before it comes back.
+    let mut cancelled = state.clone();
+    let (_, patch) = message("admit_cancelled@999");
+    let applied = cancelled.apply(patch, moment(999, 9_999));
+    assert_eq!(shown(&cancelled), "arrived ward=W2 started_at=3");
+    assert_eq!(applied.happenings[0].reverses.as_ref().unwrap().id, "2");
+
+    // What comes later than all that is kept moves nothing and fills what was never said.
+    for late in ["discharged@4 ended_at=4", "transferred@5 ward=W9", "-@5 ward=W9", "arrived@1 ward=W1 bed=01"] {
+        let mut same = state.clone();
+        let (at, patch) = message(late);
+        same.apply(patch, moment(at, 9_999));
+        assert_eq!(shown(&same), shown(&state), "{late}");
+    }
+    let mut filled = state.clone();
+    let (at, patch) = message("-@2 department=D1");
+    filled.apply(patch, moment(at, 9_999));
+    assert_eq!(shown(&filled), "in_progress department=D1 ward=W3 started_at=3");
+}
+
+#[test]
+fn order_is_free_within_the_newest_movements() {
+    let one = |turn| match turn % 5 {
+        0 => format!("transferred@{turn} ward=W{turn}"),
+        1 => format!("-@{turn} ward=W{turn}"),
+        2 => format!("discharged@{turn}"),
+        3 => format!("discharge_cancelled@{turn}"),
+        _ => format!("transfer_cancelled@{turn}"),
+    };
+    let messages: Vec<String> = (0..EVENTS_KEPT + 100).map(one).collect();
+    let numbered = || messages.iter().map(String::as_str).enumerate();
+    let (state, _) = run(numbered());
+    let (old, new): (Vec<_>, Vec<_>) = numbered().partition(|(turn, _)| *turn < 50);
+    let (backwards, _) = run(old.into_iter().chain(new.into_iter().rev()));
+    assert_eq!(state.movements.iter().filter(|movement| movement.is_event()).count(), EVENTS_KEPT);
+    assert_eq!(backwards.record(), state.record());
+}
+
+#[test]
+fn a_visit_that_is_only_updated_stays_small() {
+    let messages: Vec<String> = (0..500).map(|turn| format!("-@{turn} ward=W{} department=D1", turn % 3)).collect();
+    let (state, events) = run(messages.iter().map(String::as_str).enumerate());
+    assert_eq!(events.len(), 500);
+    assert_eq!(state.movements.len(), PLACES_KEPT + 1);
+    assert_eq!(shown(&state), "department=D1 ward=W1");
 }
 
 #[test]
 fn the_stored_form_is_short() {
     let (state, _) = run([(12, "admitted@1 ward=W1 started_at=1")]);
-    let expected = r#"{"l":[[[0,1,12],{"bed":null,"number":"V1","room":null,"started_at":"2024-03-05T01:00:00+08:00","updated_at":"2024-03-05T01:00:00+08:00","ward":"W1"}]],"m":[{"t":1,"n":12,"e":"admitted","p":{"bed":null,"room":null,"ward":"W1"},"b":"2024-03-05T01:00:00+08:00","i":["visit.admitted","12"]}]}"#;
+    let expected = r#"{"l":[[[0,1,12],{"number":"V1","started_at":"2024-03-05T01:00:00+08:00","updated_at":"2024-03-05T01:00:00+08:00"}]],"m":[{"t":1,"n":12,"e":"admitted","p":{"bed":null,"room":null,"ward":"W1"},"b":"2024-03-05T01:00:00+08:00","i":["visit.admitted","12"]}]}"#;
     assert_eq!(serde_json::to_string(&state).unwrap(), expected);
     assert_eq!(serde_json::from_str::<VisitState>(expected).unwrap(), state);
 }
