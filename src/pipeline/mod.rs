@@ -194,6 +194,16 @@ pub fn too_large(source: &Arc<Source>, head: &[u8], length: u64, received_at: i6
     mention(source, head, received_at, text)
 }
 
+/// A frame of more messages than [`hl7v2::limits::MESSAGES_OF_FRAME`], as one message: `head` is the beginning of its first. Not kept,
+/// for the same reason.
+pub fn too_many(source: &Arc<Source>, head: &[u8], messages: usize, received_at: i64) -> Unit {
+    let limit = hl7v2::limits::MESSAGES_OF_FRAME;
+    let text = format!(
+        "the frame holds {messages} messages, the limit is {limit}: send fewer in one frame, or import them as a file"
+    );
+    mention(source, head, received_at, text)
+}
+
 /// A message whose frame never ended. Not kept, for the same reason; nobody waits for its answer.
 pub fn cut(source: &Arc<Source>, bytes: &[u8], length: u64, received_at: i64) -> Unit {
     let text = format!("the frame broke off after {length} bytes: the sender got no answer and should send it again");

@@ -503,7 +503,7 @@ mod tests {
                 directory: self.directory.path().to_owned(),
                 extensions: vec!["hl7".to_owned()],
                 limits,
-                budget: Budget::of(10),
+                budget: Budget::of(10, 10),
             };
             let (seen, closed) = (Arc::clone(&self.seen), Arc::clone(&self.closed));
             let handler = move |piece: Piece, origin: Origin, mut turn: Turn| {
@@ -673,7 +673,7 @@ mod tests {
             directory: directory.path().to_owned(),
             extensions: vec!["hl7".to_owned()],
             limits: LIMITS,
-            budget: Budget::of(10),
+            budget: Budget::of(10, 10),
         };
         let watched = Directory::open(settings).unwrap();
         let ours = ["done/a.hl7", "done/a.hl7.2", "failed/b.HL7"];
@@ -705,7 +705,7 @@ mod tests {
             directory: PathBuf::from("/nowhere/in"),
             extensions: Vec::new(),
             limits: Limits::default(),
-            budget: Budget::of(10),
+            budget: Budget::of(10, 10),
         };
         let text = Directory::open(settings).unwrap_err().to_string();
         assert!(text.contains("source his") && text.contains("/nowhere/in"), "{text}");
