@@ -286,7 +286,8 @@ fn messages(frame: Vec<u8>) -> (Arc<Vec<u8>>, Vec<Range<usize>>) {
         let start = message.as_ptr().addr() - frame.as_ptr().addr();
         start..start + message.len()
     };
-    let places = if found.len() <= 1 { vec![0..frame.len()] } else { found.iter().map(place).collect() };
+    let whole = 0..frame.len();
+    let places = if found.len() <= 1 { vec![whole] } else { found.iter().map(place).collect() };
     (Arc::new(frame), places)
 }
 
