@@ -13,6 +13,7 @@
 //! - A retry takes the message's own arrival, so it can never turn newer values back.
 
 mod apply;
+mod moves;
 mod patient;
 mod preview;
 
