@@ -76,6 +76,7 @@ impl Job<'_> {
         if any_veto(others, &other, &same_number, &same_identity) {
             return Ok(one_id.to_owned());
         }
+        self.note_doubt(&evidence);
         // The older One ID lives on, so that the outcome does not depend on which record was completed last.
         let (survivor, retired) = if *other < *one_id { (other.as_str(), one_id) } else { (one_id, other.as_str()) };
         self.merge_persons(survivor, retired, &basis(own, &json!(evidence)), moment)?;
@@ -101,6 +102,7 @@ impl Job<'_> {
         let mut basis = basis(own, &json!(evidence));
         let (one_id, is_known) = match found {
             Some((one_id, found)) => {
+                self.note_doubt(&found);
                 if let Some(basis) = basis.as_object_mut() {
                     basis.insert("found", json!(found));
                 }

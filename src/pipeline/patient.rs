@@ -9,7 +9,8 @@ use super::apply::{About, Job, Owner, Trouble};
 use crate::feed::EventKind;
 use crate::hl7v2::{ErrorCode, Location};
 use crate::identity::{
-    Decision, Member, MergePlan, MergeRefusal, MergeRequest, NameClass, PatientFacts, decide, golden, plan_merge,
+    Agreement, Decision, Evidence, Ground, Member, MergePlan, MergeRefusal, MergeRequest, NameClass, PatientFacts,
+    decide, golden, plan_merge,
 };
 use crate::record::{Fields, RecordNumber};
 use crate::state::{Moment, PatientState, changed};
@@ -38,7 +39,10 @@ impl Job<'_> {
         let same_number = self.same_number(number, &record, &nobody)?;
         let same_identity = self.same_identity_number(&facts, &nobody)?;
         let (known, evidence) = match decide(&facts, &same_number, &same_identity) {
-            Decision::Link { one_id, evidence } => (Some(one_id), vec![evidence]),
+            Decision::Link { one_id, evidence } => {
+                self.note_doubt(&evidence);
+                (Some(one_id), vec![evidence])
+            }
             Decision::Ambiguous { evidence } | Decision::New { evidence } => (None, evidence),
         };
         let is_known = known.is_some();
@@ -59,6 +63,16 @@ impl Job<'_> {
             one_id
         };
         Ok(Owner { record: id, number: number.clone(), one_id })
+    }
+
+    /// A number under its authority joins, whatever else is said: where all else differs, somebody should look.
+    pub(super) fn note_doubt(&self, evidence: &Evidence) {
+        let differs = [evidence.name, evidence.birth_date] == [Agreement::Different; 2];
+        if evidence.ground == Ground::SameNumber && differs {
+            let doubt = "PID-3: joined to a known person by its number, although the name and the birth date differ: look at \
+                         `heyi person history`";
+            self.notes.borrow_mut().push(doubt.to_owned());
+        }
     }
 
     fn insert_record(
@@ -88,7 +102,17 @@ impl Job<'_> {
 
     fn update_record(&self, row: PatientRecord, patch: Fields, moment: Moment) -> Result<Owner, Trouble> {
         let mut state = state_of(&row)?;
+        let said = PatientFacts::of(&patch);
         let applied = state.apply(patch, moment);
+        let facts_before = PatientFacts::of(&applied.before);
+        if is_somebody_else(&facts_before, &said) {
+            return Err(Trouble::content(
+                ErrorCode::DuplicateKeyIdentifier,
+                Location::field("PID", 3),
+                "the number belongs to another patient: name, birth date and resident number all differ from what this source \
+                 has said; nothing was overwritten, correct the sender or give the patient another number",
+            ));
+        }
         records::update(self.transaction, row.id, row.updated_at.max(moment.at), &to_stored(&state)?)?;
         if applied.changed.is_empty() {
             // Said again, later: among several records of the person this one may now be the newest.
@@ -97,16 +121,7 @@ impl Job<'_> {
             }
             return Ok(Owner { record: row.id, number: row.number, one_id: row.one_id });
         }
-        let facts_before = PatientFacts::of(&applied.before);
         let facts = PatientFacts::of(&applied.record);
-        if is_somebody_else(&facts_before, &facts) {
-            return Err(Trouble::content(
-                ErrorCode::DuplicateKeyIdentifier,
-                Location::field("PID", 3),
-                "the number belongs to another patient: name, birth date and resident number all differ from what this source \
-                 said before; nothing was overwritten, correct the sender or give the patient another number",
-            ));
-        }
         let renumbered = applied.changed.iter().any(|name| name == "identifiers");
         if renumbered {
             let (before, after) = (identifiers(&applied.before, &facts_before), identifiers(&applied.record, &facts));
@@ -350,18 +365,19 @@ fn merge_numbers(fields: &Fields, side: &str) -> Vec<RecordNumber> {
     if medical.is_empty() { numbers_in(fields, side, |_| true).collect() } else { medical }
 }
 
-/// A number that now stands for another patient: everything that tells two people apart is known on both sides and differs. Two
-/// patients in one record could never be told apart again.
-fn is_somebody_else(before: &PatientFacts, after: &PatientFacts) -> bool {
+/// A number that stands for another patient: everything that tells two people apart is known on both sides and differs. Two patients
+/// in one record could never be told apart again. `said` is the message's own word: what is late changes none of this, and would mix
+/// in all the rest.
+fn is_somebody_else(known: &PatientFacts, said: &PatientFacts) -> bool {
     let resident = |facts: &PatientFacts| {
         facts.identity_numbers.iter().find(|number| number.kind == "resident_id").map(|number| number.value.clone())
     };
     let differ = |one: Option<String>, other: Option<String>| one.is_some() && other.is_some() && one != other;
-    let named = before.name_class == NameClass::Normal && after.name_class == NameClass::Normal;
+    let named = known.name_class == NameClass::Normal && said.name_class == NameClass::Normal;
     named
-        && before.pinyin != after.pinyin
-        && differ(before.birth_date.clone(), after.birth_date.clone())
-        && differ(resident(before), resident(after))
+        && known.pinyin != said.pinyin
+        && differ(known.birth_date.clone(), said.birth_date.clone())
+        && differ(resident(known), resident(said))
 }
 
 /// What the store looks records up by: all numbers as sent, and identity numbers in normal form.
