@@ -344,3 +344,81 @@ fn any_veto<'a>(
 fn basis(own: &Known, evidence: &Value) -> Value {
     json!({"source": own.row.source, "record": own.row.number.to_string(), "evidence": evidence})
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::hl7v2::{CharsetSetting, Limits};
+    use crate::mapping::Mapping;
+    use crate::pipeline::{Cause, Source, commit, prepare};
+    use crate::store::messages::MessageState;
+    use crate::store::records::LinkChange;
+    use crate::store::{Access, Store, StoreConfig};
+
+    fn source() -> Arc<Source> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mapping = Mapping::load("mappings/hl7v2.toml", &|file| std::fs::read_to_string(root.join(file)));
+        Arc::new(Source {
+            name: "his".to_owned(),
+            mapping: mapping.unwrap(),
+            zone: jiff::tz::TimeZone::UTC,
+            facility: None,
+            charset: CharsetSetting::Auto,
+            limits: Limits::default(),
+            owners: Arc::default(),
+        })
+    }
+
+    fn take(store: &Store, source: &Arc<Source>, kind: &str, id: &str, body: &str) {
+        let text = format!("MSH|^~\\&|HIS|H|HEYI|H|20240305080000||ADT^{kind}|{id}|P|2.5\rEVN||20240305080000\r{body}");
+        let unit = prepare(source, text.as_bytes(), 1_750_000_000_000_000);
+        let done = store.submit_blocking(move |transaction| commit(transaction, unit, Cause::Message)).unwrap();
+        assert_eq!(done.state, MessageState::Processed, "{:?}", done.error);
+    }
+
+    /// The One IDs of `his`, by number.
+    fn one_ids(store: &Store) -> BTreeMap<String, String> {
+        let links = store.read(|reader| records::links(reader, 0, 10)).unwrap();
+        links.into_iter().map(|link| (link.number.value, link.one_id)).collect()
+    }
+
+    #[test]
+    fn a_merge_said_again_brings_together_what_stands_at_two_persons() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&StoreConfig::new(directory.path().join("heyi.db"), Access::Daemon)).unwrap();
+        let source = source();
+        for number in ["P1", "P2", "P3"] {
+            take(&store, &source, "A28", number, &format!("PID|1||{number}^^^HIS^MR||张^伟||19800102|M"));
+        }
+        let other = one_ids(&store)["P3"].clone();
+        let merge = "PID|1||P1^^^HIS^MR\rMRG|P2^^^HIS^MR";
+        take(&store, &source, "A40", "M1", merge);
+        store
+            .submit_blocking(move |transaction| {
+                let retired = records::find(
+                    transaction,
+                    "his",
+                    &RecordNumber { system: "HIS".to_owned(), value: "P2".to_owned() },
+                )?;
+                let change = LinkChange {
+                    record: retired.map_or(0, |record| record.id),
+                    from: None,
+                    to: other,
+                    kind: LinkKind::Auto,
+                    basis: json!({}),
+                    message: None,
+                    at: 1,
+                };
+                records::link(transaction, &change)
+            })
+            .unwrap();
+        assert_ne!(one_ids(&store)["P1"], one_ids(&store)["P2"]);
+        take(&store, &source, "A40", "M2", merge);
+        assert_eq!(one_ids(&store)["P1"], one_ids(&store)["P2"]);
+        store.close();
+    }
+}
