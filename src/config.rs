@@ -5,6 +5,7 @@
 //! file's own directory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -184,10 +185,13 @@ pub fn load(file: &Path) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
 /// checked. `Err`: the file cannot be read at all.
 pub fn examine(file: &Path) -> Result<(Option<Config>, Vec<Diagnostic>), Vec<Diagnostic>> {
     let bytes = std::fs::read(file).map_err(|error| {
-        vec![
-            Diagnostic::unreadable(file.display().to_string(), CODE, format!("cannot be read: {error}"))
-                .hint("name the file with --config FILE or HEYI_CONFIG"),
-        ]
+        vec![Diagnostic::unreadable(file.display().to_string(), CODE, format!("cannot be read: {error}")).hint(
+            if error.kind() == ErrorKind::PermissionDenied {
+                "run it as the user of the service, or give this user the right to read the file"
+            } else {
+                "name the file with --config FILE or HEYI_CONFIG"
+            },
+        )]
     })?;
     let name = file.display().to_string();
     let text = String::from_utf8(bytes).map_err(|error| {
@@ -236,7 +240,7 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
     section.finish();
 
     let mut section = document.section("http");
-    let listen = section.parsed("listen", SocketAddr::from_str);
+    let listen = section.parsed("listen", socket_address);
     let http_tls = tls(&mut section, root);
     if let Some(listen) = listen.as_ref().filter(|_| http_tls.is_none()) {
         warn_if_open(&section, listen);
@@ -340,7 +344,7 @@ fn read_source(section: &mut Section<'_>, root: &Path) -> Option<Source> {
         problems.report(mapping.span.clone(), format!("the mapping cannot be read: {error}"), Some(hint));
     }
     let facility = section.text("facility").map(|facility| facility.value);
-    let time_zone = section.parsed("time_zone", TimeZone::get).map_or_else(default_zone, |zone| zone.value);
+    let time_zone = section.parsed("time_zone", time_zone).map_or_else(default_zone, |zone| zone.value);
     let authorities = section.texts("authorities").unwrap_or_default().into_iter().map(|name| name.value).collect();
     let kinds: Vec<&str> = ["mllp", "files", "fhir"].into_iter().filter(|kind| section.has(kind)).collect();
     if kinds.len() != 1 {
@@ -414,7 +418,7 @@ fn read_mllp(section: &mut Section<'_>, root: &Path) -> Option<Mllp> {
     if !section.has("listen") {
         section.required("listen");
     }
-    let listen = section.parsed("listen", SocketAddr::from_str);
+    let listen = section.parsed("listen", socket_address);
     let idle_timeout = section.parsed("idle_timeout", |text| at_least(LEAST_IDLE_TIMEOUT, "1s", text));
     let idle_timeout = idle_timeout.map_or(Duration::from_secs(600), |value| value.value);
     let max_connections = match section.integer("max_connections") {
@@ -454,6 +458,14 @@ fn read_mllp(section: &mut Section<'_>, root: &Path) -> Option<Mllp> {
 }
 
 /// A plain listener that other machines reach carries patients' data in clear.
+fn time_zone(name: &str) -> Result<TimeZone, &'static str> {
+    TimeZone::get(name).map_err(|_| "not a zone of the IANA database, for example Asia/Shanghai")
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "expected ADDRESS:PORT, for example 127.0.0.1:2575, or 0.0.0.0:2575 for all networks")
+}
+
 fn warn_if_open(section: &Section<'_>, listen: &Placed<SocketAddr>) {
     if !listen.value.ip().is_loopback() {
         section.problems().warn(

@@ -193,10 +193,13 @@ fn list_table(store: &Store, filter: &MessageFilter, limit: usize) -> anyhow::Re
     Ok(())
 }
 
-/// Why the message failed, else the first part of it that was left out.
+/// Why the message failed or was ignored, else the first part of it that was left out.
 fn note(outcome: &Outcome) -> String {
     if let Some(error) = &outcome.error {
         return format!("{} {} {}", error.code, error.location, error.text);
+    }
+    if outcome.state == MessageState::Ignored {
+        return outcome.notes.last().cloned().unwrap_or_default();
     }
     let is_left_out = |note: &&String| note.contains(": skipped, ") || note.contains(": rejected, ");
     outcome.notes.iter().find(is_left_out).cloned().unwrap_or_default()

@@ -17,7 +17,7 @@ use crate::tls::ClientFiles;
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// Where to send to, HOST:PORT.
-    #[arg(value_name = "ADDR")]
+    #[arg(value_name = "ADDR", value_parser = address)]
     address: String,
     /// Files of messages (single, concatenated, batches), directories, or `-` for standard input.
     #[arg(required = true, value_name = "FILE")]
@@ -34,6 +34,15 @@ pub(super) struct Arguments {
     /// Print the whole answers.
     #[arg(long)]
     verbose: bool,
+}
+
+fn address(text: &str) -> Result<String, &'static str> {
+    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    if matches!(port, Some(Ok(_))) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected HOST:PORT, for example 127.0.0.1:2575")
+    }
 }
 
 fn charset(name: &str) -> Result<Charset, String> {

@@ -225,6 +225,34 @@ pub(crate) fn sources() -> Value {
     list("sources", source)
 }
 
+pub(crate) fn quality() -> Value {
+    let code = json!({
+        "type": "object",
+        "required": ["source", "table", "code", "target", "count", "waiting", "first_seen", "last_seen", "message"],
+        "properties": {
+            "source": string(),
+            "table": string(),
+            "code": {"type": "string", "description": "as the sender wrote it"},
+            "target": {"type": "string", "description": "the field that it was meant for"},
+            "count": integer(),
+            "waiting": {"type": "integer", "description": "messages that are taken in again once the table knows the code"},
+            "first_seen": moment(),
+            "last_seen": moment(),
+            "message": {"type": "integer", "description": "a message that holds it"}
+        }
+    });
+    let source = json!({
+        "type": "object",
+        "required": ["name", "messages", "unmapped"],
+        "properties": {
+            "name": string(),
+            "messages": {"type": "object", "additionalProperties": integer()},
+            "unmapped": {"type": "array", "items": code}
+        }
+    });
+    list("sources", source)
+}
+
 pub(crate) fn consumers() -> Value {
     let consumer = json!({
         "type": "object",

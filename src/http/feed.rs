@@ -140,7 +140,8 @@ impl Log {
                  Check what you keep against /v1/persons, then go on from `start` or `head`.";
             (ProblemKind::CursorOfAnotherEpoch, detail)
         } else if cursor.sequence > self.head.sequence {
-            let detail = "No such event was written yet. Use `next` as you got it, or `head`.";
+            let detail = "No such event was written yet: the cursor is mistyped, or a copy of the store was put back. \
+                 In the second case check what you keep against /v1/persons, and go on from `start`.";
             (ProblemKind::CursorBeyondHead, detail)
         } else if cursor.sequence < before_first {
             let detail = "Retention removed events that you have not read. \

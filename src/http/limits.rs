@@ -28,3 +28,5 @@ pub const READY_TIME: Duration = Duration::from_secs(2);
 pub const READY_AGE: Duration = Duration::from_secs(1);
 /// A token's last use is written at most this often.
 pub const LAST_USE_INTERVAL: Duration = Duration::from_secs(60);
+/// Unknown codes that are told at once, the most frequent ones: a table that lacks more is the wrong table.
+pub const UNMAPPED_CODES: usize = 1_000;

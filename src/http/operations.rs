@@ -14,7 +14,7 @@ use crate::feed::{Cursor, TypeFilter};
 use crate::store::consumers::{self, Consumer};
 use crate::store::messages::MessageState;
 use crate::store::statistics::{self, MessageCount};
-use crate::store::{Reader, events, mappings};
+use crate::store::{Reader, events, mappings, unmapped};
 use crate::telemetry::WriterNumbers;
 use crate::view;
 
@@ -120,16 +120,35 @@ pub(crate) async fn sources(state: Arc<AppState>, _: Call) -> Answer {
     json(&json!({"sources": sources, "next": null}))
 }
 
+/// `GET /v1/quality`.
+pub(crate) async fn quality(state: Arc<AppState>, _: Call) -> Answer {
+    let read = |reader: &Reader<'_>| {
+        Ok((statistics::message_counts(reader)?, unmapped::list(reader, limits::UNMAPPED_CODES)?))
+    };
+    let (counts, codes) = state.store.read_async(read).await.map_err(from_store)?;
+    let sources = state.sources.iter().map(|source| {
+        let codes = codes.iter().filter(|code| code.source == source.name).map(view::unmapped_code);
+        json!({
+            "name": source.name,
+            "messages": messages_by_state(&counts, &source.name),
+            "unmapped": codes.collect::<Vec<_>>(),
+        })
+    });
+    json(&json!({"sources": sources.collect::<Vec<_>>(), "next": null}))
+}
+
+fn messages_by_state(counts: &[MessageCount], source: &str) -> Value {
+    let states = MessageState::ALL.into_iter();
+    states.map(|state| (state.name().to_owned(), json!(count(counts, source, state)))).collect::<Map<_, _>>().into()
+}
+
 fn count(counts: &[MessageCount], source: &str, state: MessageState) -> u64 {
     let found = counts.iter().find(|count| count.source == source && count.state == state);
     found.map_or(0, |count| count.count)
 }
 
 fn source_document(source: &Source, counts: &[MessageCount]) -> Value {
-    let mut messages = Map::new();
-    for state in MessageState::ALL {
-        messages.insert(state.name().to_owned(), json!(count(counts, &source.name, state)));
-    }
+    let messages = messages_by_state(counts, &source.name);
     let mut document = json!({"name": source.name, "kind": source.kind, "place": source.place, "messages": messages});
     let (state, reason) = match &*source.state.borrow() {
         SourceState::Up => ("up", None),

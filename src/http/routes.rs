@@ -392,4 +392,16 @@ pub(crate) static ROUTES: &[Route] = &[
         special_problems: &[],
         handler: |state, call| Box::pin(operations::consumers(state, call)),
     },
+    Route {
+        method: Method::Get,
+        path: "/v1/quality",
+        name: "quality",
+        summary: "What the sources' data lacks: messages by outcome, and the codes that no table knows, most frequent first",
+        access: ENGINEER,
+        parameters: &[],
+        body: None,
+        answers: &[("application/json", answers::quality)],
+        special_problems: &[],
+        handler: |state, call| Box::pin(operations::quality(state, call)),
+    },
 ];

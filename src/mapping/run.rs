@@ -636,7 +636,9 @@ impl Run<'_> {
             OnUnmapped::Keep => Ok(Found::Done),
             OnUnmapped::Reject => {
                 let location = value.location();
-                let text = format!("{target}: table {table} does not know the code in {location}");
+                let text = format!(
+                    "{target}: table {table} does not know the code in {location}: add a row for it (`heyi mapping unmapped`)"
+                );
                 let rejected = Rejected { path: location.to_string(), code: ErrorCode::TableValueNotFound, text };
                 Err(Refused::Stop(Box::new(Stop::Reject(rejected, location))))
             }

@@ -78,7 +78,9 @@ pub enum ClientError {
     #[error("the connection broke ({0}); the message may or may not have been kept")]
     Broken(std::io::Error),
     /// The other side closed instead of answering.
-    #[error("the listener closed the connection without an answer; the message may or may not have been kept")]
+    #[error(
+        "the listener closed the connection without an answer: is this machine in `allow` of the source? If it was open before, the message may or may not have been kept"
+    )]
     Closed,
     /// Nothing came in time.
     #[error("no answer within {} s; the message may or may not have been kept", .0.as_secs_f32())]

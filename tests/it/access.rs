@@ -27,6 +27,7 @@ fn only_the_health_of_the_daemon_is_told_without_a_token() {
         "/v1/messages/1",
         "/v1/sources",
         "/v1/consumers",
+        "/v1/quality",
     ] {
         for token in ["", "wrong", "heyi_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
             let response = daemon.get(closed, token);
@@ -45,7 +46,7 @@ fn each_role_reads_what_the_contract_gives_it() {
     let person = format!("/v1/persons/{one_id}");
     let message = format!("/v1/messages/{}", site.messages(&[])[0]["id"].to_string().trim_matches('"'));
     // One column a role: consumer, engineer, records, auditor.
-    let table: [(&str, [u16; 4]); 8] = [
+    let table: [(&str, [u16; 4]); 9] = [
         ("/metrics", [200, 200, 200, 200]),
         ("/v1/feed", [200, 403, 403, 403]),
         ("/v1/feed/cursor", [200, 403, 403, 403]),
@@ -54,6 +55,7 @@ fn each_role_reads_what_the_contract_gives_it() {
         ("/v1/messages", [403, 200, 403, 403]),
         (&message, [403, 200, 403, 403]),
         ("/v1/sources", [403, 200, 403, 403]),
+        ("/v1/quality", [403, 200, 403, 403]),
     ];
     let roles = ["consumer", "engineer", "records", "auditor"];
     let tokens = roles.map(|role| site.token(&format!("a-{role}"), role));

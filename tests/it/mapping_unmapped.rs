@@ -48,6 +48,9 @@ fn a_code_is_counted_once_for_each_message_however_often_it_is_tried() {
     assert_eq!(column(&codes, "code"), ["Q9"]);
     assert_eq!(column(&codes, "target"), ["lab_report.status"]);
     assert_eq!((&codes[0]["count"], &codes[0]["waiting"], &codes[0]["message"]), (&2.into(), &2.into(), &2.into()));
+    let quality = daemon.json("/v1/quality")["sources"].clone();
+    let lis = quality.as_array().expect("sources").iter().find(|source| source["name"] == "lis").expect("the source");
+    assert_eq!((&lis["messages"]["failed"], &lis["unmapped"]), (&2.into(), &Value::from(codes)));
     let shown = site.run(&["mapping", "unmapped"]).exits(0).stdout;
     assert!(shown.contains("report_status") && shown.contains("Q9"), "{shown}");
     assert_eq!(site.json(&["mapping", "unmapped", "--source", "his", "--json"])["unmapped"], serde_json::json!([]));
