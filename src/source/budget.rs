@@ -69,7 +69,8 @@ impl Budget {
         let step = step.or_else(|step| self.last.share(usize::MAX, usize::MAX).map_err(|last| (step, last)));
         step.map_err(|(step, last)| -> Claim {
             Box::pin(async move {
-                tokio::select! { share = step => share, share = last => share }
+                // A step before the last share, which others may need more.
+                tokio::select! { biased; share = step => share, share = last => share }
             })
         })
     }
