@@ -20,6 +20,9 @@ use serde_json::Value;
 
 /// Every so many mistakes are planted in a usual run.
 const SAMPLE: usize = 199;
+/// Bounds in percent, of all kinds together: of every mistake 82 are reported and 3 are missed, and no sample strays so far.
+const LEAST_REPORTED: usize = 65;
+const MOST_MISSED: usize = 10;
 /// Mappings that ship, and the folders of messages whose result must not change.
 const MAPPINGS: &[(&str, &[&str])] = &[
     ("mappings/hl7v2.toml", &["fixtures/hl7v2", "fixtures/his", "fixtures/lis"]),
@@ -402,8 +405,10 @@ fn a_mistake_in_a_mapping_is_reported_at_its_line_or_makes_no_difference() {
     for (column, count) in &totals {
         println!("{column}: {count} of {planted}, {:.2} %", *count as f64 * 100.0 / planted as f64);
     }
+    let percent = |column| totals.get(column).copied().unwrap_or_default() * 100 / planted;
     assert!(planted > 60, "{planted}");
-    assert!(slips.len() * 500 <= planted, "{slips:#?}");
+    assert!(slips.is_empty(), "{slips:#?}");
+    assert!(percent("reported") >= LEAST_REPORTED && percent("missed") <= MOST_MISSED, "{totals:?}");
 }
 
 fn end_of(name: &str, mistake: &Mistake, files: &BTreeMap<String, String>, before: &[Before]) -> End {
