@@ -90,6 +90,9 @@ fn unclosed_bracket(text: &str, error: usize) -> Option<(usize, char)> {
         return None;
     }
     let line = text[line_start..].lines().next().unwrap_or_default().trim_start();
+    if text[..error].lines().next_back().is_some_and(has_open_quote) {
+        return None;
+    }
     let is_bare = |letter: char| letter.is_ascii_alphanumeric() || "_-.\"' ".contains(letter);
     let is_statement = line.starts_with('[') || line.split_once('=').is_some_and(|(key, _)| key.chars().all(is_bare));
     let is_first = text[line_start..error].trim().is_empty() || text[error..].starts_with([']', '\n', '\r']);
@@ -125,6 +128,25 @@ fn brackets(text: &str, mut is_value: bool) -> (Vec<(usize, char)>, Option<char>
         position += length;
     }
     (open, unopened)
+}
+
+/// Whether a string opens in a line and does not end there: it hides the closing brackets after it.
+fn has_open_quote(line: &str) -> bool {
+    let mut position = 0;
+    while let Some(character) = line[position..].chars().next() {
+        position += match character {
+            '#' => return false,
+            '"' | '\'' => {
+                let string = &line[position..position + string_length(&line[position..], character)];
+                if string.len() < 2 || !string.ends_with(character) {
+                    return true;
+                }
+                string.len()
+            }
+            other => other.len_utf8(),
+        };
+    }
+    false
 }
 
 /// How long the string is that a text begins with, its quotes included; one that is not closed ends with its line.
@@ -358,6 +380,13 @@ mod tests {
                 "heyi.toml:4:1 error[C001]: sources[1].mapping is missing",
             ]
         );
+    }
+
+    #[test]
+    fn a_quote_that_hides_brackets_is_told_at_its_line() {
+        let text = "a = [{ b = 'x',\n  c = \"its y }]\nd = [1]\n".to_owned();
+        let (_, problems) = read(&SourceFile { name: "heyi.toml".to_owned(), text }, "C001", |_| ());
+        assert!(problems.iter().any(|problem| problem.line == 2), "{problems:?}");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! that line, or it makes no difference to any message of the fixtures, or it is missed.
 //!
 //! A run takes a sample, always the same; `HEYI_MISTAKES=all` plants every one, `HEYI_MISTAKES=3` every third. With `--nocapture`
-//! each kind's share is shown, and what was missed.
+//! each kind's share is shown, and what was missed. The whole counts how many are reported, make no difference and are missed, apart:
+//! many slips of a code are harmless only because no fixture has it.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "all of this file is tests")]
 
@@ -19,6 +20,9 @@ use serde_json::Value;
 
 /// Every so many mistakes are planted in a usual run.
 const SAMPLE: usize = 199;
+/// Bounds in percent, of all kinds together: of every mistake 82 are reported and 3 are missed, and no sample strays so far.
+const LEAST_REPORTED: usize = 65;
+const MOST_MISSED: usize = 10;
 /// Mappings that ship, and the folders of messages whose result must not change.
 const MAPPINGS: &[(&str, &[&str])] = &[
     ("mappings/hl7v2.toml", &["fixtures/hl7v2", "fixtures/his", "fixtures/lis"]),
@@ -30,6 +34,7 @@ const MAPPINGS: &[(&str, &[&str])] = &[
 
 /// Mistakes that make another mapping, as sound as the one that was meant: only a case can tell. They count for the share of all.
 const MEANINGS: &[&str] = &[
+    "key removed",
     "line missing",
     "row missing",
     "other operator",
@@ -77,7 +82,7 @@ fn shipped() -> BTreeMap<String, String> {
     for folder in ["mappings", "mappings/tables"] {
         for entry in std::fs::read_dir(root().join(folder)).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_file() {
+            if path.extension().is_some_and(|extension| extension == "toml" || extension == "csv") {
                 let name = format!("{folder}/{}", path.file_name().unwrap().to_str().unwrap());
                 files.insert(name, std::fs::read_to_string(path).unwrap());
             }
@@ -238,6 +243,15 @@ fn in_toml(line: &str) -> Vec<(&'static str, String)> {
             }
         }
     }
+    // A key with its text, out of an inline table.
+    for key in ["table", "default", "as", "on_unmapped", "required", "when", "from", "reason"] {
+        for position in places(code, &format!(", {key} = \"")) {
+            let opened = position + key.len() + 6;
+            if let Some(length) = code[opened..].find('"') {
+                found.push(("key removed", replaced(line, position, opened + length + 1, "")));
+            }
+        }
+    }
     for key in ["default = \"", "constant = \""] {
         for position in places(code, key) {
             let at = position + key.len();
@@ -354,7 +368,7 @@ fn a_mistake_in_a_mapping_is_reported_at_its_line_or_makes_no_difference() {
         .collect();
     let mut ends: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
     let mut missed = Vec::new();
-    let (mut planted, mut found, mut slips) = (0, 0, Vec::new());
+    let (mut totals, mut slips) = (BTreeMap::<&str, usize>::new(), Vec::new());
     let mut number = 0;
     for (name, text) in &files {
         for mistake in mistakes(name, text) {
@@ -365,8 +379,6 @@ fn a_mistake_in_a_mapping_is_reported_at_its_line_or_makes_no_difference() {
             let mut changed = files.clone();
             changed.insert(name.clone(), mistake.text.clone());
             let end = end_of(name, &mistake, &changed, &before);
-            planted += 1;
-            found += usize::from(matches!(end, End::Reported | End::Harmless));
             let column = match end {
                 End::Reported => "reported",
                 End::Elsewhere => "elsewhere",
@@ -374,6 +386,7 @@ fn a_mistake_in_a_mapping_is_reported_at_its_line_or_makes_no_difference() {
                 End::Missed => "missed",
             };
             *ends.entry(mistake.kind).or_default().entry(column).or_default() += 1;
+            *totals.entry(column).or_default() += 1;
             if matches!(end, End::Elsewhere | End::Missed) {
                 let line = mistake.text.lines().nth(mistake.line - 1).unwrap_or_default();
                 let told = format!("{end:?}: {name}:{}: {}: {line}", mistake.line, mistake.kind);
@@ -387,11 +400,15 @@ fn a_mistake_in_a_mapping_is_reported_at_its_line_or_makes_no_difference() {
     for (kind, ends) in &ends {
         println!("{kind:34} {ends:?}");
     }
-    let share = found as f64 * 100.0 / planted as f64;
-    println!("{}\n{found} of {planted}: {share:.2} %", missed.join("\n"));
+    println!("{}", missed.join("\n"));
+    let planted: usize = totals.values().sum();
+    for (column, count) in &totals {
+        println!("{column}: {count} of {planted}, {:.2} %", *count as f64 * 100.0 / planted as f64);
+    }
+    let percent = |column| totals.get(column).copied().unwrap_or_default() * 100 / planted;
     assert!(planted > 60, "{planted}");
-    assert!(slips.len() * 500 <= planted, "{slips:#?}");
-    assert!(share >= 92.0, "{share:.2} % of {planted}:\n{}", missed.join("\n"));
+    assert!(slips.is_empty(), "{slips:#?}");
+    assert!(percent("reported") >= LEAST_REPORTED && percent("missed") <= MOST_MISSED, "{totals:?}");
 }
 
 fn end_of(name: &str, mistake: &Mistake, files: &BTreeMap<String, String>, before: &[Before]) -> End {

@@ -85,6 +85,11 @@ enum Verdict {
 #[error("the configuration cannot be used")]
 struct Unusable;
 
+/// An argument names something that is not there: wrong usage, as an unknown option is.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct WrongUsage(String);
+
 /// Runs what the process was asked for.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
@@ -121,7 +126,7 @@ pub fn run() -> ExitCode {
         Err(error) if !is_daemon && output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::complain(&format!("{error:#}"));
-            ExitCode::from(1)
+            ExitCode::from(if error.is::<WrongUsage>() { 2 } else { 1 })
         }
     }
 }

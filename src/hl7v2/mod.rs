@@ -26,7 +26,6 @@ pub mod limits;
 pub mod location;
 pub mod message;
 pub mod path;
-mod segments;
 pub mod text;
 pub mod when;
 

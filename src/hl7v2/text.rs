@@ -15,8 +15,10 @@ use memchr::{memchr, memchr2, memmem};
 use super::charset::byte_by_byte;
 use super::delimiters::DelimitersError;
 use super::message::segment_name;
-use super::segments;
-use super::{Charset, CharsetSetting, Delimiters, Limits, Location};
+use super::{Charset, CharsetSetting, Delimiters, Dictionary, Limits, Location};
+
+/// Segments that came after the versions in the dictionary: v2.9, appendix A.
+const NEWEST: &[&str] = &["CTR", "DEV", "DST", "OH1", "OH2", "OH3", "OH4", "POS"];
 
 /// A message as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -391,12 +393,17 @@ fn as_segment<'l>(line: &'l str, delimiters: &Delimiters) -> Option<&'l str> {
     segment_name(content.as_bytes(), delimiters.field).map(|_| content)
 }
 
+/// Whether some version of HL7 v2 has a segment of this name, or it is a site's own (Z…).
+fn is_known(name: &str) -> bool {
+    name.starts_with('Z') || NEWEST.contains(&name) || Dictionary::standard().has_segment(name)
+}
+
 fn canonical(text: &str, delimiters: &Delimiters, notes: &mut Vec<Note>) -> String {
     let mut canonical = String::with_capacity(text.len() + 1);
     let (mut blank, mut waiting_blank, mut indented, mut continued, mut unknown) = (0, 0, 0, 0, 0);
     for (_, line) in lines(text) {
         if let Some(segment) = as_segment(line, delimiters) {
-            unknown += usize::from(segment.as_bytes().first_chunk().is_some_and(|name| !segments::is_known(name)));
+            unknown += usize::from(segment.get(..3).is_some_and(|name| !is_known(name)));
             blank += std::mem::take(&mut waiting_blank);
             indented += usize::from(segment.len() < line.len());
             canonical.push_str(segment);
@@ -498,6 +505,15 @@ mod tests {
 
     fn undecodable(charset: Charset, by: Choice, offset: usize) -> TextError {
         TextError::Undecodable { charset, by, offset, location: Some(Location::field("PID", 5)) }
+    }
+
+    #[test]
+    fn names_of_the_standard_and_of_sites_are_known() {
+        for (name, expected) in
+            [("MSH", true), ("VTQ", true), ("ABS", true), ("OH1", true), ("ZPI", true), ("CBC", false)]
+        {
+            assert_eq!(is_known(name), expected, "{name}");
+        }
     }
 
     #[test]

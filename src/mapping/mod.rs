@@ -184,7 +184,7 @@ pub struct ExplainedField {
     pub field: String,
     /// What it became.
     pub value: crate::record::Value,
-    /// Where in the message; `None` for constants, defaults and what was cleared.
+    /// Where in the message, for what was cleared too; `None` for constants and defaults.
     pub path: Option<String>,
     /// The value as sent.
     pub raw: Option<String>,

@@ -27,6 +27,9 @@ use distinct::Distinct;
 /// of 100 000 repetitions would be stored, published and compared with each message after it. Results are not meant: each is a
 /// segment of its own, whose number is bounded for the message, and a document may come as thousands of them.
 const MAX_ITEMS: usize = 1_000;
+/// What a visit or report is known by. `""` there takes nothing back: without its number the next message would make another one.
+const KEYS: &[(Kind, &str)] =
+    &[(Kind::Visit, "number"), (Kind::LabReport, "filler_order_number"), (Kind::LabReport, "placer_order_number")];
 
 /// Applies a plan to a message.
 pub(crate) fn run(plan: &Plan, message: &Message, context: &Context<'_>) -> Result<Mapped, MapError> {
@@ -118,8 +121,10 @@ struct Place {
 
 /// The fields of a record or item in work.
 #[derive(Default)]
-struct Work {
+struct Work<'p> {
     fields: Fields,
+    /// Rules that found `""` and where: they clear what no other path or rule fills.
+    nulls: Vec<(&'p RulePlan, Location)>,
     /// Something other than the time was said.
     has_substance: bool,
     /// What a result's value and range were understood as.
@@ -127,7 +132,7 @@ struct Work {
     range: Option<Range>,
 }
 
-impl Work {
+impl Work<'_> {
     /// Few rules give nothing where their block is wanted.
     fn for_rules(rules: &[RulePlan]) -> Self {
         Self { fields: Fields::with_capacity(rules.len()), ..Self::default() }
@@ -161,7 +166,7 @@ enum Found {
     Nothing,
 }
 
-impl Run<'_> {
+impl<'r> Run<'r> {
     fn patients(&mut self, whole: &Scope<'_>) -> Result<(), MapError> {
         let patients = whole.patients();
         // A report that stands before the only patient is that patient's; before several it is nobody's, least of all everybody's.
@@ -170,7 +175,8 @@ impl Run<'_> {
         for (number, patient) in patients.into_iter().enumerate() {
             self.patient = number;
             self.sex = None;
-            for (kind, block) in &self.plan.records {
+            let plan = self.plan;
+            for (kind, block) in &plan.records {
                 let Some(each) = &block.each else {
                     self.record(*kind, block, &patient)?;
                     continue;
@@ -189,7 +195,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn record(&mut self, kind: Kind, block: &BlockPlan, scope: &Scope<'_>) -> Result<(), MapError> {
+    fn record(&mut self, kind: Kind, block: &'r BlockPlan, scope: &Scope<'_>) -> Result<(), MapError> {
         if !self.is_wanted(block, scope, kind.name()) {
             return Ok(());
         }
@@ -208,6 +214,7 @@ impl Run<'_> {
                 Stop::Fail(error) => Err(error),
             };
         }
+        self.clear(&mut work, place);
         for list in &block.lists {
             self.list(list, scope, &mut work, kind)?;
         }
@@ -249,7 +256,7 @@ impl Run<'_> {
         false
     }
 
-    fn list(&mut self, list: &ListPlan, scope: &Scope<'_>, work: &mut Work, kind: Kind) -> Result<(), MapError> {
+    fn list(&mut self, list: &ListPlan, scope: &Scope<'_>, work: &mut Work<'_>, kind: Kind) -> Result<(), MapError> {
         let mut items = Items::default();
         let mut is_null = false;
         for block in &list.blocks {
@@ -319,6 +326,7 @@ impl Run<'_> {
             }
             _ => {}
         }
+        self.explain_settled(explained, &work.fields);
         if work.has_substance {
             let item = Json::Object(work.fields);
             // A number that is sent twice is one number; two equal results are two results.
@@ -385,7 +393,13 @@ impl Run<'_> {
         }
     }
 
-    fn rule(&mut self, rule: &RulePlan, scope: &Scope<'_>, work: &mut Work, place: Place) -> Result<(), Box<Stop>> {
+    fn rule<'p>(
+        &mut self,
+        rule: &'p RulePlan,
+        scope: &Scope<'_>,
+        work: &mut Work<'p>,
+        place: Place,
+    ) -> Result<(), Box<Stop>> {
         if self.context.explain {
             rule.when.iter().for_each(|when| self.ask_condition(when));
             rule.from.iter().for_each(|path| self.ask(path));
@@ -403,17 +417,15 @@ impl Run<'_> {
         let mut refused = None;
         let mut imprecise = None;
         for path in &rule.from {
-            let first = path.resolve(scope);
-            let value = match first {
+            let value = match path.resolve(scope) {
                 Resolved::Absent => continue,
-                Resolved::Null if rule.clears() => {
-                    self.explain(rule, &Json::Null, None, place);
-                    clear(&mut work.fields, &rule.target);
-                    work.has_substance = true;
-                    return Ok(());
+                Resolved::Null => {
+                    if rule.clears() && !KEYS.contains(&(place.kind, rule.target.name)) {
+                        work.nulls.push((rule, missing_location(path, scope)));
+                    }
+                    let all = if path.is_plural() { path.resolve_all(scope) } else { Vec::new() };
+                    all.into_iter().find_map(Resolved::value)
                 }
-                Resolved::Null if !path.is_plural() => continue,
-                Resolved::Null => path.resolve_all(scope).into_iter().find_map(Resolved::value),
                 Resolved::Value(value) => Some(value),
             };
             let Some(value) = value else { continue };
@@ -451,7 +463,8 @@ impl Run<'_> {
             self.keep(rule, json, &value, work, place);
             return Ok(());
         }
-        if let Some(default) = &rule.default {
+        let is_null = work.nulls.iter().any(|(null, _)| null.target == rule.target);
+        if let Some(default) = rule.default.as_ref().filter(|_| !is_null) {
             self.explain(rule, default, None, place);
             put(&mut work.fields, &rule.target, default.clone());
             return Ok(());
@@ -459,7 +472,21 @@ impl Run<'_> {
         self.missing(rule, scope, refused, place)
     }
 
-    fn keep(&mut self, rule: &RulePlan, json: Json, value: &Value<'_>, work: &mut Work, place: Place) {
+    /// Carries out what `""` asked for, where nothing else was said.
+    fn clear(&mut self, work: &mut Work<'_>, place: Place) {
+        for (rule, location) in std::mem::take(&mut work.nulls) {
+            let names = if is_filled(&work.fields, &rule.target) { Vec::new() } else { cleared_by(&rule.target) };
+            for name in names {
+                if !work.fields.contains_key(name) {
+                    work.fields.insert(name, Json::Null);
+                    work.has_substance = true;
+                    self.explain_cleared(rule, name, &location, place);
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, rule: &RulePlan, json: Json, value: &Value<'_>, work: &mut Work<'_>, place: Place) {
         self.explain(rule, &json, Some(value), place);
         put(&mut work.fields, &rule.target, json);
         work.has_substance |= rule.target.name != "updated_at";
@@ -502,7 +529,7 @@ impl Run<'_> {
         rule: &RulePlan,
         path: &Path,
         value: &Value<'_>,
-        work: &mut Work,
+        work: &mut Work<'_>,
         place: Place,
     ) -> Result<Found, Refused> {
         if rule.coercion == Coercion::Name && rule.target.spread {
@@ -539,7 +566,7 @@ impl Run<'_> {
         &mut self,
         rule: &RulePlan,
         values: &[Value<'_>],
-        work: &mut Work,
+        work: &mut Work<'_>,
         place: Place,
     ) -> Result<Found, Refused> {
         if rule.coercion == Coercion::LabValue {
@@ -704,18 +731,9 @@ fn put(fields: &mut Fields, target: &Target, json: Json) {
     }
 }
 
-/// `null` for the target and all that it fills. A part of an object cannot be cleared alone: it is left out, and an object of
-/// which nothing is left is null.
-fn clear(fields: &mut Fields, target: &Target) {
-    match target.parent {
-        Some(parent) => drop(fields.get_or_insert_with(parent, || Json::Null)),
-        None if target.spread => {
-            for name in ["name", "family_name", "given_name"] {
-                fields.insert(name, Json::Null);
-            }
-        }
-        None => drop(fields.insert(target.name, Json::Null)),
-    }
+/// The fields that `""` clears: all that the target fills. A part of an object cannot be cleared alone, the object is meant.
+fn cleared_by(target: &Target) -> Vec<&'static str> {
+    if target.spread { vec!["name", "family_name", "given_name"] } else { vec![target.parent.unwrap_or(target.name)] }
 }
 
 fn too_many(list: String, location: Location) -> MapError {
@@ -725,7 +743,7 @@ fn too_many(list: String, location: Location) -> MapError {
 }
 
 /// A merge with one side only cannot be carried out, and must not pass for done.
-fn whole_merge(block: &BlockPlan, scope: &Scope<'_>, work: &Work) -> Result<(), MapError> {
+fn whole_merge(block: &BlockPlan, scope: &Scope<'_>, work: &Work<'_>) -> Result<(), MapError> {
     let fields = schema::MERGE.iter().filter(|field| matches!(field.shape, Shape::List(_)));
     let Some(missing) = fields.map(|field| field.name).find(|name| !work.fields.contains_key(name)) else {
         return Ok(());

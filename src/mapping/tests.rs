@@ -122,6 +122,50 @@ fn empty_says_nothing_and_null_clears() {
 }
 
 #[test]
+fn null_clears_only_what_no_later_path_fills_and_never_a_key() {
+    let mapping = format!(
+        "{PATIENT}nationality = ['PID-26.1', 'PID-28.1']\nemails = {{ from = 'PID-13[*]', as = 'email' }}
+        name = [{{ from = 'PID-9' }}, {{ from = 'PID-5' }}]\nlanguage = {{ from = ['PID-15', 'PID-16'], default = 'zh' }}
+        [lab_report]\nplacer_order_number = ['OBR-2', 'ORC-2']\nfiller_order_number = ['OBR-3', 'ORC-3']
+        conclusion = 'OBR-13'"
+    );
+    let nulls = segment("PID", &[9, 13, 15, 26].map(|number| (number, "\"\"")));
+    let mapped = check(
+        &mapping,
+        &nulls,
+        json!([{"patient": {"nationality": null, "emails": null, "language": null,
+            "name": null, "family_name": null, "given_name": null}}]),
+    );
+    let told = mapped.explanation.iter().find(|told| told.field == "nationality").unwrap();
+    assert_eq!((told.path.as_deref(), told.raw.as_deref()), (Some("PID-26.1"), Some("\"\"")));
+    let sent =
+        [(5, "张三"), (9, "\"\""), (13, "\"\"~^^^a@example.org"), (15, "\"\""), (16, "en"), (26, "\"\""), (28, "CHN")];
+    check(
+        &mapping,
+        &segment("PID", &sent),
+        json!([{"patient": {"nationality": "CHN", "emails": ["a@example.org"], "language": "en", "name": "张三"}}]),
+    );
+    let mapped = check(
+        &mapping,
+        "PID|1\nORC|RE||F9\nOBR|1|\"\"|\"\"||||||||||\"\"",
+        json!([{"lab_report": {"filler_order_number": "F9", "conclusion": null}}]),
+    );
+    assert_eq!(mapped.explanation.len(), 2);
+}
+
+#[test]
+fn what_is_explained_is_what_the_item_became() {
+    let mapping = format!(
+        "{PATIENT}[[patient.identifiers]]\neach = 'PID-3'\nvalue = 'PID-3.1'\ntype = {{ constant = 'resident_id' }}"
+    );
+    let mapped = apply(&Files::of(&mapping), "PID|||110101900307123").unwrap();
+    let value = mapped.records[0].fields["identifiers"][0]["value"].clone();
+    let told = mapped.explanation.iter().find(|told| told.field == "identifiers[0].value").unwrap();
+    assert_eq!(value.as_str().map(str::len), Some(18));
+    assert_eq!((&told.value, told.raw.as_deref()), (&value, Some("110101900307123")));
+}
+
+#[test]
 fn a_record_that_says_nothing_but_its_time_is_none() {
     check(&format!("{PATIENT}updated_at = 'MSH-7'\nvip = {{ constant = true }}"), "PID|1", json!([]));
 }
@@ -552,8 +596,9 @@ fn of_several_rules_for_a_field_the_first_that_gives_a_value_counts() {
     check(
         mapping,
         &sent(&[(5, "Zhang"), (8, "\"\""), (16, "M")]),
-        json!([{"patient": {"sex": null, "name": "Zhang"}}]),
+        json!([{"patient": {"sex": "unknown", "name": "Zhang"}}]),
     );
+    check(mapping, &sent(&[(5, "Zhang"), (8, "\"\"")]), json!([{"patient": {"sex": null, "name": "Zhang"}}]));
     assert!(apply(&Files::of(mapping), &sent(&[(8, "F")])).is_err());
     let site = "extends = 'base.toml'\n[patient]\nsex = { constant = 'other' }";
     let mapped = apply(&Files::of(site).with("mappings/base.toml", mapping), &sent(&[(5, "Zhang"), (8, "F")])).unwrap();

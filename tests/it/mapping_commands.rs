@@ -92,7 +92,7 @@ fn explain_says_why_a_message_fails_or_is_ignored() {
     let ignored = site.json(&["mapping", "explain", "his", "bad.hl7", "--json"]);
     assert!(ignored["ignored"].as_str().is_some_and(|reason| reason.contains("MSH-9.1")), "{ignored}");
     assert!(site.run(&["mapping", "explain", "his", "bad.hl7"]).exits(0).stdout.contains("ignored: "));
-    site.run(&["mapping", "explain", "nobody", "bad.hl7"]).exits(1);
+    site.run(&["mapping", "explain", "nobody", "bad.hl7"]).exits(2);
     site.run(&["mapping", "explain", "his"]).exits(2);
 }
 
@@ -105,10 +105,10 @@ fn explain_answers_for_a_stored_message_and_one_of_a_batch() {
     assert_eq!(field(&explained, 1, "class")["raw"], "3");
     assert_eq!(site.json(&["mapping", "explain", "--message", "1", "--json"]), explained);
     assert_eq!(explained["mapping"], site.messages(&[])[0]["mapping"], "by the mapping that took it");
-    assert!(site.run(&["mapping", "explain", "lis", "--message", "1"]).exits(1).stderr.contains("of source his"));
-    site.run(&["mapping", "explain", "--message", "99"]).exits(1);
+    assert!(site.run(&["mapping", "explain", "lis", "--message", "1"]).exits(2).stderr.contains("of source his"));
+    site.run(&["mapping", "explain", "--message", "99"]).exits(2);
     site.write("two.hl7", format!("{}{}", admission("3"), admission("ZZ")));
-    assert!(site.run(&["mapping", "explain", "his", "two.hl7"]).exits(1).stderr.contains("--number 1 to 2"));
+    assert!(site.run(&["mapping", "explain", "his", "two.hl7"]).exits(2).stderr.contains("--number 1 to 2"));
     let second = site.json(&["mapping", "explain", "his", "two.hl7", "--number", "2", "--json"]);
     assert_eq!(column(second["unmapped"].as_array().unwrap(), "code"), ["ZZ"]);
     assert!(!daemon.log().contains("张"), "what is explained goes to the terminal alone");
@@ -140,7 +140,8 @@ fn test_runs_the_cases_beside_a_mapping_and_accepts_what_is_found() {
     assert_eq!(told["cases"][0]["differences"].as_array().map(Vec::len), Some(1), "{told}");
     site.run(&["mapping", "test", "mappings/his.toml", "--accept"]).exits(0);
     assert_eq!(std::fs::read_to_string(site.path(file)).expect("an expectation"), expected);
-    site.run(&["mapping", "test", "nobody"]).exits(1);
+    site.run(&["mapping", "test", "nobody"]).exits(2);
+    site.run(&["mapping", "explain", "his", "nothing.hl7"]).exits(2);
     site.write("mappings/his.toml", "extends = \"nowhere.toml\"\n");
     assert!(site.run(&["mapping", "test"]).exits(2).stderr.contains("mappings/his.toml:1:"));
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use serde_json::json;
 
-use super::super::{Verdict, existing_store, output};
+use super::super::{Verdict, WrongUsage, existing_store, output};
 use super::{short, source};
 use crate::config::Config;
 use crate::hl7v2::batch;
@@ -54,9 +54,10 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
 fn stored(config: &Config, id: i64, name: Option<&str>) -> anyhow::Result<(Source, Vec<u8>)> {
     let store = existing_store(config)?;
     let (message, bytes) = store.read(|reader| Ok((messages::get(reader, id)?, messages::bytes(reader, id)?)))?;
-    let message = message.with_context(|| format!("no message has the number {id}; retention may have removed it"))?;
+    let message =
+        message.ok_or_else(|| WrongUsage(format!("no message has the number {id}; retention may have removed it")))?;
     if let Some(name) = name.filter(|name| *name != message.source) {
-        bail!("message {id} is of source {}, not of {name}", message.source);
+        return Err(WrongUsage(format!("message {id} is of source {}, not of {name}", message.source)).into());
     }
     let bytes = bytes.filter(|bytes| !bytes.is_empty());
     let bytes =
@@ -69,16 +70,20 @@ fn from_file(file: &std::path::Path, number: Option<usize>) -> anyhow::Result<Ve
     if file.as_os_str() == "-" {
         std::io::stdin().read_to_end(&mut bytes)?;
     } else {
-        bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
+        bytes = std::fs::read(file).map_err(|error| WrongUsage(format!("{}: {error}", file.display())))?;
     }
     let messages = batch::split(&bytes).messages;
     match (messages.len(), number) {
         (0 | 1, None | Some(1)) => Ok(bytes),
         (_, Some(number)) => {
             let message = number.checked_sub(1).and_then(|index| messages.get(index));
-            Ok(message.with_context(|| format!("{} holds {} messages", file.display(), messages.len()))?.to_vec())
+            let told = || WrongUsage(format!("{} holds {} messages", file.display(), messages.len()));
+            Ok(message.ok_or_else(told)?.to_vec())
         }
-        (count, None) => bail!("{} holds {count} messages; choose one with --number 1 to {count}", file.display()),
+        (count, None) => {
+            let text = format!("{} holds {count} messages; choose one with --number 1 to {count}", file.display());
+            Err(WrongUsage(text).into())
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::super::{Verdict, output};
+use super::super::{Verdict, WrongUsage, output};
 use super::mapping;
 use crate::config::{Config, default_zone};
 use crate::hl7v2::CharsetSetting;
@@ -113,7 +113,9 @@ fn named(config: &Config, name: &str) -> anyhow::Result<PathBuf> {
     let configured = config.sources.iter().map(|source| source.mapping.clone());
     let beside = std::iter::once(config.root.join("mappings").join(format!("{name}.toml")));
     let mut files = configured.chain(beside).filter(|file| file.file_stem().is_some_and(|stem| stem == name));
-    files.find(|file| file.is_file()).with_context(|| format!("there is no mapping {name}: mappings/{name}.toml"))
+    files
+        .find(|file| file.is_file())
+        .ok_or_else(|| WrongUsage(format!("there is no mapping {name}: mappings/{name}.toml")).into())
 }
 
 /// How the messages of a mapping are read: as its first source does.

@@ -1,11 +1,11 @@
 //! What a run says of itself when asked: where each field came from, what the rules looked at, which of them gave something.
 
 use super::{Place, Run, code_of};
-use crate::hl7v2::{Path, Value};
+use crate::hl7v2::{Location, Path, Value};
 use crate::mapping::compile::RulePlan;
 use crate::mapping::expression::Expression;
 use crate::mapping::{Asked, ExplainedField, RuleName};
-use crate::record::Value as Json;
+use crate::record::{Fields, Value as Json};
 
 impl Run<'_> {
     /// Notes that the mapping looks there.
@@ -72,5 +72,26 @@ impl Run<'_> {
             file: self.plan.files[rule.file].clone(),
             line: rule.line,
         });
+    }
+
+    /// `name` is null because of the `""` at `location`.
+    pub(super) fn explain_cleared(&mut self, rule: &RulePlan, name: &str, location: &Location, place: Place) {
+        self.explain_as(rule, name, &Json::Null, None, place);
+        if let Some(told) = self.explained.last_mut() {
+            told.path = Some(location.to_string());
+            told.raw = Some("\"\"".to_owned());
+        }
+    }
+
+    /// What the fields of an item, explained from position `first` on, have become after all its rules.
+    pub(super) fn explain_settled(&mut self, first: usize, item: &Fields) {
+        for told in &mut self.explained[first..] {
+            let name = told.field.split_once("].").map_or(told.field.as_str(), |(_, name)| name);
+            let (name, part) = name.split_once('.').unwrap_or((name, ""));
+            let settled = item.get(name).and_then(|value| if part.is_empty() { Some(value) } else { value.get(part) });
+            if let Some(settled) = settled {
+                told.value = settled.clone();
+            }
+        }
     }
 }
