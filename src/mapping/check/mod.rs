@@ -53,6 +53,7 @@ pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Ve
     checker.tables();
     if checker.is_whole {
         checker.unused_segments();
+        checker.fills_nothing();
     }
 }
 
@@ -430,6 +431,14 @@ impl<'d> Checker<'_, '_, 'd> {
         }
     }
 
+    /// A mapping that gives no record makes every message fail: an emptied file must not come into force.
+    fn fills_nothing(&mut self) {
+        if !self.declared.records.iter().any(|(_, block)| fills(block)) {
+            let text = "this mapping, with what it extends, fills no record: every message would fail".to_owned();
+            self.reader.error(0, 0..0, "M023", text, "extends = \"hl7v2.toml\", or blocks like [patient]");
+        }
+    }
+
     /// Paths inside `each = "PID-3"` that read another repeating field: they get its first repetition for every item.
     fn other_repetitions(&mut self, each: &Path, rules: &[&Rule]) {
         for written in rules.iter().flat_map(|rule| &rule.from) {
@@ -518,6 +527,14 @@ impl<'d> Checker<'_, '_, 'd> {
             }
         }
     }
+}
+
+/// Whether a block can give a field: it, or a list of it, has a rule and is not switched off.
+fn fills(block: &Block) -> bool {
+    let is_off = block.when.as_ref().is_some_and(|when| when.value.trim() == "false");
+    !is_off
+        && (block.fields.iter().any(|(_, rule)| rule.is_some())
+            || block.lists.iter().flat_map(|(_, blocks)| blocks).any(fills))
 }
 
 /// What `match` says of each message that it lets through.

@@ -302,6 +302,18 @@ fn records_that_lack_what_they_need_are_told() {
 }
 
 #[test]
+fn a_mapping_that_fills_no_record_is_an_error() {
+    let told = [("1:1 M023", "fills no record: every message would fail")];
+    for mapping in ["", "match = { 'MSH-9.1' = 'ADT' }\n", "[segments]\n"] {
+        check(mapping, &told);
+    }
+    let base = format!("{SOUND}{VISIT}");
+    let off = "extends = 'base.toml'\n[patient]\nwhen = 'false'\n[visit]\nwhen = 'false'\n";
+    check_files(&[("site.toml", off), ("base.toml", &base)], &told);
+    check_files(&[("site.toml", "extends = 'base.toml'\n"), ("base.toml", &base)], &[]);
+}
+
+#[test]
 fn tables_that_nothing_uses_and_rows_that_say_nothing_new_are_told() {
     check(&format!("{SOUND}[tables]\nsex = 'sex.csv'\n"), &[("10:1 M024", "no rule uses the table sex")]);
     let mapping = format!("[tables]\nsex = ['sex.csv', 'more.csv']\n{SOUND}")
