@@ -40,6 +40,8 @@ pub(crate) struct BlockPlan {
     /// The segments or repetitions that make one each; `None`: the scope around it makes one.
     pub(crate) each: Option<Path>,
     pub(crate) when: Option<Expression>,
+    /// It makes items only where no other item of the list has all of these values.
+    pub(crate) when_none: Vec<(&'static str, Json)>,
     pub(crate) skip: Vec<SkipPlan>,
     pub(crate) on_null: OnNull,
     pub(crate) rules: Vec<RulePlan>,
@@ -253,6 +255,13 @@ impl Compiler<'_, '_> {
                 skip.push(SkipPlan { when, reason: rule.reason.clone(), deliberate: rule.deliberate });
             }
         }
+        if let Some((field, _)) = block.when_none.iter().flatten().next().filter(|_| !is_item) {
+            let text = "when_none is for the blocks of a list".to_owned();
+            self.error(field.file, field.span.clone(), "M004", text, "use when");
+        }
+        let when_none =
+            block.when_none.iter().flatten().filter_map(|(field, value)| self.item_value(field, value, place, level));
+        let when_none = when_none.collect();
         let mut rules = Vec::new();
         for (target, rule) in &block.fields {
             if let Some(mut rule) = rule.as_ref().and_then(|rule| self.rule(target, rule, place, level, is_item)) {
@@ -273,11 +282,33 @@ impl Compiler<'_, '_> {
         BlockPlan {
             each,
             when: block.when.as_ref().and_then(|when| self.expression(when)),
+            when_none,
             skip,
             on_null: block.on_null.as_ref().map_or(OnNull::Clear, |on_null| on_null.value),
             rules,
             lists,
         }
+    }
+
+    /// A field of an item and a value of it, for `when_none`.
+    fn item_value(
+        &mut self,
+        field: &Located<String>,
+        value: &Located<String>,
+        place: &str,
+        level: &'static [Field],
+    ) -> Option<(&'static str, Json)> {
+        let Some(target) = target(level, &field.value).filter(|target| target.parent.is_none() && !target.spread)
+        else {
+            let hint = match similar(&field.value, level.iter().map(|field| field.name)) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => String::new(),
+            };
+            let text = format!("there is no field {} of {place} to compare", field.value);
+            self.error(field.file, field.span.clone(), "M003", text, &hint);
+            return None;
+        };
+        Some((target.name, self.literal(value, &target, place, &[])?))
     }
 
     fn each(&mut self, each: &Located<String>) -> Option<Path> {

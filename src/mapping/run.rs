@@ -252,7 +252,12 @@ impl Run<'_> {
     fn list(&mut self, list: &ListPlan, scope: &Scope<'_>, work: &mut Work, kind: Kind) -> Result<(), MapError> {
         let mut items = Items::default();
         let mut is_null = false;
-        for block in &list.blocks {
+        // What depends on the other items comes after them, wherever a site has added its own.
+        let (last, first): (Vec<_>, Vec<_>) = list.blocks.iter().partition(|block| !block.when_none.is_empty());
+        for block in first.into_iter().chain(last) {
+            if items.found.kept.iter().any(|item| has_all(item, &block.when_none)) {
+                continue;
+            }
             // The compiler has seen to it that there is one.
             let Some(each) = &block.each else { continue };
             self.ask(each);
@@ -678,6 +683,11 @@ impl Place {
         }
         name
     }
+}
+
+/// Whether an item has these values; no item has none.
+fn has_all(item: &Json, values: &[(&'static str, Json)]) -> bool {
+    !values.is_empty() && values.iter().all(|(field, value)| item.get(field) == Some(value))
 }
 
 /// Texts become lines, lists become lists; anything else takes the first value.

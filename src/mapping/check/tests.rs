@@ -302,6 +302,30 @@ fn records_that_lack_what_they_need_are_told() {
 }
 
 #[test]
+fn a_table_in_braces_that_spans_lines_is_told() {
+    let told = [("4:12 M001", "in TOML 1.0 a table in braces stands on one line")];
+    check_line("language = { from = 'PID-15.1',\n  default = 'zh' }", &told);
+    check_line("language = [{ from = 'PID-15.1',\n  default = 'zh' }]", &[("4:13 M001", "")]);
+    check_line("language = {\n from = 'PID-15.1' }", &told);
+    check_line("language = { from = 'PID-15.1'\n }", &told);
+    check_line("language = { from = [\n  'PID-15.1',\n], when = '''\nPID-15''' }", &[]);
+    check_line("language = [\n  { from = 'PID-15.1' },\n]", &[]);
+}
+
+#[test]
+fn values_that_no_other_item_may_have_are_checked() {
+    let phones = |line: &str, expected: &[(&str, &str)]| {
+        let block = format!("[[patient.phones]]\neach = 'PID-13'\nvalue = 'PID-13.1'\n{line}\n");
+        check(&format!("{SOUND}{block}"), expected);
+    };
+    phones("when_none = { use = 'home' }", &[]);
+    phones("when_none = { usee = 'home' }", &[("12:15 M003", "did you mean use?")]);
+    check(&format!("{SOUND}when_none = {{ type = 'mnr' }}\n"), &[("9:22 M015", "did you mean mrn?")]);
+    phones("when_none = 'home'", &[("12:13 M004", "fields and their values")]);
+    check(&format!("{SOUND}{VISIT}when_none = {{ ward = 'A' }}\n"), &[("13:15 M004", "for the blocks of a list")]);
+}
+
+#[test]
 fn a_mapping_that_fills_no_record_is_an_error() {
     let told = [("1:1 M023", "fills no record: every message would fail")];
     for mapping in ["", "match = { 'MSH-9.1' = 'ADT' }\n", "[segments]\n"] {
