@@ -236,6 +236,9 @@ impl Compiler<'_, '_> {
     }
 
     fn unknown_table<'n>(&mut self, written: &Located<String>, text: String, known: impl Iterator<Item = &'n str>) {
+        if self.reader.lacks_base {
+            return;
+        }
         let hint = match similar(&written.value, known) {
             Some(meant) => format!("did you mean {meant}?"),
             None => format!("add {} = \"tables/….csv\" to [tables]", written.value),
@@ -430,6 +433,14 @@ impl Compiler<'_, '_> {
             return None;
         }
         let rows = std::mem::take(&mut self.rows[index]);
+        let is_legal = |row: &&Row| typed(&row.target, target.shape).is_some();
+        let mut filled = rows.iter().filter(|row| !row.target.is_empty()).peekable();
+        if filled.peek().is_some() && rows.len() > 1 && !filled.any(|row| is_legal(&row)) {
+            let text = format!("no row of the table {} has a legal value of {}", written.value, target.name);
+            self.error(written.file, written.span.clone(), "M008", text, &legal(target.shape, ""));
+            self.rows[index] = rows;
+            return None;
+        }
         for row in rows.iter().filter(|row| !row.target.is_empty() && typed(&row.target, target.shape).is_none()) {
             let text = format!("{} is no legal value of {}", row.target, target.name);
             // One wrong row is one message, however many fields use the table.
@@ -452,9 +463,14 @@ impl Compiler<'_, '_> {
         let value = typed(&literal.value, target.shape);
         if value.is_none() || target.spread {
             let text = format!("{} is no legal value of {place}.{}", literal.value, target.name);
-            let hint = match similar(&literal.value, words.iter().copied()) {
-                Some(meant) => format!("did you mean {meant}?"),
-                None => legal(target.shape, &literal.value),
+            let hint = match (similar(&literal.value, words.iter().copied()), target.shape) {
+                (Some(meant), _) => format!("did you mean {meant}?"),
+                (None, Shape::Object(inner)) => {
+                    let parts: Vec<String> =
+                        inner.iter().map(|part| format!("{}.{}", target.name, part.name)).collect();
+                    format!("it has parts, write {} = …", parts.join(" = … or "))
+                }
+                (None, shape) => legal(shape, &literal.value),
             };
             self.error(literal.file, literal.span.clone(), "M015", text, &hint);
             return None;

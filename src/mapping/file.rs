@@ -167,11 +167,13 @@ pub(crate) struct Reader<'a> {
     pub(crate) problems: Vec<Diagnostic>,
     /// Names of tables in rules, also in rules that another file replaces.
     pub(crate) used_tables: HashSet<String>,
+    /// A base could not be read: what it would have declared or used is not known.
+    pub(crate) lacks_base: bool,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(read: ReadFile<'a>) -> Self {
-        Self { read, files: Vec::new(), problems: Vec::new(), used_tables: HashSet::new() }
+        Self { read, files: Vec::new(), problems: Vec::new(), used_tables: HashSet::new(), lacks_base: false }
     }
 
     /// Reads a mapping and its bases.
@@ -267,6 +269,7 @@ impl<'a> Reader<'a> {
             }
             Err(error) => {
                 let text = format!("{base_name} cannot be read: {error}");
+                self.lacks_base = true;
                 self.error(file, base.span, "M012", text, "the name is relative to the file that names it");
                 declared
             }

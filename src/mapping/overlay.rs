@@ -73,6 +73,8 @@ fn check_counterpart(reader: &mut Reader<'_>, base: &[Block], block: &Block, cou
     let names = || base.iter().filter_map(|block| block.label.as_ref()).map(|name| name.value.as_str());
     let known = names().collect::<Vec<_>>().join(", ");
     match (&block.label, counterpart) {
+        // Two of one name have been told.
+        (Some(name), None) if names().any(|known| known == name.value) => {}
         (Some(name), None) => {
             if let Some(meant) = similar(&name.value, names()) {
                 let text = format!("the base has no block {} of {place}", name.value);

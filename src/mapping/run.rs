@@ -16,7 +16,7 @@ use super::coerce::{self, Coercion, coded, person};
 use super::compile::{BlockPlan, ListPlan, OnUnmapped, Plan, RulePlan, SkipPlan, Target, typed};
 use super::file::{OnNull, Required};
 use super::result;
-use super::table::Looked;
+use super::table::{Looked, Table};
 use super::{Context, Disposition, ExplainedField, MapError, Mapped, MappedRecord, Rejected, Skipped, Unmapped};
 use crate::hl7v2::{ErrorCode, Location, Message, Path, Resolved, Scope, Value};
 use crate::record::schema::{self, Shape};
@@ -606,11 +606,11 @@ impl Run<'_> {
                 (_, json) => Ok(Found::Json(json)),
             };
         };
-        let code = code_of(rule, value);
+        let table = &self.plan.tables[table];
+        let code = code_of(rule, table, value);
         if code.is_empty() {
             return Ok(Found::Nothing);
         }
-        let table = &self.plan.tables[table];
         let looked = match table.look_up(&code) {
             Looked::Unknown if rule.coercion == Coercion::Unit => table.look_up(&coded::unit_key(&code)),
             looked => looked,
@@ -652,9 +652,13 @@ impl Run<'_> {
 }
 
 /// The text that a rule's table is asked for.
-fn code_of<'m>(rule: &RulePlan, value: &Value<'m>) -> Cow<'m, str> {
+fn code_of<'m>(rule: &RulePlan, table: &Table, value: &Value<'m>) -> Cow<'m, str> {
     match rule.coercion {
-        Coercion::Unit => Cow::Owned(coded::unit(value).unwrap_or_default()),
+        Coercion::Unit => {
+            let is_known = |unit: &String| matches!(table.look_up(unit), Looked::Target(_));
+            let joined = coded::joined_unit(value).filter(is_known);
+            Cow::Owned(joined.or_else(|| coded::unit(value)).unwrap_or_default())
+        }
         Coercion::Text => value.text(),
         _ => coerce::code(value),
     }

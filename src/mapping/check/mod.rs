@@ -177,8 +177,9 @@ impl<'d> Checker<'_, '_, 'd> {
     fn matches(&mut self) {
         for MatchRule { path, patterns } in self.declared.matches.iter().flatten() {
             let Some(parsed) = self.path(path, None) else { continue };
+            let takes_nothing = !patterns.iter().any(|pattern| self.fits_a_code(&parsed, &pattern.value));
             for (index, pattern) in patterns.iter().enumerate() {
-                self.pattern(&parsed, pattern);
+                self.pattern(&parsed, pattern, takes_nothing);
                 let earlier = patterns[..index].iter();
                 if let Some(wider) =
                     earlier.into_iter().find(|wider| super::run::matches_pattern(&wider.value, &pattern.value))
@@ -274,6 +275,9 @@ impl<'d> Checker<'_, '_, 'd> {
             Some(written) => super::coerce::Coercion::named(&written.value),
             None => default_coercion(&found, level, rule),
         };
+        if self.is_whole {
+            self.coded_without_table(rule, place, &found);
+        }
         let mut are_events = true;
         for written in &rule.from {
             let Some(path) = self.path(written, within) else { continue };
@@ -282,6 +286,25 @@ impl<'d> Checker<'_, '_, 'd> {
         }
         if let Some(table) = rule.table.as_ref().filter(|_| are_events) {
             self.event_tables.insert(table.value.clone());
+        }
+    }
+
+    /// A closed list takes its own codes only, and a field that has an HL7 table sends others.
+    fn coded_without_table(&mut self, rule: &Rule, place: &str, target: &Target) {
+        let (Shape::Code(legal), None, Some(first)) = (target.shape, &rule.table, rule.from.first()) else { return };
+        let Some(path) = Path::parse(&first.value).ok() else { return };
+        let Ok(meaning) = self.meaning(&path) else { return };
+        let text = format!("{place}.{} is a coded field and needs a table: it takes {}", target.name, legal.join(", "));
+        let hint = format!(
+            "write {{ from = \"{}\", table = \"{}\" }} and name the table in [tables]",
+            first.value, target.name
+        );
+        let (file, span) = (first.file, first.span.clone());
+        if meaning.table.is_empty() || rule.on_unmapped.is_some() || rule.when.is_some() {
+            // The sender may know these codes, or what becomes of others is said.
+            self.reader.warn(file, span, "M011", text, &hint);
+        } else {
+            self.reader.error(file, span, "M011", text, &hint);
         }
     }
 
@@ -500,7 +523,7 @@ impl<'d> Checker<'_, '_, 'd> {
             let name = &table.name;
             let extended = self.declared.tables.iter().filter_map(|other| other.extends.as_ref());
             let is_used = self.reader.used_tables.contains(&name.value);
-            if !is_used && !extended.into_iter().any(|other| other.value == name.value) {
+            if !is_used && !self.reader.lacks_base && !extended.into_iter().any(|other| other.value == name.value) {
                 let text = format!("no rule uses the table {}", name.value);
                 self.reader.warn(name.file, name.span.clone(), "M024", text, "use it with table = \"…\", or remove it");
             }

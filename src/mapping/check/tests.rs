@@ -271,7 +271,7 @@ fn codes_that_no_table_has_are_told() {
     check(
         &format!("match = {{ 'MSH-9.1' = 'ATD', 'MSH-9.2' = ['A*', 'X*'] }}\n{SOUND}"),
         &[
-            ("1:23 M022", "no code of HL7 table 0076 fits \"ATD\" (did you mean ADT?)"),
+            ("1:23 M022", "no code of HL7 table 0076 fits \"ATD\": the mapping takes no message (did you mean ADT?)"),
             ("1:49 M022", "no code of HL7 table 0003 fits \"X*\""),
         ],
     );
@@ -299,6 +299,43 @@ fn records_that_lack_what_they_need_are_told() {
         &format!("{SOUND}[[visit]]\n{}", VISIT.replace("[visit]", "[[visit]]")),
         &[("9:1 M023", "this block says nothing")],
     );
+}
+
+#[test]
+fn a_coded_field_needs_a_table() {
+    let visit = |line: &str, expected: &[(&str, &str)]| check(&format!("{SOUND}{VISIT}{line}\n"), expected);
+    visit("class = 'PV1-2'", &[("13:9 M011", "error[M011]: visit.class is a coded field and needs a table")]);
+    check_line("sex = 'PID-8'", &[("4:7 M011", "write { from = \"PID-8\", table = \"sex\" }")]);
+    check_line("sex = { from = 'PID-8', on_unmapped = 'leave' }", &[("4:16 M011", "warning[M011]")]);
+    visit("class = { constant = 'inpatient' }", &[]);
+    visit("class = 'ZPV-1'\n[segments]\nZPV = { 1 = 'ST' }", &[("13:9 M011", "warning[M011]")]);
+}
+
+#[test]
+fn a_table_of_another_field_is_told_once_and_where_it_is_used() {
+    let visit = "class = { from = 'PV1-2', table = 'sex' }\n[tables]\nsex = 'sex.csv'\n";
+    check(&format!("{SOUND}{VISIT}{visit}"), &[("13:35 M008", "no row of the table sex has a legal value of class")]);
+}
+
+#[test]
+fn one_mistake_is_told_once() {
+    let site =
+        "extends = 'bse.toml'\n[tables]\nclass = 'sex.csv'\n[patient]\nsex = { from = 'PID-8', table = 'sex' }\n";
+    check_files(&[("site.toml", site), ("sex.csv", SEX)], &[("1:11 M012", "bse.toml cannot be read")]);
+    let visit = VISIT.replace("[visit]", "[[visit]]\nblock = 'stay'\nwhen = 'PV1'");
+    let twice = format!("extends = 'base.toml'\n{visit}{}", visit.replace("when = 'PV1'", "when = 'SCH'"));
+    let base = format!("{SOUND}{visit}");
+    check_files(&[("site.toml", &twice), ("base.toml", &base)], &[("9:9 M004", "two blocks are called stay")]);
+}
+
+#[test]
+fn hints_propose_what_would_help() {
+    check_line("language = 'PID-3.14.1'", &[("4:12 M014", "[segments] with PID = { 3.14 = \"CX\" }")]);
+    check_line("language = 'PID-3.14'", &[("4:12 M014", "[segments] with PID = { 3.14 = \"ST\" }")]);
+    check_line("language = 'PID-8.99'", &[("4:12 M014", "[segments] with PID = { 8.99 = \"ST\" }")]);
+    let report = "[[lab_report]]\neach = 'OBR'\nfiller_order_number = 'OBR-3.1'\nstatus = { constant = 'final' }
+updated_at = 'MSH-7'\ndepartment = { constant = 'Lab' }\n";
+    check(&format!("{SOUND}{report}"), &[("14:27 M015", "department.name = …")]);
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Run<'_> {
             RuleName { file: self.plan.files[rule.file].clone(), line: rule.line, target: place.target(&rule.target) };
         self.mapped.trace.fired.insert(rule_name);
         let table = rule.table.map(|table| &self.plan.tables[table]);
-        let row = table.zip(value).and_then(|(table, value)| table.row(&code_of(rule, value)));
+        let row = table.zip(value).and_then(|(table, value)| table.row(&code_of(rule, table, value)));
         let mut field = String::new();
         if let Some((list, index)) = place.item {
             field = format!("{list}[{index}].");
