@@ -422,25 +422,31 @@ impl Run<'_> {
                 Resolved::Value(value) => Some(value),
             };
             let Some(value) = value else { continue };
+            let explained = self.explained.len();
+            let mut all = Vec::new();
             let found = if rule.coercion == Coercion::LabValue || (path.is_plural() && holds_several(&rule.target)) {
                 if path.means_one_segment() && !value.repeats() {
                     self.several(rule, std::slice::from_ref(&value), work, place)
                 } else {
-                    let values: Vec<_> = path.resolve_all(scope).into_iter().filter_map(Resolved::value).collect();
-                    self.several(rule, &values, work, place)
+                    all = path.resolve_all(scope).into_iter().filter_map(Resolved::value).collect();
+                    self.several(rule, &all, work, place)
                 }
             } else {
                 self.single(rule, path, &value, work, place)
             };
             match found {
                 Ok(Found::Nothing) => {}
-                Ok(Found::Done) => return Ok(()),
+                Ok(Found::Done) => {
+                    self.explain_all(explained, &all);
+                    return Ok(());
+                }
                 Ok(Found::Json(json)) => {
                     if rule.coercion == Coercion::Instant && !json.as_str().is_some_and(|when| when.contains('T')) {
                         imprecise.get_or_insert((json, value));
                         continue;
                     }
                     self.keep(rule, json, &value, work, place);
+                    self.explain_all(explained, &all);
                     return Ok(());
                 }
                 Err(Refused::Value(reason)) => {

@@ -127,6 +127,22 @@ fn a_record_that_says_nothing_but_its_time_is_none() {
 }
 
 #[test]
+fn an_explanation_shows_all_that_was_read() {
+    let mapping = "[[lab_report]]\neach = 'OBR'\nfiller_order_number = 'OBR-3.1'\nstatus = { constant = 'final' }
+        conclusion = 'NTE[*]-3'
+        [[lab_report.results]]\neach = 'OBX'\ncode = 'OBX-3.1'\nvalue = 'OBX-5'\nreference_range = 'OBX-7'";
+    let body = "OBR|||F1\nNTE|||one\nNTE|||two\nOBX||ST|A||1~2||3.5~9.5";
+    let mapped = apply(&Files::of(mapping), &format!("PID|||1\n{body}")).unwrap();
+    let raw = |name: &str| {
+        let found = mapped.explanation.iter().find(|field| field.field == name);
+        found.unwrap_or_else(|| panic!("{name}: {:#?}", mapped.explanation)).raw.clone().unwrap()
+    };
+    assert_eq!(raw("results[0].reference_range"), "3.5~9.5");
+    assert_eq!(raw("results[0].value_text"), "1~2");
+    assert_eq!(raw("conclusion"), "one~two");
+}
+
+#[test]
 fn a_block_for_want_of_others_comes_after_all_of_them() {
     let base = format!(
         "[tables]\ntype = 'type.csv'\n{PATIENT}
