@@ -115,8 +115,10 @@ pub struct ServerTls {
 #[derive(Debug)]
 struct Current {
     config: Arc<ServerConfig>,
-    /// What the files looked like when they were last read, whether that went well or not.
+    /// What the files looked like when they were read into `config`.
     seen: Vec<Stamp>,
+    /// Why those that came later cannot be used, as it was last logged.
+    complaint: Option<String>,
     checked: Instant,
 }
 
@@ -129,7 +131,7 @@ impl ServerTls {
         // Before reading, so that a change in between is seen at the next look.
         let seen = files.stamps();
         let config = Arc::new(server_config(&files)?);
-        Ok(Self { files, current: Mutex::new(Current { config, seen, checked: Instant::now() }) })
+        Ok(Self { files, current: Mutex::new(Current { config, seen, complaint: None, checked: Instant::now() }) })
     }
 
     /// An acceptor with the certificate of now. Cheap; ask for one with every connection.
@@ -143,15 +145,21 @@ impl ServerTls {
             current.checked = now;
             let seen = self.files.stamps();
             if seen != current.seen {
-                current.seen = seen;
                 match server_config(&self.files) {
                     Ok(config) => {
                         current.config = Arc::new(config);
+                        current.seen = seen;
+                        current.complaint = None;
                         tracing::info!(certificate = %self.files.certificate.display(), "certificate renewed");
                     }
-                    // Certificate and key are seldom replaced in the same instant: the next look finds both.
+                    // Certificate and key are seldom replaced in the same instant, and rights are often given after: the next look
+                    // tries again, whether the files have changed meanwhile or not.
                     Err(error) => {
-                        tracing::warn!(%error, "the renewed certificate is not usable yet; the one before stays")
+                        let complaint = Some(error.to_string());
+                        if current.complaint != complaint {
+                            tracing::warn!(%error, "the renewed certificate is not usable yet; the one before stays");
+                            current.complaint = complaint;
+                        }
                     }
                 }
             }
@@ -335,6 +343,30 @@ mod tests {
         let renewed = [std::fs::read(&next.key_file).unwrap(), b"\n\n".to_vec()].concat();
         std::fs::write(&files.key_file, renewed).unwrap();
         assert_ne!(shown(later(40), &client).await, first);
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_cannot_be_read_at_first_is_tried_again() {
+        let authority = Authority::new();
+        let files = authority.server("server", None);
+        let client = ClientFiles { ca: Some(authority.file("ca.pem")), identity: None };
+        let server = ServerTls::load(files.clone()).unwrap();
+        let later = |seconds| server.acceptor_at(Instant::now() + Duration::from_secs(seconds));
+        let first = shown(later(0), &client).await;
+        let next = authority.issue("next");
+        let replace = |path: &Path, text: &[u8]| {
+            std::fs::write(path, text).unwrap();
+            // As with rights that are given later, neither time nor length tells the usable file from the unusable one.
+            std::fs::File::options().append(true).open(path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        };
+        replace(&files.certificate, &std::fs::read(&next.certificate).unwrap());
+        let key = std::fs::read(&next.key_file).unwrap();
+        replace(&files.key_file, &vec![b'x'; key.len()]);
+        for seconds in [20, 40] {
+            assert_eq!(shown(later(seconds), &client).await, first);
+        }
+        replace(&files.key_file, &key);
+        assert_ne!(shown(later(60), &client).await, first);
     }
 
     #[test]

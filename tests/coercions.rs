@@ -113,8 +113,8 @@ fn values_without_a_unit_beside_them() {
         ("12.3（↓）", "number 12.3 · flags L · text · abnormal"),
         ("12.3(H)", "number 12.3 · flags H · text · abnormal"),
         ("12.3 [L]", "number 12.3 · flags L · text · abnormal"),
-        ("12.3 H", "number 12.3 · flags H · text · abnormal"),
-        ("12.3H", "number 12.3 · flags H · text · abnormal"),
+        ("12.3 H", "text · note"),
+        ("24H", "text · note"),
         ("12.3 HH", "number 12.3 · flags HH · text · abnormal · critical"),
         ("2 L", "text · note"),
         ("2 LL", "number 2 · flags LL · text · abnormal · critical"),
@@ -234,6 +234,14 @@ fn values_with_their_unit_and_range() {
         ("ST|2.1L|mmol/L|", "number 2.1 · unit mmol/L · flags L · text · abnormal"),
         ("ST|2 L|L|", "number 2 · unit L · text"),
         ("ST|12.3 H|mmol/L|", "number 12.3 · unit mmol/L · flags H · text · abnormal"),
+        ("ST|12.3H|mmol/L|", "number 12.3 · unit mmol/L · flags H · text · abnormal"),
+        ("ST|24H|h|", "unit h · text · note"),
+        ("NM|15|10^9/L|3.5-9.5×10^9", "number 15 · unit 10*9/L · note"),
+        ("NM|15|10^9/L|4.0-10.0*10^9", "number 15 · unit 10*9/L · note"),
+        ("NM|15|10^9/L|3.5×10⁹-9.5×10⁹", "number 15 · unit 10*9/L · note"),
+        ("NM|5e+9|/L|3.5×10^9-9.5×10^9", "number 5e+9 · unit /L · not abnormal"),
+        ("ST|5.2×10^9|10^9/L|4-10", "unit 10*9/L · text · note"),
+        ("ST|5.2×10⁹|10⁹/L|4-10", "unit 10*9/L · text · note"),
         ("ST|5.6mmol/L|mmol/L|3.9-6.1", "number 5.6 · unit mmol/L · text · not abnormal"),
         ("ST|5.6 mmol/L|mmol/L|3.9-6.1 mmol/L", "number 5.6 · unit mmol/L · text · not abnormal"),
         ("ST|5.6 mmol/L|mg/dL|3.9-6.1", "unit mg/dL · text · note"),
@@ -262,6 +270,7 @@ fn values_with_their_unit_and_range() {
         ("ED|^application^pdf^Base64^JVBERi0||", "note"),
         ("CE|B^B型^L||", "code B"),
         ("CE|阴性||阴性", "text · not abnormal"),
+        ("ST|阳性||阴性/阳性", "text · note"),
     ];
     compare(&cases, |sent| {
         let fields: Vec<&str> = sent.split('|').collect();

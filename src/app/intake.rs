@@ -5,6 +5,7 @@
 //! - Every frame has an answer; MSH-15 and MSH-16 choose which (original or enhanced mode).
 //! - A byte-identical repeat gets the very answer that the first one got: answers depend on stored facts only.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,10 +17,11 @@ use super::now;
 use crate::config::{Acknowledge, OnError};
 use crate::hl7v2::ack::{self, Ack, AckCode, AckError};
 use crate::hl7v2::batch::{self, Piece};
+use crate::hl7v2::limits::MESSAGES_OF_FRAME;
 use crate::hl7v2::{ErrorCode, Location};
 use crate::pipeline::{self, Cause, Done, Envelope, Unit};
 use crate::source::directory::Outcome;
-use crate::source::frame::Received;
+use crate::source::frame::{FrameLimits, Received};
 use crate::source::window::Turn;
 use crate::store::messages::MessageState;
 use crate::store::{Pending, Store, WriteError};
@@ -67,9 +69,9 @@ impl Intake {
     pub async fn frame(&self, received: Received, mut turn: Turn) -> Vec<Vec<u8>> {
         let started = Instant::now();
         let received_at = now();
-        let mut groups = match received {
-            Received::Whole(bytes) if bytes.len() < LARGE => groups(bytes),
-            Received::Whole(bytes) => blocking(move || groups(bytes)).await,
+        let (frame, messages) = match received {
+            Received::Whole(bytes) if bytes.len() < LARGE => messages(bytes),
+            Received::Whole(bytes) => blocking(move || messages(bytes)).await,
             Received::TooLarge { head, length } => {
                 let unit = pipeline::too_large(&self.source.current(), &head, length, received_at);
                 return self.answered(self.commit(vec![unit], turn).await, started);
@@ -79,16 +81,23 @@ impl Intake {
                 return self.answered(self.commit(vec![unit], turn).await, started);
             }
         };
-        let last = groups.pop().unwrap_or_default();
+        if messages.len() > MESSAGES_OF_FRAME {
+            let first = messages.first().map_or(&[][..], |first| &frame[first.clone()]);
+            let head = &first[..first.len().min(FrameLimits::default().head)];
+            let unit = pipeline::too_many(&self.source.current(), head, messages.len(), received_at);
+            return self.answered(self.commit(vec![unit], turn).await, started);
+        }
+        let mut groups = messages.chunks(GROUP);
+        let last = groups.next_back().unwrap_or_default();
         let mut answers = Vec::new();
         for group in groups {
-            let units = self.prepared(group, received_at).await;
+            let units = self.prepared(&frame, group, received_at).await;
             // The line waits until the whole frame is with the writer.
             turn.come().await;
             let waiting = self.enqueue(units).await;
             answers.extend(self.answered(self.finish(waiting).await, started));
         }
-        let units = self.prepared(last, received_at).await;
+        let units = self.prepared(&frame, last, received_at).await;
         answers.extend(self.answered(self.commit(units, turn).await, started));
         answers
     }
@@ -97,7 +106,10 @@ impl Intake {
     pub async fn file(&self, piece: Piece, turn: Turn) -> Outcome {
         let received_at = now();
         let unit = match piece {
-            Piece::Message(bytes) => self.prepare(bytes, received_at).await,
+            Piece::Message(bytes) => {
+                let whole = 0..bytes.len();
+                self.prepare(&Arc::new(bytes), whole, received_at).await
+            }
             Piece::TooLarge { head, length } => pipeline::too_large(&self.source.current(), &head, length, received_at),
         };
         let taken = self.commit(vec![unit], turn).await;
@@ -108,20 +120,22 @@ impl Intake {
         }
     }
 
-    async fn prepared(&self, group: Vec<Vec<u8>>, received_at: i64) -> Vec<Unit> {
+    async fn prepared(&self, frame: &Arc<Vec<u8>>, group: &[Range<usize>], received_at: i64) -> Vec<Unit> {
         let mut units = Vec::with_capacity(group.len());
         for message in group {
-            units.push(self.prepare(message, received_at).await);
+            units.push(self.prepare(frame, message.clone(), received_at).await);
         }
         units
     }
 
-    async fn prepare(&self, bytes: Vec<u8>, received_at: i64) -> Unit {
-        if bytes.len() < LARGE {
-            return pipeline::prepare(&self.source.current(), &bytes, received_at);
-        }
+    /// Reads and maps the message that is at `place` in `bytes`.
+    async fn prepare(&self, bytes: &Arc<Vec<u8>>, place: Range<usize>, received_at: i64) -> Unit {
         let source = self.source.current();
-        blocking(move || pipeline::prepare(&source, &bytes, received_at)).await
+        if place.len() < LARGE {
+            return pipeline::prepare(&source, &bytes[place], received_at);
+        }
+        let bytes = Arc::clone(bytes);
+        blocking(move || pipeline::prepare(&source, &bytes[place], received_at)).await
     }
 
     /// Hands units to the writer in the order of their line, lets the next of the line come, and waits for the commits.
@@ -264,14 +278,17 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     }
 }
 
-/// The messages of a frame in groups. A frame with one message is that message, with whatever lies around it: that is the
+/// A frame and where its messages are in it. A frame with one message is that message, with whatever lies around it: that is the
 /// reader's to note.
-fn groups(bytes: Vec<u8>) -> Vec<Vec<Vec<u8>>> {
-    let batch = batch::split(&bytes);
-    if batch.messages.len() <= 1 {
-        return vec![vec![bytes]];
-    }
-    batch.messages.chunks(GROUP).map(|group| group.iter().map(|message| message.to_vec()).collect()).collect()
+fn messages(frame: Vec<u8>) -> (Arc<Vec<u8>>, Vec<Range<usize>>) {
+    let found = batch::split(&frame).messages;
+    let place = |message: &&[u8]| {
+        let start = message.as_ptr().addr() - frame.as_ptr().addr();
+        start..start + message.len()
+    };
+    let whole = 0..frame.len();
+    let places = if found.len() <= 1 { vec![whole] } else { found.iter().map(place).collect() };
+    (Arc::new(frame), places)
 }
 
 /// Whether a condition of MSH-15 or MSH-16 (HL7 table 0155) wants this answer. Empty beside a filled one counts as never.

@@ -1,5 +1,6 @@
 //! `heyi feed`: the event log from the shell.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -8,10 +9,12 @@ use anyhow::anyhow;
 use serde_json::{Value, json};
 
 use super::{Verdict, existing_store, load_config, output};
+use crate::config::Config;
 use crate::feed::{Event, Position, TypeFilter};
 use crate::http::Log;
+use crate::store::consumers::{self, Consumer};
 use crate::store::events::{self, PageRequest};
-use crate::store::{Store, consumers};
+use crate::store::{Reader, Store, StoreError};
 use crate::view::moment;
 
 #[derive(clap::Subcommand)]
@@ -71,7 +74,7 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
             Ok(Verdict::Fine)
         }
         Verb::Consumers { json } => {
-            list_consumers(&store, json)?;
+            list_consumers(&config, &store, json)?;
             Ok(Verdict::Fine)
         }
     }
@@ -124,29 +127,69 @@ pub(super) fn summary(event: &Event) -> String {
     )
 }
 
-fn list_consumers(store: &Store, json: bool) -> anyhow::Result<()> {
-    let (head, consumers) = store.read(|reader| Ok((events::head(reader)?, consumers::list(reader)?)))?;
+/// A consumer: configured, or known by the position that it committed.
+pub(super) struct Standing {
+    pub(super) name: String,
+    is_configured: bool,
+    committed: Option<Consumer>,
+    /// Events that it has not taken; `None` when its position is of another epoch.
+    pub(super) lag: Option<u64>,
+}
+
+/// Every consumer, by name.
+pub(super) fn standings(config: &Config, reader: &Reader<'_>) -> Result<Vec<Standing>, StoreError> {
+    let head = events::head(reader)?.sequence;
+    let mut standings: BTreeMap<String, Standing> = BTreeMap::new();
+    for committed in consumers::list(reader)? {
+        let (name, lag) = (committed.name.clone(), committed.lag);
+        standings.insert(name.clone(), Standing { name, is_configured: false, committed: Some(committed), lag });
+    }
+    for configured in &config.consumers {
+        let name = &configured.name;
+        let never = Standing { name: name.clone(), is_configured: true, committed: None, lag: Some(head) };
+        standings.entry(name.clone()).or_insert(never).is_configured = true;
+    }
+    Ok(standings.into_values().collect())
+}
+
+impl Standing {
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "configured": self.is_configured,
+            "cursor": self.cursor(),
+            "lag": self.lag,
+            "committed_at": self.committed.as_ref().map(|committed| moment(committed.updated_at)),
+        })
+    }
+
+    /// As `--after` and the interface take it.
+    pub(super) fn cursor(&self) -> String {
+        self.committed.as_ref().map_or("start".to_owned(), |committed| committed.cursor.to_string())
+    }
+
+    /// Where consumers are configured, others are let in no more.
+    pub(super) fn is_left_over(&self, config: &Config) -> bool {
+        !self.is_configured && !config.consumers.is_empty()
+    }
+}
+
+fn list_consumers(config: &Config, store: &Store, json: bool) -> anyhow::Result<()> {
+    let (head, consumers) = store.read(|reader| Ok((events::head(reader)?, standings(config, reader)?)))?;
     if json {
-        let consumers: Vec<Value> = consumers
-            .iter()
-            .map(|consumer| {
-                json!({
-                    "name": consumer.name,
-                    "cursor": consumer.cursor.to_string(),
-                    "lag": consumer.lag,
-                    "committed_at": moment(consumer.updated_at),
-                })
-            })
-            .collect();
+        let consumers: Vec<Value> = consumers.iter().map(Standing::json).collect();
         return output::json(&json!({"consumers": consumers, "head": head.to_string()}));
     }
     let rows: Vec<Vec<String>> = consumers
-        .into_iter()
+        .iter()
         .map(|consumer| {
-            let lag = consumer.lag.map_or_else(|| "of another epoch".to_owned(), |lag| lag.to_string());
-            vec![consumer.name, consumer.cursor.to_string(), lag, output::local_time(consumer.updated_at)]
+            let committed = consumer.committed.as_ref();
+            let at = committed.map_or("never".to_owned(), |committed| output::local_time(committed.updated_at));
+            let lag = consumer.lag.map_or("of another epoch".to_owned(), |lag| lag.to_string());
+            let remark = if consumer.is_left_over(config) { "not configured" } else { "" };
+            vec![consumer.name.clone(), consumer.cursor(), lag, at, remark.to_owned()]
         })
         .collect();
-    output::table(&["CONSUMER", "POSITION", "BEHIND", "COMMITTED"], &rows)?;
+    output::table(&["CONSUMER", "POSITION", "BEHIND", "COMMITTED", ""], &rows)?;
     output::line(format!("head {head}"))
 }

@@ -45,6 +45,8 @@ struct Tally {
     ignored: u64,
     failed: u64,
     repeated: u64,
+    /// What there is to say of whole files.
+    notes: u64,
 }
 
 pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict> {
@@ -65,13 +67,30 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
     }
     store.close();
     output::line(tally.line())?;
-    Ok(if tally.failed == 0 { Verdict::Fine } else { Verdict::Wrong })
+    if tally.failed > 0 {
+        let (failed, name) = (tally.failed, &source.name);
+        output::complain(&format!(
+            "{failed} failed: `heyi message list --source {name} --state failed` says which and why"
+        ));
+    }
+    if tally.messages() == 0 {
+        let endings = FILE_EXTENSIONS.map(|extension| format!(".{extension}")).join(", ");
+        output::complain(&format!(
+            "no message was found: give files of HL7 v2 messages, or directories with such files ({endings})"
+        ));
+    }
+    let is_fine = tally.failed == 0 && tally.notes == 0 && tally.messages() > 0;
+    Ok(if is_fine { Verdict::Fine } else { Verdict::Wrong })
 }
 
 impl Tally {
     fn line(&self) -> String {
-        let Self { processed, ignored, failed, repeated } = self;
+        let Self { processed, ignored, failed, repeated, notes: _ } = self;
         format!("{processed} processed, {ignored} ignored, {failed} failed, {repeated} known before")
+    }
+
+    fn messages(&self) -> u64 {
+        self.processed + self.ignored + self.failed + self.repeated
     }
 }
 
@@ -83,13 +102,13 @@ fn import_file(
     reported: &mut Instant,
 ) -> anyhow::Result<()> {
     let mut progress = progress_of(store, source, path)?;
+    tally.repeated += progress.messages;
     if progress.finished {
-        tally.repeated += progress.messages;
         return Ok(());
     }
     let (sender, groups) = sync_channel(AHEAD);
     let skip = progress.messages;
-    std::thread::scope(|scope| {
+    let notes = std::thread::scope(|scope| {
         let reader = scope.spawn(move || read_groups(source, path, skip, &sender));
         let written = write_groups(store, &mut progress, &groups, tally, reported);
         // Without its receiver the reader ends at once, whatever is left of the file.
@@ -97,7 +116,9 @@ fn import_file(
         let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         written.and(read)
     })?;
-    progress.finished = true;
+    tally.notes += notes;
+    // A file that something is wrong with is read again, so that it is told each time.
+    progress.finished = notes == 0;
     store.submit_blocking(move |transaction| imports::record(transaction, &progress))?;
     Ok(())
 }
@@ -120,8 +141,8 @@ fn progress_of(store: &Store, source: &Source, path: &Path) -> anyhow::Result<Im
     }))
 }
 
-/// Reads and maps on a thread of its own, ahead of the writer.
-fn read_groups(source: &Arc<Source>, path: &Path, skip: u64, groups: &SyncSender<Vec<Unit>>) -> anyhow::Result<()> {
+/// Reads and maps on a thread of its own, ahead of the writer. Gives how much there was to say of the file as a whole.
+fn read_groups(source: &Arc<Source>, path: &Path, skip: u64, groups: &SyncSender<Vec<Unit>>) -> anyhow::Result<u64> {
     let mut pieces = MessageReader::open(path, source.limits.message_bytes)?;
     let mut group = Vec::with_capacity(GROUP);
     let (mut number, mut bytes) = (0, 0);
@@ -142,7 +163,7 @@ fn read_groups(source: &Arc<Source>, path: &Path, skip: u64, groups: &SyncSender
             bytes = 0;
             if groups.send(std::mem::take(&mut group)).is_err() {
                 // The writer failed and says so itself.
-                return Ok(());
+                return Ok(0);
             }
         }
     }
@@ -153,7 +174,7 @@ fn read_groups(source: &Arc<Source>, path: &Path, skip: u64, groups: &SyncSender
         // As above.
         let _ = groups.send(group);
     }
-    Ok(())
+    Ok(pieces.notes().len() as u64)
 }
 
 fn write_groups(

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::feed::{Standing, standings};
 use super::{Verdict, existing_store, load_config, output};
 use crate::config::{Arrival, Config};
 use crate::source::directory;
 use crate::store::messages::MessageState;
-use crate::store::{DaemonLock, consumers, mappings, statistics, unmapped};
+use crate::store::{DaemonLock, mappings, statistics, unmapped};
 use crate::view::{self, moment};
 
 #[derive(clap::Args)]
@@ -26,7 +27,7 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
     let store = existing_store(&config)?;
     let read = |reader: &crate::store::Reader<'_>| {
         let codes = unmapped::list(reader, CODES)?;
-        Ok((statistics::read(&store, reader)?, consumers::list(reader)?, mappings::list(reader)?, codes))
+        Ok((statistics::read(&store, reader)?, standings(&config, reader)?, mappings::list(reader)?, codes))
     };
     let (numbers, consumers, mappings, codes) = store.read(read)?;
     let count = |source: &str, state: MessageState| {
@@ -62,10 +63,7 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
                 })
             })
             .collect();
-        let consumers: Vec<_> = consumers
-            .iter()
-            .map(|consumer| json!({"name": consumer.name, "cursor": consumer.cursor.to_string(), "lag": consumer.lag}))
-            .collect();
+        let consumers: Vec<_> = consumers.iter().map(Standing::json).collect();
         let codes: Vec<_> = codes.iter().map(view::unmapped_code).collect();
         output::json(&json!({
             "running": runs,
@@ -110,7 +108,8 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
     output::line(format!("feed      head {}", numbers.head))?;
     for consumer in &consumers {
         let lag = consumer.lag.map_or_else(|| "of another epoch".to_owned(), |lag| format!("{lag} behind"));
-        output::line(format!("consumer  {} at {}, {lag}", consumer.name, consumer.cursor))?;
+        let remark = if consumer.is_left_over(&config) { ", not configured" } else { "" };
+        output::line(format!("consumer  {} at {}, {lag}{remark}", consumer.name, consumer.cursor()))?;
     }
     for mapping in &mappings {
         let since = output::local_time(mapping.loaded_at);

@@ -1,4 +1,8 @@
-//! How much one message may hold.
+//! How much one message, and one frame, may hold.
+
+/// Messages of one frame (a batch, HL7 v2.5.1 chapter 2, 2.10.3), 1 000: all its answers are held until the last is there, and each,
+/// with what leads to it, needs far more memory than the 6 bytes that a message has at least. Whole days come as files.
+pub const MESSAGES_OF_FRAME: usize = 1_000;
 
 /// Bounds of one message. A message beyond them is refused whole, never cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -53,6 +53,16 @@ impl PatientFacts {
         }
     }
 
+    /// Whether there is a valid resident number.
+    pub fn has_resident_id(&self) -> bool {
+        self.resident_ids().next().is_some()
+    }
+
+    /// Leaves the resident numbers out: they count no more.
+    pub fn forget_resident_ids(&mut self) {
+        self.identity_numbers.retain(|number| number.kind != "resident_id");
+    }
+
     /// The valid resident numbers.
     pub(super) fn resident_ids(&self) -> impl Iterator<Item = &str> {
         self.identity_numbers.iter().filter(|number| number.kind == "resident_id").map(|number| number.value.as_str())

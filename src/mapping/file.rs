@@ -756,7 +756,7 @@ fn broken_inline_table(text: &str, value: &Spanned<DeValue<'_>>) -> Vec<Range<us
             let mut broken = broken_inline_tables(text, table);
             let mut gap = span.start;
             let starts_and_ends =
-                in_order(table).into_iter().map(|(_, value)| value.span()).chain([span.end..span.end]);
+                in_order(table).into_iter().map(|(_, value)| value.span()).chain(std::iter::once(span.end..span.end));
             let has_line_end = |between: Range<usize>| text.get(between).is_some_and(|text| text.contains('\n'));
             let is_broken = starts_and_ends.fold(false, |is_broken, inner| {
                 let before = std::mem::replace(&mut gap, inner.end)..inner.start;

@@ -1,5 +1,6 @@
 //! The records of one message, applied: patients to persons, visits and reports to patients, differences to events.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -10,7 +11,7 @@ use crate::feed::{EventKind, NewEvent, event_id};
 use crate::hl7v2::{ErrorCode, Location};
 use crate::mapping::MappedRecord;
 use crate::record::{Fields, Kind, RecordNumber, when};
-use crate::state::{Applied, Happening, LabReportState, Moment, Published, VisitState, combine};
+use crate::state::{Applied, Happening, LabReportState, Moment, Published, VisitState, changed, combine};
 use crate::store::clinical::{self, LabReport, Visit, published_id};
 use crate::store::messages::ContentDigest;
 use crate::store::records::PatientRecord;
@@ -80,13 +81,17 @@ pub(super) struct Job<'a> {
     /// When this is done; later than `received_at` for a retry.
     pub(super) now: i64,
     pub(super) cause: Cause,
+    /// What somebody should know of what was done; kept with the message. Holds no patient's value.
+    pub(super) notes: RefCell<Vec<String>>,
 }
 
 /// What a message about a patient means for whose a visit or report is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Claim {
-    /// The same person's as before.
+    /// The same person's as before, and this record's from now on.
     Same,
+    /// The same person's, and the record's that it was: something newer has said so of another record of the person.
+    Kept,
     /// This patient's from now on: the message is newer than all that was said.
     Moved,
     /// Another person's: something newer has said so.
@@ -178,7 +183,7 @@ impl Job<'_> {
         let mut state: VisitState = stored(&visit.state, "visit.state")?;
         let claim = self.claim(visit.record, &owner, || state.record(), moment)?;
         // A late message says what was once thought of the visit: it fills in as any other, and the visit stays whose it is now.
-        let owner = if claim == Claim::Late { self.owner_of(visit.record)? } else { owner };
+        let owner = if matches!(claim, Claim::Kept | Claim::Late) { self.owner_of(visit.record)? } else { owner };
         let moved = claim == Claim::Moved;
         visit.record = owner.record;
         let Applied { record, mut changed, mut happenings, .. } = state.apply(patch, moment);
@@ -212,10 +217,16 @@ impl Job<'_> {
         said: impl FnOnce() -> Fields,
         moment: Moment,
     ) -> Result<Claim, Trouble> {
-        if known == owner.record || self.owner_of(known)?.one_id == owner.one_id {
+        if known == owner.record {
             return Ok(Claim::Same);
         }
-        Ok(if moment.at < self.moment(&said()).at { Claim::Late } else { Claim::Moved })
+        let is_late = moment.at < self.moment(&said()).at;
+        Ok(match (self.owner_of(known)?.one_id == owner.one_id, is_late) {
+            (true, false) => Claim::Same,
+            (true, true) => Claim::Kept,
+            (false, false) => Claim::Moved,
+            (false, true) => Claim::Late,
+        })
     }
 
     fn lab_report(&self, number: Option<String>, patch: Fields, owner: Option<&Owner>) -> Result<(), Trouble> {
@@ -255,12 +266,19 @@ impl Job<'_> {
             ));
         }
         let moved = claim == Claim::Moved;
-        report.record = owner.record;
-        if moved {
+        let former = if moved {
             // Laboratories count filler numbers anew each day: another patient's report of the number holds none of the results.
-            state = LabReportState::default();
+            let former = std::mem::take(&mut state);
+            self.withdraw(&mut report, &former, moment)?;
+            Some(former.record())
+        } else {
+            None
+        };
+        if claim != Claim::Kept {
+            report.record = owner.record;
         }
-        let Applied { record, mut changed, happenings, .. } = state.apply(patch, moment);
+        let Applied { record, changed: by_message, happenings, .. } = state.apply(patch, moment);
+        let mut changed = former.map_or(by_message, |former| changed(&former, &record));
         let visit_id = state.visit_number().map(|number| published_id(state.visit_source().unwrap_or(source), number));
         if report.visit_id != visit_id {
             changed.push("visit_id".to_owned());
@@ -283,6 +301,34 @@ impl Job<'_> {
         }
         report.state = to_stored(&state)?;
         Ok(clinical::put_lab_report(self.transaction, &report)?)
+    }
+
+    /// Tells those who follow the patient of `report` that it is theirs no more: its number stands for another patient's from now on.
+    /// One that was void before needs no telling.
+    fn withdraw(&self, report: &mut LabReport, state: &LabReportState, moment: Moment) -> Result<(), Trouble> {
+        if state.event() == EventKind::LabCancelled {
+            return Ok(());
+        }
+        let former = self.owner_of(report.record)?.one_id;
+        let before = state.record();
+        let mut withdrawn = before.clone();
+        withdrawn.insert("status", Value::from("entered_in_error"));
+        // As of every void report.
+        withdrawn.remove("abnormal");
+        withdrawn.remove("critical");
+        let changed = changed(&before, &withdrawn);
+        report.version += 1;
+        let data = view::lab_report_record(withdrawn, report, &former);
+        let report_id = report.report_id();
+        let about = About {
+            kind: EventKind::LabCancelled,
+            record: &report_id,
+            one_id: &former,
+            moment,
+            version: report.version,
+        };
+        self.publish(about, &changed, data, self.cause)?;
+        Ok(())
     }
 
     /// The owner of the visit that a report without a patient names.

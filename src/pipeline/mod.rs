@@ -13,9 +13,11 @@
 //! - A retry takes the message's own arrival, so it can never turn newer values back.
 
 mod apply;
+mod moves;
 mod patient;
 mod preview;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -194,6 +196,16 @@ pub fn too_large(source: &Arc<Source>, head: &[u8], length: u64, received_at: i6
     mention(source, head, received_at, text)
 }
 
+/// A frame of more messages than [`hl7v2::limits::MESSAGES_OF_FRAME`], as one message: `head` is the beginning of its first. Not kept,
+/// for the same reason.
+pub fn too_many(source: &Arc<Source>, head: &[u8], messages: usize, received_at: i64) -> Unit {
+    let limit = hl7v2::limits::MESSAGES_OF_FRAME;
+    let text = format!(
+        "the frame holds {messages} messages, the limit is {limit}: send fewer in one frame, or import them as a file"
+    );
+    mention(source, head, received_at, text)
+}
+
 /// A message whose frame never ended. Not kept, for the same reason; nobody waits for its answer.
 pub fn cut(source: &Arc<Source>, bytes: &[u8], length: u64, received_at: i64) -> Unit {
     let text = format!("the frame broke off after {length} bytes: the sender got no answer and should send it again");
@@ -255,8 +267,16 @@ pub fn commit(transaction: &Transaction<'_>, unit: Unit, cause: Cause) -> Result
         Seen::Never => false,
     };
     let id = messages::next_id(transaction)?;
-    let job =
-        Job { transaction, source: &source, digest, message: id, received_at: *received_at, now: *received_at, cause };
+    let job = Job {
+        transaction,
+        source: &source,
+        digest,
+        message: id,
+        received_at: *received_at,
+        now: *received_at,
+        cause,
+        notes: RefCell::default(),
+    };
     let outcome = outcome(&job, notes, mapped)?;
     let message = NewMessage {
         source: source.name.clone(),
@@ -328,7 +348,16 @@ fn retry(
     now: i64,
 ) -> Result<Done, StoreError> {
     let messages::Message { id, received_at, digest, .. } = *message;
-    let job = Job { transaction, source, digest, message: id, received_at, now, cause: Cause::Retry };
+    let job = Job {
+        transaction,
+        source,
+        digest,
+        message: id,
+        received_at,
+        now,
+        cause: Cause::Retry,
+        notes: RefCell::default(),
+    };
     let outcome = outcome(&job, notes, mapped)?;
     messages::finish(transaction, id, &outcome)?;
     // Also where there is none: what the message waited for is known by now.
@@ -387,7 +416,10 @@ fn outcome(job: &Job<'_>, mut notes: Vec<String>, mapped: Result<Mapped, Failure
     notes.extend(left_out);
     notes.extend(mapped.rejected.iter().map(|rejected| format!("{}: rejected, {}", rejected.path, rejected.text)));
     match applied {
-        Ok(one_id) => Ok(Outcome { state: MessageState::Processed, error: None, notes, mapping, one_id }),
+        Ok(one_id) => {
+            notes.append(&mut job.notes.borrow_mut());
+            Ok(Outcome { state: MessageState::Processed, error: None, notes, mapping, one_id })
+        }
         Err(Trouble::Content(failure)) => Ok(failed(failure, notes, mapping)),
         // A rule of the store refuses these records, and will do so again: kept as failed, or its sender would repeat it for ever.
         Err(Trouble::Store(error)) if error.class() == ErrorClass::Content => {

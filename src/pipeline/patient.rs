@@ -1,30 +1,23 @@
 //! Patients and persons: a source record finds its One ID, a person's golden record follows its records, merges move them.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::BTreeSet;
 
 use crate::record::{Value, json};
 use ulid::Ulid;
 
-use super::apply::{About, Cause, Job, Owner, Trouble};
+use super::apply::{About, Job, Owner, Trouble};
 use crate::feed::EventKind;
 use crate::hl7v2::{ErrorCode, Location};
 use crate::identity::{
-    Candidate, Decision, Member, MergePlan, MergeRefusal, MergeRequest, NameClass, PatientFacts, Veto, decide, golden,
-    plan_merge,
+    Agreement, Decision, Evidence, Ground, Member, MergePlan, MergeRefusal, MergeRequest, NameClass, PatientFacts,
+    decide, golden, plan_merge,
 };
 use crate::record::{Fields, RecordNumber};
-use crate::state::{LabReportState, Moment, PatientState, changed};
-use crate::store::clinical::{LabReport, Visit};
+use crate::state::{Moment, PatientState, changed};
 use crate::store::persons::Person;
 use crate::store::records::{LinkChange, LinkKind, NewRecord, PatientRecord, RecordIdentifier};
-use crate::store::{StoreError, all_pages, clinical, persons, records};
+use crate::store::{StoreError, persons, records};
 use crate::view::{self, stored, to_stored};
-
-/// Persons looked at for one identity number. More than a few mean that it is everybody's number; the rest cannot change that.
-const CANDIDATE_RECORDS: usize = 64;
-/// Visits or reports moved in one step of a merge.
-const PAGE: usize = 1_000;
 
 impl Job<'_> {
     /// Applies what the message says of a patient. `None`: it names no number, so there is nobody to apply it to.
@@ -42,16 +35,20 @@ impl Job<'_> {
         let mut state = PatientState::default();
         let record = state.apply(patch, moment).record;
         let facts = PatientFacts::of(&record);
-        let same_number = self.same_number(number, &record)?;
-        let same_identity = self.same_identity_number(&facts)?;
+        let nobody = BTreeSet::new();
+        let same_number = self.same_number(number, &record, &nobody)?;
+        let same_identity = self.same_identity_number(&facts, &nobody)?;
         let (known, evidence) = match decide(&facts, &same_number, &same_identity) {
-            Decision::Link { one_id, evidence } => (Some(one_id), vec![evidence]),
+            Decision::Link { one_id, evidence } => {
+                self.note_doubt(&evidence);
+                (Some(one_id), vec![evidence])
+            }
             Decision::Ambiguous { evidence } | Decision::New { evidence } => (None, evidence),
         };
         let is_known = known.is_some();
         let one_id = match known {
             Some(one_id) => one_id,
-            None => self.new_person(&self.source.name, &state, &record, moment)?,
+            None => self.new_person(only(&self.source.name, &state, &record), moment)?,
         };
         let link = self.link_change(0, &one_id, LinkKind::Auto, json!(evidence));
         let id = self.insert_record(number, &state, &record, &facts, link, moment)?;
@@ -61,11 +58,21 @@ impl Job<'_> {
         self.refresh_person(&one_id, EventKind::PatientUpdated, moment)?;
         // Its number led to one person, its identity number leads to another: the record shows that they are one.
         let one_id = if same_identity.iter().any(|candidate| candidate.one_id != one_id) {
-            self.look_again(&self.record(id)?, &record, &facts, moment)?
+            self.look_again(&self.record(id)?, moment)?
         } else {
             one_id
         };
         Ok(Owner { record: id, number: number.clone(), one_id })
+    }
+
+    /// A number under its authority joins, whatever else is said: where all else differs, somebody should look.
+    pub(super) fn note_doubt(&self, evidence: &Evidence) {
+        let differs = [evidence.name, evidence.birth_date] == [Agreement::Different; 2];
+        if evidence.ground == Ground::SameNumber && differs {
+            let doubt = "PID-3: joined to a known person by its number, although the name and the birth date differ: look at \
+                         `heyi person history`";
+            self.notes.borrow_mut().push(doubt.to_owned());
+        }
     }
 
     fn insert_record(
@@ -89,13 +96,23 @@ impl Job<'_> {
         Ok(id)
     }
 
-    fn link_change(&self, record: i64, to: &str, kind: LinkKind, basis: Value) -> LinkChange {
+    pub(super) fn link_change(&self, record: i64, to: &str, kind: LinkKind, basis: Value) -> LinkChange {
         LinkChange { record, from: None, to: to.to_owned(), kind, basis, message: Some(self.message), at: self.now }
     }
 
     fn update_record(&self, row: PatientRecord, patch: Fields, moment: Moment) -> Result<Owner, Trouble> {
         let mut state = state_of(&row)?;
+        let said = PatientFacts::of(&patch);
         let applied = state.apply(patch, moment);
+        let facts_before = PatientFacts::of(&applied.before);
+        if is_somebody_else(&facts_before, &said) {
+            return Err(Trouble::content(
+                ErrorCode::DuplicateKeyIdentifier,
+                Location::field("PID", 3),
+                "the number belongs to another patient: name, birth date and resident number all differ from what this source \
+                 has said; nothing was overwritten, correct the sender or give the patient another number",
+            ));
+        }
         records::update(self.transaction, row.id, row.updated_at.max(moment.at), &to_stored(&state)?)?;
         if applied.changed.is_empty() {
             // Said again, later: among several records of the person this one may now be the newest.
@@ -104,123 +121,25 @@ impl Job<'_> {
             }
             return Ok(Owner { record: row.id, number: row.number, one_id: row.one_id });
         }
-        let facts_before = PatientFacts::of(&applied.before);
         let facts = PatientFacts::of(&applied.record);
-        if is_somebody_else(&facts_before, &facts) {
-            return Err(Trouble::content(
-                ErrorCode::DuplicateKeyIdentifier,
-                Location::field("PID", 3),
-                "the number belongs to another patient: name, birth date and resident number all differ from what this source \
-                 said before; nothing was overwritten, correct the sender or give the patient another number",
-            ));
-        }
         let renumbered = applied.changed.iter().any(|name| name == "identifiers");
         if renumbered {
             let (before, after) = (identifiers(&applied.before, &facts_before), identifiers(&applied.record, &facts));
             records::set_identifiers(self.transaction, row.id, &before, &after)?;
         }
         self.refresh_person(&row.one_id, EventKind::PatientUpdated, moment)?;
-        let one_id = if facts == facts_before && !renumbered {
-            row.one_id.clone()
-        } else {
-            self.look_again(&row, &applied.record, &facts, moment)?
-        };
+        let one_id =
+            if facts == facts_before && !renumbered { row.one_id.clone() } else { self.look_again(&row, moment)? };
         Ok(Owner { record: row.id, number: row.number, one_id })
     }
 
-    /// A record that has become known better may not be who it was taken for, or somebody who is known already: the outcome is as
-    /// if the better record had come first.
-    fn look_again(
-        &self,
-        row: &PatientRecord,
-        record: &Fields,
-        facts: &PatientFacts,
-        moment: Moment,
-    ) -> Result<String, Trouble> {
-        let one_id = row.one_id.as_str();
-        let others = records::of_person(self.transaction, one_id)?;
-        let others = others.iter().filter(|other| other.id != row.id);
-        let others = others.map(|other| Ok(PatientFacts::of(&state_of(other)?.record())));
-        let others: Vec<PatientFacts> = others.collect::<Result<_, StoreError>>()?;
-        let rest = Candidate { one_id: one_id.to_owned(), records: others };
-        if let Decision::Ambiguous { evidence } | Decision::New { evidence } =
-            decide(facts, std::slice::from_ref(&rest), &[])
-            && evidence.iter().any(|evidence| evidence.vetoes.contains(&Veto::DifferentResidentId))
-        {
-            let basis = json!({"source": row.source, "record": row.number.to_string(), "evidence": evidence});
-            return self.detach(row, &basis, moment);
-        }
-        let elsewhere = |mut candidates: Vec<Candidate>| {
-            candidates.retain(|candidate| candidate.one_id != one_id);
-            candidates
-        };
-        let same_number = elsewhere(self.same_number(&row.number, record)?);
-        let same_identity = elsewhere(self.same_identity_number(facts)?);
-        let Decision::Link { one_id: other, evidence } = decide(facts, &same_number, &same_identity) else {
-            return Ok(one_id.to_owned());
-        };
-        let found: Vec<Candidate> =
-            same_number.into_iter().chain(same_identity).filter(|candidate| candidate.one_id == other).collect();
-        // A veto between any record of this person and the other forbids it.
-        for facts in &rest.records {
-            if let Decision::Ambiguous { evidence } | Decision::New { evidence } = decide(facts, &[], &found)
-                && evidence.iter().any(|evidence| !evidence.vetoes.is_empty())
-            {
-                return Ok(one_id.to_owned());
-            }
-        }
-        // The older One ID lives on, so that the outcome does not depend on which record was completed last.
-        let (survivor, retired) = if *other < *one_id { (other.as_str(), one_id) } else { (one_id, other.as_str()) };
-        let basis = json!({"source": row.source, "record": row.number.to_string(), "evidence": evidence});
-        self.merge_persons(survivor, retired, &basis, moment)?;
-        Ok(survivor.to_owned())
-    }
-
-    /// The persons of all records that bear, or name, one of the record's medical record numbers.
-    fn same_number(&self, own: &RecordNumber, record: &Fields) -> Result<Vec<Candidate>, Trouble> {
-        let mut found = records::with_number(self.transaction, own)?;
-        for number in medical_record_numbers(record).filter(|number| number != own) {
-            found.extend(records::with_number(self.transaction, &number)?);
-        }
-        self.candidates(found)
-    }
-
-    fn same_identity_number(&self, facts: &PatientFacts) -> Result<Vec<Candidate>, Trouble> {
-        let mut found = Vec::new();
-        for number in &facts.identity_numbers {
-            found.extend(records::with_identifier(self.transaction, &number.kind, &number.value, CANDIDATE_RECORDS)?);
-        }
-        self.candidates(found)
-    }
-
-    /// The persons of these records, each with all its records.
-    fn candidates(&self, found: Vec<PatientRecord>) -> Result<Vec<Candidate>, Trouble> {
-        let mut persons: BTreeMap<String, Vec<PatientFacts>> = BTreeMap::new();
-        for record in found {
-            if let Entry::Vacant(person) = persons.entry(record.one_id) {
-                let rows = records::of_person(self.transaction, person.key())?;
-                let facts = rows.iter().map(|row| Ok(PatientFacts::of(&state_of(row)?.record())));
-                person.insert(facts.collect::<Result<_, StoreError>>()?);
-            }
-        }
-        Ok(persons.into_iter().map(|(one_id, records)| Candidate { one_id, records }).collect())
-    }
-
-    /// A person of this one record, and the event that tells of it.
-    fn new_person(
-        &self,
-        source: &str,
-        state: &PatientState,
-        record: &Fields,
-        moment: Moment,
-    ) -> Result<String, Trouble> {
+    /// A person whose golden record is this, and the event that tells of it.
+    pub(super) fn new_person(&self, golden: Fields, moment: Moment) -> Result<String, Trouble> {
         let mut random = [0; 16];
         getrandom::fill(&mut random)
             .map_err(|error| StoreError::Defect { reason: format!("the system gives no random numbers: {error}") })?;
         let milliseconds = u64::try_from(self.now / 1_000).unwrap_or_default();
         let one_id = Ulid::from_parts(milliseconds, u128::from_be_bytes(random)).to_string();
-        let member = Member { source, record, is_retired: false, set_at: state.set_at() };
-        let golden = golden(&[member]);
         let changed: Vec<String> = golden.keys().map(ToString::to_string).collect();
         let person = Person { one_id: one_id.clone(), version: 1, merged_into: None, created_at: self.now, golden };
         persons::create(self.transaction, &person)?;
@@ -230,7 +149,7 @@ impl Job<'_> {
     }
 
     /// Brings the golden record up to date and publishes `kind` if it changed.
-    fn refresh_person(&self, one_id: &str, kind: EventKind, moment: Moment) -> Result<(), Trouble> {
+    pub(super) fn refresh_person(&self, one_id: &str, kind: EventKind, moment: Moment) -> Result<(), Trouble> {
         let before = self.person(one_id)?;
         let golden = self.golden(one_id)?;
         let changed = changed(&before.golden, &golden);
@@ -244,26 +163,12 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn person(&self, one_id: &str) -> Result<Person, Trouble> {
+    pub(super) fn person(&self, one_id: &str) -> Result<Person, Trouble> {
         Ok(persons::get(self.transaction, one_id)?.ok_or(StoreError::Damaged { what: "patient_record.one_id" })?)
     }
 
-    fn golden(&self, one_id: &str) -> Result<Fields, Trouble> {
-        let rows = records::of_person(self.transaction, one_id)?;
-        let states: Vec<PatientState> = rows.iter().map(state_of).collect::<Result<_, _>>()?;
-        let projected: Vec<Fields> = states.iter().map(PatientState::record).collect();
-        let members: Vec<Member<'_>> = rows
-            .iter()
-            .zip(&states)
-            .zip(&projected)
-            .map(|((row, state), record)| Member {
-                source: &row.source,
-                record,
-                is_retired: row.merged_into.is_some(),
-                set_at: state.set_at(),
-            })
-            .collect();
-        Ok(golden(&members))
+    pub(super) fn golden(&self, one_id: &str) -> Result<Fields, Trouble> {
+        Ok(golden_of(records::of_person(self.transaction, one_id)?.iter())?)
     }
 
     /// Carries out a merge that the source declares (A40 and its older forms): each retired number of MRG-1 goes to the number of
@@ -317,9 +222,11 @@ impl Job<'_> {
             };
             Trouble::content(code, field, refusal.to_string())
         })?;
-        let MergePlan::Apply { survivor, retired } = plan else { return Ok(()) };
         let basis =
             json!({"source": self.source.name, "survivor": survivor.to_string(), "retired": retired.to_string()});
+        let MergePlan::Apply { survivor, retired } = plan else {
+            return self.heal(retired, &basis, moment);
+        };
         let survivor_record = match survivor_record {
             Some(record) => record,
             None => self.stub(&survivor, None, &basis, moment)?,
@@ -350,7 +257,25 @@ impl Job<'_> {
                 }
             }
         }
-        if merged { Ok(()) } else { self.refresh_person(one_id, EventKind::PatientUpdated, moment) }
+        if !merged {
+            self.refresh_person(one_id, EventKind::PatientUpdated, moment)?;
+        }
+        self.look_at_others(survivor_record.id, moment)
+    }
+
+    /// A merge said once more: records that were merged but stand at two persons are brought together.
+    fn heal(&self, retired: &RecordNumber, basis: &Value, moment: Moment) -> Result<(), Trouble> {
+        let Some(mut record) = records::find(self.transaction, &self.source.name, retired)? else { return Ok(()) };
+        while let Some(into) = record.merged_into {
+            let next = self.record(into)?;
+            // Read anew: the step before may have moved it.
+            let one_id = self.record(record.id)?.one_id;
+            if one_id != next.one_id {
+                self.merge_persons(&next.one_id, &one_id, basis, moment)?;
+            }
+            record = next;
+        }
+        self.look_at_others(record.id, moment)
     }
 
     /// The record that a retired one answers as; itself if it is live. Merges refuse cycles.
@@ -379,108 +304,34 @@ impl Job<'_> {
             Some(one_id) => one_id.to_owned(),
             None => match records::with_number(self.transaction, number)?.into_iter().next() {
                 Some(record) => record.one_id,
-                None => self.new_person(&self.source.name, &state, &record, moment)?,
+                None => self.new_person(only(&self.source.name, &state, &record), moment)?,
             },
         };
         let link = self.link_change(0, &one_id, LinkKind::Pending, basis.clone());
         let id = self.insert_record(number, &state, &record, &PatientFacts::of(&record), link, moment)?;
         self.record(id)
     }
-
-    /// All records of `retired` become the survivor's; consumers are told which visits and reports moved, and get each anew
-    /// under its new One ID.
-    fn merge_persons(&self, survivor: &str, retired: &str, basis: &Value, moment: Moment) -> Result<(), Trouble> {
-        let moved = self.belongings(retired)?;
-        for row in records::of_person(self.transaction, retired)? {
-            records::link(self.transaction, &self.link_change(row.id, survivor, LinkKind::Auto, basis.clone()))?;
-        }
-        let gone = self.person(retired)?;
-        let redirected = Person { merged_into: Some(survivor.to_owned()), ..gone.clone() };
-        persons::update(self.transaction, &gone, &redirected)?;
-        let told = [("retired", json!([retired])), ("basis", basis.clone()), ("records", moved.ids())];
-        self.tell_change(EventKind::PatientMerged, survivor, told, moment)?;
-        self.publish_moved(moved, survivor, moment, Cause::Merge)
-    }
-
-    /// The record `row` becomes a person of its own, with its visits and reports: it now says what the other records of its person
-    /// rule out.
-    fn detach(&self, row: &PatientRecord, basis: &Value, moment: Moment) -> Result<String, Trouble> {
-        let mut moved = self.belongings(&row.one_id)?;
-        moved.visits.retain(|visit| visit.record == row.id);
-        moved.reports.retain(|report| report.record == row.id);
-        let state = state_of(&self.record(row.id)?)?;
-        let one_id = self.new_person(&row.source, &state, &state.record(), moment)?;
-        records::link(self.transaction, &self.link_change(row.id, &one_id, LinkKind::Auto, basis.clone()))?;
-        let told = [("new_one_id", json!(one_id)), ("basis", basis.clone()), ("records", moved.ids())];
-        self.tell_change(EventKind::PatientSplit, &row.one_id, told, moment)?;
-        self.publish_moved(moved, &one_id, moment, Cause::Split)?;
-        Ok(one_id)
-    }
-
-    /// Publishes that the records of a person changed hands: its golden record anew, and what moved.
-    fn tell_change(
-        &self,
-        kind: EventKind,
-        one_id: &str,
-        told: [(&str, Value); 3],
-        moment: Moment,
-    ) -> Result<(), Trouble> {
-        let before = self.person(one_id)?;
-        let after = Person { version: before.version + 1, golden: self.golden(one_id)?, ..before.clone() };
-        persons::update(self.transaction, &before, &after)?;
-        let changed = changed(&before.golden, &after.golden);
-        let about = About { kind, record: one_id, one_id, moment, version: after.version };
-        let mut data = view::person(after);
-        data.extend(told.map(|(name, value)| (name.to_owned(), value)));
-        self.publish(about, &changed, data, self.cause)?;
-        Ok(())
-    }
-
-    fn belongings(&self, one_id: &str) -> Result<Belongings, Trouble> {
-        Ok(Belongings {
-            visits: all_pages(|after| clinical::visits_of_person(self.transaction, one_id, after, PAGE))?,
-            reports: all_pages(|after| clinical::lab_reports_of_person(self.transaction, one_id, after, PAGE))?,
-        })
-    }
-
-    /// Publishes each visit and report under the One ID that it belongs to now.
-    fn publish_moved(&self, moved: Belongings, one_id: &str, moment: Moment, cause: Cause) -> Result<(), Trouble> {
-        let changed = ["one_id".to_owned()];
-        for mut visit in moved.visits {
-            visit.version += 1;
-            let (record, version) = (visit.visit_id(), visit.version);
-            let about = About { kind: EventKind::VisitUpdated, record: &record, one_id, moment, version };
-            self.publish(about, &changed, view::visit(&visit, one_id)?, cause)?;
-            clinical::put_visit(self.transaction, &visit)?;
-        }
-        for mut report in moved.reports {
-            report.version += 1;
-            let state: LabReportState = stored(&report.state, "lab_report.state")?;
-            let (record, version) = (report.report_id(), report.version);
-            let about = About { kind: state.event(), record: &record, one_id, moment, version };
-            self.publish(about, &changed, view::lab_report_record(state.record(), &report, one_id), cause)?;
-            clinical::put_lab_report(self.transaction, &report)?;
-        }
-        Ok(())
-    }
 }
 
-/// What belongs to a person beside the records themselves.
-struct Belongings {
-    visits: Vec<Visit>,
-    reports: Vec<LabReport>,
+/// The golden record of a person with this one record.
+fn only(source: &str, state: &PatientState, record: &Fields) -> Fields {
+    golden(&[Member { source, record, is_retired: false, set_at: state.set_at() }])
 }
 
-impl Belongings {
-    /// `records` of the events that tell who has them now.
-    fn ids(&self) -> Value {
-        let visits: Vec<String> = self.visits.iter().map(Visit::visit_id).collect();
-        let reports: Vec<String> = self.reports.iter().map(LabReport::report_id).collect();
-        json!({"visits": visits, "lab_reports": reports})
-    }
+/// The golden record of these records.
+pub(super) fn golden_of<'a>(rows: impl Iterator<Item = &'a PatientRecord>) -> Result<Fields, StoreError> {
+    let known = rows.map(|row| state_of(row).map(|state| (row, state))).collect::<Result<Vec<_>, _>>()?;
+    let projected: Vec<Fields> = known.iter().map(|(_, state)| state.record()).collect();
+    let members = known.iter().zip(&projected).map(|((row, state), record)| Member {
+        source: &row.source,
+        record,
+        is_retired: row.merged_into.is_some(),
+        set_at: state.set_at(),
+    });
+    Ok(golden(&members.collect::<Vec<_>>()))
 }
 
-fn state_of(row: &PatientRecord) -> Result<PatientState, StoreError> {
+pub(super) fn state_of(row: &PatientRecord) -> Result<PatientState, StoreError> {
     stored(&row.state, "patient_record.state")
 }
 
@@ -489,7 +340,7 @@ fn record_number(patch: &Fields) -> Option<RecordNumber> {
     medical_record_numbers(patch).next().or_else(|| numbers(patch, |_| true).next())
 }
 
-fn medical_record_numbers(record: &Fields) -> impl Iterator<Item = RecordNumber> {
+pub(super) fn medical_record_numbers(record: &Fields) -> impl Iterator<Item = RecordNumber> {
     numbers(record, |kind| kind == "mrn")
 }
 
@@ -514,18 +365,19 @@ fn merge_numbers(fields: &Fields, side: &str) -> Vec<RecordNumber> {
     if medical.is_empty() { numbers_in(fields, side, |_| true).collect() } else { medical }
 }
 
-/// A number that now stands for another patient: everything that tells two people apart is known on both sides and differs. Two
-/// patients in one record could never be told apart again.
-fn is_somebody_else(before: &PatientFacts, after: &PatientFacts) -> bool {
+/// A number that stands for another patient: everything that tells two people apart is known on both sides and differs. Two patients
+/// in one record could never be told apart again. `said` is the message's own word: what is late changes none of this, and would mix
+/// in all the rest.
+fn is_somebody_else(known: &PatientFacts, said: &PatientFacts) -> bool {
     let resident = |facts: &PatientFacts| {
         facts.identity_numbers.iter().find(|number| number.kind == "resident_id").map(|number| number.value.clone())
     };
     let differ = |one: Option<String>, other: Option<String>| one.is_some() && other.is_some() && one != other;
-    let named = before.name_class == NameClass::Normal && after.name_class == NameClass::Normal;
+    let named = known.name_class == NameClass::Normal && said.name_class == NameClass::Normal;
     named
-        && before.pinyin != after.pinyin
-        && differ(before.birth_date.clone(), after.birth_date.clone())
-        && differ(resident(before), resident(after))
+        && known.pinyin != said.pinyin
+        && differ(known.birth_date.clone(), said.birth_date.clone())
+        && differ(resident(known), resident(said))
 }
 
 /// What the store looks records up by: all numbers as sent, and identity numbers in normal form.

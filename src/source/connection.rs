@@ -47,7 +47,7 @@ where
         buffer: vec![0; READ_BUFFER],
         unread: 0..0,
         input: Input::Open,
-        reading: None,
+        reading: Vec::new(),
         waiting: None,
         since: Instant::now(),
         context,
@@ -71,8 +71,8 @@ struct Line<'a, S, H> {
     /// What of `buffer` the decoder has not taken yet.
     unread: Range<usize>,
     input: Input,
-    /// The share of a large frame that has begun.
-    reading: Option<Share>,
+    /// The shares of a large frame that has begun, the furthest reaching last.
+    reading: Vec<Share>,
     /// Nothing more is read or begun until the budget gives this.
     waiting: Option<Waiting>,
     /// When the peer last did what it should: began or ended a frame, sent something between frames, took an answer.
@@ -188,13 +188,14 @@ where
         }
     }
 
-    /// Takes a share for the frame that is being read, once it is large.
+    /// Takes the next share for the frame that is being read, once it is larger than what it has: that is at most one read too late.
     fn reserve(&mut self) {
-        if self.reading.is_some() || self.decoder.held() <= SMALL {
+        let reach = self.reading.last().map_or(SMALL, Share::reach);
+        if self.decoder.held() <= reach {
             return;
         }
-        match self.context.budget.reading(self.context.limits.frame.message) {
-            Ok(share) => self.reading = Some(share),
+        match self.context.budget.reading(reach) {
+            Ok(share) => self.reading.push(share),
             Err(claim) => self.waiting = Some(Waiting { claim, received: None }),
         }
     }
@@ -226,7 +227,7 @@ where
                 tracing::warn!(source, peer = %peer.address, bytes = length, "a frame without an end, kept but not answered");
             }
         }
-        match self.context.budget.work(received.held()) {
+        match self.context.budget.work(received.weight()) {
             Ok(share) => self.start(received, share),
             Err(claim) => self.waiting = Some(Waiting { claim, received: Some(received) }),
         }
@@ -239,14 +240,14 @@ where
         self.since = Instant::now();
         match (share, received) {
             (Some(share), Some(received)) => self.start(received, share),
-            (share, None) => self.reading = share,
+            (share, None) => self.reading.extend(share),
             (None, Some(_)) => self.input = Input::Closed,
         }
     }
 
     /// Starts the work on a frame. Its bytes are counted until it is done, whatever becomes of the connection.
     fn start(&mut self, received: Received, share: Share) {
-        self.reading = None;
+        self.reading.clear();
         let answered = !matches!(received, Received::Cut { .. });
         let (handler, peer) = (&self.handler, self.context.peer);
         self.window.start(received.held(), |turn| {

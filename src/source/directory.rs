@@ -4,17 +4,21 @@
 //! Invariants
 //! - A file is touched only when it has not changed for [`Limits::settled`], and moves only if it has not changed meanwhile.
 //!   (Safest for the sender: write under another name, then rename.)
-//! - A file moves only after each of its messages is kept. If the process ends before, the file is read again, and the handler
-//!   knows its messages by their content: nothing is lost, nothing counts twice.
+//! - A file moves only after each of its messages is kept. If the process ends before, or a message could not be taken in by a defect,
+//!   the file is read again, and the handler knows its messages by their content: nothing is lost, nothing counts twice.
 //! - Files go one after the other, oldest first; one whose messages cannot be kept for the moment is not overtaken.
-//! - A file is never overwritten, and never removed where it was put. Empty files and other names stay where they are.
-//! - [`Directory::prune`] removes only what was moved to `done` and `failed`, and looks like it: see there.
+//! - A file is never overwritten, and never removed where it was put before it is where it belongs. Empty files and other names stay
+//!   where they are.
+//! - [`Directory::prune`] removes only what was moved to `done`, and looks like it: see there. What is in `failed` may be nowhere else
+//!   (too large a message, text that is none), so it stays until somebody has looked at it.
 //! - A directory that cannot be read for the moment (a share that is not mounted) is told to whoever asked to be told, looked for
 //!   at every interval, and read again once it is back.
 //!
-//! It must never log a file's name: some systems name files after patients. The handler gets it, `failed/` shows it.
+//! A file's name is logged at the levels that ask for somebody's attention, and only there: who is to look for a file has to know which,
+//! but some systems name files after patients.
 
 use std::collections::{BinaryHeap, HashMap};
+use std::ffi::{OsStr, OsString};
 use std::future::Future;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -146,7 +150,7 @@ enum End {
     Read { messages: u64, failed: u64 },
     /// Again later.
     Later,
-    /// It cannot be read.
+    /// It cannot be read for now, or not all of its messages could be taken in.
     Unreadable,
 }
 
@@ -162,23 +166,22 @@ impl Directory {
         }
     }
 
-    /// Removes the files that were moved to `done` and `failed` before `before`; gives how many. Anything else stays: other names,
-    /// directories, links, and all of it where the folder itself is a link. Blocking.
+    /// Removes the files that were moved to `done` before `before`; gives how many. Anything else stays: other names, directories, links,
+    /// and all of it where the folder itself is a link. Blocking.
     ///
     /// # Errors
-    /// What the system says of a folder; a file that cannot be removed is passed over.
+    /// What the system says of the folder; a file that cannot be removed is passed over.
     pub fn prune(&self, before: SystemTime) -> io::Result<u64> {
         let mut removed = 0;
-        for folder in [DONE, FAILED].map(|folder| self.settings.directory.join(folder)) {
-            if !fs::symlink_metadata(&folder)?.is_dir() {
-                continue;
-            }
-            for entry in fs::read_dir(folder)? {
-                let path = entry?.path();
-                let ours = has_extension(&first_name(&path), &self.settings.extensions);
-                if ours && moved_at(&path).is_some_and(|moved| moved < before) && fs::remove_file(&path).is_ok() {
-                    removed += 1;
-                }
+        let folder = self.settings.directory.join(DONE);
+        if !fs::symlink_metadata(&folder)?.is_dir() {
+            return Ok(removed);
+        }
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let ours = has_extension(&first_name(&path), &self.settings.extensions);
+            if ours && moved_at(&path).is_some_and(|moved| moved < before) && fs::remove_file(&path).is_ok() {
+                removed += 1;
             }
         }
         Ok(removed)
@@ -257,6 +260,7 @@ impl Watch<'_> {
         tokio::pin!(reader);
         let mut window = Window::new(limits.window);
         let (mut number, mut failed, mut later, mut reading) = (0, 0, false, true);
+        let mut defect = false;
         let mut read = None;
         while reading || read.is_none() || !window.is_empty() {
             tokio::select! {
@@ -266,8 +270,8 @@ impl Watch<'_> {
                     Ok(Outcome::Failed) => failed += 1,
                     Ok(Outcome::NotKept) => later = true,
                     Err(_) => {
-                        tracing::error!(source = self.settings.source, number, "a message was not taken in: its handler panicked");
-                        failed += 1;
+                        tracing::error!(source = self.settings.source, file = ?name(&file), "a message was not taken in: its handler panicked");
+                        defect = true;
                     }
                 },
                 () = stop.cancelled(), if reading => later = true,
@@ -305,10 +309,12 @@ impl Watch<'_> {
         }
         match read {
             _ if later => End::Later,
+            _ if defect => End::Unreadable,
             Some(Ok(notes)) => {
                 for note in notes.iter().take(limits.notes) {
                     tracing::warn!(
                         source = self.settings.source,
+                        file = ?name(&file),
                         notes = notes.len(),
                         "a file is not what it should be: {note}"
                     );
@@ -323,9 +329,10 @@ impl Watch<'_> {
     /// Moves the file where it belongs. `false`: the files behind it have to wait.
     async fn settle(&mut self, file: &Path, end: End) -> bool {
         let source = &self.settings.source;
+        let name = name(file);
         let folder = match end {
             End::Read { messages: 0, .. } => {
-                tracing::warn!(source, "a file holds no message; moved to `failed`");
+                tracing::warn!(source, file = ?name, "a file holds no message; moved to `failed`");
                 FAILED
             }
             End::Read { messages, failed: 0 } => {
@@ -335,6 +342,7 @@ impl Watch<'_> {
             End::Read { messages, failed } => {
                 tracing::warn!(
                     source,
+                    file = ?name,
                     messages,
                     failed,
                     "messages of a file could not be processed; moved to `failed`"
@@ -346,7 +354,7 @@ impl Watch<'_> {
                 return false;
             }
             End::Unreadable => {
-                tracing::warn!(source, directory = %self.settings.directory.display(), "a file cannot be read; the next try is in a while");
+                tracing::warn!(source, directory = %self.settings.directory.display(), file = ?name, "a file cannot be read to its end; the next try is in a while");
                 self.put_off(file);
                 return true;
             }
@@ -354,7 +362,7 @@ impl Watch<'_> {
         let Some(known) = self.known.get(file).copied() else { return true };
         let (from, to) = (file.to_owned(), self.settings.directory.join(folder));
         if let Err(error) = blocking(move || move_into(&from, &to, known.stamp)).await {
-            tracing::warn!(source, directory = %self.settings.directory.display(), %error, "a file that is done cannot be moved; the next try is in a while");
+            tracing::warn!(source, directory = %self.settings.directory.display(), file = ?name, %error, "a file that is done cannot be moved; the next try is in a while");
             self.put_off(file);
         }
         true
@@ -428,6 +436,11 @@ fn first_name(path: &Path) -> PathBuf {
     }
 }
 
+/// A file's name, for the log: quoted there, so that it cannot look like another line.
+fn name(file: &Path) -> &OsStr {
+    file.file_name().unwrap_or_default()
+}
+
 /// When a plain file was last changed or moved, whichever is later: its content may have been old when it came.
 fn moved_at(path: &Path) -> Option<SystemTime> {
     let metadata = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
@@ -451,7 +464,7 @@ fn move_into(file: &Path, folder: &Path, expected: Stamp) -> io::Result<()> {
     if stamp(file) != Some(expected) {
         return Ok(());
     }
-    let name = file.file_name().unwrap_or_default();
+    let name = name(file);
     let mut target = folder.join(name);
     let mut copy = 1;
     while target.symlink_metadata().is_ok() {
@@ -460,7 +473,39 @@ fn move_into(file: &Path, folder: &Path, expected: Stamp) -> io::Result<()> {
         numbered.push(format!(".{copy}"));
         target = folder.join(numbered);
     }
-    fs::rename(file, target)
+    match fs::rename(file, &target) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy_over(file, &target, expected),
+        moved => moved,
+    }
+}
+
+/// Moves a file to another file system. Under its name there is nothing or all of it, and it is gone here only once it is safe there; one
+/// that changes meanwhile is left to be read again.
+fn copy_over(file: &Path, target: &Path, expected: Stamp) -> io::Result<()> {
+    let mut hidden = OsString::from(".");
+    hidden.push(name(target));
+    hidden.push(".part");
+    let part = target.with_file_name(hidden);
+    // Left by a move that broke off, perhaps without the right to write in it.
+    let _ = fs::remove_file(&part);
+    let copied = fs::copy(file, &part).and_then(|_| {
+        let copy = fs::File::open(&part)?;
+        copy.set_modified(expected.0)?;
+        copy.sync_all()
+    });
+    if let Err(error) = copied {
+        let _ = fs::remove_file(&part);
+        return Err(error);
+    }
+    if stamp(file) != Some(expected) {
+        return fs::remove_file(&part);
+    }
+    fs::rename(&part, target)?;
+    let moved = target.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all());
+    moved.and_then(|()| fs::remove_file(file)).inspect_err(|_| {
+        // Else every try would leave one more copy.
+        let _ = fs::remove_file(target);
+    })
 }
 
 #[cfg(test)]
@@ -503,7 +548,7 @@ mod tests {
                 directory: self.directory.path().to_owned(),
                 extensions: vec!["hl7".to_owned()],
                 limits,
-                budget: Budget::of(10),
+                budget: Budget::of(10, 10),
             };
             let (seen, closed) = (Arc::clone(&self.seen), Arc::clone(&self.closed));
             let handler = move |piece: Piece, origin: Origin, mut turn: Turn| {
@@ -521,6 +566,7 @@ mod tests {
                     seen.lock().unwrap().push(format!("{name}#{}", origin.number));
                     match text.split('|').nth(2) {
                         Some("bad") => Outcome::Failed,
+                        Some("defect") if seen.lock().unwrap().len() < 4 => panic!("as asked"),
                         Some("slow") => {
                             tokio::time::sleep(Duration::from_millis(100)).await;
                             Outcome::Processed
@@ -601,6 +647,46 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_with_a_message_that_was_never_kept_is_tried_again_and_not_moved() {
+        let watched = Watched::new();
+        watched.put("defect.hl7", &["good", "defect"], 20);
+        watched.put("next.hl7", &["good"], 10);
+        watched.start(Limits { retry: Duration::from_millis(50), ..LIMITS });
+        watched.until("done/defect.hl7").await;
+        assert!(!watched.at("failed/defect.hl7").exists() && watched.at("done/next.hl7").exists());
+        assert_eq!(watched.seen(), ["defect.hl7#1", "defect.hl7#2", "next.hl7#1", "defect.hl7#1", "defect.hl7#2"]);
+    }
+
+    #[tokio::test]
+    async fn a_folder_may_be_a_link_to_another_file_system() {
+        let watched = Watched::new();
+        let elsewhere = tempfile::tempdir_in("/dev/shm");
+        let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
+        let Some(elsewhere) = elsewhere.ok().filter(|other| device(other.path()) != device(watched.directory.path()))
+        else {
+            eprintln!("SKIPPED: /dev/shm is no other file system here, so moving to one is not tested");
+            return;
+        };
+        std::os::unix::fs::symlink(elsewhere.path(), watched.at("done")).unwrap();
+        watched.put("a.hl7", &["good"], 20);
+        let (text, changed) = (fs::read(watched.at("a.hl7")).unwrap(), stamp(&watched.at("a.hl7")));
+        watched.start(LIMITS);
+        watched.until("done/a.hl7").await;
+        assert_eq!(fs::read(watched.at("done/a.hl7")).unwrap(), text);
+        assert_eq!(stamp(&watched.at("done/a.hl7")), changed, "as old as it was");
+        watched.put("a.hl7", &["good", "good"], 10);
+        watched.until("done/a.hl7.2").await;
+        let gone = async {
+            while watched.at("a.hl7").exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(10), gone).await.is_ok(), "it would be read again");
+        assert_eq!(watched.seen().len(), 3);
+        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 2, "nothing half is left");
+    }
+
+    #[tokio::test]
     async fn a_file_that_still_grows_is_left_alone() {
         let watched = Watched::new();
         watched.start(Limits { settled: Duration::from_millis(500), ..LIMITS });
@@ -673,23 +759,24 @@ mod tests {
             directory: directory.path().to_owned(),
             extensions: vec!["hl7".to_owned()],
             limits: LIMITS,
-            budget: Budget::of(10),
+            budget: Budget::of(10, 10),
         };
         let watched = Directory::open(settings).unwrap();
-        let ours = ["done/a.hl7", "done/a.hl7.2", "failed/b.HL7"];
-        let others = ["new.hl7", "done/notes.txt", "done/a.tar.2", "done/.hidden.hl7", "done/2026/c.hl7", "kept.hl7"];
+        let ours = ["done/a.hl7", "done/a.hl7.2", "done/b.HL7"];
+        let others =
+            ["new.hl7", "done/notes.txt", "done/a.tar.2", "done/.hidden.hl7", "done/2026/c.hl7", "failed/d.hl7"];
         fs::create_dir(at("done/2026")).unwrap();
         for name in ours.iter().chain(&others) {
             fs::write(at(name), "MSH|").unwrap();
             let file = fs::File::options().append(true).open(at(name)).unwrap();
             file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         }
-        std::os::unix::fs::symlink(at("kept.hl7"), at("failed/link.hl7")).unwrap();
+        std::os::unix::fs::symlink(at("new.hl7"), at("done/link.hl7")).unwrap();
         let hour = Duration::from_secs(3600);
         assert_eq!(watched.prune(SystemTime::now() - hour).unwrap(), 0, "moved just now, however old its content");
         assert_eq!(watched.prune(SystemTime::now() + hour).unwrap(), 3);
         assert!(ours.iter().all(|name| !at(name).exists()));
-        assert!(others.iter().chain(&["failed/link.hl7"]).all(|name| at(name).exists()));
+        assert!(others.iter().chain(&["done/link.hl7"]).all(|name| at(name).exists()));
         // An archive elsewhere is not ours.
         fs::rename(at("done"), at("elsewhere")).unwrap();
         fs::write(at("elsewhere/d.hl7"), "MSH|").unwrap();
@@ -705,7 +792,7 @@ mod tests {
             directory: PathBuf::from("/nowhere/in"),
             extensions: Vec::new(),
             limits: Limits::default(),
-            budget: Budget::of(10),
+            budget: Budget::of(10, 10),
         };
         let text = Directory::open(settings).unwrap_err().to_string();
         assert!(text.contains("source his") && text.contains("/nowhere/in"), "{text}");

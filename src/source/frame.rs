@@ -10,6 +10,8 @@
 //!
 //! VT, FS and CR are never trail bytes in GB18030, Big5, UTF-8 or ISO 8859, so framing needs no character set.
 
+use crate::hl7v2::limits::MESSAGES_OF_FRAME;
+
 /// Start of a frame.
 pub const VT: u8 = 0x0B;
 /// End of a frame.
@@ -17,6 +19,10 @@ pub const FS: u8 = 0x1C;
 /// What follows FS.
 pub const CR: u8 = 0x0D;
 const LF: u8 = 0x0A;
+
+/// Bytes that one message needs until its frame is answered, however short it is: its answer, mostly 200 bytes to 500, and its
+/// places in the work.
+const ANSWER: usize = 1024;
 
 /// How many bytes the names that start a message have.
 const NAME: usize = 3;
@@ -75,6 +81,16 @@ impl Received {
             Received::Whole(bytes) | Received::Cut { bytes, .. } => bytes.len(),
             Received::TooLarge { head, .. } => head.len(),
         }
+    }
+
+    /// What the work on it takes of the budget: its bytes, and [`ANSWER`] for each message that it could be a batch of. Counted where a
+    /// message could begin, which is never too few; beyond [`MESSAGES_OF_FRAME`] it is refused as a whole.
+    pub fn weight(&self) -> usize {
+        let messages = match self {
+            Received::Whole(bytes) => memchr::memmem::find_iter(bytes, b"MSH").take(MESSAGES_OF_FRAME).count(),
+            Received::TooLarge { .. } | Received::Cut { .. } => 0,
+        };
+        self.held() + messages * ANSWER
     }
 }
 
@@ -391,6 +407,14 @@ mod tests {
         check(b"\x16\x03\x01\x02\x00", &[junk(5, Guess::Tls)]);
         check(b"GET / HTTP/1.1\r\n\r\n", &[junk(14, Guess::Http)]);
         check(b"MSH|^~\\&|HIS\r", &[junk(12, Guess::Unframed)]);
+    }
+
+    #[test]
+    fn many_short_messages_weigh_more_than_their_bytes() {
+        let weight = |count: usize| Received::Whole(b"MSH|^\r".repeat(count)).weight();
+        assert_eq!(weight(1), 6 + ANSWER);
+        assert_eq!(weight(1_000), 1_000 * (6 + ANSWER));
+        assert_eq!(weight(100_000), 100_000 * 6 + 1_000 * ANSWER, "refused, with one answer");
     }
 
     #[test]

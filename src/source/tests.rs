@@ -151,7 +151,7 @@ async fn pipelined_frames_are_handled_at_once_and_answered_in_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_connections_together_hold_no_more_than_the_budget_and_all_are_answered() {
     // Room for two of these messages; one is larger than all of it.
-    let budget = Budget::of(16);
+    let budget = Budget::of(16, 8);
     let server = serve_within(budget.clone(), Limits::default(), &["127.0.0.0/8"], None).await;
     let mut clients = Vec::new();
     for _ in 0..4 {
@@ -175,13 +175,13 @@ async fn all_connections_together_hold_no_more_than_the_budget_and_all_are_answe
 async fn a_large_frame_waits_for_its_share_and_small_ones_do_not() {
     let mut limits = Limits::default();
     limits.frame.message = 4 * SMALL;
-    let budget = Budget::of(limits.frame.message);
+    let budget = Budget::of(5 * SMALL, limits.frame.message);
     let server = serve_within(budget.clone(), limits, &["127.0.0.0/8"], None).await;
-    let large = super::frame::framed(&vec![b'x'; 3 * SMALL]);
+    let large = super::frame::framed(&vec![b'x'; 7 * SMALL / 2]);
     let mut slow = server.client().await;
-    slow.send_bytes(&large[..2 * SMALL]).await.unwrap();
+    slow.send_bytes(&large[..5 * SMALL / 2]).await.unwrap();
     let whole_share = async {
-        while budget.taken() < limits.frame.message as u64 {
+        while budget.taken() < 5 * SMALL as u64 {
             sleep(Duration::from_millis(2)).await;
         }
     };
@@ -192,13 +192,36 @@ async fn a_large_frame_waits_for_its_share_and_small_ones_do_not() {
     let others = async {
         assert_eq!(server.client().await.exchange(b"small").await.unwrap(), b"A:small");
         assert_eq!(server.count(|statistics| &statistics.frames), 1, "nobody else was read to the end");
-        slow.send_bytes(&large[2 * SMALL..]).await.unwrap();
-        assert_eq!(slow.answer().await.unwrap().len(), 3 * SMALL + 2);
+        slow.send_bytes(&large[5 * SMALL / 2..]).await.unwrap();
+        assert_eq!(slow.answer().await.unwrap().len(), 7 * SMALL / 2 + 2);
     };
     let mut answer = vec![0; large.len() + 2];
     let answered = async { answers.read_exact(&mut answer).await.unwrap() };
     timeout(PATIENCE, async { tokio::join!(sent, others, answered) }).await.unwrap();
     server.until(|statistics| &statistics.frames, 3).await;
+}
+
+#[tokio::test]
+async fn large_frames_that_stall_hold_up_no_others() {
+    let limits = Limits::default();
+    let budget = Budget::new(limits.frame.message);
+    let server = serve_within(budget.clone(), limits, &["127.0.0.0/8"], None).await;
+    let mut stalled = Vec::new();
+    for _ in 0..8 {
+        let mut client = server.client().await;
+        client.send_bytes(b"\x0b").await.unwrap();
+        client.send_bytes(&vec![b'x'; 200_000]).await.unwrap();
+        stalled.push(client);
+    }
+    let have_come = async {
+        while budget.taken() < 8 * 3 * SMALL as u64 {
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(PATIENCE, have_come).await.unwrap();
+    let mut ninth = server.client().await;
+    let answer = timeout(PATIENCE, ninth.exchange(&[b'x'; 100_000])).await.expect("it waits for the stalled ones");
+    assert_eq!(answer.unwrap().len(), 100_002);
 }
 
 #[tokio::test]
@@ -500,7 +523,7 @@ async fn what_cannot_be_reached_is_named() {
         allow: Vec::new(),
         tls: None,
         limits: Limits::default(),
-        budget: Budget::of(0),
+        budget: Budget::of(0, 0),
     };
     let text = Listener::bind(settings).await.unwrap_err().to_string();
     assert!(text.contains("source his") && text.contains(&server.address), "{text}");

@@ -263,7 +263,7 @@ pub fn insert(
     count(transaction, &message.source, outcome.state, 1, message.received_at)
 }
 
-/// Writes down what became of a message that was tried again.
+/// Writes down what became of a message that was tried again. Of its notes those stay, in front, that say who had dismissed it.
 ///
 /// # Errors
 /// See [`StoreError`]; [`StoreError::Constraint`] when there is no such message (any more).
@@ -271,7 +271,10 @@ pub fn finish(transaction: &Transaction<'_>, id: i64, outcome: &Outcome) -> Resu
     let before = get(transaction, id)?
         .ok_or_else(|| StoreError::Constraint { reason: format!("message {id} is not in the store") })?;
     transaction.run("UPDATE message SET attempts = attempts + 1 WHERE id = ?1", [id])?;
-    set_outcome(transaction, &before, outcome)
+    let mut outcome = outcome.clone();
+    let dismissals = before.outcome.notes.iter().filter(|note| note.starts_with(DISMISSED)).cloned();
+    outcome.notes.splice(..0, dismissals);
+    set_outcome(transaction, &before, &outcome)
 }
 
 /// Takes a failed message out of those that wait, for good: it becomes [`MessageState::Ignored`], and its notes say why it had failed,
@@ -479,6 +482,14 @@ mod tests {
         assert_eq!(counts, [(MessageState::Failed, 0), (MessageState::Ignored, 1)]);
         for id in [1, 9] {
             assert_eq!(write(&store, move |t| dismiss(t, id, "test", "again")), None);
+        }
+        // Tried again all the same, it still says who had dismissed it.
+        for state in [MessageState::Processed, MessageState::Failed] {
+            let again = Outcome { notes: vec!["again".to_owned()], ..outcome(state) };
+            write(&store, move |t| finish(t, 1, &again));
+            let found = store.read(|r| get(r, 1)).unwrap().unwrap();
+            assert_eq!(found.outcome.notes, ["dismissed by test: sent twice", "again"]);
+            assert!(!found.is_dismissed());
         }
     }
 }

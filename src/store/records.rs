@@ -177,8 +177,8 @@ pub fn with_identifier(
 ) -> Result<Vec<PatientRecord>, StoreError> {
     let found = reader.all(
         select!(
-            "JOIN identifier ON patient_record.id = identifier.record
-             WHERE identifier.value = ?1 AND identifier.type = ?2 LIMIT ?3"
+            // Its index is sorted by authority: the oldest are chosen before any record is read.
+            "WHERE id IN (SELECT DISTINCT record FROM identifier WHERE value = ?1 AND type = ?2 ORDER BY record LIMIT ?3)"
         ),
         params![value, kind, row_limit(limit)],
         record,
@@ -447,6 +447,24 @@ mod tests {
         set(&["A", "B", "B"], &["B", "C"]);
         assert_eq!((found("A"), found("B"), found("C")), (0, 1, 1));
         assert_eq!(store.read(|r| with_identifier(r, "passport", "B", 9)), Ok(Vec::new()));
+        // The later record's authority is the first by name, and the older one has the number of two.
+        let of = |system: &str| RecordIdentifier {
+            kind: "resident_id".to_owned(),
+            system: system.to_owned(),
+            value: "D".to_owned(),
+        };
+        let (older, later) = ([of("X"), of("Y")], [of("A")]);
+        let newest = write(&store, move |t| {
+            let newest = insert_person(t, "P2", "1002")?;
+            set_identifiers(t, record, &[], &older)?;
+            set_identifiers(t, newest, &[], &later)?;
+            Ok(newest)
+        });
+        let first = |limit| -> Vec<i64> {
+            let found = store.read(|r| with_identifier(r, "resident_id", "D", limit)).unwrap();
+            found.iter().map(|found| found.id).collect()
+        };
+        assert_eq!((first(1), first(2)), (vec![record], vec![record, newest]));
     }
 
     #[test]

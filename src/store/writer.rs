@@ -74,8 +74,9 @@ impl<'c> Transaction<'c> {
         result
     }
 
-    /// A job's own savepoint has another name: after a panic inside a `part`, the whole job is rolled back.
+    /// A job's own savepoint has another name: after a panic inside a `part`, the whole job is rolled back, and with it that part.
     fn job<T, E: From<StoreError>>(&self, work: impl FnOnce(&Self) -> Result<T, E>) -> Result<T, E> {
+        self.parts.set(0);
         self.scoped("SAVEPOINT job", "RELEASE job", "ROLLBACK TO job", work)
     }
 
@@ -442,18 +443,30 @@ mod tests {
             .await
             .unwrap();
         let third = good("third").await.unwrap();
+        let attempting = store
+            .enqueue(|t| {
+                let attempt: Result<(), StoreError> = t.attempt(|t| {
+                    insert(t, &message("his", "attempted", "x"))?;
+                    Err(refused())
+                });
+                assert_eq!(attempt, Err(refused()));
+                insert(t, &message("his", "fourth", "x"))
+            })
+            .await
+            .unwrap();
         held.let_go().await.unwrap();
         assert_eq!(first.await, Ok(1));
         assert_eq!(failing.await, Err(WriteError::Job(refused())));
         assert_eq!(second.await, Ok(2), "a job that failed gives its message id back");
         assert_eq!(panicking.await, Err(WriteError::Panicked));
         assert_eq!(third.await, Ok(3));
+        assert_eq!(attempting.await, Ok(4), "an attempt after a panic in a savepoint takes its own work back");
         let kept = store.read_async(|r| messages::list(r, &Default::default(), messages::Page::OldestFirst(None), 9));
         let kept: Vec<String> = kept.await.unwrap().messages.into_iter().map(|message| message.control_id).collect();
-        assert_eq!(kept, ["first", "second", "third"]);
+        assert_eq!(kept, ["first", "second", "third", "fourth"]);
         let statistics = store.writer_statistics();
         assert_eq!(statistics.batches.load(Ordering::Relaxed), 1);
-        assert_eq!(statistics.jobs.load(Ordering::Relaxed), 4);
+        assert_eq!(statistics.jobs.load(Ordering::Relaxed), 5);
         assert_eq!(statistics.failed_jobs.load(Ordering::Relaxed), 1);
         assert_eq!(statistics.panics.load(Ordering::Relaxed), 1);
         assert_eq!(statistics.queue_depth.load(Ordering::Relaxed), 0);

@@ -53,7 +53,7 @@ fn clock(minute: usize) -> String {
 pub(crate) fn any_history() -> impl Strategy<Value = Vec<Said>> {
     let said = prop_oneof![
         6 => adt(),
-        2 => person_update(),
+        3 => person_update(),
         1 => merge(),
         2 => appointment(),
         4 => report(),
@@ -119,14 +119,16 @@ fn report() -> impl Strategy<Value = Said> {
     )
 }
 
-/// PID as the HIS sends it, and whose it is. With the identity card or without, under either number, with what may change.
+/// PID as the HIS sends it, and whose it is. With the identity card, its number mistyped or not, or without, under any number, with
+/// what may change.
 fn patient() -> impl Strategy<Value = (String, usize)> {
     let number = prop_oneof![4 => Just('H'), 2 => Just('G'), 1 => Just('K')];
     let phone = prop::sample::select(vec!["", "13800000001", "13800000002", "\"\""]);
     let died = prop::sample::select(vec!["", "", "", "Y", "N"]);
-    (0..PATIENTS, number, any::<bool>(), phone, died).prop_map(|(patient, number, card, phone, died)| {
-        let card = if card { format!("~{}^^^^NI", resident_number(patient)) } else { String::new() };
-        let (name, birth) = (NAMES[patient], &resident_number(patient)[6..14]);
+    let card = prop_oneof![4 => Just(None), 3 => Just(Some(RIGHT)), 2 => Just(Some(MISTYPED))];
+    (0..PATIENTS, number, card, phone, died).prop_map(|(patient, number, card, phone, died)| {
+        let card = card.map(|order| format!("~{}^^^^NI", resident_number(patient, order))).unwrap_or_default();
+        let (name, birth) = (NAMES[patient], &resident_number(patient, RIGHT)[6..14]);
         let deceased = if died.is_empty() { String::new() } else { format!("{}{died}", "|".repeat(17)) };
         (format!("PID|1||{number}{patient}^^^HIS^MR{card}||{name}||{birth}|M|||||{phone}{deceased}"), patient)
     })
@@ -139,18 +141,22 @@ fn patient_of_laboratory() -> impl Strategy<Value = (String, usize, usize)> {
         let number = match form {
             0 => format!("H{patient}^^^HIS^MR"),
             1 => format!("G{patient}^^^HIS^MR"),
-            _ => format!("L{patient}^^^LIS^MR~{}^^^^NI", resident_number(patient)),
+            _ => format!("L{patient}^^^LIS^MR~{}^^^^NI", resident_number(patient, RIGHT)),
         };
-        let birth = &resident_number(patient)[6..14];
+        let birth = &resident_number(patient, RIGHT)[6..14];
         (format!("PID|1||{number}||{}||{birth}|M", NAMES[patient]), patient, form)
     })
 }
 
 const NAMES: [&str; PATIENTS] = ["张^伟", "李^娜", "王^芳"];
 
+/// Orders in a resident number: the one on the card, and what a clerk once typed, which is valid as well.
+const RIGHT: u16 = 345;
+const MISTYPED: u16 = 347;
+
 /// A valid one (ISO 7064 MOD 11-2).
-fn resident_number(patient: usize) -> String {
-    let body = format!("11010119{}0307345", 60 + patient);
+fn resident_number(patient: usize, order: u16) -> String {
+    let body = format!("11010119{}0307{order}", 60 + patient);
     let sum: usize =
         body.bytes().rev().zip(1..).map(|(digit, place)| usize::from(digit - b'0') * ((1 << place) % 11)).sum();
     let check = (12 - sum % 11) % 11;

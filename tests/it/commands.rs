@@ -208,6 +208,40 @@ fn the_feed_is_read_from_the_shell() {
 }
 
 #[test]
+fn every_consumer_is_listed_whether_it_has_committed_or_not() {
+    let both = "[[consumers]]\nname = \"crm\"\n\n[[consumers]]\nname = \"new\"\n";
+    let site = Site::configured(&configuration("", both));
+    let daemon = site.start();
+    daemon.accept("his", registration("C1", "P1", "张^伟"));
+    let commit = br#"{"cursor":"1-000000000001"}"#;
+    assert!((200..300).contains(&daemon.http("PUT", "/v1/feed/cursor", site.consumer(), commit).status));
+    let listed = |arguments: &[&str]| -> Vec<(String, bool, String, u64)> {
+        let answer = site.json(arguments);
+        let text = |consumer: &Value, name: &str| consumer[name].as_str().unwrap().to_owned();
+        let shown = answer["consumers"].as_array().unwrap().iter().map(|consumer| {
+            let configured = consumer["configured"].as_bool().unwrap();
+            (text(consumer, "name"), configured, text(consumer, "cursor"), consumer["lag"].as_u64().unwrap())
+        });
+        shown.collect()
+    };
+    let row =
+        |name: &str, configured: bool, cursor: &str, lag: u64| (name.to_owned(), configured, cursor.to_owned(), lag);
+    for arguments in [["feed", "consumers", "--json"].as_slice(), &["status", "--json"]] {
+        assert_eq!(listed(arguments), [row("crm", true, "1-000000000001", 0), row("new", true, "start", 1)]);
+    }
+    site.write("config/heyi.toml", configuration("", "[[consumers]]\nname = \"new\"\n"));
+    assert_eq!(
+        listed(&["feed", "consumers", "--json"]),
+        [row("crm", false, "1-000000000001", 0), row("new", true, "start", 1)]
+    );
+    for arguments in [["feed", "consumers"].as_slice(), &["status"]] {
+        let shown = site.run(arguments).exits(0).stdout;
+        let line = |name: &str| shown.lines().find(|line| line.contains(name)).unwrap().to_owned();
+        assert!(line("crm").contains("not configured") && line("new").contains("start"), "{shown}");
+    }
+}
+
+#[test]
 fn the_feed_is_followed_from_the_shell() {
     let site = Site::new();
     let daemon = site.start();

@@ -40,6 +40,19 @@ fn files_put_into_a_directory_are_taken_once_and_moved() {
 }
 
 #[test]
+fn a_batch_that_holds_less_than_it_declares_is_named_in_the_log() {
+    let site = Site::configured(&configuration("", SOURCE));
+    std::fs::create_dir(site.path("in")).unwrap();
+    let daemon = site.start();
+    let message = registration("C1", "P1", "李^娜");
+    site.write("in/day.hl7", format!("BHS|^~\\&|HIS\r{message}BTS|3\r"));
+    eventually("the file to be moved", || site.path("in/done/day.hl7").exists().then_some(()));
+    let log = daemon.log();
+    let told = log.lines().any(|line| line.contains("day.hl7") && line.contains("declares 3 messages"));
+    assert!(told, "{log}");
+}
+
+#[test]
 fn a_directory_that_vanishes_is_down_until_it_is_back() {
     let site = Site::configured(&configuration("", SOURCE));
     std::fs::create_dir(site.path("in")).unwrap();

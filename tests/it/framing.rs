@@ -184,6 +184,26 @@ fn a_large_document_is_taken_and_others_are_answered_meanwhile() {
 }
 
 #[test]
+fn a_frame_of_too_many_messages_is_refused_as_one() {
+    let site = Site::new();
+    let daemon = site.start();
+    let mut connection = daemon.connect("his");
+    let first = registration("FIRST", "P1", "Zhang^Wei");
+    connection.write(&framed(format!("{first}{}", "MSH|^\r".repeat(1_000)).as_bytes()));
+    let answer = connection.answer();
+    assert_eq!((answer.code(), answer.control_id()), ("AR", "FIRST"), "{}", answer.text());
+    assert!(answer.text().contains("1001 messages, the limit is 1000"), "{}", answer.text());
+    assert_eq!(connection.ask(registration("C2", "P2", "Li^Na")).control_id(), "C2", "and no answer between");
+    let failed = site.messages(&["--state", "failed"]);
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert_eq!(failed[0]["control_id"], "FIRST");
+    let thousand: String = (0..1_000).map(|index| registration(&format!("T{index}"), "P3", "Wang^Fang")).collect();
+    connection.write(&framed(thousand.as_bytes()));
+    let ids = control_ids(&mut connection, 1_000);
+    assert!(ids.iter().enumerate().all(|(index, id)| *id == format!("T{index}")), "as many are taken, in order");
+}
+
+#[test]
 fn a_silent_and_a_slow_peer_do_not_hold_up_the_others() {
     let site = Site::new();
     let daemon = site.start();

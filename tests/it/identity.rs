@@ -323,3 +323,67 @@ fn a_number_is_found_whoever_gave_it_out() {
     site.run(&["person", "find", "|P1"]).exits(0);
     site.run(&["person", "find", "|P2"]).exits(1);
 }
+
+/// Two valid resident numbers of one name and birth date.
+fn two_numbers() -> (String, String) {
+    (resident_number("19800102", 11), resident_number("19800102", 13))
+}
+
+#[test]
+fn a_correction_after_a_merge_takes_the_merged_number_along() {
+    let site = Site::new();
+    let daemon = site.start();
+    let (wrong, right) = two_numbers();
+    daemon.accept("his", registration("C1", "P1", "张^伟"));
+    daemon.accept("his", adt("A28", "C2", "20240305080100", &[identified("P2", "张^伟", "19800102", "M", &wrong)]));
+    daemon.accept("lis", adt("A28", "L1", "20240305080200", &[identified_at_lis("88", "张^伟", "19800102", &wrong)]));
+    daemon.accept("his", merge("C3", "20240305080300", "P1", "P2"));
+    assert_eq!(daemon.one_id("LIS|88"), daemon.one_id("HIS|P1"));
+    daemon.accept("his", adt("A31", "C4", "20240305080400", &[identified("P1", "张^伟", "19800102", "M", &right)]));
+    assert_eq!(daemon.one_id("HIS|P1"), daemon.one_id("HIS|P2"), "the source said that they are one");
+    assert_ne!(daemon.one_id("LIS|88"), daemon.one_id("HIS|P1"), "another resident number is another person");
+    daemon.accept("his", merge("C5", "20240305080500", "P1", "P2"));
+    assert_eq!(events_of(&daemon, "patient.split").len(), 1);
+    // Nor does the retired number's own old word divide them.
+    daemon.accept("his", adt("A31", "C6", "20240305080600", &[identified("P2", "张^伟", "19800102", "M", &wrong)]));
+    assert_eq!(daemon.one_id("HIS|P1"), daemon.one_id("HIS|P2"));
+    assert_ne!(daemon.one_id("LIS|88"), daemon.one_id("HIS|P1"));
+}
+
+#[test]
+fn a_corrected_number_leads_to_the_person_who_is_known_by_it() {
+    let site = Site::new();
+    let daemon = site.start();
+    let (wrong, right) = two_numbers();
+    daemon.accept("lis", adt("A28", "L1", "20240305080000", &[identified_at_lis("77", "张^伟", "19800102", &right)]));
+    daemon.accept("lis", adt("A28", "L2", "20240305080100", &[identified_at_lis("88", "张^伟", "19800102", &wrong)]));
+    let stay = inpatient("V1", "W^1^1", "20240305090000", "");
+    let typed = identified("P1", "张^伟", "19800102", "M", &wrong);
+    daemon.accept("his", adt("A01", "C1", "20240305090000", &[typed, stay]));
+    assert_eq!(daemon.one_id("HIS|P1"), daemon.one_id("LIS|88"));
+    daemon.accept("his", adt("A31", "C2", "20240305100000", &[identified("P1", "张^伟", "19800102", "M", &right)]));
+    assert_eq!(daemon.one_id("HIS|P1"), daemon.one_id("LIS|77"));
+    assert_eq!(daemon.visit("LIS|77")["visit_id"], "his:V1");
+    assert_eq!(events_of(&daemon, "patient.created").len(), 2, "nobody is a third person");
+    let split = events_of(&daemon, "patient.split");
+    assert_eq!(split[0]["data"]["new_one_id"], daemon.one_id("LIS|77").as_str());
+    assert_eq!(split[0]["data"]["records"]["visits"], serde_json::json!(["his:V1"]));
+}
+
+#[test]
+fn a_merge_does_not_bring_along_whom_the_surviving_number_rules_out() {
+    let (retired, survivor) = two_numbers();
+    let words = [
+        ("his", adt("A28", "C1", "20240305080000", &[identified("P1", "张^伟", "19800102", "M", &survivor)])),
+        ("his", adt("A28", "C2", "20240305080100", &[identified("P2", "张^伟", "19800102", "M", &retired)])),
+        ("lis", adt("A28", "L1", "20240305080200", &[identified_at_lis("88", "张^伟", "19800102", &retired)])),
+        ("his", merge("C3", "20240305080300", "P1", "P2")),
+    ];
+    for order in orders(4) {
+        let site = Site::new();
+        let daemon = site.start();
+        order.iter().for_each(|&step| daemon.accept(words[step].0, &words[step].1));
+        assert_eq!(daemon.one_id("HIS|P1"), daemon.one_id("HIS|P2"), "{order:?}");
+        assert_ne!(daemon.one_id("HIS|P1"), daemon.one_id("LIS|88"), "{order:?}");
+    }
+}

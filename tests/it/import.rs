@@ -111,7 +111,37 @@ fn a_bad_message_in_the_middle_is_kept_and_the_rest_goes_on() {
     let failed = site.messages(&["--state", "failed"]);
     assert_eq!(failed.len(), 1);
     assert_eq!(failed[0]["control_id"], "BAD");
+    assert!(run.stderr.contains("1 failed: `heyi message list --source his --state failed`"), "{run:?}");
     assert_eq!(site.messages(&["--state", "processed"]).len(), 2);
+}
+
+#[test]
+fn a_file_that_is_not_what_it_says_is_told_each_time() {
+    let site = Site::new();
+    let message = registration("I1", "P1", "张^伟");
+    site.write("in/batch.hl7", format!("FHS|^~\\&|HIS\rBHS|^~\\&|HIS\r{message}BTS|3\rFTS|1\r"));
+    for tally in
+        ["1 processed, 0 ignored, 0 failed, 0 known before", "0 processed, 0 ignored, 0 failed, 1 known before"]
+    {
+        let run = import(&site, &["in"]).exits(1);
+        assert!(run.stderr.contains("batch.hl7: batch 1 declares 3 messages in BTS-1 and holds 1"), "{run:?}");
+        assert!(run.stdout.contains(tally), "{run:?}");
+    }
+    site.write("in/batch.hl7", format!("not a message\r{message}"));
+    let run = import(&site, &["in"]).exits(1);
+    assert!(run.stderr.contains("batch.hl7: 13 bytes at offset 0 belong to no message"), "{run:?}");
+}
+
+#[test]
+fn an_import_of_nothing_is_told() {
+    let site = Site::new();
+    site.write("garbage.hl7", "PDF and nothing else");
+    site.write("empty.hl7", "");
+    std::fs::create_dir(site.path("nothing")).unwrap();
+    for path in ["garbage.hl7", "empty.hl7", "nothing", "empty.hl7"] {
+        let run = import(&site, &[path]).exits(1);
+        assert!(run.stderr.contains("no message was found"), "{run:?}");
+    }
 }
 
 #[test]

@@ -217,3 +217,90 @@ fn two_resident_numbers_never_stay_one_person_whatever_comes_first() {
         }
     }
 }
+
+/// PID of `HIS|number` of this name and birth date with a resident number of its own.
+fn identified(number: &str, name: &str, birth: &str, order: u16, more: &[(usize, &str)]) -> String {
+    let numbers = format!("{number}^^^HIS^MR~{}^^^^NI", resident_number(birth, order));
+    person(number, name, birth, "M", &[&[(3, numbers.as_str())], more].concat())
+}
+
+#[test]
+fn a_visit_stays_with_the_record_that_spoke_of_it_last_when_the_person_parts() {
+    for late in [false, true] {
+        let site = Site::new();
+        let daemon = site.start();
+        let wrong = |number: &str| identified(number, "张^伟", "19800102", 11, &[]);
+        daemon.accept("his", adt("A28", "C1", "20240305080000", &[wrong("P1")]));
+        daemon.accept("his", adt("A28", "C2", "20240305080100", &[wrong("P2")]));
+        assert_eq!(daemon.one_id("HIS|P1"), daemon.one_id("HIS|P2"));
+        let stay = inpatient("V1", "W^1^1", "20240305083000", "");
+        let older = adt("A01", "V1", "20240305090000", &[wrong("P2"), stay.clone()]);
+        let newer = adt("A08", "V2", "20240305100000", &[wrong("P1"), stay]);
+        let report = |id: &str, at: &str, number: &str| report(id, at, number, "F1", "F", &[]);
+        let reports = [report("L1", "20240305090000", "P2"), report("L2", "20240305100000", "P1")];
+        let sent =
+            if late { [&newer, &reports[1], &older, &reports[0]] } else { [&older, &reports[0], &newer, &reports[1]] };
+        sent.into_iter().for_each(|text| daemon.accept("his", text));
+        let right = identified("P1", "张^伟", "19800102", 13, &[]);
+        daemon.accept("his", adt("A31", "C4", "20240305110000", &[right]));
+        assert_ne!(daemon.one_id("HIS|P1"), daemon.one_id("HIS|P2"));
+        assert_eq!((daemon.visits("HIS|P1").len(), daemon.visits("HIS|P2").len()), (1, 0), "late: {late}");
+        assert_eq!((daemon.lab_reports("HIS|P1").len(), daemon.lab_reports("HIS|P2").len()), (1, 0), "late: {late}");
+    }
+}
+
+#[test]
+fn a_late_message_under_a_number_that_was_another_patients_fills_in_nothing() {
+    let site = Site::new();
+    let daemon = site.start();
+    let now = identified("P6", "周^明", "19800102", 11, &[]);
+    let before = identified("P6", "吴^静", "19920304", 21, &[(13, "13800000001"), (30, "Y")]);
+    daemon.accept("his", adt("A28", "C1", "20250305103000", &[now]));
+    let stay = inpatient("V1", "W^1^1", "20240305083000", "");
+    let answer = daemon.send("his", adt("A01", "C2", "20240305103000", &[before, stay]));
+    assert_eq!(answer.code(), "AE", "{}", answer.text());
+    assert!(answer.text().contains("the number belongs to another patient"), "{}", answer.text());
+    let known = daemon.person("HIS|P6");
+    assert!(known["phones"].is_null() && known["deceased"].is_null(), "{known}");
+    assert_eq!(daemon.visits("HIS|P6"), Vec::<serde_json::Value>::new());
+}
+
+#[test]
+fn a_report_number_that_moves_to_another_patient_is_withdrawn_from_the_former() {
+    let site = Site::new();
+    let daemon = site.start();
+    let high = [number("K", "6.8", "mmol/L", "3.5-5.5", "HH", "F")];
+    daemon.accept("lis", report("L1", "20240305110000", "P1", "F1", "F", &high));
+    daemon.accept("lis", report("L2", "20240306110000", "P2", "F1", "F", &[]));
+    let (former, present) = (daemon.one_id("HIS|P1"), daemon.one_id("HIS|P2"));
+    let told: Vec<_> = daemon.feed().into_iter().filter(|event| event["data"]["report_id"] == "lis:F1").collect();
+    assert_eq!(column(&told, "type"), ["lab.resulted", "lab.critical", "lab.cancelled", "lab.resulted"]);
+    let versions: Vec<_> = told.iter().map(|event| event["data"]["version"].as_u64().unwrap()).collect();
+    assert_eq!(versions, [1, 2, 3, 4]);
+    assert_eq!(column(&told, "subject"), [&former, &former, &former, &present]);
+    let (withdrawn, moved) = (&told[2]["data"], &told[3]["data"]);
+    assert_eq!((&withdrawn["one_id"], &withdrawn["status"]), (&former.as_str().into(), &"entered_in_error".into()));
+    assert_eq!(withdrawn["changed"], serde_json::json!(["abnormal", "critical", "status"]), "{withdrawn}");
+    let changed = moved["changed"].as_array().unwrap();
+    assert!(["one_id", "results", "critical"].iter().all(|name| changed.contains(&(*name).into())), "{moved}");
+    assert!(moved["results"].is_null(), "{moved}");
+}
+
+#[test]
+fn a_number_that_joins_whom_nothing_else_joins_is_noted() {
+    let site = Site::new();
+    let daemon = site.start();
+    daemon.accept("his", adt("A28", "C1", "20240305080000", &[person("P1", "周^明", "19800102", "M", &[])]));
+    daemon.accept("lis", adt("A28", "L1", "20240305090000", &[person("P1", "吴^静", "19920304", "F", &[])]));
+    daemon.accept("his", adt("A28", "C2", "20240305080000", &[person("P2", "周^明", "19800102", "M", &[])]));
+    daemon.accept("lis", adt("A28", "L2", "20240305090000", &[person("P2", "吴^静", "19800102", "F", &[])]));
+    let notes = |control_id: &str| {
+        let kept = site.messages(&["--control-id", control_id]);
+        site.json(&["message", "show", &kept[0]["id"].to_string(), "--json"])["notes"].to_string()
+    };
+    assert!(notes("L1").contains("although the name and the birth date differ"), "{}", notes("L1"));
+    assert!(!notes("L1").contains("周") && !notes("L1").contains("吴"), "{}", notes("L1"));
+    for control_id in ["C1", "L2"] {
+        assert!(!notes(control_id).contains("differ"), "{control_id}: {}", notes(control_id));
+    }
+}

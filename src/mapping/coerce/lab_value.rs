@@ -5,7 +5,7 @@
 
 use serde_json::Number;
 
-use super::number::{decimal, half_width, power_of_ten};
+use super::number::{decimal, half_width, has_power, power_of_ten};
 
 /// What a value's text says.
 #[derive(Debug, Clone, PartialEq)]
@@ -174,7 +174,9 @@ pub(crate) fn lab_value(text: &str, unit: Option<&str>) -> LabValue {
     let (rest, level) = beside_an_answer(text);
     let (rest, direction) = beside_a_direction(rest, unit);
     let (comparator, rest) = comparator(without_unit(rest, unit));
-    if let Some(number) = decimal(rest).or_else(|| power_of_ten(rest)) {
+    // A power beside a unit that has one might count twice.
+    let power = || power_of_ten(rest).filter(|_| !has_power(unit));
+    if let Some(number) = decimal(rest).or_else(power) {
         let by_answer = match level {
             Some(Level::Positive) => Some("POS"),
             Some(Level::Negative) => Some("NEG"),
@@ -206,7 +208,8 @@ fn strip_end<'t>(text: &'t str, known: &[(&str, &'static str)]) -> Option<(&'t s
     known.iter().find_map(|(written, meant)| Some((text.strip_suffix(written)?.trim_end(), *meant)))
 }
 
-/// What stands beside an arrow, 高 or 低, H or L, or a star, which says abnormal only. A lone `L` is a flag only where OBX-6 gives the unit: `2 L` are two litres.
+/// What stands beside an arrow, 高 or 低, H or L, or a star, which says abnormal only. A lone letter behind the number is a flag only where
+/// OBX-6 gives another unit: `2L` may be two litres, `24H` as many hours.
 fn beside_a_direction<'t>(text: &'t str, unit: Option<&str>) -> (&'t str, Option<&'static str>) {
     if let Some((rest, meant)) = strip_start(text, ARROWS).or_else(|| strip_end(text, ARROWS)) {
         return (rest, Some(meant));
@@ -226,7 +229,9 @@ fn beside_a_direction<'t>(text: &'t str, unit: Option<&str>) -> (&'t str, Option
         return (rest, Some(meant));
     }
     let letters = || {
-        let found = strip_end(text, LETTERS).filter(|(_, meant)| *meant != "L" || unit.is_some());
+        let found = strip_end(text, LETTERS).filter(|(_, meant)| {
+            meant.len() > 1 || unit.is_some_and(|unit| !unit.is_empty() && !unit.eq_ignore_ascii_case(meant))
+        });
         found.filter(|(rest, _)| is_number(rest))
     };
     match strip_end(text, WORDS_OF_DIRECTION).or_else(letters) {

@@ -61,6 +61,14 @@ pub(crate) fn without_superscripts(text: &str) -> Cow<'_, str> {
 /// What people put between a number and a power of ten.
 pub(crate) const TIMES: [char; 5] = ['×', 'x', 'X', '*', '·'];
 
+/// Whether a unit counts in powers of ten: `10^9/L`, `10*9/L`, `×10⁹/L`.
+pub(crate) fn has_power(unit: Option<&str>) -> bool {
+    unit.is_some_and(|unit| {
+        let unit = without_superscripts(unit);
+        unit.contains("10^") || unit.contains("10*")
+    })
+}
+
 /// `1.2×10^5`, `3.5x10⁴`, `10^6` as one number; `text` is half width.
 pub(crate) fn power_of_ten(text: &str) -> Option<Number> {
     let text = without_superscripts(text);

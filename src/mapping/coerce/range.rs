@@ -4,7 +4,7 @@ use serde_json::Number;
 
 use super::coded::unit_key;
 use super::lab_value::{Answer, LabValue, Level, answer, beside_an_answer, comparator, titre, without_unit};
-use super::number::{approximate, decimal, half_width, power_of_ten};
+use super::number::{approximate, decimal, half_width, has_power, power_of_ten};
 
 /// What is normal.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,7 +142,7 @@ fn plain(text: &str, unit: Option<&str>) -> Option<Range> {
         let rest = rest.trim();
         return match titre(rest) {
             Some(limit) => Some(Range::Titres(one_sided(comparator, limit))),
-            None => number(rest).map(|limit| Range::Numbers(one_sided(comparator, limit))),
+            None => number(rest, unit).map(|limit| Range::Numbers(one_sided(comparator, limit))),
         };
     }
     if let Some(limit) = titre(text) {
@@ -152,8 +152,9 @@ fn plain(text: &str, unit: Option<&str>) -> Option<Range> {
     between(text, unit)
 }
 
-fn number(text: &str) -> Option<Number> {
-    decimal(text).or_else(|| power_of_ten(text))
+/// A limit; one with a power of ten only where the unit has none, or it might count twice.
+fn number(text: &str, unit: Option<&str>) -> Option<Number> {
+    decimal(text).or_else(|| power_of_ten(text).filter(|_| !has_power(unit)))
 }
 
 fn one_sided(comparator: &str, limit: Number) -> Limits {
@@ -170,8 +171,13 @@ fn between(text: &str, unit: Option<&str>) -> Option<Range> {
     let mut found: Option<(Number, Number)> = None;
     for mark in BETWEEN {
         for (position, _) in text.match_indices(mark).filter(|(position, _)| *position > 0) {
-            let low = number(without_unit(text[..position].trim_end(), unit));
-            let high = number(text[position + mark.len()..].trim_start());
+            let (low, high) = (&text[..position], &text[position + mark.len()..]);
+            // `3.5-9.5×10^9`: whether the power is meant for both is not said.
+            if has_power(Some(low)) != has_power(Some(high)) {
+                continue;
+            }
+            let low = number(without_unit(low.trim_end(), unit), unit);
+            let high = number(high.trim_start(), unit);
             let Some((low, high)) = low.zip(high).filter(|(low, high)| approximate(low) <= approximate(high)) else {
                 continue;
             };
@@ -202,7 +208,12 @@ fn highest_level(text: &str) -> Option<Level> {
         Answer::Level(level) => Some(level),
         Answer::Contradiction | Answer::None => None,
     };
-    level(text).or_else(|| text.split(['或', '/', '、']).map(level).collect::<Option<Vec<_>>>()?.into_iter().max())
+    level(text).or_else(|| {
+        let levels = text.split(['或', '/', '、']).map(level).collect::<Option<Vec<_>>>()?;
+        // `阴性/阳性` are the answers that there are, not those that are normal.
+        let all = levels.contains(&Level::Negative) && levels.contains(&Level::Positive);
+        levels.into_iter().max().filter(|_| !all)
+    })
 }
 
 /// Is the value outside the range? `None` if the two cannot be compared, or not surely.
