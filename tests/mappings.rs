@@ -45,6 +45,26 @@ fn the_shipped_mappings_load_without_a_warning() {
     }
 }
 
+#[test]
+fn units_whose_caret_was_not_escaped_are_known() {
+    let zone = TimeZone::get("Asia/Shanghai").unwrap();
+    let mapping = load("mappings/hl7v2.toml");
+    for (sent, expected) in [
+        ("m^2", "m2"),
+        ("cm^2", "cm2"),
+        ("kg/m^2", "kg/m2"),
+        ("mL/min/1.73m^2", "mL/min/{1.73_m2}"),
+        ("ml/(min·1.73m^2)", "mL/min/{1.73_m2}"),
+        ("10^9/L", "10*9/L"),
+    ] {
+        let text = format!(
+            "MSH|^~\\&|LIS|H1|HEYI|H1|20240305103000||ORU^R01|1|P|2.4|||||CHN|UNICODE UTF-8\rPID|1||P1\rOBR|1||F1|K|||||||||||||||||||||F\rOBX|1|NM|K||1.2|{sent}|||||F\r"
+        );
+        let found = case::outcome(&mapping, text.as_bytes(), &CharsetSetting::Auto, &zone);
+        assert!(found.to_string().contains(&format!("\"unit\":\"{expected}\"")), "{sent}: {found}");
+    }
+}
+
 /// `HEYI_ACCEPT=1` rewrites the expectations; read the difference before committing it.
 #[test]
 fn every_case_beside_a_mapping_holds() {

@@ -2,9 +2,11 @@
 //!
 //! Invariants
 //! - One at a time, in the order of arrival, each after the commit of the one before; live messages always come between.
-//! - A message is tried once with each version of its mapping.
+//! - A message is tried once with each version of its mapping, except one that would become worse.
+//! - What was processed stays so: where a retry would fail or ignore it, the message, what it did and what it waits for stay.
 //! - A retry takes the message's old place, so it never turns newer values back.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 use super::mappings::{Set, named};
 use super::now;
 use super::supervise::supervise;
-use crate::pipeline;
-use crate::store::messages::Message;
+use crate::pipeline::{self, Again, Done};
+use crate::store::messages::{Message, MessageState};
 use crate::store::unmapped::{self, OTHERS};
-use crate::store::{Store, WriteError};
+use crate::store::{Store, StoreError, Transaction, WriteError};
 
 /// Messages looked at together.
 const PAGE: usize = 500;
@@ -78,7 +80,7 @@ async fn walk(
     if known.is_empty() {
         return Ok(());
     }
-    let (mut after, mut retried) = (0, 0);
+    let (mut after, mut retried, mut left) = (0, 0, 0);
     'walk: loop {
         let page = store.read_async(move |reader| unmapped::waiting(reader, after, PAGE)).await;
         let page = page.map_err(WriteError::Job)?;
@@ -101,14 +103,21 @@ async fn walk(
             let reading = store.clone();
             let prepared = tokio::task::spawn_blocking(move || pipeline::prepare_again(&reading, &source, id)).await;
             let Some(again) = prepared.map_err(|_| WriteError::Panicked)?.map_err(WriteError::Job)? else { continue };
-            let wanted = |message: &Message| !message.is_dismissed();
-            store.submit(move |transaction| pipeline::commit_again(transaction, again, wanted, now())).await?;
-            retried += 1;
+            match store.submit(move |transaction| take_in(transaction, again)).await? {
+                Some(_) => retried += 1,
+                None => left += 1,
+            }
             tokio::time::sleep(PAUSE).await;
         }
     }
     if retried > 0 {
         tracing::info!(messages = retried, "messages that waited for a code were taken in again");
+    }
+    if left > 0 {
+        tracing::warn!(
+            messages = left,
+            "messages whose code is known now stay as they are: they are gone, dismissed, or the mapping of now would not process them"
+        );
     }
     // Codes whose messages retention has removed have nobody left to release them.
     let known: Vec<i64> =
@@ -116,4 +125,38 @@ async fn walk(
     store
         .submit(move |transaction| known.iter().try_for_each(|id| unmapped::forget_unless_held(transaction, *id)))
         .await
+}
+
+/// Takes one message in again, unless it was dismissed or would no longer be processed; then all stays as it was.
+fn take_in(transaction: &Transaction<'_>, again: Again) -> Result<Option<Done>, StoreError> {
+    let was_processed = Cell::new(false);
+    let wanted = |message: &Message| {
+        was_processed.set(message.outcome.state == MessageState::Processed);
+        !message.is_dismissed()
+    };
+    let taken = transaction.savepoint(|transaction| {
+        match pipeline::commit_again(transaction, again, wanted, now()).map_err(Untaken::Store)? {
+            Some(done) if was_processed.get() && done.state != MessageState::Processed => Err(Untaken::Worse),
+            done => Ok(done),
+        }
+    });
+    match taken {
+        Ok(done) => Ok(done),
+        Err(Untaken::Worse) => Ok(None),
+        Err(Untaken::Store(error)) => Err(error),
+    }
+}
+
+/// Why a retry is taken back.
+enum Untaken {
+    /// The message was processed and would be no more.
+    Worse,
+    /// The store says so.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Untaken {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
 }

@@ -4,7 +4,7 @@
 //! left of them in order. So one item more is one difference, however many follow it.
 
 use super::{Disposition, MapError, Mapped, MappedRecord};
-use crate::record::{Fields, Value as Json};
+use crate::record::{Fields, Kind, Value as Json};
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,13 @@ pub struct Change {
     pub before: Option<Json>,
     /// What the second does.
     pub after: Option<Json>,
+}
+
+impl Change {
+    /// A whole record of the first mapping is missing from the second's.
+    pub fn loses_a_record(&self) -> bool {
+        self.after.is_none() && Kind::ALL.iter().any(|kind| kind.name() == self.field)
+    }
 }
 
 /// The differences between what two mappings made of one message. Empty: none.

@@ -40,6 +40,8 @@ pub(crate) struct BlockPlan {
     /// The segments or repetitions that make one each; `None`: the scope around it makes one.
     pub(crate) each: Option<Path>,
     pub(crate) when: Option<Expression>,
+    /// It makes items only where no other item of the list has all of these values.
+    pub(crate) when_none: Vec<(&'static str, Json)>,
     pub(crate) skip: Vec<SkipPlan>,
     pub(crate) on_null: OnNull,
     pub(crate) rules: Vec<RulePlan>,
@@ -234,6 +236,9 @@ impl Compiler<'_, '_> {
     }
 
     fn unknown_table<'n>(&mut self, written: &Located<String>, text: String, known: impl Iterator<Item = &'n str>) {
+        if self.reader.lacks_base {
+            return;
+        }
         let hint = match similar(&written.value, known) {
             Some(meant) => format!("did you mean {meant}?"),
             None => format!("add {} = \"tables/….csv\" to [tables]", written.value),
@@ -253,6 +258,13 @@ impl Compiler<'_, '_> {
                 skip.push(SkipPlan { when, reason: rule.reason.clone(), deliberate: rule.deliberate });
             }
         }
+        if let Some((field, _)) = block.when_none.iter().flatten().next().filter(|_| !is_item) {
+            let text = "when_none is for the blocks of a list".to_owned();
+            self.error(field.file, field.span.clone(), "M004", text, "use when");
+        }
+        let when_none =
+            block.when_none.iter().flatten().filter_map(|(field, value)| self.item_value(field, value, place, level));
+        let when_none = when_none.collect();
         let mut rules = Vec::new();
         for (target, rule) in &block.fields {
             if let Some(mut rule) = rule.as_ref().and_then(|rule| self.rule(target, rule, place, level, is_item)) {
@@ -273,11 +285,33 @@ impl Compiler<'_, '_> {
         BlockPlan {
             each,
             when: block.when.as_ref().and_then(|when| self.expression(when)),
+            when_none,
             skip,
             on_null: block.on_null.as_ref().map_or(OnNull::Clear, |on_null| on_null.value),
             rules,
             lists,
         }
+    }
+
+    /// A field of an item and a value of it, for `when_none`.
+    fn item_value(
+        &mut self,
+        field: &Located<String>,
+        value: &Located<String>,
+        place: &str,
+        level: &'static [Field],
+    ) -> Option<(&'static str, Json)> {
+        let Some(target) = target(level, &field.value).filter(|target| target.parent.is_none() && !target.spread)
+        else {
+            let hint = match similar(&field.value, level.iter().map(|field| field.name)) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => String::new(),
+            };
+            let text = format!("there is no field {} of {place} to compare", field.value);
+            self.error(field.file, field.span.clone(), "M003", text, &hint);
+            return None;
+        };
+        Some((target.name, self.literal(value, &target, place, &[])?))
     }
 
     fn each(&mut self, each: &Located<String>) -> Option<Path> {
@@ -399,6 +433,14 @@ impl Compiler<'_, '_> {
             return None;
         }
         let rows = std::mem::take(&mut self.rows[index]);
+        let is_legal = |row: &&Row| typed(&row.target, target.shape).is_some();
+        let mut filled = rows.iter().filter(|row| !row.target.is_empty()).peekable();
+        if filled.peek().is_some() && rows.len() > 1 && !filled.any(|row| is_legal(&row)) {
+            let text = format!("no row of the table {} has a legal value of {}", written.value, target.name);
+            self.error(written.file, written.span.clone(), "M008", text, &legal(target.shape, ""));
+            self.rows[index] = rows;
+            return None;
+        }
         for row in rows.iter().filter(|row| !row.target.is_empty() && typed(&row.target, target.shape).is_none()) {
             let text = format!("{} is no legal value of {}", row.target, target.name);
             // One wrong row is one message, however many fields use the table.
@@ -421,9 +463,14 @@ impl Compiler<'_, '_> {
         let value = typed(&literal.value, target.shape);
         if value.is_none() || target.spread {
             let text = format!("{} is no legal value of {place}.{}", literal.value, target.name);
-            let hint = match similar(&literal.value, words.iter().copied()) {
-                Some(meant) => format!("did you mean {meant}?"),
-                None => legal(target.shape, &literal.value),
+            let hint = match (similar(&literal.value, words.iter().copied()), target.shape) {
+                (Some(meant), _) => format!("did you mean {meant}?"),
+                (None, Shape::Object(inner)) => {
+                    let parts: Vec<String> =
+                        inner.iter().map(|part| format!("{}.{}", target.name, part.name)).collect();
+                    format!("it has parts, write {} = …", parts.join(" = … or "))
+                }
+                (None, shape) => legal(shape, &literal.value),
             };
             self.error(literal.file, literal.span.clone(), "M015", text, &hint);
             return None;

@@ -84,6 +84,8 @@ pub(crate) struct Block {
     pub(crate) label: Option<Located<String>>,
     pub(crate) each: Option<Located<String>>,
     pub(crate) when: Option<Located<String>>,
+    /// `when_none`: fields and the values that no other item of the list may have.
+    pub(crate) when_none: Option<Vec<(Located<String>, Located<String>)>>,
     pub(crate) skip: Option<Vec<SkipRule>>,
     pub(crate) on_null: Option<Located<OnNull>>,
     /// Target, dotted into objects, and its rule; `None` removes the base's. A target may have several, in order.
@@ -144,7 +146,7 @@ pub(crate) enum Required {
 }
 
 /// Keys of a block that are no fields.
-pub(crate) const BLOCK_KEYS: &[&str] = &["block", "each", "when", "skip", "on_null"];
+pub(crate) const BLOCK_KEYS: &[&str] = &["block", "each", "when", "when_none", "skip", "on_null"];
 /// Keys of a rule.
 pub(crate) const RULE_KEYS: &[&str] =
     &["from", "constant", "as", "table", "default", "on_unmapped", "on_null", "required", "when"];
@@ -165,11 +167,13 @@ pub(crate) struct Reader<'a> {
     pub(crate) problems: Vec<Diagnostic>,
     /// Names of tables in rules, also in rules that another file replaces.
     pub(crate) used_tables: HashSet<String>,
+    /// A base could not be read: what it would have declared or used is not known.
+    pub(crate) lacks_base: bool,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(read: ReadFile<'a>) -> Self {
-        Self { read, files: Vec::new(), problems: Vec::new(), used_tables: HashSet::new() }
+        Self { read, files: Vec::new(), problems: Vec::new(), used_tables: HashSet::new(), lacks_base: false }
     }
 
     /// Reads a mapping and its bases.
@@ -246,6 +250,10 @@ impl<'a> Reader<'a> {
         if !errors.is_empty() {
             return Declarations::default();
         }
+        for span in broken_inline_tables(&text, document.get_ref()) {
+            let text = "in TOML 1.0 a table in braces stands on one line: other programs refuse this file".to_owned();
+            self.warn(file, span, "M001", text, "write it on one line, or as a section");
+        }
         let (declared, base) = self.document(file, document.get_ref());
         let Some(base) = base else { return declared };
         let base_name = beside(name, &base.value);
@@ -261,6 +269,7 @@ impl<'a> Reader<'a> {
             }
             Err(error) => {
                 let text = format!("{base_name} cannot be read: {error}");
+                self.lacks_base = true;
                 self.error(file, base.span, "M012", text, "the name is relative to the file that names it");
                 declared
             }
@@ -455,6 +464,7 @@ impl<'a> Reader<'a> {
             label: None,
             each: None,
             when: None,
+            when_none: None,
             skip: None,
             on_null: None,
             fields: Vec::new(),
@@ -465,6 +475,7 @@ impl<'a> Reader<'a> {
                 "block" => block.label = self.text(file, value),
                 "each" => block.each = self.text(file, value),
                 "when" => block.when = self.text(file, value),
+                "when_none" => block.when_none = self.when_none(file, value),
                 "skip" => block.skip = self.skip_rules(file, value),
                 "on_null" => block.on_null = self.on_null(file, value),
                 name => self.field(file, key, name, value, level, &mut block),
@@ -624,6 +635,22 @@ impl<'a> Reader<'a> {
         Some(rules)
     }
 
+    fn when_none(
+        &mut self,
+        file: usize,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Option<Vec<(Located<String>, Located<String>)>> {
+        let Some(table) = value.get_ref().as_table().filter(|table| !table.is_empty()) else {
+            self.wrong_type(file, value, "fields and their values, as in { type = \"mrn\" }");
+            return None;
+        };
+        let part = |(key, value): (&Spanned<std::borrow::Cow<'_, str>>, _)| {
+            let field = Located { value: key.get_ref().to_string(), file, span: key.span() };
+            Some((field, self.literal(file, value)?))
+        };
+        Some(in_order(table).into_iter().filter_map(part).collect())
+    }
+
     fn on_null(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Option<Located<OnNull>> {
         let on_null = match value.get_ref().as_str() {
             Some("clear") => OnNull::Clear,
@@ -710,6 +737,38 @@ impl<'a> Reader<'a> {
 /// A table is a rule, not an object's fields, if it has a rule's key.
 fn is_rule(table: &DeTable<'_>) -> bool {
     table.is_empty() || table.keys().any(|key| RULE_KEYS.contains(&key.get_ref().as_ref()))
+}
+
+/// Where a table in braces has a line end of its own, which TOML 1.1 allows and 1.0 does not; inside its lists and texts both do.
+fn broken_inline_tables(text: &str, table: &DeTable<'_>) -> Vec<Range<usize>> {
+    let mut broken = Vec::new();
+    for (_, value) in in_order(table) {
+        broken.extend(broken_inline_table(text, value));
+    }
+    broken
+}
+
+fn broken_inline_table(text: &str, value: &Spanned<DeValue<'_>>) -> Vec<Range<usize>> {
+    let span = value.span();
+    match value.get_ref() {
+        DeValue::Array(array) => array.iter().flat_map(|item| broken_inline_table(text, item)).collect(),
+        DeValue::Table(table) => {
+            let mut broken = broken_inline_tables(text, table);
+            let mut gap = span.start;
+            let starts_and_ends =
+                in_order(table).into_iter().map(|(_, value)| value.span()).chain(std::iter::once(span.end..span.end));
+            let has_line_end = |between: Range<usize>| text.get(between).is_some_and(|text| text.contains('\n'));
+            let is_broken = starts_and_ends.fold(false, |is_broken, inner| {
+                let before = std::mem::replace(&mut gap, inner.end)..inner.start;
+                is_broken || has_line_end(before)
+            });
+            if is_broken && text.get(span.start..).is_some_and(|text| text.starts_with('{')) {
+                broken.push(span.start..span.start + 1);
+            }
+            broken
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Entries in the order of the file.

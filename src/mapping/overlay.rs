@@ -73,6 +73,8 @@ fn check_counterpart(reader: &mut Reader<'_>, base: &[Block], block: &Block, cou
     let names = || base.iter().filter_map(|block| block.label.as_ref()).map(|name| name.value.as_str());
     let known = names().collect::<Vec<_>>().join(", ");
     match (&block.label, counterpart) {
+        // Two of one name have been told.
+        (Some(name), None) if names().any(|known| known == name.value) => {}
         (Some(name), None) => {
             if let Some(meant) = similar(&name.value, names()) {
                 let text = format!("the base has no block {} of {place}", name.value);
@@ -98,6 +100,7 @@ fn check_counterpart(reader: &mut Reader<'_>, base: &[Block], block: &Block, cou
 fn overlay_block(reader: &mut Reader<'_>, base: &mut Block, site: Block, place: &str) {
     base.each = site.each.or(base.each.take());
     base.when = site.when.or(base.when.take());
+    base.when_none = site.when_none.or(base.when_none.take());
     base.skip = site.skip.or(base.skip.take());
     base.on_null = site.on_null.or(base.on_null.take());
     // A rule for a whole object replaces rules for its parts, and the other way round.

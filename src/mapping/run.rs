@@ -16,7 +16,7 @@ use super::coerce::{self, Coercion, coded, person};
 use super::compile::{BlockPlan, ListPlan, OnUnmapped, Plan, RulePlan, SkipPlan, Target, typed};
 use super::file::{OnNull, Required};
 use super::result;
-use super::table::Looked;
+use super::table::{Looked, Table};
 use super::{Context, Disposition, ExplainedField, MapError, Mapped, MappedRecord, Rejected, Skipped, Unmapped};
 use crate::hl7v2::{ErrorCode, Location, Message, Path, Resolved, Scope, Value};
 use crate::record::schema::{self, Shape};
@@ -259,7 +259,12 @@ impl<'r> Run<'r> {
     fn list(&mut self, list: &ListPlan, scope: &Scope<'_>, work: &mut Work<'_>, kind: Kind) -> Result<(), MapError> {
         let mut items = Items::default();
         let mut is_null = false;
-        for block in &list.blocks {
+        // What depends on the other items comes after them, wherever a site has added its own.
+        let (last, first): (Vec<_>, Vec<_>) = list.blocks.iter().partition(|block| !block.when_none.is_empty());
+        for block in first.into_iter().chain(last) {
+            if items.found.kept.iter().any(|item| has_all(item, &block.when_none)) {
+                continue;
+            }
             // The compiler has seen to it that there is one.
             let Some(each) = &block.each else { continue };
             self.ask(each);
@@ -429,25 +434,31 @@ impl<'r> Run<'r> {
                 Resolved::Value(value) => Some(value),
             };
             let Some(value) = value else { continue };
+            let explained = self.explained.len();
+            let mut all = Vec::new();
             let found = if rule.coercion == Coercion::LabValue || (path.is_plural() && holds_several(&rule.target)) {
                 if path.means_one_segment() && !value.repeats() {
                     self.several(rule, std::slice::from_ref(&value), work, place)
                 } else {
-                    let values: Vec<_> = path.resolve_all(scope).into_iter().filter_map(Resolved::value).collect();
-                    self.several(rule, &values, work, place)
+                    all = path.resolve_all(scope).into_iter().filter_map(Resolved::value).collect();
+                    self.several(rule, &all, work, place)
                 }
             } else {
                 self.single(rule, path, &value, work, place)
             };
             match found {
                 Ok(Found::Nothing) => {}
-                Ok(Found::Done) => return Ok(()),
+                Ok(Found::Done) => {
+                    self.explain_all(explained, &all);
+                    return Ok(());
+                }
                 Ok(Found::Json(json)) => {
                     if rule.coercion == Coercion::Instant && !json.as_str().is_some_and(|when| when.contains('T')) {
                         imprecise.get_or_insert((json, value));
                         continue;
                     }
                     self.keep(rule, json, &value, work, place);
+                    self.explain_all(explained, &all);
                     return Ok(());
                 }
                 Err(Refused::Value(reason)) => {
@@ -628,11 +639,11 @@ impl<'r> Run<'r> {
                 (_, json) => Ok(Found::Json(json)),
             };
         };
-        let code = code_of(rule, value);
+        let table = &self.plan.tables[table];
+        let code = code_of(rule, table, value);
         if code.is_empty() {
             return Ok(Found::Nothing);
         }
-        let table = &self.plan.tables[table];
         let looked = match table.look_up(&code) {
             Looked::Unknown if rule.coercion == Coercion::Unit => table.look_up(&coded::unit_key(&code)),
             looked => looked,
@@ -674,9 +685,13 @@ impl<'r> Run<'r> {
 }
 
 /// The text that a rule's table is asked for.
-fn code_of<'m>(rule: &RulePlan, value: &Value<'m>) -> Cow<'m, str> {
+fn code_of<'m>(rule: &RulePlan, table: &Table, value: &Value<'m>) -> Cow<'m, str> {
     match rule.coercion {
-        Coercion::Unit => Cow::Owned(coded::unit(value).unwrap_or_default()),
+        Coercion::Unit => {
+            let is_known = |unit: &String| matches!(table.look_up(unit), Looked::Target(_));
+            let joined = coded::joined_unit(value).filter(is_known);
+            Cow::Owned(joined.or_else(|| coded::unit(value)).unwrap_or_default())
+        }
         Coercion::Text => value.text(),
         _ => coerce::code(value),
     }
@@ -705,6 +720,11 @@ impl Place {
         }
         name
     }
+}
+
+/// Whether an item has these values; no item has none.
+fn has_all(item: &Json, values: &[(&'static str, Json)]) -> bool {
+    !values.is_empty() && values.iter().all(|(field, value)| item.get(field) == Some(value))
 }
 
 /// Texts become lines, lists become lists; anything else takes the first value.

@@ -159,11 +159,12 @@ fn record_meaning(kind: Kind) -> &'static str {
 /// A record or list item, defined as `name`.
 fn block(name: &str, level: &'static [Field], is_item: bool, definitions: &mut Definitions) -> Json {
     let mut properties = Map::new();
-    for key in BLOCK_KEYS {
+    for key in BLOCK_KEYS.iter().filter(|key| is_item || **key != "when_none") {
         let value = match *key {
             "each" if is_item => described(reference("path"), "one item for each of these"),
             "each" => described(reference("path"), "one record for each of these"),
             "when" => described(reference("condition"), "the block counts only where this holds"),
+            "when_none" => when_none(level),
             "skip" => reference("skip"),
             "on_null" => reference("on_null"),
             "block" => {
@@ -189,6 +190,15 @@ fn block(name: &str, level: &'static [Field], is_item: bool, definitions: &mut D
     let schema = json!({"type": "object", "additionalProperties": false, "properties": properties});
     definitions.insert(name.to_owned(), schema);
     reference(name)
+}
+
+/// Values of an item's fields.
+fn when_none(level: &'static [Field]) -> Json {
+    let literal = || json!({"type": ["string", "number", "boolean"]});
+    let fields = level.iter().filter(|field| !matches!(field.shape, Shape::List(_) | Shape::Object(_)));
+    let fields: Map<String, Json> = fields.map(|field| (field.name.to_owned(), literal())).collect();
+    let meaning = "the block counts only where no other item of the list has these values";
+    json!({"type": "object", "additionalProperties": false, "minProperties": 1, "properties": fields, "description": meaning})
 }
 
 /// The rule of a field called `place`. Fields of one shape share a definition; closed lists and objects have their own.

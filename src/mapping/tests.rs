@@ -171,6 +171,49 @@ fn a_record_that_says_nothing_but_its_time_is_none() {
 }
 
 #[test]
+fn an_explanation_shows_all_that_was_read() {
+    let mapping = "[[lab_report]]\neach = 'OBR'\nfiller_order_number = 'OBR-3.1'\nstatus = { constant = 'final' }
+        conclusion = 'NTE[*]-3'
+        [[lab_report.results]]\neach = 'OBX'\ncode = 'OBX-3.1'\nvalue = 'OBX-5'\nreference_range = 'OBX-7'";
+    let body = "OBR|||F1\nNTE|||one\nNTE|||two\nOBX||ST|A||1~2||3.5~9.5";
+    let mapped = apply(&Files::of(mapping), &format!("PID|||1\n{body}")).unwrap();
+    let raw = |name: &str| {
+        let found = mapped.explanation.iter().find(|field| field.field == name);
+        found.unwrap_or_else(|| panic!("{name}: {:#?}", mapped.explanation)).raw.clone().unwrap()
+    };
+    assert_eq!(raw("results[0].reference_range"), "3.5~9.5");
+    assert_eq!(raw("results[0].value_text"), "1~2");
+    assert_eq!(raw("conclusion"), "one~two");
+}
+
+#[test]
+fn a_block_for_want_of_others_comes_after_all_of_them() {
+    let base = format!(
+        "[tables]\ntype = 'type.csv'\n{PATIENT}
+        [[patient.identifiers]]\neach = 'PID-3[1]'\nwhen_none = {{ type = 'mrn' }}\nvalue = 'PID-3.1'\ntype = {{ constant = 'mrn' }}
+        [[patient.identifiers]]\neach = 'PID-3'\nvalue = 'PID-3.1'
+        type = {{ from = 'PID-3.5', table = 'type', on_unmapped = 'other' }}"
+    );
+    let site =
+        "extends = 'base.toml'\n[[patient.identifiers]]\neach = 'ZPI-1'\nvalue = 'ZPI-1'\ntype = { constant = 'mrn' }";
+    let files = Files::of(site).with("mappings/base.toml", &base);
+    let files = files.with("mappings/type.csv", "source,target\nBAH,mrn\n");
+    for (body, expected) in [
+        ("PID|||1^^^^BAH~2^^^^CARD", vec!["1 mrn", "2 other"]),
+        ("PID|||1^^^^CARD~2^^^^BAH", vec!["1 other", "2 mrn"]),
+        ("PID|||1^^^^CARD~2^^^^CARD", vec!["1 other", "2 other", "1 mrn"]),
+        ("PID|||1^^^^CARD\nZPI|9", vec!["1 other", "9 mrn"]),
+    ] {
+        let mapped = apply(&files, body).unwrap();
+        let identifiers = mapped.records[0].fields["identifiers"].as_array().unwrap();
+        let part = |item: &Json, name: &str| item.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
+        let found: Vec<String> =
+            identifiers.iter().map(|item| format!("{} {}", part(item, "value"), part(item, "type"))).collect();
+        assert_eq!(found, expected, "{body}");
+    }
+}
+
+#[test]
 fn lists_take_each_repetition_and_blocks_are_concatenated() {
     let mapping = format!(
         "{PATIENT}

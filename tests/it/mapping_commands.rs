@@ -226,6 +226,10 @@ fn diff_tells_what_another_mapping_would_make_of_stored_messages() {
     );
     let strict = site.run(&["mapping", "diff", "his", "mappings/strict.toml", "--json"]).exits(1).json();
     assert_eq!((&strict["newly_failed"], &strict["fields"][0]["field"]), (&3.into(), &"message".into()));
+    // So is one that loses records.
+    site.write("mappings/fewer.toml", "extends = \"his.toml\"\n[[visit]]\nblock = \"stay\"\nwhen = \"false\"\n");
+    let fewer = site.run(&["mapping", "diff", "his", "mappings/fewer.toml", "--json"]).exits(1).json();
+    assert_eq!((&fewer["newly_failed"], &fewer["lost"]), (&0.into(), &3.into()), "{fewer}");
     site.write("mappings/broken.toml", "extends = \"his.toml\"\n[patient]\nsexx = \"PID-8\"\n");
     assert!(site.run(&["mapping", "diff", "his", "mappings/broken.toml"]).exits(2).stderr.contains("did you mean sex"));
 }

@@ -100,6 +100,27 @@ fn what_was_stored_without_its_code_is_mended_too() {
 }
 
 #[test]
+fn what_was_processed_is_never_made_worse_by_itself() {
+    let site = Site::new();
+    let daemon = site.start();
+    let stay = |number: &str| segment("PV1", &[(2, "ZY"), (19, number), (44, "20240305103000")]);
+    daemon.accept("his", adt("A01", "1", "20240305103000", &[pid("P1", "张^伟"), stay("V1")]));
+    let with_reason = [pid("P2", "李^娜"), stay("V2"), segment("PV2", &[(3, "R^观察")])];
+    daemon.accept("his", adt("A01", "2", "20240305104000", &with_reason));
+    let mapping = std::fs::read_to_string(site.path("mappings/hl7v2.toml")).expect("a mapping");
+    let reason = "reason       = [\"PV2-3.2\", \"PV2-3.1\"]";
+    assert!(mapping.contains(reason));
+    site.write("mappings/hl7v2.toml", mapping.replacen(reason, "reason = { from = 'PV2-3.2', required = true }", 1));
+    add_row(&site, "patient-class", "ZY,inpatient,");
+    daemon.hang_up();
+    eventually("the second message to be taken in", || (daemon.visit("HIS|P2")["class"] == "inpatient").then_some(()));
+    assert_eq!(state(&site, "1"), "processed", "the retry before it would have failed");
+    assert_eq!(daemon.visit("HIS|P1")["started_at"], "2024-03-05T10:30:00+08:00");
+    let codes = unmapped(&site);
+    assert_eq!((column(&codes, "code"), &codes[0]["waiting"]), (vec!["ZY"], &1.into()), "{codes:?}");
+}
+
+#[test]
 fn a_rejected_result_comes_in_when_its_code_is_known() {
     let site = Site::new();
     let daemon = site.start();

@@ -12,7 +12,7 @@ use crate::app::mappings::pipeline_source;
 use crate::config::Config;
 use crate::hl7v2::Message;
 use crate::mapping::compare::{Change, changes};
-use crate::mapping::{Context, Mapping};
+use crate::mapping::{Context, Mapped, Mapping};
 use crate::record::Value;
 
 #[derive(clap::Args)]
@@ -54,12 +54,15 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
     let source = pipeline_source(settings, old, &std::sync::Arc::default());
     let context = Context { zone: &source.zone, facility: source.facility.as_deref(), explain: false };
     let mut fields: BTreeMap<String, Tally> = BTreeMap::new();
-    let (mut changed, mut newly_failed) = (0_u64, 0_u64);
+    let (mut changed, mut newly_failed, mut lost) = (0_u64, 0_u64, 0_u64);
     let tried = each_stored(&existing_store(config)?, &source.name, arguments.last, |id, raw| {
         let Ok((message, _)) = Message::read(raw, &source.charset, &source.limits) else { return Ok(()) };
         let (before, after) = (source.mapping.apply(&message, &context), new.apply(&message, &context));
-        newly_failed += u64::from(before.is_ok() && after.is_err());
+        let fails = |outcome: &Result<Mapped, _>| outcome.as_ref().map_or(true, Mapped::holds_nothing);
+        let is_newly_failed = !fails(&before) && fails(&after);
+        newly_failed += u64::from(is_newly_failed);
         let found = changes(&before, &after);
+        lost += u64::from(!is_newly_failed && found.iter().any(Change::loses_a_record));
         changed += u64::from(!found.is_empty());
         let mut of_message: BTreeMap<String, Vec<Change>> = BTreeMap::new();
         found.into_iter().for_each(|change| of_message.entry(change.field.clone()).or_default().push(change));
@@ -80,16 +83,17 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
             "messages": tried,
             "changed": changed,
             "newly_failed": newly_failed,
+            "lost": lost,
             "fields": fields,
         }))?;
     } else {
         output::line(format!(
-            "{tried} messages of {}: {changed} would change, {newly_failed} would fail that do not now",
+            "{tried} messages of {}: {changed} would change, {newly_failed} would fail that do not now, {lost} would lose a record",
             source.name
         ))?;
         fields.iter().try_for_each(|(field, tally)| print(field, tally))?;
     }
-    Ok(if newly_failed == 0 { Verdict::Fine } else { Verdict::Wrong })
+    Ok(if newly_failed + lost == 0 { Verdict::Fine } else { Verdict::Wrong })
 }
 
 fn document(field: &str, tally: &Tally) -> serde_json::Value {

@@ -53,6 +53,7 @@ pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Ve
     checker.tables();
     if checker.is_whole {
         checker.unused_segments();
+        checker.fills_nothing();
     }
 }
 
@@ -176,8 +177,9 @@ impl<'d> Checker<'_, '_, 'd> {
     fn matches(&mut self) {
         for MatchRule { path, patterns } in self.declared.matches.iter().flatten() {
             let Some(parsed) = self.path(path, None) else { continue };
+            let takes_nothing = !patterns.iter().any(|pattern| self.fits_a_code(&parsed, &pattern.value));
             for (index, pattern) in patterns.iter().enumerate() {
-                self.pattern(&parsed, pattern);
+                self.pattern(&parsed, pattern, takes_nothing);
                 let earlier = patterns[..index].iter();
                 if let Some(wider) =
                     earlier.into_iter().find(|wider| super::run::matches_pattern(&wider.value, &pattern.value))
@@ -273,6 +275,9 @@ impl<'d> Checker<'_, '_, 'd> {
             Some(written) => super::coerce::Coercion::named(&written.value),
             None => default_coercion(&found, level, rule),
         };
+        if self.is_whole {
+            self.coded_without_table(rule, place, &found);
+        }
         let mut are_events = true;
         for written in &rule.from {
             let Some(path) = self.path(written, within) else { continue };
@@ -281,6 +286,25 @@ impl<'d> Checker<'_, '_, 'd> {
         }
         if let Some(table) = rule.table.as_ref().filter(|_| are_events) {
             self.event_tables.insert(table.value.clone());
+        }
+    }
+
+    /// A closed list takes its own codes only, and a field that has an HL7 table sends others.
+    fn coded_without_table(&mut self, rule: &Rule, place: &str, target: &Target) {
+        let (Shape::Code(legal), None, Some(first)) = (target.shape, &rule.table, rule.from.first()) else { return };
+        let Some(path) = Path::parse(&first.value).ok() else { return };
+        let Ok(meaning) = self.meaning(&path) else { return };
+        let text = format!("{place}.{} is a coded field and needs a table: it takes {}", target.name, legal.join(", "));
+        let hint = format!(
+            "write {{ from = \"{}\", table = \"{}\" }} and name the table in [tables]",
+            first.value, target.name
+        );
+        let (file, span) = (first.file, first.span.clone());
+        if meaning.table.is_empty() || rule.on_unmapped.is_some() || rule.when.is_some() {
+            // The sender may know these codes, or what becomes of others is said.
+            self.reader.warn(file, span, "M011", text, &hint);
+        } else {
+            self.reader.error(file, span, "M011", text, &hint);
         }
     }
 
@@ -430,6 +454,14 @@ impl<'d> Checker<'_, '_, 'd> {
         }
     }
 
+    /// A mapping that gives no record makes every message fail: an emptied file must not come into force.
+    fn fills_nothing(&mut self) {
+        if !self.declared.records.iter().any(|(_, block)| fills(block)) {
+            let text = "this mapping, with what it extends, fills no record: every message would fail".to_owned();
+            self.reader.error(0, 0..0, "M023", text, "extends = \"hl7v2.toml\", or blocks like [patient]");
+        }
+    }
+
     /// Paths inside `each = "PID-3"` that read another repeating field: they get its first repetition for every item.
     fn other_repetitions(&mut self, each: &Path, rules: &[&Rule]) {
         for written in rules.iter().flat_map(|rule| &rule.from) {
@@ -491,7 +523,7 @@ impl<'d> Checker<'_, '_, 'd> {
             let name = &table.name;
             let extended = self.declared.tables.iter().filter_map(|other| other.extends.as_ref());
             let is_used = self.reader.used_tables.contains(&name.value);
-            if !is_used && !extended.into_iter().any(|other| other.value == name.value) {
+            if !is_used && !self.reader.lacks_base && !extended.into_iter().any(|other| other.value == name.value) {
                 let text = format!("no rule uses the table {}", name.value);
                 self.reader.warn(name.file, name.span.clone(), "M024", text, "use it with table = \"…\", or remove it");
             }
@@ -518,6 +550,14 @@ impl<'d> Checker<'_, '_, 'd> {
             }
         }
     }
+}
+
+/// Whether a block can give a field: it, or a list of it, has a rule and is not switched off.
+fn fills(block: &Block) -> bool {
+    let is_off = block.when.as_ref().is_some_and(|when| when.value.trim() == "false");
+    !is_off
+        && (block.fields.iter().any(|(_, rule)| rule.is_some())
+            || block.lists.iter().flat_map(|(_, blocks)| blocks).any(fills))
 }
 
 /// What `match` says of each message that it lets through.

@@ -47,13 +47,20 @@ impl<'d> Checker<'_, '_, 'd> {
                 let hint = match (similar, path.field()) {
                     (Some(meant), _) => format!("did you mean {meant}?"),
                     (None, Some(field)) if missing != Missing::Segment => {
-                        let place = match (&missing, path.component()) {
-                            (Missing::Subcomponent(..), Some(component)) => format!("{field}.{component}"),
-                            _ => field.to_string(),
+                        let (place, data_type) = match (&missing, path.component(), path.subcomponent()) {
+                            (Missing::Subcomponent(..), Some(component), _) => (format!("{field}.{component}"), "CX"),
+                            // It has components, only not so many.
+                            (Missing::Component(_, 1..), Some(component), None) => {
+                                (format!("{field}.{component}"), "ST")
+                            }
+                            (Missing::Component(_, 1..), Some(component), Some(_)) => {
+                                (format!("{field}.{component}"), "CX")
+                            }
+                            _ => (field.to_string(), "CX"),
                         };
                         let segment = path.segment();
                         format!(
-                            "if the sender does so all the same: [segments] with {segment} = {{ {place} = \"CX\" }}, or what it sends"
+                            "if the sender does so all the same: [segments] with {segment} = {{ {place} = {data_type:?} }}, or what it sends"
                         )
                     }
                     _ => String::new(),
@@ -165,13 +172,21 @@ impl<'d> Checker<'_, '_, 'd> {
         }
     }
 
-    /// A pattern of `match`: some code has to fit it.
-    pub(super) fn pattern(&mut self, path: &Path, written: &Located<String>) {
+    /// Whether some code of the field, or one of a site's own, can fit a pattern.
+    pub(super) fn fits_a_code(&self, path: &Path, pattern: &str) -> bool {
+        let codes = self.meaning(path).ok().and_then(|meaning| self.dictionary.codes(meaning.table));
+        let fits = |codes: &[&str]| codes.iter().any(|code| matches_pattern(pattern, code));
+        pattern.is_empty() || is_own(pattern) || codes.is_none_or(fits)
+    }
+
+    /// A pattern of `match`: some code has to fit it. `takes_nothing`: none of the patterns beside it has one either.
+    pub(super) fn pattern(&mut self, path: &Path, written: &Located<String>, takes_nothing: bool) {
         let Ok(meaning) = self.meaning(path) else { return };
         let Some(codes) = self.dictionary.codes(meaning.table) else { return };
         let pattern = written.value.as_str();
-        if !pattern.is_empty() && !is_own(pattern) && !codes.iter().any(|code| matches_pattern(pattern, code)) {
-            let text = format!("no code of HL7 table {} fits {pattern:?}", meaning.table);
+        if !self.fits_a_code(path, pattern) {
+            let so = if takes_nothing { ": the mapping takes no message" } else { "" };
+            let text = format!("no code of HL7 table {} fits {pattern:?}{so}", meaning.table);
             self.reader.warn(written.file, written.span.clone(), "M022", text, &hint_of(pattern, codes));
         }
     }

@@ -271,7 +271,7 @@ fn codes_that_no_table_has_are_told() {
     check(
         &format!("match = {{ 'MSH-9.1' = 'ATD', 'MSH-9.2' = ['A*', 'X*'] }}\n{SOUND}"),
         &[
-            ("1:23 M022", "no code of HL7 table 0076 fits \"ATD\" (did you mean ADT?)"),
+            ("1:23 M022", "no code of HL7 table 0076 fits \"ATD\": the mapping takes no message (did you mean ADT?)"),
             ("1:49 M022", "no code of HL7 table 0003 fits \"X*\""),
         ],
     );
@@ -299,6 +299,79 @@ fn records_that_lack_what_they_need_are_told() {
         &format!("{SOUND}[[visit]]\n{}", VISIT.replace("[visit]", "[[visit]]")),
         &[("9:1 M023", "this block says nothing")],
     );
+}
+
+#[test]
+fn a_coded_field_needs_a_table() {
+    let visit = |line: &str, expected: &[(&str, &str)]| check(&format!("{SOUND}{VISIT}{line}\n"), expected);
+    visit("class = 'PV1-2'", &[("13:9 M011", "error[M011]: visit.class is a coded field and needs a table")]);
+    check_line("sex = 'PID-8'", &[("4:7 M011", "write { from = \"PID-8\", table = \"sex\" }")]);
+    check_line("sex = { from = 'PID-8', on_unmapped = 'leave' }", &[("4:16 M011", "warning[M011]")]);
+    visit("class = { constant = 'inpatient' }", &[]);
+    visit("class = 'ZPV-1'\n[segments]\nZPV = { 1 = 'ST' }", &[("13:9 M011", "warning[M011]")]);
+}
+
+#[test]
+fn a_table_of_another_field_is_told_once_and_where_it_is_used() {
+    let visit = "class = { from = 'PV1-2', table = 'sex' }\n[tables]\nsex = 'sex.csv'\n";
+    check(&format!("{SOUND}{VISIT}{visit}"), &[("13:35 M008", "no row of the table sex has a legal value of class")]);
+}
+
+#[test]
+fn one_mistake_is_told_once() {
+    let site =
+        "extends = 'bse.toml'\n[tables]\nclass = 'sex.csv'\n[patient]\nsex = { from = 'PID-8', table = 'sex' }\n";
+    check_files(&[("site.toml", site), ("sex.csv", SEX)], &[("1:11 M012", "bse.toml cannot be read")]);
+    let visit = VISIT.replace("[visit]", "[[visit]]\nblock = 'stay'\nwhen = 'PV1'");
+    let twice = format!("extends = 'base.toml'\n{visit}{}", visit.replace("when = 'PV1'", "when = 'SCH'"));
+    let base = format!("{SOUND}{visit}");
+    check_files(&[("site.toml", &twice), ("base.toml", &base)], &[("9:9 M004", "two blocks are called stay")]);
+}
+
+#[test]
+fn hints_propose_what_would_help() {
+    check_line("language = 'PID-3.14.1'", &[("4:12 M014", "[segments] with PID = { 3.14 = \"CX\" }")]);
+    check_line("language = 'PID-3.14'", &[("4:12 M014", "[segments] with PID = { 3.14 = \"ST\" }")]);
+    check_line("language = 'PID-8.99'", &[("4:12 M014", "[segments] with PID = { 8.99 = \"ST\" }")]);
+    let report = "[[lab_report]]\neach = 'OBR'\nfiller_order_number = 'OBR-3.1'\nstatus = { constant = 'final' }
+updated_at = 'MSH-7'\ndepartment = { constant = 'Lab' }\n";
+    check(&format!("{SOUND}{report}"), &[("14:27 M015", "department.name = …")]);
+}
+
+#[test]
+fn a_table_in_braces_that_spans_lines_is_told() {
+    let told = [("4:12 M001", "in TOML 1.0 a table in braces stands on one line")];
+    check_line("language = { from = 'PID-15.1',\n  default = 'zh' }", &told);
+    check_line("language = [{ from = 'PID-15.1',\n  default = 'zh' }]", &[("4:13 M001", "")]);
+    check_line("language = {\n from = 'PID-15.1' }", &told);
+    check_line("language = { from = 'PID-15.1'\n }", &told);
+    check_line("language = { from = [\n  'PID-15.1',\n], when = '''\nPID-15''' }", &[]);
+    check_line("language = [\n  { from = 'PID-15.1' },\n]", &[]);
+}
+
+#[test]
+fn values_that_no_other_item_may_have_are_checked() {
+    let phones = |line: &str, expected: &[(&str, &str)]| {
+        let block = format!("[[patient.phones]]\neach = 'PID-13'\nvalue = 'PID-13.1'\n{line}\n");
+        check(&format!("{SOUND}{block}"), expected);
+    };
+    phones("when_none = { use = 'home' }", &[]);
+    phones("when_none = { usee = 'home' }", &[("12:15 M003", "did you mean use?")]);
+    check(&format!("{SOUND}when_none = {{ type = 'mnr' }}\n"), &[("9:22 M015", "did you mean mrn?")]);
+    phones("when_none = 'home'", &[("12:13 M004", "fields and their values")]);
+    check(&format!("{SOUND}{VISIT}when_none = {{ ward = 'A' }}\n"), &[("13:15 M004", "for the blocks of a list")]);
+}
+
+#[test]
+fn a_mapping_that_fills_no_record_is_an_error() {
+    let told = [("1:1 M023", "fills no record: every message would fail")];
+    for mapping in ["", "match = { 'MSH-9.1' = 'ADT' }\n", "[segments]\n"] {
+        check(mapping, &told);
+    }
+    let base = format!("{SOUND}{VISIT}");
+    let off = "extends = 'base.toml'\n[patient]\nwhen = 'false'\n[visit]\nwhen = 'false'\n";
+    check_files(&[("site.toml", off), ("base.toml", &base)], &told);
+    check_files(&[("site.toml", "extends = 'base.toml'\n"), ("base.toml", &base)], &[]);
 }
 
 #[test]

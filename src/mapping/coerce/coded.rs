@@ -39,7 +39,7 @@ pub(crate) fn identifier(value: &Value<'_>) -> Option<(String, Option<String>)> 
     Some((number, authority.map(Into::into)))
 }
 
-/// OBX-6 as one text. `10^9/L` is a unit whose `^` was not escaped, not the code `10` with the text `9/L`.
+/// OBX-6 as one text. `10^9/L` is a unit whose `^` was not escaped, not the code `10` with the text `9/L`. See [`joined_unit`] for `m^2`.
 pub(crate) fn unit(value: &Value<'_>) -> Option<String> {
     let (code, name) = (part(value, 1), part(value, 2));
     match (code, name) {
@@ -48,6 +48,15 @@ pub(crate) fn unit(value: &Value<'_>) -> Option<String> {
         }
         (code, name) => code.or(name).map(|unit| half_width(&unit).into_owned()),
     }
+}
+
+/// The unit as it reads if its `^` was not escaped: `kg/m^2`, where the second component begins with an exponent. Only a table can tell
+/// whether that is one.
+pub(crate) fn joined_unit(value: &Value<'_>) -> Option<String> {
+    let (code, exponent) = (part(value, 1)?, part(value, 2)?);
+    let is_joined =
+        code.ends_with(|last: char| last.is_alphabetic()) && exponent.starts_with(|first: char| first.is_ascii_digit());
+    is_joined.then(|| half_width(&format!("{code}^{exponent}")).into_owned())
 }
 
 fn is_power_base(code: &str) -> bool {
@@ -153,6 +162,19 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(read(sent, unit).as_deref(), expected, "{sent}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_an_exponent_is_joined() {
+        for (sent, expected) in [
+            ("kg/m^2", Some("kg/m^2")),
+            ("ml/(min·1.73m^2)", Some("ml/(min·1.73m^2)")),
+            ("mmol/L^^UCUM", None),
+            ("beats/min^per minute", None),
+            ("10*9^2", None),
+        ] {
+            assert_eq!(read(sent, joined_unit).as_deref(), expected, "{sent}");
         }
     }
 

@@ -16,7 +16,7 @@ pub(crate) enum LabValue {
         comparator: Option<&'static str>,
         /// The number, digits as sent.
         number: Number,
-        /// The flag (HL7 table 0078) that an arrow, 高, 低 or an answer beside the number means.
+        /// The flag (HL7 table 0078) that an arrow, 高, 低, H, L, a star or an answer beside the number means.
         flag: Option<&'static str>,
     },
     /// A qualitative answer.
@@ -141,6 +141,14 @@ const WORDS_OF_DIRECTION: &[(&str, &str)] = &[("偏高", "H"), ("偏低", "L"), 
 /// The same as letters, only after the number.
 const LETTERS: &[(&str, &str)] = &[("HH", "HH"), ("LL", "LL"), ("H", "H"), ("L", "L")];
 
+/// The same before the number, and a blank between: `H 12.3`. `H12.3` may be the code of something.
+fn after_a_letter(text: &str) -> Option<(&str, &'static str)> {
+    let (letter, rest) = text.split_once(' ')?;
+    let (_, meant) = LETTERS.iter().find(|(written, _)| *written == letter)?;
+    let rest = rest.trim_start();
+    rest.starts_with(|first: char| first.is_ascii_digit()).then_some((rest, *meant))
+}
+
 /// Longest text that is read as a value; longer ones are findings and reports.
 const MAX_BYTES: usize = 96;
 
@@ -200,11 +208,18 @@ fn strip_end<'t>(text: &'t str, known: &[(&str, &'static str)]) -> Option<(&'t s
     known.iter().find_map(|(written, meant)| Some((text.strip_suffix(written)?.trim_end(), *meant)))
 }
 
-/// What stands beside an arrow, 高 or 低, H or L. A lone letter is a flag only where OBX-6 gives another unit: `2L` may be two litres,
-/// `24H` as many hours.
+/// What stands beside an arrow, 高 or 低, H or L, or a star, which says abnormal only. A lone letter behind the number is a flag only where
+/// OBX-6 gives another unit: `2L` may be two litres, `24H` as many hours.
 fn beside_a_direction<'t>(text: &'t str, unit: Option<&str>) -> (&'t str, Option<&'static str>) {
     if let Some((rest, meant)) = strip_start(text, ARROWS).or_else(|| strip_end(text, ARROWS)) {
         return (rest, Some(meant));
+    }
+    let is_number = |rest: &str| rest.ends_with(|last: char| last.is_ascii_digit());
+    if let Some(rest) = text.strip_suffix('*').map(str::trim_end).filter(|rest| is_number(rest)) {
+        return (rest, Some("A"));
+    }
+    if let Some(found) = after_a_letter(text) {
+        return (found.0, Some(found.1));
     }
     if let Some((rest, meant)) = in_brackets(text).and_then(|(rest, inner)| {
         let whole = |(rest, meant): (&str, _)| rest.is_empty().then_some(meant);
@@ -217,7 +232,7 @@ fn beside_a_direction<'t>(text: &'t str, unit: Option<&str>) -> (&'t str, Option
         let found = strip_end(text, LETTERS).filter(|(_, meant)| {
             meant.len() > 1 || unit.is_some_and(|unit| !unit.is_empty() && !unit.eq_ignore_ascii_case(meant))
         });
-        found.filter(|(rest, _)| rest.ends_with(|last: char| last.is_ascii_digit()))
+        found.filter(|(rest, _)| is_number(rest))
     };
     match strip_end(text, WORDS_OF_DIRECTION).or_else(letters) {
         // `2 g/L` ends with its unit, not with a flag.
@@ -348,6 +363,24 @@ mod tests {
             ("()", Answer::None),
         ] {
             assert_eq!(answer(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn marks_beside_a_number_are_flags() {
+        for (text, expected) in [
+            ("5.6*", Some("A")),
+            ("5.6 *", Some("A")),
+            ("H 12.3", Some("H")),
+            ("LL 0.3", Some("LL")),
+            ("H12.3", None),
+            ("5*6*", None),
+        ] {
+            let found = match lab_value(text, Some("g/L")) {
+                LabValue::Number { flag, .. } => flag,
+                _ => None,
+            };
+            assert_eq!(found, expected, "{text}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use serde_json::Number;
 
+use super::coded::unit_key;
 use super::lab_value::{Answer, LabValue, Level, answer, beside_an_answer, comparator, titre, without_unit};
 use super::number::{approximate, decimal, half_width, has_power, power_of_ten};
 
@@ -45,6 +46,9 @@ const BETWEEN: &[&str] = &["---", "--", "~~", "~", "-", "–", "——", "—", 
 /// What is written where there is no range.
 const NOTHING: &[&str] = &["-", "--", "---", "—", "——", "/", "\\", ".", "*", "无", "~", "N/A", "n/a"];
 
+/// What may stand before a range, longest first.
+const TITLES: &[&str] = &["正常参考值", "参考范围", "参考区间", "参考值", "正常范围", "正常值"];
+
 /// Words for the two sexes, longest first.
 const MALE: &[&str] = &["男性", "男", "male", "Male", "MALE", "M"];
 const FEMALE: &[&str] = &["女性", "女", "female", "Female", "FEMALE", "F"];
@@ -55,7 +59,7 @@ pub(crate) fn reference_range(text: &str, sex: Option<&str>, unit: Option<&str>)
         return ReadRange::Unclear;
     }
     let text = half_width(text.trim());
-    let text = text.trim();
+    let text = without_title(text.trim());
     if NOTHING.contains(&text) {
         return ReadRange::Nothing;
     }
@@ -68,6 +72,24 @@ pub(crate) fn reference_range(text: &str, sex: Option<&str>, unit: Option<&str>)
         (Some(_), _) => ReadRange::BySex,
         (None, _) => ReadRange::Unclear,
     }
+}
+
+fn without_title(text: &str) -> &str {
+    let rest = TITLES.iter().find_map(|title| text.strip_prefix(title));
+    rest.map_or(text, |rest| rest.trim_start_matches([':', ' ']))
+}
+
+/// Without the unit that OBX-6 gives anyhow, in whatever spelling, in brackets or not: `3.5-9.5×10^9/L`, `3.5-9.5(10⁹/L)`.
+fn without_spelling_of<'t>(text: &'t str, unit: Option<&str>) -> &'t str {
+    let plain = without_unit(text, unit);
+    let Some(unit) = unit.filter(|_| !plain.ends_with(|last: char| last.is_ascii_digit())) else { return plain };
+    let key = unit_key(unit);
+    let is_unit = |end: &str| {
+        let end = end.strip_prefix('(').and_then(|end| end.strip_suffix(')')).unwrap_or(end);
+        unit_key(end) == key
+    };
+    let mut splits = text.char_indices().map(|(start, _)| text.split_at(start));
+    splits.find(|(_, end)| is_unit(end)).map_or(plain, |(rest, _)| rest.trim_end())
 }
 
 /// Ranges for men and for women, each named before its range (`男:120-160 女:110-150`) or after it (`120-160(男) 110-150(女)`).
@@ -100,7 +122,7 @@ fn word(text: &str, words: &[&str]) -> Option<std::ops::Range<usize>> {
 }
 
 fn plain(text: &str, unit: Option<&str>) -> Option<Range> {
-    let text = without_unit(unwrapped(text.trim()), unit);
+    let text = unwrapped(without_spelling_of(unwrapped(text.trim()), unit));
     // Most ranges are two numbers, and need not be compared with all words for answers.
     if text.bytes().all(|byte| byte.is_ascii_digit() || b" .-~<>=".contains(&byte))
         && !text.starts_with(['-', '<', '>', '='])
@@ -216,24 +238,24 @@ fn outside(comparator: Option<&str>, value: f64, low: Option<(f64, bool)>, high:
     let above = high.is_some_and(|(limit, included)| value > limit || (value == limit && !included));
     match comparator {
         None => Some(below || above),
-        // "Less than value" is surely outside only if all of it is, and surely inside only where nothing is too low.
-        Some("<" | "<=") => {
-            if low.is_some_and(|(limit, _)| value < limit || (value == limit && comparator == Some("<"))) {
-                Some(true)
-            } else if low.is_none() && high.is_some_and(|(limit, _)| value <= limit) {
-                Some(false)
-            } else {
-                None
+        // All that is less than a value: judged where the whole of it lies outside or inside. What is measured is seldom below 0, so a
+        // limit of 0 is none.
+        Some(comparator @ ("<" | "<=")) => {
+            let low = low.filter(|(limit, _)| *limit != 0.0);
+            let is_open = comparator == "<";
+            if low.is_some_and(|(limit, included)| value < limit || (value == limit && (is_open || !included))) {
+                return Some(true);
             }
+            let fits = |(limit, included)| value < limit || (value == limit && (is_open || included));
+            (value > 0.0 && low.is_none() && high.is_some_and(fits)).then_some(false)
         }
-        _ => {
-            if high.is_some_and(|(limit, _)| value > limit || (value == limit && comparator == Some(">"))) {
-                Some(true)
-            } else if high.is_none() && low.is_some_and(|(limit, _)| value >= limit) {
-                Some(false)
-            } else {
-                None
+        Some(comparator) => {
+            let is_open = comparator == ">";
+            if high.is_some_and(|(limit, included)| value > limit || (value == limit && (is_open || !included))) {
+                return Some(true);
             }
+            let fits = |(limit, included)| value > limit || (value == limit && (is_open || included));
+            (high.is_none() && low.is_some_and(fits)).then_some(false)
         }
     }
 }
@@ -266,6 +288,9 @@ mod tests {
             ("3.5-9.5 mmol/L", "Unclear"),
             ("3.5-9.5 g/L", "3.5..9.5"),
             ("3.5g/L-9.5g/L", "3.5..9.5"),
+            ("参考范围：3.5-9.5", "3.5..9.5"),
+            ("3.50～9.50(g/L)", "3.50..9.50"),
+            ("(3.5-9.5)g/L", "3.5..9.5"),
             ("<1:80", "1:..1:80!"),
             ("1:40", "1:..1:40"),
             ("阴性(<1.0)", "..1.0!"),
@@ -275,6 +300,25 @@ mod tests {
         ] {
             assert_eq!(shown(text, None), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_unit_behind_a_range_may_be_spelled_in_another_way() {
+        for text in [
+            "3.5-9.5 10^9/L",
+            "3.5-9.5×10^9/L",
+            "(3.5-9.5)×10^9/L",
+            "(3.5-9.5×10⁹/L)",
+            "3.5～9.5(10^9/L)",
+            "参考值 3.5-9.5*10^9/L",
+        ] {
+            for unit in ["10^9/L", "10*9/L", "×10⁹/L"] {
+                let limit = |text: &str| Some((decimal(text).unwrap(), true));
+                let expected = ReadRange::Range(Range::Numbers(Limits { low: limit("3.5"), high: limit("9.5") }));
+                assert_eq!(reference_range(text, None, Some(unit)), expected, "{text} {unit}");
+            }
+        }
+        assert_eq!(reference_range("3.5-9.5×10^12/L", None, Some("10^9/L")), ReadRange::Unclear);
     }
 
     #[test]
@@ -307,7 +351,16 @@ mod tests {
             ("9.6", "3.5-9.5", Some(true)),
             ("5.0", "<5.0", Some(true)),
             ("40", "≤40", Some(false)),
-            ("<0.05", "0-0.5", None),
+            ("<0.05", "0-0.5", Some(false)),
+            ("<0.5", "0-10", Some(false)),
+            ("<0.5", "0-0.3", None),
+            ("<0", "0-10", None),
+            ("<=5", "<5", None),
+            ("<5", "<5", Some(false)),
+            ("<=3", ">3", Some(true)),
+            (">=5", ">5", None),
+            ("<5", "-2-10", None),
+            ("1:80(阳性)", "<1:80", None),
             ("<0.05", "<0.5", Some(false)),
             ("<3", "3.5-9.5", Some(true)),
             (">1000", "0-500", Some(true)),

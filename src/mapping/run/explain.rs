@@ -2,12 +2,31 @@
 
 use super::{Place, Run, code_of};
 use crate::hl7v2::{Location, Path, Value};
+use crate::mapping::coerce::Coercion;
 use crate::mapping::compile::RulePlan;
 use crate::mapping::expression::Expression;
 use crate::mapping::{Asked, ExplainedField, RuleName};
 use crate::record::{Fields, Value as Json};
 
+/// What was read of a value: a range is read from its whole field, because the `~` between two limits is no repetition.
+fn sent<'m>(rule: &RulePlan, value: &Value<'m>) -> &'m str {
+    match value.location() {
+        Location { field: Some(field), component: None, .. } if rule.coercion == Coercion::ReferenceRange => {
+            value.segment().field(field)
+        }
+        _ => value.raw(),
+    }
+}
+
 impl Run<'_> {
+    /// Several values made what was explained since `from`: all of them were sent.
+    pub(super) fn explain_all(&mut self, from: usize, values: &[Value<'_>]) {
+        if let (true, [_, _, ..]) = (self.context.explain, values) {
+            let all = values.iter().map(Value::raw).collect::<Vec<_>>().join("~");
+            self.explained[from..].iter_mut().for_each(|field| field.raw = Some(all.clone()));
+        }
+    }
+
     /// Notes that the mapping looks there.
     pub(super) fn ask(&mut self, path: &Path) {
         if !self.context.explain {
@@ -50,7 +69,7 @@ impl Run<'_> {
             RuleName { file: self.plan.files[rule.file].clone(), line: rule.line, target: place.target(&rule.target) };
         self.mapped.trace.fired.insert(rule_name);
         let table = rule.table.map(|table| &self.plan.tables[table]);
-        let row = table.zip(value).and_then(|(table, value)| table.row(&code_of(rule, value)));
+        let row = table.zip(value).and_then(|(table, value)| table.row(&code_of(rule, table, value)));
         let mut field = String::new();
         if let Some((list, index)) = place.item {
             field = format!("{list}[{index}].");
@@ -65,7 +84,7 @@ impl Run<'_> {
             field,
             value: json.clone(),
             path: value.map(|value| value.location().to_string()),
-            raw: value.map(|value| value.raw().to_owned()),
+            raw: value.map(|value| sent(rule, value).to_owned()),
             coercion: value.map(|_| rule.coercion.name()),
             table: table.map(|table| table.name.clone()),
             row: row.map(|row| (self.plan.files[row.file].clone(), row.line)),
