@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::{Unusable, Verdict, load_config, open_store, output};
+use super::{Unusable, Verdict, load_config, open_store, output, unknown_source};
 use crate::app::{FILE_EXTENSIONS, now, pipeline_sources};
 use crate::hl7v2::batch::Piece;
 use crate::pipeline::{self, Cause, Source, Unit};
@@ -55,10 +55,8 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
         output::diagnostics(&problems);
         Unusable
     })?;
-    let source = sources.into_iter().find(|source| source.name == arguments.source).with_context(|| {
-        let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
-        format!("no source is called `{}`; configured: {}", arguments.source, names.join(", "))
-    })?;
+    let source = sources.into_iter().find(|source| source.name == arguments.source);
+    let source = source.ok_or_else(|| unknown_source(&config, &arguments.source))?;
     let store = open_store(&config)?;
     let mut tally = Tally::default();
     let mut reported = Instant::now();

@@ -90,6 +90,11 @@ struct Unusable;
 #[error("{0}")]
 struct WrongUsage(String);
 
+fn unknown_source(config: &Config, name: &str) -> WrongUsage {
+    let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
+    WrongUsage(format!("no source is called `{name}`; configured: {}", names.join(", ")))
+}
+
 /// Runs what the process was asked for.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();

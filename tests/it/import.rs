@@ -147,7 +147,8 @@ fn an_import_of_nothing_is_told() {
 #[test]
 fn what_cannot_be_imported_is_told() {
     let site = Site::new();
-    assert_ne!(site.run(&["import", "nobody", "in"]).status.code(), Some(0));
+    let unknown = site.run(&["import", "nobody", "in"]).exits(2).stderr;
+    assert!(unknown.contains("nobody") && unknown.contains("configured: his"), "{unknown}");
     let run = import(&site, &["no-such-directory"]);
     assert!(run.status.code() != Some(0) && run.stderr.contains("no-such-directory"), "{run:?}");
 }

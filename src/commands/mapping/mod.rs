@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Unusable, Verdict, WrongUsage, load_config, output};
+use super::{Unusable, Verdict, load_config, output, unknown_source};
 use crate::app::mappings::{load_mapping, pipeline_source};
 use crate::config::{self, Config};
 use crate::mapping::{Mapping, schema};
@@ -61,10 +61,7 @@ fn mapping(config: &Config, file: &Path) -> anyhow::Result<Mapping> {
 
 /// A source of the configuration by name.
 fn settings<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c config::Source> {
-    config.sources.iter().find(|source| source.name == name).ok_or_else(|| {
-        let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
-        WrongUsage(format!("no source is called `{name}`; configured: {}", names.join(", "))).into()
-    })
+    config.sources.iter().find(|source| source.name == name).ok_or_else(|| unknown_source(config, name).into())
 }
 
 /// A source with its mapping as the files are now.
