@@ -83,7 +83,7 @@ impl Received {
         }
     }
 
-    /// What the work on it takes of the budget: its bytes, and [`ANSWER`] for each message that it could be a batch of. Counted where a
+    /// What the work on it takes of the budget: its bytes, and 1 KiB for each message that it could be a batch of. Counted where a
     /// message could begin, which is never too few; beyond [`MESSAGES_OF_FRAME`] it is refused as a whole.
     pub fn weight(&self) -> usize {
         let messages = match self {
