@@ -16,12 +16,10 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::record::Value;
-
 use super::normalise::{IdentityNumber, NameClass, PatientFacts};
-use crate::record::Fields;
 use crate::record::resident_id::ResidentId;
 use crate::record::schema::{Field, IDENTIFIER_TYPES, PATIENT};
+use crate::record::{Fields, Value};
 
 /// One record of a person.
 #[derive(Debug, Clone)]

@@ -2,13 +2,12 @@
 
 use std::io;
 
-use crate::record::{Value as Json, json};
 use jiff::tz::TimeZone;
 
 use super::{Context, Disposition, MapError, Mapped, Mapping};
 use crate::diagnostic::Diagnostic;
 use crate::hl7v2::{Charset, Limits, Message};
-use crate::record::Kind;
+use crate::record::{Kind, Value as Json, json};
 
 /// A folder of mapping files.
 struct Files(Vec<(&'static str, String)>);

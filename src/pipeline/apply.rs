@@ -4,13 +4,11 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use crate::record::{Value, json};
-
 use super::{Failure, Source};
 use crate::feed::{EventKind, NewEvent, event_id};
 use crate::hl7v2::{ErrorCode, Location};
 use crate::mapping::MappedRecord;
-use crate::record::{Fields, Kind, RecordNumber, when};
+use crate::record::{Fields, Kind, RecordNumber, Value, json, when};
 use crate::state::{Applied, Happening, LabReportState, Moment, Published, VisitState, changed, combine};
 use crate::store::clinical::{self, LabReport, Visit, published_id};
 use crate::store::messages::ContentDigest;
@@ -361,8 +359,8 @@ impl Job<'_> {
         cause: Cause,
     ) -> Result<String, Trouble> {
         let About { kind, record, one_id, moment, version } = about;
-        data.insert("changed", json!(changed));
-        data.insert("cause", json!(cause.name()));
+        data.insert("changed", changed.iter().map(|name| Value::from(name.as_str())).collect());
+        data.insert("cause", cause.name().into());
         let id = event_id(moment.at.div_euclid(1_000), kind, &format!("{record}#{version}"), self.digest.bytes());
         let time = jiff::Timestamp::from_microsecond(moment.at).unwrap_or_default();
         let event = NewEvent {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::record::{Value, json};
 use ulid::Ulid;
 
 use super::apply::{About, Job, Owner, Trouble};
@@ -12,7 +11,7 @@ use crate::identity::{
     Agreement, Decision, Evidence, Ground, Member, MergePlan, MergeRefusal, MergeRequest, NameClass, PatientFacts,
     decide, golden, plan_merge,
 };
-use crate::record::{Fields, RecordNumber};
+use crate::record::{Fields, RecordNumber, Value, json};
 use crate::state::{Moment, PatientState, changed};
 use crate::store::persons::Person;
 use crate::store::records::{LinkChange, LinkKind, NewRecord, PatientRecord, RecordIdentifier};

@@ -277,14 +277,8 @@ from! {
     bool, value => Self::Bool(value);
     i64, value => Self::Number(value.into());
     u64, value => Self::Number(value.into());
-    u32, value => Self::Number(value.into());
-    usize, value => Self::Number(value.into());
-    Number, value => Self::Number(value);
     &str, value => Self::String(value.into());
     String, value => Self::String(value.into());
-    Text, value => Self::String(value);
-    Vec<Value>, value => Self::Array(value);
-    Fields, value => Self::Object(value);
 }
 
 impl From<serde_json::Value> for Value {
@@ -336,12 +330,6 @@ impl PartialEq<str> for Value {
 impl PartialEq<&str> for Value {
     fn eq(&self, other: &&str) -> bool {
         self.as_str() == Some(other)
-    }
-}
-
-impl PartialEq<bool> for Value {
-    fn eq(&self, other: &bool) -> bool {
-        self.as_bool() == Some(*other)
     }
 }
 

@@ -13,13 +13,12 @@ mod status;
 
 use std::collections::BTreeMap;
 
-use crate::record::Value;
 use serde::{Deserialize, Serialize};
 
 use super::registers::{Registers, Stamp};
 use super::{Applied, Happening, Moment, changed};
 use crate::feed::EventKind;
-use crate::record::{Fields, Kind};
+use crate::record::{Fields, Kind, Value};
 use result::{Observation, ResultState};
 use status::{LabStatus, summary};
 

@@ -8,13 +8,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::record::{Value, json};
 use serde::{Deserialize, Serialize};
 
 use super::registers::Registers;
 use super::{Applied, Moment, changed};
 use crate::record::schema::IDENTIFIER_TYPES;
-use crate::record::{Fields, Kind};
+use crate::record::{Fields, Kind, Value};
 
 /// State of one source record; stored as JSON.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -74,9 +73,10 @@ impl PatientState {
         kinds.sort_unstable_by_key(|(rank, system, ..)| (*rank, *system));
         let mut identifiers = Vec::new();
         for (_, system, kind, numbers) in kinds {
-            identifiers.extend(numbers.iter().map(|number| match system {
-                "" => json!({"type": kind, "value": number}),
-                _ => json!({"type": kind, "system": system, "value": number}),
+            identifiers.extend(numbers.iter().map(|number| {
+                let system = (!system.is_empty()).then(|| ("system", Value::from(system)));
+                let parts = system.into_iter().chain([("type", Value::from(kind)), ("value", number.clone())]);
+                Value::Object(parts.collect())
             }));
         }
         identifiers
@@ -109,6 +109,7 @@ fn numbers_by_kind(identifiers: Value) -> Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::json;
     use proptest::prelude::*;
 
     fn patch(value: Value) -> Fields {

@@ -4,11 +4,10 @@
 //! set many fields at once, so a stamp is written once for all of them. A `null` in a layer is a field that was cleared then:
 //! it keeps older messages from filling it again, and it is not published.
 
-use crate::record::Value;
 use serde::{Deserialize, Serialize};
 
 use super::Moment;
-use crate::record::{Fields, Kind, schema};
+use crate::record::{Fields, Kind, Value, schema};
 
 /// What orders two messages that set one field; the greater wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::record::{Value, json};
 use tempfile::TempDir;
 
 use super::messages::{ContentDigest, MessageState, NewMessage, Outcome};
@@ -10,7 +9,7 @@ use super::persons::Person;
 use super::records::{LinkChange, LinkKind, NewRecord};
 use super::{Access, PackedBytes, Store, StoreConfig, StoreError, Transaction, messages, persons, records};
 use crate::feed::{EventKind, NewEvent};
-use crate::record::{Fields, RecordNumber};
+use crate::record::{Fields, RecordNumber, Value, json};
 
 /// A fresh store as a daemon has it. The directory goes with the value.
 pub(super) fn store() -> (TempDir, Store) {

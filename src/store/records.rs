@@ -2,12 +2,11 @@
 
 use std::str::FromStr;
 
-use crate::record::Value;
 use rusqlite::{Row, params};
 
 use super::packed::{PackedText, unpack_text};
 use super::{Reader, StoreError, Transaction, row_limit};
-use crate::record::RecordNumber;
+use crate::record::{RecordNumber, Value};
 
 /// How a record came to its person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::record::Value;
-
 use crate::identity::{name_key, phone_digits};
-use crate::record::Fields;
+use crate::record::{Fields, Value};
 
 /// What a person can be searched by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

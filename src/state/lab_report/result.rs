@@ -10,11 +10,10 @@
 //! Stored: `h` what is held (`t` time, `n` arrival, `s` status, `v` fields), `i` place in its first message, `f` moment of that
 //! message where it is not the oldest held.
 
-use crate::record::Value;
 use serde::{Deserialize, Serialize};
 
 use super::status::{LabStatus, UNSTATED};
-use crate::record::Fields;
+use crate::record::{Fields, Value};
 use crate::state::Moment;
 use crate::state::registers::drop_nulls;
 
