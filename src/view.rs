@@ -35,6 +35,7 @@ pub fn visit(visit: &Visit, one_id: &str) -> Result<Fields, StoreError> {
 /// A visit whose record is at hand.
 pub fn visit_record(mut record: Fields, visit: &Visit, one_id: &str) -> Fields {
     record.insert("visit_id", visit.visit_id().into());
+    record.insert("number", visit.number.as_str().into());
     record.insert("source", visit.source.as_str().into());
     versioned(record, one_id, visit.version)
 }

@@ -11,12 +11,14 @@
 
 mod decide;
 mod golden;
+mod manual;
 mod merge;
 mod normalise;
 mod placeholder;
 
 pub use decide::{Agreement, Candidate, Decision, Evidence, Ground, Veto, decide};
 pub use golden::{Member, golden};
+pub use manual::{Decided, ManualDecision, ManualRefusal, ManualStep, NamedRecord};
 pub use merge::{MergePlan, MergeRefusal, MergeRequest, plan_merge};
 pub use normalise::{IDENTITY_KINDS, IdentityNumber, NameClass, PatientFacts, name_key, phone_digits, pinyin_key};
 pub use placeholder::is_placeholder;

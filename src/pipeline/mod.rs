@@ -13,10 +13,12 @@
 //! - A retry takes the message's own arrival, so it can never turn newer values back.
 
 mod apply;
+mod life;
 mod merge;
 mod moves;
 mod patient;
 mod preview;
+mod renumber;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -36,6 +38,7 @@ use crate::store::{ErrorClass, PackedBytes, Store, StoreError, Transaction};
 
 pub use apply::Cause;
 use apply::{Job, Trouble};
+pub use life::decide_by_hand;
 pub use preview::{Examined, examine, preview};
 
 /// What the pipeline must know of a source.

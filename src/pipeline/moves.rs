@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::apply::{About, Cause, Job, Trouble};
+use super::life::Doubt;
 use super::patient::{golden_of, medical_record_numbers, state_of};
 use crate::feed::EventKind;
 use crate::identity::{Candidate, Decision, Evidence, PatientFacts, Veto, decide};
@@ -54,6 +55,14 @@ impl Job<'_> {
         let Some(evidence) = contradiction(&own.facts, &rest) else {
             return self.join(own, &members, moment);
         };
+        if own.row.link == LinkKind::Manual {
+            let other = members.iter().find(|known| !group.iter().any(|tied| tied.row.id == known.row.id));
+            let pair = (row.id, other.map_or(row.id, |other| other.row.id));
+            self.ask_about(Doubt::ManualContradicted, pair, json!(evidence))?;
+            return Ok(row.one_id.clone());
+        }
+        // Who was linked by hand stays.
+        let group: Vec<&Known> = group.into_iter().filter(|known| known.row.link != LinkKind::Manual).collect();
         self.detach(own, &group, &evidence, moment)?;
         let row = self.record(row.id)?;
         let members = self.records_of(&row.one_id)?;
@@ -76,11 +85,11 @@ impl Job<'_> {
         if any_veto(others, &other, &same_number, &same_identity) {
             return Ok(one_id.to_owned());
         }
-        self.note_doubt(&evidence);
-        // The older One ID lives on, so that the outcome does not depend on which record was completed last.
-        let (survivor, retired) = if *other < *one_id { (other.as_str(), one_id) } else { (one_id, other.as_str()) };
-        self.merge_persons(survivor, retired, &basis(own, &json!(evidence)), moment)?;
-        Ok(survivor.to_owned())
+        let survivor = self.merge_by_rule(one_id, &other, &basis(own, &json!(evidence)), moment)?;
+        if survivor.is_some() {
+            self.note_doubt(&evidence);
+        }
+        Ok(survivor.unwrap_or_else(|| one_id.to_owned()))
     }
 
     /// The record `own` says what the others of its person rule out: with the `group` that is tied to it, and their visits and reports,
@@ -88,14 +97,15 @@ impl Job<'_> {
     fn detach(&self, own: &Known, group: &[&Known], evidence: &[Evidence], moment: Moment) -> Result<(), Trouble> {
         let ids: BTreeSet<i64> = group.iter().map(|known| known.row.id).collect();
         let mut moved = self.belongings(&own.row.one_id)?;
-        moved.visits.retain(|visit| ids.contains(&visit.record));
-        moved.reports.retain(|report| ids.contains(&report.record));
+        moved.keep_of(&ids);
         let same_number = self.same_number(&own.row.number, &own.record, &ids)?;
         let same_identity = self.same_identity_number(&own.facts, &ids)?;
         let found = match decide(&own.facts, &same_number, &same_identity) {
             Decision::Link { one_id, evidence } => {
                 let others = group.iter().copied().filter(|known| known.row.id != own.row.id);
-                (!any_veto(others, &one_id, &same_number, &same_identity)).then_some((one_id, evidence))
+                let is_free = !any_veto(others, &one_id, &same_number, &same_identity)
+                    && !self.is_told_apart(&ids, &one_id)?;
+                is_free.then_some((one_id, evidence))
             }
             Decision::Ambiguous { .. } | Decision::New { .. } => None,
         };
@@ -215,7 +225,10 @@ impl Job<'_> {
     ) -> Result<(), Trouble> {
         let moved = self.belongings(retired)?;
         for row in records::of_person(self.transaction, retired)? {
-            records::link(self.transaction, &self.link_change(row.id, survivor, LinkKind::Auto, basis.clone()))?;
+            // Who was linked by hand, or is now, stays with those.
+            let by_hand = self.cause == Cause::Manual || row.link == LinkKind::Manual;
+            let kind = if by_hand { LinkKind::Manual } else { LinkKind::Auto };
+            records::link(self.transaction, &self.link_change(row.id, survivor, kind, basis.clone()))?;
         }
         let gone = self.person(retired)?;
         let redirected = Person { merged_into: Some(survivor.to_owned()), ..gone.clone() };
@@ -226,7 +239,7 @@ impl Job<'_> {
     }
 
     /// Publishes that the records of a person changed hands: its golden record anew, and what moved.
-    fn tell_change(
+    pub(super) fn tell_change(
         &self,
         kind: EventKind,
         one_id: &str,
@@ -244,7 +257,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn belongings(&self, one_id: &str) -> Result<Belongings, Trouble> {
+    pub(super) fn belongings(&self, one_id: &str) -> Result<Belongings, Trouble> {
         Ok(Belongings {
             visits: all_pages(|after| clinical::visits_of_person(self.transaction, one_id, after, PAGE))?,
             reports: all_pages(|after| clinical::lab_reports_of_person(self.transaction, one_id, after, PAGE))?,
@@ -252,7 +265,7 @@ impl Job<'_> {
     }
 
     /// Publishes each visit and report under the One ID that it belongs to now.
-    fn publish_moved(&self, moved: Belongings, one_id: &str, moment: Moment, cause: Cause) -> Result<(), Trouble> {
+    pub(super) fn publish_moved(&self, moved: Belongings, one_id: &str, moment: Moment, cause: Cause) -> Result<(), Trouble> {
         let changed = ["one_id".to_owned()];
         for mut visit in moved.visits {
             visit.version += 1;
@@ -274,14 +287,20 @@ impl Job<'_> {
 }
 
 /// What belongs to a person beside the records themselves.
-struct Belongings {
+pub(super) struct Belongings {
     visits: Vec<Visit>,
     reports: Vec<LabReport>,
 }
 
 impl Belongings {
+    /// Leaves only what belongs to these records.
+    pub(super) fn keep_of(&mut self, records: &BTreeSet<i64>) {
+        self.visits.retain(|visit| records.contains(&visit.record));
+        self.reports.retain(|report| records.contains(&report.record));
+    }
+
     /// `records` of the events that tell who has them now.
-    fn ids(&self) -> Value {
+    pub(super) fn ids(&self) -> Value {
         let visits: Vec<String> = self.visits.iter().map(Visit::visit_id).collect();
         let reports: Vec<String> = self.reports.iter().map(LabReport::report_id).collect();
         json!({"visits": visits, "lab_reports": reports})

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use ulid::Ulid;
 
 use super::apply::{About, Job, Owner, Trouble};
+use super::life::Doubt;
 use crate::feed::EventKind;
-use crate::hl7v2::{ErrorCode, Location};
 use crate::identity::{Agreement, Decision, Evidence, Ground, Member, NameClass, PatientFacts, decide, golden};
 use crate::record::{Fields, RecordNumber, Value, json};
 use crate::state::{Moment, PatientState, changed};
@@ -21,18 +21,34 @@ impl Job<'_> {
         name_authorities(self.source, &mut patch);
         let Some(number) = record_number(&patch) else { return Ok(None) };
         let moment = self.moment(&patch);
-        match records::find(self.transaction, self.source, &number)? {
-            Some(record) => self.update_record(record, patch, moment).map(Some),
-            None => self.new_record(&number, patch, moment).map(Some),
+        let mut generations = records::generations(self.transaction, self.source, &number)?;
+        let said = PatientFacts::of(&patch);
+        match meant(&generations, &said)? {
+            Some(place) => {
+                let record = generations.swap_remove(place);
+                if record.merged_into.is_some() {
+                    self.note("PID-3: the number was given up for another one: what is said counts for the survivor");
+                }
+                self.update_record(record, patch, moment).map(Some)
+            }
+            None => self.new_record(&number, patch, moment, &generations).map(Some),
         }
     }
 
-    fn new_record(&self, number: &RecordNumber, patch: Fields, moment: Moment) -> Result<Owner, Trouble> {
+    /// A record that is not known. `earlier` are the patients for whom its source has used the number before: it is none of them.
+    fn new_record(
+        &self,
+        number: &RecordNumber,
+        patch: Fields,
+        moment: Moment,
+        earlier: &[PatientRecord],
+    ) -> Result<Owner, Trouble> {
         let mut state = PatientState::default();
         let record = state.apply(patch, moment).record;
         let facts = PatientFacts::of(&record);
         let nobody = BTreeSet::new();
-        let same_number = self.same_number(number, &record, &nobody)?;
+        let mut same_number = self.same_number(number, &record, &nobody)?;
+        same_number.retain(|candidate| earlier.iter().all(|known| known.one_id != candidate.one_id));
         let same_identity = self.same_identity_number(&facts, &nobody)?;
         let (known, evidence) = match decide(&facts, &same_number, &same_identity) {
             Decision::Link { one_id, evidence } => {
@@ -47,7 +63,13 @@ impl Job<'_> {
             None => self.new_person(only(self.source, &state, &record), moment)?,
         };
         let link = self.link_change(0, &one_id, LinkKind::Auto, json!(evidence));
-        let id = self.insert_record(number, &state, &record, &facts, link, moment)?;
+        let generation = earlier.iter().map(|known| known.generation).max().map_or(1, |last| last + 1);
+        let id = self.insert_record((number, generation), &state, &record, &facts, link, moment)?;
+        if let Some(former) = earlier.first() {
+            let reason = "the source uses the number for another patient";
+            self.tell_apart(&[self.record(id)?], earlier, self.source, reason)?;
+            self.ask_about(Doubt::NumberReused, (former.id, id), json!({"record": number.to_string()}))?;
+        }
         if !is_known {
             return Ok(Owner { record: id, number: number.clone(), one_id });
         }
@@ -73,7 +95,7 @@ impl Job<'_> {
 
     pub(super) fn insert_record(
         &self,
-        number: &RecordNumber,
+        (number, generation): (&RecordNumber, u32),
         state: &PatientState,
         record: &Fields,
         facts: &PatientFacts,
@@ -83,7 +105,7 @@ impl Job<'_> {
         let new = NewRecord {
             source: self.source.to_owned(),
             number: number.clone(),
-            generation: 1,
+            generation,
             updated_at: moment.at,
             state: to_stored(state)?,
         };
@@ -98,21 +120,13 @@ impl Job<'_> {
 
     fn update_record(&self, row: PatientRecord, patch: Fields, moment: Moment) -> Result<Owner, Trouble> {
         let mut state = state_of(&row)?;
-        let said = PatientFacts::of(&patch);
         let applied = state.apply(patch, moment);
         let facts_before = PatientFacts::of(&applied.before);
-        if is_somebody_else(&facts_before, &said) {
-            return Err(Trouble::content(
-                ErrorCode::DuplicateKeyIdentifier,
-                Location::field("PID", 3),
-                "the number belongs to another patient: name, birth date and resident number all differ from what this source \
-                 has said; nothing was overwritten, correct the sender or give the patient another number",
-            ));
-        }
         records::update(self.transaction, row.id, row.updated_at.max(moment.at), &to_stored(&state)?)?;
         if applied.changed.is_empty() {
             // Said again, later: among several records of the person this one may now be the newest.
-            if records::has_others(self.transaction, &row.one_id, row.id)? {
+            // One that its source had deleted is back.
+            if row.deactivated_at.is_some() || records::has_others(self.transaction, &row.one_id, row.id)? {
                 self.refresh_person(&row.one_id, EventKind::PatientUpdated, moment)?;
             }
             return Ok(Owner { record: row.id, number: row.number, one_id: row.one_id });
@@ -170,7 +184,7 @@ impl Job<'_> {
 
 /// The golden record of a person with this one record.
 pub(super) fn only(source: &str, state: &PatientState, record: &Fields) -> Fields {
-    golden(&[Member { source, record, is_retired: false, set_at: state.set_at() }])
+    golden(&[Member { source, record, is_retired: false, is_deactivated: false, set_at: state.set_at() }])
 }
 
 /// The golden record of these records.
@@ -180,7 +194,8 @@ pub(super) fn golden_of<'a>(rows: impl Iterator<Item = &'a PatientRecord>) -> Re
     let members = known.iter().zip(&projected).map(|((row, state), record)| Member {
         source: &row.source,
         record,
-        is_retired: row.merged_into.is_some(),
+        is_retired: row.merged_into.is_some() || row.is_deactivated(),
+        is_deactivated: row.is_deactivated(),
         set_at: state.set_at(),
     });
     Ok(golden(&members.collect::<Vec<_>>()))
@@ -216,6 +231,28 @@ pub(super) fn numbers_in(
         let value = text("value")?.to_owned();
         wanted(text("type").unwrap_or_default()).then_some(RecordNumber { system, value })
     })
+}
+
+/// Which of the patients for whom a source has used one number a message means that says `said`; `None`: none of them. Of several that
+/// could be meant the one that agrees in most, then the one that the source spoke of last.
+fn meant(generations: &[PatientRecord], said: &PatientFacts) -> Result<Option<usize>, StoreError> {
+    let mut best: Option<(usize, usize)> = None;
+    for (place, row) in generations.iter().enumerate() {
+        let known = PatientFacts::of(&state_of(row)?.record());
+        if is_somebody_else(&known, said) {
+            continue;
+        }
+        let agrees = [
+            !said.pinyin.is_empty() && known.pinyin == said.pinyin,
+            said.birth_date.is_some() && known.birth_date == said.birth_date,
+            known.identity_numbers.iter().any(|number| said.identity_numbers.contains(number)),
+        ];
+        let agreements = agrees.into_iter().filter(|agrees| *agrees).count();
+        if best.is_none_or(|(most, _)| agreements > most) {
+            best = Some((agreements, place));
+        }
+    }
+    Ok(best.map(|(_, place)| place))
 }
 
 /// A number that stands for another patient: everything that tells two people apart is known on both sides and differs. Two patients
