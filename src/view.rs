@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::identity::Decided;
 use crate::record::Fields;
 use crate::state::{LabReportState, VisitState};
 use crate::store::clinical::{LabReport, Visit};
@@ -137,6 +138,16 @@ pub fn link(reader: &Reader<'_>, change: LinkChange) -> Result<Fields, StoreErro
     link.insert("basis", change.basis);
     link.insert("at", moment(change.at).into());
     Ok(link)
+}
+
+/// What a decision about identities came to.
+pub fn decided(decided: &Decided) -> serde_json::Value {
+    let Decided { one_id, other, records, changed } = decided;
+    let mut document = serde_json::json!({"one_id": one_id, "records": records, "changed": changed});
+    if let Some(other) = other {
+        document["other"] = other.as_str().into();
+    }
+    document
 }
 
 /// A time of the store as RFC 3339 in UTC.

@@ -95,7 +95,9 @@ pub enum ManualRefusal {
         one_id: String,
     },
     /// No source has a record under this number.
-    #[error("no source has sent a patient under this number: name the record SYSTEM|VALUE as `heyi person links` lists it")]
+    #[error(
+        "no source has sent a patient under this number: name the record SYSTEM|VALUE as `heyi person links` lists it"
+    )]
     UnknownRecord,
     /// The sources that use the number mean different persons.
     #[error("the sources that use this number mean different persons: name the one that is meant with its source")]

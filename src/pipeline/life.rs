@@ -31,7 +31,7 @@ const BY_HAND: &str = "manual";
 
 /// What somebody should look at, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Doubt {
+pub(super) enum Conflict {
     /// A source merges, links or moves what was decided otherwise by hand.
     SourceMergeConflict,
     /// A source uses a patient's number for another patient.
@@ -39,10 +39,10 @@ pub(super) enum Doubt {
     /// A record came to a person after a merge that was undone: whose is it?
     AfterSplit,
     /// What a source says of a record that was linked by hand rules out the others of its person.
-    ManualContradicted,
+    DataQuality,
 }
 
-impl Doubt {
+impl Conflict {
     /// The sentence for the notes of the message.
     fn sentence(self) -> &'static str {
         match self {
@@ -54,8 +54,10 @@ impl Doubt {
                 "PID-3: the number stood for another patient: name, birth date and resident number all differ; taken for a new \
                  patient, the former one is as before"
             }
-            Self::AfterSplit => "a record came after a merge that was undone: it stays where it is until somebody decides",
-            Self::ManualContradicted => {
+            Self::AfterSplit => {
+                "a record came after a merge that was undone: it stays where it is until somebody decides"
+            }
+            Self::DataQuality => {
                 "PID-3: what is said now rules out the person to whom the record was linked by hand; the link stays, look at \
                  `heyi person history`"
             }
@@ -234,7 +236,7 @@ impl Life<'_, '_> {
                 parted.push(row);
             } else if let Some(own) = group.first() {
                 // Nobody has said to which of the two it belongs.
-                job.ask_about(Doubt::AfterSplit, (row.id, own.id), json!({"retired": retired.one_id}))?;
+                job.raise(Conflict::AfterSplit, (row.id, own.id), json!({"retired": retired.one_id}))?;
             }
         }
         let basis = self.basis(json!({"retired": retired.one_id, "undone": "merge"}));
@@ -361,7 +363,7 @@ pub(super) struct MergeStep {
 
 impl Job<'_> {
     /// Somebody should look at these two records.
-    pub(super) fn ask_about(&self, doubt: Doubt, _records: (i64, i64), _evidence: Value) -> Result<(), Trouble> {
+    pub(super) fn raise(&self, doubt: Conflict, _records: (i64, i64), _evidence: Value) -> Result<(), Trouble> {
         self.notes.borrow_mut().push(doubt.sentence().to_owned());
         Ok(())
     }
@@ -418,7 +420,7 @@ impl Job<'_> {
             return Ok(false);
         }
         let pair = apart.unwrap_or((survivor.id, retired.id));
-        self.ask_about(Doubt::SourceMergeConflict, pair, basis.clone())?;
+        self.raise(Conflict::SourceMergeConflict, pair, basis.clone())?;
         Ok(true)
     }
 
@@ -530,8 +532,7 @@ impl Job<'_> {
         let mut changed = changed(&before.golden, &after.golden);
         changed.push("merged_into".to_owned());
         changed.sort_unstable();
-        let about =
-            About { kind: EventKind::PatientUpdated, record: one_id, one_id, moment, version: after.version };
+        let about = About { kind: EventKind::PatientUpdated, record: one_id, one_id, moment, version: after.version };
         self.publish(about, &changed, view::person(after), self.cause)?;
         Ok(())
     }

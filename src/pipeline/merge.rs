@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::apply::{Job, Trouble};
-use super::life::{Doubt, Goal, with_merged};
+use super::life::{Conflict, Goal, with_merged};
 use super::patient::{numbers_in, only, state_of};
 use super::renumber::VisitAction;
 use crate::feed::EventKind;
@@ -14,8 +14,8 @@ use crate::hl7v2::{ErrorCode, Location};
 use crate::identity::{MergePlan, MergeRefusal, MergeRequest, NameClass, PatientFacts, plan_merge};
 use crate::record::{Fields, RecordNumber, Value, json};
 use crate::state::{Moment, PatientState};
-use crate::store::records;
 use crate::store::StoreError;
+use crate::store::records;
 use crate::store::records::{LinkKind, PatientRecord};
 
 /// What a message does to numbers: `record::schema::MERGE_ACTIONS`.
@@ -114,7 +114,7 @@ impl Job<'_> {
             let (group, rest) = with_merged(there, &BTreeSet::from([record.id]));
             let ids = group.iter().map(|row| row.id).collect();
             if record.link == LinkKind::Manual || self.is_told_apart(&ids, &target.one_id)? {
-                self.ask_about(Doubt::SourceMergeConflict, (record.id, target.id), basis)?;
+                self.raise(Conflict::SourceMergeConflict, (record.id, target.id), basis)?;
             } else if rest.is_empty() {
                 self.merge_persons(&target.one_id, &record.one_id, &basis, moment)?;
             } else {
@@ -176,12 +176,7 @@ impl Job<'_> {
     fn unlink_pair(&self, first: &PatientRecord, other: &PatientRecord, moment: Moment) -> Result<(), Trouble> {
         let reason = "the source says that they are two patients (A37)";
         if first.one_id != other.one_id {
-            return self.tell_apart(
-                std::slice::from_ref(first),
-                std::slice::from_ref(other),
-                self.source,
-                reason,
-            );
+            return self.tell_apart(std::slice::from_ref(first), std::slice::from_ref(other), self.source, reason);
         }
         let basis = pair_basis(self.source, "unlink", first, other);
         let holder = first.one_id.as_str();
@@ -203,7 +198,7 @@ impl Job<'_> {
             ));
         }
         if group.iter().any(|row| row.link == LinkKind::Manual && (row.id == first.id || row.id == other.id)) {
-            return self.ask_about(Doubt::SourceMergeConflict, (first.id, other.id), basis);
+            return self.raise(Conflict::SourceMergeConflict, (first.id, other.id), basis);
         }
         let goal = revived.as_deref().map_or(Goal::New, Goal::Revived);
         self.part(holder, &group, goal, basis, moment)?;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::apply::{About, Cause, Job, Trouble};
-use super::life::Doubt;
+use super::life::Conflict;
 use super::patient::{golden_of, medical_record_numbers, state_of};
 use crate::feed::EventKind;
 use crate::identity::{Candidate, Decision, Evidence, PatientFacts, Veto, decide};
@@ -58,7 +58,7 @@ impl Job<'_> {
         if own.row.link == LinkKind::Manual {
             let other = members.iter().find(|known| !group.iter().any(|tied| tied.row.id == known.row.id));
             let pair = (row.id, other.map_or(row.id, |other| other.row.id));
-            self.ask_about(Doubt::ManualContradicted, pair, json!(evidence))?;
+            self.raise(Conflict::DataQuality, pair, json!(evidence))?;
             return Ok(row.one_id.clone());
         }
         // Who was linked by hand stays.
@@ -103,8 +103,8 @@ impl Job<'_> {
         let found = match decide(&own.facts, &same_number, &same_identity) {
             Decision::Link { one_id, evidence } => {
                 let others = group.iter().copied().filter(|known| known.row.id != own.row.id);
-                let is_free = !any_veto(others, &one_id, &same_number, &same_identity)
-                    && !self.is_told_apart(&ids, &one_id)?;
+                let is_free =
+                    !any_veto(others, &one_id, &same_number, &same_identity) && !self.is_told_apart(&ids, &one_id)?;
                 is_free.then_some((one_id, evidence))
             }
             Decision::Ambiguous { .. } | Decision::New { .. } => None,
@@ -265,7 +265,13 @@ impl Job<'_> {
     }
 
     /// Publishes each visit and report under the One ID that it belongs to now.
-    pub(super) fn publish_moved(&self, moved: Belongings, one_id: &str, moment: Moment, cause: Cause) -> Result<(), Trouble> {
+    pub(super) fn publish_moved(
+        &self,
+        moved: Belongings,
+        one_id: &str,
+        moment: Moment,
+        cause: Cause,
+    ) -> Result<(), Trouble> {
         let changed = ["one_id".to_owned()];
         for mut visit in moved.visits {
             visit.version += 1;

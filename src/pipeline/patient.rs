@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ulid::Ulid;
 
 use super::apply::{About, Job, Owner, Trouble};
-use super::life::Doubt;
+use super::life::Conflict;
 use crate::feed::EventKind;
 use crate::identity::{Agreement, Decision, Evidence, Ground, Member, NameClass, PatientFacts, decide, golden};
 use crate::record::{Fields, RecordNumber, Value, json};
@@ -68,7 +68,7 @@ impl Job<'_> {
         if let Some(former) = earlier.first() {
             let reason = "the source uses the number for another patient";
             self.tell_apart(&[self.record(id)?], earlier, self.source, reason)?;
-            self.ask_about(Doubt::NumberReused, (former.id, id), json!({"record": number.to_string()}))?;
+            self.raise(Conflict::NumberReused, (former.id, id), json!({"record": number.to_string()}))?;
         }
         if !is_known {
             return Ok(Owner { record: id, number: number.clone(), one_id });

@@ -11,8 +11,8 @@ use crate::feed::EventKind;
 use crate::hl7v2::{ErrorCode, Location};
 use crate::record::{Fields, Value};
 use crate::state::{Applied, Happening, LabReportState, Moment, VisitState};
-use crate::store::clinical::{self, LabReport, Visit, published_id};
 use crate::store::all_pages;
+use crate::store::clinical::{self, LabReport, Visit, published_id};
 use crate::view::{self, stored};
 
 /// What happens to a visit number.
@@ -152,13 +152,7 @@ impl Job<'_> {
     }
 
     /// Publishes and stores a report of which one field beside its own content has changed.
-    fn keep_report(
-        &self,
-        mut report: LabReport,
-        changed: &str,
-        one_id: &str,
-        moment: Moment,
-    ) -> Result<(), Trouble> {
+    fn keep_report(&self, mut report: LabReport, changed: &str, one_id: &str, moment: Moment) -> Result<(), Trouble> {
         report.version += 1;
         let state: LabReportState = stored(&report.state, "lab_report.state")?;
         let (record, version) = (report.report_id(), report.version);

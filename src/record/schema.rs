@@ -252,17 +252,8 @@ pub const LAB_REPORT: &[Field] = &[
 ];
 
 /// What a message does to numbers, the first one where it says nothing else. See `pipeline::merge`.
-pub const MERGE_ACTIONS: &[&str] = &[
-    "merge",
-    "rename",
-    "move",
-    "link",
-    "unlink",
-    "deactivate",
-    "merge_visit",
-    "merge_account",
-    "move_visit",
-];
+pub const MERGE_ACTIONS: &[&str] =
+    &["merge", "rename", "move", "link", "unlink", "deactivate", "merge_visit", "merge_account", "move_visit"];
 
 /// Fields of a merge, or of what else happens to numbers: never published as a record, its effect is told by events.
 pub const MERGE: &[Field] = &[

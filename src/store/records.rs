@@ -159,11 +159,7 @@ pub fn find(reader: &Reader<'_>, source: &str, number: &RecordNumber) -> Result<
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn generations(
-    reader: &Reader<'_>,
-    source: &str,
-    number: &RecordNumber,
-) -> Result<Vec<PatientRecord>, StoreError> {
+pub fn generations(reader: &Reader<'_>, source: &str, number: &RecordNumber) -> Result<Vec<PatientRecord>, StoreError> {
     reader.all(
         select!("WHERE system = ?1 AND value = ?2 AND source = ?3 ORDER BY updated_at DESC, generation DESC"),
         params![number.system, number.value, source],
