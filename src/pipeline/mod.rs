@@ -13,6 +13,7 @@
 //! - A retry takes the message's own arrival, so it can never turn newer values back.
 
 mod apply;
+mod matching;
 mod merge;
 mod moves;
 mod patient;
@@ -28,6 +29,7 @@ use jiff::tz::TimeZone;
 
 use crate::hl7v2::message::ReadError;
 use crate::hl7v2::{self, CharsetSetting, ErrorCode, Header, Limits, Location, Message, header};
+use crate::identity::Model;
 use crate::mapping::{Context, Disposition, MapError, Mapped, Mapping, Unmapped};
 use crate::record::when;
 use crate::store::messages::{self, ContentDigest, MessageError, MessageState, NewMessage, Outcome, Seen};
@@ -62,6 +64,8 @@ pub struct Source {
 pub struct Site {
     /// Which source owns which assigning authority.
     pub owners: BTreeMap<String, String>,
+    /// What agreement is worth.
+    pub model: Model,
 }
 
 /// A message, ready for the writer.
