@@ -174,7 +174,7 @@ pub fn weigh(model: &Model, counted: &dyn Frequencies, record: &PatientFacts, ca
     let shares_number = score.facts.iter().any(|fact| {
         fact.fact == super::model::FactKind::IdentityNumber && fact.level == "exact"
     });
-    let ruled_out = tie.is_none() && (rules_out || !shares_number && (!substance || score.bits < model.review_bits()));
+    let ruled_out = tie != Some(Tie::SameNumber) && (rules_out || !shares_number && (!substance || score.bits < model.review_bits()));
     Some(Evidence { one_id: candidate.one_id.clone(), record, tie, score, vetoes, gate, ruled_out })
 }
 
