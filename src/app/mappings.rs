@@ -79,7 +79,7 @@ pub fn pipeline_site(config: &Config) -> Arc<pipeline::Site> {
         .iter()
         .flat_map(|source| source.authorities.iter().map(|authority| (authority.clone(), source.name.clone())))
         .collect();
-    Arc::new(pipeline::Site { owners })
+    Arc::new(pipeline::Site { owners, model: config.model.clone() })
 }
 
 /// Reads the mappings of all sources. Each file is read once, so that two sources never see two states of it.

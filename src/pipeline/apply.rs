@@ -138,6 +138,7 @@ impl Job<'_> {
         // What is about visits waits for their patient; what is about two patients, for both.
         let mut of_visits: Vec<(VisitAction, Fields)> = Vec::new();
         let mut of_patients: Vec<(Action, Fields)> = Vec::new();
+        let visits = self.visits_named(&mapped)?;
         for (record, parts) in together(mapped) {
             if record.patient != patient {
                 self.renumber(&mut of_visits, owner.as_ref())?;
@@ -147,7 +148,7 @@ impl Job<'_> {
             }
             match record.kind {
                 Kind::Patient => {
-                    owner = self.patient(record.fields)?;
+                    owner = self.patient(record.fields, visits.get(&patient).copied())?;
                     first = first.or_else(|| owner.as_ref().map(|owner| owner.one_id.clone()));
                 }
                 Kind::Merge => match Action::of(&record.fields) {
@@ -393,6 +394,18 @@ impl Job<'_> {
             Some(visit) => self.owner_of(visit.record).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The record whose visit the reports of a patient name, by the patient's place in the message: a laboratory that sends no more than a
+    /// name sends the visit as well.
+    fn visits_named(&self, mapped: &[MappedRecord]) -> Result<BTreeMap<usize, i64>, Trouble> {
+        let mut visits = BTreeMap::new();
+        for report in mapped.iter().filter(|record| record.kind == Kind::LabReport) {
+            if let Some(owner) = self.owner_of_visit(&report.fields)? {
+                visits.entry(report.patient).or_insert(owner.record);
+            }
+        }
+        Ok(visits)
     }
 
     /// The record of this number, which is known to exist.

@@ -23,6 +23,7 @@ use crate::state::{Moment, changed};
 use crate::store::messages::ContentDigest;
 use crate::store::persons::Person;
 use crate::store::records::{LinkKind, PatientRecord};
+use crate::store::reviews::ReviewKind;
 use crate::store::{ErrorClass, StoreError, Transaction, no_links, persons, records};
 use crate::view;
 
@@ -38,11 +39,17 @@ pub(super) enum Conflict {
     NumberReused,
     /// A record came to a person after a merge that was undone: whose is it?
     AfterSplit,
-    /// What a source says of a record that was linked by hand rules out the others of its person.
-    DataQuality,
 }
 
 impl Conflict {
+    fn kind(self) -> ReviewKind {
+        match self {
+            Self::SourceMergeConflict => ReviewKind::SourceMergeConflict,
+            Self::NumberReused => ReviewKind::NumberReused,
+            Self::AfterSplit => ReviewKind::PossibleMatch,
+        }
+    }
+
     /// The sentence for the notes of the message.
     fn sentence(self) -> &'static str {
         match self {
@@ -56,10 +63,6 @@ impl Conflict {
             }
             Self::AfterSplit => {
                 "a record came after a merge that was undone: it stays where it is until somebody decides"
-            }
-            Self::DataQuality => {
-                "PID-3: what is said now rules out the person to whom the record was linked by hand; the link stays, look at \
-                 `heyi person history`"
             }
         }
     }
@@ -236,7 +239,7 @@ impl Life<'_, '_> {
                 parted.push(row);
             } else if let Some(own) = group.first() {
                 // Nobody has said to which of the two it belongs.
-                job.raise(Conflict::AfterSplit, (row.id, own.id), json!({"retired": retired.one_id}))?;
+                job.raise(Conflict::AfterSplit, (row.id, own.id))?;
             }
         }
         let basis = self.basis(json!({"retired": retired.one_id, "undone": "merge"}));
@@ -362,10 +365,10 @@ pub(super) struct MergeStep {
 }
 
 impl Job<'_> {
-    /// Somebody should look at these two records.
-    pub(super) fn raise(&self, doubt: Conflict, _records: (i64, i64), _evidence: Value) -> Result<(), Trouble> {
-        self.notes.borrow_mut().push(doubt.sentence().to_owned());
-        Ok(())
+    /// Somebody should look at these two records: told in the notes of the message, and asked.
+    pub(super) fn raise(&self, conflict: Conflict, records: (i64, i64)) -> Result<(), Trouble> {
+        self.note(conflict.sentence());
+        self.ask_why(conflict.kind(), records)
     }
 
     /// Two records of these persons that must not become one person's by a rule, if there are any.
@@ -406,12 +409,7 @@ impl Job<'_> {
 
     /// Whether a source's word that makes one person of the two records' persons stands against a decision. If so, both stay as they
     /// are and somebody is asked.
-    pub(super) fn is_contested(
-        &self,
-        survivor: &PatientRecord,
-        retired: &PatientRecord,
-        basis: &Value,
-    ) -> Result<bool, Trouble> {
+    pub(super) fn is_contested(&self, survivor: &PatientRecord, retired: &PatientRecord) -> Result<bool, Trouble> {
         if survivor.one_id == retired.one_id {
             return Ok(false);
         }
@@ -420,7 +418,7 @@ impl Job<'_> {
             return Ok(false);
         }
         let pair = apart.unwrap_or((survivor.id, retired.id));
-        self.raise(Conflict::SourceMergeConflict, pair, basis.clone())?;
+        self.raise(Conflict::SourceMergeConflict, pair)?;
         Ok(true)
     }
 

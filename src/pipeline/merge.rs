@@ -114,7 +114,7 @@ impl Job<'_> {
             let (group, rest) = with_merged(there, &BTreeSet::from([record.id]));
             let ids = group.iter().map(|row| row.id).collect();
             if record.link == LinkKind::Manual || self.is_told_apart(&ids, &target.one_id)? {
-                self.raise(Conflict::SourceMergeConflict, (record.id, target.id), basis)?;
+                self.raise(Conflict::SourceMergeConflict, (record.id, target.id))?;
             } else if rest.is_empty() {
                 self.merge_persons(&target.one_id, &record.one_id, &basis, moment)?;
             } else {
@@ -166,7 +166,7 @@ impl Job<'_> {
         let basis = pair_basis(self.source, "link", first, other);
         // The older One ID lives on: neither PID is the survivor.
         let (survivor, retired) = if first.one_id <= other.one_id { (first, other) } else { (other, first) };
-        if survivor.one_id == retired.one_id || self.is_contested(survivor, retired, &basis)? {
+        if survivor.one_id == retired.one_id || self.is_contested(survivor, retired)? {
             return Ok(());
         }
         self.merge_persons(&survivor.one_id, &retired.one_id, &basis, moment)
@@ -198,7 +198,7 @@ impl Job<'_> {
             ));
         }
         if group.iter().any(|row| row.link == LinkKind::Manual && (row.id == first.id || row.id == other.id)) {
-            return self.raise(Conflict::SourceMergeConflict, (first.id, other.id), basis);
+            return self.raise(Conflict::SourceMergeConflict, (first.id, other.id));
         }
         let goal = revived.as_deref().map_or(Goal::New, Goal::Revived);
         self.part(holder, &group, goal, basis, moment)?;
@@ -275,7 +275,7 @@ impl Job<'_> {
             return self.heal(retired, &basis, moment);
         };
         if let (Some(survivor), Some(retired)) = (&survivor_record, &retired_record)
-            && self.is_contested(survivor, retired, &basis)?
+            && self.is_contested(survivor, retired)?
         {
             return Ok(());
         }
@@ -307,7 +307,7 @@ impl Job<'_> {
             for record in records::with_number(self.transaction, number)? {
                 // Read anew: the merge before may have moved it.
                 let other = self.record(record.id)?;
-                if other.one_id != *one_id && !self.is_contested(&survivor_record, &other, &basis)? {
+                if other.one_id != *one_id && !self.is_contested(&survivor_record, &other)? {
                     self.merge_persons(one_id, &other.one_id, &basis, moment)?;
                     merged = true;
                 }
@@ -326,7 +326,7 @@ impl Job<'_> {
             let next = self.record(into)?;
             // Read anew: the step before may have moved it.
             let record_now = self.record(record.id)?;
-            if record_now.one_id != next.one_id && !self.is_contested(&next, &record_now, basis)? {
+            if record_now.one_id != next.one_id && !self.is_contested(&next, &record_now)? {
                 self.merge_persons(&next.one_id, &record_now.one_id, basis, moment)?;
             }
             record = next;

@@ -14,6 +14,7 @@
 
 mod apply;
 mod life;
+mod matching;
 mod merge;
 mod moves;
 mod patient;
@@ -30,6 +31,7 @@ use jiff::tz::TimeZone;
 
 use crate::hl7v2::message::ReadError;
 use crate::hl7v2::{self, CharsetSetting, ErrorCode, Header, Limits, Location, Message, header};
+use crate::identity::Model;
 use crate::mapping::{Context, Disposition, MapError, Mapped, Mapping, Unmapped};
 use crate::record::when;
 use crate::store::messages::{self, ContentDigest, MessageError, MessageState, NewMessage, Outcome, Seen};
@@ -65,6 +67,8 @@ pub struct Source {
 pub struct Site {
     /// Which source owns which assigning authority.
     pub owners: BTreeMap<String, String>,
+    /// What agreement is worth.
+    pub model: Model,
 }
 
 /// A message, ready for the writer.

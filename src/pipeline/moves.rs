@@ -6,28 +6,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::apply::{About, Cause, Job, Trouble};
-use super::life::Conflict;
+use super::matching::Asked;
 use super::patient::{golden_of, medical_record_numbers, state_of};
 use crate::feed::EventKind;
-use crate::identity::{Candidate, Decision, Evidence, PatientFacts, Veto, decide};
+use crate::identity::{Candidate, CandidateRecord, Decision, Evidence, NumberLevel, PatientFacts, Tie, Veto, compare};
 use crate::record::{Fields, RecordNumber, Value, json};
 use crate::state::{LabReportState, Moment, changed};
 use crate::store::clinical::{LabReport, Visit};
 use crate::store::persons::Person;
 use crate::store::records::{LinkKind, PatientRecord};
+use crate::store::reviews::ReviewKind;
 use crate::store::{StoreError, all_pages, clinical, persons, records};
 use crate::view::{self, stored};
 
-/// Persons looked at for one identity number. More than a few mean that it is everybody's number; the rest cannot change that.
-const CANDIDATE_RECORDS: usize = 64;
 /// Visits or reports moved in one step of a merge.
 const PAGE: usize = 1_000;
 
 /// A record of a person, and what it says of who that is.
-struct Known {
-    row: PatientRecord,
-    record: Fields,
-    facts: PatientFacts,
+pub(super) struct Known {
+    pub(super) row: PatientRecord,
+    pub(super) record: Fields,
+    pub(super) facts: PatientFacts,
 }
 
 impl Known {
@@ -39,31 +38,27 @@ impl Known {
 
 impl Job<'_> {
     /// A record that has become known better may not be who it was taken for, or somebody who is known already: the outcome is as
-    /// if the better record had come first.
+    /// if the better record had come first. Gives its One ID.
     pub(super) fn look_again(&self, row: &PatientRecord, moment: Moment) -> Result<String, Trouble> {
         let members = self.records_of(&row.one_id)?;
         let own = members
             .iter()
             .find(|known| known.row.id == row.id)
             .ok_or(StoreError::Damaged { what: "patient_record.one_id" })?;
-        let (group, rest): (Vec<&Known>, Vec<&Known>) = {
-            let tied = tied(&members, own);
-            members.iter().partition(|known| tied.contains(&known.row.id))
-        };
-        let rest = rest.iter().map(|known| known.facts.clone()).collect();
-        let rest = Candidate { one_id: row.one_id.clone(), records: rest };
-        let Some(evidence) = contradiction(&own.facts, &rest) else {
+        let tied = tied(&members, own);
+        let (group, rest): (Vec<&Known>, Vec<&Known>) = members.iter().partition(|known| tied.contains(&known.row.id));
+        let Some(evidence) = self.contradiction(own, &rest)? else {
             return self.join(own, &members, moment);
         };
-        if own.row.link == LinkKind::Manual {
-            let other = members.iter().find(|known| !group.iter().any(|tied| tied.row.id == known.row.id));
-            let pair = (row.id, other.map_or(row.id, |other| other.row.id));
-            self.raise(Conflict::DataQuality, pair, json!(evidence))?;
+        if group.iter().any(|known| known.row.link == LinkKind::Manual) {
+            // Somebody has decided: the record stays, and somebody should know.
+            self.ask(ReviewKind::DataQuality, (own.row.id, evidence.record), &evidence)?;
             return Ok(row.one_id.clone());
         }
-        // Who was linked by hand stays.
-        let group: Vec<&Known> = group.into_iter().filter(|known| known.row.link != LinkKind::Manual).collect();
         self.detach(own, &group, &evidence, moment)?;
+        if !evidence.ruled_out {
+            self.ask(ReviewKind::Veto, (own.row.id, evidence.record), &evidence)?;
+        }
         let row = self.record(row.id)?;
         let members = self.records_of(&row.one_id)?;
         match members.iter().find(|known| known.row.id == row.id) {
@@ -72,51 +67,88 @@ impl Job<'_> {
         }
     }
 
-    /// Makes one person of two if the record `own` of the person with `members` shows that they are one.
+    /// The evidence, if a record is no longer one of its person: something forbids the link, or too little speaks for it.
+    fn contradiction(&self, own: &Known, rest: &[&Known]) -> Result<Option<Evidence>, Trouble> {
+        let mut numbers: BTreeSet<RecordNumber> = own.numbers().collect();
+        // Numbers lead on: who shares one with a record that shares one is known by the sources' word as well.
+        let mut by_number: BTreeSet<i64> = BTreeSet::new();
+        while let Some(known) = rest
+            .iter()
+            .find(|known| !by_number.contains(&known.row.id) && known.numbers().any(|number| numbers.contains(&number)))
+        {
+            by_number.insert(known.row.id);
+            numbers.extend(known.numbers());
+        }
+        let records = rest.iter().map(|known| CandidateRecord {
+            id: known.row.id,
+            facts: known.facts.clone(),
+            tie: by_number.contains(&known.row.id).then_some(Tie::SameNumber),
+            is_parted: false,
+        });
+        let candidate = Candidate { one_id: own.row.one_id.clone(), records: records.collect() };
+        let Some(evidence) = self.weigh(&own.facts, &candidate)? else { return Ok(None) };
+        let holds = evidence.vetoes.is_empty()
+            && (evidence.tie.is_some() || evidence.gate || evidence.score.bits >= self.site.model.review_bits());
+        Ok((!holds).then_some(evidence))
+    }
+
+    /// Makes one person of two if the record `own` of the person with `members` shows that they are one; asks where it is in doubt.
     fn join(&self, own: &Known, members: &[Known], moment: Moment) -> Result<String, Trouble> {
         let one_id = own.row.one_id.as_str();
         let all: BTreeSet<i64> = members.iter().map(|known| known.row.id).collect();
-        let same_number = self.same_number(&own.row.number, &own.record, &all)?;
-        let same_identity = self.same_identity_number(&own.facts, &all)?;
-        let Decision::Link { one_id: other, evidence } = decide(&own.facts, &same_number, &same_identity) else {
+        let asked =
+            Asked { number: &own.row.number, record: &own.record, facts: &own.facts, visit_of: None, except: &all };
+        let candidates = self.candidates(&asked)?;
+        let decision = self.decide(&own.facts, &candidates)?;
+        let Decision::Link { evidence, .. } = &decision else {
+            self.ask_about(own.row.id, &decision)?;
             return Ok(one_id.to_owned());
         };
         let others = members.iter().filter(|known| known.row.id != own.row.id);
-        if any_veto(others, &other, &same_number, &same_identity) {
+        if let Some(against) = self.any_veto(others, evidence, &candidates)? {
+            self.ask(ReviewKind::Veto, (own.row.id, evidence.record), &against)?;
             return Ok(one_id.to_owned());
         }
-        let survivor = self.merge_by_rule(one_id, &other, &basis(own, &json!(evidence)), moment)?;
-        if survivor.is_some() {
-            self.note_doubt(&evidence);
+        let basis = self.basis(own, std::slice::from_ref(evidence));
+        let survivor = self.merge_by_rule(one_id, &evidence.one_id, &basis, moment)?;
+        match survivor {
+            Some(survivor) => {
+                self.note_doubt(evidence);
+                Ok(survivor)
+            }
+            None => {
+                self.ask(ReviewKind::PossibleDuplicate, (own.row.id, evidence.record), evidence)?;
+                Ok(one_id.to_owned())
+            }
         }
-        Ok(survivor.unwrap_or_else(|| one_id.to_owned()))
     }
 
     /// The record `own` says what the others of its person rule out: with the `group` that is tied to it, and their visits and reports,
     /// it goes to the person that it would have found first, else to a new one.
-    fn detach(&self, own: &Known, group: &[&Known], evidence: &[Evidence], moment: Moment) -> Result<(), Trouble> {
+    fn detach(&self, own: &Known, group: &[&Known], evidence: &Evidence, moment: Moment) -> Result<(), Trouble> {
         let ids: BTreeSet<i64> = group.iter().map(|known| known.row.id).collect();
         let mut moved = self.belongings(&own.row.one_id)?;
         moved.keep_of(&ids);
-        let same_number = self.same_number(&own.row.number, &own.record, &ids)?;
-        let same_identity = self.same_identity_number(&own.facts, &ids)?;
-        let found = match decide(&own.facts, &same_number, &same_identity) {
-            Decision::Link { one_id, evidence } => {
+        let asked =
+            Asked { number: &own.row.number, record: &own.record, facts: &own.facts, visit_of: None, except: &ids };
+        let candidates = self.candidates(&asked)?;
+        let found = match self.decide(&own.facts, &candidates)? {
+            Decision::Link { evidence, .. } if evidence.one_id != own.row.one_id => {
                 let others = group.iter().copied().filter(|known| known.row.id != own.row.id);
-                let is_free =
-                    !any_veto(others, &one_id, &same_number, &same_identity) && !self.is_told_apart(&ids, &one_id)?;
-                is_free.then_some((one_id, evidence))
+                let is_free = self.any_veto(others, &evidence, &candidates)?.is_none()
+                    && !self.is_told_apart(&ids, &evidence.one_id)?;
+                is_free.then_some(evidence)
             }
-            Decision::Ambiguous { .. } | Decision::New { .. } => None,
+            _ => None,
         };
-        let mut basis = basis(own, &json!(evidence));
+        let mut basis = self.basis(own, std::slice::from_ref(evidence));
         let (one_id, is_known) = match found {
-            Some((one_id, found)) => {
+            Some(found) => {
                 self.note_doubt(&found);
                 if let Some(basis) = basis.as_object_mut() {
-                    basis.insert("found", json!(found));
+                    basis.insert("found", json!(self.told(std::slice::from_ref(&found))));
                 }
-                (one_id, true)
+                (found.one_id, true)
             }
             None => (self.new_person(golden_of(group.iter().map(|known| &known.row))?, moment)?, false),
         };
@@ -148,50 +180,43 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// The persons of all records that bear, or name, one of the record's medical record numbers, without the records `except`.
-    pub(super) fn same_number(
+    /// What forbids that one of these records and the person of `found` are one.
+    fn any_veto<'a>(
         &self,
-        own: &RecordNumber,
-        record: &Fields,
-        except: &BTreeSet<i64>,
-    ) -> Result<Vec<Candidate>, Trouble> {
-        let mut found = records::with_number(self.transaction, own)?;
-        for number in medical_record_numbers(record).filter(|number| number != own) {
-            found.extend(records::with_number(self.transaction, &number)?);
-        }
-        self.candidates(found, except)
-    }
-
-    /// The persons of all records that have one of the identity numbers, without the records `except`.
-    pub(super) fn same_identity_number(
-        &self,
-        facts: &PatientFacts,
-        except: &BTreeSet<i64>,
-    ) -> Result<Vec<Candidate>, Trouble> {
-        let mut found = Vec::new();
-        for number in &facts.identity_numbers {
-            found.extend(records::with_identifier(self.transaction, &number.kind, &number.value, CANDIDATE_RECORDS)?);
-        }
-        self.candidates(found, except)
-    }
-
-    /// The persons of these records, each with all its records; without the records `except`.
-    fn candidates(&self, found: Vec<PatientRecord>, except: &BTreeSet<i64>) -> Result<Vec<Candidate>, Trouble> {
-        let found = found.into_iter().filter(|record| !except.contains(&record.id));
-        let persons: BTreeSet<String> = found.map(|record| record.one_id).collect();
-        let candidate = |one_id: String| {
-            let known = self.records_of(&one_id)?.into_iter().filter(|known| !except.contains(&known.row.id));
-            Ok(Candidate { records: known.map(|known| known.facts).collect(), one_id })
+        records: impl Iterator<Item = &'a Known>,
+        found: &Evidence,
+        candidates: &[Candidate],
+    ) -> Result<Option<Evidence>, Trouble> {
+        let Some(candidate) = candidates.iter().find(|candidate| candidate.one_id == found.one_id) else {
+            return Ok(None);
         };
-        persons.into_iter().map(candidate).collect()
+        for known in records {
+            // What ties the record in question to the candidate does not tie this one.
+            let records = candidate.records.iter().map(|record| CandidateRecord { tie: None, ..record.clone() });
+            let untied = Candidate { one_id: candidate.one_id.clone(), records: records.collect() };
+            if let Some(evidence) = self.weigh(&known.facts, &untied)?
+                && evidence
+                    .vetoes
+                    .iter()
+                    .any(|veto| found.tie != Some(Tie::SameNumber) || *veto == Veto::DifferentResidentId)
+            {
+                return Ok(Some(evidence));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Why a record of a person changed its person.
+    fn basis(&self, own: &Known, evidence: &[Evidence]) -> Value {
+        json!({"source": own.row.source, "record": own.row.number.to_string(), "evidence": self.told(evidence)})
     }
 
     /// The records of a person. A retired one is without its resident number if the one that it was merged into has one.
-    fn records_of(&self, one_id: &str) -> Result<Vec<Known>, StoreError> {
+    pub(super) fn records_of(&self, one_id: &str) -> Result<Vec<Known>, StoreError> {
         let rows = records::of_person(self.transaction, one_id)?;
         let known = rows.into_iter().map(|row| {
             let record = state_of(&row)?.record();
-            Ok(Known { facts: PatientFacts::of(&record), record, row })
+            Ok(Known { facts: self.usable(PatientFacts::of(&record))?, record, row })
         });
         let mut members = known.collect::<Result<Vec<_>, StoreError>>()?;
         if members.iter().all(|known| known.row.merged_into.is_none()) {
@@ -318,7 +343,6 @@ impl Belongings {
 fn tied(members: &[Known], own: &Known) -> BTreeSet<i64> {
     let mut tied = BTreeSet::from([own.row.id]);
     let mut numbers: BTreeSet<RecordNumber> = own.numbers().collect();
-    let alone = |known: &Known| Candidate { one_id: String::new(), records: vec![known.facts.clone()] };
     loop {
         let merged = |known: &Known| {
             known.row.merged_into.is_some_and(|into| tied.contains(&into))
@@ -329,45 +353,12 @@ fn tied(members: &[Known], own: &Known) -> BTreeSet<i64> {
         let next = members.iter().filter(|known| !tied.contains(&known.row.id)).find(|known| {
             merged(known)
                 || known.numbers().any(|number| numbers.contains(&number))
-                    && contradiction(&own.facts, &alone(known)).is_none()
+                    && compare(&own.facts, &known.facts).number != NumberLevel::Conflict
         });
         let Some(next) = next else { return tied };
         tied.insert(next.row.id);
         numbers.extend(next.numbers());
     }
-}
-
-/// The evidence, if the records of `rest` have other resident numbers than `facts`.
-fn contradiction(facts: &PatientFacts, rest: &Candidate) -> Option<Vec<Evidence>> {
-    let (Decision::Ambiguous { evidence } | Decision::New { evidence }) =
-        decide(facts, std::slice::from_ref(rest), &[])
-    else {
-        return None;
-    };
-    evidence.iter().any(|evidence| evidence.vetoes.contains(&Veto::DifferentResidentId)).then_some(evidence)
-}
-
-/// Whether one of these records and the person `other` among the candidates must not be one.
-fn any_veto<'a>(
-    mut records: impl Iterator<Item = &'a Known>,
-    other: &str,
-    same_number: &[Candidate],
-    same_identity: &[Candidate],
-) -> bool {
-    let Some(found) = same_number.iter().chain(same_identity).find(|candidate| candidate.one_id == other) else {
-        return false;
-    };
-    records.any(|known| {
-        // One that shares no identity number is not weighed by it: a number of its own may rule the other out all the same.
-        let by_identity = decide(&known.facts, &[], std::slice::from_ref(found));
-        let (Decision::Ambiguous { evidence } | Decision::New { evidence }) = by_identity else { return false };
-        evidence.iter().any(|evidence| !evidence.vetoes.is_empty()) || contradiction(&known.facts, found).is_some()
-    })
-}
-
-/// Why a record of a person changed its person.
-fn basis(own: &Known, evidence: &Value) -> Value {
-    json!({"source": own.row.source, "record": own.row.number.to_string(), "evidence": evidence})
 }
 
 #[cfg(test)]

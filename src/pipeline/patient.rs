@@ -6,18 +6,21 @@ use ulid::Ulid;
 
 use super::apply::{About, Job, Owner, Trouble};
 use super::life::Conflict;
+use super::matching::Asked;
 use crate::feed::EventKind;
-use crate::identity::{Agreement, Decision, Evidence, Ground, Member, NameClass, PatientFacts, decide, golden};
+use crate::identity::{Decision, Evidence, FactKind, Member, NameClass, PatientFacts, Tie, golden, passes};
 use crate::record::{Fields, RecordNumber, Value, json};
 use crate::state::{Moment, PatientState, changed};
 use crate::store::persons::Person;
 use crate::store::records::{LinkChange, LinkKind, NewRecord, PatientRecord, RecordIdentifier};
-use crate::store::{StoreError, persons, records};
+use crate::store::reviews::ReviewKind;
+use crate::store::{StoreError, matching, persons, records};
 use crate::view::{self, stored, to_stored};
 
 impl Job<'_> {
-    /// Applies what the message says of a patient. `None`: it names no number, so there is nobody to apply it to.
-    pub(super) fn patient(&self, mut patch: Fields) -> Result<Option<Owner>, Trouble> {
+    /// Applies what the message says of a patient. `visit_of`: the record whose visit the message names. `None`: it names no number, so
+    /// there is nobody to apply it to.
+    pub(super) fn patient(&self, mut patch: Fields, visit_of: Option<i64>) -> Result<Option<Owner>, Trouble> {
         name_authorities(self.source, &mut patch);
         let Some(number) = record_number(&patch) else { return Ok(None) };
         let moment = self.moment(&patch);
@@ -31,7 +34,7 @@ impl Job<'_> {
                 }
                 self.update_record(record, patch, moment).map(Some)
             }
-            None => self.new_record(&number, patch, moment, &generations).map(Some),
+            None => self.new_record(&number, patch, visit_of, moment, &generations).map(Some),
         }
     }
 
@@ -40,53 +43,80 @@ impl Job<'_> {
         &self,
         number: &RecordNumber,
         patch: Fields,
+        visit_of: Option<i64>,
         moment: Moment,
         earlier: &[PatientRecord],
     ) -> Result<Owner, Trouble> {
         let mut state = PatientState::default();
         let record = state.apply(patch, moment).record;
-        let facts = PatientFacts::of(&record);
-        let nobody = BTreeSet::new();
-        let mut same_number = self.same_number(number, &record, &nobody)?;
-        same_number.retain(|candidate| earlier.iter().all(|known| known.one_id != candidate.one_id));
-        let same_identity = self.same_identity_number(&facts, &nobody)?;
-        let (known, evidence) = match decide(&facts, &same_number, &same_identity) {
-            Decision::Link { one_id, evidence } => {
-                self.note_doubt(&evidence);
-                (Some(one_id), vec![evidence])
+        let all_facts = PatientFacts::of(&record);
+        let facts = self.usable(all_facts.clone())?;
+        let asked = Asked { number, record: &record, facts: &facts, visit_of, except: &BTreeSet::new() };
+        let mut candidates = self.candidates(&asked)?;
+        candidates.retain(|candidate| earlier.iter().all(|known| known.one_id != candidate.one_id));
+        let decision = self.decide(&facts, &candidates)?;
+        let (known, evidence) = match &decision {
+            Decision::Link { evidence, others } => {
+                self.note_doubt(evidence);
+                let all = std::iter::once(evidence).chain(others).cloned().collect();
+                (Some(evidence.one_id.clone()), all)
             }
-            Decision::Ambiguous { evidence } | Decision::New { evidence } => (None, evidence),
+            Decision::Ambiguous { evidence, .. } | Decision::New { evidence } => (None, evidence.clone()),
         };
         let is_known = known.is_some();
         let one_id = match known {
             Some(one_id) => one_id,
-            None => self.new_person(only(self.source, &state, &record), moment)?,
+            None => {
+                matching::count_person(self.transaction, 1)?;
+                self.new_person(only(self.source, &state, &record), moment)?
+            }
         };
-        let link = self.link_change(0, &one_id, LinkKind::Auto, json!(evidence));
+        let link = self.link_change(0, &one_id, LinkKind::Auto, json!(self.told(&evidence)));
         let generation = earlier.iter().map(|known| known.generation).max().map_or(1, |last| last + 1);
-        let id = self.insert_record((number, generation), &state, &record, &facts, link, moment)?;
+        let id = self.insert_record((number, generation), &state, &record, &all_facts, link, moment)?;
+        self.index(id, &one_id, &PatientFacts::default(), &all_facts)?;
         if let Some(former) = earlier.first() {
             let reason = "the source uses the number for another patient";
             self.tell_apart(&[self.record(id)?], earlier, self.source, reason)?;
-            self.raise(Conflict::NumberReused, (former.id, id), json!({"record": number.to_string()}))?;
+            self.raise(Conflict::NumberReused, (former.id, id))?;
         }
-        if !is_known {
-            return Ok(Owner { record: id, number: number.clone(), one_id });
-        }
-        self.refresh_person(&one_id, EventKind::PatientUpdated, moment)?;
-        // Its number led to one person, its identity number leads to another: the record shows that they are one.
-        let one_id = if same_identity.iter().any(|candidate| candidate.one_id != one_id) {
-            self.look_again(&self.record(id)?, moment)?
+        let shaken = self.quarantine(id, &all_facts)?;
+        let owner = |one_id| Owner { record: id, number: number.clone(), one_id };
+        if is_known {
+            self.refresh_person(&one_id, EventKind::PatientUpdated, moment)?;
         } else {
-            one_id
-        };
-        Ok(Owner { record: id, number: number.clone(), one_id })
+            self.ask_about(id, &decision)?;
+        }
+        // Its number led to one person, its identity number leads to another: the record shows that they are one.
+        let leads_on = matches!(&decision, Decision::Link { others, .. }
+            if others.iter().any(|found| passes(&self.site.model, found)));
+        if leads_on || !shaken.is_empty() {
+            self.look_again(&self.record(id)?, moment)?;
+        }
+        self.look_at_shaken(shaken, id, moment)?;
+        Ok(owner(self.record(id)?.one_id))
+    }
+
+    /// Looks again at records whose links may have rested on a value that proves nothing any more.
+    fn look_at_shaken(&self, shaken: BTreeSet<i64>, cause: i64, moment: Moment) -> Result<(), Trouble> {
+        for id in shaken {
+            let before = self.record(id)?;
+            if self.look_again(&before, moment)? != before.one_id {
+                let known = self.records_of(&before.one_id)?;
+                if let Some(left) = known.first() {
+                    self.ask_why(ReviewKind::Quarantine, (id, left.row.id))?;
+                }
+            }
+            self.ask_why(ReviewKind::Quarantine, (cause, id))?;
+        }
+        Ok(())
     }
 
     /// A number under its authority joins, whatever else is said: where all else differs, somebody should look.
     pub(super) fn note_doubt(&self, evidence: &Evidence) {
-        let differs = [evidence.name, evidence.birth_date] == [Agreement::Different; 2];
-        if evidence.ground == Ground::SameNumber && differs {
+        let differs =
+            |fact: FactKind| evidence.score.facts.iter().any(|found| found.fact == fact && found.weight < 0.0);
+        if evidence.tie == Some(Tie::SameNumber) && differs(FactKind::Name) && differs(FactKind::BirthDate) {
             let doubt = "PID-3: joined to a known person by its number, although the name and the birth date differ: look at \
                          `heyi person history`";
             self.notes.borrow_mut().push(doubt.to_owned());
@@ -138,8 +168,14 @@ impl Job<'_> {
             records::set_identifiers(self.transaction, row.id, &before, &after)?;
         }
         self.refresh_person(&row.one_id, EventKind::PatientUpdated, moment)?;
-        let one_id =
-            if facts == facts_before && !renumbered { row.one_id.clone() } else { self.look_again(&row, moment)? };
+        if facts == facts_before && !renumbered {
+            return Ok(Owner { record: row.id, number: row.number, one_id: row.one_id });
+        }
+        self.index(row.id, &row.one_id, &facts_before, &facts)?;
+        let shaken = self.quarantine(row.id, &facts)?;
+        self.look_again(&row, moment)?;
+        self.look_at_shaken(shaken, row.id, moment)?;
+        let one_id = self.record(row.id)?.one_id;
         Ok(Owner { record: row.id, number: row.number, one_id })
     }
 

@@ -482,7 +482,11 @@ mod tests {
         assert!(newest.state.contains("张三张三"));
         assert_eq!(check("emr"), None);
         let ids = |records: Vec<PatientRecord>| records.into_iter().map(|record| record.id).collect::<Vec<_>>();
-        assert_eq!(ids(store.read(|r| with_number(r, &number("1001"))).unwrap()), [his, lis, second]);
+        // A former generation answers to nothing but its own name.
+        for found in [with_number, named] {
+            assert_eq!(ids(store.read(|r| found(r, &number("1001"))).unwrap()), [his, second]);
+        }
+        assert_eq!(ids(store.read(|r| generations(r, "lis", &number("1001"))).unwrap()), [second, lis]);
         assert_eq!(ids(store.read(|r| of_person(r, "P1")).unwrap()), [his, lis, second]);
         write(&store, move |t| {
             update(t, his, 9, "{\"a\":1}")?;

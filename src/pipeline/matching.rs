@@ -1,0 +1,278 @@
+//! Who might be meant: candidates from the store for [`identity::decide`](crate::identity), and the questions that are left.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::apply::{Job, Trouble};
+use super::moves::Known;
+use super::patient::{medical_record_numbers, state_of};
+use crate::identity::{
+    BlockKind, Candidate, CandidateRecord, Decision, Doubt, Evidence, Frequencies, PatientFacts, Term, Tie, decide,
+    keys, passes, terms, weigh,
+};
+use crate::record::{Fields, RecordNumber, json};
+use crate::store::reviews::{Question, ReviewKind};
+use crate::store::{StoreError, matching, no_links, records, reviews};
+
+/// Records looked at for one key. More than a few mean that many share it; what it could still prove, other keys prove too.
+const RECORDS_OF_KEY: usize = 64;
+/// Candidates kept as evidence and asked about.
+const EVIDENCE: usize = 5;
+
+/// Whom a record is compared with.
+pub(super) struct Asked<'a> {
+    /// The record's own number.
+    pub(super) number: &'a RecordNumber,
+    /// All that is said of it.
+    pub(super) record: &'a Fields,
+    /// What of it counts.
+    pub(super) facts: &'a PatientFacts,
+    /// The record whose visit the message names.
+    pub(super) visit_of: Option<i64>,
+    /// Records that are no candidates: its own and those that move with it.
+    pub(super) except: &'a BTreeSet<i64>,
+}
+
+impl Job<'_> {
+    /// What of a record counts: without the values that too many bear.
+    pub(super) fn usable(&self, mut facts: PatientFacts) -> Result<PatientFacts, StoreError> {
+        for key in keys(&facts).into_iter().filter(|key| limit(self, key.kind).is_some()) {
+            if matching::is_quarantined(self.transaction, key.hash)? {
+                facts.forget(key);
+            }
+        }
+        Ok(facts)
+    }
+
+    /// All persons who share a key with the record.
+    pub(super) fn candidates(&self, asked: &Asked<'_>) -> Result<Vec<Candidate>, Trouble> {
+        let mut ties: BTreeMap<i64, Tie> = BTreeMap::new();
+        ties.extend(asked.visit_of.map(|record| (record, Tie::SameVisit)));
+        let numbers = std::iter::once(asked.number.clone()).chain(medical_record_numbers(asked.record));
+        for number in numbers.collect::<BTreeSet<_>>() {
+            for found in records::with_number(self.transaction, &number)? {
+                ties.insert(found.id, Tie::SameNumber);
+            }
+        }
+        let mut found: BTreeSet<i64> = ties.keys().copied().collect();
+        for key in keys(asked.facts) {
+            let sharing = matching::records_with(self.transaction, key.hash, RECORDS_OF_KEY + 1)?;
+            if sharing.len() <= RECORDS_OF_KEY {
+                found.extend(sharing);
+            }
+        }
+        let mut persons: BTreeSet<String> = BTreeSet::new();
+        for record in found.into_iter().filter(|record| !asked.except.contains(record)) {
+            persons.insert(self.record(record)?.one_id);
+        }
+        let own: Vec<i64> = asked.except.iter().copied().collect();
+        let mut candidates = Vec::with_capacity(persons.len());
+        for one_id in persons {
+            let members = self.records_of(&one_id)?;
+            let members: Vec<Known> =
+                members.into_iter().filter(|known| !asked.except.contains(&known.row.id)).collect();
+            let records = members.into_iter().map(|known| {
+                let is_parted = no_links::between(self.transaction, &own, &[known.row.id])?.is_some();
+                Ok(CandidateRecord {
+                    id: known.row.id,
+                    tie: ties.get(&known.row.id).copied(),
+                    facts: known.facts,
+                    is_parted,
+                })
+            });
+            candidates.push(Candidate { records: records.collect::<Result<_, StoreError>>()?, one_id });
+        }
+        Ok(candidates)
+    }
+
+    /// To whom the record belongs.
+    pub(super) fn decide(&self, facts: &PatientFacts, candidates: &[Candidate]) -> Result<Decision, Trouble> {
+        let counted = Counted::new(self)?;
+        let decision = decide(&self.site.model, &counted, facts, candidates);
+        counted.finish()?;
+        Ok(decision)
+    }
+
+    /// What speaks for and against a record being this person's.
+    pub(super) fn weigh(&self, facts: &PatientFacts, candidate: &Candidate) -> Result<Option<Evidence>, Trouble> {
+        let counted = Counted::new(self)?;
+        let evidence = weigh(&self.site.model, &counted, facts, candidate);
+        counted.finish()?;
+        Ok(evidence)
+    }
+
+    /// Asks whether two records are one patient.
+    pub(super) fn ask(&self, kind: ReviewKind, records: (i64, i64), evidence: &Evidence) -> Result<(), Trouble> {
+        let question = Question {
+            kind,
+            records,
+            bits: evidence.score.bits,
+            evidence: json!(self.told(std::slice::from_ref(evidence))),
+            message: self.message,
+            at: self.now,
+        };
+        reviews::ask(self.transaction, &question)?;
+        Ok(())
+    }
+
+    /// Asks whether two records are one patient, for a reason that needs no weighing.
+    pub(super) fn ask_why(&self, kind: ReviewKind, records: (i64, i64)) -> Result<(), Trouble> {
+        if records.0 == records.1 {
+            return Ok(());
+        }
+        let facts = |id| -> Result<PatientFacts, Trouble> {
+            Ok(self.usable(PatientFacts::of(&state_of(&self.record(id)?)?.record()))?)
+        };
+        let known = CandidateRecord { id: records.1, facts: facts(records.1)?, tie: None, is_parted: false };
+        let candidate = Candidate { one_id: self.record(records.1)?.one_id, records: vec![known] };
+        match self.weigh(&facts(records.0)?, &candidate)? {
+            Some(evidence) => self.ask(kind, records, &evidence),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks about everybody whom the decision for `record` leaves in doubt.
+    pub(super) fn ask_about(&self, record: i64, decision: &Decision) -> Result<(), Trouble> {
+        let Decision::Ambiguous { doubt, evidence } = decision else { return Ok(()) };
+        let open = evidence.iter().filter(|found| !found.ruled_out).take(EVIDENCE);
+        let mut passing: Vec<&Evidence> = Vec::new();
+        for found in open {
+            let kind = match doubt {
+                _ if !found.vetoes.is_empty() => ReviewKind::Veto,
+                Doubt::Margin => ReviewKind::Margin,
+                _ => ReviewKind::PossibleMatch,
+            };
+            self.ask(kind, (record, found.record), found)?;
+            if *doubt == Doubt::SeveralFit && passes(&self.site.model, found) {
+                passing.push(found);
+            }
+        }
+        // Whoever fits two persons says that they may be one.
+        for (place, one) in passing.iter().enumerate() {
+            for other in &passing[place + 1..] {
+                self.ask(ReviewKind::PossibleDuplicate, (one.record, other.record), one)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Evidence as it is stored: the best few, with the version of the model.
+    pub(super) fn told(&self, evidence: &[Evidence]) -> serde_json::Value {
+        let best = &evidence[..evidence.len().min(EVIDENCE)];
+        serde_json::json!({"model": self.site.model.version, "candidates": best})
+    }
+
+    /// Makes the keys and the counts of a record those of `after`, where they were those of `before`.
+    pub(super) fn index(
+        &self,
+        record: i64,
+        one_id: &str,
+        before: &PatientFacts,
+        after: &PatientFacts,
+    ) -> Result<(), Trouble> {
+        let hashes = |facts: &PatientFacts| {
+            let mut hashes: Vec<u64> = keys(facts).iter().map(|key| key.hash).collect();
+            hashes.sort_unstable();
+            hashes.dedup();
+            hashes
+        };
+        matching::set_keys(self.transaction, record, &hashes(before), &hashes(after))?;
+        let (before, after): (BTreeSet<Term>, BTreeSet<Term>) = (terms_of(before).collect(), terms_of(after).collect());
+        if before == after {
+            return Ok(());
+        }
+        // People are counted, not records: what another record of the person says is counted already.
+        let mut others: BTreeSet<Term> = BTreeSet::new();
+        for known in self.records_of(one_id)?.iter().filter(|known| known.row.id != record) {
+            others.extend(terms_of(&known.facts));
+        }
+        let only = |one: &BTreeSet<Term>, other: &BTreeSet<Term>| -> Vec<Term> {
+            one.iter().filter(|term| !other.contains(term) && !others.contains(term)).copied().collect()
+        };
+        matching::count_terms(self.transaction, &only(&before, &after), -1)?;
+        matching::count_terms(self.transaction, &only(&after, &before), 1)?;
+        Ok(())
+    }
+
+    /// Takes values that came under too many names out of matching, from this record on. Gives the records whose links may rest on them.
+    pub(super) fn quarantine(&self, record: i64, facts: &PatientFacts) -> Result<BTreeSet<i64>, Trouble> {
+        let mut shaken = BTreeSet::new();
+        for key in keys(facts) {
+            let Some(limit) = limit(self, key.kind) else { continue };
+            let sharing = matching::records_with(self.transaction, key.hash, RECORDS_OF_KEY + 1)?;
+            if sharing.len() <= limit {
+                continue;
+            }
+            let mut names: Vec<PatientFacts> = Vec::new();
+            for id in &sharing {
+                let row = self.record(*id)?;
+                let facts = PatientFacts::of(&state_of(&row)?.record());
+                if !facts.name.is_empty() && !names.iter().any(|known| known.is_called_like(&facts)) {
+                    names.push(facts);
+                }
+                if names.len() > limit {
+                    break;
+                }
+            }
+            if names.len() <= limit {
+                continue;
+            }
+            matching::quarantine(self.transaction, key.hash, key.kind.name(), self.now)?;
+            self.notes.borrow_mut().push(format!(
+                "PID: the {} came under more than {limit} names: it is no evidence from now on, and links that rest on it are looked at again",
+                key.kind.name()
+            ));
+            shaken.extend(sharing.into_iter().filter(|id| *id != record));
+        }
+        Ok(shaken)
+    }
+}
+
+/// What is counted of a record.
+fn terms_of(facts: &PatientFacts) -> impl Iterator<Item = Term> {
+    terms(facts).into_iter().map(|(_, term)| term)
+}
+
+/// Under how many names a value may come, if it is counted.
+fn limit(job: &Job<'_>, kind: BlockKind) -> Option<usize> {
+    match kind {
+        BlockKind::IdentityNumber => Some(job.site.model.names_of_number()),
+        BlockKind::Card => Some(job.site.model.names_of_card()),
+        BlockKind::Phone => Some(job.site.model.names_of_phone()),
+        _ => None,
+    }
+}
+
+/// The store's counts, read once each.
+struct Counted<'a, 'b> {
+    job: &'a Job<'b>,
+    people: u64,
+    known: RefCell<BTreeMap<Term, u64>>,
+    error: RefCell<Option<StoreError>>,
+}
+
+impl<'a, 'b> Counted<'a, 'b> {
+    fn new(job: &'a Job<'b>) -> Result<Self, StoreError> {
+        let people = matching::people(job.transaction)?;
+        Ok(Self { job, people, known: RefCell::default(), error: RefCell::default() })
+    }
+
+    /// What went wrong while counting.
+    fn finish(self) -> Result<(), StoreError> {
+        self.error.into_inner().map_or(Ok(()), Err)
+    }
+}
+
+impl Frequencies for Counted<'_, '_> {
+    fn count(&self, term: Term) -> (u64, u64) {
+        let mut known = self.known.borrow_mut();
+        let count = *known.entry(term).or_insert_with(|| {
+            matching::people_with(self.job.transaction, term).unwrap_or_else(|error| {
+                self.error.replace(Some(error));
+                0
+            })
+        });
+        // One of them is the candidate.
+        (count.saturating_sub(1), self.people)
+    }
+}
