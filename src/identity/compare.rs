@@ -240,7 +240,7 @@ fn name_pair(one: &Name, other: &Name) -> (NameLevel, Option<Term>) {
 fn is_one_character_apart(one: &Name, other: &Name) -> bool {
     let long = |name: &Name| name.key.chars().nth(2).is_some();
     let same_start = one.surname == other.surname && one.key.chars().next() == other.key.chars().next();
-    long(one) && long(other) && same_start && strsim::osa_distance(&one.given, &other.given) == 1
+    long(one) && long(other) && same_start && is_one_edit(&one.given, &other.given)
 }
 
 /// Whether a name in letters is the pinyin of one in characters, in either order of its parts: ZHANG WEI, Wei Zhang, zhangwei.
@@ -329,14 +329,13 @@ fn part(one: &str, other: &str) -> Part {
     }
 }
 
-/// A slip in at least four letters, two in at least seven, or a Jaro-Winkler similarity of 0.9 and more.
+/// A slip in at least three letters, two in at least six, or a Jaro-Winkler similarity of 0.9 and more.
 fn is_similar(one: &str, other: &str) -> bool {
     let shorter = one.len().min(other.len());
     if shorter < 3 || one.len().abs_diff(other.len()) > 4 {
         return false;
     }
-    let edits = strsim::osa_distance(one, other);
-    edits <= 1 && shorter >= 3 || edits <= 2 && shorter >= 6 || strsim::jaro_winkler(one, other) >= 0.9
+    is_one_edit(one, other) || shorter >= 6 && edits(one, other) <= 2 || strsim::jaro_winkler(one, other) >= 0.9
 }
 
 // ------------------------------------------------------------------------------------------------------------- birth dates
@@ -347,9 +346,10 @@ type Date = ([u8; 10], usize);
 /// The record's own date, and those of its resident numbers where they say another one.
 fn dates(facts: &PatientFacts) -> impl Iterator<Item = (Date, bool)> {
     let own = facts.birth_date.as_deref().and_then(date);
-    let numbers = facts
-        .resident_ids()
-        .filter_map(|number| date(&format!("{}-{}-{}", number.get(6..10)?, number.get(10..12)?, number.get(12..14)?)));
+    let numbers = facts.resident_ids().filter_map(|number| {
+        let [y, e, a, r, m, o, d, t] = *number.as_bytes().get(6..14)?.first_chunk()?;
+        Some(([y, e, a, r, b'-', m, o, b'-', d, t], 10))
+    });
     let others = numbers.filter(move |date| Some(*date) != own).map(|date| (date, false));
     own.map(|date| (date, true)).into_iter().chain(others)
 }
@@ -457,9 +457,9 @@ fn apart(one: &str, other: &str) -> usize {
         _ => number.to_owned(),
     };
     match (is_short(one), is_short(other)) {
-        (true, false) => strsim::osa_distance(one, &shortened(other)),
-        (false, true) => strsim::osa_distance(&shortened(one), other),
-        _ => strsim::osa_distance(one, other),
+        (true, false) => edits(one, &shortened(other)),
+        (false, true) => edits(&shortened(one), other),
+        _ => edits(one, other),
     }
 }
 
@@ -489,8 +489,37 @@ fn cards(one: &PatientFacts, other: &PatientFacts, number: NumberLevel) -> CardL
     best
 }
 
+/// Whether two texts are one edit apart: once the same beginning and end are off, at most one letter is left of each, or two that
+/// are swapped.
 fn is_one_edit(one: &str, other: &str) -> bool {
-    one.len().abs_diff(other.len()) <= 1 && strsim::osa_distance(one, other) == 1
+    if one == other || one.len().abs_diff(other.len()) > 4 {
+        return false;
+    }
+    let (one, other) = middles(one, other);
+    let (mut one, mut other) = (one.chars(), other.chars());
+    match ([one.next(), one.next(), one.next()], [other.next(), other.next(), other.next()]) {
+        ([_, None, None], [_, None, None]) => true,
+        ([first, second, None], [same_second, same_first, None]) => first == same_first && second == same_second,
+        _ => false,
+    }
+}
+
+/// What is left of two texts without their common beginning and end.
+fn middles<'t>(one: &'t str, other: &'t str) -> (&'t str, &'t str) {
+    let is_same = |(one, other): &(char, char)| one == other;
+    let same = |pairs: &mut dyn Iterator<Item = (char, char)>| -> usize {
+        pairs.take_while(is_same).map(|(letter, _)| letter.len_utf8()).sum()
+    };
+    let start = same(&mut one.chars().zip(other.chars()));
+    let (one, other) = (&one[start..], &other[start..]);
+    let end = same(&mut one.chars().rev().zip(other.chars().rev()));
+    (&one[..one.len() - end], &other[..other.len() - end])
+}
+
+/// Edits between two texts, neighbours swapped counting as one.
+fn edits(one: &str, other: &str) -> usize {
+    let (one, other) = middles(one, other);
+    strsim::osa_distance(one, other)
 }
 
 // ---------------------------------------------------------------------------------------------------------------- contacts

@@ -10,7 +10,10 @@ use crate::record::{Fields, Value};
 
 /// A phone number as digits, without the country code of mainland mobile numbers: what a search compares.
 pub fn phone_digits(phone: &str) -> String {
-    let digits: String = phone.nfkc().filter(char::is_ascii_digit).collect();
+    let digits: String = match phone.is_ascii() {
+        true => phone.chars().filter(char::is_ascii_digit).collect(),
+        false => phone.nfkc().filter(char::is_ascii_digit).collect(),
+    };
     let national = digits.strip_prefix("00").unwrap_or(&digits).strip_prefix("86");
     let mobile = |number: &&str| number.len() == 11 && number.starts_with('1');
     national.filter(mobile).map(str::to_owned).unwrap_or(digits)
@@ -214,6 +217,11 @@ fn division(text: &str, ends: &[&str]) -> Option<usize> {
 
 /// NFKC, lower case, simplified, without blanks and punctuation.
 fn squeezed(text: &str) -> String {
+    // Most letters are their own normal form, and so are all texts of such letters.
+    if text.chars().all(|letter| letter.is_ascii() || matches!(letter, '\u{4e00}'..='\u{9fff}')) {
+        let letters = text.chars().filter(|letter| !letter.is_ascii() || letter.is_ascii_alphanumeric());
+        return letters.map(|letter| simplified(letter.to_ascii_lowercase())).collect();
+    }
     let letters = text.nfkc().filter(|letter| letter.is_alphanumeric());
     letters.flat_map(char::to_lowercase).map(simplified).collect()
 }
@@ -226,7 +234,11 @@ fn numbers_apart(rest: &str) -> (String, String) {
     let mut left = rest;
     while let Some(letter) = left.chars().next() {
         let digits = left.len() - left.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
-        let written = if digits == 0 { chinese_number(left, &UNITS) } else { None };
+        let written = if digits == 0 && "一二三四五六七八九十".contains(letter) {
+            chinese_number(left, &UNITS)
+        } else {
+            None
+        };
         if digits > 0 || written.is_some() {
             if !house.is_empty() {
                 house.push('-');

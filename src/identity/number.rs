@@ -49,6 +49,9 @@ fn travel_document(text: &str) -> Option<String> {
 
 /// Letters and digits of a number, upper case.
 fn plain(text: &str) -> String {
+    if text.is_ascii() {
+        return text.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_uppercase()).collect();
+    }
     text.nfkc().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_uppercase).collect()
 }
 
@@ -73,10 +76,14 @@ const SHORTEST_CARD: usize = 5;
 impl Card {
     /// Reads a card; `None` if the type is none, or the number cannot be anybody's.
     fn of(kind: &str, system: &str, value: &str) -> Option<Self> {
-        if !CARD_KINDS.contains(&kind) || is_unknown_resident(value) {
+        if !CARD_KINDS.contains(&kind) {
             return None;
         }
         let number = plain(value);
+        let resident = if number.len() >= 15 { ResidentId::read(&number) } else { None };
+        if resident.as_ref().is_some_and(|id| id.birth_date == UNKNOWN_BIRTH_DATE) {
+            return None;
+        }
         // A number of an unnamed kind and authority is compared with nothing.
         let is_named = kind != "other" || !system.trim().is_empty();
         let digits = number.bytes().filter(u8::is_ascii_digit).count();
@@ -86,7 +93,7 @@ impl Card {
         }
         let is_one_series = matches!(kind, "insurance_card" | "health_card" | "officer_id");
         let system = if is_one_series { String::new() } else { squeezed(system).to_uppercase() };
-        let value = ResidentId::read(value).map_or(number, |id| id.number);
+        let value = resident.map_or(number, |id| id.number);
         Some(Self { kind: kind.to_owned(), system, value })
     }
 
@@ -96,15 +103,13 @@ impl Card {
     }
 }
 
-/// Whether a text is a resident number that is typed where no birth date is known.
-fn is_unknown_resident(text: &str) -> bool {
-    ResidentId::read(text).is_some_and(|id| id.birth_date == UNKNOWN_BIRTH_DATE)
-}
-
 /// A text that was meant as a resident number and is none, in upper case: 14 to 19 digits, the last maybe `X`. Of numbers whose
 /// type is `other` only what also has a birth date in the right place.
 fn near_resident(kind: &str, text: &str) -> Option<String> {
-    let number: String = plain(text);
+    if !matches!(kind, "resident_id" | "other") {
+        return None;
+    }
+    let number = plain(text);
     let body = number.strip_suffix('X').unwrap_or(&number);
     let is_digits = body.bytes().all(|byte| byte.is_ascii_digit());
     if !is_digits || !(14..=19).contains(&number.len()) || ResidentId::read(&number).is_some() || is_filler(&number) {
@@ -146,7 +151,7 @@ impl Numbers {
             let (kind, value) = (text("type"), text("value"));
             if let Some(number) = IdentityNumber::of(kind, value) {
                 numbers.identity.push(number);
-            } else if let Some(near) = near_resident(kind, value).filter(|_| matches!(kind, "resident_id" | "other")) {
+            } else if let Some(near) = near_resident(kind, value) {
                 numbers.near.push(near);
             } else if let Some(card) = Card::of(kind, text("system"), value) {
                 numbers.cards.push(card);
