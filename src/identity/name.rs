@@ -84,7 +84,7 @@ impl Name {
             let whole = if whole.trim().is_empty() { known } else { whole };
             (surname, rest) = split_letters(whole);
         }
-        let sound = bare(&key);
+        let sound = plain_umlaut(bare(&key));
         let mut parts = [surname.as_str(), rest.as_str()];
         parts.sort_unstable();
         Self {
@@ -407,8 +407,15 @@ fn pinyin_of(text: &str, surname_first: bool) -> String {
             None => key.push(letter),
         }
     }
-    // Passports write LYU, keyboards LV.
-    if key.contains(['ü', 'y']) { key.replace('ü', "v").replace("lyu", "lv").replace("nyu", "nv") } else { key }
+    plain_umlaut(key)
+}
+
+/// Passports write LYU, keyboards LV.
+pub(super) fn plain_umlaut(pinyin: String) -> String {
+    if pinyin.contains(['ü', 'y']) {
+        return pinyin.replace('ü', "v").replace("lyu", "lv").replace("nyu", "nv");
+    }
+    pinyin
 }
 #[cfg(test)]
 mod tests {
