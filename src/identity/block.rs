@@ -38,8 +38,6 @@ pub enum BlockKind {
     BirthDatePlace = 12,
     /// A name in letters, whatever the order of its parts, and the town.
     NameTown = 13,
-    /// A name in letters and the first half of a card.
-    NameCardHalf = 14,
 }
 
 /// One key.
@@ -154,11 +152,6 @@ impl Keys {
                 self.add(BlockKind::PartBirthDate, &[&skeleton(part), date]);
             }
         }
-        // The first half of a card: a slip in a short number is in the other one as often as not.
-        for card in facts.cards.iter().filter(|card| card.value.is_ascii()) {
-            let half = &card.value[..card.value.len() / 2];
-            self.add(BlockKind::NameCardHalf, &[&skeleton(&name.sound), &card.system, half]);
-        }
         for address in &facts.addresses {
             for part in parts().filter(|_| !address.postal_code.is_empty()) {
                 self.add(BlockKind::PartPostalCode, &[&letters_of(part), &address.postal_code]);
@@ -201,7 +194,7 @@ fn skeleton(word: &str) -> String {
     if letters.len() < 2 { letters_of(word) } else { letters.into_iter().collect() }
 }
 
-/// The record's own birth date, and those that its resident numbers say.
+/// The record's own birth date.
 fn dates(facts: &PatientFacts) -> impl Iterator<Item = &str> {
     facts.birth_date.as_deref().into_iter()
 }

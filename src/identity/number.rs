@@ -175,3 +175,64 @@ fn sort<T: Ord>(list: &mut Vec<T>) {
     list.sort_unstable();
     list.dedup();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::json;
+
+    /// One identifier `type:system:value` and an insured number, as `identity | near | cards`.
+    fn check(identifiers: &[(&str, &str, &str)], insured: &str, expected: &str) {
+        let identifiers = identifiers
+            .iter()
+            .map(|(kind, system, value)| json!({"type": (*kind), "system": (*system), "value": (*value)}))
+            .collect();
+        let mut record = Fields::new();
+        record.insert("identifiers", Value::Array(identifiers));
+        record.insert("insurance", json!([{"number": insured}]));
+        let Numbers { identity, near, cards } = Numbers::of(&record);
+        let identity: Vec<&str> = identity.iter().map(|number| number.value.as_str()).collect();
+        let cards: Vec<String> = cards.iter().map(|card| format!("{}:{}", card.system, card.value)).collect();
+        let found = format!("{} | {} | {}", identity.join(" "), near.join(" "), cards.join(" "));
+        assert_eq!(found, expected, "{record:?}");
+    }
+
+    #[test]
+    fn case_5_a_slip_in_a_resident_number_is_kept_apart_from_valid_ones() {
+        for number in ["110101199003073450", "11010119900307345", "1101011990030734588", "110101900307998"] {
+            check(&[("resident_id", "", number)], "", &format!(" | {number} | "));
+        }
+        // What is no resident number by its type has to look like one.
+        check(&[("other", "SSN", "110101199003073450")], "", " | 110101199003073450 | ");
+        check(&[("other", "BANK", "622202219053073450")], "", " |  | BANK:622202219053073450");
+    }
+
+    #[test]
+    fn case_10_placeholders_are_no_numbers_of_any_kind() {
+        for number in
+            ["111111111111111111", "000000000000000000", "123456789012345678", "110101190001011009", "none", "无", ""]
+        {
+            for kind in ["resident_id", "other", "insurance_card", "passport"] {
+                check(&[(kind, "S", number)], number, " |  | ");
+            }
+        }
+    }
+
+    #[test]
+    fn case_31_a_card_made_from_the_identity_number_is_no_second_evidence() {
+        let (own, made) = (("resident_id", "", "110101199003073458"), ("health_card", "", "H110101199003073458A"));
+        check(&[own, made], "110101199003073458", "110101199003073458 |  | ");
+        check(&[own], "110101900307345", "110101199003073458 |  | ");
+        check(&[own], "A1234509", "110101199003073458 |  | :A1234509");
+        check(&[], "110101199003073458", " |  | :110101199003073458");
+    }
+
+    #[test]
+    fn numbers_that_name_no_person_are_no_cards() {
+        for kind in ["mrn", "visit_card", "account", "household_book"] {
+            check(&[(kind, "S", "P1234509")], "12", " |  | ");
+        }
+        check(&[("other", "", "1234509")], "", " |  | ");
+        check(&[("other", "SSN", "123-450-9")], "", " |  | SSN:1234509");
+    }
+}
