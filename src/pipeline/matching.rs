@@ -78,10 +78,15 @@ impl Job<'_> {
         Ok(candidates)
     }
 
-    /// To whom the record belongs.
-    pub(super) fn decide(&self, facts: &PatientFacts, candidates: &[Candidate]) -> Result<Decision, Trouble> {
+    /// To whom the record belongs; `group` comes along.
+    pub(super) fn decide(
+        &self,
+        facts: &PatientFacts,
+        group: &[&PatientFacts],
+        candidates: &[Candidate],
+    ) -> Result<Decision, Trouble> {
         let counted = Counted::new(self)?;
-        let decision = decide(&self.site.model, &counted, facts, candidates);
+        let decision = decide(&self.site.model, &counted, facts, group, candidates);
         counted.finish()?;
         Ok(decision)
     }
@@ -89,7 +94,7 @@ impl Job<'_> {
     /// What speaks for and against a record being this person's.
     pub(super) fn weigh(&self, facts: &PatientFacts, candidate: &Candidate) -> Result<Option<Evidence>, Trouble> {
         let counted = Counted::new(self)?;
-        let evidence = weigh(&self.site.model, &counted, facts, candidate);
+        let evidence = weigh(&self.site.model, &counted, facts, &[], candidate);
         counted.finish()?;
         Ok(evidence)
     }

@@ -10,7 +10,7 @@ use super::matching::Asked;
 use super::patient::{golden_of, medical_record_numbers, state_of};
 use crate::feed::EventKind;
 use crate::identity::{
-    Candidate, CandidateRecord, Decision, Evidence, NumberLevel, PatientFacts, Tie, Veto, compare,
+    Candidate, CandidateRecord, Decision, Evidence, NumberLevel, PatientFacts, Tie, compare,
 };
 use crate::record::{Fields, RecordNumber, Value, json};
 use crate::state::{LabReportState, Moment, changed};
@@ -104,17 +104,13 @@ impl Job<'_> {
             visit_of: None,
             except: &all,
         };
-        let candidates = self.candidates(&asked)?;
-        let decision = self.decide(&own.facts, &candidates)?;
+        let others = members.iter().filter(|known| known.row.id != own.row.id);
+        let group: Vec<&PatientFacts> = others.map(|known| &known.facts).collect();
+        let decision = self.decide(&own.facts, &group, &self.candidates(&asked)?)?;
         let Decision::Link { evidence, .. } = &decision else {
             self.ask_about(own.row.id, &decision)?;
             return Ok(one_id.to_owned());
         };
-        let others = members.iter().filter(|known| known.row.id != own.row.id);
-        if let Some(against) = self.any_veto(others, evidence, &candidates)? {
-            self.ask(ReviewKind::Veto, (own.row.id, evidence.record), &against)?;
-            return Ok(one_id.to_owned());
-        }
         self.note_doubt(evidence);
         let other = &evidence.one_id;
         // The older One ID lives on, so that the outcome does not depend on which record was completed last.
@@ -137,12 +133,10 @@ impl Job<'_> {
             visit_of: None,
             except: &ids,
         };
-        let candidates = self.candidates(&asked)?;
-        let found = match self.decide(&own.facts, &candidates)? {
-            Decision::Link { evidence, .. } if evidence.one_id != own.row.one_id => {
-                let others = group.iter().copied().filter(|known| known.row.id != own.row.id);
-                self.any_veto(others, &evidence, &candidates)?.is_none().then_some(evidence)
-            }
+        let others = group.iter().filter(|known| known.row.id != own.row.id);
+        let along: Vec<&PatientFacts> = others.map(|known| &known.facts).collect();
+        let found = match self.decide(&own.facts, &along, &self.candidates(&asked)?)? {
+            Decision::Link { evidence, .. } if evidence.one_id != own.row.one_id => Some(evidence),
             _ => None,
         };
         let mut basis = self.basis(own, std::slice::from_ref(evidence));
@@ -182,29 +176,6 @@ impl Job<'_> {
             }
         }
         Ok(())
-    }
-
-    /// What forbids that one of these records and the person of `found` are one.
-    fn any_veto<'a>(
-        &self,
-        records: impl Iterator<Item = &'a Known>,
-        found: &Evidence,
-        candidates: &[Candidate],
-    ) -> Result<Option<Evidence>, Trouble> {
-        let Some(candidate) = candidates.iter().find(|candidate| candidate.one_id == found.one_id) else {
-            return Ok(None);
-        };
-        for known in records {
-            // What ties the record in question to the candidate does not tie this one.
-            let records = candidate.records.iter().map(|record| CandidateRecord { tie: None, ..record.clone() });
-            let untied = Candidate { one_id: candidate.one_id.clone(), records: records.collect() };
-            if let Some(evidence) = self.weigh(&known.facts, &untied)?
-                && evidence.vetoes.iter().any(|veto| found.tie != Some(Tie::SameNumber) || *veto == Veto::DifferentResidentId)
-            {
-                return Ok(Some(evidence));
-            }
-        }
-        Ok(None)
     }
 
     /// Why a record of a person changed its person.

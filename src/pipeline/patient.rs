@@ -42,7 +42,7 @@ impl Job<'_> {
         let all_facts = PatientFacts::of(&record);
         let facts = self.usable(all_facts.clone())?;
         let asked = Asked { number, record: &record, facts: &facts, visit_of, except: &BTreeSet::new() };
-        let decision = self.decide(&facts, &self.candidates(&asked)?)?;
+        let decision = self.decide(&facts, &[], &self.candidates(&asked)?)?;
         let (known, evidence) = match &decision {
             Decision::Link { evidence, others } => {
                 self.note_doubt(evidence);
