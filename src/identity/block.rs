@@ -6,7 +6,7 @@
 use super::PatientFacts;
 use super::compare::Term;
 use super::hash::fingerprint;
-use super::name::{Name, NameClass, Script, Sex};
+use super::name::{Name, NameClass, Script, Sex, plain_umlaut};
 use super::number::{Card, IdentityNumber};
 
 /// What a key is made of. The numbers are stored.
@@ -35,6 +35,10 @@ pub enum BlockKind {
     PartPostalCode = 10,
     /// Street and house in letters.
     StreetHouse = 11,
+    /// Birth date and postal code or town, where the address is in letters.
+    BirthDatePlace = 12,
+    /// A name in letters, whatever the order of its parts, and the town.
+    NameTown = 13,
 }
 
 /// One key.
@@ -85,6 +89,9 @@ pub fn keys(facts: &PatientFacts) -> Vec<BlockKey> {
             Script::Letters => keys.add_letters(facts, name),
         }
     }
+    if has_own_name {
+        keys.add_letters_addresses(facts);
+    }
     keys.0.sort_unstable();
     keys.0.dedup();
     keys.0
@@ -96,20 +103,13 @@ fn key(kind: BlockKind, values: &[&str]) -> BlockKey {
 }
 
 impl BlockKind {
-    /// What it is called in notes.
-    pub fn name(self) -> &'static str {
+    /// What the value is called, of which a patient has a number of their own; `None` for keys made of several facts.
+    pub fn value_name(self) -> Option<&'static str> {
         match self {
-            Self::IdentityNumber => "identity number",
-            Self::ResidentNumberPart => "part of the resident number",
-            Self::Card => "card",
-            Self::Phone => "phone",
-            Self::NameBirthDate => "name and birth date",
-            Self::SoundBirthYear => "sound of the name and year of birth",
-            Self::SurnameBirthDate => "surname and birth date",
-            Self::NameAddress => "name and address",
-            Self::PartBirthDate => "part of the name and birth date",
-            Self::PartPostalCode => "part of the name and postal code",
-            Self::StreetHouse => "street and house",
+            Self::IdentityNumber => Some("identity number"),
+            Self::Card => Some("card"),
+            Self::Phone => Some("phone"),
+            _ => None,
         }
     }
 }
@@ -177,27 +177,60 @@ impl Keys {
             // ZHANG WEI, Wei Zhang and 张伟 meet here.
             self.add(BlockKind::SoundBirthYear, &[&name.sound, date.get(..4).unwrap_or_default()]);
             if !name.surname.is_empty() {
-                let turned = format!("{}{}", name.surname, name.given);
+                let turned = plain_umlaut(format!("{}{}", name.surname, name.given));
                 self.add(BlockKind::SoundBirthYear, &[&turned, date.get(..4).unwrap_or_default()]);
             }
         }
         let parts = || [&name.surname, &name.given].into_iter().filter(|part| !part.is_empty());
+        let whole = letters_of(&name.sound);
         for part in parts() {
             for date in dates(facts).filter(|date| date.len() == 10) {
-                self.add(BlockKind::PartBirthDate, &[part, date]);
-            }
-            for address in facts.addresses.iter().filter(|address| !address.postal_code.is_empty()) {
-                self.add(BlockKind::PartPostalCode, &[part, &address.postal_code]);
+                self.add(BlockKind::PartBirthDate, &[&skeleton(part), date]);
             }
         }
-        for address in facts.addresses.iter().filter(|address| !address.house.is_empty() && !address.street.is_empty())
-        {
-            self.add(BlockKind::StreetHouse, &[&address.street, &address.house]);
+        for address in &facts.addresses {
+            for part in parts().filter(|_| !address.postal_code.is_empty()) {
+                self.add(BlockKind::PartPostalCode, &[&letters_of(part), &address.postal_code]);
+            }
+            if !address.area.is_empty() {
+                self.add(BlockKind::NameTown, &[&whole, &letters_of(&address.area)]);
+            }
+        }
+    }
+
+    /// Where addresses are in letters, whatever the name: it may be mistyped in both parts.
+    fn add_letters_addresses(&mut self, facts: &PatientFacts) {
+        for address in facts.addresses.iter().filter(|address| address.script == Script::Letters) {
+            for date in dates(facts).filter(|date| date.len() == 10) {
+                for place in [&address.postal_code, &address.area].into_iter().filter(|place| !place.is_empty()) {
+                    self.add(BlockKind::BirthDatePlace, &[date, &letters_of(place)]);
+                }
+            }
+            for line in [&address.street, &address.extra] {
+                if !address.house.is_empty() && !line.is_empty() {
+                    self.add(BlockKind::StreetHouse, &[&letters_of(line), &address.house]);
+                }
+            }
         }
     }
 }
 
-/// The record's own birth date, and those that its resident numbers say.
+/// The letters of a word in the order of the alphabet: two that were swapped make no difference.
+fn letters_of(word: &str) -> String {
+    let mut letters: Vec<char> = word.chars().collect();
+    letters.sort_unstable();
+    letters.into_iter().collect()
+}
+
+/// The consonants of a word, each once, in the order of the alphabet; all its letters, where it has fewer than two.
+fn skeleton(word: &str) -> String {
+    let mut letters: Vec<char> = word.chars().filter(|letter| !"aeiouyhw".contains(*letter)).collect();
+    letters.sort_unstable();
+    letters.dedup();
+    if letters.len() < 2 { letters_of(word) } else { letters.into_iter().collect() }
+}
+
+/// The record's own birth date.
 fn dates(facts: &PatientFacts) -> impl Iterator<Item = &str> {
     facts.birth_date.as_deref().into_iter()
 }
@@ -227,4 +260,100 @@ pub fn terms(facts: &PatientFacts) -> Vec<(TermKind, Term)> {
 
 pub(super) fn phone_term(phone: &str) -> Term {
     fingerprint(&[phone])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::resident_id::ResidentId;
+    use crate::record::{Value, json};
+
+    fn keys_of(record: &Value) -> Vec<BlockKey> {
+        keys(&PatientFacts::of(record.as_object().unwrap()))
+    }
+
+    #[test]
+    fn what_may_be_one_person_shares_a_key() {
+        for (one, other, kind) in [
+            (
+                json!({"name": "张伟", "birth_date": "1990-03-07"}),
+                json!({"name": "張 伟", "birth_date": "1990-03-07"}),
+                BlockKind::NameBirthDate,
+            ),
+            (
+                json!({"name": "张伟", "birth_date": "1990-03-07"}),
+                json!({"name": "ZHANG WEI", "birth_date": "1990-12-28"}),
+                BlockKind::SoundBirthYear,
+            ),
+            (
+                json!({"name": "张伟", "birth_date": "1990-03-07"}),
+                json!({"name": "WEI ZHANG", "birth_date": "1990"}),
+                BlockKind::SoundBirthYear,
+            ),
+            (
+                json!({"name": "张国强", "birth_date": "1990-03-07"}),
+                json!({"name": "张国栋", "birth_date": "1990-03-07"}),
+                BlockKind::SurnameBirthDate,
+            ),
+            (
+                json!({"name": "张伟", "birth_date": "1990-03-07", "addresses": [{"text": "知春路5号"}]}),
+                json!({"name": "张伟", "addresses": [{"text": "知春路5"}]}),
+                BlockKind::NameAddress,
+            ),
+            (
+                json!({"phones": [{"value": "13812345678"}]}),
+                json!({"phones": [{"value": "+86 13812345678"}]}),
+                BlockKind::Phone,
+            ),
+            (
+                json!({"insurance": [{"number": "A1234509"}]}),
+                json!({"insurance": [{"number": "a-1234509"}]}),
+                BlockKind::Card,
+            ),
+            (
+                json!({"insurance": [{"number": "110101199003073458"}]}),
+                json!({"identifiers": [{"type": "resident_id", "value": "110101900307345"}]}),
+                BlockKind::IdentityNumber,
+            ),
+            (
+                json!({"name": "katelyn colegate", "birth_date": "1990-03-07"}),
+                json!({"name": "colegtea katelny", "birth_date": "1990-03-07"}),
+                BlockKind::PartBirthDate,
+            ),
+        ] {
+            let shared: Vec<_> = keys_of(&one).into_iter().filter(|key| keys_of(&other).contains(key)).collect();
+            assert!(shared.iter().any(|key| key.kind == kind), "{one:?} {other:?} {shared:?}");
+        }
+    }
+
+    #[test]
+    fn case_5_a_resident_number_is_found_whatever_digit_is_wrong() {
+        let number = |value: &str| json!({"identifiers": [{"type": "resident_id", "value": value}]});
+        let valid = "110101199003073458";
+        let known = keys_of(&number(valid));
+        for place in 0..18 {
+            let mut wrong = valid.to_owned();
+            let digit = if &valid[place..=place] == "7" { "2" } else { "7" };
+            wrong.replace_range(place..=place, digit);
+            assert!(keys_of(&number(&wrong)).iter().any(|key| known.contains(key)), "{wrong}");
+            wrong.remove(place);
+            // One in eleven is another valid number, whose X was left out.
+            if ResidentId::read(&wrong).is_some() {
+                continue;
+            }
+            assert!(keys_of(&number(&wrong)).iter().any(|key| known.contains(key)), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn case_22_who_is_unknown_or_newborn_is_not_found_by_name() {
+        for (name, phone) in [("无名氏", false), ("急诊017", false), ("张三之子", true)] {
+            let record = json!({
+                "name": name, "birth_date": "2024-03-07", "phones": [{"value": "13812345678"}],
+                "addresses": [{"text": "知春路5号"}],
+            });
+            let kinds: Vec<_> = keys_of(&record).into_iter().map(|key| key.kind).collect();
+            assert_eq!(kinds, if phone { vec![BlockKind::Phone] } else { vec![] }, "{name}");
+        }
+    }
 }

@@ -85,10 +85,15 @@ impl Job<'_> {
         Ok(candidates)
     }
 
-    /// To whom the record belongs.
-    pub(super) fn decide(&self, facts: &PatientFacts, candidates: &[Candidate]) -> Result<Decision, Trouble> {
+    /// To whom the record belongs; `group` comes along.
+    pub(super) fn decide(
+        &self,
+        facts: &PatientFacts,
+        group: &[&PatientFacts],
+        candidates: &[Candidate],
+    ) -> Result<Decision, Trouble> {
         let counted = Counted::new(self)?;
-        let decision = decide(&self.site.model, &counted, facts, candidates);
+        let decision = decide(&self.site.model, &counted, facts, group, candidates);
         counted.finish()?;
         Ok(decision)
     }
@@ -96,7 +101,7 @@ impl Job<'_> {
     /// What speaks for and against a record being this person's.
     pub(super) fn weigh(&self, facts: &PatientFacts, candidate: &Candidate) -> Result<Option<Evidence>, Trouble> {
         let counted = Counted::new(self)?;
-        let evidence = weigh(&self.site.model, &counted, facts, candidate);
+        let evidence = weigh(&self.site.model, &counted, facts, &[], candidate);
         counted.finish()?;
         Ok(evidence)
     }
@@ -217,10 +222,10 @@ impl Job<'_> {
             if names.len() <= limit {
                 continue;
             }
-            matching::quarantine(self.transaction, key.hash, key.kind.name(), self.now)?;
+            matching::quarantine(self.transaction, key.hash, key.kind.value_name().unwrap_or_default(), self.now)?;
             self.notes.borrow_mut().push(format!(
                 "PID: the {} came under more than {limit} names: it is no evidence from now on, and links that rest on it are looked at again",
-                key.kind.name()
+                key.kind.value_name().unwrap_or_default()
             ));
             shaken.extend(sharing.into_iter().filter(|id| *id != record));
         }
