@@ -323,7 +323,7 @@ fn letters(one: &Name, other: &Name, same_surname: bool) -> (NameLevel, Option<T
         match (best, worst) {
             (Part::Equal, Part::Equal) => NameLevel::Exact,
             (Part::Equal | Part::Similar, Part::Similar) => NameLevel::Similar,
-            (Part::Equal, Part::Open) => NameLevel::PartlyEqual,
+            (Part::Equal | Part::Similar, Part::Open) => NameLevel::PartlyEqual,
             _ => NameLevel::Different,
         }
     };

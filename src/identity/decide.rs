@@ -259,7 +259,12 @@ fn is_ruled_out_by(veto: Veto, compared: &Comparison) -> bool {
 /// Whether more agrees than a name and a sex, which half a ward may share.
 fn has_substance(compared: &Comparison) -> bool {
     matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near | BirthDateLevel::Partial)
-        || matches!(compared.number, NumberLevel::Exact | NumberLevel::OneEdit | NumberLevel::TwoEdits)
+        || shares_belongings(compared)
+}
+
+/// Whether a number, a phone or an address agrees.
+fn shares_belongings(compared: &Comparison) -> bool {
+    matches!(compared.number, NumberLevel::Exact | NumberLevel::OneEdit | NumberLevel::TwoEdits)
         || matches!(compared.card, CardLevel::Exact | CardLevel::OneEdit)
         || matches!(compared.phone, PhoneLevel::Exact | PhoneLevel::OneEdit)
         || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close)
@@ -358,7 +363,8 @@ fn relation(model: &Model, counted: &dyn Frequencies, one: &Candidate, other: &C
     if !vetoes_between(model, || compared.iter(), false, is_parted).is_empty() {
         return Relation::Apart;
     }
-    let telling = compared.iter().filter(|compared| has_substance(compared));
+    // A name and a birth date alone may be two people's, of whom the record knows the number of one and the phone of the other.
+    let telling = compared.iter().filter(|compared| shares_belongings(compared));
     let best = telling.map(|compared| model.score(compared, counted).bits).fold(f64::NEG_INFINITY, f64::max);
     if best >= model.sure_bits() { Relation::Same } else { Relation::Open }
 }
