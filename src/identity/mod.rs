@@ -12,6 +12,7 @@
 mod compare;
 mod decide;
 mod golden;
+mod grade;
 mod keys;
 mod merge;
 mod model;
@@ -23,6 +24,7 @@ pub use compare::{
 };
 pub use decide::{Candidate, CandidateRecord, Decision, Doubt, Evidence, Tie, Veto, decide, passes, weigh};
 pub use golden::{Member, golden};
+pub use grade::{Grade, grade};
 pub use keys::{BlockKey, KeyKind, keys, terms};
 pub use merge::{MergePlan, MergeRefusal, MergeRequest, plan_merge};
 pub use model::{Fact, FactKind, Frequencies, Model, Score, Setting, probability};
