@@ -174,7 +174,7 @@ pub fn weigh(model: &Model, counted: &dyn Frequencies, record: &PatientFacts, ca
     let shares_number = score.facts.iter().any(|fact| {
         fact.fact == super::model::FactKind::IdentityNumber && fact.level == "exact"
     });
-    let ruled_out = tie.is_none() && (rules_out || !shares_number && (!substance || score.bits < model.review_bits()));
+    let ruled_out = tie != Some(Tie::SameNumber) && (rules_out || !shares_number && (!substance || score.bits < model.review_bits()));
     Some(Evidence { one_id: candidate.one_id.clone(), record, tie, score, vetoes, gate, ruled_out })
 }
 
@@ -302,5 +302,180 @@ fn link(mut evidence: Vec<Evidence>, chosen: impl Fn(&Evidence) -> bool) -> Deci
     match evidence.iter().position(chosen) {
         Some(place) => Decision::Link { evidence: evidence.remove(place), others: evidence },
         None => Decision::New { evidence },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Fields, json};
+
+    const ONE: &str = "110101199003073458";
+    const OTHER: &str = "11010519491231002X";
+
+    /// Nobody was counted yet.
+    struct Nobody;
+
+    impl Frequencies for Nobody {
+        fn count(&self, _: super::super::Term) -> (u64, u64) {
+            (0, 0)
+        }
+    }
+
+    /// `name birth_date word …`; `-` is nothing; `M`, `F` the sex; words of 18 places are resident numbers, of 11 phones, `E…` a passport.
+    fn facts(text: &str) -> PatientFacts {
+        let mut words = text.split_whitespace();
+        let mut record = Fields::new();
+        for name in ["name", "birth_date"] {
+            if let Some(word) = words.next().filter(|word| *word != "-") {
+                record.insert(name, word.replace('_', " ").into());
+            }
+        }
+        let (mut identifiers, mut phones) = (Vec::new(), Vec::new());
+        for word in words {
+            match word {
+                "M" => record.insert("sex", "male".into()),
+                "F" => record.insert("sex", "female".into()),
+                _ if word.starts_with('E') => {
+                    identifiers.push(json!({"type": "passport", "value": word}));
+                    None
+                }
+                _ if word.len() == 11 => {
+                    phones.push(json!({"value": word}));
+                    None
+                }
+                _ => {
+                    identifiers.push(json!({"type": "resident_id", "value": word}));
+                    None
+                }
+            };
+        }
+        record.insert("identifiers", identifiers.into_iter().collect());
+        record.insert("phones", phones.into_iter().collect());
+        PatientFacts::of(&record)
+    }
+
+    /// `P1: record; record` on each line; `P1=` ties its records by number, `P1~` by visit, `P1!` parts them.
+    fn candidates(lines: &[&str]) -> Vec<Candidate> {
+        let candidate = |(place, line): (usize, &&str)| {
+            let (one_id, records) = line.split_once(':').unwrap();
+            let tie = match one_id.chars().last() {
+                Some('=') => Some(Tie::SameNumber),
+                Some('~') => Some(Tie::SameVisit),
+                _ => None,
+            };
+            let is_parted = one_id.ends_with('!');
+            let known = |(index, text)| CandidateRecord {
+                id: (place * 10 + index) as i64,
+                facts: facts(text),
+                tie,
+                is_parted,
+            };
+            Candidate {
+                one_id: one_id.trim_end_matches(['=', '~', '!']).to_owned(),
+                records: records.split(';').enumerate().map(known).collect(),
+            }
+        };
+        lines.iter().enumerate().map(candidate).collect()
+    }
+
+    /// `expected` is `link P1`, `ask P1 P2` (all that are not ruled out) or `new`.
+    fn check(record: &str, known: &[&str], expected: &str) {
+        let model = Model::default();
+        let mut known = candidates(known);
+        for _ in 0..2 {
+            let decision = decide(&model, &Nobody, &facts(record), &known);
+            let said = match &decision {
+                Decision::Link { evidence, .. } => format!("link {}", evidence.one_id),
+                Decision::Ambiguous { evidence, .. } => {
+                    let open = evidence.iter().filter(|found| !found.ruled_out);
+                    let mut open: Vec<&str> = open.map(|found| found.one_id.as_str()).collect();
+                    open.sort_unstable();
+                    format!("ask {}", open.join(" "))
+                }
+                Decision::New { .. } => "new".to_owned(),
+            };
+            assert_eq!(said, expected, "{record} among {known:?}: {decision:?}");
+            known.reverse();
+        }
+    }
+
+    #[test]
+    fn a_number_with_the_name_links() {
+        check(&format!("张三 1990-03-07 {ONE}"), &[&format!("P1: 张三 1990-03-07 {ONE}")], "link P1");
+        check(&format!("张三 - {ONE}"), &[&format!("P1: 张三 1990-03-07 {ONE}")], "link P1");
+        check(&format!("章三 1990-03-07 {ONE}"), &[&format!("P1: 张三 1990-03-07 {ONE}")], "link P1");
+    }
+
+    #[test]
+    fn a_number_with_another_name_is_asked_about() {
+        check(&format!("王芳 1962-01-01 {ONE}"), &[&format!("P1: 张三 1990-03-07 {ONE}")], "ask P1");
+    }
+
+    #[test]
+    fn two_numbers_are_two_people_to_be_asked_about() {
+        check(
+            &format!("张三 1990-03-07 {ONE} 13912345678"),
+            &[&format!("P1: 张三 1990-03-07 {OTHER} 13912345678")],
+            "ask P1",
+        );
+    }
+
+    #[test]
+    fn a_veto_holds_against_every_record_of_a_person() {
+        check(
+            &format!("张三丰 1990-03-07 {ONE} 13912345678"),
+            &[&format!("P1: 张三丰 1990-03-07 13912345678; 张三丰 1990-03-07 {OTHER}")],
+            "ask P1",
+        );
+    }
+
+    #[test]
+    fn a_rare_name_proves_more_than_a_common_one() {
+        check("欧阳靖翾 1990-03-07 M", &["P1: 欧阳靖翾 1990-03-07 M"], "link P1");
+        check("张伟 1990-03-07 M", &["P1: 张伟 1990-03-07 M"], "ask P1");
+        check("张伟 1990-03-07 M 13912345678", &["P1: 张伟 1990-03-07 M 13912345678"], "link P1");
+    }
+
+    #[test]
+    fn a_name_and_a_sex_alone_are_nothing_to_ask_about() {
+        check("欧阳靖翾 - F", &["P1: 欧阳靖翾 - F"], "new");
+    }
+
+    #[test]
+    fn a_household_is_no_identity() {
+        check("王小宝 2015-01-01 13912345678", &["P1: 王大山 1985-02-02 13912345678"], "new");
+    }
+
+    #[test]
+    fn whoever_fits_two_persons_is_linked_to_neither() {
+        let two = ["P1: 欧阳靖翾 1990-03-07 M", "P2: 欧阳靖翾 1990-03-07 M"];
+        check("欧阳靖翾 1990-03-07 M", &two, "ask P1 P2");
+    }
+
+    #[test]
+    fn the_sources_own_number_comes_before_all_facts() {
+        check("张小宝 2024-03-01", &["P1=: 张三之子 2024-03-01"], "link P1");
+        check(&format!("张三 1990-03-07 {ONE}"), &[&format!("P1=: 张三 1990-03-07 {OTHER}")], "ask P1");
+    }
+
+    #[test]
+    fn a_visit_resolves_a_laboratorys_patient_who_has_no_more_than_a_name() {
+        check("ZHANG_SAN -", &["P1~: 张三 1990-03-07"], "link P1");
+        check("LI_SI -", &["P1~: 张三 1990-03-07"], "new");
+    }
+
+    #[test]
+    fn whom_somebody_parted_no_rule_brings_together() {
+        check(&format!("张三 1990-03-07 {ONE}"), &[&format!("P1!: 张三 1990-03-07 {ONE}")], "new");
+    }
+
+    #[test]
+    fn newborns_and_unknown_patients_are_relations_and_guesses() {
+        check("张三之子 2024-03-01 13912345678", &["P1: 张三 1990-03-07 13912345678"], "new");
+        check("张三之子甲 2024-03-01 13912345678", &["P1: 张三之子乙 2024-03-01 13912345678"], "new");
+        check("张三之子 2024-03-01 13912345678", &["P1: 张三之子 2022-01-01 13912345678"], "new");
+        check("张小宝 2024-03-01 13912345678", &["P1: 张三之子 2024-03-01 13912345678"], "ask P1");
+        check("无名氏 -", &["P1: 无名氏 -"], "new");
     }
 }

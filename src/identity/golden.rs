@@ -16,7 +16,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::normalise::{IdentityNumber, NameClass, PatientFacts};
+use super::{IdentityNumber, NameClass, PatientFacts};
 use crate::record::resident_id::ResidentId;
 use crate::record::schema::{Field, IDENTIFIER_TYPES, PATIENT};
 use crate::record::{Fields, Value};

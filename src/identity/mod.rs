@@ -9,24 +9,31 @@
 //! - Two different valid resident numbers never become one person by themselves.
 //! - The golden record depends on the set of linked records, never on their order.
 
+mod block;
 mod compare;
+mod contact;
 mod decide;
+mod facts;
 mod golden;
 mod grade;
-mod keys;
+mod hash;
 mod merge;
 mod model;
-mod normalise;
+mod name;
+mod number;
 mod placeholder;
 
+pub use block::{BlockKey, BlockKind, TermKind, keys, terms};
 pub use compare::{
     AddressLevel, BirthDateLevel, CardLevel, Comparison, NameLevel, NumberLevel, PhoneLevel, SexLevel, Term, compare,
 };
+pub use contact::{Address, phone_digits};
 pub use decide::{Candidate, CandidateRecord, Decision, Doubt, Evidence, Tie, Veto, decide, passes, weigh};
+pub use facts::PatientFacts;
 pub use golden::{Member, golden};
 pub use grade::{Grade, grade};
-pub use keys::{BlockKey, KeyKind, keys, terms};
 pub use merge::{MergePlan, MergeRefusal, MergeRequest, plan_merge};
 pub use model::{Fact, FactKind, Frequencies, Model, Score, Setting, probability};
-pub use normalise::{IDENTITY_KINDS, IdentityNumber, NameClass, PatientFacts, name_key, phone_digits, pinyin_key};
+pub use name::{Name, NameClass, Script, Sex, name_key, pinyin_key};
+pub use number::{CARD_KINDS, Card, IDENTITY_KINDS, IdentityNumber};
 pub use placeholder::is_placeholder;

@@ -10,7 +10,7 @@ use super::Site;
 use super::apply::{Job, Trouble};
 use super::patient::{medical_record_numbers, state_of};
 use crate::identity::{
-    Candidate, CandidateRecord, Decision, Doubt, Evidence, Frequencies, KeyKind, PatientFacts, Term, Tie, decide, keys,
+    BlockKind, Candidate, CandidateRecord, Decision, Doubt, Evidence, Frequencies, PatientFacts, Term, Tie, decide, keys,
     passes, terms, weigh,
 };
 use crate::record::{Fields, RecordNumber, json};
@@ -262,14 +262,14 @@ impl Job<'_> {
         };
         matching::set_keys(self.transaction, record, &hashes(before), &hashes(after))?;
         let (before, after): (BTreeSet<Term>, BTreeSet<Term>) =
-            (terms(before).into_iter().collect(), terms(after).into_iter().collect());
+            (terms_of(before).collect(), terms_of(after).collect());
         if before == after {
             return Ok(());
         }
         // People are counted, not records: what another record of the person says is counted already.
         let mut others: BTreeSet<Term> = BTreeSet::new();
         for known in self.records_of(one_id)?.iter().filter(|known| known.row.id != record) {
-            others.extend(terms(&known.facts));
+            others.extend(terms_of(&known.facts));
         }
         let only = |one: &BTreeSet<Term>, other: &BTreeSet<Term>| -> Vec<Term> {
             one.iter().filter(|term| !other.contains(term) && !others.contains(term)).copied().collect()
@@ -305,7 +305,7 @@ impl Job<'_> {
             matching::quarantine(self.transaction, key.hash, key.kind.name(), self.now)?;
             self.notes.borrow_mut().push(format!(
                 "PID: the {} came under more than {limit} names: it is no evidence from now on, and links that rest on it are looked at again",
-                key.kind.name().replace('_', " ")
+                key.kind.name()
             ));
             shaken.extend(sharing.into_iter().filter(|id| *id != record));
         }
@@ -313,12 +313,17 @@ impl Job<'_> {
     }
 }
 
+/// What is counted of a record.
+fn terms_of(facts: &PatientFacts) -> impl Iterator<Item = Term> {
+    terms(facts).into_iter().map(|(_, term)| term)
+}
+
 /// Under how many names a value may come, if it is counted.
-fn limit(site: &Site, kind: KeyKind) -> Option<usize> {
+fn limit(site: &Site, kind: BlockKind) -> Option<usize> {
     match kind {
-        KeyKind::IdentityNumber => Some(site.model.names_of_number()),
-        KeyKind::Card => Some(site.model.names_of_card()),
-        KeyKind::Phone => Some(site.model.names_of_phone()),
+        BlockKind::IdentityNumber => Some(site.model.names_of_number()),
+        BlockKind::Card => Some(site.model.names_of_card()),
+        BlockKind::Phone => Some(site.model.names_of_phone()),
         _ => None,
     }
 }
