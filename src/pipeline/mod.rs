@@ -13,11 +13,13 @@
 //! - A retry takes the message's own arrival, so it can never turn newer values back.
 
 mod apply;
+mod explain;
 mod matching;
 mod merge;
 mod moves;
 mod patient;
 mod preview;
+mod rank;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -38,7 +40,9 @@ use crate::store::{ErrorClass, PackedBytes, Store, StoreError, Transaction};
 
 pub use apply::Cause;
 use apply::{Job, Trouble};
+pub use explain::{Unexplained, explain};
 pub use preview::{Examined, examine, preview};
+pub use rank::{Ranked, can_be_looked_for, rank};
 
 /// What the pipeline must know of a source.
 #[derive(Debug)]

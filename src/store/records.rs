@@ -302,6 +302,19 @@ pub fn set_merged_into(transaction: &Transaction<'_>, id: i64, survivor: Option<
     Ok(())
 }
 
+/// The moves of one record, oldest first, each with its number in the history of all.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn moves_of(reader: &Reader<'_>, id: i64) -> Result<Vec<(i64, LinkChange)>, StoreError> {
+    reader.all(
+        "SELECT id, record, from_one_id, to_one_id, kind, basis, message, at FROM link_history
+         WHERE record = ?1 ORDER BY id",
+        [id],
+        step,
+    )
+}
+
 /// Every move that a person took part in (as the former or the new one), oldest first, at most `limit` after the change `after`
 /// (0 for the beginning). Each with its number for the next page.
 ///
@@ -317,19 +330,7 @@ pub fn history(
         "SELECT id, record, from_one_id, to_one_id, kind, basis, message, at FROM link_history
          WHERE (from_one_id = ?1 OR to_one_id = ?1) AND id > ?2 ORDER BY id LIMIT ?3",
         params![one_id, after, row_limit(limit)],
-        |row| {
-            let basis: String = row.get(5)?;
-            let change = LinkChange {
-                record: row.get(1)?,
-                from: row.get(2)?,
-                to: row.get(3)?,
-                kind: link_kind(&row.get::<_, String>(4)?, "link_history.kind")?,
-                basis: serde_json::from_str(&basis).map_err(|_| StoreError::Damaged { what: "link_history.basis" })?,
-                message: row.get(6)?,
-                at: row.get(7)?,
-            };
-            Ok((row.get(0)?, change))
-        },
+        step,
     )
 }
 
@@ -365,6 +366,20 @@ fn note_link(
         params![record, from, change.to, change.kind.name(), change.basis.to_string(), change.message, change.at],
     )?;
     Ok(())
+}
+
+fn step(row: &Row<'_>) -> Result<(i64, LinkChange), StoreError> {
+    let basis: String = row.get(5)?;
+    let change = LinkChange {
+        record: row.get(1)?,
+        from: row.get(2)?,
+        to: row.get(3)?,
+        kind: link_kind(&row.get::<_, String>(4)?, "link_history.kind")?,
+        basis: serde_json::from_str(&basis).map_err(|_| StoreError::Damaged { what: "link_history.basis" })?,
+        message: row.get(6)?,
+        at: row.get(7)?,
+    };
+    Ok((row.get(0)?, change))
 }
 
 fn link_kind(text: &str, what: &'static str) -> Result<LinkKind, StoreError> {

@@ -57,7 +57,7 @@ impl ReviewKind {
         }
     }
 
-    /// Whether the case stands while both records belong to one person.
+    /// Whether the case stands while both records belong to one person. The lists below spell these kinds out.
     fn concerns_one_person(self) -> bool {
         matches!(self, Self::SourceMergeConflict | Self::DataQuality)
     }
@@ -101,6 +101,49 @@ impl FromStr for ReviewState {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         Self::ALL.into_iter().find(|state| state.name() == text).ok_or(())
+    }
+}
+
+/// Which states a list is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReviewStates {
+    /// What waits for an answer.
+    #[default]
+    Open,
+    /// Those that were linked.
+    Linked,
+    /// Those that were rejected.
+    Rejected,
+    /// Both.
+    Decided,
+    /// All.
+    All,
+}
+
+impl ReviewStates {
+    /// The names, as people write them.
+    pub const NAMES: [&str; 5] = ["open", "linked", "rejected", "decided", "all"];
+
+    /// One of [`Self::NAMES`].
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Linked => "linked",
+            Self::Rejected => "rejected",
+            Self::Decided => "decided",
+            Self::All => "all",
+        }
+    }
+}
+
+impl FromStr for ReviewStates {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Open, Self::Linked, Self::Rejected, Self::Decided, Self::All]
+            .into_iter()
+            .find(|states| states.name() == text)
+            .ok_or(())
     }
 }
 
@@ -152,8 +195,8 @@ pub struct Review {
 /// Which cases.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReviewFilter {
-    /// In this state only.
-    pub state: Option<ReviewState>,
+    /// In these states.
+    pub states: ReviewStates,
     /// Of this kind only.
     pub kind: Option<ReviewKind>,
 }
@@ -226,42 +269,70 @@ pub fn about(reader: &Reader<'_>, one: i64, other: i64) -> Result<Option<Review>
     )
 }
 
-/// Cases that fit, by number, after number `after`, at most `limit`. Open ones whose records have become one person meanwhile are
-/// settled and left out.
+/// Cases that fit, at most `limit`, beginning after the case `after`. Open ones alone: the weightiest first, see [`Review::rank`]; else the
+/// newest question first. Open ones whose records have become one person meanwhile are settled and left out.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn list(reader: &Reader<'_>, filter: ReviewFilter, after: i64, limit: usize) -> Result<Vec<Review>, StoreError> {
+pub fn list(
+    reader: &Reader<'_>,
+    filter: ReviewFilter,
+    after: Option<i64>,
+    limit: usize,
+) -> Result<Vec<Review>, StoreError> {
+    if filter.states == ReviewStates::Open {
+        return weightiest(reader, filter.kind, after, limit);
+    }
     reader.all(
         select!(
-            "WHERE review.id > ?1 AND (?2 IS NULL OR review.state = ?2) AND (?3 IS NULL OR review.kind = ?3)
+            "WHERE (?1 IS NULL OR review.id < ?1)
+               AND (?2 = 'all' OR review.state = ?2 OR (?2 = 'decided' AND review.state <> 'open'))
+               AND (?3 IS NULL OR review.kind = ?3)
                AND (review.state <> 'open' OR one.one_id <> two.one_id
                     OR review.kind = 'source_merge_conflict' OR review.kind = 'data_quality')
-             ORDER BY review.id LIMIT ?4"
+             ORDER BY review.id DESC LIMIT ?4"
         ),
-        params![after, filter.state.map(ReviewState::name), filter.kind.map(ReviewKind::name), row_limit(limit)],
+        params![after, filter.states.name(), filter.kind.map(ReviewKind::name), row_limit(limit)],
         review,
     )
 }
 
-/// The weightiest open cases first: probability times what waits for the answer.
-///
-/// # Errors
-/// See [`StoreError`].
-pub fn weightiest(reader: &Reader<'_>, kind: Option<ReviewKind>, limit: usize) -> Result<Vec<Review>, StoreError> {
-    let filter = ReviewFilter { state: Some(ReviewState::Open), kind };
-    let mut found = super::all_pages(|after| {
-        Ok(list(reader, filter, after, 1_000)?.into_iter().map(|review| (review.id, review)).collect())
-    })?;
-    found.sort_by(|one, other| other.rank().total_cmp(&one.rank()).then(one.id.cmp(&other.id)));
-    found.truncate(limit);
-    Ok(found)
+/// Open cases by their rank. Only what the rank is made of is read of all of them.
+fn weightiest(
+    reader: &Reader<'_>,
+    kind: Option<ReviewKind>,
+    after: Option<i64>,
+    limit: usize,
+) -> Result<Vec<Review>, StoreError> {
+    let mut ranks: Vec<(f64, i64)> = reader.all(
+        "SELECT review.id, bits,
+                (SELECT count(*) FROM visit WHERE visit.record = review.record) +
+                (SELECT count(*) FROM visit WHERE visit.record = review.other)
+         FROM review
+         JOIN patient_record AS one ON one.id = review.record JOIN patient_record AS two ON two.id = review.other
+         WHERE review.state = 'open' AND (?1 IS NULL OR review.kind = ?1)
+           AND (one.one_id <> two.one_id OR review.kind = 'source_merge_conflict' OR review.kind = 'data_quality')",
+        params![kind.map(ReviewKind::name)],
+        |row| Ok((rank(row.get(1)?, row.get::<_, i64>(2)?.unsigned_abs()), row.get(0)?)),
+    )?;
+    if let Some(after) = after {
+        // It may have been decided since it was listed; its place is known from what it weighs.
+        let last = get(reader, after)?.map_or(f64::INFINITY, |review| review.rank());
+        ranks.retain(|(rank, id)| *rank < last || *rank == last && *id > after);
+    }
+    ranks.sort_by(|(one, one_id), (other, other_id)| other.total_cmp(one).then(one_id.cmp(other_id)));
+    ranks.truncate(limit);
+    ranks.into_iter().map(|(_, id)| get(reader, id)?.ok_or(StoreError::Damaged { what: "review.id" })).collect()
+}
+
+fn rank(bits: f64, visits: u64) -> f64 {
+    crate::identity::probability(bits) * (1.0 + visits as f64)
 }
 
 impl Review {
     /// How much an answer is worth: the probability, times the visits that wait for it.
     pub fn rank(&self) -> f64 {
-        crate::identity::probability(self.question.bits) * (1.0 + self.visits as f64)
+        rank(self.question.bits, self.visits)
     }
 
     /// Whether nothing is left to decide: it is open, and the records are one person by now.
