@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{Evidence, probability};
+use crate::identity::{Decided, Evidence, probability};
 use crate::record::{Fields, Value};
 use crate::state::{LabReportState, PatientState, VisitState};
 use crate::store::clinical::{LabReport, Visit};
@@ -37,6 +37,7 @@ pub fn visit(visit: &Visit, one_id: &str) -> Result<Fields, StoreError> {
 /// A visit whose record is at hand.
 pub fn visit_record(mut record: Fields, visit: &Visit, one_id: &str) -> Fields {
     record.insert("visit_id", visit.visit_id().into());
+    record.insert("number", visit.number.as_str().into());
     record.insert("source", visit.source.as_str().into());
     versioned(record, one_id, visit.version)
 }
@@ -138,6 +139,16 @@ pub fn link(reader: &Reader<'_>, change: LinkChange) -> Result<Fields, StoreErro
     link.insert("basis", change.basis);
     link.insert("at", moment(change.at).into());
     Ok(link)
+}
+
+/// What a decision about identities came to.
+pub fn decided(decided: &Decided) -> serde_json::Value {
+    let Decided { one_id, other, records, changed } = decided;
+    let mut document = serde_json::json!({"one_id": one_id, "records": records, "changed": changed});
+    if let Some(other) = other {
+        document["other"] = other.as_str().into();
+    }
+    document
 }
 
 /// What speaks for and against two records being one patient, under this version of the model: the bits of each fact, what they start

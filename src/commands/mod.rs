@@ -136,6 +136,12 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// Who asks, by the shell's word. Behind `sudo -u` that is not the service's user.
+fn user() -> String {
+    let by = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    by.unwrap_or_else(|| "a user without a name".to_owned())
+}
+
 /// The configuration, its problems printed.
 fn load_config(file: &std::path::Path) -> anyhow::Result<Config> {
     match config::load(file) {

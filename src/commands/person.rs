@@ -6,6 +6,10 @@ use anyhow::{Context, bail};
 use serde_json::json;
 
 use super::{Verdict, existing_store, load_config, output};
+use crate::app::{now, pipeline_site, zone_of_decisions};
+use crate::config::Config;
+use crate::identity::{Decided, ManualDecision, ManualStep, NamedRecord};
+use crate::pipeline;
 use crate::record::{Fields, RecordNumber, Value};
 use crate::store::persons::{self, Person, PersonSearch};
 use crate::store::records::{self, LinkRow};
@@ -48,6 +52,49 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Give a source record to a person: whatever rules find, it stays there.
+    Link {
+        /// The record, as `heyi person links` lists it.
+        #[arg(value_name = "SYSTEM|VALUE")]
+        record: RecordNumber,
+        /// The One ID.
+        one_id: String,
+        /// Only what this source says under the number; default: what all do.
+        #[arg(long)]
+        source: Option<String>,
+        #[command(flatten)]
+        decision: Why,
+    },
+    /// Take a source record from its person: it gets a One ID of its own, the one that it had before if it had one.
+    Unlink {
+        /// The record, as `heyi person links` lists it.
+        #[arg(value_name = "SYSTEM|VALUE")]
+        record: RecordNumber,
+        /// Only what this source says under the number; default: what all do.
+        #[arg(long)]
+        source: Option<String>,
+        #[command(flatten)]
+        decision: Why,
+    },
+    /// Make one person of two One IDs.
+    Merge {
+        /// The One ID that is given up; it goes on answering, as the other one.
+        one_id: String,
+        /// The One ID that lives on.
+        into: String,
+        #[command(flatten)]
+        decision: Why,
+    },
+    /// Take a merge back: the retired One ID lives again with its records. Or give the records named to a One ID of their own.
+    Split {
+        /// The retired One ID; or the one that lives.
+        one_id: String,
+        /// The records that leave, all of one patient.
+        #[arg(value_name = "SYSTEM|VALUE")]
+        records: Vec<RecordNumber>,
+        #[command(flatten)]
+        decision: Why,
+    },
     /// List every source record with its One ID.
     Links {
         /// Print CSV: source,system,identifier,one_id,link.
@@ -57,6 +104,19 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(clap::Args)]
+pub(super) struct Why {
+    /// Why; kept with the history.
+    #[arg(long)]
+    reason: String,
+    /// Who decides; default: the user of this shell.
+    #[arg(long)]
+    by: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Persons shown at most: a search that finds more is too wide.
@@ -81,8 +141,41 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
         }
         Verb::Show { one_id, json } => show(&store, &one_id, json),
         Verb::History { one_id, json } => history(&store, &one_id, json),
+        Verb::Link { record, one_id, source, decision } => {
+            let record = NamedRecord { number: record, source };
+            decide(&config, &store, ManualStep::Link { record, one_id }, decision)
+        }
+        Verb::Unlink { record, source, decision } => {
+            let record = NamedRecord { number: record, source };
+            decide(&config, &store, ManualStep::Unlink { record }, decision)
+        }
+        Verb::Merge { one_id, into, decision } => decide(&config, &store, ManualStep::Merge { one_id, into }, decision),
+        Verb::Split { one_id, records, decision } => {
+            decide(&config, &store, ManualStep::Split { one_id, records }, decision)
+        }
         Verb::Links { csv, json } => links(&store, csv, json),
     }
+}
+
+fn decide(config: &Config, store: &Store, step: ManualStep, why: Why) -> anyhow::Result<Verdict> {
+    let Why { reason, by, json } = why;
+    let (site, zone) = (pipeline_site(config), zone_of_decisions(config));
+    let decision = ManualDecision { step, by: by.unwrap_or_else(super::user), reason };
+    let done = store
+        .submit_blocking(move |transaction| pipeline::decide_by_hand(transaction, &site, &zone, &decision, now()))?;
+    let decided = done?;
+    if json {
+        output::json(&view::decided(&decided))?;
+        return Ok(Verdict::Fine);
+    }
+    let Decided { one_id, other, records, changed } = decided;
+    if !changed {
+        output::line(format!("{one_id}: it was so already, nothing is changed"))?;
+        return Ok(Verdict::Fine);
+    }
+    output::line(other.map_or_else(|| one_id.clone(), |other| format!("{one_id} {other}")))?;
+    records.iter().try_for_each(|record| output::line(format!("  {record}")))?;
+    Ok(Verdict::Fine)
 }
 
 fn find(mut found: Vec<Person>, json: bool) -> anyhow::Result<Verdict> {

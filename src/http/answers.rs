@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::messages::MOST_REASON;
 use super::openapi::reference;
 use super::parameter::Form;
+use super::persons::MOST_RECORDS;
 use super::routes::{MESSAGE_STATES, PAGE_SIZE};
 
 fn string() -> Value {
@@ -106,6 +107,52 @@ pub(crate) fn history() -> Value {
         }
     });
     list("history", entry)
+}
+
+pub(crate) fn merge_request() -> Value {
+    json!({
+        "type": "object",
+        "required": ["into", "reason"],
+        "additionalProperties": false,
+        "properties": {
+            "into": {"type": "string", "description": "the One ID that lives on"},
+            "reason": decision_reason()
+        }
+    })
+}
+
+pub(crate) fn split_request() -> Value {
+    json!({
+        "type": "object",
+        "required": ["reason"],
+        "additionalProperties": false,
+        "properties": {
+            "records": {
+                "type": "array",
+                "items": {"type": "string", "description": "SYSTEM|VALUE"},
+                "maxItems": MOST_RECORDS,
+                "description": "the records that leave, all of one patient; none: those that the last merge brought"
+            },
+            "reason": decision_reason()
+        }
+    })
+}
+
+fn decision_reason() -> Value {
+    json!({"type": "string", "minLength": 1, "maxLength": MOST_REASON, "description": "why; kept with the history"})
+}
+
+pub(crate) fn decided() -> Value {
+    json!({
+        "type": "object",
+        "required": ["one_id", "records", "changed"],
+        "properties": {
+            "one_id": {"type": "string", "description": "the One ID that lives on, or that gave records back"},
+            "other": {"type": "string", "description": "the One ID that is given up, or that has the records now"},
+            "records": {"type": "array", "items": string(), "description": "those that have another One ID now"},
+            "changed": {"type": "boolean", "description": "false: it was so already"}
+        }
+    })
 }
 
 pub(crate) fn message() -> Value {

@@ -5,11 +5,11 @@
 //!   handler and the OpenAPI document are all made from it, so none of them can differ.
 //! - Deny by default: a consumer whose policy or purpose this version cannot apply gets nothing, never everything.
 //! - Nothing here changes a record; the only writes are a consumer's cursor, a token's last use, that a failed message is
-//!   dismissed, and a retry through the pipeline.
+//!   dismissed, and, through the pipeline, a retry and what somebody decides of identities.
 //! - Logs and metrics name a request by its path template, never by its path or query: those hold patient data.
 //! - Every request, body, page, wait and connection has a bound ([`limits`]).
 //!
-//! Not here yet, and therefore not routed: stream, snapshot, reviews, merge and split, audit, FHIR.
+//! Not here yet, and therefore not routed: stream, snapshot, reviews, audit, FHIR.
 
 mod answers;
 mod call;
@@ -33,7 +33,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::feed::TypeFilter;
-use crate::store::Store;
+use crate::identity::{Decided, ManualDecision, ManualRefusal};
+use crate::store::{Store, WriteError};
 use crate::telemetry::Metrics;
 
 pub use call::router;
@@ -58,6 +59,8 @@ pub struct AppState {
     pub refresh_metrics: RefreshMetrics,
     /// Runs a failed message through the pipeline again.
     pub retry: Retry,
+    /// Carries out what somebody decides of identities.
+    pub decide: Decide,
     /// Decodes a message's bytes as its source would.
     pub raw_text: RawText,
     /// Cancelled when the daemon stops: long polls answer at once.
@@ -147,6 +150,13 @@ pub enum RetryError {
     #[error("the message could not be tried now: {0}")]
     Unavailable(String),
 }
+
+/// Carries out one decision about identities; what refuses it is no failure of the store.
+pub type Decide = Arc<
+    dyn Fn(ManualDecision) -> Pin<Box<dyn Future<Output = Result<Result<Decided, ManualRefusal>, WriteError>> + Send>>
+        + Send
+        + Sync,
+>;
 
 /// See [`AppState::refresh_metrics`].
 pub type RefreshMetrics = Arc<dyn Fn(&Metrics) + Send + Sync>;

@@ -1,12 +1,15 @@
-//! Persons with their visits, reports and history.
+//! Persons with their visits, reports and history; and what is decided of them by hand.
 
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::json;
 
-use super::call::{Answer, Call, cut, from_store, json};
+use super::call::{Answer, Call, cut, from_store, from_writer, json};
+use super::messages::MOST_REASON;
 use super::problem::{Problem, ProblemKind};
 use super::{AppState, Purpose};
+use crate::identity::{ManualDecision, ManualRefusal, ManualStep};
 use crate::record::{Fields, RecordNumber};
 use crate::store::persons::{self, Person, PersonSearch};
 use crate::store::{Reader, StoreError, clinical, records};
@@ -83,6 +86,57 @@ pub(crate) async fn history(state: Arc<AppState>, call: Call) -> Answer {
         changes.into_iter().map(|(place, change)| Ok((place, view::link(reader, change)?))).collect()
     });
     list("history", history.await?, limit)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MergeRequest {
+    into: String,
+    reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SplitRequest {
+    #[serde(default)]
+    records: Vec<String>,
+    reason: String,
+}
+
+/// Records named in one split: more than one patient ever has.
+pub(crate) const MOST_RECORDS: usize = 100;
+
+/// `POST /v1/persons/{one_id}/merge`.
+pub(crate) async fn merge(state: Arc<AppState>, call: Call) -> Answer {
+    let MergeRequest { into, reason } = call.json("{\"into\": ONE_ID, \"reason\": TEXT}")?;
+    let one_id = call.path().to_owned();
+    decide(&state, &call, ManualStep::Merge { one_id, into }, reason).await
+}
+
+/// `POST /v1/persons/{one_id}/split`.
+pub(crate) async fn split(state: Arc<AppState>, call: Call) -> Answer {
+    let expected = format!("{{\"records\": [\"SYSTEM|VALUE\"], at most {MOST_RECORDS}, optional, \"reason\": TEXT}}");
+    let SplitRequest { records, reason } = call.json(&expected)?;
+    let records: Result<Vec<RecordNumber>, String> = records.iter().map(|record| record.parse()).collect();
+    let records = records.ok().filter(|records| records.len() <= MOST_RECORDS);
+    let records = records.ok_or_else(|| Problem::new(ProblemKind::BodyNotValid, format!("Expected {expected}.")))?;
+    let one_id = call.path().to_owned();
+    decide(&state, &call, ManualStep::Split { one_id, records }, reason).await
+}
+
+async fn decide(state: &Arc<AppState>, call: &Call, step: ManualStep, reason: String) -> Answer {
+    if reason.trim().is_empty() || reason.chars().count() > MOST_REASON {
+        let text = format!("Say why in `reason`, in at most {MOST_REASON} characters; it is kept with the history.");
+        return Err(Problem::new(ProblemKind::BodyNotValid, text));
+    }
+    let by = call.caller.as_ref().map_or_else(String::new, |caller| caller.name.clone());
+    match (state.decide)(ManualDecision { step, by, reason }).await.map_err(from_writer)? {
+        Ok(decided) => json(&view::decided(&decided)),
+        Err(refusal @ ManualRefusal::UnknownOneId { .. }) => {
+            Err(Problem::new(ProblemKind::RecordUnknown, format!("{refusal}.")))
+        }
+        Err(refusal) => Err(Problem::new(ProblemKind::DecisionRefused, format!("{refusal}."))),
+    }
 }
 
 fn page(call: &Call) -> (i64, usize) {

@@ -56,6 +56,7 @@ problems! {
     CursorOfAnotherEpoch 409 "cursor-of-another-epoch" "The cursor is of another epoch of the log."
     MessageNotFailed 409 "message-not-failed" "The message is not in state failed."
     SourceNotConfigured 409 "source-not-configured" "The message's source is not configured."
+    DecisionRefused 409 "decision-refused" "The decision cannot be carried out."
     CursorExpired 410 "cursor-expired" "Events after the cursor are no longer kept."
     BodyTooLarge 413 "body-too-large" "The request's body is too large."
     Internal 500 "internal" "Heyi failed to answer."

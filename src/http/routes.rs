@@ -101,6 +101,9 @@ impl Route {
 
 const CONSUMER: Access = Access::Roles(&[Role::Consumer]);
 const PERSON_READERS: Access = Access::Roles(&[Role::Records, Role::Engineer, Role::Consumer]);
+/// Whoever answers for the patients' records.
+const RECORDS: Access = Access::Roles(&[Role::Records]);
+const DECISION_PROBLEMS: &[ProblemKind] = &[ProblemKind::RecordUnknown, ProblemKind::DecisionRefused];
 const ENGINEER: Access = Access::Roles(&[Role::Engineer]);
 /// Raw messages are for `engineer` and `admin`, so the paths that lead to them are too.
 const MESSAGE_READERS: Access = Access::Roles(&[Role::Engineer, Role::Admin]);
@@ -293,6 +296,30 @@ pub(crate) static ROUTES: &[Route] = &[
         answers: &[("application/json", answers::history)],
         special_problems: PERSON_PROBLEMS,
         handler: |state, call| Box::pin(persons::history(state, call)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/persons/{one_id}/merge",
+        name: "merge_persons",
+        summary: "The One ID of the path is given up: its records are those of `into`; said again it changes nothing",
+        access: RECORDS,
+        parameters: &[],
+        body: Some(RequestBody { required: true, schema: answers::merge_request }),
+        answers: &[("application/json", answers::decided)],
+        special_problems: DECISION_PROBLEMS,
+        handler: |state, call| Box::pin(persons::merge(state, call)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/persons/{one_id}/split",
+        name: "split_person",
+        summary: "Takes a merge back, or gives the records named to a One ID of their own; said again it changes nothing",
+        access: RECORDS,
+        parameters: &[],
+        body: Some(RequestBody { required: true, schema: answers::split_request }),
+        answers: &[("application/json", answers::decided)],
+        special_problems: DECISION_PROBLEMS,
+        handler: |state, call| Box::pin(persons::split(state, call)),
     },
     Route {
         method: Method::Get,

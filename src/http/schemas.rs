@@ -107,7 +107,7 @@ fn identity_change() -> Value {
             },
             "basis": {"description": "why"},
             "version": {"type": "integer", "minimum": 1},
-            "cause": text("message, merge, split or manual")
+            "cause": text("message, import, retry or manual")
         }
     })
 }

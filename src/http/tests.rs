@@ -75,6 +75,15 @@ impl Server {
                 store.submit(finish).await.map_err(|error| RetryError::Unavailable(error.to_string()))
             })
         });
+        let deciding = store.clone();
+        let decide: Decide = Arc::new(move |decision| {
+            let store = deciding.clone();
+            Box::pin(async move {
+                let site = crate::pipeline::Site::default();
+                let zone = jiff::tz::TimeZone::UTC;
+                store.submit(move |t| crate::pipeline::decide_by_hand(t, &site, &zone, &decision, AT)).await
+            })
+        });
         let state = Arc::new(AppState {
             store,
             consumers,
@@ -90,6 +99,7 @@ impl Server {
                 metrics.source("his").set_listener(&listener);
             }),
             retry,
+            decide,
             raw_text: Arc::new(|_, bytes| String::from_utf8(bytes.to_vec()).ok()),
             stopping: CancellationToken::new(),
             probe: StoreProbe::default(),

@@ -6,7 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::compare::{AddressLevel, BirthDateLevel, CardLevel, Comparison, NameLevel, NumberLevel, PhoneLevel, compare};
+use super::compare::{
+    AddressLevel, BirthDateLevel, CardLevel, Comparison, NameLevel, NumberLevel, PhoneLevel, compare,
+};
 use super::model::{Frequencies, Model, Score};
 use super::{NameClass, PatientFacts};
 
@@ -142,7 +144,12 @@ pub enum Doubt {
 }
 
 /// Weighs one record against all records of a candidate.
-pub fn weigh(model: &Model, counted: &dyn Frequencies, record: &PatientFacts, candidate: &Candidate) -> Option<Evidence> {
+pub fn weigh(
+    model: &Model,
+    counted: &dyn Frequencies,
+    record: &PatientFacts,
+    candidate: &Candidate,
+) -> Option<Evidence> {
     let mut vetoes = Vec::new();
     let mut rules_out = false;
     let mut best: Option<(Option<Tie>, bool, Score, i64)> = None;
@@ -171,10 +178,10 @@ pub fn weigh(model: &Model, counted: &dyn Frequencies, record: &PatientFacts, ca
     vetoes.sort_unstable();
     vetoes.dedup();
     let (tie, gate, score, record) = best?;
-    let shares_number = score.facts.iter().any(|fact| {
-        fact.fact == super::model::FactKind::IdentityNumber && fact.level == "exact"
-    });
-    let ruled_out = tie != Some(Tie::SameNumber) && (rules_out || !shares_number && (!substance || score.bits < model.review_bits()));
+    let shares_number =
+        score.facts.iter().any(|fact| fact.fact == super::model::FactKind::IdentityNumber && fact.level == "exact");
+    let ruled_out = tie != Some(Tie::SameNumber)
+        && (rules_out || !shares_number && (!substance || score.bits < model.review_bits()));
     Some(Evidence { one_id: candidate.one_id.clone(), record, tie, score, vetoes, gate, ruled_out })
 }
 
@@ -199,7 +206,8 @@ fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, is_parted: boo
     veto(either(NameClass::Unknown), Veto::UnknownName);
     veto(compared.other_birth_order, Veto::BirthOrder);
     veto(
-        one == NameClass::Normal && other == NameClass::Normal
+        one == NameClass::Normal
+            && other == NameClass::Normal
             && matches!(compared.name, NameLevel::Different | NameLevel::SameSurname),
         Veto::NamesDisagree,
     );
@@ -240,12 +248,7 @@ fn has_substance(compared: &Comparison) -> bool {
 }
 
 /// Decides for a record that has no person, or is looked at again. `candidates`: all persons but its own who share a key with it.
-pub fn decide(
-    model: &Model,
-    counted: &dyn Frequencies,
-    record: &PatientFacts,
-    candidates: &[Candidate],
-) -> Decision {
+pub fn decide(model: &Model, counted: &dyn Frequencies, record: &PatientFacts, candidates: &[Candidate]) -> Decision {
     let mut evidence: Vec<Evidence> =
         candidates.iter().filter_map(|candidate| weigh(model, counted, record, candidate)).collect();
     evidence.sort_by(|one, other| {
@@ -258,7 +261,8 @@ pub fn decide(
     // A number under its authority decides before all facts: it is the sources' own word.
     let numbered = evidence.iter().filter(|found| found.tie == Some(Tie::SameNumber)).count();
     if numbered > 0 {
-        let passing = evidence.iter().filter(|found| found.tie == Some(Tie::SameNumber) && found.vetoes.is_empty()).count();
+        let passing =
+            evidence.iter().filter(|found| found.tie == Some(Tie::SameNumber) && found.vetoes.is_empty()).count();
         // The same number under another person's resident number: somebody has to look, whatever else agrees.
         return if passing == 1 && numbered == 1 {
             link(evidence, |found| found.tie == Some(Tie::SameNumber))
@@ -291,9 +295,9 @@ pub fn passes(model: &Model, evidence: &Evidence) -> bool {
     evidence.vetoes.is_empty()
         && match evidence.tie {
             Some(Tie::SameNumber) => true,
-            Some(Tie::SameVisit) => evidence.score.facts.iter().any(|fact| {
-                fact.fact == super::model::FactKind::Name && fact.weight > 0.0
-            }),
+            Some(Tie::SameVisit) => {
+                evidence.score.facts.iter().any(|fact| fact.fact == super::model::FactKind::Name && fact.weight > 0.0)
+            }
             None => evidence.gate || evidence.score.bits >= model.link_bits(),
         }
 }
@@ -365,12 +369,8 @@ mod tests {
                 _ => None,
             };
             let is_parted = one_id.ends_with('!');
-            let known = |(index, text)| CandidateRecord {
-                id: (place * 10 + index) as i64,
-                facts: facts(text),
-                tie,
-                is_parted,
-            };
+            let known =
+                |(index, text)| CandidateRecord { id: (place * 10 + index) as i64, facts: facts(text), tie, is_parted };
             Candidate {
                 one_id: one_id.trim_end_matches(['=', '~', '!']).to_owned(),
                 records: records.split(';').enumerate().map(known).collect(),

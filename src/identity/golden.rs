@@ -1,6 +1,6 @@
 //! The golden record: what is shown of a person, chosen from the linked records.
 //!
-//! A record whose number its source has retired (A40) only fills what no live record says. Among the others, field by field (a
+//! A record whose number its source has retired (A40), or whose patient it has deleted (A29), only fills what no live record says. Among the others, field by field (a
 //! group is one field), the first difference decides:
 //! 1. name, sex, birth date: a person's own name before a newborn's or an unknown patient's; confirmed by a valid resident
 //!    number of the same record before not confirmed; a name in Chinese characters before its rendering; a fuller date;
@@ -28,8 +28,10 @@ pub struct Member<'a> {
     pub source: &'a str,
     /// The patient record (`PatientState::record`).
     pub record: &'a Fields,
-    /// Its source has merged its number into another one.
+    /// Its source has merged its number into another one, or deleted the patient.
     pub is_retired: bool,
+    /// Its source has deleted the patient; shown in `sources`.
+    pub is_deactivated: bool,
     /// Source time of each field (`PatientState::set_at`).
     pub set_at: BTreeMap<&'a str, i64>,
 }
@@ -175,6 +177,9 @@ fn sources(members: &[Member<'_>]) -> Vec<Value> {
             source.insert("source", Value::from(member.source));
             let said = ["identifiers", "updated_at"].into_iter().filter_map(|name| member.record.get_key_value(name));
             source.extend(said.map(|(name, value)| (name.clone(), value.clone())));
+            if member.is_deactivated {
+                source.insert("deactivated", Value::Bool(true));
+            }
             Value::Object(source)
         })
         .collect();
@@ -203,6 +208,7 @@ mod tests {
                     source,
                     record,
                     is_retired: false,
+                    is_deactivated: false,
                     set_at: record.keys().map(|name| (name.as_str(), *at)).collect(),
                 }
             })

@@ -21,9 +21,12 @@ mod tests {
 
     #[test]
     fn fingerprints_are_the_same_for_ever() {
-        for (parts, expected) in
-            [(&[][..], 0xefd0_1f60_ba99_2926), (&["张伟"][..], 0x7a15_8510_0723_f19b), (&["ab", "c"][..], 0x04f3_60e5_0ae8_8219), (&["a", "bc"][..], 0x0b1a_b3f8_db79_4b96)]
-        {
+        for (parts, expected) in [
+            (&[][..], 0xefd0_1f60_ba99_2926),
+            (&["张伟"][..], 0x7a15_8510_0723_f19b),
+            (&["ab", "c"][..], 0x04f3_60e5_0ae8_8219),
+            (&["a", "bc"][..], 0x0b1a_b3f8_db79_4b96),
+        ] {
             assert_eq!(fingerprint(parts), expected, "{parts:?}");
         }
     }

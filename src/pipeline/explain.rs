@@ -35,8 +35,7 @@ pub fn explain(
     number: &RecordNumber,
 ) -> Result<Result<serde_json::Value, Unexplained>, StoreError> {
     let Some(person) = persons::resolve(reader, one_id)? else { return Ok(Err(Unexplained::UnknownPerson)) };
-    let rows: Vec<PatientRecord> =
-        records::with_number(reader, number)?.into_iter().filter(|row| row.number == *number).collect();
+    let rows = records::named(reader, number)?;
     if rows.is_empty() {
         return Ok(Err(Unexplained::UnknownRecord));
     }

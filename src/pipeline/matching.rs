@@ -10,8 +10,8 @@ use super::Site;
 use super::apply::{Job, Trouble};
 use super::patient::{medical_record_numbers, state_of};
 use crate::identity::{
-    BlockKind, Candidate, CandidateRecord, Decision, Doubt, Evidence, Frequencies, PatientFacts, Term, Tie, decide, keys,
-    passes, terms, weigh,
+    BlockKind, Candidate, CandidateRecord, Decision, Doubt, Evidence, Frequencies, PatientFacts, Term, Tie, decide,
+    keys, passes, terms, weigh,
 };
 use crate::record::{Fields, RecordNumber, json};
 use crate::store::records::PatientRecord;
@@ -106,8 +106,9 @@ impl<'a> Matcher<'a> {
         except: &BTreeSet<i64>,
     ) -> Result<Candidate, StoreError> {
         let members = self.records_of(&one_id)?;
+        let own: Vec<i64> = except.iter().copied().collect();
         let records = members.into_iter().filter(|known| !except.contains(&known.row.id)).map(|known| {
-            let is_parted = no_links::between(self.reader, except, known.row.id)?;
+            let is_parted = no_links::between(self.reader, &own, &[known.row.id])?.is_some();
             let tie = ties.get(&known.row.id).copied();
             Ok(CandidateRecord { id: known.row.id, tie, facts: known.facts, is_parted })
         });
@@ -253,7 +254,13 @@ impl Job<'_> {
     }
 
     /// Makes the keys and the counts of a record those of `after`, where they were those of `before`.
-    pub(super) fn index(&self, record: i64, one_id: &str, before: &PatientFacts, after: &PatientFacts) -> Result<(), Trouble> {
+    pub(super) fn index(
+        &self,
+        record: i64,
+        one_id: &str,
+        before: &PatientFacts,
+        after: &PatientFacts,
+    ) -> Result<(), Trouble> {
         let hashes = |facts: &PatientFacts| {
             let mut hashes: Vec<u64> = keys(facts).iter().map(|key| key.hash).collect();
             hashes.sort_unstable();
@@ -261,8 +268,7 @@ impl Job<'_> {
             hashes
         };
         matching::set_keys(self.transaction, record, &hashes(before), &hashes(after))?;
-        let (before, after): (BTreeSet<Term>, BTreeSet<Term>) =
-            (terms_of(before).collect(), terms_of(after).collect());
+        let (before, after): (BTreeSet<Term>, BTreeSet<Term>) = (terms_of(before).collect(), terms_of(after).collect());
         if before == after {
             return Ok(());
         }

@@ -14,12 +14,14 @@
 
 mod apply;
 mod explain;
+mod life;
 mod matching;
 mod merge;
 mod moves;
 mod patient;
 mod preview;
 mod rank;
+mod renumber;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -41,6 +43,7 @@ use crate::store::{ErrorClass, PackedBytes, Store, StoreError, Transaction};
 pub use apply::Cause;
 use apply::{Job, Trouble};
 pub use explain::{Unexplained, explain};
+pub use life::decide_by_hand;
 pub use preview::{Examined, examine, preview};
 pub use rank::{Ranked, can_be_looked_for, rank};
 

@@ -9,9 +9,7 @@ use super::apply::{About, Cause, Job, Trouble};
 use super::matching::{Asked, Known};
 use super::patient::golden_of;
 use crate::feed::EventKind;
-use crate::identity::{
-    Candidate, CandidateRecord, Decision, Evidence, NumberLevel, Tie, Veto, compare,
-};
+use crate::identity::{Candidate, CandidateRecord, Decision, Evidence, NumberLevel, Tie, Veto, compare};
 use crate::record::{RecordNumber, Value, json};
 use crate::state::{LabReportState, Moment, changed};
 use crate::store::clinical::{LabReport, Visit};
@@ -60,9 +58,10 @@ impl Job<'_> {
         let mut numbers: BTreeSet<RecordNumber> = own.numbers().collect();
         // Numbers lead on: who shares one with a record that shares one is known by the sources' word as well.
         let mut by_number: BTreeSet<i64> = BTreeSet::new();
-        while let Some(known) = rest.iter().find(|known| {
-            !by_number.contains(&known.row.id) && known.numbers().any(|number| numbers.contains(&number))
-        }) {
+        while let Some(known) = rest
+            .iter()
+            .find(|known| !by_number.contains(&known.row.id) && known.numbers().any(|number| numbers.contains(&number)))
+        {
             by_number.insert(known.row.id);
             numbers.extend(known.numbers());
         }
@@ -83,13 +82,8 @@ impl Job<'_> {
     fn join(&self, own: &Known, members: &[Known], moment: Moment) -> Result<String, Trouble> {
         let one_id = own.row.one_id.as_str();
         let all: BTreeSet<i64> = members.iter().map(|known| known.row.id).collect();
-        let asked = Asked {
-            number: &own.row.number,
-            record: &own.record,
-            facts: &own.facts,
-            visit_of: None,
-            except: &all,
-        };
+        let asked =
+            Asked { number: &own.row.number, record: &own.record, facts: &own.facts, visit_of: None, except: &all };
         let candidates = self.candidates(&asked)?;
         let decision = self.decide(&own.facts, &candidates)?;
         let Decision::Link { evidence, .. } = &decision else {
@@ -101,12 +95,18 @@ impl Job<'_> {
             self.ask(ReviewKind::Veto, (own.row.id, evidence.record), &against)?;
             return Ok(one_id.to_owned());
         }
-        self.note_doubt(evidence);
-        let other = &evidence.one_id;
-        // The older One ID lives on, so that the outcome does not depend on which record was completed last.
-        let (survivor, retired) = if **other < *one_id { (other.as_str(), one_id) } else { (one_id, other.as_str()) };
-        self.merge_persons(survivor, retired, &self.basis(own, std::slice::from_ref(evidence)), moment)?;
-        Ok(survivor.to_owned())
+        let basis = self.basis(own, std::slice::from_ref(evidence));
+        let survivor = self.merge_by_rule(one_id, &evidence.one_id, &basis, moment)?;
+        match survivor {
+            Some(survivor) => {
+                self.note_doubt(evidence);
+                Ok(survivor)
+            }
+            None => {
+                self.ask(ReviewKind::PossibleDuplicate, (own.row.id, evidence.record), evidence)?;
+                Ok(one_id.to_owned())
+            }
+        }
     }
 
     /// The record `own` says what the others of its person rule out: with the `group` that is tied to it, and their visits and reports,
@@ -114,20 +114,16 @@ impl Job<'_> {
     fn detach(&self, own: &Known, group: &[&Known], evidence: &Evidence, moment: Moment) -> Result<(), Trouble> {
         let ids: BTreeSet<i64> = group.iter().map(|known| known.row.id).collect();
         let mut moved = self.belongings(&own.row.one_id)?;
-        moved.visits.retain(|visit| ids.contains(&visit.record));
-        moved.reports.retain(|report| ids.contains(&report.record));
-        let asked = Asked {
-            number: &own.row.number,
-            record: &own.record,
-            facts: &own.facts,
-            visit_of: None,
-            except: &ids,
-        };
+        moved.keep_of(&ids);
+        let asked =
+            Asked { number: &own.row.number, record: &own.record, facts: &own.facts, visit_of: None, except: &ids };
         let candidates = self.candidates(&asked)?;
         let found = match self.decide(&own.facts, &candidates)? {
             Decision::Link { evidence, .. } if evidence.one_id != own.row.one_id => {
                 let others = group.iter().copied().filter(|known| known.row.id != own.row.id);
-                self.any_veto(others, &evidence, &candidates)?.is_none().then_some(evidence)
+                let is_free = self.any_veto(others, &evidence, &candidates)?.is_none()
+                    && !self.is_told_apart(&ids, &evidence.one_id)?;
+                is_free.then_some(evidence)
             }
             _ => None,
         };
@@ -185,7 +181,10 @@ impl Job<'_> {
             let records = candidate.records.iter().map(|record| CandidateRecord { tie: None, ..record.clone() });
             let untied = Candidate { one_id: candidate.one_id.clone(), records: records.collect() };
             if let Some(evidence) = self.weigh(&known.facts, &untied)?
-                && evidence.vetoes.iter().any(|veto| found.tie != Some(Tie::SameNumber) || *veto == Veto::DifferentResidentId)
+                && evidence
+                    .vetoes
+                    .iter()
+                    .any(|veto| found.tie != Some(Tie::SameNumber) || *veto == Veto::DifferentResidentId)
             {
                 return Ok(Some(evidence));
             }
@@ -209,7 +208,10 @@ impl Job<'_> {
     ) -> Result<(), Trouble> {
         let moved = self.belongings(retired)?;
         for row in records::of_person(self.transaction, retired)? {
-            records::link(self.transaction, &self.link_change(row.id, survivor, LinkKind::Auto, basis.clone()))?;
+            // Who was linked by hand, or is now, stays with those.
+            let by_hand = self.cause == Cause::Manual || row.link == LinkKind::Manual;
+            let kind = if by_hand { LinkKind::Manual } else { LinkKind::Auto };
+            records::link(self.transaction, &self.link_change(row.id, survivor, kind, basis.clone()))?;
         }
         let gone = self.person(retired)?;
         let redirected = Person { merged_into: Some(survivor.to_owned()), ..gone.clone() };
@@ -220,7 +222,7 @@ impl Job<'_> {
     }
 
     /// Publishes that the records of a person changed hands: its golden record anew, and what moved.
-    fn tell_change(
+    pub(super) fn tell_change(
         &self,
         kind: EventKind,
         one_id: &str,
@@ -238,7 +240,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn belongings(&self, one_id: &str) -> Result<Belongings, Trouble> {
+    pub(super) fn belongings(&self, one_id: &str) -> Result<Belongings, Trouble> {
         Ok(Belongings {
             visits: all_pages(|after| clinical::visits_of_person(self.transaction, one_id, after, PAGE))?,
             reports: all_pages(|after| clinical::lab_reports_of_person(self.transaction, one_id, after, PAGE))?,
@@ -246,7 +248,13 @@ impl Job<'_> {
     }
 
     /// Publishes each visit and report under the One ID that it belongs to now.
-    fn publish_moved(&self, moved: Belongings, one_id: &str, moment: Moment, cause: Cause) -> Result<(), Trouble> {
+    pub(super) fn publish_moved(
+        &self,
+        moved: Belongings,
+        one_id: &str,
+        moment: Moment,
+        cause: Cause,
+    ) -> Result<(), Trouble> {
         let changed = ["one_id".to_owned()];
         for mut visit in moved.visits {
             visit.version += 1;
@@ -268,14 +276,20 @@ impl Job<'_> {
 }
 
 /// What belongs to a person beside the records themselves.
-struct Belongings {
+pub(super) struct Belongings {
     visits: Vec<Visit>,
     reports: Vec<LabReport>,
 }
 
 impl Belongings {
+    /// Leaves only what belongs to these records.
+    pub(super) fn keep_of(&mut self, records: &BTreeSet<i64>) {
+        self.visits.retain(|visit| records.contains(&visit.record));
+        self.reports.retain(|report| records.contains(&report.record));
+    }
+
     /// `records` of the events that tell who has them now.
-    fn ids(&self) -> Value {
+    pub(super) fn ids(&self) -> Value {
         let visits: Vec<String> = self.visits.iter().map(Visit::visit_id).collect();
         let reports: Vec<String> = self.reports.iter().map(LabReport::report_id).collect();
         json!({"visits": visits, "lab_reports": reports})

@@ -251,10 +251,17 @@ pub const LAB_REPORT: &[Field] = &[
     field("updated_at", DateTime, "when the source says that this was so"),
 ];
 
-/// Fields of a merge: never published as a record, its effect is a `patient.merged` event.
+/// What a message does to numbers, the first one where it says nothing else. See `pipeline::merge`.
+pub const MERGE_ACTIONS: &[&str] =
+    &["merge", "rename", "move", "link", "unlink", "deactivate", "merge_visit", "merge_account", "move_visit"];
+
+/// Fields of a merge, or of what else happens to numbers: never published as a record, its effect is told by events.
 pub const MERGE: &[Field] = &[
-    steering("survivor", List(IDENTIFIER), "the numbers that live on (PID-3)"),
-    steering("retired", List(IDENTIFIER), "the numbers that are given up (MRG-1)"),
+    steering("action", Code(MERGE_ACTIONS), "what happens to the numbers; default: merge"),
+    steering("survivor", List(IDENTIFIER), "the numbers that live on, or that the action is about (PID-3)"),
+    steering("retired", List(IDENTIFIER), "the numbers that are given up, or that move (MRG-1)"),
+    steering("visit", Text, "the visit number that lives on, or that moves (PV1-19)"),
+    steering("retired_visit", Text, "the visit number that is given up (MRG-5)"),
     steering("updated_at", DateTime, "when the source says that this was so"),
 ];
 

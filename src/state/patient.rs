@@ -4,16 +4,21 @@
 //! sends fewer kinds of numbers (an ORU with the patient number only) does not take the others away, a new resident number
 //! replaces the old one. `""` in PID-3 clears all that was said until then.
 //!
-//! Inside the state such a fact is a field `#TYPE|AUTHORITY` with the list of its numbers.
+//! Inside the state such a fact is a field `#TYPE|AUTHORITY` with the list of its numbers. A name that was once said stays, among the other
+//! names, when another one takes its place (marriage, adoption, a newborn that is named): a field `@NAME`, of which the newest
+//! [`NAMES_KEPT`] are kept.
 
 use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::registers::Registers;
+use super::registers::{Registers, Stamp};
 use super::{Applied, Moment, changed};
 use crate::record::schema::IDENTIFIER_TYPES;
 use crate::record::{Fields, Kind, Value};
+
+/// Names kept of one record, the present one among them: more than anybody has borne.
+const NAMES_KEPT: usize = 8;
 
 /// State of one source record; stored as JSON.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -29,7 +34,15 @@ impl PatientState {
         if let Some(identifiers) = patch.remove("identifiers") {
             patch.extend(numbers_by_kind(identifiers));
         }
+        if let Some(name) = patch.get("name").and_then(Value::as_str).filter(|name| !name.is_empty()) {
+            // The same message mapped better: what it was misread as was never a name.
+            let misread = self.names().into_iter().filter(|(stamp, known)| stamp.moment == moment && *known != name);
+            let misread: Vec<String> = misread.map(|(_, name)| format!("@{name}")).collect();
+            misread.iter().for_each(|name| self.registers.forget(name));
+            patch.insert(format!("@{name}"), Value::Bool(true));
+        }
         self.registers.apply(Kind::Patient, moment.into(), patch);
+        self.forget_names();
         let record = self.record();
         let changed = changed(&before, &record);
         Applied { before, record, changed, happenings: Vec::new() }
@@ -38,7 +51,11 @@ impl PatientState {
     /// The patient record, without `source`.
     pub fn record(&self) -> Fields {
         let mut record = self.registers.record(Kind::Patient);
-        record.retain(|name, _| !name.starts_with('#'));
+        record.retain(|name, _| !name.starts_with(['#', '@']));
+        let other_names = self.other_names(&record);
+        if !other_names.is_empty() {
+            record.insert("other_names", Value::Array(other_names));
+        }
         let identifiers = self.identifiers();
         if !identifiers.is_empty() {
             record.insert("identifiers", Value::Array(identifiers));
@@ -46,11 +63,42 @@ impl PatientState {
         record
     }
 
+    /// The other names as sent, and after them the names that the patient had before, newest first.
+    fn other_names(&self, record: &Fields) -> Vec<Value> {
+        let mut names: Vec<Value> = record.get("other_names").and_then(Value::as_array).cloned().unwrap_or_default();
+        let present = record.get("name").and_then(Value::as_str);
+        for (_, name) in self.names().into_iter().rev().filter(|(_, name)| Some(*name) != present) {
+            if !names.iter().any(|known| known.as_str() == Some(name)) {
+                names.push(Value::from(name));
+            }
+        }
+        names
+    }
+
+    /// Every name that was said, by when it was said last, then by itself.
+    fn names(&self) -> Vec<(Stamp, &str)> {
+        let mut names: Vec<(Stamp, &str)> = self
+            .registers
+            .layers()
+            .flat_map(|(stamp, fields)| fields.keys().filter_map(move |name| Some((stamp, name.strip_prefix('@')?))))
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Drops the oldest names beyond [`NAMES_KEPT`]: those that were said last stay, in whatever order they came.
+    fn forget_names(&mut self) {
+        let names = self.names();
+        let excess = names.len().saturating_sub(NAMES_KEPT);
+        let old: Vec<String> = names.into_iter().take(excess).map(|(_, name)| format!("@{name}")).collect();
+        old.iter().for_each(|name| self.registers.forget(name));
+    }
+
     /// The source time of each field of [`PatientState::record`] but the identifiers, for survivorship.
     pub fn set_at(&self) -> BTreeMap<&str, i64> {
         let mut times = BTreeMap::new();
         for (stamp, fields) in self.registers.layers() {
-            let valued = fields.iter().filter(|(name, value)| !value.is_null() && !name.starts_with('#'));
+            let valued = fields.iter().filter(|(name, value)| !value.is_null() && !name.starts_with(['#', '@']));
             times.extend(valued.map(|(name, _)| (name.as_str(), stamp.moment.at)));
         }
         times
@@ -184,8 +232,30 @@ mod tests {
                 (1, json!({"name": "张三", "family_name": "张", "given_name": "三", "sex": "male"})),
                 (2, json!({"name": "李四"})),
             ],
-            json!({"name": "李四", "sex": "male"}),
+            json!({"name": "李四", "sex": "male", "other_names": ["张三"]}),
         );
+    }
+
+    #[test]
+    fn case_32_a_former_name_stays_among_the_other_names() {
+        check(
+            &[
+                (2, json!({"name": "李小明", "other_names": ["Li Xiaoming"]})),
+                (1, json!({"name": "王明"})),
+                (3, json!({"name": "李晓明"})),
+            ],
+            json!({"name": "李晓明", "other_names": ["Li Xiaoming", "李小明", "王明"]}),
+        );
+        // Who takes the old name again has the other one as a former name.
+        check(
+            &[(1, json!({"name": "王明"})), (2, json!({"name": "李明"})), (3, json!({"name": "王明"}))],
+            json!({"name": "王明", "other_names": ["李明"]}),
+        );
+        let many: Vec<(i64, Value)> = (1..=20).map(|at| (at, json!({"name": format!("张{at}")}))).collect();
+        let kept: Vec<String> = (13..=19).rev().map(|at| format!("张{at}")).collect();
+        let record = json!({"name": "张20", "other_names": kept});
+        check(&many, record.clone());
+        check(&many.iter().rev().cloned().collect::<Vec<_>>(), record);
     }
 
     #[test]
@@ -219,6 +289,7 @@ mod tests {
         ];
         let other = prop_oneof![
             Just(json!({"name": "张三", "given_name": "三"})),
+            (0..12_u8).prop_map(|order| json!({"name": format!("张{order}")})),
             Just(json!({"family_name": "李"})),
             Just(json!({"name": null})),
             Just(json!({"sex": "male"})),

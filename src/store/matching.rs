@@ -67,8 +67,7 @@ pub fn count_terms(transaction: &Transaction<'_>, terms: &[u64], by: i64) -> Res
         let changed = transaction
             .run("UPDATE term_count SET people = max(people + ?2, 0) WHERE hash = ?1", params![stored(*term), by])?;
         if changed == 0 && by > 0 {
-            transaction
-                .run("INSERT INTO term_count (hash, people) VALUES (?1, ?2)", params![stored(*term), by])?;
+            transaction.run("INSERT INTO term_count (hash, people) VALUES (?1, ?2)", params![stored(*term), by])?;
         }
     }
     Ok(())
@@ -95,7 +94,9 @@ pub fn is_quarantined(reader: &Reader<'_>, hash: u64) -> Result<bool, StoreError
 /// # Errors
 /// See [`StoreError`].
 pub fn quarantine(transaction: &Transaction<'_>, hash: u64, kind: &str, at: i64) -> Result<(), StoreError> {
-    transaction
-        .run("INSERT OR IGNORE INTO quarantine (hash, kind, at) VALUES (?1, ?2, ?3)", params![stored(hash), kind, at])?;
+    transaction.run(
+        "INSERT OR IGNORE INTO quarantine (hash, kind, at) VALUES (?1, ?2, ?3)",
+        params![stored(hash), kind, at],
+    )?;
     Ok(())
 }

@@ -337,9 +337,7 @@ impl Review {
 
     /// Whether nothing is left to decide: it is open, and the records are one person by now.
     pub fn is_settled(&self) -> bool {
-        self.state == ReviewState::Open
-            && self.one_ids.0 == self.one_ids.1
-            && !self.question.kind.concerns_one_person()
+        self.state == ReviewState::Open && self.one_ids.0 == self.one_ids.1 && !self.question.kind.concerns_one_person()
     }
 }
 
@@ -370,9 +368,7 @@ fn review(row: &Row<'_>) -> Result<Review, StoreError> {
     let damaged = |what| StoreError::Damaged { what };
     let evidence = unpack_text(row.get_ref(6)?, "review.evidence")?;
     let verdict = match (row.get::<_, Option<i64>>(9)?, row.get::<_, Option<String>>(10)?) {
-        (Some(at), Some(by)) => {
-            Some(Verdict { at, by, reason: row.get::<_, Option<String>>(11)?.unwrap_or_default() })
-        }
+        (Some(at), Some(by)) => Some(Verdict { at, by, reason: row.get::<_, Option<String>>(11)?.unwrap_or_default() }),
         _ => None,
     };
     Ok(Review {
