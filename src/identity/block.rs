@@ -35,6 +35,12 @@ pub enum BlockKind {
     PartPostalCode = 10,
     /// Street and house in letters.
     StreetHouse = 11,
+    /// Birth date and postal code or town, where the address is in letters.
+    BirthDatePlace = 12,
+    /// A name in letters, whatever the order of its parts, and the town.
+    NameTown = 13,
+    /// A name in letters and the first half of a card.
+    NameCardHalf = 14,
 }
 
 /// One key.
@@ -84,6 +90,9 @@ pub fn keys(facts: &PatientFacts) -> Vec<BlockKey> {
             Script::Chinese | Script::Damaged => keys.add_name(facts, name),
             Script::Letters => keys.add_letters(facts, name),
         }
+    }
+    if has_own_name {
+        keys.add_letters_addresses(facts);
     }
     keys.0.sort_unstable();
     keys.0.dedup();
@@ -182,19 +191,57 @@ impl Keys {
             }
         }
         let parts = || [&name.surname, &name.given].into_iter().filter(|part| !part.is_empty());
+        let whole = letters_of(&name.sound);
         for part in parts() {
             for date in dates(facts).filter(|date| date.len() == 10) {
-                self.add(BlockKind::PartBirthDate, &[part, date]);
-            }
-            for address in facts.addresses.iter().filter(|address| !address.postal_code.is_empty()) {
-                self.add(BlockKind::PartPostalCode, &[part, &address.postal_code]);
+                self.add(BlockKind::PartBirthDate, &[&skeleton(part), date]);
             }
         }
-        for address in facts.addresses.iter().filter(|address| !address.house.is_empty() && !address.street.is_empty())
-        {
-            self.add(BlockKind::StreetHouse, &[&address.street, &address.house]);
+        // The first half of a card: a slip in a short number is in the other one as often as not.
+        for card in facts.cards.iter().filter(|card| card.value.is_ascii()) {
+            let half = &card.value[..card.value.len() / 2];
+            self.add(BlockKind::NameCardHalf, &[&skeleton(&name.sound), &card.system, half]);
+        }
+        for address in &facts.addresses {
+            for part in parts().filter(|_| !address.postal_code.is_empty()) {
+                self.add(BlockKind::PartPostalCode, &[&letters_of(part), &address.postal_code]);
+            }
+            if !address.area.is_empty() {
+                self.add(BlockKind::NameTown, &[&whole, &letters_of(&address.area)]);
+            }
         }
     }
+
+    /// Where addresses are in letters, whatever the name: it may be mistyped in both parts.
+    fn add_letters_addresses(&mut self, facts: &PatientFacts) {
+        for address in facts.addresses.iter().filter(|address| address.script == Script::Letters) {
+            for date in dates(facts).filter(|date| date.len() == 10) {
+                for place in [&address.postal_code, &address.area].into_iter().filter(|place| !place.is_empty()) {
+                    self.add(BlockKind::BirthDatePlace, &[date, &letters_of(place)]);
+                }
+            }
+            for line in [&address.street, &address.extra] {
+                if !address.house.is_empty() && !line.is_empty() {
+                    self.add(BlockKind::StreetHouse, &[&letters_of(line), &address.house]);
+                }
+            }
+        }
+    }
+}
+
+/// The letters of a word in the order of the alphabet: two that were swapped make no difference.
+fn letters_of(word: &str) -> String {
+    let mut letters: Vec<char> = word.chars().collect();
+    letters.sort_unstable();
+    letters.into_iter().collect()
+}
+
+/// The consonants of a word, each once, in the order of the alphabet; all its letters, where it has fewer than two.
+fn skeleton(word: &str) -> String {
+    let mut letters: Vec<char> = word.chars().filter(|letter| !"aeiouyhw".contains(*letter)).collect();
+    letters.sort_unstable();
+    letters.dedup();
+    if letters.len() < 2 { letters_of(word) } else { letters.into_iter().collect() }
 }
 
 /// The record's own birth date, and those that its resident numbers say.

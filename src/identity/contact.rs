@@ -4,7 +4,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::compare::Term;
 use super::hash::fingerprint;
-use super::name::{is_han, simplified};
+use super::name::{Script, is_han, simplified};
 use super::placeholder::is_filler;
 use crate::record::{Fields, Value};
 
@@ -56,6 +56,8 @@ pub struct Address {
     pub extra: String,
     /// Postal code, digits and letters.
     pub postal_code: String,
+    /// What the characters are: Chinese or letters.
+    pub script: Script,
     /// What [`super::AddressLevel::Exact`] counts: street and house.
     pub term: Term,
 }
@@ -179,7 +181,7 @@ impl Address {
             }
         }
         let (street, house) = numbers_apart(rest);
-        Self { area, street, house, ..Self::default() }
+        Self { area, street, house, script: Script::Chinese, ..Self::default() }
     }
 
     fn of_letters(whole: &str, street: &str, city: &str, province: &str, postal_code: &str) -> Self {

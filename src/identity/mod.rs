@@ -14,6 +14,7 @@ mod compare;
 mod contact;
 mod decide;
 mod facts;
+mod frequency;
 mod golden;
 mod grade;
 mod hash;
@@ -31,6 +32,7 @@ pub use compare::{
 pub use contact::{Address, phone_digits};
 pub use decide::{Candidate, CandidateRecord, Decision, Doubt, Evidence, Tie, Veto, decide, passes, weigh};
 pub use facts::PatientFacts;
+pub use frequency::{RAREST, name_frequency, prior_frequency, sound_frequency, surname_frequency};
 pub use golden::{Member, golden};
 pub use grade::{Grade, grade};
 pub use manual::{Decided, ManualDecision, ManualRefusal, ManualStep, NamedRecord};

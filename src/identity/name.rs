@@ -34,13 +34,14 @@ pub struct Name {
 }
 
 /// What the characters of a name are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Script {
     /// Chinese characters and nothing else.
     Chinese,
     /// Chinese characters beside letters or signs that stand for a rare one: `张?`, `王zhu民`.
     Damaged,
     /// Anything else: Latin and other letters.
+    #[default]
     Letters,
 }
 
@@ -383,6 +384,11 @@ const SURNAMES: [(&str, &str); 25] = [
 /// Toneless pinyin of a name's normal form, surnames by their reading as surnames; other scripts stay.
 pub fn pinyin_key(name: &str) -> String {
     pinyin_of(&name_key(name), true)
+}
+
+/// Toneless pinyin of a given name in normal form.
+pub(super) fn given_pinyin(name: &str) -> String {
+    pinyin_of(name, false)
 }
 
 /// Toneless pinyin of a text in normal form that begins with a surname, if `surname_first`.

@@ -34,7 +34,7 @@ pub(crate) fn source(name: &str, mapping: &str) -> Arc<Source> {
         facility: None,
         charset: CharsetSetting::Auto,
         limits: Limits::default(),
-        owners: Arc::new(BTreeMap::new()),
+        site: Arc::default(),
     })
 }
 
