@@ -105,20 +105,13 @@ fn key(kind: BlockKind, values: &[&str]) -> BlockKey {
 }
 
 impl BlockKind {
-    /// What it is called in notes.
-    pub fn name(self) -> &'static str {
+    /// What the value is called, of which a patient has a number of their own; `None` for keys made of several facts.
+    pub fn value_name(self) -> Option<&'static str> {
         match self {
-            Self::IdentityNumber => "identity number",
-            Self::ResidentNumberPart => "part of the resident number",
-            Self::Card => "card",
-            Self::Phone => "phone",
-            Self::NameBirthDate => "name and birth date",
-            Self::SoundBirthYear => "sound of the name and year of birth",
-            Self::SurnameBirthDate => "surname and birth date",
-            Self::NameAddress => "name and address",
-            Self::PartBirthDate => "part of the name and birth date",
-            Self::PartPostalCode => "part of the name and postal code",
-            Self::StreetHouse => "street and house",
+            Self::IdentityNumber => Some("identity number"),
+            Self::Card => Some("card"),
+            Self::Phone => Some("phone"),
+            _ => None,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::frequency::{name_frequency, sound_frequency, surname_frequency};
 use super::block::phone_term;
 use super::contact::Address;
 use super::name::{Name, Script, is_blot};
@@ -166,7 +167,7 @@ pub struct Comparison {
 
 /// Compares two records; symmetrical but for the order of `classes`.
 pub fn compare(one: &PatientFacts, other: &PatientFacts) -> Comparison {
-    let (name, name_term) = names(one, other);
+    let (name, name_term, name_frequency) = names(one, other);
     let (birth_date, years_apart) = birth_dates(one, other);
     let number = numbers(one, other);
     let (phone, phone_term) = phones(one, other);
@@ -180,7 +181,7 @@ pub fn compare(one: &PatientFacts, other: &PatientFacts) -> Comparison {
     Comparison {
         name,
         name_term,
-        name_frequency: None,
+        name_frequency,
         birth_date,
         years_apart,
         number,
@@ -197,21 +198,33 @@ pub fn compare(one: &PatientFacts, other: &PatientFacts) -> Comparison {
 
 // ------------------------------------------------------------------------------------------------------------------- names
 
-/// The best level of all pairs of names; of several pairs at that level the smallest term, so that the order is all one.
-fn names(one: &PatientFacts, other: &PatientFacts) -> (NameLevel, Option<Term>) {
-    let mut best = (NameLevel::Different, None);
+/// The best level of all pairs of names; of several pairs at that level the smallest term, so that the order is all one. With the share of
+/// people who are assumed to bear what agrees.
+fn names(one: &PatientFacts, other: &PatientFacts) -> (NameLevel, Option<Term>, Option<f64>) {
     if one.names.is_empty() || other.names.is_empty() {
-        return (NameLevel::Missing, None);
+        return (NameLevel::Missing, None, None);
     }
+    let mut best = (NameLevel::Different, None);
+    let mut pair = None;
     for mine in &one.names {
         for theirs in &other.names {
             let (level, term) = name_pair(mine, theirs);
             if level < best.0 || level == best.0 && term < best.1 {
                 best = (level, term);
+                pair = Some((mine, theirs));
             }
         }
     }
-    best
+    let (level, term) = best;
+    let frequency = pair.filter(|_| term.is_some()).map(|(mine, theirs)| {
+        let known = if mine.script == Script::Letters { theirs } else { mine };
+        match level {
+            NameLevel::Exact => name_frequency(known),
+            NameLevel::SameSurname => surname_frequency(known),
+            _ => sound_frequency(known),
+        }
+    });
+    (level, term, frequency)
 }
 
 fn name_pair(one: &Name, other: &Name) -> (NameLevel, Option<Term>) {

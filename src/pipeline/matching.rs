@@ -308,10 +308,10 @@ impl Job<'_> {
             if names.len() <= limit {
                 continue;
             }
-            matching::quarantine(self.transaction, key.hash, key.kind.name(), self.now)?;
+            matching::quarantine(self.transaction, key.hash, key.kind.value_name().unwrap_or_default(), self.now)?;
             self.notes.borrow_mut().push(format!(
                 "PID: the {} came under more than {limit} names: it is no evidence from now on, and links that rest on it are looked at again",
-                key.kind.name()
+                key.kind.value_name().unwrap_or_default()
             ));
             shaken.extend(sharing.into_iter().filter(|id| *id != record));
         }

@@ -22,6 +22,7 @@ mod patient;
 mod preview;
 mod rank;
 mod renumber;
+mod review;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
