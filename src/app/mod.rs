@@ -137,6 +137,8 @@ impl App {
             refresh_metrics: listener_numbers(&bound, budget),
             retry: retry(&store, &sets),
             decide: decide(&store, config),
+            explain: explain(config),
+            find_matches: find_matches(config),
             raw_text: raw_text(&sets),
             stopping: stop.child_token(),
             probe: http::StoreProbe::default(),
@@ -459,6 +461,21 @@ fn decide(store: &Store, config: &Config) -> http::Decide {
             store.submit(decide).await
         })
     })
+}
+
+/// How HTTP has a link explained.
+fn explain(config: &Config) -> http::Explain {
+    let site = pipeline_site(config);
+    Arc::new(move |reader, one_id, record| {
+        let explained = pipeline::explain(reader, &site, one_id, record)?;
+        Ok(explained.map_err(|unexplained| unexplained.to_string()))
+    })
+}
+
+/// How HTTP looks for whom a record may be.
+fn find_matches(config: &Config) -> http::FindMatches {
+    let site = pipeline_site(config);
+    Arc::new(move |reader, record, limit| pipeline::matches(reader, &site, record, limit))
 }
 
 /// The zone in which events tell when somebody decided: that of the first source.

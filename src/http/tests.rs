@@ -100,6 +100,13 @@ impl Server {
             }),
             retry,
             decide,
+            explain: Arc::new(|reader, one_id, record| {
+                let explained = crate::pipeline::explain(reader, &crate::pipeline::Site::default(), one_id, record)?;
+                Ok(explained.map_err(|unexplained| unexplained.to_string()))
+            }),
+            find_matches: Arc::new(|reader, record, limit| {
+                crate::pipeline::matches(reader, &crate::pipeline::Site::default(), record, limit)
+            }),
             raw_text: Arc::new(|_, bytes| String::from_utf8(bytes.to_vec()).ok()),
             stopping: CancellationToken::new(),
             probe: StoreProbe::default(),

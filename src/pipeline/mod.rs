@@ -46,7 +46,7 @@ use apply::{Job, Trouble};
 pub use explain::{Unexplained, explain};
 pub use life::decide_by_hand;
 pub use preview::{Examined, examine, preview};
-pub use rank::{Ranked, can_be_looked_for, rank};
+pub use rank::{Ranked, matches, rank};
 
 /// What the pipeline must know of a source.
 #[derive(Debug)]

@@ -36,9 +36,26 @@ impl Ranked {
     }
 }
 
+/// The persons whom a record may be, at most `limit`, as [`Ranked::document`] shows them; `None`: it says too little to look for anybody.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn matches(
+    reader: &Reader<'_>,
+    site: &Site,
+    record: &Fields,
+    limit: usize,
+) -> Result<Option<Vec<serde_json::Value>>, StoreError> {
+    if !can_be_looked_for(record) {
+        return Ok(None);
+    }
+    let ranked = rank(reader, site, record, &[])?.into_iter().filter(|ranked| ranked.grade.is_some());
+    Ok(Some(ranked.take(limit).map(|ranked| ranked.document(&site.model.version)).collect()))
+}
+
 /// Whether a record says anything by which somebody can be looked for: a number under its authority, an identity number, a card, a
 /// phone, or a name with a birth date.
-pub fn can_be_looked_for(record: &Fields) -> bool {
+fn can_be_looked_for(record: &Fields) -> bool {
     numbers(record).next().is_some() || !keys(&PatientFacts::of(record)).is_empty()
 }
 

@@ -43,8 +43,19 @@ impl ReviewKind {
         Self::DataQuality,
     ];
 
+    /// Their names.
+    pub const NAMES: [&str; 8] = {
+        let mut names = [""; 8];
+        let mut place = 0;
+        while place < names.len() {
+            names[place] = Self::ALL[place].name();
+            place += 1;
+        }
+        names
+    };
+
     /// `possible_match` and so on.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::PossibleMatch => "possible_match",
             Self::PossibleDuplicate => "possible_duplicate",
