@@ -475,7 +475,10 @@ fn explain(config: &Config) -> http::Explain {
 /// How HTTP looks for whom a record may be.
 fn find_matches(config: &Config) -> http::FindMatches {
     let site = pipeline_site(config);
-    Arc::new(move |reader, record, limit| pipeline::matches(reader, &site, record, limit))
+    Arc::new(move |reader, record, limit| {
+        let found = pipeline::matches(reader, &site, record, limit)?;
+        Ok(found.map(|found| found.into_iter().map(|ranked| ranked.document(&site.model.version)).collect()))
+    })
 }
 
 /// The zone in which events tell when somebody decided: that of the first source.

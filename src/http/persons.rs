@@ -10,7 +10,7 @@ use super::messages::MOST_REASON;
 use super::problem::{Problem, ProblemKind};
 use super::{AppState, Purpose};
 use crate::identity::{ManualDecision, ManualRefusal, ManualStep};
-use crate::record::{Fields, Kind, RecordNumber, schema};
+use crate::record::{Fields, RecordNumber, schema};
 use crate::store::persons::{self, Person, PersonSearch};
 use crate::store::{Reader, StoreError, clinical, records};
 use crate::view;
@@ -122,12 +122,8 @@ pub(crate) async fn explain(state: Arc<AppState>, call: Call) -> Answer {
 /// `POST /v1/persons/match`. Writes nothing.
 pub(crate) async fn find_matches(state: Arc<AppState>, call: Call) -> Answer {
     may_read(&state, &call)?;
-    let record: Fields = call.json("a patient record, as /openapi.json describes it")?;
-    if let Some(reason) = schema::violations(Kind::Patient, &record).first() {
-        // What is not a field of ours is the caller's own text.
-        let reason = if reason.ends_with("no such field") { "a field that no patient record has" } else { reason };
-        return Err(Problem::new(ProblemKind::BodyNotValid, format!("The patient record is not valid: {reason}.")));
-    }
+    let record = schema::asked_patient(call.json("a patient record, as /openapi.json describes it")?)
+        .map_err(|reason| Problem::new(ProblemKind::BodyNotValid, format!("As sent, {reason}.")))?;
     let (find, limit) = (Arc::clone(&state.find_matches), call.parameters.integer("limit") as usize);
     let found = state.store.read_async(move |reader| find(reader, &record, limit)).await.map_err(from_store)?;
     let too_little = || {

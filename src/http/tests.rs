@@ -105,7 +105,9 @@ impl Server {
                 Ok(explained.map_err(|unexplained| unexplained.to_string()))
             }),
             find_matches: Arc::new(|reader, record, limit| {
-                crate::pipeline::matches(reader, &crate::pipeline::Site::default(), record, limit)
+                let site = crate::pipeline::Site::default();
+                let found = crate::pipeline::matches(reader, &site, record, limit)?;
+                Ok(found.map(|found| found.into_iter().map(|ranked| ranked.document(&site.model.version)).collect()))
             }),
             raw_text: Arc::new(|_, bytes| String::from_utf8(bytes.to_vec()).ok()),
             stopping: CancellationToken::new(),

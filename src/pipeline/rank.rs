@@ -36,7 +36,7 @@ impl Ranked {
     }
 }
 
-/// The persons whom a record may be, at most `limit`, as [`Ranked::document`] shows them; `None`: it says too little to look for anybody.
+/// The persons whom a record may be, best first, at most `limit`; `None`: it says too little to look for anybody.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -45,12 +45,12 @@ pub fn matches(
     site: &Site,
     record: &Fields,
     limit: usize,
-) -> Result<Option<Vec<serde_json::Value>>, StoreError> {
+) -> Result<Option<Vec<Ranked>>, StoreError> {
     if !can_be_looked_for(record) {
         return Ok(None);
     }
     let ranked = rank(reader, site, record, &[])?.into_iter().filter(|ranked| ranked.grade.is_some());
-    Ok(Some(ranked.take(limit).map(|ranked| ranked.document(&site.model.version)).collect()))
+    Ok(Some(ranked.take(limit).collect()))
 }
 
 /// Whether a record says anything by which somebody can be looked for: a number under its authority, an identity number, a card, a
