@@ -6,7 +6,7 @@
 use super::PatientFacts;
 use super::compare::Term;
 use super::hash::fingerprint;
-use super::name::{Name, NameClass, Script, Sex};
+use super::name::{Name, NameClass, Script, Sex, plain_umlaut};
 use super::number::{Card, IdentityNumber};
 
 /// What a key is made of. The numbers are stored.
@@ -39,8 +39,6 @@ pub enum BlockKind {
     BirthDatePlace = 12,
     /// A name in letters, whatever the order of its parts, and the town.
     NameTown = 13,
-    /// A name in letters and the first half of a card.
-    NameCardHalf = 14,
 }
 
 /// One key.
@@ -179,7 +177,7 @@ impl Keys {
             // ZHANG WEI, Wei Zhang and 张伟 meet here.
             self.add(BlockKind::SoundBirthYear, &[&name.sound, date.get(..4).unwrap_or_default()]);
             if !name.surname.is_empty() {
-                let turned = format!("{}{}", name.surname, name.given);
+                let turned = plain_umlaut(format!("{}{}", name.surname, name.given));
                 self.add(BlockKind::SoundBirthYear, &[&turned, date.get(..4).unwrap_or_default()]);
             }
         }
@@ -189,11 +187,6 @@ impl Keys {
             for date in dates(facts).filter(|date| date.len() == 10) {
                 self.add(BlockKind::PartBirthDate, &[&skeleton(part), date]);
             }
-        }
-        // The first half of a card: a slip in a short number is in the other one as often as not.
-        for card in facts.cards.iter().filter(|card| card.value.is_ascii()) {
-            let half = &card.value[..card.value.len() / 2];
-            self.add(BlockKind::NameCardHalf, &[&skeleton(&name.sound), &card.system, half]);
         }
         for address in &facts.addresses {
             for part in parts().filter(|_| !address.postal_code.is_empty()) {
@@ -237,7 +230,7 @@ fn skeleton(word: &str) -> String {
     if letters.len() < 2 { letters_of(word) } else { letters.into_iter().collect() }
 }
 
-/// The record's own birth date, and those that its resident numbers say.
+/// The record's own birth date.
 fn dates(facts: &PatientFacts) -> impl Iterator<Item = &str> {
     facts.birth_date.as_deref().into_iter()
 }
@@ -267,4 +260,100 @@ pub fn terms(facts: &PatientFacts) -> Vec<(TermKind, Term)> {
 
 pub(super) fn phone_term(phone: &str) -> Term {
     fingerprint(&[phone])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::resident_id::ResidentId;
+    use crate::record::{Value, json};
+
+    fn keys_of(record: &Value) -> Vec<BlockKey> {
+        keys(&PatientFacts::of(record.as_object().unwrap()))
+    }
+
+    #[test]
+    fn what_may_be_one_person_shares_a_key() {
+        for (one, other, kind) in [
+            (
+                json!({"name": "张伟", "birth_date": "1990-03-07"}),
+                json!({"name": "張 伟", "birth_date": "1990-03-07"}),
+                BlockKind::NameBirthDate,
+            ),
+            (
+                json!({"name": "张伟", "birth_date": "1990-03-07"}),
+                json!({"name": "ZHANG WEI", "birth_date": "1990-12-28"}),
+                BlockKind::SoundBirthYear,
+            ),
+            (
+                json!({"name": "张伟", "birth_date": "1990-03-07"}),
+                json!({"name": "WEI ZHANG", "birth_date": "1990"}),
+                BlockKind::SoundBirthYear,
+            ),
+            (
+                json!({"name": "张国强", "birth_date": "1990-03-07"}),
+                json!({"name": "张国栋", "birth_date": "1990-03-07"}),
+                BlockKind::SurnameBirthDate,
+            ),
+            (
+                json!({"name": "张伟", "birth_date": "1990-03-07", "addresses": [{"text": "知春路5号"}]}),
+                json!({"name": "张伟", "addresses": [{"text": "知春路5"}]}),
+                BlockKind::NameAddress,
+            ),
+            (
+                json!({"phones": [{"value": "13812345678"}]}),
+                json!({"phones": [{"value": "+86 13812345678"}]}),
+                BlockKind::Phone,
+            ),
+            (
+                json!({"insurance": [{"number": "A1234509"}]}),
+                json!({"insurance": [{"number": "a-1234509"}]}),
+                BlockKind::Card,
+            ),
+            (
+                json!({"insurance": [{"number": "110101199003073458"}]}),
+                json!({"identifiers": [{"type": "resident_id", "value": "110101900307345"}]}),
+                BlockKind::IdentityNumber,
+            ),
+            (
+                json!({"name": "katelyn colegate", "birth_date": "1990-03-07"}),
+                json!({"name": "colegtea katelny", "birth_date": "1990-03-07"}),
+                BlockKind::PartBirthDate,
+            ),
+        ] {
+            let shared: Vec<_> = keys_of(&one).into_iter().filter(|key| keys_of(&other).contains(key)).collect();
+            assert!(shared.iter().any(|key| key.kind == kind), "{one:?} {other:?} {shared:?}");
+        }
+    }
+
+    #[test]
+    fn case_5_a_resident_number_is_found_whatever_digit_is_wrong() {
+        let number = |value: &str| json!({"identifiers": [{"type": "resident_id", "value": value}]});
+        let valid = "110101199003073458";
+        let known = keys_of(&number(valid));
+        for place in 0..18 {
+            let mut wrong = valid.to_owned();
+            let digit = if &valid[place..=place] == "7" { "2" } else { "7" };
+            wrong.replace_range(place..=place, digit);
+            assert!(keys_of(&number(&wrong)).iter().any(|key| known.contains(key)), "{wrong}");
+            wrong.remove(place);
+            // One in eleven is another valid number, whose X was left out.
+            if ResidentId::read(&wrong).is_some() {
+                continue;
+            }
+            assert!(keys_of(&number(&wrong)).iter().any(|key| known.contains(key)), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn case_22_who_is_unknown_or_newborn_is_not_found_by_name() {
+        for (name, phone) in [("无名氏", false), ("急诊017", false), ("张三之子", true)] {
+            let record = json!({
+                "name": name, "birth_date": "2024-03-07", "phones": [{"value": "13812345678"}],
+                "addresses": [{"text": "知春路5号"}],
+            });
+            let kinds: Vec<_> = keys_of(&record).into_iter().map(|key| key.kind).collect();
+            assert_eq!(kinds, if phone { vec![BlockKind::Phone] } else { vec![] }, "{name}");
+        }
+    }
 }

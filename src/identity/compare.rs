@@ -256,7 +256,7 @@ fn name_pair(one: &Name, other: &Name) -> (NameLevel, Option<Term>) {
 fn is_one_character_apart(one: &Name, other: &Name) -> bool {
     let long = |name: &Name| name.key.chars().nth(2).is_some();
     let same_start = one.surname == other.surname && one.key.chars().next() == other.key.chars().next();
-    long(one) && long(other) && same_start && strsim::osa_distance(&one.given, &other.given) == 1
+    long(one) && long(other) && same_start && is_one_edit(&one.given, &other.given)
 }
 
 /// Whether a name in letters is the pinyin of one in characters, in either order of its parts: ZHANG WEI, Wei Zhang, zhangwei.
@@ -345,14 +345,13 @@ fn part(one: &str, other: &str) -> Part {
     }
 }
 
-/// A slip in at least four letters, two in at least seven, or a Jaro-Winkler similarity of 0.9 and more.
+/// A slip in at least three letters, two in at least six, or a Jaro-Winkler similarity of 0.9 and more.
 fn is_similar(one: &str, other: &str) -> bool {
     let shorter = one.len().min(other.len());
     if shorter < 3 || one.len().abs_diff(other.len()) > 4 {
         return false;
     }
-    let edits = strsim::osa_distance(one, other);
-    edits <= 1 && shorter >= 3 || edits <= 2 && shorter >= 6 || strsim::jaro_winkler(one, other) >= 0.9
+    is_one_edit(one, other) || shorter >= 6 && edits(one, other) <= 2 || strsim::jaro_winkler(one, other) >= 0.9
 }
 
 // ------------------------------------------------------------------------------------------------------------- birth dates
@@ -363,9 +362,10 @@ type Date = ([u8; 10], usize);
 /// The record's own date, and those of its resident numbers where they say another one.
 fn dates(facts: &PatientFacts) -> impl Iterator<Item = (Date, bool)> {
     let own = facts.birth_date.as_deref().and_then(date);
-    let numbers = facts
-        .resident_ids()
-        .filter_map(|number| date(&format!("{}-{}-{}", number.get(6..10)?, number.get(10..12)?, number.get(12..14)?)));
+    let numbers = facts.resident_ids().filter_map(|number| {
+        let [y, e, a, r, m, o, d, t] = *number.as_bytes().get(6..14)?.first_chunk()?;
+        Some(([y, e, a, r, b'-', m, o, b'-', d, t], 10))
+    });
     let others = numbers.filter(move |date| Some(*date) != own).map(|date| (date, false));
     own.map(|date| (date, true)).into_iter().chain(others)
 }
@@ -473,9 +473,9 @@ fn apart(one: &str, other: &str) -> usize {
         _ => number.to_owned(),
     };
     match (is_short(one), is_short(other)) {
-        (true, false) => strsim::osa_distance(one, &shortened(other)),
-        (false, true) => strsim::osa_distance(&shortened(one), other),
-        _ => strsim::osa_distance(one, other),
+        (true, false) => edits(one, &shortened(other)),
+        (false, true) => edits(&shortened(one), other),
+        _ => edits(one, other),
     }
 }
 
@@ -505,8 +505,37 @@ fn cards(one: &PatientFacts, other: &PatientFacts, number: NumberLevel) -> CardL
     best
 }
 
+/// Whether two texts are one edit apart: once the same beginning and end are off, at most one letter is left of each, or two that
+/// are swapped.
 fn is_one_edit(one: &str, other: &str) -> bool {
-    one.len().abs_diff(other.len()) <= 1 && strsim::osa_distance(one, other) == 1
+    if one == other || one.len().abs_diff(other.len()) > 4 {
+        return false;
+    }
+    let (one, other) = middles(one, other);
+    let (mut one, mut other) = (one.chars(), other.chars());
+    match ([one.next(), one.next(), one.next()], [other.next(), other.next(), other.next()]) {
+        ([_, None, None], [_, None, None]) => true,
+        ([first, second, None], [same_second, same_first, None]) => first == same_first && second == same_second,
+        _ => false,
+    }
+}
+
+/// What is left of two texts without their common beginning and end.
+fn middles<'t>(one: &'t str, other: &'t str) -> (&'t str, &'t str) {
+    let is_same = |(one, other): &(char, char)| one == other;
+    let same = |pairs: &mut dyn Iterator<Item = (char, char)>| -> usize {
+        pairs.take_while(is_same).map(|(letter, _)| letter.len_utf8()).sum()
+    };
+    let start = same(&mut one.chars().zip(other.chars()));
+    let (one, other) = (&one[start..], &other[start..]);
+    let end = same(&mut one.chars().rev().zip(other.chars().rev()));
+    (&one[..one.len() - end], &other[..other.len() - end])
+}
+
+/// Edits between two texts, neighbours swapped counting as one.
+fn edits(one: &str, other: &str) -> usize {
+    let (one, other) = middles(one, other);
+    strsim::osa_distance(one, other)
 }
 
 // ---------------------------------------------------------------------------------------------------------------- contacts
@@ -579,4 +608,292 @@ fn is_within(short: &str, long: &str) -> bool {
 fn is_like(one: &str, other: &str) -> bool {
     let (short, long) = if one.len() <= other.len() { (one, other) } else { (other, one) };
     short.chars().nth(1).is_some() && (long.contains(short) || strsim::jaro_winkler(one, other) >= 0.85)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{TermKind, keys, terms};
+    use crate::record::{Value, json};
+    use proptest::prelude::*;
+
+    fn facts(record: &Value) -> PatientFacts {
+        PatientFacts::of(record.as_object().unwrap())
+    }
+
+    fn both(one: Value, other: Value) -> Comparison {
+        let (one, other) = (facts(&one), facts(&other));
+        let (found, turned) = (compare(&one, &other), compare(&other, &one));
+        assert_eq!(Comparison { classes: found.classes, ..turned }, found, "{one:?} {other:?}");
+        found
+    }
+
+    #[test]
+    fn names_agree_level_by_level() {
+        use NameLevel::*;
+        for (one, other, expected) in [
+            ("张伟", "張 伟（男）", Exact),
+            ("阿卜杜拉·买买提", "阿卜杜拉．买买提", Exact),
+            ("张伟", "张玮", SameSound),
+            // 27, 28: what laboratories and old systems write.
+            ("张伟", "ZHANG WEI", Rendering),
+            ("张伟", "Wei Zhang", Rendering),
+            ("张伟", "zhangwei", Rendering),
+            ("吕强", "LYU QIANG", Rendering),
+            ("吕强", "LU QIANG", Rendering),
+            ("王翾民", "王?民", Rendering),
+            ("王翾民", "王??民", Rendering),
+            ("王翾民", "王□民", Rendering),
+            ("王翾民", "王xuan民", Rendering),
+            ("王翾民", "李?民", Different),
+            ("王?民", "王?民", Rendering),
+            ("张国强", "张国栋", OneCharacter),
+            ("欧阳娜娜", "欧阳娜", OneCharacter),
+            ("张小三", "张三", SameSurname),
+            ("张伟", "张芳", SameSurname),
+            ("张国强", "李国强", Different),
+            ("张三之子", "张三", SameSurname),
+            ("john smith", "Smith, John", Exact),
+            ("Mary-Ann O'Neil", "maryann oneil", Exact),
+            ("José Müller", "jose muller", Exact),
+            ("john smith", "jhon smith", Similar),
+            ("katelyn colegate", "katelbyn colegte", Similar),
+            ("john smith", "smithe john", Similar),
+            ("john smith", "j smith", PartlyEqual),
+            ("john smith", "smith", PartlyEqual),
+            ("john smith", "john brown", PartlyEqual),
+            ("john smith", "peter smith", SameSurname),
+            ("john smith", "peter brown", Different),
+            ("张伟", "", Missing),
+            ("无名氏", "无名氏", Missing),
+            ("急诊017", "张伟", Missing),
+        ] {
+            assert_eq!(both(json!({"name": one}), json!({"name": other})).name, expected, "{one} {other}");
+        }
+        // 32: a former name.
+        let named = both(json!({"name": "李四", "other_names": ["张三"]}), json!({"name": "张三"}));
+        assert_eq!(named.name, Exact);
+    }
+
+    #[test]
+    fn what_is_equal_is_a_term_that_is_counted() {
+        for (one, other, kind) in [
+            ("张伟", "張偉", TermKind::Name),
+            ("张伟", "张玮", TermKind::Sound),
+            ("张伟", "ZHANG WEI", TermKind::Sound),
+            ("张伟", "张芳", TermKind::Surname),
+            ("john smith", "smith john", TermKind::Name),
+        ] {
+            let term = both(json!({"name": one}), json!({"name": other})).name_term.unwrap();
+            assert!(terms(&facts(&json!({"name": one}))).contains(&(kind, term)), "{one} {other}");
+        }
+        let home = json!({"phones": [{"value": "13812345678"}], "addresses": [{"text": "知春路5号"}]});
+        let found = both(home.clone(), home.clone());
+        let counted = terms(&facts(&home));
+        assert!(counted.contains(&(TermKind::Phone, found.phone_term.unwrap())));
+        assert!(counted.contains(&(TermKind::Address, found.address_term.unwrap())));
+    }
+
+    #[test]
+    fn birth_dates_agree_level_by_level() {
+        use BirthDateLevel::*;
+        for (one, other, expected, apart) in [
+            ("1990-03-07", "1990-03-07", Exact, Some(0)),
+            ("1990-03-07", "1990-03", Partial, Some(0)),
+            ("1990", "1990", Partial, Some(0)),
+            ("1990-03-07", "1990-07-03", Near, Some(0)),
+            ("1990-03-07", "1980-03-07", Near, Some(10)),
+            ("1990-03-17", "1990-03-71", Near, Some(0)),
+            ("1990-03-17", "1990-05-28", SameYear, Some(0)),
+            ("1990-03-07", "1965-11-28", Different, Some(25)),
+            ("1990-03-07", "1900-01-01", Missing, None),
+        ] {
+            let found = both(json!({"birth_date": one}), json!({"birth_date": other}));
+            assert_eq!((found.birth_date, found.years_apart), (expected, apart), "{one} {other}");
+        }
+    }
+
+    fn numbered(kind: &str, number: &str) -> Value {
+        json!({"identifiers": [{"type": kind, "system": "S", "value": number}]})
+    }
+
+    #[test]
+    fn numbers_agree_level_by_level() {
+        use NumberLevel::*;
+        let valid = ("resident_id", "110101199003073458");
+        for (one, two, expected) in [
+            (valid, valid, Exact),
+            (valid, ("resident_id", "110101900307345"), Exact),
+            // 5: a near number is near, never a conflict.
+            (valid, ("resident_id", "110101199003073450"), OneEdit),
+            (valid, ("resident_id", "110101199003037458"), OneEdit),
+            (valid, ("resident_id", "11010119900307345"), OneEdit),
+            (valid, ("other", "110101199003073450"), OneEdit),
+            (valid, ("resident_id", "110101199003074350"), TwoEdits),
+            (("resident_id", "110101199003073450"), ("resident_id", "110101199003073450"), OneEdit),
+            // 6
+            (valid, ("resident_id", "11010519491231002X"), Conflict),
+            // 30: renewed, or of another kind.
+            (("passport", "E12345679"), ("passport", "E98765431"), Different),
+            (("passport", "E12345679"), ("hk_macau_permit", "H12345679"), Missing),
+            (valid, ("passport", "E12345679"), Missing),
+            (valid, ("mrn", "110101199003073458"), Missing),
+        ] {
+            assert_eq!(both(numbered(one.0, one.1), numbered(two.0, two.1)).number, expected, "{one:?} {two:?}");
+        }
+    }
+
+    #[test]
+    fn case_9_the_date_of_the_resident_number_counts() {
+        let with = |date: &str| json!({"birth_date": date, "identifiers": [{"type": "resident_id", "value": "110101199003073458"}]});
+        assert_eq!(both(with("1990-03-07"), with("1990-07-03")).birth_date, BirthDateLevel::Exact);
+        assert_eq!(both(with("1991-12-28"), json!({"birth_date": "1990-03-07"})).birth_date, BirthDateLevel::Exact);
+        // Two numbers alone say nothing more than that they are the same.
+        assert_eq!(both(with(""), with("")).birth_date, BirthDateLevel::Missing);
+    }
+
+    #[test]
+    fn cards_agree_within_their_kind_and_authority() {
+        use CardLevel::*;
+        for (one, two, expected) in [
+            (("insurance_card", "A1234509"), ("insurance_card", "a 1234509"), Exact),
+            (("insurance_card", "A1234509"), ("insurance_card", "A1234589"), OneEdit),
+            (("insurance_card", "A1234509"), ("insurance_card", "B7654321"), Different),
+            (("insurance_card", "A1234509"), ("health_card", "A1234509"), Missing),
+            // 31: the number on the card is the other's identity number.
+            (("insurance_card", "110101199003073458"), ("resident_id", "110101199003073458"), Exact),
+        ] {
+            assert_eq!(both(numbered(one.0, one.1), numbered(two.0, two.1)).card, expected, "{one:?} {two:?}");
+        }
+        let own = json!({"insurance": [{"number": "110101900307345"}], "identifiers": [
+            {"type": "resident_id", "value": "110101199003073458"}, {"type": "health_card", "value": "H110101199003073458"},
+        ]});
+        assert_eq!(both(own.clone(), own).card, Missing);
+    }
+
+    #[test]
+    fn addresses_and_phones_agree_level_by_level() {
+        use AddressLevel::*;
+        let at = |text: &str| json!({"addresses": [{"text": text}]});
+        for (one, other, expected) in [
+            ("广东省深圳市南山区学府路12号301室", "深圳市南山区学府路12号301", Exact),
+            ("广东省深圳市南山区学府路12号301室", "学府路１２号３０１室", Exact),
+            ("深圳市南山区学府大路12号301室", "深圳市南山区学府路12号301室", Close),
+            ("深圳市南山区学府路12号301室", "深圳市南山区学府路88号", SameArea),
+            ("深圳市南山区学府路12号301室", "哈尔滨市道里区中央大街7号", Different),
+            ("深圳市南山区学府路12号301室", "广东省深圳市", Missing),
+            ("7 wallaby street, delmar", "7 wallaby st., delmar", Exact),
+        ] {
+            assert_eq!(both(at(one), at(other)).address, expected, "{one} {other}");
+        }
+        let phone = |text: &str| json!({"phones": [{"value": text}]});
+        for (one, other, expected) in [
+            ("13812345678", "+86 138-1234-5678", PhoneLevel::Exact),
+            ("0755-86123456-801", "0755-86123456", PhoneLevel::Exact),
+            ("13812345678", "13812345687", PhoneLevel::OneEdit),
+            ("13812345678", "13987654321", PhoneLevel::Different),
+            ("13800000000", "13800000000", PhoneLevel::Missing),
+        ] {
+            assert_eq!(both(phone(one), phone(other)).phone, expected, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn cases_16_and_17_birth_orders_tell_twins_apart() {
+        let twin = |name: &str, order: i64| json!({"name": name, "multiple_birth": order});
+        assert!(both(twin("张丽", 1), twin("张莉", 2)).other_birth_order);
+        assert!(!both(twin("张丽", 1), twin("张莉", 1)).other_birth_order);
+        for (one, other, expected) in
+            [("张三之子甲", "张三之子乙", true), ("张三之子1", "张三之子2", true), ("张三之子", "张三之子", false)]
+        {
+            assert_eq!(both(json!({"name": one}), json!({"name": other})).other_birth_order, expected, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn case_33_an_unknown_sex_is_no_disagreement() {
+        let of = |sex: &str| json!({"sex": sex});
+        assert_eq!(both(of("male"), of("unknown")).sex, SexLevel::Missing);
+        assert_eq!(both(of("male"), of("female")).sex, SexLevel::Different);
+        // The 17th digit says male.
+        assert_eq!(both(of("female"), numbered("resident_id", "110101199003073458")).sex, SexLevel::Different);
+    }
+
+    fn patient() -> impl Strategy<Value = Value> {
+        let name = prop::sample::select(vec![
+            "",
+            "张伟",
+            "張偉",
+            "张玮",
+            "ZHANG WEI",
+            "张国强",
+            "张国栋",
+            "张三之子甲",
+            "无名氏",
+            "john smith",
+            "smith, jhon",
+            "smith",
+            "王?民",
+            "王翾民",
+        ]);
+        let date = prop::sample::select(vec!["", "1990", "1990-03-07", "1990-07-03", "1965-11-28", "1900-01-01"]);
+        let number = prop::sample::select(vec![
+            "",
+            "110101199003073458",
+            "110101199003073450",
+            "11010519491231002X",
+            "110101900307345",
+            "E12345679",
+        ]);
+        let phone = prop::sample::select(vec!["", "13812345678", "13812345687", "13800000000"]);
+        let address = prop::sample::select(vec!["", "学府路12号301", "学府路12号", "7 wallaby st", "深圳市"]);
+        (name.clone(), name, date, number.clone(), number, phone, address).prop_map(
+            |(name, other, date, number, card, phone, address)| {
+                let kind = if number.starts_with('E') { "passport" } else { "resident_id" };
+                json!({
+                    "name": name, "other_names": [other], "birth_date": date, "phones": [{"value": phone}],
+                    "identifiers": [{"type": kind, "value": number}, {"type": "other", "system": "SSN", "value": card}],
+                    "insurance": [{"number": card}], "addresses": [{"text": address}],
+                })
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn comparing_is_symmetrical(one in patient(), other in patient()) {
+            both(one, other);
+        }
+
+        #[test]
+        fn a_record_agrees_with_itself(record in patient()) {
+            let facts = facts(&record);
+            let found = both(record.clone(), record);
+            // A sign for a rare character, and a number that fails its check, prove less than they could.
+            prop_assert!(facts.names.iter().all(|name| name.key.contains(is_blot)) || found.name == NameLevel::Exact);
+            prop_assert!(facts.identity_numbers.is_empty() || found.number == NumberLevel::Exact);
+            prop_assert!(found.birth_date <= BirthDateLevel::Partial || found.birth_date == BirthDateLevel::Missing);
+            prop_assert!(matches!(found.card, CardLevel::Exact | CardLevel::Missing));
+            prop_assert!(matches!(found.phone, PhoneLevel::Exact | PhoneLevel::Missing));
+            prop_assert!(matches!(found.address, AddressLevel::Exact | AddressLevel::Missing));
+            prop_assert!(found.sex != SexLevel::Different && !found.other_birth_order);
+        }
+
+        #[test]
+        fn one_edit_is_what_the_distance_says(one in "[ab张]{0,5}", other in "[ab张]{0,5}") {
+            prop_assert_eq!(is_one_edit(&one, &other), strsim::osa_distance(&one, &other) == 1);
+        }
+
+        #[test]
+        fn no_text_panics(
+            name in ".*", number in "[0-9X张 ]{0,20}", address in ".*", phone in ".*", date in "[0-9-张]{0,12}",
+        ) {
+            let record = json!({
+                "name": name, "birth_date": date, "phones": [{"value": phone}], "addresses": [{"text": address}],
+                "identifiers": [{"type": "resident_id", "value": number}, {"type": "other", "system": "S", "value": number}],
+            });
+            let facts = facts(&record);
+            let _ = (both(record.clone(), record), keys(&facts), terms(&facts));
+        }
+    }
 }

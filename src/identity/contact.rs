@@ -10,7 +10,10 @@ use crate::record::{Fields, Value};
 
 /// A phone number as digits, without the country code of mainland mobile numbers: what a search compares.
 pub fn phone_digits(phone: &str) -> String {
-    let digits: String = phone.nfkc().filter(char::is_ascii_digit).collect();
+    let digits: String = match phone.is_ascii() {
+        true => phone.chars().filter(char::is_ascii_digit).collect(),
+        false => phone.nfkc().filter(char::is_ascii_digit).collect(),
+    };
     let national = digits.strip_prefix("00").unwrap_or(&digits).strip_prefix("86");
     let mobile = |number: &&str| number.len() == 11 && number.starts_with('1');
     national.filter(mobile).map(str::to_owned).unwrap_or(digits)
@@ -155,7 +158,7 @@ impl Address {
     }
 
     fn of_characters(whole: &str, parts: [&str; 3]) -> Self {
-        let whole = squeezed(whole);
+        let whole = squeezed(&spelt_numbers(whole));
         let mut rest = whole.as_str();
         let mut area = String::new();
         for part in parts.map(squeezed) {
@@ -199,6 +202,17 @@ impl Address {
     }
 }
 
+/// An address with a unit for each sign between its numbers: `5-2-301` has three.
+fn spelt_numbers(text: &str) -> String {
+    let mut last = ' ';
+    let spelt = text.chars().map(|letter| {
+        let is_sign = last.is_numeric() && matches!(letter, '-' | '－' | '—' | '–' | '#' | '/' | '、');
+        last = letter;
+        if is_sign { '号' } else { letter }
+    });
+    spelt.collect()
+}
+
 /// The length of a division's name at the beginning: two to eight characters, the last of which say what it is.
 fn division(text: &str, ends: &[&str]) -> Option<usize> {
     let (place, length) = ends
@@ -214,6 +228,11 @@ fn division(text: &str, ends: &[&str]) -> Option<usize> {
 
 /// NFKC, lower case, simplified, without blanks and punctuation.
 fn squeezed(text: &str) -> String {
+    // Most letters are their own normal form, and so are all texts of such letters.
+    if text.chars().all(|letter| letter.is_ascii() || matches!(letter, '\u{4e00}'..='\u{9fff}')) {
+        let letters = text.chars().filter(|letter| !letter.is_ascii() || letter.is_ascii_alphanumeric());
+        return letters.map(|letter| simplified(letter.to_ascii_lowercase())).collect();
+    }
     let letters = text.nfkc().filter(|letter| letter.is_alphanumeric());
     letters.flat_map(char::to_lowercase).map(simplified).collect()
 }
@@ -226,7 +245,11 @@ fn numbers_apart(rest: &str) -> (String, String) {
     let mut left = rest;
     while let Some(letter) = left.chars().next() {
         let digits = left.len() - left.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
-        let written = if digits == 0 { chinese_number(left, &UNITS) } else { None };
+        let written = if digits == 0 && "一二三四五六七八九十".contains(letter) {
+            chinese_number(left, &UNITS)
+        } else {
+            None
+        };
         if digits > 0 || written.is_some() {
             if !house.is_empty() {
                 house.push('-');
@@ -300,4 +323,46 @@ pub(super) fn contacts(record: &Fields) -> (Vec<String>, Vec<Address>) {
     addresses.sort_unstable();
     addresses.dedup();
     (numbers, addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::json;
+
+    #[test]
+    fn phones_are_digits_without_extension_and_nobodys_phones_are_none() {
+        for (text, expected) in [
+            ("+86 138-1234-5678", &["13812345678"][..]),
+            ("１３８１２３４５６７８", &["13812345678"]),
+            ("0755-86123456-801", &["075586123456"]),
+            ("0755-86123456转801", &["075586123456"]),
+            ("13812345678/13912345678", &["13812345678", "13912345678"]),
+            ("13800000000", &[]),
+            ("13888888888", &[]),
+            ("13800138000", &[]),
+            ("12345678901", &[]),
+            ("110", &[]),
+            ("无", &[]),
+        ] {
+            assert_eq!(phones(text).collect::<Vec<_>>(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn chinese_addresses_are_street_and_house_whatever_stands_around_them() {
+        for (text, expected) in [
+            ("广东省深圳市南山区学府路12号", ("南山区", "学府路", "12")),
+            ("广东深圳市南山区学府路１２号", ("南山区", "学府路", "12")),
+            ("北京市海淀区中关村街道知春路5栋2单元301室", ("中关村街道", "知春路", "5-2-301")),
+            ("北京市海淀区中关村街道知春路5-2-301", ("中关村街道", "知春路", "5-2-301")),
+            ("知春路五号楼十二层1203", ("", "知春路", "5-12-1203")),
+            ("廣東省廣州市越秀區中山路12號", ("越秀区", "中山路", "12")),
+            ("阳光小区3号楼", ("", "阳光小区", "3")),
+            ("广东省深圳市", ("", "", "")),
+        ] {
+            let read = Address::of(&json!({"text": text})).unwrap_or_default();
+            assert_eq!((read.area.as_str(), read.street.as_str(), read.house.as_str()), expected, "{text}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::compare::{NameLevel, compare};
 use super::contact::{Address, contacts};
-use super::name::{Name, NameClass, Sex, name_key, newborn_signs, pinyin_key};
+use super::name::{Name, NameClass, Script, Sex, name_key, newborn_signs, pinyin_key};
 use super::number::{Card, IdentityNumber, Numbers};
 use super::placeholder::UNKNOWN_BIRTH_DATE;
 use crate::record::{Fields, RecordNumber, Value};
@@ -72,8 +72,8 @@ impl PatientFacts {
         };
         let names = names(record, own, name_class, family, given);
         let (name, pinyin) = match names.first().filter(|_| is_named(name_class)) {
-            Some(first) => (first.key.clone(), pinyin_key(&first.key)),
-            None => (name_key(own), pinyin_key(own)),
+            Some(first) if first.script != Script::Letters => (first.key.clone(), first.sound.clone()),
+            _ => (name_key(own), pinyin_key(own)),
         };
         Self {
             name,

@@ -84,7 +84,7 @@ impl Name {
             let whole = if whole.trim().is_empty() { known } else { whole };
             (surname, rest) = split_letters(whole);
         }
-        let sound = bare(&key);
+        let sound = plain_umlaut(bare(&key));
         let mut parts = [surname.as_str(), rest.as_str()];
         parts.sort_unstable();
         Self {
@@ -319,30 +319,35 @@ fn folded(name: &str) -> String {
     name
 }
 
-/// Traditional and variant characters with their simplified form, sorted.
-static VARIANTS: LazyLock<Vec<(char, char)>> = LazyLock::new(|| {
+/// The block of characters that have variants (CJK Unified Ideographs).
+const HAN: std::ops::RangeInclusive<char> = '\u{4e00}'..='\u{9fff}';
+
+/// The simplified form of each character of [`HAN`]: a table, for every character of every name and address is looked up.
+static SIMPLIFIED: LazyLock<Vec<char>> = LazyLock::new(|| {
+    let mut table: Vec<char> = HAN.collect();
     let lines = include_str!("variants.txt").lines().filter(|line| !line.starts_with('#'));
-    let pair = |pair: &str| {
+    for pair in lines.flat_map(str::split_whitespace) {
         let mut letters = pair.chars();
-        Some((letters.next()?, letters.next()?))
-    };
-    let mut pairs: Vec<(char, char)> = lines.flat_map(str::split_whitespace).filter_map(pair).collect();
-    pairs.sort_unstable();
-    pairs
+        if let (Some(place), Some(simple)) = (letters.next().and_then(han_place), letters.next()) {
+            table[place] = simple;
+        }
+    }
+    table
 });
+
+fn han_place(letter: char) -> Option<usize> {
+    HAN.contains(&letter).then(|| letter as usize - *HAN.start() as usize)
+}
 
 /// The simplified form of a character; itself, if it is that or none is known.
 pub(super) fn simplified(letter: char) -> char {
-    if !is_han(letter) {
-        return letter;
-    }
-    VARIANTS.binary_search_by_key(&letter, |(variant, _)| *variant).map_or(letter, |place| VARIANTS[place].1)
+    han_place(letter).and_then(|place| SIMPLIFIED.get(place).copied()).unwrap_or(letter)
 }
 
 /// NFKC, lower case, without blanks, invisible characters, and the punctuation that stands between parts.
 pub(super) fn squeezed(name: &str) -> String {
     // These are their own normal form, and most names are nothing else.
-    if name.chars().all(|letter| matches!(letter, '\u{4e00}'..='\u{9fff}')) {
+    if name.chars().all(|letter| HAN.contains(&letter)) {
         return name.to_owned();
     }
     let drop = |letter: &char| {
@@ -402,8 +407,15 @@ fn pinyin_of(text: &str, surname_first: bool) -> String {
             None => key.push(letter),
         }
     }
-    // Passports write LYU, keyboards LV.
-    if key.contains(['ü', 'y']) { key.replace('ü', "v").replace("lyu", "lv").replace("nyu", "nv") } else { key }
+    plain_umlaut(key)
+}
+
+/// Passports write LYU, keyboards LV.
+pub(super) fn plain_umlaut(pinyin: String) -> String {
+    if pinyin.contains(['ü', 'y']) {
+        return pinyin.replace('ü', "v").replace("lyu", "lv").replace("nyu", "nv");
+    }
+    pinyin
 }
 #[cfg(test)]
 mod tests {

@@ -49,6 +49,9 @@ fn travel_document(text: &str) -> Option<String> {
 
 /// Letters and digits of a number, upper case.
 fn plain(text: &str) -> String {
+    if text.is_ascii() {
+        return text.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_uppercase()).collect();
+    }
     text.nfkc().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_uppercase).collect()
 }
 
@@ -73,10 +76,14 @@ const SHORTEST_CARD: usize = 5;
 impl Card {
     /// Reads a card; `None` if the type is none, or the number cannot be anybody's.
     fn of(kind: &str, system: &str, value: &str) -> Option<Self> {
-        if !CARD_KINDS.contains(&kind) || is_unknown_resident(value) {
+        if !CARD_KINDS.contains(&kind) {
             return None;
         }
         let number = plain(value);
+        let resident = if number.len() >= 15 { ResidentId::read(&number) } else { None };
+        if resident.as_ref().is_some_and(|id| id.birth_date == UNKNOWN_BIRTH_DATE) {
+            return None;
+        }
         // A number of an unnamed kind and authority is compared with nothing.
         let is_named = kind != "other" || !system.trim().is_empty();
         let digits = number.bytes().filter(u8::is_ascii_digit).count();
@@ -86,7 +93,7 @@ impl Card {
         }
         let is_one_series = matches!(kind, "insurance_card" | "health_card" | "officer_id");
         let system = if is_one_series { String::new() } else { squeezed(system).to_uppercase() };
-        let value = ResidentId::read(value).map_or(number, |id| id.number);
+        let value = resident.map_or(number, |id| id.number);
         Some(Self { kind: kind.to_owned(), system, value })
     }
 
@@ -96,15 +103,13 @@ impl Card {
     }
 }
 
-/// Whether a text is a resident number that is typed where no birth date is known.
-fn is_unknown_resident(text: &str) -> bool {
-    ResidentId::read(text).is_some_and(|id| id.birth_date == UNKNOWN_BIRTH_DATE)
-}
-
 /// A text that was meant as a resident number and is none, in upper case: 14 to 19 digits, the last maybe `X`. Of numbers whose
 /// type is `other` only what also has a birth date in the right place.
 fn near_resident(kind: &str, text: &str) -> Option<String> {
-    let number: String = plain(text);
+    if !matches!(kind, "resident_id" | "other") {
+        return None;
+    }
+    let number = plain(text);
     let body = number.strip_suffix('X').unwrap_or(&number);
     let is_digits = body.bytes().all(|byte| byte.is_ascii_digit());
     if !is_digits || !(14..=19).contains(&number.len()) || ResidentId::read(&number).is_some() || is_filler(&number) {
@@ -146,7 +151,7 @@ impl Numbers {
             let (kind, value) = (text("type"), text("value"));
             if let Some(number) = IdentityNumber::of(kind, value) {
                 numbers.identity.push(number);
-            } else if let Some(near) = near_resident(kind, value).filter(|_| matches!(kind, "resident_id" | "other")) {
+            } else if let Some(near) = near_resident(kind, value) {
                 numbers.near.push(near);
             } else if let Some(card) = Card::of(kind, text("system"), value) {
                 numbers.cards.push(card);
@@ -169,4 +174,65 @@ impl Numbers {
 fn sort<T: Ord>(list: &mut Vec<T>) {
     list.sort_unstable();
     list.dedup();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::json;
+
+    /// One identifier `type:system:value` and an insured number, as `identity | near | cards`.
+    fn check(identifiers: &[(&str, &str, &str)], insured: &str, expected: &str) {
+        let identifiers = identifiers
+            .iter()
+            .map(|(kind, system, value)| json!({"type": (*kind), "system": (*system), "value": (*value)}))
+            .collect();
+        let mut record = Fields::new();
+        record.insert("identifiers", Value::Array(identifiers));
+        record.insert("insurance", json!([{"number": insured}]));
+        let Numbers { identity, near, cards } = Numbers::of(&record);
+        let identity: Vec<&str> = identity.iter().map(|number| number.value.as_str()).collect();
+        let cards: Vec<String> = cards.iter().map(|card| format!("{}:{}", card.system, card.value)).collect();
+        let found = format!("{} | {} | {}", identity.join(" "), near.join(" "), cards.join(" "));
+        assert_eq!(found, expected, "{record:?}");
+    }
+
+    #[test]
+    fn case_5_a_slip_in_a_resident_number_is_kept_apart_from_valid_ones() {
+        for number in ["110101199003073450", "11010119900307345", "1101011990030734588", "110101900307998"] {
+            check(&[("resident_id", "", number)], "", &format!(" | {number} | "));
+        }
+        // What is no resident number by its type has to look like one.
+        check(&[("other", "SSN", "110101199003073450")], "", " | 110101199003073450 | ");
+        check(&[("other", "BANK", "622202219053073450")], "", " |  | BANK:622202219053073450");
+    }
+
+    #[test]
+    fn case_10_placeholders_are_no_numbers_of_any_kind() {
+        for number in
+            ["111111111111111111", "000000000000000000", "123456789012345678", "110101190001011009", "none", "无", ""]
+        {
+            for kind in ["resident_id", "other", "insurance_card", "passport"] {
+                check(&[(kind, "S", number)], number, " |  | ");
+            }
+        }
+    }
+
+    #[test]
+    fn case_31_a_card_made_from_the_identity_number_is_no_second_evidence() {
+        let (own, made) = (("resident_id", "", "110101199003073458"), ("health_card", "", "H110101199003073458A"));
+        check(&[own, made], "110101199003073458", "110101199003073458 |  | ");
+        check(&[own], "110101900307345", "110101199003073458 |  | ");
+        check(&[own], "A1234509", "110101199003073458 |  | :A1234509");
+        check(&[], "110101199003073458", " |  | :110101199003073458");
+    }
+
+    #[test]
+    fn numbers_that_name_no_person_are_no_cards() {
+        for kind in ["mrn", "visit_card", "account", "household_book"] {
+            check(&[(kind, "S", "P1234509")], "12", " |  | ");
+        }
+        check(&[("other", "", "1234509")], "", " |  | ");
+        check(&[("other", "SSN", "123-450-9")], "", " |  | SSN:1234509");
+    }
 }

@@ -8,15 +8,16 @@ use heyi::hl7v2::{CharsetSetting, Limits};
 use heyi::mapping::Mapping;
 use heyi::pipeline::{self, Cause, Source, Unit};
 use heyi::store::messages::MessageState;
-use heyi::store::{Access, Store, StoreConfig, records};
+use heyi::store::{Access, Store, StoreConfig, Transaction, records};
 use jiff::tz::TimeZone;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::town::Town;
 use crate::town::message::messages;
 use crate::town::rows::{FEEDS, Feed};
 
-/// Messages in one job of the writer: one fsync for each.
-const BATCH: usize = 500;
+/// Messages that wait for the writer together: what a busy day brings, and fewer than its queue takes.
+const BATCH: usize = 1_000;
 /// Linux counts CPU time in these, on every architecture that Heyi runs on (`getconf CLK_TCK`).
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -77,6 +78,7 @@ pub(crate) type Key = (String, String);
 pub(crate) struct Stage {
     store: Store,
     arrivals: i64,
+    runtime: Runtime,
     _directory: tempfile::TempDir,
 }
 
@@ -84,7 +86,8 @@ impl Stage {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let store = Store::open(&StoreConfig::new(directory.path().join("heyi.db"), Access::Daemon));
-        Self { store: store.expect("a store"), arrivals: 0, _directory: directory }
+        let runtime = Builder::new_current_thread().build().expect("a runtime");
+        Self { store: store.expect("a store"), arrivals: 0, runtime, _directory: directory }
     }
 
     /// Reads and maps.
@@ -97,26 +100,21 @@ impl Stage {
         messages.iter().map(prepare).collect()
     }
 
-    /// Identifies and stores, durably; how many messages were kept as failed.
+    /// Identifies and stores, durably; how many messages were kept as failed. Each message is a job of its own, as in service: in
+    /// one job together, SQLite would walk through the growing undo journal of all with each of them.
     pub(crate) fn commit(&self, units: Vec<Unit>) -> usize {
-        let mut failed = 0;
-        let mut units = units.into_iter();
-        loop {
-            let batch: Vec<Unit> = units.by_ref().take(BATCH).collect();
-            if batch.is_empty() {
-                return failed;
+        self.runtime.block_on(async {
+            let mut waiting = Vec::with_capacity(units.len());
+            for unit in units {
+                let job = move |transaction: &Transaction<'_>| pipeline::commit(transaction, unit, Cause::Message);
+                waiting.push(self.store.enqueue(job).await.expect("an open store"));
             }
-            let work = move |transaction: &heyi::store::Transaction<'_>| {
-                let mut failed = 0;
-                for unit in batch {
-                    let done =
-                        transaction.savepoint(|transaction| pipeline::commit(transaction, unit, Cause::Message))?;
-                    failed += usize::from(done.state != MessageState::Processed);
-                }
-                Ok::<usize, heyi::store::StoreError>(failed)
-            };
-            failed += self.store.submit_blocking(work).expect("a commit");
-        }
+            let mut failed = 0;
+            for done in waiting {
+                failed += usize::from(done.await.expect("a commit").state != MessageState::Processed);
+            }
+            failed
+        })
     }
 
     /// Both, batch by batch.

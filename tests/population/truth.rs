@@ -216,3 +216,158 @@ pub(crate) fn line(row: &Row) -> String {
         sheet.birth_order.map_or(String::new(), |order| format!(" no. {order}")),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::town::people::minus;
+    use crate::town::people::{TODAY, Twin};
+    use crate::town::rows::Feed;
+
+    /// A person and a row that says nothing but the name, in a town of one.
+    fn town() -> Town {
+        let mut town = Town::new(3, 40);
+        let place =
+            town.people.iter().position(|person| person.origin == Origin::Han && person.twin.is_none()).unwrap();
+        let mut person = town.people[place].clone();
+        // A name of which there are many.
+        person.name = names::Name::new("张", "建国");
+        let mut row = town.rows[0].clone();
+        let sheet = &mut row.sheet;
+        (sheet.name, sheet.name_kind) = (person.name.clone(), NameKind::Own);
+        sheet.birth_date = Said { text: "19800101".to_owned(), kind: BirthKind::Own };
+        sheet.sex = 'M';
+        (sheet.resident, sheet.insurance, sheet.health_card, sheet.passport) = (None, None, None, None);
+        (sheet.phone, sheet.address) = (None, None);
+        (row.person, row.feed) = (0, Feed::His);
+        town.people = vec![person];
+        town.rows = vec![row];
+        town
+    }
+
+    fn number(kind: NumberKind) -> Option<Said<NumberKind>> {
+        Some(Said { text: "320102198001010012".to_owned(), kind })
+    }
+
+    fn phone(kind: PhoneKind) -> Option<Said<PhoneKind>> {
+        Some(Said { text: "13800001234".to_owned(), kind })
+    }
+
+    /// Changes to both rows, changes to the second, and why they can be told to be one's.
+    #[track_caller]
+    fn check(both: impl Fn(&mut Sheet), second: impl Fn(&mut Sheet), expected: Option<Reason>) {
+        let town = town();
+        let mut one = town.rows[0].clone();
+        both(&mut one.sheet);
+        let mut other = one.clone();
+        second(&mut other.sheet);
+        assert_eq!(decidable(&town, &one, &other), expected);
+        assert_eq!(decidable(&town, &other, &one), expected, "the other way round");
+    }
+
+    #[test]
+    fn a_frequent_name_and_a_birth_date_are_not_enough() {
+        check(|_| (), |_| (), None);
+        check(|_| (), |sheet| sheet.phone = phone(PhoneKind::Own), None);
+        check(|sheet| sheet.phone = phone(PhoneKind::Desk), |_| (), None);
+        check(|sheet| sheet.phone = phone(PhoneKind::Own), |_| (), Some(Reason::Contact));
+        check(|sheet| sheet.address = Some((4, String::new())), |_| (), Some(Reason::Contact));
+        check(|sheet| sheet.address = Some((4, String::new())), |sheet| sheet.address = Some((5, String::new())), None);
+    }
+
+    #[test]
+    fn a_rare_name_and_a_birth_date_are() {
+        let mut town = town();
+        town.people[0].name = names::Name::new("尉迟", "喆婳");
+        let one = town.rows[0].clone();
+        let mut other = one.clone();
+        assert_eq!(decidable(&town, &one, &other), Some(Reason::RareName));
+        other.sheet.sex = 'F';
+        assert_eq!(decidable(&town, &one, &other), None);
+        other.sheet.sex = 'M';
+        other.sheet.birth_date.kind = BirthKind::Lunar;
+        assert_eq!(decidable(&town, &one, &other), None);
+    }
+
+    #[test]
+    fn a_number_counts_as_what_it_is() {
+        let own = |sheet: &mut Sheet| sheet.resident = number(NumberKind::Own);
+        let as_kind = |kind| move |sheet: &mut Sheet| sheet.resident = number(kind);
+        check(own, |_| (), Some(Reason::Number));
+        check(own, |sheet| sheet.name_kind = NameKind::SameSound, Some(Reason::Number));
+        check(own, |sheet| sheet.name_kind = NameKind::Newborn, None);
+        check(own, as_kind(NumberKind::Typo), Some(Reason::NearNumber));
+        check(own, as_kind(NumberKind::Placeholder), None);
+        check(as_kind(NumberKind::Placeholder), |_| (), None);
+        check(as_kind(NumberKind::Relatives), |_| (), None);
+        // Two valid numbers that differ, whatever else agrees.
+        let with_phone =
+            |sheet: &mut Sheet| (sheet.resident, sheet.phone) = (number(NumberKind::Own), phone(PhoneKind::Own));
+        check(with_phone, as_kind(NumberKind::Relatives), None);
+        check(|sheet| sheet.health_card = Some("1".to_owned()), |_| (), Some(Reason::Card));
+        check(|sheet| sheet.insurance = number(NumberKind::Relatives), |_| (), None);
+    }
+
+    #[test]
+    fn one_of_name_and_birth_date_may_be_near_beside_a_phone() {
+        let with_phone = |sheet: &mut Sheet| sheet.phone = phone(PhoneKind::Own);
+        check(with_phone, |sheet| sheet.name_kind = NameKind::Pinyin, Some(Reason::Contact));
+        check(with_phone, |sheet| sheet.birth_date.kind = BirthKind::Swapped, Some(Reason::Contact));
+        let both_near = |sheet: &mut Sheet| {
+            sheet.name_kind = NameKind::SameSound;
+            sheet.birth_date.kind = BirthKind::Swapped;
+        };
+        check(with_phone, both_near, None);
+        check(with_phone, |sheet| sheet.birth_date.kind = BirthKind::Missing, None);
+        let with_home =
+            |sheet: &mut Sheet| (sheet.phone, sheet.address) = (phone(PhoneKind::Own), Some((4, String::new())));
+        check(with_home, |sheet| sheet.birth_date.kind = BirthKind::Missing, Some(Reason::Home));
+        // Of twins, it may be the other's.
+        let mut town = town();
+        town.people[0].twin = Some(Twin { set: 1, order: 1 });
+        let mut one = town.rows[0].clone();
+        with_phone(&mut one.sheet);
+        let mut other = one.clone();
+        other.sheet.name_kind = NameKind::SameSound;
+        assert_eq!(decidable(&town, &one, &other), None);
+    }
+
+    #[test]
+    fn relations_are_the_nearest() {
+        let mut town = town();
+        let person = town.people[0].clone();
+        let twin = |order| Some(Twin { set: 1, order });
+        let other_name = names::Name::new("李", "芳");
+        town.people = vec![
+            crate::town::people::Person { twin: twin(1), mother: Some(2), family: 1, ..person.clone() },
+            crate::town::people::Person { twin: twin(2), mother: Some(2), family: 1, ..person.clone() },
+            crate::town::people::Person { name: other_name.clone(), mother: None, family: 1, ..person.clone() },
+            crate::town::people::Person {
+                name: names::Name::new("张", "健国"),
+                family: 3,
+                mother: None,
+                ..person.clone()
+            },
+            crate::town::people::Person {
+                name: other_name,
+                family: 4,
+                born: minus(TODAY, 3),
+                mother: None,
+                ..person.clone()
+            },
+            crate::town::people::Person { origin: Origin::Unknown, family: 5, mother: None, ..person },
+        ];
+        for (one, other, expected) in [
+            (0, 1, Relation::Twin),
+            (0, 2, Relation::ParentAndChild),
+            (2, 1, Relation::ParentAndChild),
+            (0, 3, Relation::Homonym),
+            (3, 4, Relation::Stranger),
+            (2, 4, Relation::Homonym),
+            (3, 5, Relation::Unknown),
+        ] {
+            assert_eq!(relation(&town, one, other), expected, "{one} {other}");
+            assert_eq!(relation(&town, other, one), expected, "{other} {one}");
+        }
+    }
+}
