@@ -79,7 +79,8 @@ fn person() -> Value {
                 "properties": {
                     "source": text("the source's name"),
                     "identifiers": schema::json_schema(identifiers()),
-                    "updated_at": schema::json_schema(schema::Shape::DateTime)
+                    "updated_at": schema::json_schema(schema::Shape::DateTime),
+                    "deactivated": {"type": "boolean", "description": "the source has deleted the patient"}
                 }
             }
         }

@@ -220,7 +220,8 @@ impl Job<'_> {
 
 /// The golden record of a person with this one record.
 pub(super) fn only(source: &str, state: &PatientState, record: &Fields) -> Fields {
-    golden(&[Member { source, record, is_retired: false, is_deactivated: false, set_at: state.set_at() }])
+    let (former_names, set_at) = (state.former_names(), state.set_at());
+    golden(&[Member { source, record, is_retired: false, is_deactivated: false, former_names, set_at }])
 }
 
 /// The golden record of these records.
@@ -232,6 +233,7 @@ pub(super) fn golden_of<'a>(rows: impl Iterator<Item = &'a PatientRecord>) -> Re
         record,
         is_retired: row.merged_into.is_some() || row.is_deactivated(),
         is_deactivated: row.is_deactivated(),
+        former_names: state.former_names(),
         set_at: state.set_at(),
     });
     Ok(golden(&members.collect::<Vec<_>>()))

@@ -4,8 +4,8 @@
 //! sends fewer kinds of numbers (an ORU with the patient number only) does not take the others away, a new resident number
 //! replaces the old one. `""` in PID-3 clears all that was said until then.
 //!
-//! Inside the state such a fact is a field `#TYPE|AUTHORITY` with the list of its numbers. A name that was once said stays, among the other
-//! names, when another one takes its place (marriage, adoption, a newborn that is named): a field `@NAME`, of which the newest
+//! Inside the state such a fact is a field `#TYPE|AUTHORITY` with the list of its numbers. A name that was once said is
+//! remembered when another one takes its place (marriage, adoption, a newborn that is named): a field `@NAME`, of which the newest
 //! [`NAMES_KEPT`] are kept.
 
 use std::collections::{BTreeMap, HashSet};
@@ -52,10 +52,6 @@ impl PatientState {
     pub fn record(&self) -> Fields {
         let mut record = self.registers.record(Kind::Patient);
         record.retain(|name, _| !name.starts_with(['#', '@']));
-        let other_names = self.other_names(&record);
-        if !other_names.is_empty() {
-            record.insert("other_names", Value::Array(other_names));
-        }
         let identifiers = self.identifiers();
         if !identifiers.is_empty() {
             record.insert("identifiers", Value::Array(identifiers));
@@ -63,16 +59,11 @@ impl PatientState {
         record
     }
 
-    /// The other names as sent, and after them the names that the patient had before, newest first.
-    fn other_names(&self, record: &Fields) -> Vec<Value> {
-        let mut names: Vec<Value> = record.get("other_names").and_then(Value::as_array).cloned().unwrap_or_default();
-        let present = record.get("name").and_then(Value::as_str);
-        for (_, name) in self.names().into_iter().rev().filter(|(_, name)| Some(*name) != present) {
-            if !names.iter().any(|known| known.as_str() == Some(name)) {
-                names.push(Value::from(name));
-            }
-        }
-        names
+    /// The names that this source said before, newest first. They are shown and searched, and prove nothing of who the patient is: a
+    /// number that was given to somebody else has had the former patient's name.
+    pub fn former_names(&self) -> Vec<&str> {
+        let present = self.registers.text("name");
+        self.names().into_iter().rev().map(|(_, name)| name).filter(|name| Some(*name) != present).collect()
     }
 
     /// Every name that was said, by when it was said last, then by itself.
@@ -232,30 +223,39 @@ mod tests {
                 (1, json!({"name": "张三", "family_name": "张", "given_name": "三", "sex": "male"})),
                 (2, json!({"name": "李四"})),
             ],
-            json!({"name": "李四", "sex": "male", "other_names": ["张三"]}),
+            json!({"name": "李四", "sex": "male"}),
         );
     }
 
     #[test]
-    fn case_32_a_former_name_stays_among_the_other_names() {
-        check(
-            &[
-                (2, json!({"name": "李小明", "other_names": ["Li Xiaoming"]})),
-                (1, json!({"name": "王明"})),
-                (3, json!({"name": "李晓明"})),
-            ],
-            json!({"name": "李晓明", "other_names": ["Li Xiaoming", "李小明", "王明"]}),
-        );
+    fn case_32_a_former_name_is_remembered_whatever_the_order() {
+        let former = |names: &mut dyn Iterator<Item = (i64, &str)>| {
+            let mut state = PatientState::default();
+            for (at, name) in names {
+                state.apply(patch(json!({"name": name})), Moment { at, arrival: at });
+            }
+            state.former_names().join(" ")
+        };
+        let check = |names: &[&str], expected: &str| {
+            let said = || (1..).zip(names.iter().copied());
+            assert_eq!(former(&mut said()), expected);
+            assert_eq!(former(&mut said().collect::<Vec<_>>().into_iter().rev()), expected, "backwards");
+        };
+        check(&["王明"], "");
+        check(&["王明", "李明", "李晓明"], "李明 王明");
         // Who takes the old name again has the other one as a former name.
-        check(
-            &[(1, json!({"name": "王明"})), (2, json!({"name": "李明"})), (3, json!({"name": "王明"}))],
-            json!({"name": "王明", "other_names": ["李明"]}),
-        );
-        let many: Vec<(i64, Value)> = (1..=20).map(|at| (at, json!({"name": format!("张{at}")}))).collect();
-        let kept: Vec<String> = (13..=19).rev().map(|at| format!("张{at}")).collect();
-        let record = json!({"name": "张20", "other_names": kept});
-        check(&many, record.clone());
-        check(&many.iter().rev().cloned().collect::<Vec<_>>(), record);
+        check(&["王明", "李明", "王明"], "李明");
+        let many: Vec<String> = (1..=20).map(|at| format!("张{at}")).collect();
+        check(&many.iter().map(String::as_str).collect::<Vec<_>>(), "张19 张18 张17 张16 张15 张14 张13");
+    }
+
+    #[test]
+    fn what_a_message_was_misread_as_is_no_former_name() {
+        let mut state = PatientState::default();
+        for name in ["ÕÅÈý", "张三"] {
+            state.apply(patch(json!({"name": name})), Moment { at: 1, arrival: 1 });
+        }
+        assert_eq!(state.former_names(), [""; 0]);
     }
 
     #[test]

@@ -25,6 +25,8 @@ mod hospital_day;
 mod identity;
 mod import;
 mod lab;
+mod life;
+mod life_messages;
 mod lifecycle;
 mod mapping_commands;
 mod mapping_guide;
