@@ -7,7 +7,6 @@ use super::openapi::reference;
 use super::parameter::Form;
 use super::persons::MOST_RECORDS;
 use super::routes::{MESSAGE_STATES, PAGE_SIZE, REVIEW_KINDS};
-use crate::record::schema;
 
 fn string() -> Value {
     json!({"type": "string"})
@@ -157,32 +156,7 @@ pub(crate) fn decided() -> Value {
 }
 
 fn evidence() -> Value {
-    let bits = || json!({"type": "number", "description": "log2 of how much likelier for one patient than for two"});
-    json!({
-        "type": "object",
-        "description": "prior + weights + household = bits; holds no patient's value",
-        "required": ["model", "prior", "facts", "household", "bits", "probability", "vetoes"],
-        "properties": {
-            "model": {"type": "string", "description": "version of the model"},
-            "prior": {"type": "number", "description": "bits before any fact"},
-            "facts": {"type": "array", "items": {
-                "type": "object",
-                "required": ["fact", "level", "weight"],
-                "properties": {
-                    "fact": {"type": "string", "description": "name, birth_date, identity_number, card, phone, address or sex"},
-                    "level": {"type": "string", "description": "how far it agrees"},
-                    "weight": bits(),
-                    "frequency": {"type": "number", "description": "share of people who bear the agreeing value"}
-                }
-            }},
-            "household": {"type": "number", "description": "what phone, address and surname are cut by, for a household shares them"},
-            "bits": bits(),
-            "probability": {"type": "number", "minimum": 0, "maximum": 1},
-            "vetoes": {"type": "array", "items": string(), "description": "what forbids a link without somebody's decision"},
-            "tie": {"type": "string", "description": "same_number or same_visit: the sources' own word"},
-            "gate": {"type": "boolean", "description": "an identity number with the name and the birth date: enough without weighing"}
-        }
-    })
+    reference("evidence.v1.json")
 }
 
 pub(crate) fn explanation() -> Value {
@@ -252,10 +226,7 @@ fn link_kind() -> Value {
 }
 
 pub(crate) fn patient_record() -> Value {
-    let mut record = schema::object_schema(schema::PATIENT);
-    record["title"] = json!("What is said of a patient");
-    record["additionalProperties"] = json!(false);
-    record
+    reference("patient.v1.json")
 }
 
 pub(crate) fn candidates() -> Value {
