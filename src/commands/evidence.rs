@@ -38,7 +38,12 @@ pub(super) fn waterfall(evidence: &Value) -> anyhow::Result<()> {
         rows.push(row(fact["fact"].as_str().unwrap_or_default(), text(&fact["level"]), &fact["weight"], note));
     }
     if evidence["household"].as_f64().is_some_and(|cut| cut != 0.0) {
-        rows.push(row("household", none(), &evidence["household"], "phone, address and surname are capped together".to_owned()));
+        rows.push(row(
+            "household",
+            none(),
+            &evidence["household"],
+            "phone, address and surname are capped together".to_owned(),
+        ));
     }
     let probability = format!("probability {}, model {}", percent(&evidence["probability"]), text(&evidence["model"]));
     rows.push(row("total", none(), &evidence["bits"], probability));
@@ -58,6 +63,9 @@ mod tests {
         for (share, shown) in [(0.999_99, "99.99 %"), (0.5, "50.00 %"), (0.000_01, "0.00 %"), (1.0, "100.00 %")] {
             assert_eq!(percent(&json!(share)), shown);
         }
-        assert_eq!((bits(&json!(13.5)), bits(&json!(-0.7)), bits(&Value::Null)), ("+13.50".to_owned(), "-0.70".to_owned(), String::new()));
+        assert_eq!(
+            (bits(&json!(13.5)), bits(&json!(-0.7)), bits(&Value::Null)),
+            ("+13.50".to_owned(), "-0.70".to_owned(), String::new())
+        );
     }
 }

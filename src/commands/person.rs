@@ -299,7 +299,10 @@ fn matches(config: &Config, store: &Store, file: &Path, json: bool) -> anyhow::R
         return Ok(verdict);
     }
     find(
-        found.into_iter().map(|ranked| Found { person: ranked.person, weighed: Some((ranked.evidence, ranked.grade)) }).collect(),
+        found
+            .into_iter()
+            .map(|ranked| Found { person: ranked.person, weighed: Some((ranked.evidence, ranked.grade)) })
+            .collect(),
         false,
     )
 }
@@ -318,7 +321,9 @@ fn explain(config: &Config, store: &Store, one_id: &str, record: &RecordNumber, 
     }
     let bits = |name: &str| evidence::bits(&document["thresholds"][name]);
     let (link, review, margin) = (bits("link"), bits("review"), bits("margin"));
-    output::line(format!("linked from {link} bits and {margin} ahead of the second person; asked about from {review}"))?;
+    output::line(format!(
+        "linked from {link} bits and {margin} ahead of the second person; asked about from {review}"
+    ))?;
     for explanation in document["explanations"].as_array().into_iter().flatten() {
         let (source, holder) = (text(&explanation["source"]), text(&explanation["one_id"]));
         output::line("")?;
@@ -336,7 +341,11 @@ fn explain(config: &Config, store: &Store, one_id: &str, record: &RecordNumber, 
                 let weighed = &candidate["evidence"];
                 let mut row = begin.to_vec();
                 row.extend([text(&candidate["one_id"]), text(&candidate["record"]), evidence::bits(&weighed["bits"])]);
-                row.extend([evidence::percent(&weighed["probability"]), text(&step["model"]), evidence::remarks(weighed)]);
+                row.extend([
+                    evidence::percent(&weighed["probability"]),
+                    text(&step["model"]),
+                    evidence::remarks(weighed),
+                ]);
                 rows.push(row);
             }
             if candidates.is_empty() {

@@ -80,7 +80,11 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
         }
         Verb::Show { id, json } => {
             let review = load(&store, id)?;
-            if json { output::json(&review)? } else { show(&review)? }
+            if json {
+                output::json(&review)?
+            } else {
+                show(&review)?
+            }
             Ok(Verdict::Fine)
         }
         Verb::Decide { id, decision, reason, by, json } => {

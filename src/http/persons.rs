@@ -112,7 +112,8 @@ pub(crate) async fn explain(state: Arc<AppState>, call: Call) -> Answer {
         Problem::new(ProblemKind::ParameterNotValid, detail).with("parameter", "record")
     })?;
     let (explain, one_id) = (Arc::clone(&state.explain), call.path().to_owned());
-    let explained = state.store.read_async(move |reader| explain(reader, &one_id, &record)).await.map_err(from_store)?;
+    let explained =
+        state.store.read_async(move |reader| explain(reader, &one_id, &record)).await.map_err(from_store)?;
     match explained {
         Ok(document) => json(&document),
         Err(sentence) => Err(Problem::new(ProblemKind::RecordUnknown, format!("{sentence}."))),

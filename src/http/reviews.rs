@@ -55,7 +55,8 @@ enum Said {
 /// `POST /v1/reviews/{id}`.
 pub(crate) async fn decide(state: Arc<AppState>, call: Call) -> Answer {
     let review = review_id(&call)?;
-    let expected = format!("{{\"decision\": \"link\" or \"reject\", \"reason\": TEXT of 1 to {MOST_REASON} characters}}");
+    let expected =
+        format!("{{\"decision\": \"link\" or \"reject\", \"reason\": TEXT of 1 to {MOST_REASON} characters}}");
     let DecisionRequest { decision, reason } = call.json(&expected)?;
     if reason.trim().is_empty() || reason.chars().count() > MOST_REASON {
         return Err(Problem::new(ProblemKind::BodyNotValid, format!("Expected {expected}.")));

@@ -276,13 +276,8 @@ fn problem(answer: &(u16, Value)) -> &str {
 /// A doubtful match of the record of [`insert_person`] and one of somebody else.
 fn insert_review(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     let one_id = "01JD0000000000000000000003";
-    let person = Person {
-        one_id: one_id.to_owned(),
-        version: 1,
-        merged_into: None,
-        created_at: AT,
-        golden: Fields::default(),
-    };
+    let person =
+        Person { one_id: one_id.to_owned(), version: 1, merged_into: None, created_at: AT, golden: Fields::default() };
     persons::create(transaction, &person)?;
     let new = NewRecord {
         source: "lis".to_owned(),

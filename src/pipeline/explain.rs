@@ -18,7 +18,9 @@ pub enum Unexplained {
     #[error("no person has this One ID: look for it with `heyi person find`")]
     UnknownPerson,
     /// No source has a record under the number.
-    #[error("no source has sent a patient under this number: name the record SYSTEM|VALUE as `heyi person links` lists it")]
+    #[error(
+        "no source has sent a patient under this number: name the record SYSTEM|VALUE as `heyi person links` lists it"
+    )]
     UnknownRecord,
 }
 
@@ -69,7 +71,9 @@ fn explanation(matcher: Matcher<'_>, one_id: &str, row: &PatientRecord) -> Resul
     let mut comparisons = Vec::new();
     for record in &candidate.records {
         let alone = Candidate { one_id: candidate.one_id.clone(), records: vec![record.clone()] };
-        let (Some(evidence), Some(known)) = (matcher.weigh(&own.facts, &alone)?, others.get(&record.id)) else { continue };
+        let (Some(evidence), Some(known)) = (matcher.weigh(&own.facts, &alone)?, others.get(&record.id)) else {
+            continue;
+        };
         comparisons.push(serde_json::json!({
             "record": known.row.number.to_string(),
             "source": known.row.source,

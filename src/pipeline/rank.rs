@@ -78,7 +78,8 @@ pub fn rank(reader: &Reader<'_>, site: &Site, record: &Fields, also: &[Person]) 
         Decision::Ambiguous { evidence, .. } | Decision::New { evidence } => (None, evidence),
     };
     let ranked = |(evidence, is_chosen): (Evidence, bool)| {
-        let person = persons::get(reader, &evidence.one_id)?.ok_or(StoreError::Damaged { what: "patient_record.one_id" })?;
+        let person =
+            persons::get(reader, &evidence.one_id)?.ok_or(StoreError::Damaged { what: "patient_record.one_id" })?;
         Ok(Ranked { person, grade: grade(&evidence, is_chosen), evidence })
     };
     let all = chosen.into_iter().map(|evidence| (evidence, true)).chain(others.into_iter().map(|found| (found, false)));

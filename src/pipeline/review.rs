@@ -44,7 +44,8 @@ impl Life<'_, '_> {
             while let Some(pair) = no_links::between(job.transaction, &some, &others)? {
                 let told = no_links::list(job.transaction, pair.0)?;
                 let told = told.into_iter().find(|told| told.other == pair.1 && told.undone.is_none());
-                let by_this = review.verdict.as_ref().is_some_and(|verdict| told.is_some_and(|told| told.at == verdict.at));
+                let by_this =
+                    review.verdict.as_ref().is_some_and(|verdict| told.is_some_and(|told| told.at == verdict.at));
                 if !by_this {
                     let review = reviews::about(job.transaction, pair.0, pair.1)?;
                     let review = review.filter(|review| review.state == ReviewState::Rejected).map(|review| review.id);
@@ -78,8 +79,7 @@ impl Life<'_, '_> {
             Decided { one_id, other, records: Vec::new(), changed: false }
         };
         let pair = (one.id, other.id);
-        decided.changed |=
-            no_links::forbid(job.transaction, pair, &self.decision.by, &self.decision.reason, job.now)?;
+        decided.changed |= no_links::forbid(job.transaction, pair, &self.decision.by, &self.decision.reason, job.now)?;
         Ok(decided)
     }
 
@@ -89,7 +89,8 @@ impl Life<'_, '_> {
         // A merge of persons that brought them together is taken back with all that it moved.
         for (came, was_there) in [(other, one), (one, other)] {
             let moves = records::moves_of(job.transaction, came.id)?;
-            let came_from = moves.into_iter().rev().find_map(|(_, change)| change.from.filter(|from| *from != change.to));
+            let came_from =
+                moves.into_iter().rev().find_map(|(_, change)| change.from.filter(|from| *from != change.to));
             let Some(came_from) = came_from else { continue };
             let retired = self.person(&came_from)?;
             if retired.merged_into.is_none() || self.person_now(&came_from)? != *holder {

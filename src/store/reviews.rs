@@ -398,3 +398,148 @@ fn review(row: &Row<'_>) -> Result<Review, StoreError> {
         visits: row.get::<_, i64>(14)?.unsigned_abs(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Store;
+    use super::super::clinical::{Visit, put_visit};
+    use super::super::fixtures::{insert_person, link, store, write};
+    use super::super::records::{self, LinkKind};
+    use super::*;
+    use crate::record::json;
+
+    fn question(kind: ReviewKind, records: (i64, i64), bits: f64) -> Question {
+        Question { kind, records, bits, evidence: json!({"model": "m", "candidates": []}), message: Some(4), at: 9 }
+    }
+
+    /// Persons P1 to P4 with a record each; the records' numbers.
+    fn four(store: &Store) -> Vec<i64> {
+        write(store, |t| (1..=4).map(|place| insert_person(t, &format!("P{place}"), &format!("100{place}"))).collect())
+    }
+
+    fn asked(store: &Store, question: Question) -> (i64, bool) {
+        write(store, move |t| ask(t, &question))
+    }
+
+    fn ids(
+        store: &Store,
+        states: ReviewStates,
+        kind: Option<ReviewKind>,
+        after: Option<i64>,
+        limit: usize,
+    ) -> Vec<i64> {
+        let found = store.read(|r| list(r, ReviewFilter { states, kind }, after, limit)).unwrap();
+        found.into_iter().map(|review| review.id).collect()
+    }
+
+    #[test]
+    fn every_kind_and_state_is_read_by_its_name() {
+        for kind in ReviewKind::ALL {
+            assert_eq!(kind.name().parse(), Ok(kind));
+        }
+        for state in ReviewState::ALL {
+            assert_eq!(state.name().parse(), Ok(state));
+        }
+        for name in ReviewStates::NAMES {
+            assert_eq!(name.parse::<ReviewStates>().map(ReviewStates::name), Ok(name));
+        }
+        assert!("Open".parse::<ReviewStates>().is_err() && "".parse::<ReviewKind>().is_err());
+    }
+
+    #[test]
+    fn of_two_records_there_is_one_case_with_the_newest_evidence() {
+        let (_directory, store) = store();
+        let records = four(&store);
+        let (id, is_open) = asked(&store, question(ReviewKind::PossibleMatch, (records[1], records[0]), 1.0));
+        assert!(is_open);
+        let again = Question { at: 20, ..question(ReviewKind::Veto, (records[0], records[1]), 3.0) };
+        assert_eq!(asked(&store, again), (id, true));
+        let found = store.read(|r| get(r, id)).unwrap().unwrap();
+        assert_eq!((found.question.kind, found.question.bits, found.question.at), (ReviewKind::Veto, 3.0, 9));
+        assert_eq!(found.question.records, (records[0], records[1]), "the older one first");
+        assert_eq!((found.one_ids.0.as_str(), found.one_ids.1.as_str()), ("P1", "P2"));
+        assert_eq!((found.state, &found.verdict, found.question.message), (ReviewState::Open, &None, Some(4)));
+        assert_eq!(store.read(|r| about(r, records[1], records[0])).unwrap().map(|review| review.id), Some(id));
+        assert_eq!(store.read(|r| about(r, records[1], records[2])), Ok(None));
+    }
+
+    #[test]
+    fn what_was_decided_stays_decided_until_somebody_decides_otherwise() {
+        let (_directory, store) = store();
+        let records = four(&store);
+        let pair = (records[0], records[1]);
+        let (id, _) = asked(&store, question(ReviewKind::PossibleMatch, pair, 1.0));
+        let verdict = Verdict { at: 30, by: "li".to_owned(), reason: "two cards".to_owned() };
+        let given = verdict.clone();
+        write(&store, move |t| decide(t, id, ReviewState::Rejected, Some(&given)));
+        assert_eq!(asked(&store, question(ReviewKind::Veto, pair, 9.0)), (id, false), "not asked again");
+        let found = store.read(|r| get(r, id)).unwrap().unwrap();
+        assert_eq!((found.state, found.verdict, found.question.bits), (ReviewState::Rejected, Some(verdict), 1.0));
+        write(&store, move |t| decide(t, id, ReviewState::Open, None));
+        let found = store.read(|r| get(r, id)).unwrap().unwrap();
+        assert_eq!((found.state, found.verdict), (ReviewState::Open, None));
+        assert_eq!(asked(&store, question(ReviewKind::Veto, pair, 9.0)), (id, true));
+    }
+
+    #[test]
+    fn open_cases_come_by_what_an_answer_is_worth_and_page_by_page() {
+        let (_directory, store) = store();
+        let records = four(&store);
+        let likely = asked(&store, question(ReviewKind::PossibleMatch, (records[0], records[1]), 5.0)).0;
+        let unlikely = asked(&store, question(ReviewKind::Margin, (records[0], records[2]), -5.0)).0;
+        let even = asked(&store, question(ReviewKind::Margin, (records[1], records[3]), 0.0)).0;
+        assert_eq!(ids(&store, ReviewStates::Open, None, None, 9), [likely, even, unlikely]);
+        // Three visits wait for the even one: 0.5 x 4 is more than 0.97 x 1.
+        let (busy, source) = (records[3], "his".to_owned());
+        write(&store, move |t| {
+            (0..3).try_for_each(|place| {
+                let number = format!("V{place}");
+                put_visit(t, &Visit { source: source.clone(), number, record: busy, version: 1, state: String::new() })
+            })
+        });
+        assert_eq!(ids(&store, ReviewStates::Open, None, None, 9), [even, likely, unlikely]);
+        let found = store.read(|r| get(r, even)).unwrap().unwrap();
+        assert_eq!((found.visits, found.rank()), (3, 2.0));
+        assert_eq!(ids(&store, ReviewStates::Open, None, None, 2), [even, likely]);
+        assert_eq!(ids(&store, ReviewStates::Open, None, Some(likely), 2), [unlikely]);
+        assert_eq!(ids(&store, ReviewStates::Open, Some(ReviewKind::Margin), None, 9), [even, unlikely]);
+        // The page goes on behind a case that was decided after it was listed.
+        let verdict = Verdict { at: 30, by: "li".to_owned(), reason: String::new() };
+        write(&store, move |t| decide(t, even, ReviewState::Linked, Some(&verdict)));
+        assert_eq!(ids(&store, ReviewStates::Open, None, Some(even), 9), [likely, unlikely]);
+        for (states, expected) in [
+            (ReviewStates::Linked, &[even][..]),
+            (ReviewStates::Rejected, &[]),
+            (ReviewStates::Decided, &[even]),
+            (ReviewStates::All, &[even, unlikely, likely]),
+        ] {
+            assert_eq!(ids(&store, states, None, None, 9), expected, "{states:?}");
+        }
+        assert_eq!(ids(&store, ReviewStates::All, None, Some(even), 1), [unlikely]);
+    }
+
+    #[test]
+    fn a_case_whose_records_became_one_person_s_is_settled_unless_it_is_about_one_person() {
+        let (_directory, store) = store();
+        let records = four(&store);
+        let settled = asked(&store, question(ReviewKind::PossibleMatch, (records[0], records[1]), 1.0)).0;
+        let conflict = asked(&store, question(ReviewKind::DataQuality, (records[2], records[3]), 1.0)).0;
+        let (moved, other) = (records[1], records[3]);
+        write(&store, move |t| {
+            records::link(t, &link(moved, "P1", LinkKind::Auto))?;
+            records::link(t, &link(other, "P3", LinkKind::Auto))
+        });
+        for states in [ReviewStates::Open, ReviewStates::All] {
+            assert_eq!(ids(&store, states, None, None, 9), [conflict], "{states:?}");
+        }
+        let found = |id| store.read(|r| get(r, id)).unwrap().unwrap();
+        assert!(found(settled).is_settled() && !found(conflict).is_settled());
+        assert_eq!(found(settled).one_ids, ("P1".to_owned(), "P1".to_owned()), "as they are now");
+        write(&store, move |t| records::link(t, &link(moved, "P2", LinkKind::Auto)));
+        assert_eq!(
+            ids(&store, ReviewStates::Open, None, None, 9),
+            [settled, conflict],
+            "apart again, it is open again"
+        );
+    }
+}

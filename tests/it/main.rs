@@ -35,5 +35,6 @@ mod mapping_unmapped;
 mod ownership;
 mod privacy;
 mod resends;
+mod review;
 mod send;
 mod visits;
