@@ -64,6 +64,8 @@ pub enum NumberLevel {
     OneEdit,
     /// Two edits apart, and not both valid.
     TwoEdits,
+    /// The same valid resident number, and by the year of birth in it one of the two has borrowed it: a child's under its parent's.
+    Lent,
     /// One side gives none of a kind that the other gives.
     Missing,
     /// Different, at least one of them not valid, or of a kind that is renewed (passports, permits).
@@ -149,6 +151,8 @@ pub struct Comparison {
     pub number: NumberLevel,
     /// Cards; missing where the equal card only repeats the equal identity number (an electronic health card made from it).
     pub card: CardLevel,
+    /// The card that is equal is the person's own, as a social security number is; an insurance card may be a parent's.
+    pub is_own_card: bool,
     /// Phones.
     pub phone: PhoneLevel,
     /// The phone that is equal.
@@ -159,6 +163,8 @@ pub struct Comparison {
     pub address_term: Option<Term>,
     /// Administrative sex.
     pub sex: SexLevel,
+    /// Both names are in letters.
+    pub in_letters: bool,
     /// The classes of the two names, in the order of the records.
     pub classes: (NameClass, NameClass),
     /// Both are of a multiple birth and their birth orders differ, or one says it is of a multiple birth's other child.
@@ -170,6 +176,9 @@ pub fn compare(one: &PatientFacts, other: &PatientFacts) -> Comparison {
     let (name, name_term, name_frequency) = names(one, other);
     let (birth_date, years_apart) = birth_dates(one, other);
     let number = numbers(one, other);
+    let card = cards(one, other, number);
+    let own_card = |card: &&Card| card.kind != "insurance_card" && other.cards.contains(card);
+    let in_letters = |facts: &PatientFacts| facts.names.first().is_some_and(|name| name.script == Script::Letters);
     let (phone, phone_term) = phones(one, other);
     let (address, address_term) = addresses(one, other);
     let sex = match (one.sex, other.sex) {
@@ -185,12 +194,14 @@ pub fn compare(one: &PatientFacts, other: &PatientFacts) -> Comparison {
         birth_date,
         years_apart,
         number,
-        card: cards(one, other, number),
+        card,
+        is_own_card: card == CardLevel::Exact && one.cards.iter().any(|card| own_card(&card)),
         phone,
         phone_term,
         address,
         address_term,
         sex,
+        in_letters: in_letters(one) && in_letters(other),
         classes: (one.name_class, other.name_class),
         other_birth_order: orders.is_some_and(|(one, other)| one != other),
     }
@@ -429,9 +440,15 @@ fn numbers(one: &PatientFacts, other: &PatientFacts) -> NumberLevel {
         mine.any(|number| other.identity_numbers.contains(number))
     };
     if shares(true) {
-        return NumberLevel::Exact;
+        let borrowed = |facts: &PatientFacts| own_resident_ids(facts).next().is_none();
+        return match (borrowed(one), borrowed(other)) {
+            (false, false) => NumberLevel::Exact,
+            (true, true) => NumberLevel::Missing,
+            _ => NumberLevel::Lent,
+        };
     }
-    let clash = one.resident_ids().any(|mine| other.resident_ids().any(|theirs| series(mine) == series(theirs)));
+    let clash =
+        own_resident_ids(one).any(|mine| own_resident_ids(other).any(|theirs| series(mine) == series(theirs)));
     if clash {
         return NumberLevel::Conflict;
     }
@@ -453,6 +470,22 @@ fn numbers(one: &PatientFacts, other: &PatientFacts) -> NumberLevel {
         }
         None => NumberLevel::Missing,
     }
+}
+
+/// The resident numbers that may be the record's own: a number whose year of birth is far from the record's is a parent's.
+fn own_resident_ids(facts: &PatientFacts) -> impl Iterator<Item = &str> {
+    let born = facts.birth_date.as_deref().and_then(year);
+    facts.resident_ids().filter(move |number| {
+        let says = number.get(6..10).and_then(year);
+        born.zip(says).is_none_or(|(born, says)| born.abs_diff(says) < YEARS_OF_PARENTS)
+    })
+}
+
+/// Nobody is a parent earlier, and no slip in a date is told from another person by less.
+const YEARS_OF_PARENTS: u16 = 12;
+
+fn year(date: &str) -> Option<u16> {
+    date.get(..4)?.parse().ok()
 }
 
 /// Citizens' numbers, residence permits of Hong Kong, Macao and Taiwan (81 to 83), permits of foreign residents (9): one person may come

@@ -94,6 +94,8 @@ pub enum Veto {
     SoundAlikes,
     /// Born years apart, and no shared number.
     YearsApart,
+    /// They share a number that is a parent's on one side.
+    LentNumber,
 }
 
 impl Veto {
@@ -154,6 +156,7 @@ pub fn weigh(
     let mut rules_out = false;
     let mut best: Option<(Option<Tie>, bool, Score, i64)> = None;
     let mut substance = false;
+    let mut shares_number = false;
     let is_tied = candidate.records.iter().any(|known| known.tie == Some(Tie::SameNumber));
     for known in &candidate.records {
         let compared = compare(record, &known.facts);
@@ -165,6 +168,7 @@ pub fn weigh(
             && matches!(compared.name, NameLevel::Exact | NameLevel::SameSound)
             && matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Partial | BirthDateLevel::Missing);
         substance |= has_substance(&compared);
+        shares_number |= matches!(compared.number, NumberLevel::Exact | NumberLevel::Lent);
         let better = match &best {
             None => true,
             Some((tie, passed, other, _)) => {
@@ -178,10 +182,7 @@ pub fn weigh(
     vetoes.sort_unstable();
     vetoes.dedup();
     let (tie, gate, score, record) = best?;
-    let shares_number =
-        score.facts.iter().any(|fact| fact.fact == super::model::FactKind::IdentityNumber && fact.level == "exact");
-    let ruled_out = tie != Some(Tie::SameNumber)
-        && (rules_out || !shares_number && (!substance || score.bits < model.review_bits()));
+    let ruled_out = tie != Some(Tie::SameNumber) && (rules_out || !shares_number && (!substance || score.bits < model.review_bits()));
     Some(Evidence { one_id: candidate.one_id.clone(), record, tie, score, vetoes, gate, ruled_out })
 }
 
@@ -198,7 +199,9 @@ fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, is_parted: boo
     let (one, other) = compared.classes;
     let either = |class| one == class || other == class;
     let same_name = compared.name == NameLevel::Exact;
-    let shares_number = compared.number == NumberLevel::Exact || compared.card == CardLevel::Exact;
+    // A number of the person's own; a child's insurance card may be a parent's.
+    let shares_own = compared.number == NumberLevel::Exact || compared.is_own_card;
+    let shares_number = shares_own || compared.card == CardLevel::Exact;
     let same_day = compared.birth_date == BirthDateLevel::Exact;
     if either(NameClass::Newborn) {
         veto(!(one == other && same_name && same_day), Veto::NewbornName);
@@ -208,13 +211,16 @@ fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, is_parted: boo
     veto(
         one == NameClass::Normal
             && other == NameClass::Normal
-            && matches!(compared.name, NameLevel::Different | NameLevel::SameSurname),
+            && matches!(compared.name, NameLevel::Different | NameLevel::SameSurname)
+            // Names in letters are replaced by marriage, nicknames and other alphabets: two numbers agree against them.
+            && !(compared.in_letters && shares_own && matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near)),
         Veto::NamesDisagree,
     );
+    veto(compared.number == NumberLevel::Lent, Veto::LentNumber);
     let near = matches!(compared.name, NameLevel::OneCharacter | NameLevel::PartlyEqual);
-    veto(model.vetoes_near_names() && near && same_day && !shares_number, Veto::NearNames);
+    veto(model.vetoes_near_names() && near && same_day && !shares_own, Veto::NearNames);
     let alike = compared.name == NameLevel::SameSound;
-    veto(model.vetoes_sound_alikes() && alike && same_day && !shares_number, Veto::SoundAlikes);
+    veto(model.vetoes_sound_alikes() && alike && same_day && !shares_own, Veto::SoundAlikes);
     let apart = compared.years_apart.is_some_and(|years| years >= model.years_apart());
     veto(apart && !shares_number, Veto::YearsApart);
     vetoes
@@ -286,8 +292,61 @@ pub fn decide(model: &Model, counted: &dyn Frequencies, record: &PatientFacts, c
             });
             if is_ahead { link(evidence, |found| passes(model, found)) } else { ambiguous(Doubt::Margin, evidence) }
         }
-        _ => ambiguous(Doubt::SeveralFit, evidence),
+        _ => {
+            if is_one_of_several(model, counted, candidates, &evidence) {
+                link(evidence, |found| passes(model, found))
+            } else {
+                ambiguous(Doubt::SeveralFit, evidence)
+            }
+        }
     }
+}
+
+/// Whether the first of several persons who fit is meant all the same. Either they are surely one person, whom nothing but this record
+/// had shown to be one; or they exclude each other, and the first is far ahead.
+fn is_one_of_several(
+    model: &Model,
+    counted: &dyn Frequencies,
+    candidates: &[Candidate],
+    evidence: &[Evidence],
+) -> bool {
+    let person = |found: &Evidence| candidates.iter().find(|candidate| candidate.one_id == found.one_id);
+    let mut passing = evidence.iter().filter(|found| passes(model, found));
+    let Some((best, first)) = passing.next().and_then(|best| Some((best, person(best)?))) else { return false };
+    let rivals: Vec<&Evidence> = passing.collect();
+    let relation = |rival: &&Evidence| person(rival).map(|other| relation(model, counted, first, other));
+    let relations: Vec<Relation> = rivals.iter().filter_map(relation).collect();
+    let second = rivals.iter().map(|found| found.score.bits).fold(f64::NEG_INFINITY, f64::max);
+    relations.iter().all(|relation| *relation == Relation::Same)
+        || relations.iter().all(|relation| *relation == Relation::Apart)
+            && best.score.bits - second >= model.margin()
+}
+
+/// How two persons who fit one record stand to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Relation {
+    /// Nearly linked themselves, and nothing forbids it.
+    Same,
+    /// Something forbids that they are one.
+    Apart,
+    /// Nobody knows.
+    Open,
+}
+
+fn relation(model: &Model, counted: &dyn Frequencies, one: &Candidate, other: &Candidate) -> Relation {
+    let mut best = f64::NEG_INFINITY;
+    for mine in &one.records {
+        for theirs in &other.records {
+            let compared = compare(&mine.facts, &theirs.facts);
+            if !vetoes_of(model, &compared, false, counted.are_parted(mine.id, theirs.id)).is_empty() {
+                return Relation::Apart;
+            }
+            if has_substance(&compared) {
+                best = best.max(model.score(&compared, counted).bits);
+            }
+        }
+    }
+    if best >= model.sure_bits() { Relation::Same } else { Relation::Open }
 }
 
 /// Whether this evidence alone links.

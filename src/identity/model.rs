@@ -51,6 +51,7 @@ macro_rules! settings {
 settings! {
     LinkProbability "decide" "link" 0.999 0.9 1.0 "probability from which a record is linked by itself"
     ReviewProbability "decide" "review" 0.5 0.01 0.999 "probability from which somebody is asked"
+    UnionProbability "decide" "union" 0.99 0.5 1.0 "probability from which two persons whom one record fits are taken for one"
     Margin "decide" "margin" 6.0 0.0 40.0 "bits that the best person must be ahead of the second"
     Prior "decide" "prior" -20.0 -40.0 0.0 "log2 of the share of true pairs among all pairs: one in a million"
     HouseholdCap "decide" "household_cap" 12.0 0.0 40.0 "bits that phone, address and surname may give together"
@@ -83,9 +84,10 @@ settings! {
     NumberExact "weights.identity_number" "exact" 28.0 -40.0 40.0 "the same valid identity number"
     NumberOneEdit "weights.identity_number" "one_edit" 14.0 -40.0 40.0 "one edit apart, not both valid"
     NumberTwoEdits "weights.identity_number" "two_edits" 9.0 -40.0 40.0 "two edits apart, not both valid"
+    NumberLent "weights.identity_number" "lent" 0.0 -40.0 40.0 "the same number, by the year of birth in it a parent's (forbids a link besides)"
     NumberDifferent "weights.identity_number" "different" -1.0 -40.0 40.0 "different, one of them not valid or of a kind that is renewed"
     NumberConflict "weights.identity_number" "conflict" -3.7 -40.0 40.0 "two valid resident numbers (forbids a link besides)"
-    CardExact "weights.card" "exact" 15.0 -40.0 40.0 "the same card"
+    CardExact "weights.card" "exact" 18.0 -40.0 40.0 "the same card"
     CardOneEdit "weights.card" "one_edit" 9.0 -40.0 40.0 "one edit apart"
     CardDifferent "weights.card" "different" -2.0 -40.0 40.0 "different cards"
     PhoneExact "weights.phone" "exact" 14.3 -40.0 40.0 "the same phone"
@@ -109,6 +111,11 @@ impl Default for Model {
 pub trait Frequencies {
     /// How many other people bear the value, and how many people there are in all.
     fn count(&self, term: Term) -> (u64, u64);
+
+    /// Whether somebody has decided that two records, by the store's numbers, are different patients.
+    fn are_parted(&self, _one: i64, _other: i64) -> bool {
+        false
+    }
 }
 
 /// What speaks for or against two records being one patient.
@@ -199,6 +206,11 @@ impl Model {
     /// Bits from which somebody is asked.
     pub fn review_bits(&self) -> f64 {
         odds(self.value(Id::ReviewProbability))
+    }
+
+    /// Bits from which two persons who both fit a third record are taken for one.
+    pub fn sure_bits(&self) -> f64 {
+        odds(self.value(Id::UnionProbability))
     }
 
     /// Bits that the best person must be ahead of the second.
@@ -331,6 +343,7 @@ fn number(level: NumberLevel) -> Option<Id> {
         NumberLevel::Exact => Some(Id::NumberExact),
         NumberLevel::OneEdit => Some(Id::NumberOneEdit),
         NumberLevel::TwoEdits => Some(Id::NumberTwoEdits),
+        NumberLevel::Lent => Some(Id::NumberLent),
         NumberLevel::Missing => None,
         NumberLevel::Different => Some(Id::NumberDifferent),
         NumberLevel::Conflict => Some(Id::NumberConflict),
