@@ -558,3 +558,6 @@ pub(super) fn with_merged(rows: Vec<PatientRecord>, ids: &BTreeSet<i64>) -> (Vec
 fn ids(rows: &[PatientRecord]) -> Vec<i64> {
     rows.iter().map(|row| row.id).collect()
 }
+
+#[cfg(test)]
+mod tests;

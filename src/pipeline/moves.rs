@@ -36,8 +36,11 @@ impl Job<'_> {
         let Some(evidence) = self.contradiction(own, &rest)? else {
             return self.join(own, &members, moment);
         };
-        if group.iter().any(|known| known.row.link == LinkKind::Manual) {
-            // Somebody has decided: the record stays, and somebody should know.
+        let by_hand = |known: &&Known| known.row.link == LinkKind::Manual;
+        let by_rule: Vec<&Known> = rest.iter().copied().filter(|known| !by_hand(known)).collect();
+        let is_held = by_rule.len() < rest.len() && self.contradiction(own, &by_rule)?.is_none();
+        if is_held || group.iter().any(by_hand) {
+            // Somebody has decided so, of this record or of those that rule it out: it stays, and somebody should know.
             self.ask(ReviewKind::DataQuality, (own.row.id, evidence.record), &evidence)?;
             return Ok(row.one_id.clone());
         }
