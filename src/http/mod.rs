@@ -9,7 +9,7 @@
 //! - Logs and metrics name a request by its path template, never by its path or query: those hold patient data.
 //! - Every request, body, page, wait and connection has a bound ([`limits`]).
 //!
-//! Not here yet, and therefore not routed: stream, snapshot, reviews, audit, FHIR.
+//! Not here yet, and therefore not routed: stream, snapshot, audit, FHIR.
 
 mod answers;
 mod call;
