@@ -415,6 +415,12 @@ fn a_search_lists_all_who_fit_and_who_is_likeliest_meant_first() {
     assert_eq!((found.len(), &found[0]["one_id"]), (1, &json!(daemon.one_id("HIS|P2"))));
     assert_eq!(found[0]["grade"], "certain", "{found:?}");
     assert!(found[0]["score"].as_f64().unwrap() > 10.0, "{found:?}");
+    // Of the older one no record says both: what fits the person fits none of its records whole.
+    daemon.accept("his", adt("A28", "C3", "20240305080000", &[person("P3", "李^娜", "", "", &[])]));
+    daemon.accept("lis", adt("A28", "L1", "20240305080000", &[person("P3", "", "19900101", "", &[])]));
+    daemon.accept("his", adt("A28", "C4", "20240305080000", &[person("P4", "李^娜", "19900101", "F", &[])]));
+    let found = find(&["--name", "李娜", "--birth-date", "1990-01-01"]);
+    assert_eq!(column(&found, "one_id"), [daemon.one_id("HIS|P4"), daemon.one_id("HIS|P3")], "{found:?}");
     let table = site.run(&["person", "find", "--name", "张伟"]).exits(0).stdout;
     assert!(table.contains("SCORE") && table.contains("GRADE"), "{table}");
     let table = site.run(&["person", "find", "HIS|P1"]).exits(0).stdout;
