@@ -6,9 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::compare::{
-    AddressLevel, BirthDateLevel, CardLevel, Comparison, NameLevel, NumberLevel, PhoneLevel, compare,
-};
+use super::compare::{AddressLevel, BirthDateLevel, CardLevel, Comparison, NameLevel, NumberLevel, PhoneLevel, compare};
 use super::model::{Frequencies, Model, Score};
 use super::{NameClass, PatientFacts};
 
@@ -145,52 +143,71 @@ pub enum Doubt {
     DisputedNumber,
 }
 
-/// Weighs one record against all records of a candidate.
+/// Weighs one record against all records of a candidate. `group`: records that would come along; what forbids a link holds for them too.
 pub fn weigh(
     model: &Model,
     counted: &dyn Frequencies,
     record: &PatientFacts,
+    group: &[&PatientFacts],
     candidate: &Candidate,
 ) -> Option<Evidence> {
-    let mut vetoes = Vec::new();
-    let mut rules_out = false;
-    let mut best: Option<(Option<Tie>, bool, Score, i64)> = None;
-    let mut substance = false;
-    let mut shares_number = false;
     let is_tied = candidate.records.iter().any(|known| known.tie == Some(Tie::SameNumber));
-    for known in &candidate.records {
-        let compared = compare(record, &known.facts);
-        let found = vetoes_of(model, &compared, is_tied, known.is_parted);
-        rules_out |= found.iter().any(|veto| rules_out_of(*veto, &compared));
-        vetoes.extend(found);
-        let score = model.score(&compared, counted);
+    let is_parted = candidate.records.iter().any(|known| known.is_parted);
+    let own: Vec<Comparison> = candidate.records.iter().map(|known| compare(record, &known.facts)).collect();
+    let along = || group.iter().flat_map(|member| candidate.records.iter().map(|known| compare(member, &known.facts)));
+    let along: Vec<Comparison> = along().collect();
+    let vetoes = vetoes_between(model, || own.iter().chain(&along), is_tied, is_parted);
+    let rules_out = own.iter().any(|compared| vetoes.iter().any(|veto| is_ruled_out_by(*veto, compared)));
+    let shares_number = own.iter().any(|compared| matches!(compared.number, NumberLevel::Exact | NumberLevel::Lent));
+    let scored = candidate.records.iter().zip(&own).map(|(known, compared)| {
         let gate = compared.number == NumberLevel::Exact
             && matches!(compared.name, NameLevel::Exact | NameLevel::SameSound)
-            && matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Partial | BirthDateLevel::Missing);
-        substance |= has_substance(&compared);
-        shares_number |= matches!(compared.number, NumberLevel::Exact | NumberLevel::Lent);
-        let better = match &best {
-            None => true,
-            Some((tie, passed, other, _)) => {
-                (known.tie.is_some(), gate, score.bits) > (tie.is_some(), *passed, other.bits)
-            }
-        };
-        if better {
-            best = Some((known.tie, gate, score, known.id));
-        }
-    }
+            && matches!(
+                compared.birth_date,
+                BirthDateLevel::Exact | BirthDateLevel::Partial | BirthDateLevel::Missing
+            );
+        (known, gate, model.score(compared, counted))
+    });
+    let key = |(known, gate, score): &(&CandidateRecord, bool, Score)| (known.tie.is_some(), *gate, score.bits);
+    let (best, gate, score) = scored.reduce(|one, other| if key(&other) > key(&one) { other } else { one })?;
+    let is_thin = !own.iter().any(has_substance) || score.bits < model.review_bits();
+    Some(Evidence {
+        one_id: candidate.one_id.clone(),
+        record: best.id,
+        tie: best.tie,
+        vetoes,
+        gate,
+        ruled_out: best.tie != Some(Tie::SameNumber) && (rules_out || is_thin && !shares_number),
+        score,
+    })
+}
+
+/// What forbids that two groups of records become one person; each pair of records may forbid it. A number of their own that one pair
+/// shares speaks for all.
+fn vetoes_between<'a, Pairs: Iterator<Item = &'a Comparison>>(
+    model: &Model,
+    pairs: impl Fn() -> Pairs,
+    is_tied: bool,
+    is_parted: bool,
+) -> Vec<Veto> {
+    let shares_own = pairs().any(shares_own_number);
+    let mut vetoes: Vec<Veto> = pairs().flat_map(|compared| vetoes_of(model, compared, is_tied, shares_own)).collect();
+    vetoes.extend(is_parted.then_some(Veto::NoLink));
     vetoes.sort_unstable();
     vetoes.dedup();
-    let (tie, gate, score, record) = best?;
-    let ruled_out = tie != Some(Tie::SameNumber) && (rules_out || !shares_number && (!substance || score.bits < model.review_bits()));
-    Some(Evidence { one_id: candidate.one_id.clone(), record, tie, score, vetoes, gate, ruled_out })
+    vetoes
+}
+
+/// Whether two records share a number of the patient's own, not a parent's; for names in letters also one with a slip.
+fn shares_own_number(compared: &Comparison) -> bool {
+    let is_near = compared.number == NumberLevel::OneEdit || compared.card == CardLevel::OneEdit;
+    compared.number == NumberLevel::Exact || compared.is_own_card || compared.in_letters && is_near
 }
 
 /// What forbids that two records are linked by rule.
-fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, is_parted: bool) -> Vec<Veto> {
+fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bool) -> Vec<Veto> {
     let mut vetoes = Vec::new();
     let mut veto = |holds: bool, veto: Veto| vetoes.extend(holds.then_some(veto));
-    veto(is_parted, Veto::NoLink);
     veto(compared.number == NumberLevel::Conflict, Veto::DifferentResidentId);
     // The number under its authority is the patient's own, whatever the name: it is how newborns and unknown patients get theirs.
     if is_tied {
@@ -198,36 +215,31 @@ fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, is_parted: boo
     }
     let (one, other) = compared.classes;
     let either = |class| one == class || other == class;
-    let same_name = compared.name == NameLevel::Exact;
-    // A number of the person's own; a child's insurance card may be a parent's.
-    let shares_own = compared.number == NumberLevel::Exact || compared.is_own_card;
-    let shares_number = shares_own || compared.card == CardLevel::Exact;
     let same_day = compared.birth_date == BirthDateLevel::Exact;
     if either(NameClass::Newborn) {
-        veto(!(one == other && same_name && same_day), Veto::NewbornName);
+        veto(!(one == other && compared.name == NameLevel::Exact && same_day), Veto::NewbornName);
     }
     veto(either(NameClass::Unknown), Veto::UnknownName);
     veto(compared.other_birth_order, Veto::BirthOrder);
-    veto(
-        one == NameClass::Normal
-            && other == NameClass::Normal
-            && matches!(compared.name, NameLevel::Different | NameLevel::SameSurname)
-            // Names in letters are replaced by marriage, nicknames and other alphabets: two numbers agree against them.
-            && !(compared.in_letters && shares_own && matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near)),
-        Veto::NamesDisagree,
-    );
     veto(compared.number == NumberLevel::Lent, Veto::LentNumber);
+    let disagree = matches!(compared.name, NameLevel::Different | NameLevel::SameSurname);
+    // Names in letters are changed by marriage, for nicknames and by other alphabets: two other facts outweigh them.
+    let outweighed = compared.in_letters
+        && shares_own
+        && (matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near)
+            || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close));
+    veto(one == NameClass::Normal && other == one && disagree && !outweighed, Veto::NamesDisagree);
     let near = matches!(compared.name, NameLevel::OneCharacter | NameLevel::PartlyEqual);
     veto(model.vetoes_near_names() && near && same_day && !shares_own, Veto::NearNames);
     let alike = compared.name == NameLevel::SameSound;
     veto(model.vetoes_sound_alikes() && alike && same_day && !shares_own, Veto::SoundAlikes);
     let apart = compared.years_apart.is_some_and(|years| years >= model.years_apart());
-    veto(apart && !shares_number, Veto::YearsApart);
+    veto(apart && !shares_own && compared.card != CardLevel::Exact, Veto::YearsApart);
     vetoes
 }
 
 /// Whether a veto leaves nothing to ask: relations and guesses, not doubtful identities.
-fn rules_out_of(veto: Veto, compared: &Comparison) -> bool {
+fn is_ruled_out_by(veto: Veto, compared: &Comparison) -> bool {
     let shares_number = compared.number == NumberLevel::Exact;
     match veto {
         Veto::NoLink | Veto::BirthOrder => true,
@@ -253,10 +265,17 @@ fn has_substance(compared: &Comparison) -> bool {
         || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close)
 }
 
-/// Decides for a record that has no person, or is looked at again. `candidates`: all persons but its own who share a key with it.
-pub fn decide(model: &Model, counted: &dyn Frequencies, record: &PatientFacts, candidates: &[Candidate]) -> Decision {
+/// Decides for a record that has no person, or is looked at again. `group`: records that would come along; `candidates`: all persons but its
+/// own who share a key with it.
+pub fn decide(
+    model: &Model,
+    counted: &dyn Frequencies,
+    record: &PatientFacts,
+    group: &[&PatientFacts],
+    candidates: &[Candidate],
+) -> Decision {
     let mut evidence: Vec<Evidence> =
-        candidates.iter().filter_map(|candidate| weigh(model, counted, record, candidate)).collect();
+        candidates.iter().filter_map(|candidate| weigh(model, counted, record, group, candidate)).collect();
     evidence.sort_by(|one, other| {
         let key = |found: &Evidence| (found.vetoes.is_empty(), found.tie.is_some(), found.gate);
         (key(other).cmp(&key(one)))
@@ -267,8 +286,7 @@ pub fn decide(model: &Model, counted: &dyn Frequencies, record: &PatientFacts, c
     // A number under its authority decides before all facts: it is the sources' own word.
     let numbered = evidence.iter().filter(|found| found.tie == Some(Tie::SameNumber)).count();
     if numbered > 0 {
-        let passing =
-            evidence.iter().filter(|found| found.tie == Some(Tie::SameNumber) && found.vetoes.is_empty()).count();
+        let passing = evidence.iter().filter(|found| found.tie == Some(Tie::SameNumber) && found.vetoes.is_empty()).count();
         // The same number under another person's resident number: somebody has to look, whatever else agrees.
         return if passing == 1 && numbered == 1 {
             link(evidence, |found| found.tie == Some(Tie::SameNumber))
@@ -334,18 +352,14 @@ enum Relation {
 }
 
 fn relation(model: &Model, counted: &dyn Frequencies, one: &Candidate, other: &Candidate) -> Relation {
-    let mut best = f64::NEG_INFINITY;
-    for mine in &one.records {
-        for theirs in &other.records {
-            let compared = compare(&mine.facts, &theirs.facts);
-            if !vetoes_of(model, &compared, false, counted.are_parted(mine.id, theirs.id)).is_empty() {
-                return Relation::Apart;
-            }
-            if has_substance(&compared) {
-                best = best.max(model.score(&compared, counted).bits);
-            }
-        }
+    let pairs = || one.records.iter().flat_map(|mine| other.records.iter().map(move |theirs| (mine, theirs)));
+    let compared: Vec<Comparison> = pairs().map(|(mine, theirs)| compare(&mine.facts, &theirs.facts)).collect();
+    let is_parted = pairs().any(|(mine, theirs)| counted.are_parted(mine.id, theirs.id));
+    if !vetoes_between(model, || compared.iter(), false, is_parted).is_empty() {
+        return Relation::Apart;
     }
+    let telling = compared.iter().filter(|compared| has_substance(compared));
+    let best = telling.map(|compared| model.score(compared, counted).bits).fold(f64::NEG_INFINITY, f64::max);
     if best >= model.sure_bits() { Relation::Same } else { Relation::Open }
 }
 
@@ -354,9 +368,9 @@ pub fn passes(model: &Model, evidence: &Evidence) -> bool {
     evidence.vetoes.is_empty()
         && match evidence.tie {
             Some(Tie::SameNumber) => true,
-            Some(Tie::SameVisit) => {
-                evidence.score.facts.iter().any(|fact| fact.fact == super::model::FactKind::Name && fact.weight > 0.0)
-            }
+            Some(Tie::SameVisit) => evidence.score.facts.iter().any(|fact| {
+                fact.fact == super::model::FactKind::Name && fact.weight > 0.0
+            }),
             None => evidence.gate || evidence.score.bits >= model.link_bits(),
         }
 }
@@ -428,8 +442,12 @@ mod tests {
                 _ => None,
             };
             let is_parted = one_id.ends_with('!');
-            let known =
-                |(index, text)| CandidateRecord { id: (place * 10 + index) as i64, facts: facts(text), tie, is_parted };
+            let known = |(index, text)| CandidateRecord {
+                id: (place * 10 + index) as i64,
+                facts: facts(text),
+                tie,
+                is_parted,
+            };
             Candidate {
                 one_id: one_id.trim_end_matches(['=', '~', '!']).to_owned(),
                 records: records.split(';').enumerate().map(known).collect(),
@@ -443,7 +461,7 @@ mod tests {
         let model = Model::default();
         let mut known = candidates(known);
         for _ in 0..2 {
-            let decision = decide(&model, &Nobody, &facts(record), &known);
+            let decision = decide(&model, &Nobody, &facts(record), &[], &known);
             let said = match &decision {
                 Decision::Link { evidence, .. } => format!("link {}", evidence.one_id),
                 Decision::Ambiguous { evidence, .. } => {

@@ -160,6 +160,11 @@ impl Numbers {
         let insured = list("insurance").filter_map(|insurance| insurance.get("number")?.as_str());
         numbers.cards.extend(insured.filter_map(|number| Card::of("insurance_card", "", number)));
         let Self { identity, near, cards } = &mut numbers;
+        // Many regions print the resident number on their cards: where it is not given itself, this is it.
+        if !identity.iter().any(IdentityNumber::is_checked) {
+            let borne = cards.iter().filter_map(|card| IdentityNumber::of("resident_id", &card.value));
+            identity.extend(borne.take(1));
+        }
         sort(identity);
         sort(near);
         sort(cards);
@@ -224,7 +229,7 @@ mod tests {
         check(&[own, made], "110101199003073458", "110101199003073458 |  | ");
         check(&[own], "110101900307345", "110101199003073458 |  | ");
         check(&[own], "A1234509", "110101199003073458 |  | :A1234509");
-        check(&[], "110101199003073458", " |  | :110101199003073458");
+        check(&[], "110101199003073458", "110101199003073458 |  | ");
     }
 
     #[test]

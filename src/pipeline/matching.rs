@@ -115,10 +115,15 @@ impl<'a> Matcher<'a> {
         Ok(Candidate { records: records.collect::<Result<_, StoreError>>()?, one_id })
     }
 
-    /// To whom a record of these facts belongs.
-    pub(super) fn decide(&self, facts: &PatientFacts, candidates: &[Candidate]) -> Result<Decision, StoreError> {
+    /// To whom a record of these facts belongs; `group` comes along.
+    pub(super) fn decide(
+        &self,
+        facts: &PatientFacts,
+        group: &[&PatientFacts],
+        candidates: &[Candidate],
+    ) -> Result<Decision, StoreError> {
         let counted = Counted::new(self.reader)?;
-        let decision = decide(&self.site.model, &counted, facts, candidates);
+        let decision = decide(&self.site.model, &counted, facts, group, candidates);
         counted.finish()?;
         Ok(decision)
     }
@@ -126,7 +131,7 @@ impl<'a> Matcher<'a> {
     /// What speaks for and against a record being this person's.
     pub(super) fn weigh(&self, facts: &PatientFacts, candidate: &Candidate) -> Result<Option<Evidence>, StoreError> {
         let counted = Counted::new(self.reader)?;
-        let evidence = weigh(&self.site.model, &counted, facts, candidate);
+        let evidence = weigh(&self.site.model, &counted, facts, &[], candidate);
         counted.finish()?;
         Ok(evidence)
     }
@@ -180,8 +185,13 @@ impl Job<'_> {
         Ok(self.matcher().candidates(&numbers, asked.facts, asked.visit_of, asked.except)?)
     }
 
-    pub(super) fn decide(&self, facts: &PatientFacts, candidates: &[Candidate]) -> Result<Decision, Trouble> {
-        Ok(self.matcher().decide(facts, candidates)?)
+    pub(super) fn decide(
+        &self,
+        facts: &PatientFacts,
+        group: &[&PatientFacts],
+        candidates: &[Candidate],
+    ) -> Result<Decision, Trouble> {
+        Ok(self.matcher().decide(facts, group, candidates)?)
     }
 
     pub(super) fn weigh(&self, facts: &PatientFacts, candidate: &Candidate) -> Result<Option<Evidence>, Trouble> {

@@ -9,7 +9,7 @@ use super::apply::{About, Cause, Job, Trouble};
 use super::matching::{Asked, Known};
 use super::patient::golden_of;
 use crate::feed::EventKind;
-use crate::identity::{Candidate, CandidateRecord, Decision, Evidence, NumberLevel, Tie, Veto, compare};
+use crate::identity::{Candidate, CandidateRecord, Decision, Evidence, NumberLevel, PatientFacts, Tie, compare};
 use crate::record::{RecordNumber, Value, json};
 use crate::state::{LabReportState, Moment, changed};
 use crate::store::clinical::{LabReport, Visit};
@@ -85,19 +85,20 @@ impl Job<'_> {
     fn join(&self, own: &Known, members: &[Known], moment: Moment) -> Result<String, Trouble> {
         let one_id = own.row.one_id.as_str();
         let all: BTreeSet<i64> = members.iter().map(|known| known.row.id).collect();
-        let asked =
-            Asked { number: &own.row.number, record: &own.record, facts: &own.facts, visit_of: None, except: &all };
-        let candidates = self.candidates(&asked)?;
-        let decision = self.decide(&own.facts, &candidates)?;
+        let asked = Asked {
+            number: &own.row.number,
+            record: &own.record,
+            facts: &own.facts,
+            visit_of: None,
+            except: &all,
+        };
+        let others = members.iter().filter(|known| known.row.id != own.row.id);
+        let group: Vec<&PatientFacts> = others.map(|known| &known.facts).collect();
+        let decision = self.decide(&own.facts, &group, &self.candidates(&asked)?)?;
         let Decision::Link { evidence, .. } = &decision else {
             self.ask_about(own.row.id, &decision)?;
             return Ok(one_id.to_owned());
         };
-        let others = members.iter().filter(|known| known.row.id != own.row.id);
-        if let Some(against) = self.any_veto(others, evidence, &candidates)? {
-            self.ask(ReviewKind::Veto, (own.row.id, evidence.record), &against)?;
-            return Ok(one_id.to_owned());
-        }
         let basis = self.basis(own, std::slice::from_ref(evidence));
         let survivor = self.merge_by_rule(one_id, &evidence.one_id, &basis, moment)?;
         match survivor {
@@ -120,13 +121,13 @@ impl Job<'_> {
         moved.keep_of(&ids);
         let asked =
             Asked { number: &own.row.number, record: &own.record, facts: &own.facts, visit_of: None, except: &ids };
-        let candidates = self.candidates(&asked)?;
-        let found = match self.decide(&own.facts, &candidates)? {
-            Decision::Link { evidence, .. } if evidence.one_id != own.row.one_id => {
-                let others = group.iter().copied().filter(|known| known.row.id != own.row.id);
-                let is_free = self.any_veto(others, &evidence, &candidates)?.is_none()
-                    && !self.is_told_apart(&ids, &evidence.one_id)?;
-                is_free.then_some(evidence)
+        let others = group.iter().filter(|known| known.row.id != own.row.id);
+        let along: Vec<&PatientFacts> = others.map(|known| &known.facts).collect();
+        let found = match self.decide(&own.facts, &along, &self.candidates(&asked)?)? {
+            Decision::Link { evidence, .. }
+                if evidence.one_id != own.row.one_id && !self.is_told_apart(&ids, &evidence.one_id)? =>
+            {
+                Some(evidence)
             }
             _ => None,
         };
@@ -167,32 +168,6 @@ impl Job<'_> {
             }
         }
         Ok(())
-    }
-
-    /// What forbids that one of these records and the person of `found` are one.
-    fn any_veto<'a>(
-        &self,
-        records: impl Iterator<Item = &'a Known>,
-        found: &Evidence,
-        candidates: &[Candidate],
-    ) -> Result<Option<Evidence>, Trouble> {
-        let Some(candidate) = candidates.iter().find(|candidate| candidate.one_id == found.one_id) else {
-            return Ok(None);
-        };
-        for known in records {
-            // What ties the record in question to the candidate does not tie this one.
-            let records = candidate.records.iter().map(|record| CandidateRecord { tie: None, ..record.clone() });
-            let untied = Candidate { one_id: candidate.one_id.clone(), records: records.collect() };
-            if let Some(evidence) = self.weigh(&known.facts, &untied)?
-                && evidence
-                    .vetoes
-                    .iter()
-                    .any(|veto| found.tie != Some(Tie::SameNumber) || *veto == Veto::DifferentResidentId)
-            {
-                return Ok(Some(evidence));
-            }
-        }
-        Ok(None)
     }
 
     /// Why a record of a person changed its person.

@@ -54,7 +54,7 @@ impl Job<'_> {
         let asked = Asked { number, record: &record, facts: &facts, visit_of, except: &BTreeSet::new() };
         let mut candidates = self.candidates(&asked)?;
         candidates.retain(|candidate| earlier.iter().all(|known| known.one_id != candidate.one_id));
-        let decision = self.decide(&facts, &candidates)?;
+        let decision = self.decide(&facts, &[], &candidates)?;
         let (known, evidence) = match &decision {
             Decision::Link { evidence, others } => {
                 self.note_doubt(evidence);
