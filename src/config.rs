@@ -20,9 +20,9 @@ use jiff::tz::TimeZone;
 use crate::diagnostic::{Diagnostic, SourceFile};
 use crate::document::{self, Placed, Section};
 use crate::feed::TypeFilter;
-use crate::identity::Model;
 use crate::hl7v2::CharsetSetting;
 use crate::http::Purpose;
+use crate::identity::Model;
 
 /// Marks the diagnostics of this file.
 const CODE: &str = "C001";

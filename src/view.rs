@@ -1,16 +1,18 @@
 //! Rows of the store as the JSON documents that events, HTTP and commands show: one shape for each, wherever it is seen.
 
 use jiff::Timestamp;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use crate::record::Fields;
-use crate::state::{LabReportState, VisitState};
+use crate::identity::{Decided, Evidence, probability};
+use crate::record::{Fields, Value};
+use crate::state::{LabReportState, PatientState, VisitState};
 use crate::store::clinical::{LabReport, Visit};
 use crate::store::mappings::MappingInForce;
 use crate::store::messages::Message;
 use crate::store::persons::Person;
-use crate::store::records::{self, LinkChange};
+use crate::store::records::{self, LinkChange, PatientRecord};
+use crate::store::reviews::Review;
 use crate::store::unmapped::UnmappedCode;
 use crate::store::{Reader, StoreError};
 
@@ -35,6 +37,7 @@ pub fn visit(visit: &Visit, one_id: &str) -> Result<Fields, StoreError> {
 /// A visit whose record is at hand.
 pub fn visit_record(mut record: Fields, visit: &Visit, one_id: &str) -> Fields {
     record.insert("visit_id", visit.visit_id().into());
+    record.insert("number", visit.number.as_str().into());
     record.insert("source", visit.source.as_str().into());
     versioned(record, one_id, visit.version)
 }
@@ -136,6 +139,109 @@ pub fn link(reader: &Reader<'_>, change: LinkChange) -> Result<Fields, StoreErro
     link.insert("basis", change.basis);
     link.insert("at", moment(change.at).into());
     Ok(link)
+}
+
+/// What a decision about identities came to.
+pub fn decided(decided: &Decided) -> serde_json::Value {
+    let Decided { one_id, other, records, changed } = decided;
+    let mut document = serde_json::json!({"one_id": one_id, "records": records, "changed": changed});
+    if let Some(other) = other {
+        document["other"] = other.as_str().into();
+    }
+    document
+}
+
+/// What speaks for and against two records being one patient, under this version of the model: the bits of each fact, what they start
+/// from and what they sum up to. Names no patient and holds no value.
+pub fn evidence(model: &str, evidence: &Evidence) -> serde_json::Value {
+    let mut document = serde_json::json!({
+        "model": model,
+        "prior": evidence.score.prior,
+        "facts": evidence.score.facts,
+        "household": evidence.score.household,
+        "bits": evidence.score.bits,
+        "probability": evidence.score.probability(),
+        "vetoes": evidence.vetoes,
+    });
+    if let Some(tie) = evidence.tie {
+        document["tie"] = serde_json::json!(tie);
+    }
+    if evidence.gate {
+        document["gate"] = true.into();
+    }
+    document
+}
+
+/// Evidence as it stands in a link's basis or a case for review: the version of the model, and the candidates looked at then.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct StoredEvidence {
+    /// Version of the model.
+    pub model: String,
+    /// Best first.
+    pub candidates: Vec<Evidence>,
+}
+
+impl StoredEvidence {
+    /// Reads it; `None`: the value is something else.
+    pub fn read(value: &Value) -> Option<Self> {
+        serde_json::from_value(serde_json::to_value(value).ok()?).ok()
+    }
+}
+
+/// A case for review. Its One IDs are those of now.
+///
+/// # Errors
+/// [`StoreError::Damaged`] if a record or the evidence cannot be read.
+pub fn review(reader: &Reader<'_>, review: &Review) -> Result<serde_json::Value, StoreError> {
+    let damaged = StoreError::Damaged { what: "review.evidence" };
+    let told = StoredEvidence::read(&review.question.evidence).ok_or(damaged.clone())?;
+    let shown = told.candidates.first().map(|found| evidence(&told.model, found)).ok_or(damaged)?;
+    let rows = sides(reader, review)?;
+    let mut document = serde_json::json!({
+        "id": review.id,
+        "kind": review.question.kind.name(),
+        "state": review.state.name(),
+        "rank": review.rank(),
+        "probability": probability(review.question.bits),
+        "records": rows.iter().map(|row| row.number.to_string()).collect::<Vec<_>>(),
+        "persons": rows.iter().map(|row| row.one_id.as_str()).collect::<Vec<_>>(),
+        "evidence": shown,
+        "asked_at": moment(review.question.at),
+    });
+    if let Some(message) = review.question.message {
+        document["message"] = message.into();
+    }
+    if let Some(verdict) = &review.verdict {
+        document["decided_at"] = moment(verdict.at).into();
+        document["decided_by"] = verdict.by.as_str().into();
+        document["reason"] = verdict.reason.as_str().into();
+    }
+    Ok(document)
+}
+
+/// A case for review with what both records say, in `sides`.
+///
+/// # Errors
+/// As [`review`].
+pub fn review_with_sides(reader: &Reader<'_>, case: &Review) -> Result<serde_json::Value, StoreError> {
+    let mut document = review(reader, case)?;
+    let shown = sides(reader, case)?.into_iter().map(|row| {
+        let state: PatientState = stored(&row.state, "patient_record.state")?;
+        Ok(serde_json::json!({
+            "record": row.number.to_string(),
+            "source": row.source,
+            "one_id": row.one_id,
+            "patient": state.record(),
+        }))
+    });
+    document["sides"] = shown.collect::<Result<Vec<_>, StoreError>>()?.into();
+    Ok(document)
+}
+
+fn sides(reader: &Reader<'_>, review: &Review) -> Result<[PatientRecord; 2], StoreError> {
+    let (one, other) = review.question.records;
+    let row = |id| records::get(reader, id)?.ok_or(StoreError::Damaged { what: "review.record" });
+    Ok([row(one)?, row(other)?])
 }
 
 /// A time of the store as RFC 3339 in UTC.

@@ -18,7 +18,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("identity", &["record", "feed"]),
     ("mapping", &["hl7v2", "record", "diagnostic", "document"]),
     ("store", &["record", "feed", "identity", "state"]),
-    ("view", &["record", "state", "store"]),
+    ("view", &["record", "identity", "state", "store"]),
     ("pipeline", &["record", "hl7v2", "feed", "state", "identity", "mapping", "store", "view"]),
     ("telemetry", &[]),
     ("tls", &[]),

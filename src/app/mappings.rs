@@ -72,14 +72,19 @@ pub fn pipeline_sources(config: &Config) -> Result<Vec<Arc<pipeline::Source>>, V
     load(config).set
 }
 
-/// Reads the mappings of all sources. Each file is read once, so that two sources never see two states of it.
-pub(super) fn load(config: &Config) -> Loaded {
+/// What the pipeline needs beside the sources.
+pub fn pipeline_site(config: &Config) -> Arc<pipeline::Site> {
     let owners = config
         .sources
         .iter()
         .flat_map(|source| source.authorities.iter().map(|authority| (authority.clone(), source.name.clone())))
         .collect();
-    let site = Arc::new(pipeline::Site { owners, model: config.model.clone() });
+    Arc::new(pipeline::Site { owners, model: config.model.clone() })
+}
+
+/// Reads the mappings of all sources. Each file is read once, so that two sources never see two states of it.
+pub(super) fn load(config: &Config) -> Loaded {
+    let site = pipeline_site(config);
     let files = Files { root: &config.root, texts: RefCell::default() };
     let mut problems: Vec<Diagnostic> = Vec::new();
     let mut sources = Vec::new();

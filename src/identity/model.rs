@@ -274,8 +274,7 @@ impl Model {
             NameLevel::Different => Some((Id::NameDifferent, None)),
         };
         if let Some((id, typical)) = name {
-            let (weight, frequency) =
-                self.adjusted(id, typical, compared.name_term, compared.name_frequency, counted);
+            let (weight, frequency) = self.adjusted(id, typical, compared.name_term, compared.name_frequency, counted);
             note(FactKind::Name, DEFAULTS[id as usize].key, weight, frequency);
             bits += weight;
             if compared.name == NameLevel::SameSurname {

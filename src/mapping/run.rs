@@ -19,7 +19,7 @@ use super::result;
 use super::table::{Looked, Table};
 use super::{Context, Disposition, ExplainedField, MapError, Mapped, MappedRecord, Rejected, Skipped, Unmapped};
 use crate::hl7v2::{ErrorCode, Location, Message, Path, Resolved, Scope, Value};
-use crate::record::schema::{self, Shape};
+use crate::record::schema::Shape;
 use crate::record::{Fields, Kind, Text, Value as Json};
 use distinct::Distinct;
 
@@ -764,12 +764,20 @@ fn too_many(list: String, location: Location) -> MapError {
 
 /// A merge with one side only cannot be carried out, and must not pass for done.
 fn whole_merge(block: &BlockPlan, scope: &Scope<'_>, work: &Work<'_>) -> Result<(), MapError> {
-    let fields = schema::MERGE.iter().filter(|field| matches!(field.shape, Shape::List(_)));
-    let Some(missing) = fields.map(|field| field.name).find(|name| !work.fields.contains_key(name)) else {
+    let action = work.fields.get("action").and_then(Json::as_str).unwrap_or_default();
+    let needed: &[&str] = match action {
+        "link" | "unlink" | "deactivate" => &["survivor"],
+        "merge_visit" | "merge_account" => &["visit", "retired_visit"],
+        "move_visit" => &["visit"],
+        _ => &["survivor", "retired"],
+    };
+    let Some(missing) = needed.iter().find(|name| !work.fields.contains_key(name)) else {
         return Ok(());
     };
-    let blocks = block.lists.iter().filter(|list| list.name == missing).flat_map(|list| &list.blocks);
-    let paths: Vec<&Path> = blocks.filter_map(|block| block.each.as_ref()).collect();
+    let of_lists = block.lists.iter().filter(|list| list.name == *missing).flat_map(|list| &list.blocks);
+    let of_lists = of_lists.filter_map(|block| block.each.as_ref());
+    let of_rules = block.rules.iter().filter(|rule| rule.target.name == *missing).flat_map(|rule| &rule.from);
+    let paths: Vec<&Path> = of_lists.chain(of_rules).collect();
     let location = paths.first().map_or_else(|| Location::segment("MRG"), |path| missing_location(path, scope));
     let mut paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
     paths.dedup();

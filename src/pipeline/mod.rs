@@ -13,11 +13,16 @@
 //! - A retry takes the message's own arrival, so it can never turn newer values back.
 
 mod apply;
+mod explain;
+mod life;
 mod matching;
 mod merge;
 mod moves;
 mod patient;
 mod preview;
+mod rank;
+mod renumber;
+mod review;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -38,7 +43,10 @@ use crate::store::{ErrorClass, PackedBytes, Store, StoreError, Transaction};
 
 pub use apply::Cause;
 use apply::{Job, Trouble};
+pub use explain::{Unexplained, explain};
+pub use life::decide_by_hand;
 pub use preview::{Examined, examine, preview};
+pub use rank::{Ranked, matches, rank};
 
 /// What the pipeline must know of a source.
 #[derive(Debug)]

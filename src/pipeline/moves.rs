@@ -3,16 +3,14 @@
 //! The records that a source has merged (A40) are one patient by its own word: they stay and move together, and where the surviving
 //! one has a resident number, those of the retired ones count no more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::apply::{About, Cause, Job, Trouble};
-use super::matching::Asked;
-use super::patient::{golden_of, medical_record_numbers, state_of};
+use super::matching::{Asked, Known};
+use super::patient::golden_of;
 use crate::feed::EventKind;
-use crate::identity::{
-    Candidate, CandidateRecord, Decision, Evidence, NumberLevel, PatientFacts, Tie, compare,
-};
-use crate::record::{Fields, RecordNumber, Value, json};
+use crate::identity::{Candidate, CandidateRecord, Decision, Evidence, NumberLevel, PatientFacts, Tie, compare};
+use crate::record::{RecordNumber, Value, json};
 use crate::state::{LabReportState, Moment, changed};
 use crate::store::clinical::{LabReport, Visit};
 use crate::store::persons::Person;
@@ -23,20 +21,6 @@ use crate::view::{self, stored};
 
 /// Visits or reports moved in one step of a merge.
 const PAGE: usize = 1_000;
-
-/// A record of a person, and what it says of who that is.
-pub(super) struct Known {
-    pub(super) row: PatientRecord,
-    pub(super) record: Fields,
-    pub(super) facts: PatientFacts,
-}
-
-impl Known {
-    /// All numbers by which sources know it.
-    fn numbers(&self) -> impl Iterator<Item = RecordNumber> {
-        std::iter::once(self.row.number.clone()).chain(medical_record_numbers(&self.record))
-    }
-}
 
 impl Job<'_> {
     /// A record that has become known better may not be who it was taken for, or somebody who is known already: the outcome is as
@@ -52,8 +36,11 @@ impl Job<'_> {
         let Some(evidence) = self.contradiction(own, &rest)? else {
             return self.join(own, &members, moment);
         };
-        if group.iter().any(|known| known.row.link == LinkKind::Manual) {
-            // Somebody has decided: the record stays, and somebody should know.
+        let by_hand = |known: &&Known| known.row.link == LinkKind::Manual;
+        let by_rule: Vec<&Known> = rest.iter().copied().filter(|known| !by_hand(known)).collect();
+        let is_held = by_rule.len() < rest.len() && self.contradiction(own, &by_rule)?.is_none();
+        if is_held || group.iter().any(by_hand) {
+            // Somebody has decided so, of this record or of those that rule it out: it stays, and somebody should know.
             self.ask(ReviewKind::DataQuality, (own.row.id, evidence.record), &evidence)?;
             return Ok(row.one_id.clone());
         }
@@ -74,9 +61,10 @@ impl Job<'_> {
         let mut numbers: BTreeSet<RecordNumber> = own.numbers().collect();
         // Numbers lead on: who shares one with a record that shares one is known by the sources' word as well.
         let mut by_number: BTreeSet<i64> = BTreeSet::new();
-        while let Some(known) = rest.iter().find(|known| {
-            !by_number.contains(&known.row.id) && known.numbers().any(|number| numbers.contains(&number))
-        }) {
+        while let Some(known) = rest
+            .iter()
+            .find(|known| !by_number.contains(&known.row.id) && known.numbers().any(|number| numbers.contains(&number)))
+        {
             by_number.insert(known.row.id);
             numbers.extend(known.numbers());
         }
@@ -111,12 +99,18 @@ impl Job<'_> {
             self.ask_about(own.row.id, &decision)?;
             return Ok(one_id.to_owned());
         };
-        self.note_doubt(evidence);
-        let other = &evidence.one_id;
-        // The older One ID lives on, so that the outcome does not depend on which record was completed last.
-        let (survivor, retired) = if **other < *one_id { (other.as_str(), one_id) } else { (one_id, other.as_str()) };
-        self.merge_persons(survivor, retired, &self.basis(own, std::slice::from_ref(evidence)), moment)?;
-        Ok(survivor.to_owned())
+        let basis = self.basis(own, std::slice::from_ref(evidence));
+        let survivor = self.merge_by_rule(one_id, &evidence.one_id, &basis, moment)?;
+        match survivor {
+            Some(survivor) => {
+                self.note_doubt(evidence);
+                Ok(survivor)
+            }
+            None => {
+                self.ask(ReviewKind::PossibleDuplicate, (own.row.id, evidence.record), evidence)?;
+                Ok(one_id.to_owned())
+            }
+        }
     }
 
     /// The record `own` says what the others of its person rule out: with the `group` that is tied to it, and their visits and reports,
@@ -124,19 +118,17 @@ impl Job<'_> {
     fn detach(&self, own: &Known, group: &[&Known], evidence: &Evidence, moment: Moment) -> Result<(), Trouble> {
         let ids: BTreeSet<i64> = group.iter().map(|known| known.row.id).collect();
         let mut moved = self.belongings(&own.row.one_id)?;
-        moved.visits.retain(|visit| ids.contains(&visit.record));
-        moved.reports.retain(|report| ids.contains(&report.record));
-        let asked = Asked {
-            number: &own.row.number,
-            record: &own.record,
-            facts: &own.facts,
-            visit_of: None,
-            except: &ids,
-        };
+        moved.keep_of(&ids);
+        let asked =
+            Asked { number: &own.row.number, record: &own.record, facts: &own.facts, visit_of: None, except: &ids };
         let others = group.iter().filter(|known| known.row.id != own.row.id);
         let along: Vec<&PatientFacts> = others.map(|known| &known.facts).collect();
         let found = match self.decide(&own.facts, &along, &self.candidates(&asked)?)? {
-            Decision::Link { evidence, .. } if evidence.one_id != own.row.one_id => Some(evidence),
+            Decision::Link { evidence, .. }
+                if evidence.one_id != own.row.one_id && !self.is_told_apart(&ids, &evidence.one_id)? =>
+            {
+                Some(evidence)
+            }
             _ => None,
         };
         let mut basis = self.basis(own, std::slice::from_ref(evidence));
@@ -183,34 +175,6 @@ impl Job<'_> {
         json!({"source": own.row.source, "record": own.row.number.to_string(), "evidence": self.told(evidence)})
     }
 
-    /// The records of a person. A retired one is without its resident number if the one that it was merged into has one.
-    pub(super) fn records_of(&self, one_id: &str) -> Result<Vec<Known>, StoreError> {
-        let rows = records::of_person(self.transaction, one_id)?;
-        let known = rows.into_iter().map(|row| {
-            let record = state_of(&row)?.record();
-            Ok(Known { facts: self.usable(PatientFacts::of(&record))?, record, row })
-        });
-        let mut members = known.collect::<Result<Vec<_>, StoreError>>()?;
-        if members.iter().all(|known| known.row.merged_into.is_none()) {
-            return Ok(members);
-        }
-        let ahead: BTreeMap<i64, (Option<i64>, bool)> = members
-            .iter()
-            .map(|known| (known.row.id, (known.row.merged_into, known.facts.has_resident_id())))
-            .collect();
-        for known in &mut members {
-            let mut next = known.row.merged_into;
-            while let Some((into, has_resident_id)) = next.and_then(|id| ahead.get(&id)) {
-                if *has_resident_id {
-                    known.facts.forget_resident_ids();
-                    break;
-                }
-                next = *into;
-            }
-        }
-        Ok(members)
-    }
-
     /// All records of `retired` become the survivor's; consumers are told which visits and reports moved, and get each anew
     /// under its new One ID.
     pub(super) fn merge_persons(
@@ -222,7 +186,10 @@ impl Job<'_> {
     ) -> Result<(), Trouble> {
         let moved = self.belongings(retired)?;
         for row in records::of_person(self.transaction, retired)? {
-            records::link(self.transaction, &self.link_change(row.id, survivor, LinkKind::Auto, basis.clone()))?;
+            // Who was linked by hand, or is now, stays with those.
+            let by_hand = self.cause == Cause::Manual || row.link == LinkKind::Manual;
+            let kind = if by_hand { LinkKind::Manual } else { LinkKind::Auto };
+            records::link(self.transaction, &self.link_change(row.id, survivor, kind, basis.clone()))?;
         }
         let gone = self.person(retired)?;
         let redirected = Person { merged_into: Some(survivor.to_owned()), ..gone.clone() };
@@ -233,7 +200,7 @@ impl Job<'_> {
     }
 
     /// Publishes that the records of a person changed hands: its golden record anew, and what moved.
-    fn tell_change(
+    pub(super) fn tell_change(
         &self,
         kind: EventKind,
         one_id: &str,
@@ -251,7 +218,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn belongings(&self, one_id: &str) -> Result<Belongings, Trouble> {
+    pub(super) fn belongings(&self, one_id: &str) -> Result<Belongings, Trouble> {
         Ok(Belongings {
             visits: all_pages(|after| clinical::visits_of_person(self.transaction, one_id, after, PAGE))?,
             reports: all_pages(|after| clinical::lab_reports_of_person(self.transaction, one_id, after, PAGE))?,
@@ -259,7 +226,13 @@ impl Job<'_> {
     }
 
     /// Publishes each visit and report under the One ID that it belongs to now.
-    fn publish_moved(&self, moved: Belongings, one_id: &str, moment: Moment, cause: Cause) -> Result<(), Trouble> {
+    pub(super) fn publish_moved(
+        &self,
+        moved: Belongings,
+        one_id: &str,
+        moment: Moment,
+        cause: Cause,
+    ) -> Result<(), Trouble> {
         let changed = ["one_id".to_owned()];
         for mut visit in moved.visits {
             visit.version += 1;
@@ -281,14 +254,20 @@ impl Job<'_> {
 }
 
 /// What belongs to a person beside the records themselves.
-struct Belongings {
+pub(super) struct Belongings {
     visits: Vec<Visit>,
     reports: Vec<LabReport>,
 }
 
 impl Belongings {
+    /// Leaves only what belongs to these records.
+    pub(super) fn keep_of(&mut self, records: &BTreeSet<i64>) {
+        self.visits.retain(|visit| records.contains(&visit.record));
+        self.reports.retain(|report| records.contains(&report.record));
+    }
+
     /// `records` of the events that tell who has them now.
-    fn ids(&self) -> Value {
+    pub(super) fn ids(&self) -> Value {
         let visits: Vec<String> = self.visits.iter().map(Visit::visit_id).collect();
         let reports: Vec<String> = self.reports.iter().map(LabReport::report_id).collect();
         json!({"visits": visits, "lab_reports": reports})

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use ulid::Ulid;
 
 use super::apply::{About, Job, Owner, Trouble};
+use super::life::Conflict;
 use super::matching::Asked;
 use crate::feed::EventKind;
-use crate::hl7v2::{ErrorCode, Location};
 use crate::identity::{Decision, Evidence, FactKind, Member, NameClass, PatientFacts, Tie, golden, passes};
 use crate::record::{Fields, RecordNumber, Value, json};
 use crate::state::{Moment, PatientState, changed};
@@ -24,25 +24,37 @@ impl Job<'_> {
         name_authorities(self.source, &mut patch);
         let Some(number) = record_number(&patch) else { return Ok(None) };
         let moment = self.moment(&patch);
-        match records::find(self.transaction, self.source, &number)? {
-            Some(record) => self.update_record(record, patch, moment).map(Some),
-            None => self.new_record(&number, patch, visit_of, moment).map(Some),
+        let mut generations = records::generations(self.transaction, self.source, &number)?;
+        let said = PatientFacts::of(&patch);
+        match meant(&generations, &said)? {
+            Some(place) => {
+                let record = generations.swap_remove(place);
+                if record.merged_into.is_some() {
+                    self.note("PID-3: the number was given up for another one: what is said counts for the survivor");
+                }
+                self.update_record(record, patch, moment).map(Some)
+            }
+            None => self.new_record(&number, patch, visit_of, moment, &generations).map(Some),
         }
     }
 
+    /// A record that is not known. `earlier` are the patients for whom its source has used the number before: it is none of them.
     fn new_record(
         &self,
         number: &RecordNumber,
         patch: Fields,
         visit_of: Option<i64>,
         moment: Moment,
+        earlier: &[PatientRecord],
     ) -> Result<Owner, Trouble> {
         let mut state = PatientState::default();
         let record = state.apply(patch, moment).record;
         let all_facts = PatientFacts::of(&record);
         let facts = self.usable(all_facts.clone())?;
         let asked = Asked { number, record: &record, facts: &facts, visit_of, except: &BTreeSet::new() };
-        let decision = self.decide(&facts, &[], &self.candidates(&asked)?)?;
+        let mut candidates = self.candidates(&asked)?;
+        candidates.retain(|candidate| earlier.iter().all(|known| known.one_id != candidate.one_id));
+        let decision = self.decide(&facts, &[], &candidates)?;
         let (known, evidence) = match &decision {
             Decision::Link { evidence, others } => {
                 self.note_doubt(evidence);
@@ -60,8 +72,14 @@ impl Job<'_> {
             }
         };
         let link = self.link_change(0, &one_id, LinkKind::Auto, json!(self.told(&evidence)));
-        let id = self.insert_record(number, &state, &record, &all_facts, link, moment)?;
+        let generation = earlier.iter().map(|known| known.generation).max().map_or(1, |last| last + 1);
+        let id = self.insert_record((number, generation), &state, &record, &all_facts, link, moment)?;
         self.index(id, &one_id, &PatientFacts::default(), &all_facts)?;
+        if let Some(former) = earlier.first() {
+            let reason = "the source uses the number for another patient";
+            self.tell_apart(&[self.record(id)?], earlier, self.source, reason)?;
+            self.raise(Conflict::NumberReused, (former.id, id))?;
+        }
         let shaken = self.quarantine(id, &all_facts)?;
         let owner = |one_id| Owner { record: id, number: number.clone(), one_id };
         if is_known {
@@ -96,9 +114,8 @@ impl Job<'_> {
 
     /// A number under its authority joins, whatever else is said: where all else differs, somebody should look.
     pub(super) fn note_doubt(&self, evidence: &Evidence) {
-        let differs = |fact: FactKind| {
-            evidence.score.facts.iter().any(|found| found.fact == fact && found.weight < 0.0)
-        };
+        let differs =
+            |fact: FactKind| evidence.score.facts.iter().any(|found| found.fact == fact && found.weight < 0.0);
         if evidence.tie == Some(Tie::SameNumber) && differs(FactKind::Name) && differs(FactKind::BirthDate) {
             let doubt = "PID-3: joined to a known person by its number, although the name and the birth date differ: look at \
                          `heyi person history`";
@@ -108,7 +125,7 @@ impl Job<'_> {
 
     pub(super) fn insert_record(
         &self,
-        number: &RecordNumber,
+        (number, generation): (&RecordNumber, u32),
         state: &PatientState,
         record: &Fields,
         facts: &PatientFacts,
@@ -118,7 +135,7 @@ impl Job<'_> {
         let new = NewRecord {
             source: self.source.to_owned(),
             number: number.clone(),
-            generation: 1,
+            generation,
             updated_at: moment.at,
             state: to_stored(state)?,
         };
@@ -133,21 +150,13 @@ impl Job<'_> {
 
     fn update_record(&self, row: PatientRecord, patch: Fields, moment: Moment) -> Result<Owner, Trouble> {
         let mut state = state_of(&row)?;
-        let said = PatientFacts::of(&patch);
         let applied = state.apply(patch, moment);
         let facts_before = PatientFacts::of(&applied.before);
-        if is_somebody_else(&facts_before, &said) {
-            return Err(Trouble::content(
-                ErrorCode::DuplicateKeyIdentifier,
-                Location::field("PID", 3),
-                "the number belongs to another patient: name, birth date and resident number all differ from what this source \
-                 has said; nothing was overwritten, correct the sender or give the patient another number",
-            ));
-        }
         records::update(self.transaction, row.id, row.updated_at.max(moment.at), &to_stored(&state)?)?;
         if applied.changed.is_empty() {
             // Said again, later: among several records of the person this one may now be the newest.
-            if records::has_others(self.transaction, &row.one_id, row.id)? {
+            // One that its source had deleted is back.
+            if row.deactivated_at.is_some() || records::has_others(self.transaction, &row.one_id, row.id)? {
                 self.refresh_person(&row.one_id, EventKind::PatientUpdated, moment)?;
             }
             return Ok(Owner { record: row.id, number: row.number, one_id: row.one_id });
@@ -211,7 +220,8 @@ impl Job<'_> {
 
 /// The golden record of a person with this one record.
 pub(super) fn only(source: &str, state: &PatientState, record: &Fields) -> Fields {
-    golden(&[Member { source, record, is_retired: false, set_at: state.set_at() }])
+    let (former_names, set_at) = (state.former_names(), state.set_at());
+    golden(&[Member { source, record, is_retired: false, is_deactivated: false, former_names, set_at }])
 }
 
 /// The golden record of these records.
@@ -221,7 +231,9 @@ pub(super) fn golden_of<'a>(rows: impl Iterator<Item = &'a PatientRecord>) -> Re
     let members = known.iter().zip(&projected).map(|((row, state), record)| Member {
         source: &row.source,
         record,
-        is_retired: row.merged_into.is_some(),
+        is_retired: row.merged_into.is_some() || row.is_deactivated(),
+        is_deactivated: row.is_deactivated(),
+        former_names: state.former_names(),
         set_at: state.set_at(),
     });
     Ok(golden(&members.collect::<Vec<_>>()))
@@ -257,6 +269,28 @@ pub(super) fn numbers_in(
         let value = text("value")?.to_owned();
         wanted(text("type").unwrap_or_default()).then_some(RecordNumber { system, value })
     })
+}
+
+/// Which of the patients for whom a source has used one number a message means that says `said`; `None`: none of them. Of several that
+/// could be meant the one that agrees in most, then the one that the source spoke of last.
+fn meant(generations: &[PatientRecord], said: &PatientFacts) -> Result<Option<usize>, StoreError> {
+    let mut best: Option<(usize, usize)> = None;
+    for (place, row) in generations.iter().enumerate() {
+        let known = PatientFacts::of(&state_of(row)?.record());
+        if is_somebody_else(&known, said) {
+            continue;
+        }
+        let agrees = [
+            !said.pinyin.is_empty() && known.pinyin == said.pinyin,
+            said.birth_date.is_some() && known.birth_date == said.birth_date,
+            known.identity_numbers.iter().any(|number| said.identity_numbers.contains(number)),
+        ];
+        let agreements = agrees.into_iter().filter(|agrees| *agrees).count();
+        if best.is_none_or(|(most, _)| agreements > most) {
+            best = Some((agreements, place));
+        }
+    }
+    Ok(best.map(|(_, place)| place))
 }
 
 /// A number that stands for another patient: everything that tells two people apart is known on both sides and differs. Two patients

@@ -93,6 +93,42 @@ pub fn put_visit(transaction: &Transaction<'_>, visit: &Visit) -> Result<(), Sto
     Ok(())
 }
 
+/// The number that a visit number of `source` answers as now: itself, or the one that it was changed or merged into.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn visit_number_now(reader: &Reader<'_>, source: &str, number: &str) -> Result<String, StoreError> {
+    let mut now = number.to_owned();
+    // Redirects form no cycle ([`redirect_visit`]); the bound keeps a damaged store from holding a thread for ever.
+    for _ in 0..10_000 {
+        let sql = "SELECT into_number FROM visit_redirect WHERE source = ?1 AND number = ?2";
+        match reader.one(sql, params![source, now], |row| Ok(row.get(0)?))? {
+            Some(next) => now = next,
+            None => return Ok(now),
+        }
+    }
+    Err(StoreError::Damaged { what: "visit_redirect" })
+}
+
+/// From now on the visit number `retired` answers as `into`. Both must be alive, that is answer as themselves, and differ: then no
+/// cycle can come to be.
+///
+/// # Errors
+/// See [`StoreError`]; [`StoreError::Constraint`] when `retired` answers as another number already.
+pub fn redirect_visit(
+    transaction: &Transaction<'_>,
+    source: &str,
+    retired: &str,
+    into: &str,
+    at: i64,
+) -> Result<(), StoreError> {
+    transaction.run(
+        "INSERT INTO visit_redirect (source, number, into_number, at) VALUES (?1, ?2, ?3, ?4)",
+        params![source, retired, into, at],
+    )?;
+    Ok(())
+}
+
 /// A page of a person's visits, in the order in which they became known: at most `limit` after the place `after` (0 for the
 /// beginning). Each with its place.
 ///

@@ -3,7 +3,7 @@
 //! Writing is a job for the one writing thread ([`Store::submit`]); many jobs share one transaction and one fsync. Reading is a
 //! closure over a snapshot ([`Store::read_async`]). What can be asked and written is in the domain's words: [`messages`],
 //! [`records`], [`persons`], [`clinical`], [`events`], [`consumers`], [`tokens`], [`unmapped`], [`mappings`], [`matching`], [`reviews`], [`imports`], [`retention`],
-//! [`statistics`]. Functions that read take a [`Reader`]; those that write take a [`Transaction`], which is also a `Reader`.
+//! [`no_links`], [`statistics`]. Functions that read take a [`Reader`]; those that write take a [`Transaction`], which is also a `Reader`.
 //!
 //! Invariants
 //! - A positive answer of the writer means committed and fsynced. Whoever acknowledges to the outside waits for it.

@@ -14,7 +14,8 @@ use super::lock::DaemonLock;
 use super::{Access, StoreError};
 
 /// The schema, step by step: entry N leads from `user_version` N to N + 1. Entries are never changed once released.
-const MIGRATIONS: &[&str] = &[include_str!("schema/0001.sql"), include_str!("schema/0003.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema/0001.sql"), include_str!("schema/0003.sql"), include_str!("schema/0004.sql")];
 
 /// `application_id` of a store: the letters HEYI.
 const APPLICATION_ID: i64 = 0x4845_5949;
