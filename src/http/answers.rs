@@ -215,8 +215,11 @@ pub(crate) fn sources() -> Value {
                     "refused": {
                         "type": "object",
                         "description": "the files were changed since and cannot be used; older ones are in force",
-                        "required": ["at", "problem"],
-                        "properties": {"at": moment(), "problem": {"type": "string", "description": "the first one, with its place"}}
+                        "required": ["at", "problems"],
+                        "properties": {
+                            "at": moment(),
+                            "problems": {"type": "array", "items": string(), "description": "the errors, each with its place"}
+                        }
                     }
                 }
             }

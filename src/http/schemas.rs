@@ -79,12 +79,18 @@ fn person() -> Value {
                 "properties": {
                     "source": text("the source's name"),
                     "identifiers": schema::json_schema(identifiers()),
-                    "updated_at": schema::json_schema(schema::Shape::DateTime)
+                    "updated_at": schema::json_schema(schema::Shape::DateTime),
+                    "mapping_version": mapping_version()
                 }
             }
         }
     });
     record("The golden record of one person", &["one_id", "version"], schema::PATIENT, added)
+}
+
+/// Not in events: see `view`.
+fn mapping_version() -> Value {
+    text("where it is looked up by its One ID: version of the mapping by which it was last written")
 }
 
 fn identifiers() -> schema::Shape {
@@ -115,7 +121,8 @@ fn identity_change() -> Value {
 fn visit() -> Value {
     let added = json!({
         "visit_id": text("SOURCE:NUMBER"),
-        "source": text("the source's name")
+        "source": text("the source's name"),
+        "mapping_version": mapping_version()
     });
     record("One visit, stay or appointment", &["visit_id", "one_id", "version"], schema::VISIT, added)
 }
@@ -125,6 +132,7 @@ fn lab_report() -> Value {
         "report_id": text("SOURCE:FILLER"),
         "visit_id": text("the visit that it belongs to"),
         "source": text("the source's name"),
+        "mapping_version": mapping_version(),
         "abnormal": {"type": "boolean", "description": "a result is abnormal"},
         "critical": {"type": "boolean", "description": "a result is critical"}
     });

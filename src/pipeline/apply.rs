@@ -176,7 +176,14 @@ impl Job<'_> {
         let moment = self.moment(&patch);
         let mut visit = match known {
             Some(visit) => visit,
-            None => Visit { source: source.clone(), number, record: owner.record, version: 0, state: String::new() },
+            None => Visit {
+                source: source.clone(),
+                number,
+                record: owner.record,
+                version: 0,
+                mapping: String::new(),
+                state: String::new(),
+            },
         };
         let mut state: VisitState = stored(&visit.state, "visit.state")?;
         let claim = self.claim(visit.record, &owner, || state.record(), moment)?;
@@ -203,6 +210,7 @@ impl Job<'_> {
             let id = self.publish(about, &changed, data, self.cause)?;
             state.remember(moment.arrival, Published { kind, id });
         }
+        visit.mapping.replace_range(.., self.source.mapping.version());
         visit.state = to_stored(&state)?;
         Ok(clinical::put_visit(self.transaction, &visit)?)
     }
@@ -251,6 +259,7 @@ impl Job<'_> {
                 record: owner.record,
                 visit_id: None,
                 version: 0,
+                mapping: String::new(),
                 state: String::new(),
             },
         };
@@ -297,6 +306,7 @@ impl Job<'_> {
             let about = About { kind, record: &report_id, one_id: &owner.one_id, moment, version: report.version };
             self.publish(about, &changed, data, self.cause)?;
         }
+        report.mapping.replace_range(.., self.source.mapping.version());
         report.state = to_stored(&state)?;
         Ok(clinical::put_lab_report(self.transaction, &report)?)
     }

@@ -10,7 +10,7 @@ use super::patient::{golden_of, medical_record_numbers, state_of};
 use crate::feed::EventKind;
 use crate::identity::{Candidate, Decision, Evidence, PatientFacts, Veto, decide};
 use crate::record::{Fields, RecordNumber, Value, json};
-use crate::state::{LabReportState, Moment, changed};
+use crate::state::{LabReportState, Moment, VisitState, changed};
 use crate::store::clinical::{LabReport, Visit};
 use crate::store::persons::Person;
 use crate::store::records::{LinkKind, PatientRecord};
@@ -258,7 +258,8 @@ impl Job<'_> {
             visit.version += 1;
             let (record, version) = (visit.visit_id(), visit.version);
             let about = About { kind: EventKind::VisitUpdated, record: &record, one_id, moment, version };
-            self.publish(about, &changed, view::visit(&visit, one_id)?, cause)?;
+            let state: VisitState = stored(&visit.state, "visit.state")?;
+            self.publish(about, &changed, view::visit_record(state.record(), &visit, one_id), cause)?;
             clinical::put_visit(self.transaction, &visit)?;
         }
         for mut report in moved.reports {

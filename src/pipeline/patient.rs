@@ -88,6 +88,7 @@ impl Job<'_> {
             number: number.clone(),
             generation: 1,
             updated_at: moment.at,
+            mapping: self.source.mapping.version().to_owned(),
             state: to_stored(state)?,
         };
         let id = records::insert(self.transaction, &new, &link)?;
@@ -112,7 +113,8 @@ impl Job<'_> {
                  has said; nothing was overwritten, correct the sender or give the patient another number",
             ));
         }
-        records::update(self.transaction, row.id, row.updated_at.max(moment.at), &to_stored(&state)?)?;
+        let updated_at = row.updated_at.max(moment.at);
+        records::update(self.transaction, row.id, updated_at, self.source.mapping.version(), &to_stored(&state)?)?;
         if applied.changed.is_empty() {
             // Said again, later: among several records of the person this one may now be the newest.
             if records::has_others(self.transaction, &row.one_id, row.id)? {

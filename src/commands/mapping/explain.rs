@@ -13,7 +13,7 @@ use crate::hl7v2::batch;
 use crate::mapping::{Disposition, ExplainedField};
 use crate::pipeline::{self, Examined, Failure, Source};
 use crate::record::{Fields, Value};
-use crate::store::messages;
+use crate::store::messages::{self, Message};
 
 #[derive(clap::Args)]
 pub(in crate::commands) struct Arguments {
@@ -35,23 +35,37 @@ pub(in crate::commands) struct Arguments {
 }
 
 pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verdict> {
-    let (source, raw) = match (arguments.message, &arguments.source, &arguments.file) {
+    let (source, raw, stored) = match (arguments.message, &arguments.source, &arguments.file) {
         (Some(id), name, _) => stored(config, id, name.as_deref())?,
-        (None, Some(name), Some(file)) => (source(config, name)?, from_file(file, arguments.number)?),
+        (None, Some(name), Some(file)) => (source(config, name)?, from_file(file, arguments.number)?, None),
         _ => bail!("name a source and a file, or --message ID"),
     };
     let examined = pipeline::examine(&source, &raw);
     let records: Vec<Explained<'_>> =
         (0..examined.mapped.records.len()).map(|index| explained(&source, &examined, index)).collect();
     if arguments.json {
-        output::json(&document(&source, &examined, &records))?;
+        let mut document = document(&source, &examined, &records);
+        if let Some(message) = &stored {
+            document["message"] = json!({
+                "id": message.id,
+                "state": message.outcome.state.name(),
+                "mapping_version": message.outcome.mapping,
+            });
+        }
+        output::json(&document)?;
     } else {
-        print(&source, &examined, &records)?;
+        output::line(format!("mapping {} of source {}", source.mapping.version(), source.name))?;
+        if let Some(Message { id, outcome, .. }) = &stored {
+            let (state, version) = (outcome.state.name(), &outcome.mapping);
+            let by = if *version == source.mapping.version() { "it" } else { version };
+            output::line(format!("message {id} is stored as {state} by {by}"))?;
+        }
+        print(&examined, &records)?;
     }
     Ok(if examined.failure.is_none() { Verdict::Fine } else { Verdict::Wrong })
 }
 
-fn stored(config: &Config, id: i64, name: Option<&str>) -> anyhow::Result<(Source, Vec<u8>)> {
+fn stored(config: &Config, id: i64, name: Option<&str>) -> anyhow::Result<(Source, Vec<u8>, Option<Message>)> {
     let store = existing_store(config)?;
     let (message, bytes) = store.read(|reader| Ok((messages::get(reader, id)?, messages::bytes(reader, id)?)))?;
     let message =
@@ -62,7 +76,7 @@ fn stored(config: &Config, id: i64, name: Option<&str>) -> anyhow::Result<(Sourc
     let bytes = bytes.filter(|bytes| !bytes.is_empty());
     let bytes =
         bytes.with_context(|| format!("the bytes of message {id} are not kept; its sender can send it again"))?;
-    Ok((source(config, &message.source)?, bytes))
+    Ok((source(config, &message.source)?, bytes, Some(message)))
 }
 
 fn from_file(file: &std::path::Path, number: Option<usize>) -> anyhow::Result<Vec<u8>> {
@@ -185,8 +199,7 @@ fn notes(examined: &Examined) -> Vec<&String> {
     examined.notes.iter().chain(&examined.mapped.notes).collect()
 }
 
-fn print(source: &Source, examined: &Examined, records: &[Explained<'_>]) -> anyhow::Result<()> {
-    output::line(format!("mapping {} of source {}", source.mapping.version(), source.name))?;
+fn print(examined: &Examined, records: &[Explained<'_>]) -> anyhow::Result<()> {
     for Explained { kind, fields, derived, .. } in records {
         output::line(format!("\n{kind}"))?;
         let mut rows: Vec<Vec<String>> = fields.iter().map(|field| row(field)).collect();
