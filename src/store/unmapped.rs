@@ -19,7 +19,7 @@ pub const OTHERS: &str = "(and others)";
 /// A code of a source that a table does not know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnmappedCode {
-    /// Names it in [`Waiting`].
+    /// Names it in the store.
     pub id: i64,
     /// The source.
     pub source: String,
@@ -52,17 +52,26 @@ pub struct MetCode<'a> {
     pub target: &'a str,
 }
 
-/// A message that waits for codes.
+/// A code by its names, without its counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waiting {
-    /// The message.
-    pub message: i64,
-    /// Its source.
+pub struct CodeName {
+    /// As [`UnmappedCode::id`].
+    pub id: i64,
+    /// The source.
     pub source: String,
-    /// Version of the mapping that it was last tried with.
-    pub mapping: String,
-    /// The [`UnmappedCode::id`]s that it holds.
-    pub codes: Vec<i64>,
+    /// The code table.
+    pub table: String,
+    /// The code as sent.
+    pub code: String,
+}
+
+/// Who waits for a code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holders {
+    /// A message does, whatever it was last tried with.
+    pub is_held: bool,
+    /// Those that were last tried with another version of the mapping.
+    pub messages: Vec<i64>,
 }
 
 /// Says which unknown codes a stored message holds, after each try. Each is counted when it is new for the message; what the message
@@ -185,36 +194,34 @@ pub fn list(reader: &Reader<'_>, limit: usize) -> Result<Vec<UnmappedCode>, Stor
     )
 }
 
-/// Messages that wait, in the order of arrival: at most `limit` after the message `after`.
+/// The codes without their counts: what is looked at often.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn waiting(reader: &Reader<'_>, after: i64, limit: usize) -> Result<Vec<Waiting>, StoreError> {
-    let rows = reader.all(
-        "SELECT held.message, message.source, message.mapping, held.code
-         FROM unmapped_message AS held JOIN message ON message.id = held.message
-         WHERE held.message > ?1 AND held.message <= (SELECT max(message) FROM
-             (SELECT DISTINCT message FROM unmapped_message WHERE message > ?1 ORDER BY message LIMIT ?2))
-         ORDER BY held.message",
-        params![after, row_limit(limit)],
-        |row| {
-            let (message, source, mapping) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok(Waiting { message, source, mapping, codes: vec![row.get(3)?] })
-        },
-    )?;
-    let mut waiting: Vec<Waiting> = Vec::new();
-    for row in rows {
-        match waiting.last_mut().filter(|last| last.message == row.message) {
-            Some(last) => last.codes.extend(row.codes),
-            None => waiting.push(row),
-        }
-    }
-    Ok(waiting)
+pub fn codes(reader: &Reader<'_>) -> Result<Vec<CodeName>, StoreError> {
+    reader.all("SELECT id, source, code_table, code FROM unmapped_code", [], |row| {
+        Ok(CodeName { id: row.get(0)?, source: row.get(1)?, table: row.get(2)?, code: row.get(3)? })
+    })
+}
+
+/// The messages that wait for a code and were last tried with another version of the mapping than this.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn held_by(reader: &Reader<'_>, code: i64, version: &str) -> Result<Holders, StoreError> {
+    let held = "SELECT 1 FROM unmapped_message WHERE code = ?1 LIMIT 1";
+    let messages = "SELECT held.message FROM unmapped_message AS held JOIN message ON message.id = held.message
+        WHERE held.code = ?1 AND message.mapping <> ?2";
+    Ok(Holders {
+        is_held: reader.one(held, [code], |_| Ok(()))?.is_some(),
+        messages: reader.all(messages, params![code, version], |row| Ok(row.get(0)?))?,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::fixtures::{insert, message, store, write};
+    use super::super::messages::MessageState;
     use super::super::{Store, retention};
     use super::*;
 
@@ -256,9 +263,17 @@ mod tests {
         for message in [2, 1, 3] {
             write(&store, move |t| hold(t, "his", message, &[met("sex", "Z"), met("class", "X")], 10));
         }
-        let order = |after| store.read(|r| waiting(r, after, 2)).unwrap().into_iter().map(|row| row.message);
-        assert_eq!(order(0).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(order(2).collect::<Vec<_>>(), [3]);
+        let code = |name: &str| store.read(codes).unwrap().into_iter().find(|code| code.code == name).unwrap();
+        let holders = |code: i64, version: &'static str| store.read(|r| held_by(r, code, version)).unwrap();
+        let z = code("Z");
+        assert_eq!((z.source.as_str(), z.table.as_str()), ("his", "sex"));
+        assert_eq!(holders(z.id, "another"), Holders { is_held: true, messages: vec![1, 2, 3] });
+        let by_this = super::super::fixtures::outcome(MessageState::Processed).mapping;
+        assert_eq!(
+            store.read(|r| held_by(r, z.id, &by_this)).unwrap(),
+            Holders { is_held: true, messages: Vec::new() }
+        );
+        assert_eq!(holders(99, "another"), Holders { is_held: false, messages: Vec::new() });
         for message in [1, 2] {
             write(&store, move |t| hold(t, "his", message, &[met("class", "X")], 20));
         }

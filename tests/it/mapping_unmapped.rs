@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::daemon::{Daemon, column};
 use crate::support::eventually;
 use crate::support::hl7::{adt, pid, registration, report, segment};
-use crate::support::site::Site;
+use crate::support::site::{Site, configuration, copy_tree};
 
 /// The codes as `heyi mapping unmapped` lists them.
 fn unmapped(site: &Site) -> Vec<Value> {
@@ -145,6 +145,31 @@ fn a_row_that_came_while_the_daemon_was_down_is_found_at_its_start() {
     let daemon = site.start();
     eventually("the message to be taken in", || (state(&site, "1") == "processed").then_some(()));
     assert_eq!(status_of(&daemon), "final");
+}
+
+#[test]
+fn what_another_process_stores_by_older_files_is_taken_in_by_the_daemon_s() {
+    let site = Site::new();
+    copy_tree(&site.path("mappings"), &site.path("older"));
+    add_row(&site, "report-status", "Q9,final,");
+    let daemon = site.start();
+    // From now on commands read the older files.
+    site.write("config/heyi.toml", configuration("", "").replace("mappings/hl7v2.toml", "older/hl7v2.toml"));
+    site.write("unknown/1.hl7", report("1", "20240305110000", "P1", "F1", "Q8", &[result("K", "4.1", "F")]));
+    site.run(&["import", "lis", "unknown"]).exits(1);
+    // Once and again: it does not take a start or another set.
+    for id in ["2", "3"] {
+        let folder = format!("in-{id}");
+        let text = report(id, "20240305110000", &format!("P{id}"), &format!("F{id}"), "Q9", &[result("K", "4.1", "F")]);
+        site.write(&format!("{folder}/{id}.hl7"), text);
+        site.run(&["import", "lis", &folder]).exits(1);
+        eventually("the message to be taken in", || (state(&site, id) == "processed").then_some(()));
+        assert_eq!(daemon.lab_reports(&format!("HIS|P{id}"))[0]["status"], "final");
+    }
+    assert_eq!(column(&unmapped(&site), "code"), ["Q8"]);
+    assert_eq!(site.messages(&["--control-id", "1"])[0]["attempts"], 1, "nobody knows its code");
+    let metrics = daemon.get("/metrics", site.engineer()).ok().text();
+    assert!(metrics.contains("heyi_waiting_retries_total{result=\"taken_in\"} 2"), "{metrics}");
 }
 
 #[test]
