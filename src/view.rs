@@ -142,7 +142,7 @@ pub fn mapping_in_force(mapping: &MappingInForce) -> serde_json::Value {
 
 /// A code that no table knows.
 pub fn unmapped_code(code: &UnmappedCode) -> serde_json::Value {
-    serde_json::json!({
+    let mut document = serde_json::json!({
         "source": code.source,
         "table": code.table,
         "code": code.code,
@@ -152,7 +152,11 @@ pub fn unmapped_code(code: &UnmappedCode) -> serde_json::Value {
         "first_seen": moment(code.first_seen),
         "last_seen": moment(code.last_seen),
         "message": code.message,
-    })
+    });
+    if !code.outcome.is_empty() {
+        document["outcome"] = code.outcome.as_str().into();
+    }
+    document
 }
 
 /// One step of a record's history of links.

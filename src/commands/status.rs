@@ -125,7 +125,11 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
         }
     }
     for code in &codes {
-        output::line(format!("unmapped  {} {}: {} ({} times)", code.source, code.table, code.code, code.count))?;
+        let outcome = if code.outcome.is_empty() { String::new() } else { format!(", {}", code.outcome) };
+        output::line(format!(
+            "unmapped  {} {}: {} ({} times{outcome})",
+            code.source, code.table, code.code, code.count
+        ))?;
     }
     output::line(format!(
         "store     {} persons, {} records, {} visits, {} reports; {} MiB, {} MiB of it free, {} MiB log: {}",

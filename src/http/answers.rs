@@ -237,6 +237,11 @@ pub(crate) fn quality() -> Value {
             "table": string(),
             "code": {"type": "string", "description": "as the sender wrote it"},
             "target": {"type": "string", "description": "the field that it was meant for"},
+            "outcome": {
+                "type": "string",
+                "enum": ["kept", "left", "replaced", "rejected"],
+                "description": "the record has the sender's code, its field stayed as it was, it has the value that the mapping names for such codes, or the item or message was not taken"
+            },
             "count": integer(),
             "waiting": {"type": "integer", "description": "messages that are taken in again once the table knows the code"},
             "first_seen": moment(),

@@ -373,8 +373,10 @@ fn hold_codes(
     unmapped: &[Unmapped],
     at: i64,
 ) -> Result<(), StoreError> {
-    let codes: Vec<MetCode<'_>> =
-        unmapped.iter().map(|Unmapped { table, code, target }| MetCode { table, code, target }).collect();
+    let codes: Vec<MetCode<'_>> = unmapped
+        .iter()
+        .map(|met| MetCode { table: &met.table, code: &met.code, target: &met.target, outcome: met.outcome.name() })
+        .collect();
     unmapped::hold(transaction, &source.name, message, &codes, at)
 }
 

@@ -29,6 +29,8 @@ pub struct UnmappedCode {
     pub code: String,
     /// The field that wanted it.
     pub target: String,
+    /// What the mapping makes of it, one word; empty in what is older than this column.
+    pub outcome: String,
     /// How many messages came with it, however often each was tried.
     pub count: u64,
     /// How many of them are kept and wait for it.
@@ -50,6 +52,8 @@ pub struct MetCode<'a> {
     pub code: &'a str,
     /// The field that wanted it.
     pub target: &'a str,
+    /// What the mapping made of it, one word.
+    pub outcome: &'a str,
 }
 
 /// A code by its names, without its counts.
@@ -144,13 +148,19 @@ fn code_id(
     message: i64,
     at: i64,
 ) -> Result<i64, StoreError> {
-    let MetCode { table, code, target } = *met;
+    let MetCode { table, code, target, outcome } = *met;
     let code = if code.chars().count() > LONGEST_CODE { TOO_LONG } else { code };
     let known = |code: &str| {
-        let sql = "SELECT id FROM unmapped_code WHERE source = ?1 AND code_table = ?2 AND code = ?3 AND target = ?4";
-        transaction.one(sql, params![source, table, code, target], |row| Ok(row.get(0)?))
+        transaction.one(
+            "SELECT id, outcome FROM unmapped_code WHERE source = ?1 AND code_table = ?2 AND code = ?3 AND target = ?4",
+            params![source, table, code, target],
+            |row| Ok((row.get(0)?, row.get::<_, String>(1)?)),
+        )
     };
-    if let Some(id) = known(code)? {
+    if let Some((id, before)) = known(code)? {
+        if before != outcome {
+            transaction.run("UPDATE unmapped_code SET outcome = ?2 WHERE id = ?1", params![id, outcome])?;
+        }
         return Ok(id);
     }
     let listed = transaction.one(
@@ -160,11 +170,13 @@ fn code_id(
     )?;
     let code = if listed.unwrap_or(0) >= MOST_CODES { OTHERS } else { code };
     transaction.run(
-        "INSERT INTO unmapped_code (source, code_table, code, target, count, first_seen, last_seen, message)
-         VALUES (?1, ?2, ?3, ?4, 0, ?5, ?5, ?6) ON CONFLICT DO NOTHING",
-        params![source, table, code, target, at, message],
+        "INSERT INTO unmapped_code (source, code_table, code, target, count, first_seen, last_seen, message, outcome)
+         VALUES (?1, ?2, ?3, ?4, 0, ?5, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+        params![source, table, code, target, at, message, outcome],
     )?;
-    known(code)?.ok_or_else(|| StoreError::Defect { reason: "an unmapped code was not listed".to_owned() })
+    known(code)?
+        .map(|(id, _)| id)
+        .ok_or_else(|| StoreError::Defect { reason: "an unmapped code was not listed".to_owned() })
 }
 
 /// The most frequent ones first, at most `limit`.
@@ -174,7 +186,7 @@ fn code_id(
 pub fn list(reader: &Reader<'_>, limit: usize) -> Result<Vec<UnmappedCode>, StoreError> {
     reader.all(
         "SELECT id, source, code_table, code, target, count, first_seen, last_seen, message,
-             (SELECT count(*) FROM unmapped_message WHERE unmapped_message.code = unmapped_code.id)
+             (SELECT count(*) FROM unmapped_message WHERE unmapped_message.code = unmapped_code.id), outcome
          FROM unmapped_code ORDER BY count DESC, source, code_table, code, target LIMIT ?1",
         [row_limit(limit)],
         |row| {
@@ -189,6 +201,7 @@ pub fn list(reader: &Reader<'_>, limit: usize) -> Result<Vec<UnmappedCode>, Stor
                 last_seen: row.get(7)?,
                 message: row.get(8)?,
                 waiting: row.get::<_, i64>(9)?.unsigned_abs(),
+                outcome: row.get(10)?,
             })
         },
     )
@@ -237,7 +250,7 @@ mod tests {
     }
 
     fn met<'a>(table: &'a str, code: &'a str) -> MetCode<'a> {
-        MetCode { table, code, target: SEX }
+        MetCode { table, code, target: SEX, outcome: "left" }
     }
 
     /// Code, count and waiting of each code.
@@ -255,6 +268,11 @@ mod tests {
         let first = &codes[0];
         assert_eq!((first.code.as_str(), first.count, first.first_seen, first.last_seen), ("Z", 2, 11, 12));
         assert_eq!((first.message, first.waiting, codes.len()), (3, 2, 2));
+        assert_eq!(first.outcome, "left");
+        // What a changed mapping makes of it.
+        write(&store, |t| hold(t, "his", 3, &[MetCode { outcome: "kept", ..met("sex", "Z") }], 15));
+        let row = store.read(|r| list(r, 9)).unwrap().remove(0);
+        assert_eq!((row.code.as_str(), row.outcome.as_str(), row.count), ("Z", "kept", 2));
     }
 
     #[test]

@@ -83,6 +83,33 @@ fn explain_accounts_for_what_was_left_out_and_rejected() {
 }
 
 #[test]
+fn explain_tells_a_code_that_was_kept_or_replaced_from_one_that_was_understood() {
+    let site = site();
+    let results = [
+        segment("OBX", &[(2, "NM"), (3, "WBC"), (5, "6.2"), (6, "×10⁹/L"), (8, "H~爆表"), (11, "F")]),
+        segment("OBX", &[(2, "NM"), (3, "K"), (5, "4.1"), (6, "滴"), (11, "F")]),
+    ];
+    let text = report("1", "20240305110000", "P1", "F1", "F", &results);
+    site.write("oru.hl7", text);
+    let explained = site.json(&["mapping", "explain", "lis", "oru.hl7", "--json"]);
+    let understood = field(&explained, 1, "results[0].unit");
+    let row = line_of(&site, "mappings/tables/unit.csv", "10*9/L,");
+    assert_eq!(understood["value"], "10*9/L");
+    assert_eq!(understood["row"], format!("mappings/tables/unit.csv:{row}"), "by its one spelling");
+    assert_eq!(understood["unmapped"], Value::Null);
+    let kept = field(&explained, 1, "results[1].unit");
+    assert_eq!((&kept["value"], &kept["row"], &kept["unmapped"]), (&"滴".into(), &Value::Null, &"kept".into()));
+    let flags = field(&explained, 1, "results[0].flags");
+    assert_eq!(flags["unmapped"], "kept", "{flags}");
+    let unmapped = explained["unmapped"].as_array().expect("codes");
+    assert!(unmapped.iter().any(|code| code["code"] == "滴" && code["outcome"] == "kept"), "{unmapped:?}");
+    let shown = site.run(&["mapping", "explain", "lis", "oru.hl7"]).exits(0).stdout;
+    let line = shown.lines().find(|line| line.starts_with("results[1].unit")).expect("the unit");
+    assert!(line.contains("table unit: unknown, kept"), "{line}");
+    assert!(shown.contains("unmapped  unit 滴, for lab_report.results.unit: kept"), "{shown}");
+}
+
+#[test]
 fn explain_says_why_a_message_fails_or_is_ignored() {
     let site = site();
     site.write("bad.hl7", report("1", "20240305110000", "P1", "F1", "Q9", &[number("K", "4.1", "", "", "", "F")]));

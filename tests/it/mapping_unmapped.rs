@@ -13,6 +13,11 @@ fn unmapped(site: &Site) -> Vec<Value> {
     listed["unmapped"].as_array().unwrap_or_else(|| panic!("no list: {listed}")).clone()
 }
 
+/// What became of each code that no table knows.
+fn codes_outcome(site: &Site) -> Vec<String> {
+    column(&unmapped(site), "outcome").into_iter().map(str::to_owned).collect()
+}
+
 fn add_row(site: &Site, table: &str, row: &str) {
     let file = format!("mappings/tables/{table}.csv");
     let before = std::fs::read_to_string(site.path(&file)).expect("a table");
@@ -51,6 +56,7 @@ fn a_code_is_counted_once_for_each_message_however_often_it_is_tried() {
     let quality = daemon.json("/v1/quality")["sources"].clone();
     let lis = quality.as_array().expect("sources").iter().find(|source| source["name"] == "lis").expect("the source");
     assert_eq!((&lis["messages"]["failed"], &lis["unmapped"]), (&2.into(), &Value::from(codes)));
+    assert_eq!(codes_outcome(&site), ["rejected"]);
     let shown = site.run(&["mapping", "unmapped"]).exits(0).stdout;
     assert!(shown.contains("report_status") && shown.contains("Q9"), "{shown}");
     assert_eq!(site.json(&["mapping", "unmapped", "--source", "his", "--json"])["unmapped"], serde_json::json!([]));
@@ -96,6 +102,25 @@ fn what_was_stored_without_its_code_is_mended_too() {
     eventually("the class", || (daemon.visit("HIS|P1")["class"] == "inpatient").then_some(()));
     let last = daemon.feed().pop().expect("an event");
     assert_eq!((&last["type"], &last["data"]["cause"]), (&"visit.updated".into(), &"retry".into()), "{last}");
+    assert_eq!(unmapped(&site), Vec::<Value>::new());
+}
+
+#[test]
+fn a_code_that_consumers_get_as_it_was_sent_is_listed_as_kept_until_a_row_comes() {
+    let site = Site::new();
+    let daemon = site.start();
+    let drops = segment("OBX", &[(2, "NM"), (3, "K"), (5, "4.1"), (6, "滴"), (11, "F")]);
+    daemon.accept("lis", report("1", "20240305110000", "P1", "F1", "F", &[drops]));
+    assert_eq!(daemon.lab_reports("HIS|P1")[0]["results"][0]["unit"], "滴");
+    let quality = daemon.json("/v1/quality")["sources"].clone();
+    let lis = quality.as_array().expect("sources").iter().find(|source| source["name"] == "lis").expect("the source");
+    assert_eq!((&lis["unmapped"][0]["code"], &lis["unmapped"][0]["outcome"]), (&"滴".into(), &"kept".into()));
+    let shown = site.run(&["mapping", "unmapped"]).exits(0).stdout;
+    assert!(shown.lines().any(|line| line.contains("滴") && line.contains("kept")), "{shown}");
+    assert!(site.run(&["status"]).exits(0).stdout.contains("lis unit: 滴 (1 times, kept)"));
+    add_row(&site, "unit", "滴,[drp],");
+    daemon.hang_up();
+    eventually("the unit", || (daemon.lab_reports("HIS|P1")[0]["results"][0]["unit"] == "[drp]").then_some(()));
     assert_eq!(unmapped(&site), Vec::<Value>::new());
 }
 

@@ -97,9 +97,10 @@ fn document(coverage: &Coverage, unreadable: u64, idle: &[RuleName], empty: &[St
         .into_iter()
         .map(|(path, counted)| json!({"path": path, "messages": counted.messages, "values": counted.values}));
     let idle = idle.iter().map(|rule| json!({"target": rule.target, "file": rule.file, "line": rule.line}));
-    let unmapped = coverage.unmapped.iter().map(
-        |(code, messages)| json!({"table": code.table, "code": code.code, "target": code.target, "messages": messages}),
-    );
+    let unmapped = coverage.unmapped.iter().map(|(code, messages)| {
+        let outcome = code.outcome.name();
+        json!({"table": code.table, "code": code.code, "target": code.target, "outcome": outcome, "messages": messages})
+    });
     json!({
         "messages": coverage.messages,
         "ignored": coverage.ignored,
@@ -138,7 +139,10 @@ fn print(coverage: &Coverage, unreadable: u64, idle: &[RuleName], empty: &[Strin
     let lines: Vec<String> = coverage
         .unmapped
         .iter()
-        .map(|(code, messages)| format!("{} {}, for {}, in {messages} messages", code.table, code.code, code.target))
+        .map(|(code, messages)| {
+            let outcome = code.outcome.name();
+            format!("{} {}, for {}, {outcome}, in {messages} messages", code.table, code.code, code.target)
+        })
         .collect();
     section("Codes that no table knows", &lines)
 }

@@ -150,7 +150,7 @@ fn document(source: &Source, examined: &Examined, records: &[Explained<'_>]) -> 
         .iter()
         .map(|Explained { kind, record, fields, derived }| {
             let told = fields.iter().map(|field| {
-                json!({
+                let mut told = json!({
                     "field": field.field,
                     "value": field.value,
                     "path": field.path,
@@ -160,7 +160,11 @@ fn document(source: &Source, examined: &Examined, records: &[Explained<'_>]) -> 
                     "row": field.row.as_ref().map(|(file, line)| format!("{file}:{line}")),
                     "file": field.file,
                     "line": field.line,
-                })
+                });
+                if let Some(outcome) = field.unmapped {
+                    told["unmapped"] = json!(outcome.name());
+                }
+                told
             });
             let derived = derived.iter().map(|(field, value)| {
                 json!({
@@ -174,8 +178,10 @@ fn document(source: &Source, examined: &Examined, records: &[Explained<'_>]) -> 
     let skipped = mapped.skipped.iter().map(|one| json!({"path": one.path, "rule": one.rule, "reason": one.reason}));
     let rejected =
         mapped.rejected.iter().map(|one| json!({"path": one.path, "code": one.code.as_str(), "text": one.text}));
-    let unmapped =
-        examined.unmapped.iter().map(|one| json!({"table": one.table, "code": one.code, "target": one.target}));
+    let unmapped = examined
+        .unmapped
+        .iter()
+        .map(|one| json!({"table": one.table, "code": one.code, "target": one.target, "outcome": one.outcome.name()}));
     let mut document = json!({
         "source": source.name,
         "mapping": source.mapping.version(),
@@ -217,8 +223,10 @@ fn print(examined: &Examined, records: &[Explained<'_>]) -> anyhow::Result<()> {
     let skipped = mapped.skipped.iter().map(|one| format!("skipped   {} by {}: {}", one.path, one.rule, one.reason));
     let rejected =
         mapped.rejected.iter().map(|one| format!("rejected  {} ({}): {}", one.path, one.code.as_str(), one.text));
-    let unmapped =
-        examined.unmapped.iter().map(|one| format!("unmapped  {} {}, for {}", one.table, one.code, one.target));
+    let unmapped = examined
+        .unmapped
+        .iter()
+        .map(|one| format!("unmapped  {} {}, for {}: {}", one.table, one.code, one.target, one.outcome.name()));
     let notes = notes(examined).into_iter().map(|note| format!("note      {note}"));
     let others: Vec<String> = skipped.chain(rejected).chain(unmapped).chain(notes).collect();
     if !others.is_empty() {
@@ -233,11 +241,14 @@ fn print(examined: &Examined, records: &[Explained<'_>]) -> anyhow::Result<()> {
 }
 
 fn row(field: &ExplainedField) -> Vec<String> {
-    let through = match (&field.table, &field.row) {
+    let mut through = match (&field.table, &field.row) {
         (Some(table), Some((file, line))) => format!(", table {table} ({file}:{line})"),
-        (Some(table), None) => format!(", table {table}: unknown"),
+        (Some(table), None) => format!(", table {table}"),
         (None, _) => String::new(),
     };
+    if let Some(outcome) = field.unmapped {
+        through.push_str(&format!(": unknown, {}", outcome.name()));
+    }
     vec![
         field.field.clone(),
         if field.value.is_null() { "(cleared)".to_owned() } else { short(&field.value) },
