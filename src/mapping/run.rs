@@ -260,7 +260,7 @@ impl<'r> Run<'r> {
 
     fn list(&mut self, list: &ListPlan, scope: &Scope<'_>, work: &mut Work<'_>, kind: Kind) -> Result<(), MapError> {
         let mut items = Items::default();
-        let mut is_null = false;
+        let mut nulls: Vec<(&BlockPlan, Location)> = Vec::new();
         // What depends on the other items comes after them, wherever a site has added its own.
         let (last, first): (Vec<_>, Vec<_>) = list.blocks.iter().partition(|block| !block.when_none.is_empty());
         for block in first.into_iter().chain(last) {
@@ -271,9 +271,13 @@ impl<'r> Run<'r> {
             let Some(each) = &block.each else { continue };
             self.ask(each);
             let scopes = scope.each(each);
-            if scopes.is_empty() && block.on_null == OnNull::Clear && each.field().is_some() {
-                is_null |= matches!(each.resolve(scope), Resolved::Null)
-                    && block.when.as_ref().is_none_or(|when| when.holds(scope));
+            if scopes.is_empty()
+                && block.on_null == OnNull::Clear
+                && each.field().is_some()
+                && matches!(each.resolve(scope), Resolved::Null)
+                && block.when.as_ref().is_none_or(|when| when.holds(scope))
+            {
+                nulls.push((block, missing_location(each, scope)));
             }
             for item_scope in scopes {
                 if self.is_anothers(&item_scope) {
@@ -289,9 +293,10 @@ impl<'r> Run<'r> {
         if !items.found.kept.is_empty() {
             work.fields.insert(list.name, Json::Array(items.found.kept));
             work.has_substance = true;
-        } else if is_null {
+        } else if !nulls.is_empty() {
             work.fields.insert(list.name, Json::Null);
             work.has_substance = true;
+            nulls.iter().for_each(|(block, location)| self.explain_list_cleared(block, list.name, location));
         }
         Ok(())
     }

@@ -153,6 +153,7 @@ fn test_runs_the_cases_beside_a_mapping_and_accepts_what_is_found() {
     write_case(&site, "outpatient", "1");
     let missing = site.run(&["mapping", "test"]).exits(1);
     assert!(missing.stdout.contains("his/inpatient: nothing is expected of it yet"), "{}", missing.stdout);
+    assert!(missing.stderr.contains("not-a-mapping is called after no mapping"), "{}", missing.stderr);
     let accepted = site.run(&["mapping", "test", "his", "--accept"]).exits(0);
     assert!(accepted.stdout.ends_with("0 passed, 0 failed, 2 accepted\n"), "{}", accepted.stdout);
     let file = "fixtures/his/inpatient.expected.json";
@@ -179,6 +180,54 @@ fn the_shipped_cases_hold_by_the_command_too() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let run = site.run(&["mapping", "test", "--fixtures", shipped.to_str().expect("a path")]).exits(0);
     assert!(run.stdout.ends_with(" 0 failed, 0 accepted\n"), "{}", run.stdout);
+    assert!(run.stderr.is_empty(), "the hospital's day is no mapping's: {}", run.stderr);
+}
+
+#[test]
+fn coverage_tells_which_messages_it_could_not_use_and_why() {
+    let site = site();
+    let without_number = adt("A01", "1", "20240305103000", &[segment("PID", &[(5, "张^伟")])]);
+    site.write("in/1-two.hl7", format!("{}{without_number}", admission("3")));
+    site.write("in/2-text.hl7", "no message at all");
+    site.write("in/3-torn.hl7", "MSH|^~\\&|HIS|MAIN|HEYI|CRM|20240305||ADT^A01|1|P|2.5.1\rPID\u{fffd}|1\r");
+    let status = report("4", "20240305110000", "P1", "F1", "Q9", &[number("K", "4.1", "", "", "", "F")]);
+    site.write("oru/4.hl7", &status);
+    site.write("oru/5.hl7", status.replacen("|4|P|", "|5|P|", 1));
+    let told = site.run(&["mapping", "coverage", "his", "in", "--json"]).exits(1).json();
+    let unread = told["unreadable_messages"].as_array().expect("messages");
+    assert_eq!(told["unreadable"], unread.len());
+    assert_eq!(unread[0]["file"], "in/2-text.hl7", "{unread:?}");
+    assert!(unread.iter().all(|one| one["reason"].as_str().is_some_and(|reason| !reason.is_empty())), "{unread:?}");
+    let failed = site.run(&["mapping", "coverage", "lis", "oru", "--json"]).exits(1).json();
+    let failures = failed["failures"].as_array().expect("failures");
+    assert_eq!((failures.len(), &failures[0]["messages"]), (1, &2.into()), "{failed}");
+    assert!(failures[0]["reason"].as_str().is_some_and(|reason| reason.starts_with("OBR-25: ")), "{failures:?}");
+    assert_eq!(failures[0]["first"], json!({"file": "oru/4.hl7", "number": 1}));
+    let shown = site.run(&["mapping", "coverage", "his", "in"]).exits(1).stdout;
+    assert!(shown.contains("cannot be read: in/2-text.hl7: "), "{shown}");
+    let shown = site.run(&["mapping", "coverage", "lis", "oru"]).exits(1).stdout;
+    assert!(shown.contains("fail in 2: OBR-25: ") && shown.contains("(first: oru/4.hl7)"), "{shown}");
+    let daemon = site.start();
+    daemon.send("lis", status);
+    let stored = site.run(&["mapping", "coverage", "lis", "--last", "9", "--json"]).exits(1).json();
+    assert_eq!(stored["failures"][0]["first"], json!({"message": 1}));
+}
+
+#[test]
+fn explain_tells_where_a_list_was_cleared() {
+    let site = site();
+    let mut fields = pid("P1", "张^伟");
+    fields.push_str("|||||\"\"");
+    site.write("a08.hl7", adt("A08", "1", "20240305103000", &[fields]));
+    let explained = site.json(&["mapping", "explain", "his", "a08.hl7", "--json"]);
+    let phones = field(&explained, 0, "phones");
+    assert_eq!((&phones["value"], &phones["path"], &phones["raw"]), (&Value::Null, &"PID-13".into(), &"\"\"".into()));
+    // The block begins with its heading.
+    let line = line_of(&site, "mappings/hl7v2.toml", "each  = \"PID-13\"") - 1;
+    assert_eq!((&phones["file"], &phones["line"]), (&"mappings/hl7v2.toml".into(), &line.into()));
+    let shown = site.run(&["mapping", "explain", "his", "a08.hl7"]).exits(0).stdout;
+    let line = shown.lines().find(|line| line.starts_with("phones")).expect("the phones");
+    assert!(line.contains("(cleared)") && line.contains("PID-13"), "{line}");
 }
 
 #[test]

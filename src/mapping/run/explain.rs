@@ -3,7 +3,7 @@
 use super::{Place, Run, code_of};
 use crate::hl7v2::{Location, Path, Value};
 use crate::mapping::coerce::{Coercion, coded};
-use crate::mapping::compile::RulePlan;
+use crate::mapping::compile::{BlockPlan, RulePlan};
 use crate::mapping::expression::Expression;
 use crate::mapping::{Asked, ExplainedField, RuleName};
 use crate::record::{Fields, Value as Json};
@@ -111,6 +111,26 @@ impl Run<'_> {
             told.path = Some(location.to_string());
             told.raw = Some("\"\"".to_owned());
         }
+    }
+
+    /// The list `name` is null because of the `""` at `location`, which `block` reads.
+    pub(super) fn explain_list_cleared(&mut self, block: &BlockPlan, name: &str, location: &Location) {
+        if !self.context.explain {
+            return;
+        }
+        self.explained.push(ExplainedField {
+            record: 0,
+            field: name.to_owned(),
+            value: Json::Null,
+            path: Some(location.to_string()),
+            unmapped: None,
+            raw: Some("\"\"".to_owned()),
+            coercion: None,
+            table: None,
+            row: None,
+            file: self.plan.files[block.file].clone(),
+            line: block.line,
+        });
     }
 
     /// What the fields of an item, explained from position `first` on, have become after all its rules.
