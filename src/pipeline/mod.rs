@@ -117,7 +117,7 @@ impl Failure {
     }
 
     /// A message of a type that the mapping takes, but without anything in it: positive silence would lose it.
-    fn nothing() -> Self {
+    pub fn nothing() -> Self {
         Self {
             code: ErrorCode::SegmentSequence,
             location: Some(Location::segment("PID")),

@@ -198,6 +198,12 @@ fn coverage_tells_which_messages_it_could_not_use_and_why() {
     assert_eq!(told["unreadable"], unread.len());
     assert_eq!(unread[0]["file"], "in/2-text.hl7", "{unread:?}");
     assert!(unread.iter().all(|one| one["reason"].as_str().is_some_and(|reason| !reason.is_empty())), "{unread:?}");
+    let failures = told["failures"].as_array().expect("failures");
+    assert!(failures[0]["reason"].as_str().is_some_and(|reason| reason.contains("no patient")), "{failures:?}");
+    assert_eq!(failures[0]["first"], json!({"file": "in/1-two.hl7", "number": 2}));
+    let ignored = site.run(&["mapping", "coverage", "his", "oru", "--json"]).exits(1).json();
+    assert_eq!(ignored["ignored_because"][0]["messages"], 2, "{ignored}");
+    site.run(&["mapping", "coverage", "his", "nowhere"]).exits(2);
     let failed = site.run(&["mapping", "coverage", "lis", "oru", "--json"]).exits(1).json();
     let failures = failed["failures"].as_array().expect("failures");
     assert_eq!((failures.len(), &failures[0]["messages"]), (1, &2.into()), "{failed}");
@@ -206,7 +212,7 @@ fn coverage_tells_which_messages_it_could_not_use_and_why() {
     let shown = site.run(&["mapping", "coverage", "his", "in"]).exits(1).stdout;
     assert!(shown.contains("cannot be read: in/2-text.hl7: "), "{shown}");
     let shown = site.run(&["mapping", "coverage", "lis", "oru"]).exits(1).stdout;
-    assert!(shown.contains("fail in 2: OBR-25: ") && shown.contains("(first: oru/4.hl7)"), "{shown}");
+    assert!(shown.contains("  2 failed: OBR-25: ") && shown.contains("(first: oru/4.hl7)"), "{shown}");
     let daemon = site.start();
     daemon.send("lis", status);
     let stored = site.run(&["mapping", "coverage", "lis", "--last", "9", "--json"]).exits(1).json();
@@ -295,6 +301,16 @@ fn diff_tells_what_another_mapping_would_make_of_stored_messages() {
     let shown = site.run(&["mapping", "diff", "his", "mappings/new.toml"]).exits(0).stdout;
     assert!(shown.contains("visit.class: 2 changes in 2 messages"), "{shown}");
     assert!(shown.contains("message 3: inpatient → outpatient"), "{shown}");
+    assert_eq!(fields[0]["samples"].as_array().map(Vec::len), Some(1), "one example of one change: {told}");
+    // What is no longer there may have been rejected: that is told with the reason.
+    site.write("mappings/wrong.toml", "extends = \"his.toml\"\n[patient]\nbirth_date = \"PID-8\"\n");
+    let wrong = site.json(&["mapping", "diff", "his", "mappings/wrong.toml", "--json"]);
+    let rejected = &wrong["newly_rejected"][0];
+    assert_eq!((&rejected["messages"], &rejected["sample"]), (&3.into(), &json!({"message": 3, "path": "PID-8"})));
+    assert!(rejected["text"].as_str().is_some_and(|text| text.starts_with("patient.birth_date was left out")));
+    let shown = site.run(&["mapping", "diff", "his", "mappings/wrong.toml"]).exits(0).stdout;
+    assert!(shown.contains("newly rejected:\n  patient.birth_date was left out"), "{shown}");
+    assert_eq!(told["newly_rejected"], json!([]));
     // One that fails messages which are fine now is a reason to look.
     site.write(
         "mappings/strict.toml",

@@ -7,15 +7,15 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::super::{Verdict, existing_store, output};
+use super::super::{Verdict, WrongUsage, existing_store, output};
 use super::{Progress, each_stored, source};
 use crate::app::FILE_EXTENSIONS;
 use crate::config::Config;
 use crate::hl7v2::Message;
 use crate::hl7v2::batch::Piece;
 use crate::mapping::coverage::{Coverage, Occurrences};
-use crate::mapping::{Asked, Context, RuleName};
-use crate::pipeline::{Source, preview};
+use crate::mapping::{Asked, Context, Disposition, Mapped, RuleName};
+use crate::pipeline::{Failure, Source, preview};
 use crate::record::Kind;
 use crate::source::files::{MessageReader, walk};
 
@@ -40,7 +40,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
     let mut troubles = Troubles::default();
     let mut progress = Progress::new();
     for path in walk(&arguments.paths, &FILE_EXTENSIONS.map(str::to_owned)) {
-        let path = path?;
+        let path = path.map_err(|error| WrongUsage(error.to_string()))?;
         let mut pieces = MessageReader::open(&path, source.limits.message_bytes)?;
         let before = progress.done;
         for piece in &mut pieces {
@@ -118,9 +118,14 @@ struct Troubles {
     unreadable: u64,
     /// The first of them, with the reason.
     unread: Vec<(Place, String)>,
-    /// Why messages fail as a whole: how many, and the first of them.
-    failures: BTreeMap<String, (u64, Place)>,
+    /// Why messages fail as a whole.
+    failures: Reasons,
+    /// Why messages are ignored.
+    ignored: Reasons,
 }
+
+/// Reasons with how many messages have each, and the first of them.
+type Reasons = BTreeMap<String, (u64, Place)>;
 
 impl Troubles {
     fn unreadable(&mut self, place: Place, reason: String) {
@@ -129,12 +134,12 @@ impl Troubles {
             self.unread.push((place, reason));
         }
     }
+}
 
-    fn failure(&mut self, place: Place, reason: String) {
-        // A reason names places, and there are not many; a sender that is all wrong may find more.
-        if self.failures.len() < TOLD || self.failures.contains_key(&reason) {
-            self.failures.entry(reason).or_insert((0, place)).0 += 1;
-        }
+/// A reason names places, and there are not many; a sender that is all wrong may find more.
+fn tally(reasons: &mut Reasons, reason: String, place: Place) {
+    if reasons.len() < TOLD || reasons.contains_key(&reason) {
+        reasons.entry(reason).or_insert((0, place)).0 += 1;
     }
 }
 
@@ -146,8 +151,13 @@ fn add(coverage: &mut Coverage, troubles: &mut Troubles, source: &Source, raw: &
     };
     let context = Context { zone: &source.zone, facility: source.facility.as_deref(), explain: true };
     let mapped = source.mapping.apply(&message, &context);
-    if let Err(error) = &mapped {
-        troubles.failure(place, error.to_string());
+    match &mapped {
+        Err(error) => tally(&mut troubles.failures, error.to_string(), place),
+        Ok(mapped) if mapped.holds_nothing() => tally(&mut troubles.failures, Failure::nothing().text, place),
+        Ok(Mapped { disposition: Disposition::Ignored { reason }, .. }) => {
+            tally(&mut troubles.ignored, reason.clone(), place);
+        }
+        Ok(_) => {}
     }
     coverage.add(&message, mapped, |record| preview(source, record));
 }
@@ -178,17 +188,18 @@ fn document(coverage: &Coverage, troubles: &Troubles, idle: &[RuleName], empty: 
         told["reason"] = json!(reason);
         told
     });
-    let failures = troubles
-        .failures
-        .iter()
-        .map(|(reason, (messages, first))| json!({"reason": reason, "messages": messages, "first": first.document()}));
+    let told_reasons = |reasons: &Reasons| -> Vec<Value> {
+        let told = |(reason, (messages, first)): (&String, &(u64, Place))| json!({"reason": reason, "messages": messages, "first": first.document()});
+        reasons.iter().map(told).collect()
+    };
     json!({
         "messages": coverage.messages,
         "ignored": coverage.ignored,
         "failed": coverage.failed,
         "unreadable": troubles.unreadable,
         "unreadable_messages": told.collect::<Vec<_>>(),
-        "failures": failures.collect::<Vec<_>>(),
+        "failures": told_reasons(&troubles.failures),
+        "ignored_because": told_reasons(&troubles.ignored),
         "unread": unread.collect::<Vec<_>>(),
         "never_filled": empty,
         "idle_rules": idle.collect::<Vec<_>>(),
@@ -200,8 +211,10 @@ fn print(coverage: &Coverage, troubles: &Troubles, idle: &[RuleName], empty: &[S
     let Coverage { messages, ignored, failed, .. } = coverage;
     let unreadable = troubles.unreadable;
     output::line(format!("{messages} messages: {ignored} ignored, {failed} failed; {unreadable} more cannot be read"))?;
-    for (reason, (messages, first)) in &troubles.failures {
-        output::line(format!("  fail in {messages}: {reason} (first: {first})"))?;
+    for (what, reasons) in [("ignored", &troubles.ignored), ("failed", &troubles.failures)] {
+        for (reason, (messages, first)) in reasons {
+            output::line(format!("  {messages} {what}: {reason} (first: {first})"))?;
+        }
     }
     for (place, reason) in &troubles.unread {
         output::line(format!("  cannot be read: {place}: {reason}"))?;

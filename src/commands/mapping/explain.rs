@@ -57,8 +57,8 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
         output::line(format!("mapping {} of source {}", source.mapping.version(), source.name))?;
         if let Some(Message { id, outcome, .. }) = &stored {
             let (state, version) = (outcome.state.name(), &outcome.mapping);
-            let by = if *version == source.mapping.version() { "it" } else { version };
-            output::line(format!("message {id} is stored as {state} by {by}"))?;
+            let by = if *version == source.mapping.version() { "this mapping" } else { &format!("mapping {version}") };
+            output::line(format!("message {id} is stored as {state}, by {by}"))?;
         }
         print(&examined, &records)?;
     }
