@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::{Failure, Source};
+use jiff::tz::TimeZone;
+
+use super::{Failure, Site};
 use crate::feed::{EventKind, NewEvent, event_id};
 use crate::hl7v2::{ErrorCode, Location};
 use crate::mapping::MappedRecord;
@@ -67,13 +69,19 @@ impl Cause {
     }
 }
 
-/// One message inside the writer.
+/// One message, or one decision, inside the writer.
 pub(super) struct Job<'a> {
     pub(super) transaction: &'a Transaction<'a>,
-    pub(super) source: &'a Source,
+    /// The name of the source that says it.
+    pub(super) source: &'a str,
+    /// Zone of its times without an offset.
+    pub(super) zone: &'a TimeZone,
+    pub(super) site: &'a Site,
+    /// Version of the mapping that says it; empty where somebody decides by hand.
+    pub(super) mapping: &'a str,
     pub(super) digest: ContentDigest,
-    /// The message's number: its arrival.
-    pub(super) message: i64,
+    /// The message's number: its arrival. `None` where somebody decides by hand.
+    pub(super) message: Option<i64>,
     /// When it came.
     pub(super) received_at: i64,
     /// When this is done; later than `received_at` for a retry.
@@ -153,13 +161,13 @@ impl Job<'_> {
         let at = fields
             .get("updated_at")
             .and_then(Value::as_str)
-            .and_then(|text| when::instant(text, &self.source.zone))
+            .and_then(|text| when::instant(text, self.zone))
             .map_or(self.received_at, jiff::Timestamp::as_microsecond);
-        Moment { at: at.min(self.received_at.saturating_add(CLOCK_AHEAD)), arrival: self.message }
+        Moment { at: at.min(self.received_at.saturating_add(CLOCK_AHEAD)), arrival: self.message.unwrap_or_default() }
     }
 
     fn visit(&self, patch: Fields, owner: Option<&Owner>) -> Result<(), Trouble> {
-        let source = &self.source.name;
+        let source = self.source;
         let Some(number) = patch.get("number").and_then(Value::as_str).map(str::to_owned) else {
             return Err(Trouble::content(
                 ErrorCode::RequiredFieldMissing,
@@ -177,7 +185,7 @@ impl Job<'_> {
         let mut visit = match known {
             Some(visit) => visit,
             None => Visit {
-                source: source.clone(),
+                source: source.to_owned(),
                 number,
                 record: owner.record,
                 version: 0,
@@ -210,7 +218,7 @@ impl Job<'_> {
             let id = self.publish(about, &changed, data, self.cause)?;
             state.remember(moment.arrival, Published { kind, id });
         }
-        visit.mapping.replace_range(.., self.source.mapping.version());
+        visit.mapping.replace_range(.., self.mapping);
         visit.state = to_stored(&state)?;
         Ok(clinical::put_visit(self.transaction, &visit)?)
     }
@@ -236,7 +244,7 @@ impl Job<'_> {
     }
 
     fn lab_report(&self, number: Option<String>, patch: Fields, owner: Option<&Owner>) -> Result<(), Trouble> {
-        let source = &self.source.name;
+        let source = self.source;
         let Some(number) = number else {
             return Err(Trouble::content(
                 ErrorCode::RequiredFieldMissing,
@@ -254,7 +262,7 @@ impl Job<'_> {
         let mut report = match known {
             Some(report) => report,
             None => LabReport {
-                source: source.clone(),
+                source: source.to_owned(),
                 number,
                 record: owner.record,
                 visit_id: None,
@@ -306,7 +314,7 @@ impl Job<'_> {
             let about = About { kind, record: &report_id, one_id: &owner.one_id, moment, version: report.version };
             self.publish(about, &changed, data, self.cause)?;
         }
-        report.mapping.replace_range(.., self.source.mapping.version());
+        report.mapping.replace_range(.., self.mapping);
         report.state = to_stored(&state)?;
         Ok(clinical::put_lab_report(self.transaction, &report)?)
     }
@@ -343,7 +351,7 @@ impl Job<'_> {
     fn owner_of_visit(&self, patch: &Fields) -> Result<Option<Owner>, Trouble> {
         let text = |name: &str| patch.get(name).and_then(Value::as_str);
         let Some(number) = text("visit_number") else { return Ok(None) };
-        let source = text("visit_source").unwrap_or(&self.source.name);
+        let source = text("visit_source").unwrap_or(self.source);
         match clinical::visit(self.transaction, source, number)? {
             Some(visit) => self.owner_of(visit.record).map(Some),
             None => Ok(None),
@@ -377,11 +385,11 @@ impl Job<'_> {
             id: id.clone(),
             kind,
             subject: one_id.to_owned(),
-            time: when::written(time, &self.source.zone),
-            source: self.source.name.clone(),
+            time: when::written(time, self.zone),
+            source: self.source.to_owned(),
             data,
         };
-        events::append(self.transaction, &event, Some(self.message), self.now)?;
+        events::append(self.transaction, &event, self.message, self.now)?;
         Ok(id)
     }
 }
