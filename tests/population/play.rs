@@ -7,9 +7,9 @@ use std::sync::Arc;
 use heyi::hl7v2::{CharsetSetting, Limits};
 use heyi::mapping::Mapping;
 use heyi::pipeline::{self, Cause, Source, Unit};
-use heyi::store::messages::MessageState;
 use heyi::record::RecordNumber;
-use heyi::store::{Access, Store, StoreConfig, Transaction, StoreError, persons, records, reviews};
+use heyi::store::messages::MessageState;
+use heyi::store::{Access, Store, StoreConfig, StoreError, Transaction, persons, records, reviews};
 use jiff::tz::TimeZone;
 use tokio::runtime::{Builder, Runtime};
 
@@ -132,7 +132,8 @@ impl Stage {
     pub(crate) fn question(&self, one: &Key, other: &Key) -> String {
         let asked = self.store.read(|reader| {
             let find = |key: &Key| {
-                let found = persons::with_identifier(reader, &RecordNumber { system: String::new(), value: key.1.clone() }, 1)?;
+                let found =
+                    persons::with_identifier(reader, &RecordNumber { system: String::new(), value: key.1.clone() }, 1)?;
                 let records = found.first().map(|person| records::of_person(reader, &person.one_id)).transpose()?;
                 Ok::<_, StoreError>(records.into_iter().flatten().find(|record| record.number.value == key.1))
             };
@@ -143,7 +144,8 @@ impl Stage {
             Some(review) => {
                 let question = review.question;
                 let vetoes = question.evidence.to_string();
-                let vetoes = vetoes.split("\"vetoes\":").nth(1).map_or("", |rest| rest.split(']').next().unwrap_or_default());
+                let vetoes =
+                    vetoes.split("\"vetoes\":").nth(1).map_or("", |rest| rest.split(']').next().unwrap_or_default());
                 format!("{} {:.1} bits {vetoes}", question.kind.name(), question.bits)
             }
             None => "nothing".to_owned(),
