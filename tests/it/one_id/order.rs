@@ -174,7 +174,7 @@ fn case_59_the_order_of_arrival_decides_nothing_but_what_is_asked() {
     }
 }
 
-/// The shipped configuration of matching with every threshold of the automatic link set to `value`.
+/// The shipped configuration of matching with the threshold of the automatic link, `[decide] link`, set to `value`.
 fn with_threshold(value: &str) -> String {
     let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/identity.toml");
     let text = std::fs::read_to_string(&shipped).expect("config/identity.toml ships");
@@ -184,7 +184,7 @@ fn with_threshold(value: &str) -> String {
         .map(|line| {
             let bare = line.trim_start_matches(['#', ' ']);
             match bare.split_once('=') {
-                Some((key, _)) if key.trim().starts_with("auto") => {
+                Some((key, _)) if key.trim() == "link" => {
                     found = true;
                     format!("{}= {value}", key)
                 }
@@ -211,7 +211,7 @@ fn case_60_another_threshold_moves_nobody_by_itself() {
         hospital.expect_review(&known, &doubtful);
         (hospital.links(), hospital.told())
     };
-    for threshold in ["0.51", "0.9999999999"] {
+    for threshold in ["0.9", "0.9999999999"] {
         site.write("config/identity.toml", with_threshold(threshold));
         let hospital = Hospital::open(&site);
         assert_eq!((hospital.links(), hospital.told()), (links.clone(), told.clone()), "threshold {threshold}");
