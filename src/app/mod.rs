@@ -137,6 +137,8 @@ impl App {
             refresh_metrics: listener_numbers(&bound, budget),
             retry: retry(&store, &sets),
             decide: decide(&store, config),
+            explain: explain(config),
+            find_matches: find_matches(config),
             raw_text: raw_text(&sets),
             stopping: stop.child_token(),
             probe: http::StoreProbe::default(),
@@ -186,6 +188,7 @@ impl App {
     /// The sentence that names why the store failed.
     pub async fn serve(self) -> Result<(), WriteError> {
         let Self { store, retention, sources, sets, reloader, http, http_tls, state, stop, .. } = self;
+        let metrics = Arc::clone(&state.metrics);
         let mut parts = Parts::default();
         for bound in sources {
             if let Entrance::Directory(directory) = &bound.entrance {
@@ -198,7 +201,7 @@ impl App {
         parts.spawn("http".to_owned(), serve_http(Arc::new(http), http_tls.map(Arc::new), state, stop.clone()));
         parts.spawn("retention".to_owned(), upkeep::keep(store.clone(), retention, stop.clone()));
         parts.spawn("mappings".to_owned(), mappings::keep(reloader, stop.clone()));
-        parts.spawn("waiting messages".to_owned(), waiting::keep(store.clone(), sets, stop.clone()));
+        parts.spawn("waiting messages".to_owned(), waiting::keep(store.clone(), sets, metrics, stop.clone()));
 
         let mut failure = store.failure();
         let failed = tokio::select! {
@@ -458,6 +461,24 @@ fn decide(store: &Store, config: &Config) -> http::Decide {
             };
             store.submit(decide).await
         })
+    })
+}
+
+/// How HTTP has a link explained.
+fn explain(config: &Config) -> http::Explain {
+    let site = pipeline_site(config);
+    Arc::new(move |reader, one_id, record| {
+        let explained = pipeline::explain(reader, &site, one_id, record)?;
+        Ok(explained.map_err(|unexplained| unexplained.to_string()))
+    })
+}
+
+/// How HTTP looks for whom a record may be.
+fn find_matches(config: &Config) -> http::FindMatches {
+    let site = pipeline_site(config);
+    Arc::new(move |reader, record, limit| {
+        let found = pipeline::matches(reader, &site, record, limit)?;
+        Ok(found.map(|found| found.into_iter().map(|ranked| ranked.document(&site.model.version)).collect()))
     })
 }
 

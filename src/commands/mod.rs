@@ -5,12 +5,14 @@
 mod answer;
 mod check;
 mod demo;
+mod evidence;
 mod feed;
 mod import;
 mod mapping;
 mod message;
 mod output;
 mod person;
+mod review;
 mod send;
 mod serve;
 mod status;
@@ -61,6 +63,9 @@ enum Command {
     /// One ID: persons, their records and how they were linked.
     #[command(subcommand)]
     Person(person::Verb),
+    /// Doubtful matches: one patient, or two?
+    #[command(subcommand)]
+    Review(review::Verb),
     /// The event log and its consumers.
     #[command(subcommand)]
     Feed(feed::Verb),
@@ -120,6 +125,7 @@ pub fn run() -> ExitCode {
         Command::Mapping(verb) => mapping::run(file, verb),
         Command::Message(verb) => message::run(file, verb),
         Command::Person(verb) => person::run(file, verb),
+        Command::Review(verb) => review::run(file, verb),
         Command::Feed(verb) => feed::run(file, verb),
         Command::Token(verb) => token::run(file, verb),
         Command::Status(arguments) => status::run(file, &arguments),

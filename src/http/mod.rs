@@ -9,7 +9,7 @@
 //! - Logs and metrics name a request by its path template, never by its path or query: those hold patient data.
 //! - Every request, body, page, wait and connection has a bound ([`limits`]).
 //!
-//! Not here yet, and therefore not routed: stream, snapshot, reviews, audit, FHIR.
+//! Not here yet, and therefore not routed: stream, snapshot, audit, FHIR.
 
 mod answers;
 mod call;
@@ -21,6 +21,7 @@ mod operations;
 mod parameter;
 mod persons;
 mod problem;
+mod reviews;
 mod routes;
 mod schemas;
 mod server;
@@ -34,7 +35,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::feed::TypeFilter;
 use crate::identity::{Decided, ManualDecision, ManualRefusal};
-use crate::store::{Store, WriteError};
+use crate::record::{Fields, RecordNumber};
+use crate::store::{Reader, Store, StoreError, WriteError};
 use crate::telemetry::Metrics;
 
 pub use call::router;
@@ -61,6 +63,10 @@ pub struct AppState {
     pub retry: Retry,
     /// Carries out what somebody decides of identities.
     pub decide: Decide,
+    /// Says why a record is a person's or is not.
+    pub explain: Explain,
+    /// Looks for the persons whom a patient record may be.
+    pub find_matches: FindMatches,
     /// Decodes a message's bytes as its source would.
     pub raw_text: RawText,
     /// Cancelled when the daemon stops: long polls answer at once.
@@ -157,6 +163,15 @@ pub type Decide = Arc<
         + Send
         + Sync,
 >;
+
+/// The explanation of a record beside the person of a One ID; else a sentence that says which of the two is not known.
+pub type Explain = Arc<
+    dyn Fn(&Reader<'_>, &str, &RecordNumber) -> Result<Result<serde_json::Value, String>, StoreError> + Send + Sync,
+>;
+
+/// Persons whom a patient record may be, best first, at most so many; `None`: the record says too little.
+pub type FindMatches =
+    Arc<dyn Fn(&Reader<'_>, &Fields, usize) -> Result<Option<Vec<serde_json::Value>>, StoreError> + Send + Sync>;
 
 /// See [`AppState::refresh_metrics`].
 pub type RefreshMetrics = Arc<dyn Fn(&Metrics) + Send + Sync>;

@@ -10,7 +10,7 @@ use super::messages::MOST_REASON;
 use super::problem::{Problem, ProblemKind};
 use super::{AppState, Purpose};
 use crate::identity::{ManualDecision, ManualRefusal, ManualStep};
-use crate::record::{Fields, RecordNumber};
+use crate::record::{Fields, RecordNumber, schema};
 use crate::store::persons::{self, Person, PersonSearch};
 use crate::store::{Reader, StoreError, clinical, records};
 use crate::view;
@@ -49,9 +49,11 @@ pub(crate) async fn find(state: Arc<AppState>, call: Call) -> Answer {
 /// `GET /v1/persons/{one_id}`.
 pub(crate) async fn show(state: Arc<AppState>, call: Call) -> Answer {
     let asked = call.path().to_owned();
-    let person = with_person(&state, &call, |_, person| Ok(person)).await?;
-    let survivor = person.one_id.clone();
-    let mut shown = view::person(person);
+    let found = with_person(&state, &call, |reader, person| {
+        let survivor = person.one_id.clone();
+        Ok((survivor, view::person_looked_up(reader, person)?))
+    });
+    let (survivor, mut shown) = found.await?;
     if survivor != asked {
         shown.insert("merged_into", survivor.into());
     }
@@ -101,6 +103,38 @@ struct SplitRequest {
     #[serde(default)]
     records: Vec<String>,
     reason: String,
+}
+
+/// `GET /v1/persons/{one_id}/explain`.
+pub(crate) async fn explain(state: Arc<AppState>, call: Call) -> Answer {
+    may_read(&state, &call)?;
+    let record: Option<RecordNumber> = call.parameters.text("record").and_then(|record| record.parse().ok());
+    let record = record.ok_or_else(|| {
+        let detail = "Give `record` as SYSTEM|VALUE, for example HIS|P0001; write | as %7C.";
+        Problem::new(ProblemKind::ParameterNotValid, detail).with("parameter", "record")
+    })?;
+    let (explain, one_id) = (Arc::clone(&state.explain), call.path().to_owned());
+    let explained =
+        state.store.read_async(move |reader| explain(reader, &one_id, &record)).await.map_err(from_store)?;
+    match explained {
+        Ok(document) => json(&document),
+        Err(sentence) => Err(Problem::new(ProblemKind::RecordUnknown, format!("{sentence}."))),
+    }
+}
+
+/// `POST /v1/persons/match`. Writes nothing.
+pub(crate) async fn find_matches(state: Arc<AppState>, call: Call) -> Answer {
+    may_read(&state, &call)?;
+    let record = schema::asked_patient(call.json("a patient record, as /openapi.json describes it")?)
+        .map_err(|reason| Problem::new(ProblemKind::BodyNotValid, format!("As sent, {reason}.")))?;
+    let (find, limit) = (Arc::clone(&state.find_matches), call.parameters.integer("limit") as usize);
+    let found = state.store.read_async(move |reader| find(reader, &record, limit)).await.map_err(from_store)?;
+    let too_little = || {
+        let detail = "Add an identity number, a card, a phone, a medical record number with its authority, or a birth date \
+                      beside the name.";
+        Problem::new(ProblemKind::RecordSaysTooLittle, detail)
+    };
+    json(&json!({"candidates": found.ok_or_else(too_little)?}))
 }
 
 /// Records named in one split: more than one patient ever has.

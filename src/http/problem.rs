@@ -59,6 +59,7 @@ problems! {
     DecisionRefused 409 "decision-refused" "The decision cannot be carried out."
     CursorExpired 410 "cursor-expired" "Events after the cursor are no longer kept."
     BodyTooLarge 413 "body-too-large" "The request's body is too large."
+    RecordSaysTooLittle 422 "record-says-too-little" "The record says too little to look for anybody."
     Internal 500 "internal" "Heyi failed to answer."
     NotReady 503 "not-ready" "Not everything is up yet."
     StoreUnavailable 503 "store-unavailable" "The store cannot be read or written now."

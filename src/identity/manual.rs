@@ -55,16 +55,24 @@ pub enum ManualStep {
         /// The records that leave, all of one patient; none: those that the merge brought.
         records: Vec<RecordNumber>,
     },
+    /// A case for review is decided.
+    Review {
+        /// Its number.
+        review: i64,
+        /// The two records are one patient's; else they are two patients'.
+        is_same: bool,
+    },
 }
 
 impl ManualStep {
-    /// `link`, `unlink`, `merge`, `split`: as the history names it.
+    /// `link`, `unlink`, `merge`, `split`, `reject`: as the history names it.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Link { .. } => "link",
+            Self::Link { .. } | Self::Review { is_same: true, .. } => "link",
             Self::Unlink { .. } => "unlink",
             Self::Merge { .. } => "merge",
             Self::Split { .. } => "split",
+            Self::Review { is_same: false, .. } => "reject",
         }
     }
 }
@@ -117,6 +125,15 @@ pub enum ManualRefusal {
     /// What the merge brought has been moved since.
     #[error("the records that the merge brought are elsewhere by now: move them one by one with `heyi person link`")]
     MovedSince,
+    /// There is no such case.
+    #[error("no case for review has this number: `heyi review list` shows them")]
+    UnknownReview,
+    /// What is to be one person holds records that somebody has told apart.
+    #[error("other records of the two persons are told apart by a decision{}: take that back first", review.map(|id| format!(", review {id}")).unwrap_or_default())]
+    ToldApart {
+        /// The case that was decided so, if it was one.
+        review: Option<i64>,
+    },
     /// The person would have no record.
     #[error("no record would be left: name only those that are another patient's")]
     NothingLeft,

@@ -16,6 +16,7 @@ mod decide;
 mod facts;
 mod frequency;
 mod golden;
+mod grade;
 mod hash;
 mod manual;
 mod merge;
@@ -33,6 +34,7 @@ pub use decide::{Candidate, CandidateRecord, Decision, Doubt, Evidence, Tie, Vet
 pub use facts::PatientFacts;
 pub use frequency::{RAREST, name_frequency, prior_frequency, sound_frequency, surname_frequency};
 pub use golden::{Member, golden};
+pub use grade::{Grade, grade};
 pub use manual::{Decided, ManualDecision, ManualRefusal, ManualStep, NamedRecord};
 pub use merge::{MergePlan, MergeRefusal, MergeRequest, plan_merge};
 pub use model::{Fact, FactKind, Frequencies, Model, Score, Setting, probability};

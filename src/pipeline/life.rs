@@ -87,6 +87,7 @@ pub fn decide_by_hand(
         source: BY_HAND,
         zone,
         site,
+        mapping: "",
         // Two decisions of one moment are two: event ids are made of it.
         digest: ContentDigest::of(format!("{decision:?} {now}").as_bytes()),
         message: None,
@@ -109,7 +110,7 @@ pub fn decide_by_hand(
 }
 
 /// Why a decision ends early.
-enum Stop {
+pub(super) enum Stop {
     Refused(ManualRefusal),
     Trouble(Trouble),
 }
@@ -133,9 +134,9 @@ impl From<ManualRefusal> for Stop {
 }
 
 /// A decision in work.
-struct Life<'j, 'a> {
-    job: &'j Job<'a>,
-    decision: &'j ManualDecision,
+pub(super) struct Life<'j, 'a> {
+    pub(super) job: &'j Job<'a>,
+    pub(super) decision: &'j ManualDecision,
 }
 
 impl Life<'_, '_> {
@@ -146,6 +147,7 @@ impl Life<'_, '_> {
             ManualStep::Merge { one_id, into } => self.merge(one_id, into),
             ManualStep::Split { one_id, records } if records.is_empty() => self.undo_merge(one_id),
             ManualStep::Split { one_id, records } => self.split_off(one_id, records),
+            ManualStep::Review { review, is_same } => self.review(*review, *is_same),
         }
     }
 
@@ -194,7 +196,7 @@ impl Life<'_, '_> {
         self.leave(one_id, &group, &rest)
     }
 
-    fn merge(&self, one_id: &str, into: &str) -> Result<Decided, Stop> {
+    pub(super) fn merge(&self, one_id: &str, into: &str) -> Result<Decided, Stop> {
         let job = self.job;
         let (retired, survivor) = (self.person_now(one_id)?, self.person_now(into)?);
         if retired == survivor {
@@ -208,7 +210,7 @@ impl Life<'_, '_> {
     }
 
     /// Takes a merge back, only this step of a chain: who was retired by it lives again with its records.
-    fn undo_merge(&self, one_id: &str) -> Result<Decided, Stop> {
+    pub(super) fn undo_merge(&self, one_id: &str) -> Result<Decided, Stop> {
         let job = self.job;
         let given = self.person(one_id)?;
         let retired = if given.merged_into.is_some() {
@@ -290,7 +292,7 @@ impl Life<'_, '_> {
     }
 
     /// The records `group` of a person go to a One ID of their own, and are told apart from the `rest`.
-    fn leave(&self, holder: &str, group: &[PatientRecord], rest: &[PatientRecord]) -> Result<Decided, Stop> {
+    pub(super) fn leave(&self, holder: &str, group: &[PatientRecord], rest: &[PatientRecord]) -> Result<Decided, Stop> {
         let job = self.job;
         let former = job.former_one_id(group)?;
         let goal = former.as_deref().map_or(Goal::New, Goal::Revived);
@@ -319,13 +321,13 @@ impl Life<'_, '_> {
         if rows.is_empty() { Err(ManualRefusal::UnknownRecord.into()) } else { Ok(rows) }
     }
 
-    fn person(&self, one_id: &str) -> Result<Person, Stop> {
+    pub(super) fn person(&self, one_id: &str) -> Result<Person, Stop> {
         let unknown = || ManualRefusal::UnknownOneId { one_id: one_id.to_owned() };
         Ok(persons::get(self.job.transaction, one_id)?.ok_or_else(unknown)?)
     }
 
     /// The One ID that answers for this one.
-    fn person_now(&self, one_id: &str) -> Result<String, Stop> {
+    pub(super) fn person_now(&self, one_id: &str) -> Result<String, Stop> {
         let unknown = || ManualRefusal::UnknownOneId { one_id: one_id.to_owned() };
         Ok(persons::resolve(self.job.transaction, one_id)?.ok_or_else(unknown)?.one_id)
     }
@@ -335,11 +337,14 @@ impl Life<'_, '_> {
     }
 
     /// What the history and the event say of the decision.
-    fn basis(&self, more: Value) -> Value {
+    pub(super) fn basis(&self, more: Value) -> Value {
         let ManualDecision { step, by, reason } = self.decision;
         let mut basis = json!({"decision": step.name(), "by": by, "reason": reason});
         if let (Some(basis), Value::Object(more)) = (basis.as_object_mut(), more) {
             basis.extend(more);
+        }
+        if let (Some(basis), ManualStep::Review { review, .. }) = (basis.as_object_mut(), step) {
+            basis.insert("review", (*review).into());
         }
         basis
     }

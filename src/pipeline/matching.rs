@@ -1,18 +1,22 @@
 //! Who might be meant: candidates from the store for [`identity::decide`](crate::identity), and the questions that are left.
+//!
+//! What only looks is a [`Matcher`] and needs no more than a [`Reader`]: a decision is explained with the same steps by which it was
+//! made. What writes is a [`Job`]'s.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Site;
 use super::apply::{Job, Trouble};
-use super::moves::Known;
 use super::patient::{medical_record_numbers, state_of};
 use crate::identity::{
     BlockKind, Candidate, CandidateRecord, Decision, Doubt, Evidence, Frequencies, PatientFacts, Term, Tie, decide,
     keys, passes, terms, weigh,
 };
 use crate::record::{Fields, RecordNumber, json};
+use crate::store::records::PatientRecord;
 use crate::store::reviews::{Question, ReviewKind};
-use crate::store::{StoreError, matching, no_links, records, reviews};
+use crate::store::{Reader, StoreError, matching, no_links, records, reviews};
 
 /// Records looked at for one key. More than a few mean that many share it; what it could still prove, other keys prove too.
 const RECORDS_OF_KEY: usize = 64;
@@ -33,77 +37,169 @@ pub(super) struct Asked<'a> {
     pub(super) except: &'a BTreeSet<i64>,
 }
 
-impl Job<'_> {
+/// A record of a person, and what it says of who that is.
+pub(super) struct Known {
+    pub(super) row: PatientRecord,
+    pub(super) record: Fields,
+    pub(super) facts: PatientFacts,
+}
+
+impl Known {
+    /// All numbers by which sources know it.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = RecordNumber> {
+        std::iter::once(self.row.number.clone()).chain(medical_record_numbers(&self.record))
+    }
+}
+
+/// Looks for whom a record may belong to; writes nothing.
+#[derive(Clone, Copy)]
+pub(super) struct Matcher<'a> {
+    pub(super) reader: &'a Reader<'a>,
+    pub(super) site: &'a Site,
+}
+
+impl<'a> Matcher<'a> {
     /// What of a record counts: without the values that too many bear.
     pub(super) fn usable(&self, mut facts: PatientFacts) -> Result<PatientFacts, StoreError> {
-        for key in keys(&facts).into_iter().filter(|key| limit(self, key.kind).is_some()) {
-            if matching::is_quarantined(self.transaction, key.hash)? {
+        for key in keys(&facts).into_iter().filter(|key| limit(self.site, key.kind).is_some()) {
+            if matching::is_quarantined(self.reader, key.hash)? {
                 facts.forget(key);
             }
         }
         Ok(facts)
     }
 
-    /// All persons who share a key with the record.
-    pub(super) fn candidates(&self, asked: &Asked<'_>) -> Result<Vec<Candidate>, Trouble> {
+    /// All persons who share a number or a key with a record of these `numbers` and `facts`; `visit_of` and `except` as in [`Asked`].
+    pub(super) fn candidates(
+        &self,
+        numbers: &BTreeSet<RecordNumber>,
+        facts: &PatientFacts,
+        visit_of: Option<i64>,
+        except: &BTreeSet<i64>,
+    ) -> Result<Vec<Candidate>, StoreError> {
         let mut ties: BTreeMap<i64, Tie> = BTreeMap::new();
-        ties.extend(asked.visit_of.map(|record| (record, Tie::SameVisit)));
-        let numbers = std::iter::once(asked.number.clone()).chain(medical_record_numbers(asked.record));
-        for number in numbers.collect::<BTreeSet<_>>() {
-            for found in records::with_number(self.transaction, &number)? {
+        ties.extend(visit_of.map(|record| (record, Tie::SameVisit)));
+        for number in numbers {
+            for found in records::with_number(self.reader, number)? {
                 ties.insert(found.id, Tie::SameNumber);
             }
         }
         let mut found: BTreeSet<i64> = ties.keys().copied().collect();
-        for key in keys(asked.facts) {
-            let sharing = matching::records_with(self.transaction, key.hash, RECORDS_OF_KEY + 1)?;
+        for key in keys(facts) {
+            let sharing = matching::records_with(self.reader, key.hash, RECORDS_OF_KEY + 1)?;
             if sharing.len() <= RECORDS_OF_KEY {
                 found.extend(sharing);
             }
         }
         let mut persons: BTreeSet<String> = BTreeSet::new();
-        for record in found.into_iter().filter(|record| !asked.except.contains(record)) {
+        for record in found.into_iter().filter(|record| !except.contains(record)) {
             persons.insert(self.record(record)?.one_id);
         }
-        let own: Vec<i64> = asked.except.iter().copied().collect();
-        let mut candidates = Vec::with_capacity(persons.len());
-        for one_id in persons {
-            let members = self.records_of(&one_id)?;
-            let members: Vec<Known> =
-                members.into_iter().filter(|known| !asked.except.contains(&known.row.id)).collect();
-            let records = members.into_iter().map(|known| {
-                let is_parted = no_links::between(self.transaction, &own, &[known.row.id])?.is_some();
-                Ok(CandidateRecord {
-                    id: known.row.id,
-                    tie: ties.get(&known.row.id).copied(),
-                    facts: known.facts,
-                    is_parted,
-                })
-            });
-            candidates.push(Candidate { records: records.collect::<Result<_, StoreError>>()?, one_id });
-        }
-        Ok(candidates)
+        persons.into_iter().map(|one_id| self.candidate(one_id, &ties, except)).collect()
     }
 
-    /// To whom the record belongs; `group` comes along.
+    /// A person as a candidate: its records but for `except`, with what ties them to the record in question.
+    pub(super) fn candidate(
+        &self,
+        one_id: String,
+        ties: &BTreeMap<i64, Tie>,
+        except: &BTreeSet<i64>,
+    ) -> Result<Candidate, StoreError> {
+        let members = self.records_of(&one_id)?;
+        let own: Vec<i64> = except.iter().copied().collect();
+        let records = members.into_iter().filter(|known| !except.contains(&known.row.id)).map(|known| {
+            let is_parted = no_links::between(self.reader, &own, &[known.row.id])?.is_some();
+            let tie = ties.get(&known.row.id).copied();
+            Ok(CandidateRecord { id: known.row.id, tie, facts: known.facts, is_parted })
+        });
+        Ok(Candidate { records: records.collect::<Result<_, StoreError>>()?, one_id })
+    }
+
+    /// To whom a record of these facts belongs; `group` comes along.
     pub(super) fn decide(
         &self,
         facts: &PatientFacts,
         group: &[&PatientFacts],
         candidates: &[Candidate],
-    ) -> Result<Decision, Trouble> {
-        let counted = Counted::new(self)?;
+    ) -> Result<Decision, StoreError> {
+        let counted = Counted::new(self.reader)?;
         let decision = decide(&self.site.model, &counted, facts, group, candidates);
         counted.finish()?;
         Ok(decision)
     }
 
     /// What speaks for and against a record being this person's.
-    pub(super) fn weigh(&self, facts: &PatientFacts, candidate: &Candidate) -> Result<Option<Evidence>, Trouble> {
-        let counted = Counted::new(self)?;
+    pub(super) fn weigh(&self, facts: &PatientFacts, candidate: &Candidate) -> Result<Option<Evidence>, StoreError> {
+        let counted = Counted::new(self.reader)?;
         let evidence = weigh(&self.site.model, &counted, facts, &[], candidate);
         counted.finish()?;
         Ok(evidence)
+    }
+
+    /// The records of a person. A retired one is without its resident number if the one that it was merged into has one.
+    pub(super) fn records_of(&self, one_id: &str) -> Result<Vec<Known>, StoreError> {
+        let rows = records::of_person(self.reader, one_id)?;
+        let known = rows.into_iter().map(|row| {
+            let record = state_of(&row)?.record();
+            Ok(Known { facts: self.usable(PatientFacts::of(&record))?, record, row })
+        });
+        let mut members = known.collect::<Result<Vec<_>, StoreError>>()?;
+        if members.iter().all(|known| known.row.merged_into.is_none()) {
+            return Ok(members);
+        }
+        let ahead: BTreeMap<i64, (Option<i64>, bool)> = members
+            .iter()
+            .map(|known| (known.row.id, (known.row.merged_into, known.facts.has_resident_id())))
+            .collect();
+        for known in &mut members {
+            let mut next = known.row.merged_into;
+            while let Some((into, has_resident_id)) = next.and_then(|id| ahead.get(&id)) {
+                if *has_resident_id {
+                    known.facts.forget_resident_ids();
+                    break;
+                }
+                next = *into;
+            }
+        }
+        Ok(members)
+    }
+
+    fn record(&self, id: i64) -> Result<PatientRecord, StoreError> {
+        records::get(self.reader, id)?.ok_or(StoreError::Damaged { what: "patient_record" })
+    }
+}
+
+impl Job<'_> {
+    /// The same steps for whoever only looks.
+    pub(super) fn matcher(&self) -> Matcher<'_> {
+        Matcher { reader: self.transaction, site: self.site }
+    }
+
+    pub(super) fn usable(&self, facts: PatientFacts) -> Result<PatientFacts, StoreError> {
+        self.matcher().usable(facts)
+    }
+
+    /// All persons who share a key with the record.
+    pub(super) fn candidates(&self, asked: &Asked<'_>) -> Result<Vec<Candidate>, Trouble> {
+        let numbers = std::iter::once(asked.number.clone()).chain(medical_record_numbers(asked.record)).collect();
+        Ok(self.matcher().candidates(&numbers, asked.facts, asked.visit_of, asked.except)?)
+    }
+
+    pub(super) fn decide(
+        &self,
+        facts: &PatientFacts,
+        group: &[&PatientFacts],
+        candidates: &[Candidate],
+    ) -> Result<Decision, Trouble> {
+        Ok(self.matcher().decide(facts, group, candidates)?)
+    }
+
+    pub(super) fn weigh(&self, facts: &PatientFacts, candidate: &Candidate) -> Result<Option<Evidence>, Trouble> {
+        Ok(self.matcher().weigh(facts, candidate)?)
+    }
+
+    pub(super) fn records_of(&self, one_id: &str) -> Result<Vec<Known>, StoreError> {
+        self.matcher().records_of(one_id)
     }
 
     /// Asks whether two records are one patient.
@@ -155,7 +251,7 @@ impl Job<'_> {
         // Whoever fits two persons says that they may be one.
         for (place, one) in passing.iter().enumerate() {
             for other in &passing[place + 1..] {
-                self.ask(ReviewKind::PossibleDuplicate, (one.record, other.record), one)?;
+                self.ask_why(ReviewKind::PossibleDuplicate, (one.record, other.record))?;
             }
         }
         Ok(())
@@ -203,7 +299,7 @@ impl Job<'_> {
     pub(super) fn quarantine(&self, record: i64, facts: &PatientFacts) -> Result<BTreeSet<i64>, Trouble> {
         let mut shaken = BTreeSet::new();
         for key in keys(facts) {
-            let Some(limit) = limit(self, key.kind) else { continue };
+            let Some(limit) = limit(self.site, key.kind) else { continue };
             let sharing = matching::records_with(self.transaction, key.hash, RECORDS_OF_KEY + 1)?;
             if sharing.len() <= limit {
                 continue;
@@ -239,27 +335,27 @@ fn terms_of(facts: &PatientFacts) -> impl Iterator<Item = Term> {
 }
 
 /// Under how many names a value may come, if it is counted.
-fn limit(job: &Job<'_>, kind: BlockKind) -> Option<usize> {
+fn limit(site: &Site, kind: BlockKind) -> Option<usize> {
     match kind {
-        BlockKind::IdentityNumber => Some(job.site.model.names_of_number()),
-        BlockKind::Card => Some(job.site.model.names_of_card()),
-        BlockKind::Phone => Some(job.site.model.names_of_phone()),
+        BlockKind::IdentityNumber => Some(site.model.names_of_number()),
+        BlockKind::Card => Some(site.model.names_of_card()),
+        BlockKind::Phone => Some(site.model.names_of_phone()),
         _ => None,
     }
 }
 
 /// The store's counts, read once each.
-struct Counted<'a, 'b> {
-    job: &'a Job<'b>,
+struct Counted<'a> {
+    reader: &'a Reader<'a>,
     people: u64,
     known: RefCell<BTreeMap<Term, u64>>,
     error: RefCell<Option<StoreError>>,
 }
 
-impl<'a, 'b> Counted<'a, 'b> {
-    fn new(job: &'a Job<'b>) -> Result<Self, StoreError> {
-        let people = matching::people(job.transaction)?;
-        Ok(Self { job, people, known: RefCell::default(), error: RefCell::default() })
+impl<'a> Counted<'a> {
+    fn new(reader: &'a Reader<'a>) -> Result<Self, StoreError> {
+        let people = matching::people(reader)?;
+        Ok(Self { reader, people, known: RefCell::default(), error: RefCell::default() })
     }
 
     /// What went wrong while counting.
@@ -268,11 +364,11 @@ impl<'a, 'b> Counted<'a, 'b> {
     }
 }
 
-impl Frequencies for Counted<'_, '_> {
+impl Frequencies for Counted<'_> {
     fn count(&self, term: Term) -> (u64, u64) {
         let mut known = self.known.borrow_mut();
         let count = *known.entry(term).or_insert_with(|| {
-            matching::people_with(self.job.transaction, term).unwrap_or_else(|error| {
+            matching::people_with(self.reader, term).unwrap_or_else(|error| {
                 self.error.replace(Some(error));
                 0
             })

@@ -3,17 +3,15 @@
 //! The records that a source has merged (A40) are one patient by its own word: they stay and move together, and where the surviving
 //! one has a resident number, those of the retired ones count no more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::apply::{About, Cause, Job, Trouble};
-use super::matching::Asked;
-use super::patient::{golden_of, medical_record_numbers, state_of};
+use super::matching::{Asked, Known};
+use super::patient::golden_of;
 use crate::feed::EventKind;
-use crate::identity::{
-    Candidate, CandidateRecord, Decision, Evidence, NumberLevel, PatientFacts, Tie, compare,
-};
-use crate::record::{Fields, RecordNumber, Value, json};
-use crate::state::{LabReportState, Moment, changed};
+use crate::identity::{Candidate, CandidateRecord, Decision, Evidence, NumberLevel, PatientFacts, Tie, compare};
+use crate::record::{RecordNumber, Value, json};
+use crate::state::{LabReportState, Moment, VisitState, changed};
 use crate::store::clinical::{LabReport, Visit};
 use crate::store::persons::Person;
 use crate::store::records::{LinkKind, PatientRecord};
@@ -23,20 +21,6 @@ use crate::view::{self, stored};
 
 /// Visits or reports moved in one step of a merge.
 const PAGE: usize = 1_000;
-
-/// A record of a person, and what it says of who that is.
-pub(super) struct Known {
-    pub(super) row: PatientRecord,
-    pub(super) record: Fields,
-    pub(super) facts: PatientFacts,
-}
-
-impl Known {
-    /// All numbers by which sources know it.
-    fn numbers(&self) -> impl Iterator<Item = RecordNumber> {
-        std::iter::once(self.row.number.clone()).chain(medical_record_numbers(&self.record))
-    }
-}
 
 impl Job<'_> {
     /// A record that has become known better may not be who it was taken for, or somebody who is known already: the outcome is as
@@ -101,13 +85,8 @@ impl Job<'_> {
     fn join(&self, own: &Known, members: &[Known], moment: Moment) -> Result<String, Trouble> {
         let one_id = own.row.one_id.as_str();
         let all: BTreeSet<i64> = members.iter().map(|known| known.row.id).collect();
-        let asked = Asked {
-            number: &own.row.number,
-            record: &own.record,
-            facts: &own.facts,
-            visit_of: None,
-            except: &all,
-        };
+        let asked =
+            Asked { number: &own.row.number, record: &own.record, facts: &own.facts, visit_of: None, except: &all };
         let others = members.iter().filter(|known| known.row.id != own.row.id);
         let group: Vec<&PatientFacts> = others.map(|known| &known.facts).collect();
         let decision = self.decide(&own.facts, &group, &self.candidates(&asked)?)?;
@@ -135,18 +114,15 @@ impl Job<'_> {
         let ids: BTreeSet<i64> = group.iter().map(|known| known.row.id).collect();
         let mut moved = self.belongings(&own.row.one_id)?;
         moved.keep_of(&ids);
-        let asked = Asked {
-            number: &own.row.number,
-            record: &own.record,
-            facts: &own.facts,
-            visit_of: None,
-            except: &ids,
-        };
+        let asked =
+            Asked { number: &own.row.number, record: &own.record, facts: &own.facts, visit_of: None, except: &ids };
         let others = group.iter().filter(|known| known.row.id != own.row.id);
         let along: Vec<&PatientFacts> = others.map(|known| &known.facts).collect();
         let found = match self.decide(&own.facts, &along, &self.candidates(&asked)?)? {
-            Decision::Link { evidence, .. } if evidence.one_id != own.row.one_id => {
-                (!self.is_told_apart(&ids, &evidence.one_id)?).then_some(evidence)
+            Decision::Link { evidence, .. }
+                if evidence.one_id != own.row.one_id && !self.is_told_apart(&ids, &evidence.one_id)? =>
+            {
+                Some(evidence)
             }
             _ => None,
         };
@@ -192,34 +168,6 @@ impl Job<'_> {
     /// Why a record of a person changed its person.
     fn basis(&self, own: &Known, evidence: &[Evidence]) -> Value {
         json!({"source": own.row.source, "record": own.row.number.to_string(), "evidence": self.told(evidence)})
-    }
-
-    /// The records of a person. A retired one is without its resident number if the one that it was merged into has one.
-    pub(super) fn records_of(&self, one_id: &str) -> Result<Vec<Known>, StoreError> {
-        let rows = records::of_person(self.transaction, one_id)?;
-        let known = rows.into_iter().map(|row| {
-            let record = state_of(&row)?.record();
-            Ok(Known { facts: self.usable(PatientFacts::of(&record))?, record, row })
-        });
-        let mut members = known.collect::<Result<Vec<_>, StoreError>>()?;
-        if members.iter().all(|known| known.row.merged_into.is_none()) {
-            return Ok(members);
-        }
-        let ahead: BTreeMap<i64, (Option<i64>, bool)> = members
-            .iter()
-            .map(|known| (known.row.id, (known.row.merged_into, known.facts.has_resident_id())))
-            .collect();
-        for known in &mut members {
-            let mut next = known.row.merged_into;
-            while let Some((into, has_resident_id)) = next.and_then(|id| ahead.get(&id)) {
-                if *has_resident_id {
-                    known.facts.forget_resident_ids();
-                    break;
-                }
-                next = *into;
-            }
-        }
-        Ok(members)
     }
 
     /// All records of `retired` become the survivor's; consumers are told which visits and reports moved, and get each anew
@@ -285,7 +233,8 @@ impl Job<'_> {
             visit.version += 1;
             let (record, version) = (visit.visit_id(), visit.version);
             let about = About { kind: EventKind::VisitUpdated, record: &record, one_id, moment, version };
-            self.publish(about, &changed, view::visit(&visit, one_id)?, cause)?;
+            let state: VisitState = stored(&visit.state, "visit.state")?;
+            self.publish(about, &changed, view::visit_record(state.record(), &visit, one_id), cause)?;
             clinical::put_visit(self.transaction, &visit)?;
         }
         for mut report in moved.reports {

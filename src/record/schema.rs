@@ -297,6 +297,22 @@ pub fn violations(kind: Kind, record: &Fields) -> Vec<String> {
     found
 }
 
+/// A patient record as somebody asks with it: checked, and without the name of its source, which a record that was shown has.
+///
+/// # Errors
+/// A sentence without anything of the record.
+pub fn asked_patient(mut record: Fields) -> Result<Fields, String> {
+    record.remove("source");
+    match violations(Kind::Patient, &record).into_iter().next() {
+        // The name of the field is the asker's own text.
+        Some(unknown) if unknown.ends_with("no such field") => {
+            Err("the patient record has a field that no patient record has".to_owned())
+        }
+        Some(violation) => Err(format!("the patient record is not valid: {violation}")),
+        None => Ok(record),
+    }
+}
+
 fn check_object(level: &[Field], object: &Fields, place: &str, found: &mut Vec<String>) {
     for (name, value) in object {
         match level.iter().find(|field| field.name == name) {

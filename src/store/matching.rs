@@ -100,3 +100,63 @@ pub fn quarantine(transaction: &Transaction<'_>, hash: u64, kind: &str, at: i64)
     )?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{insert_person, store, write};
+    use super::*;
+
+    #[test]
+    fn records_are_found_by_their_keys_and_keys_follow_the_record() {
+        let (_directory, store) = store();
+        // Hashes use all their bits.
+        let (shared, own) = (u64::MAX - 5, 1 << 63);
+        let (one, other) = write(&store, move |t| {
+            let (one, other) = (insert_person(t, "P1", "1001")?, insert_person(t, "P2", "1002")?);
+            set_keys(t, other, &[], &[shared])?;
+            set_keys(t, one, &[], &[own, shared])?;
+            // Said again.
+            set_keys(t, one, &[], &[own, shared])?;
+            Ok((one, other))
+        });
+        let found = |hash, limit| store.read(|r| records_with(r, hash, limit)).unwrap();
+        assert_eq!((found(shared, 9), found(shared, 1), found(own, 9)), (vec![one, other], vec![one], vec![one]));
+        write(&store, move |t| set_keys(t, one, &[own, shared], &[7, own]));
+        assert_eq!((found(shared, 9), found(own, 9), found(7, 9)), (vec![other], vec![one], vec![one]));
+        assert!(found(8, 9).is_empty());
+    }
+
+    #[test]
+    fn people_are_counted_and_never_fewer_than_none() {
+        let (_directory, store) = store();
+        let counts = |terms: &[u64]| -> Vec<u64> {
+            terms.iter().map(|term| store.read(|r| people_with(r, *term)).unwrap()).collect()
+        };
+        assert_eq!(store.read(people), Ok(0));
+        write(&store, |t| {
+            count_person(t, 1)?;
+            count_person(t, 1)?;
+            count_terms(t, &[5, u64::MAX], 1)?;
+            count_terms(t, &[5], 1)
+        });
+        assert_eq!((store.read(people), counts(&[5, u64::MAX, 6])), (Ok(2), vec![2, 1, 0]));
+        write(&store, |t| {
+            count_person(t, -1)?;
+            count_terms(t, &[5, u64::MAX, 6], -1)?;
+            count_terms(t, &[u64::MAX, 6], -1)
+        });
+        assert_eq!((store.read(people), counts(&[5, u64::MAX, 6])), (Ok(1), vec![1, 0, 0]));
+    }
+
+    #[test]
+    fn a_quarantined_value_stays_one() {
+        let (_directory, store) = store();
+        let is = |hash| store.read(|r| is_quarantined(r, hash)).unwrap();
+        assert!(!is(u64::MAX));
+        write(&store, |t| {
+            quarantine(t, u64::MAX, "phone", 5)?;
+            quarantine(t, u64::MAX, "phone", 6)
+        });
+        assert!(is(u64::MAX) && !is(5));
+    }
+}

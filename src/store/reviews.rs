@@ -43,8 +43,19 @@ impl ReviewKind {
         Self::DataQuality,
     ];
 
+    /// Their names.
+    pub const NAMES: [&str; 8] = {
+        let mut names = [""; 8];
+        let mut place = 0;
+        while place < names.len() {
+            names[place] = Self::ALL[place].name();
+            place += 1;
+        }
+        names
+    };
+
     /// `possible_match` and so on.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::PossibleMatch => "possible_match",
             Self::PossibleDuplicate => "possible_duplicate",
@@ -57,7 +68,7 @@ impl ReviewKind {
         }
     }
 
-    /// Whether the case stands while both records belong to one person.
+    /// Whether the case stands while both records belong to one person. The lists below spell these kinds out.
     fn concerns_one_person(self) -> bool {
         matches!(self, Self::SourceMergeConflict | Self::DataQuality)
     }
@@ -101,6 +112,49 @@ impl FromStr for ReviewState {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         Self::ALL.into_iter().find(|state| state.name() == text).ok_or(())
+    }
+}
+
+/// Which states a list is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReviewStates {
+    /// What waits for an answer.
+    #[default]
+    Open,
+    /// Those that were linked.
+    Linked,
+    /// Those that were rejected.
+    Rejected,
+    /// Both.
+    Decided,
+    /// All.
+    All,
+}
+
+impl ReviewStates {
+    /// The names, as people write them.
+    pub const NAMES: [&str; 5] = ["open", "linked", "rejected", "decided", "all"];
+
+    /// One of [`Self::NAMES`].
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Linked => "linked",
+            Self::Rejected => "rejected",
+            Self::Decided => "decided",
+            Self::All => "all",
+        }
+    }
+}
+
+impl FromStr for ReviewStates {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Open, Self::Linked, Self::Rejected, Self::Decided, Self::All]
+            .into_iter()
+            .find(|states| states.name() == text)
+            .ok_or(())
     }
 }
 
@@ -152,8 +206,8 @@ pub struct Review {
 /// Which cases.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReviewFilter {
-    /// In this state only.
-    pub state: Option<ReviewState>,
+    /// In these states.
+    pub states: ReviewStates,
     /// Of this kind only.
     pub kind: Option<ReviewKind>,
 }
@@ -226,42 +280,70 @@ pub fn about(reader: &Reader<'_>, one: i64, other: i64) -> Result<Option<Review>
     )
 }
 
-/// Cases that fit, by number, after number `after`, at most `limit`. Open ones whose records have become one person meanwhile are
-/// settled and left out.
+/// Cases that fit, at most `limit`, beginning after the case `after`. Open ones alone: the weightiest first, see [`Review::rank`]; else the
+/// newest question first. Open ones whose records have become one person meanwhile are settled and left out.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn list(reader: &Reader<'_>, filter: ReviewFilter, after: i64, limit: usize) -> Result<Vec<Review>, StoreError> {
+pub fn list(
+    reader: &Reader<'_>,
+    filter: ReviewFilter,
+    after: Option<i64>,
+    limit: usize,
+) -> Result<Vec<Review>, StoreError> {
+    if filter.states == ReviewStates::Open {
+        return weightiest(reader, filter.kind, after, limit);
+    }
     reader.all(
         select!(
-            "WHERE review.id > ?1 AND (?2 IS NULL OR review.state = ?2) AND (?3 IS NULL OR review.kind = ?3)
+            "WHERE (?1 IS NULL OR review.id < ?1)
+               AND (?2 = 'all' OR review.state = ?2 OR (?2 = 'decided' AND review.state <> 'open'))
+               AND (?3 IS NULL OR review.kind = ?3)
                AND (review.state <> 'open' OR one.one_id <> two.one_id
                     OR review.kind = 'source_merge_conflict' OR review.kind = 'data_quality')
-             ORDER BY review.id LIMIT ?4"
+             ORDER BY review.id DESC LIMIT ?4"
         ),
-        params![after, filter.state.map(ReviewState::name), filter.kind.map(ReviewKind::name), row_limit(limit)],
+        params![after, filter.states.name(), filter.kind.map(ReviewKind::name), row_limit(limit)],
         review,
     )
 }
 
-/// The weightiest open cases first: probability times what waits for the answer.
-///
-/// # Errors
-/// See [`StoreError`].
-pub fn weightiest(reader: &Reader<'_>, kind: Option<ReviewKind>, limit: usize) -> Result<Vec<Review>, StoreError> {
-    let filter = ReviewFilter { state: Some(ReviewState::Open), kind };
-    let mut found = super::all_pages(|after| {
-        Ok(list(reader, filter, after, 1_000)?.into_iter().map(|review| (review.id, review)).collect())
-    })?;
-    found.sort_by(|one, other| other.rank().total_cmp(&one.rank()).then(one.id.cmp(&other.id)));
-    found.truncate(limit);
-    Ok(found)
+/// Open cases by their rank. Only what the rank is made of is read of all of them.
+fn weightiest(
+    reader: &Reader<'_>,
+    kind: Option<ReviewKind>,
+    after: Option<i64>,
+    limit: usize,
+) -> Result<Vec<Review>, StoreError> {
+    let mut ranks: Vec<(f64, i64)> = reader.all(
+        "SELECT review.id, bits,
+                (SELECT count(*) FROM visit WHERE visit.record = review.record) +
+                (SELECT count(*) FROM visit WHERE visit.record = review.other)
+         FROM review
+         JOIN patient_record AS one ON one.id = review.record JOIN patient_record AS two ON two.id = review.other
+         WHERE review.state = 'open' AND (?1 IS NULL OR review.kind = ?1)
+           AND (one.one_id <> two.one_id OR review.kind = 'source_merge_conflict' OR review.kind = 'data_quality')",
+        params![kind.map(ReviewKind::name)],
+        |row| Ok((rank(row.get(1)?, row.get::<_, i64>(2)?.unsigned_abs()), row.get(0)?)),
+    )?;
+    if let Some(after) = after {
+        // It may have been decided since it was listed; its place is known from what it weighs.
+        let last = get(reader, after)?.map_or(f64::INFINITY, |review| review.rank());
+        ranks.retain(|(rank, id)| *rank < last || *rank == last && *id > after);
+    }
+    ranks.sort_by(|(one, one_id), (other, other_id)| other.total_cmp(one).then(one_id.cmp(other_id)));
+    ranks.truncate(limit);
+    ranks.into_iter().map(|(_, id)| get(reader, id)?.ok_or(StoreError::Damaged { what: "review.id" })).collect()
+}
+
+fn rank(bits: f64, visits: u64) -> f64 {
+    crate::identity::probability(bits) * (1.0 + visits as f64)
 }
 
 impl Review {
     /// How much an answer is worth: the probability, times the visits that wait for it.
     pub fn rank(&self) -> f64 {
-        crate::identity::probability(self.question.bits) * (1.0 + self.visits as f64)
+        rank(self.question.bits, self.visits)
     }
 
     /// Whether nothing is left to decide: it is open, and the records are one person by now.
@@ -315,4 +397,159 @@ fn review(row: &Row<'_>) -> Result<Review, StoreError> {
         verdict,
         visits: row.get::<_, i64>(14)?.unsigned_abs(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Store;
+    use super::super::clinical::{Visit, put_visit};
+    use super::super::fixtures::{insert_person, link, store, write};
+    use super::super::records::{self, LinkKind};
+    use super::*;
+    use crate::record::json;
+
+    fn question(kind: ReviewKind, records: (i64, i64), bits: f64) -> Question {
+        Question { kind, records, bits, evidence: json!({"model": "m", "candidates": []}), message: Some(4), at: 9 }
+    }
+
+    /// Persons P1 to P4 with a record each; the records' numbers.
+    fn four(store: &Store) -> Vec<i64> {
+        write(store, |t| (1..=4).map(|place| insert_person(t, &format!("P{place}"), &format!("100{place}"))).collect())
+    }
+
+    fn asked(store: &Store, question: Question) -> (i64, bool) {
+        write(store, move |t| ask(t, &question))
+    }
+
+    fn ids(
+        store: &Store,
+        states: ReviewStates,
+        kind: Option<ReviewKind>,
+        after: Option<i64>,
+        limit: usize,
+    ) -> Vec<i64> {
+        let found = store.read(|r| list(r, ReviewFilter { states, kind }, after, limit)).unwrap();
+        found.into_iter().map(|review| review.id).collect()
+    }
+
+    #[test]
+    fn every_kind_and_state_is_read_by_its_name() {
+        for kind in ReviewKind::ALL {
+            assert_eq!(kind.name().parse(), Ok(kind));
+        }
+        for state in ReviewState::ALL {
+            assert_eq!(state.name().parse(), Ok(state));
+        }
+        for name in ReviewStates::NAMES {
+            assert_eq!(name.parse::<ReviewStates>().map(ReviewStates::name), Ok(name));
+        }
+        assert!("Open".parse::<ReviewStates>().is_err() && "".parse::<ReviewKind>().is_err());
+    }
+
+    #[test]
+    fn of_two_records_there_is_one_case_with_the_newest_evidence() {
+        let (_directory, store) = store();
+        let records = four(&store);
+        let (id, is_open) = asked(&store, question(ReviewKind::PossibleMatch, (records[1], records[0]), 1.0));
+        assert!(is_open);
+        let again = Question { at: 20, ..question(ReviewKind::Veto, (records[0], records[1]), 3.0) };
+        assert_eq!(asked(&store, again), (id, true));
+        let found = store.read(|r| get(r, id)).unwrap().unwrap();
+        assert_eq!((found.question.kind, found.question.bits, found.question.at), (ReviewKind::Veto, 3.0, 9));
+        assert_eq!(found.question.records, (records[0], records[1]), "the older one first");
+        assert_eq!((found.one_ids.0.as_str(), found.one_ids.1.as_str()), ("P1", "P2"));
+        assert_eq!((found.state, &found.verdict, found.question.message), (ReviewState::Open, &None, Some(4)));
+        assert_eq!(store.read(|r| about(r, records[1], records[0])).unwrap().map(|review| review.id), Some(id));
+        assert_eq!(store.read(|r| about(r, records[1], records[2])), Ok(None));
+    }
+
+    #[test]
+    fn what_was_decided_stays_decided_until_somebody_decides_otherwise() {
+        let (_directory, store) = store();
+        let records = four(&store);
+        let pair = (records[0], records[1]);
+        let (id, _) = asked(&store, question(ReviewKind::PossibleMatch, pair, 1.0));
+        let verdict = Verdict { at: 30, by: "li".to_owned(), reason: "two cards".to_owned() };
+        let given = verdict.clone();
+        write(&store, move |t| decide(t, id, ReviewState::Rejected, Some(&given)));
+        assert_eq!(asked(&store, question(ReviewKind::Veto, pair, 9.0)), (id, false), "not asked again");
+        let found = store.read(|r| get(r, id)).unwrap().unwrap();
+        assert_eq!((found.state, found.verdict, found.question.bits), (ReviewState::Rejected, Some(verdict), 1.0));
+        write(&store, move |t| decide(t, id, ReviewState::Open, None));
+        let found = store.read(|r| get(r, id)).unwrap().unwrap();
+        assert_eq!((found.state, found.verdict), (ReviewState::Open, None));
+        assert_eq!(asked(&store, question(ReviewKind::Veto, pair, 9.0)), (id, true));
+    }
+
+    #[test]
+    fn open_cases_come_by_what_an_answer_is_worth_and_page_by_page() {
+        let (_directory, store) = store();
+        let records = four(&store);
+        let likely = asked(&store, question(ReviewKind::PossibleMatch, (records[0], records[1]), 5.0)).0;
+        let unlikely = asked(&store, question(ReviewKind::Margin, (records[0], records[2]), -5.0)).0;
+        let even = asked(&store, question(ReviewKind::Margin, (records[1], records[3]), 0.0)).0;
+        assert_eq!(ids(&store, ReviewStates::Open, None, None, 9), [likely, even, unlikely]);
+        // Three visits wait for the even one: 0.5 x 4 is more than 0.97 x 1.
+        let (busy, source) = (records[3], "his".to_owned());
+        write(&store, move |t| {
+            (0..3).try_for_each(|place| {
+                let number = format!("V{place}");
+                put_visit(
+                    t,
+                    &Visit {
+                        source: source.clone(),
+                        number,
+                        record: busy,
+                        version: 1,
+                        mapping: String::new(),
+                        state: String::new(),
+                    },
+                )
+            })
+        });
+        assert_eq!(ids(&store, ReviewStates::Open, None, None, 9), [even, likely, unlikely]);
+        let found = store.read(|r| get(r, even)).unwrap().unwrap();
+        assert_eq!((found.visits, found.rank()), (3, 2.0));
+        assert_eq!(ids(&store, ReviewStates::Open, None, None, 2), [even, likely]);
+        assert_eq!(ids(&store, ReviewStates::Open, None, Some(likely), 2), [unlikely]);
+        assert_eq!(ids(&store, ReviewStates::Open, Some(ReviewKind::Margin), None, 9), [even, unlikely]);
+        // The page goes on behind a case that was decided after it was listed.
+        let verdict = Verdict { at: 30, by: "li".to_owned(), reason: String::new() };
+        write(&store, move |t| decide(t, even, ReviewState::Linked, Some(&verdict)));
+        assert_eq!(ids(&store, ReviewStates::Open, None, Some(even), 9), [likely, unlikely]);
+        for (states, expected) in [
+            (ReviewStates::Linked, &[even][..]),
+            (ReviewStates::Rejected, &[]),
+            (ReviewStates::Decided, &[even]),
+            (ReviewStates::All, &[even, unlikely, likely]),
+        ] {
+            assert_eq!(ids(&store, states, None, None, 9), expected, "{states:?}");
+        }
+        assert_eq!(ids(&store, ReviewStates::All, None, Some(even), 1), [unlikely]);
+    }
+
+    #[test]
+    fn a_case_whose_records_became_one_person_s_is_settled_unless_it_is_about_one_person() {
+        let (_directory, store) = store();
+        let records = four(&store);
+        let settled = asked(&store, question(ReviewKind::PossibleMatch, (records[0], records[1]), 1.0)).0;
+        let conflict = asked(&store, question(ReviewKind::DataQuality, (records[2], records[3]), 1.0)).0;
+        let (moved, other) = (records[1], records[3]);
+        write(&store, move |t| {
+            records::link(t, &link(moved, "P1", LinkKind::Auto))?;
+            records::link(t, &link(other, "P3", LinkKind::Auto))
+        });
+        for states in [ReviewStates::Open, ReviewStates::All] {
+            assert_eq!(ids(&store, states, None, None, 9), [conflict], "{states:?}");
+        }
+        let found = |id| store.read(|r| get(r, id)).unwrap().unwrap();
+        assert!(found(settled).is_settled() && !found(conflict).is_settled());
+        assert_eq!(found(settled).one_ids, ("P1".to_owned(), "P1".to_owned()), "as they are now");
+        write(&store, move |t| records::link(t, &link(moved, "P2", LinkKind::Auto)));
+        assert_eq!(
+            ids(&store, ReviewStates::Open, None, None, 9),
+            [settled, conflict],
+            "apart again, it is open again"
+        );
+    }
 }
