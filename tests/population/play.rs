@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use heyi::hl7v2::{CharsetSetting, Limits};
 use heyi::mapping::Mapping;
-use heyi::pipeline::{self, Cause, Source, Unit};
+use heyi::pipeline::{self, Cause, Site, Source, Unit};
 use heyi::store::messages::MessageState;
 use heyi::store::{Access, Store, StoreConfig, Transaction, records};
 use jiff::tz::TimeZone;
@@ -35,7 +35,7 @@ pub(crate) fn source(name: &str, mapping: &str) -> Arc<Source> {
         facility: None,
         charset: CharsetSetting::Auto,
         limits: Limits::default(),
-        owners: Arc::new(BTreeMap::new()),
+        site: Arc::new(Site::default()),
     })
 }
 
