@@ -280,6 +280,14 @@ pub fn about(reader: &Reader<'_>, one: i64, other: i64) -> Result<Option<Review>
     )
 }
 
+/// The number of the newest case; 0 where there is none.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn newest(reader: &Reader<'_>) -> Result<i64, StoreError> {
+    Ok(reader.one("SELECT max(id) FROM review", [], |row| Ok(row.get::<_, Option<i64>>(0)?))?.flatten().unwrap_or(0))
+}
+
 /// Cases that fit, at most `limit`, beginning after the case `after`. Open ones alone: the weightiest first, see [`Review::rank`]; else the
 /// newest question first. Open ones whose records have become one person meanwhile are settled and left out.
 ///
