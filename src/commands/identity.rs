@@ -186,6 +186,7 @@ fn trained_document(out: &Path, drawn: &pipeline::Drawn, training: &Training) ->
                 "before": learned.setting.value,
                 "after": learned.value,
                 "expected_matches": learned.matches.map(tenths),
+                "share_of_matches": learned.share,
                 "kept": learned.kept.map(Kept::name),
             })
         })

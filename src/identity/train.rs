@@ -223,6 +223,8 @@ pub struct Learned {
     pub value: f64,
     /// Expected matches at this level; `None` for frequencies, and for what is not estimated.
     pub matches: Option<f64>,
+    /// Their share of all matches in which both sides say something of the fact: m.
+    pub share: Option<f64>,
     /// Why it was left as it is.
     pub kept: Option<Kept>,
 }
@@ -497,7 +499,8 @@ pub fn train(model: &Model, sample: &Sample, version: &str) -> Training {
             (None, None) => continue,
         };
         trained.set(setting.section, setting.key, value);
-        learned.push(Learned { setting: *setting, value, matches, kept });
+        let share = matches.map(|_| m[place]);
+        learned.push(Learned { setting: *setting, value, matches, share, kept });
     }
     Training { model: trained, learned, blocks: estimates.into_iter().map(|estimate| estimate.result).collect() }
 }
