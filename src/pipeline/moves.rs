@@ -124,10 +124,8 @@ impl Job<'_> {
         let others = group.iter().filter(|known| known.row.id != own.row.id);
         let along: Vec<&PatientFacts> = others.map(|known| &known.facts).collect();
         let found = match self.decide(&own.facts, &along, &self.candidates(&asked)?)? {
-            Decision::Link { evidence, .. }
-                if evidence.one_id != own.row.one_id && !self.is_told_apart(&ids, &evidence.one_id)? =>
-            {
-                Some(evidence)
+            Decision::Link { evidence, .. } if evidence.one_id != own.row.one_id => {
+                (!self.is_told_apart(&ids, &evidence.one_id)?).then_some(evidence)
             }
             _ => None,
         };
