@@ -1,4 +1,6 @@
-//! Rows of the store as the JSON documents that events, HTTP and commands show: one shape for each, wherever it is seen.
+//! Rows of the store as the JSON documents that events, HTTP and commands show: one shape for each, wherever it is seen. What is
+//! looked up says in addition by which mapping it was last written; no event does, or each new mapping would make events of records that
+//! stay the same.
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -25,16 +27,52 @@ pub fn person(person: Person) -> Fields {
     document
 }
 
-/// A visit of the person `one_id`.
+/// A person as it is looked up: each entry of its `sources` with the mapping of that record.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn person_looked_up(reader: &Reader<'_>, person: Person) -> Result<Fields, StoreError> {
+    let rows = records::of_person(reader, &person.one_id)?;
+    let mut document = self::person(person);
+    let Some(sources) = document.get_mut("sources").and_then(Value::as_array_mut) else { return Ok(document) };
+    for row in rows {
+        let state: PatientState = stored(&row.state, "patient_record.state")?;
+        let record = state.record();
+        let entry = sources.iter_mut().filter_map(Value::as_object_mut).find(|entry| {
+            // Not by its time: a golden record keeps that of its last event.
+            entry.get("source").and_then(Value::as_str) == Some(&row.source)
+                && entry.get("identifiers") == record.get("identifiers")
+                && !entry.contains_key(MAPPING)
+        });
+        if let Some(entry) = entry {
+            tell_mapping(entry, &row.mapping);
+        }
+    }
+    Ok(document)
+}
+
+/// Beside `version` of what is looked up.
+const MAPPING: &str = "mapping_version";
+
+/// Nothing for a record that is older than the note of it.
+fn tell_mapping(document: &mut Fields, mapping: &str) {
+    if !mapping.is_empty() {
+        document.insert(MAPPING, mapping.into());
+    }
+}
+
+/// A visit of the person `one_id`, as it is looked up.
 ///
 /// # Errors
 /// [`StoreError::Damaged`] if the stored state cannot be read.
 pub fn visit(visit: &Visit, one_id: &str) -> Result<Fields, StoreError> {
     let state: VisitState = stored(&visit.state, "visit.state")?;
-    Ok(visit_record(state.record(), visit, one_id))
+    let mut document = visit_record(state.record(), visit, one_id);
+    tell_mapping(&mut document, &visit.mapping);
+    Ok(document)
 }
 
-/// A visit whose record is at hand.
+/// A visit whose record is at hand, as events hold it.
 pub fn visit_record(mut record: Fields, visit: &Visit, one_id: &str) -> Fields {
     record.insert("visit_id", visit.visit_id().into());
     record.insert("number", visit.number.as_str().into());
@@ -42,16 +80,18 @@ pub fn visit_record(mut record: Fields, visit: &Visit, one_id: &str) -> Fields {
     versioned(record, one_id, visit.version)
 }
 
-/// A report of the person `one_id`.
+/// A report of the person `one_id`, as it is looked up.
 ///
 /// # Errors
 /// [`StoreError::Damaged`] if the stored state cannot be read.
 pub fn lab_report(report: &LabReport, one_id: &str) -> Result<Fields, StoreError> {
     let state: LabReportState = stored(&report.state, "lab_report.state")?;
-    Ok(lab_report_record(state.record(), report, one_id))
+    let mut document = lab_report_record(state.record(), report, one_id);
+    tell_mapping(&mut document, &report.mapping);
+    Ok(document)
 }
 
-/// A report whose record is at hand.
+/// A report whose record is at hand, as events hold it.
 pub fn lab_report_record(mut record: Fields, report: &LabReport, one_id: &str) -> Fields {
     record.insert("report_id", report.report_id().into());
     record.insert("source", report.source.as_str().into());
@@ -98,14 +138,14 @@ pub fn message(message: &Message) -> serde_json::Value {
 pub fn mapping_in_force(mapping: &MappingInForce) -> serde_json::Value {
     let mut document = serde_json::json!({"version": mapping.version, "loaded_at": moment(mapping.loaded_at)});
     if let Some(refused) = &mapping.refused {
-        document["refused"] = serde_json::json!({"at": moment(refused.at), "problem": refused.problem});
+        document["refused"] = serde_json::json!({"at": moment(refused.at), "problems": refused.problems});
     }
     document
 }
 
 /// A code that no table knows.
 pub fn unmapped_code(code: &UnmappedCode) -> serde_json::Value {
-    serde_json::json!({
+    let mut document = serde_json::json!({
         "source": code.source,
         "table": code.table,
         "code": code.code,
@@ -115,7 +155,11 @@ pub fn unmapped_code(code: &UnmappedCode) -> serde_json::Value {
         "first_seen": moment(code.first_seen),
         "last_seen": moment(code.last_seen),
         "message": code.message,
-    })
+    });
+    if !code.outcome.is_empty() {
+        document["outcome"] = code.outcome.as_str().into();
+    }
+    document
 }
 
 /// One step of a record's history of links.

@@ -272,10 +272,9 @@ impl Reloader {
         tracing::error!(problems = problems.len(), "the changed mappings cannot be used; those in force stay");
         self.metrics.mapping_load(MappingLoad::Refused);
         self.metrics.set_mapping_refused(true);
-        let first = problems.iter().find(|problem| problem.is_error()).or(problems.first());
-        let problem = first.map(ToString::to_string).unwrap_or_default();
-        let at = now();
-        let noted = self.store.submit(move |transaction| mappings::note_refused(transaction, &problem, at)).await;
+        let errors = problems.iter().filter(|problem| problem.is_error()).map(ToString::to_string);
+        let (errors, at) = (errors.collect::<Vec<_>>(), now());
+        let noted = self.store.submit(move |transaction| mappings::note_refused(transaction, &errors, at)).await;
         if let Err(error) = noted {
             tracing::warn!(%error, "that mappings were refused could not be written down");
         }

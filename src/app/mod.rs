@@ -188,6 +188,7 @@ impl App {
     /// The sentence that names why the store failed.
     pub async fn serve(self) -> Result<(), WriteError> {
         let Self { store, retention, sources, sets, reloader, http, http_tls, state, stop, .. } = self;
+        let metrics = Arc::clone(&state.metrics);
         let mut parts = Parts::default();
         for bound in sources {
             if let Entrance::Directory(directory) = &bound.entrance {
@@ -200,7 +201,7 @@ impl App {
         parts.spawn("http".to_owned(), serve_http(Arc::new(http), http_tls.map(Arc::new), state, stop.clone()));
         parts.spawn("retention".to_owned(), upkeep::keep(store.clone(), retention, stop.clone()));
         parts.spawn("mappings".to_owned(), mappings::keep(reloader, stop.clone()));
-        parts.spawn("waiting messages".to_owned(), waiting::keep(store.clone(), sets, stop.clone()));
+        parts.spawn("waiting messages".to_owned(), waiting::keep(store.clone(), sets, metrics, stop.clone()));
 
         let mut failure = store.failure();
         let failed = tokio::select! {

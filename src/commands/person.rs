@@ -377,11 +377,10 @@ fn show(store: &Store, one_id: &str, json: bool) -> anyhow::Result<Verdict> {
         let visits: Vec<Fields> = visits.iter().map(|visit| view::visit(visit, &now)).collect::<Result<_, _>>()?;
         let reports: Vec<Fields> =
             reports.iter().map(|report| view::lab_report(report, &now)).collect::<Result<_, _>>()?;
-        Ok(Some((person, visits, reports)))
+        Ok(Some((now, view::person_looked_up(reader, person)?, visits, reports)))
     })?;
-    let (person, visits, reports) = shown.with_context(|| format!("no person has the One ID {one_id}"))?;
-    let survivor = person.one_id.clone();
-    let mut document = view::person(person);
+    let (survivor, mut document, visits, reports) =
+        shown.with_context(|| format!("no person has the One ID {one_id}"))?;
     if survivor != one_id {
         document.insert("merged_into", survivor.into());
     }
@@ -439,14 +438,17 @@ fn links(store: &Store, csv: bool, json: bool) -> anyhow::Result<Verdict> {
             link.number.value.clone(),
             link.one_id.clone(),
             link.link.name().to_owned(),
+            link.mapping.clone(),
         ]
     };
-    const NAMES: [&str; 5] = ["source", "system", "identifier", "one_id", "link"];
+    const NAMES: [&str; 6] = ["source", "system", "identifier", "one_id", "link", "mapping_version"];
+    /// Of them, those of the CSV: its columns are fixed.
+    const CSV: usize = 5;
     let next = |after: i64| store.read(|reader| records::links(reader, after, PAGE));
     if csv {
         let mut writer = csv::Writer::from_writer(std::io::stdout().lock());
-        writer.write_record(NAMES)?;
-        each_link(next, |link| Ok(writer.write_record(row(link))?))?;
+        writer.write_record(&NAMES[..CSV])?;
+        each_link(next, |link| Ok(writer.write_record(&row(link)[..CSV])?))?;
         writer.flush()?;
         return Ok(Verdict::Fine);
     }
@@ -462,7 +464,7 @@ fn links(store: &Store, csv: bool, json: bool) -> anyhow::Result<Verdict> {
             .collect();
         output::json(&json!({"links": rows}))?;
     } else {
-        output::table(&["SOURCE", "SYSTEM", "IDENTIFIER", "ONE ID", "LINK"], &rows)?;
+        output::table(&["SOURCE", "SYSTEM", "IDENTIFIER", "ONE ID", "LINK", "MAPPING"], &rows)?;
     }
     Ok(Verdict::Fine)
 }

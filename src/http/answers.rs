@@ -416,8 +416,11 @@ pub(crate) fn sources() -> Value {
                     "refused": {
                         "type": "object",
                         "description": "the files were changed since and cannot be used; older ones are in force",
-                        "required": ["at", "problem"],
-                        "properties": {"at": moment(), "problem": {"type": "string", "description": "the first one, with its place"}}
+                        "required": ["at", "problems"],
+                        "properties": {
+                            "at": moment(),
+                            "problems": {"type": "array", "items": string(), "description": "the errors, each with its place"}
+                        }
                     }
                 }
             }
@@ -435,6 +438,11 @@ pub(crate) fn quality() -> Value {
             "table": string(),
             "code": {"type": "string", "description": "as the sender wrote it"},
             "target": {"type": "string", "description": "the field that it was meant for"},
+            "outcome": {
+                "type": "string",
+                "enum": ["kept", "left", "replaced", "rejected"],
+                "description": "the record has the sender's code, its field stayed as it was, it has the value that the mapping names for such codes, or the item or message was not taken"
+            },
             "count": integer(),
             "waiting": {"type": "integer", "description": "messages that are taken in again once the table knows the code"},
             "first_seen": moment(),

@@ -49,9 +49,11 @@ pub(crate) async fn find(state: Arc<AppState>, call: Call) -> Answer {
 /// `GET /v1/persons/{one_id}`.
 pub(crate) async fn show(state: Arc<AppState>, call: Call) -> Answer {
     let asked = call.path().to_owned();
-    let person = with_person(&state, &call, |_, person| Ok(person)).await?;
-    let survivor = person.one_id.clone();
-    let mut shown = view::person(person);
+    let found = with_person(&state, &call, |reader, person| {
+        let survivor = person.one_id.clone();
+        Ok((survivor, view::person_looked_up(reader, person)?))
+    });
+    let (survivor, mut shown) = found.await?;
     if survivor != asked {
         shown.insert("merged_into", survivor.into());
     }

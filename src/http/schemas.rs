@@ -82,7 +82,8 @@ fn person() -> Value {
                     "source": text("the source's name"),
                     "identifiers": schema::json_schema(identifiers()),
                     "updated_at": schema::json_schema(schema::Shape::DateTime),
-                    "deactivated": {"type": "boolean", "description": "the source has deleted the patient"}
+                    "deactivated": {"type": "boolean", "description": "the source has deleted the patient"},
+                    "mapping_version": mapping_version()
                 }
             }
         }
@@ -131,6 +132,11 @@ fn evidence() -> Value {
     })
 }
 
+/// Not in events: see `view`.
+fn mapping_version() -> Value {
+    text("where it is looked up by its One ID: version of the mapping by which it was last written")
+}
+
 fn identifiers() -> schema::Shape {
     schema::find(crate::record::Kind::Patient, "identifiers").map_or(schema::Shape::TextList, |field| field.shape)
 }
@@ -159,7 +165,8 @@ fn identity_change() -> Value {
 fn visit() -> Value {
     let added = json!({
         "visit_id": text("SOURCE:NUMBER"),
-        "source": text("the source's name")
+        "source": text("the source's name"),
+        "mapping_version": mapping_version()
     });
     record("One visit, stay or appointment", &["visit_id", "one_id", "version"], schema::VISIT, added)
 }
@@ -169,6 +176,7 @@ fn lab_report() -> Value {
         "report_id": text("SOURCE:FILLER"),
         "visit_id": text("the visit that it belongs to"),
         "source": text("the source's name"),
+        "mapping_version": mapping_version(),
         "abnormal": {"type": "boolean", "description": "a result is abnormal"},
         "critical": {"type": "boolean", "description": "a result is critical"}
     });

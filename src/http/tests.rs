@@ -29,6 +29,8 @@ use crate::telemetry::ListenerNumbers;
 use crate::tls::ServerTls;
 use crate::tls::testing::Authority;
 
+/// By which everything in the store was written.
+const MAPPING: &str = "0123456789ab";
 const AT: i64 = 1_700_000_000_000_000;
 const ONE_ID: &str = "01JD0000000000000000000001";
 /// The message whose source is not configured.
@@ -230,6 +232,7 @@ fn insert_person(transaction: &Transaction<'_>) -> Result<(), StoreError> {
         number: "HIS|P0001".parse().unwrap(),
         generation: 0,
         updated_at: AT,
+        mapping: MAPPING.to_owned(),
         state: serde_json::to_string(&crate::state::PatientState::default()).unwrap(),
     };
     let link = LinkChange {
@@ -252,6 +255,7 @@ fn insert_person(transaction: &Transaction<'_>) -> Result<(), StoreError> {
         number: "V1".to_owned(),
         record,
         version: 2,
+        mapping: MAPPING.to_owned(),
         state: serde_json::to_string(&crate::state::VisitState::default()).unwrap(),
     };
     clinical::put_visit(transaction, &visit)?;
@@ -262,6 +266,7 @@ fn insert_person(transaction: &Transaction<'_>) -> Result<(), StoreError> {
             record,
             visit_id: Some("his:V1".to_owned()),
             version: 1,
+            mapping: MAPPING.to_owned(),
             state: serde_json::to_string(&crate::state::LabReportState::default()).unwrap(),
         };
         clinical::put_lab_report(transaction, &report)?;
@@ -284,6 +289,7 @@ fn insert_review(transaction: &Transaction<'_>) -> Result<(), StoreError> {
         number: "LIS|77".parse().unwrap(),
         generation: 1,
         updated_at: AT,
+        mapping: MAPPING.to_owned(),
         state: serde_json::to_string(&crate::state::PatientState::default()).unwrap(),
     };
     let link = LinkChange {

@@ -5,9 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::frequency::{name_frequency, sound_frequency, surname_frequency};
 use super::block::phone_term;
 use super::contact::Address;
+use super::frequency::{name_frequency, sound_frequency, surname_frequency};
 use super::name::{Name, Script, is_blot};
 use super::number::Card;
 use super::{NameClass, PatientFacts};
@@ -323,7 +323,7 @@ fn letters(one: &Name, other: &Name, same_surname: bool) -> (NameLevel, Option<T
         match (best, worst) {
             (Part::Equal, Part::Equal) => NameLevel::Exact,
             (Part::Equal | Part::Similar, Part::Similar) => NameLevel::Similar,
-            (Part::Equal, Part::Open) => NameLevel::PartlyEqual,
+            (Part::Equal | Part::Similar, Part::Open) => NameLevel::PartlyEqual,
             _ => NameLevel::Different,
         }
     };
@@ -447,8 +447,7 @@ fn numbers(one: &PatientFacts, other: &PatientFacts) -> NumberLevel {
             _ => NumberLevel::Lent,
         };
     }
-    let clash =
-        own_resident_ids(one).any(|mine| own_resident_ids(other).any(|theirs| series(mine) == series(theirs)));
+    let clash = own_resident_ids(one).any(|mine| own_resident_ids(other).any(|theirs| series(mine) == series(theirs)));
     if clash {
         return NumberLevel::Conflict;
     }

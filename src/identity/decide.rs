@@ -6,7 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::compare::{AddressLevel, BirthDateLevel, CardLevel, Comparison, NameLevel, NumberLevel, PhoneLevel, compare};
+use super::compare::{
+    AddressLevel, BirthDateLevel, CardLevel, Comparison, NameLevel, NumberLevel, PhoneLevel, compare,
+};
 use super::model::{Frequencies, Model, Score};
 use super::{NameClass, PatientFacts};
 
@@ -162,10 +164,7 @@ pub fn weigh(
     let scored = candidate.records.iter().zip(&own).map(|(known, compared)| {
         let gate = compared.number == NumberLevel::Exact
             && matches!(compared.name, NameLevel::Exact | NameLevel::SameSound)
-            && matches!(
-                compared.birth_date,
-                BirthDateLevel::Exact | BirthDateLevel::Partial | BirthDateLevel::Missing
-            );
+            && matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Partial | BirthDateLevel::Missing);
         (known, gate, model.score(compared, counted))
     });
     let key = |(known, gate, score): &(&CandidateRecord, bool, Score)| (known.tie.is_some(), *gate, score.bits);
@@ -259,7 +258,12 @@ fn is_ruled_out_by(veto: Veto, compared: &Comparison) -> bool {
 /// Whether more agrees than a name and a sex, which half a ward may share.
 fn has_substance(compared: &Comparison) -> bool {
     matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near | BirthDateLevel::Partial)
-        || matches!(compared.number, NumberLevel::Exact | NumberLevel::OneEdit | NumberLevel::TwoEdits)
+        || shares_belongings(compared)
+}
+
+/// Whether a number, a phone or an address agrees.
+fn shares_belongings(compared: &Comparison) -> bool {
+    matches!(compared.number, NumberLevel::Exact | NumberLevel::OneEdit | NumberLevel::TwoEdits)
         || matches!(compared.card, CardLevel::Exact | CardLevel::OneEdit)
         || matches!(compared.phone, PhoneLevel::Exact | PhoneLevel::OneEdit)
         || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close)
@@ -286,7 +290,8 @@ pub fn decide(
     // A number under its authority decides before all facts: it is the sources' own word.
     let numbered = evidence.iter().filter(|found| found.tie == Some(Tie::SameNumber)).count();
     if numbered > 0 {
-        let passing = evidence.iter().filter(|found| found.tie == Some(Tie::SameNumber) && found.vetoes.is_empty()).count();
+        let passing =
+            evidence.iter().filter(|found| found.tie == Some(Tie::SameNumber) && found.vetoes.is_empty()).count();
         // The same number under another person's resident number: somebody has to look, whatever else agrees.
         return if passing == 1 && numbered == 1 {
             link(evidence, |found| found.tie == Some(Tie::SameNumber))
@@ -336,8 +341,7 @@ fn is_one_of_several(
     let relations: Vec<Relation> = rivals.iter().filter_map(relation).collect();
     let second = rivals.iter().map(|found| found.score.bits).fold(f64::NEG_INFINITY, f64::max);
     relations.iter().all(|relation| *relation == Relation::Same)
-        || relations.iter().all(|relation| *relation == Relation::Apart)
-            && best.score.bits - second >= model.margin()
+        || relations.iter().all(|relation| *relation == Relation::Apart) && best.score.bits - second >= model.margin()
 }
 
 /// How two persons who fit one record stand to each other.
@@ -358,7 +362,8 @@ fn relation(model: &Model, counted: &dyn Frequencies, one: &Candidate, other: &C
     if !vetoes_between(model, || compared.iter(), false, is_parted).is_empty() {
         return Relation::Apart;
     }
-    let telling = compared.iter().filter(|compared| has_substance(compared));
+    // A name and a birth date alone may be two people's, of whom the record knows the number of one and the phone of the other.
+    let telling = compared.iter().filter(|compared| shares_belongings(compared));
     let best = telling.map(|compared| model.score(compared, counted).bits).fold(f64::NEG_INFINITY, f64::max);
     if best >= model.sure_bits() { Relation::Same } else { Relation::Open }
 }
@@ -368,9 +373,9 @@ pub fn passes(model: &Model, evidence: &Evidence) -> bool {
     evidence.vetoes.is_empty()
         && match evidence.tie {
             Some(Tie::SameNumber) => true,
-            Some(Tie::SameVisit) => evidence.score.facts.iter().any(|fact| {
-                fact.fact == super::model::FactKind::Name && fact.weight > 0.0
-            }),
+            Some(Tie::SameVisit) => {
+                evidence.score.facts.iter().any(|fact| fact.fact == super::model::FactKind::Name && fact.weight > 0.0)
+            }
             None => evidence.gate || evidence.score.bits >= model.link_bits(),
         }
 }
@@ -442,12 +447,8 @@ mod tests {
                 _ => None,
             };
             let is_parted = one_id.ends_with('!');
-            let known = |(index, text)| CandidateRecord {
-                id: (place * 10 + index) as i64,
-                facts: facts(text),
-                tie,
-                is_parted,
-            };
+            let known =
+                |(index, text)| CandidateRecord { id: (place * 10 + index) as i64, facts: facts(text), tie, is_parted };
             Candidate {
                 one_id: one_id.trim_end_matches(['=', '~', '!']).to_owned(),
                 records: records.split(';').enumerate().map(known).collect(),

@@ -51,7 +51,7 @@ macro_rules! settings {
 settings! {
     LinkProbability "decide" "link" 0.999 0.9 1.0 "probability from which a record is linked by itself"
     ReviewProbability "decide" "review" 0.5 0.01 0.999 "probability from which somebody is asked"
-    UnionProbability "decide" "union" 0.99 0.5 1.0 "probability from which two persons whom one record fits are taken for one"
+    UnionProbability "decide" "union" 0.5 0.01 1.0 "probability from which two persons whom one record fits are taken for one"
     Margin "decide" "margin" 6.0 0.0 40.0 "bits that the best person must be ahead of the second"
     Prior "decide" "prior" -20.0 -40.0 0.0 "log2 of the share of true pairs among all pairs: one in a million"
     HouseholdCap "decide" "household_cap" 12.0 0.0 40.0 "bits that phone, address and surname may give together"
@@ -72,8 +72,8 @@ settings! {
     NameSameSound "weights.name" "same_sound" 10.2 -40.0 40.0 "characters of the same pinyin"
     NameRendering "weights.name" "rendering" 8.5 -40.0 40.0 "pinyin for characters, a rare one as ? or a box"
     NameOneCharacter "weights.name" "one_character" 7.0 -40.0 40.0 "one of at least three characters differs"
-    NameSimilar "weights.name" "similar" 9.5 -40.0 40.0 "Latin names with a slip or two"
-    NamePartlyEqual "weights.name" "partly_equal" 4.0 -40.0 40.0 "Latin names that share one part"
+    NameSimilar "weights.name" "similar" 13.0 -40.0 40.0 "Latin names with a slip or two"
+    NamePartlyEqual "weights.name" "partly_equal" 7.0 -40.0 40.0 "Latin names that share one part"
     NameSameSurname "weights.name" "same_surname" 1.6 -40.0 40.0 "the surname only"
     NameDifferent "weights.name" "different" -4.7 -40.0 40.0 "different names"
     BirthExact "weights.birth_date" "exact" 13.8 -40.0 40.0 "the same day"
@@ -87,8 +87,9 @@ settings! {
     NumberLent "weights.identity_number" "lent" 0.0 -40.0 40.0 "the same number, by the year of birth in it a parent's (forbids a link besides)"
     NumberDifferent "weights.identity_number" "different" -1.0 -40.0 40.0 "different, one of them not valid or of a kind that is renewed"
     NumberConflict "weights.identity_number" "conflict" -3.7 -40.0 40.0 "two valid resident numbers (forbids a link besides)"
-    CardExact "weights.card" "exact" 18.0 -40.0 40.0 "the same card"
-    CardOneEdit "weights.card" "one_edit" 9.0 -40.0 40.0 "one edit apart"
+    CardOwn "weights.card" "own" 24.0 -40.0 40.0 "the same card of the patient's own: social security, health card"
+    CardExact "weights.card" "exact" 17.0 -40.0 40.0 "the same insurance card, which may be a parent's"
+    CardOneEdit "weights.card" "one_edit" 13.0 -40.0 40.0 "one edit apart"
     CardDifferent "weights.card" "different" -2.0 -40.0 40.0 "different cards"
     PhoneExact "weights.phone" "exact" 14.3 -40.0 40.0 "the same phone"
     PhoneOneEdit "weights.phone" "one_edit" 10.0 -40.0 40.0 "one digit apart"
@@ -283,7 +284,7 @@ impl Model {
         let plain: [(FactKind, Option<Id>); 4] = [
             (FactKind::BirthDate, birth_date(compared.birth_date)),
             (FactKind::IdentityNumber, number(compared.number)),
-            (FactKind::Card, card(compared.card)),
+            (FactKind::Card, card(compared)),
             (FactKind::Sex, sex(compared.sex)),
         ];
         for (fact, id) in plain {
@@ -350,8 +351,9 @@ fn number(level: NumberLevel) -> Option<Id> {
     }
 }
 
-fn card(level: CardLevel) -> Option<Id> {
-    match level {
+fn card(compared: &Comparison) -> Option<Id> {
+    match compared.card {
+        CardLevel::Exact if compared.is_own_card => Some(Id::CardOwn),
         CardLevel::Exact => Some(Id::CardExact),
         CardLevel::OneEdit => Some(Id::CardOneEdit),
         CardLevel::Missing => None,

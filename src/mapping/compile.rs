@@ -46,6 +46,9 @@ pub(crate) struct BlockPlan {
     pub(crate) on_null: OnNull,
     pub(crate) rules: Vec<RulePlan>,
     pub(crate) lists: Vec<ListPlan>,
+    /// Where it is written: file and line.
+    pub(crate) file: usize,
+    pub(crate) line: usize,
 }
 
 /// One rule of `skip`.
@@ -290,6 +293,8 @@ impl Compiler<'_, '_> {
             on_null: block.on_null.as_ref().map_or(OnNull::Clear, |on_null| on_null.value),
             rules,
             lists,
+            file: block.file,
+            line: self.reader.files[block.file].line(block.span.start),
         }
     }
 

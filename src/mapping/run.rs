@@ -17,7 +17,9 @@ use super::compile::{BlockPlan, ListPlan, OnUnmapped, Plan, RulePlan, SkipPlan, 
 use super::file::{OnNull, Required};
 use super::result;
 use super::table::{Looked, Table};
-use super::{Context, Disposition, ExplainedField, MapError, Mapped, MappedRecord, Rejected, Skipped, Unmapped};
+use super::{
+    Context, Disposition, ExplainedField, MapError, Mapped, MappedRecord, Rejected, Skipped, Unmapped, UnmappedOutcome,
+};
 use crate::hl7v2::{ErrorCode, Location, Message, Path, Resolved, Scope, Value};
 use crate::record::schema::Shape;
 use crate::record::{Fields, Kind, Text, Value as Json};
@@ -258,7 +260,7 @@ impl<'r> Run<'r> {
 
     fn list(&mut self, list: &ListPlan, scope: &Scope<'_>, work: &mut Work<'_>, kind: Kind) -> Result<(), MapError> {
         let mut items = Items::default();
-        let mut is_null = false;
+        let mut nulls: Vec<(&BlockPlan, Location)> = Vec::new();
         // What depends on the other items comes after them, wherever a site has added its own.
         let (last, first): (Vec<_>, Vec<_>) = list.blocks.iter().partition(|block| !block.when_none.is_empty());
         for block in first.into_iter().chain(last) {
@@ -269,9 +271,13 @@ impl<'r> Run<'r> {
             let Some(each) = &block.each else { continue };
             self.ask(each);
             let scopes = scope.each(each);
-            if scopes.is_empty() && block.on_null == OnNull::Clear && each.field().is_some() {
-                is_null |= matches!(each.resolve(scope), Resolved::Null)
-                    && block.when.as_ref().is_none_or(|when| when.holds(scope));
+            if scopes.is_empty()
+                && block.on_null == OnNull::Clear
+                && each.field().is_some()
+                && matches!(each.resolve(scope), Resolved::Null)
+                && block.when.as_ref().is_none_or(|when| when.holds(scope))
+            {
+                nulls.push((block, missing_location(each, scope)));
             }
             for item_scope in scopes {
                 if self.is_anothers(&item_scope) {
@@ -287,9 +293,10 @@ impl<'r> Run<'r> {
         if !items.found.kept.is_empty() {
             work.fields.insert(list.name, Json::Array(items.found.kept));
             work.has_substance = true;
-        } else if is_null {
+        } else if !nulls.is_empty() {
             work.fields.insert(list.name, Json::Null);
             work.has_substance = true;
+            nulls.iter().for_each(|(block, location)| self.explain_list_cleared(block, list.name, location));
         }
         Ok(())
     }
@@ -434,7 +441,7 @@ impl<'r> Run<'r> {
                 Resolved::Value(value) => Some(value),
             };
             let Some(value) = value else { continue };
-            let explained = self.explained.len();
+            let (explained, unmapped) = (self.explained.len(), self.mapped.unmapped.len());
             let mut all = Vec::new();
             let found = if rule.coercion == Coercion::LabValue || (path.is_plural() && holds_several(&rule.target)) {
                 if path.means_one_segment() && !value.repeats() {
@@ -459,6 +466,7 @@ impl<'r> Run<'r> {
                     }
                     self.keep(rule, json, &value, work, place);
                     self.explain_all(explained, &all);
+                    self.explain_unmapped(explained, unmapped);
                     return Ok(());
                 }
                 Err(Refused::Value(reason)) => {
@@ -666,13 +674,18 @@ impl<'r> Run<'r> {
         place: Place,
     ) -> Result<Found, Refused> {
         let target = place.target(&rule.target);
-        self.mapped.unmapped.push(Unmapped { table: table.to_owned(), code: code.to_owned(), target: target.clone() });
-        match &rule.on_unmapped {
-            OnUnmapped::Leave => Ok(Found::Done),
-            OnUnmapped::Literal(json) => Ok(Found::Json(json.clone())),
-            OnUnmapped::Keep if shape == Shape::Text => Ok(Found::Json(Json::from(code))),
-            OnUnmapped::Keep => Ok(Found::Done),
-            OnUnmapped::Reject => {
+        let (outcome, found) = match &rule.on_unmapped {
+            OnUnmapped::Literal(json) => (UnmappedOutcome::Replaced, Found::Json(json.clone())),
+            OnUnmapped::Keep if shape == Shape::Text => (UnmappedOutcome::Kept, Found::Json(Json::from(code))),
+            // A closed list has no room for the sender's code.
+            OnUnmapped::Keep | OnUnmapped::Leave => (UnmappedOutcome::Left, Found::Done),
+            OnUnmapped::Reject => (UnmappedOutcome::Rejected, Found::Nothing),
+        };
+        let (table_name, sent) = (table.to_owned(), code.to_owned());
+        self.mapped.unmapped.push(Unmapped { table: table_name, code: sent, target: target.clone(), outcome });
+        match outcome {
+            UnmappedOutcome::Kept | UnmappedOutcome::Left | UnmappedOutcome::Replaced => Ok(found),
+            UnmappedOutcome::Rejected => {
                 let location = value.location();
                 let text = format!(
                     "{target}: table {table} does not know the code in {location}: add a row for it (`heyi mapping unmapped`)"

@@ -82,6 +82,8 @@ pub(super) struct Job<'a> {
     /// Zone of its times without an offset.
     pub(super) zone: &'a TimeZone,
     pub(super) site: &'a Site,
+    /// Version of the mapping that says it; empty where somebody decides by hand.
+    pub(super) mapping: &'a str,
     pub(super) digest: ContentDigest,
     /// The message's number: its arrival. `None` where somebody decides by hand.
     pub(super) message: Option<i64>,
@@ -212,7 +214,14 @@ impl Job<'_> {
         let moment = self.moment(&patch);
         let mut visit = match known {
             Some(visit) => visit,
-            None => Visit { source: source.to_owned(), number, record: owner.record, version: 0, state: String::new() },
+            None => Visit {
+                source: source.to_owned(),
+                number,
+                record: owner.record,
+                version: 0,
+                mapping: String::new(),
+                state: String::new(),
+            },
         };
         let mut state: VisitState = stored(&visit.state, "visit.state")?;
         let claim = self.claim(visit.record, &owner, || state.record(), moment)?;
@@ -252,6 +261,7 @@ impl Job<'_> {
             let id = self.publish(about, &applied.changed, data, self.cause)?;
             state.remember(moment.arrival, Published { kind, id });
         }
+        visit.mapping.replace_range(.., self.mapping);
         visit.state = to_stored(&state)?;
         Ok(clinical::put_visit(self.transaction, &visit)?)
     }
@@ -300,6 +310,7 @@ impl Job<'_> {
                 record: owner.record,
                 visit_id: None,
                 version: 0,
+                mapping: String::new(),
                 state: String::new(),
             },
         };
@@ -352,6 +363,7 @@ impl Job<'_> {
             let about = About { kind, record: &report_id, one_id: &owner.one_id, moment, version: report.version };
             self.publish(about, &changed, data, self.cause)?;
         }
+        report.mapping.replace_range(.., self.mapping);
         report.state = to_stored(&state)?;
         Ok(clinical::put_lab_report(self.transaction, &report)?)
     }

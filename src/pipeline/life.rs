@@ -87,6 +87,7 @@ pub fn decide_by_hand(
         source: BY_HAND,
         zone,
         site,
+        mapping: "",
         // Two decisions of one moment are two: event ids are made of it.
         digest: ContentDigest::of(format!("{decision:?} {now}").as_bytes()),
         message: None,

@@ -137,7 +137,7 @@ impl Failure {
     }
 
     /// A message of a type that the mapping takes, but without anything in it: positive silence would lose it.
-    fn nothing() -> Self {
+    pub fn nothing() -> Self {
         Self {
             code: ErrorCode::SegmentSequence,
             location: Some(Location::segment("PID")),
@@ -292,6 +292,7 @@ pub fn commit(transaction: &Transaction<'_>, unit: Unit, cause: Cause) -> Result
         source: &source.name,
         zone: &source.zone,
         site: &source.site,
+        mapping: source.mapping.version(),
         digest,
         message: Some(id),
         received_at: *received_at,
@@ -299,7 +300,7 @@ pub fn commit(transaction: &Transaction<'_>, unit: Unit, cause: Cause) -> Result
         cause,
         notes: RefCell::default(),
     };
-    let outcome = outcome(&job, source.mapping.version(), notes, mapped)?;
+    let outcome = outcome(&job, notes, mapped)?;
     let message = NewMessage {
         source: source.name.clone(),
         received_at: *received_at,
@@ -375,6 +376,7 @@ fn retry(
         source: &source.name,
         zone: &source.zone,
         site: &source.site,
+        mapping: source.mapping.version(),
         digest,
         message: Some(id),
         received_at,
@@ -382,7 +384,7 @@ fn retry(
         cause: Cause::Retry,
         notes: RefCell::default(),
     };
-    let outcome = outcome(&job, source.mapping.version(), notes, mapped)?;
+    let outcome = outcome(&job, notes, mapped)?;
     messages::finish(transaction, id, &outcome)?;
     // Also where there is none: what the message waited for is known by now.
     hold_codes(transaction, source, id, &unmapped, now)?;
@@ -397,8 +399,10 @@ fn hold_codes(
     unmapped: &[Unmapped],
     at: i64,
 ) -> Result<(), StoreError> {
-    let codes: Vec<MetCode<'_>> =
-        unmapped.iter().map(|Unmapped { table, code, target }| MetCode { table, code, target }).collect();
+    let codes: Vec<MetCode<'_>> = unmapped
+        .iter()
+        .map(|met| MetCode { table: &met.table, code: &met.code, target: &met.target, outcome: met.outcome.name() })
+        .collect();
     unmapped::hold(transaction, &source.name, message, &codes, at)
 }
 
@@ -416,13 +420,8 @@ fn message_type(header: &Header) -> String {
 }
 
 /// Applies what was mapped and says what became of it.
-fn outcome(
-    job: &Job<'_>,
-    mapping: &str,
-    mut notes: Vec<String>,
-    mapped: Result<Mapped, Failure>,
-) -> Result<Outcome, StoreError> {
-    let mapping = mapping.to_owned();
+fn outcome(job: &Job<'_>, mut notes: Vec<String>, mapped: Result<Mapped, Failure>) -> Result<Outcome, StoreError> {
+    let mapping = job.mapping.to_owned();
     let mapped = match mapped {
         Ok(mapped) => mapped,
         Err(failure) => return Ok(failed(failure, notes, mapping)),

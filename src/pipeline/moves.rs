@@ -11,7 +11,7 @@ use super::patient::golden_of;
 use crate::feed::EventKind;
 use crate::identity::{Candidate, CandidateRecord, Decision, Evidence, NumberLevel, PatientFacts, Tie, compare};
 use crate::record::{RecordNumber, Value, json};
-use crate::state::{LabReportState, Moment, changed};
+use crate::state::{LabReportState, Moment, VisitState, changed};
 use crate::store::clinical::{LabReport, Visit};
 use crate::store::persons::Person;
 use crate::store::records::{LinkKind, PatientRecord};
@@ -85,13 +85,8 @@ impl Job<'_> {
     fn join(&self, own: &Known, members: &[Known], moment: Moment) -> Result<String, Trouble> {
         let one_id = own.row.one_id.as_str();
         let all: BTreeSet<i64> = members.iter().map(|known| known.row.id).collect();
-        let asked = Asked {
-            number: &own.row.number,
-            record: &own.record,
-            facts: &own.facts,
-            visit_of: None,
-            except: &all,
-        };
+        let asked =
+            Asked { number: &own.row.number, record: &own.record, facts: &own.facts, visit_of: None, except: &all };
         let others = members.iter().filter(|known| known.row.id != own.row.id);
         let group: Vec<&PatientFacts> = others.map(|known| &known.facts).collect();
         let decision = self.decide(&own.facts, &group, &self.candidates(&asked)?)?;
@@ -124,8 +119,10 @@ impl Job<'_> {
         let others = group.iter().filter(|known| known.row.id != own.row.id);
         let along: Vec<&PatientFacts> = others.map(|known| &known.facts).collect();
         let found = match self.decide(&own.facts, &along, &self.candidates(&asked)?)? {
-            Decision::Link { evidence, .. } if evidence.one_id != own.row.one_id => {
-                (!self.is_told_apart(&ids, &evidence.one_id)?).then_some(evidence)
+            Decision::Link { evidence, .. }
+                if evidence.one_id != own.row.one_id && !self.is_told_apart(&ids, &evidence.one_id)? =>
+            {
+                Some(evidence)
             }
             _ => None,
         };
@@ -236,7 +233,8 @@ impl Job<'_> {
             visit.version += 1;
             let (record, version) = (visit.visit_id(), visit.version);
             let about = About { kind: EventKind::VisitUpdated, record: &record, one_id, moment, version };
-            self.publish(about, &changed, view::visit(&visit, one_id)?, cause)?;
+            let state: VisitState = stored(&visit.state, "visit.state")?;
+            self.publish(about, &changed, view::visit_record(state.record(), &visit, one_id), cause)?;
             clinical::put_visit(self.transaction, &visit)?;
         }
         for mut report in moved.reports {

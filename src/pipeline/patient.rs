@@ -137,6 +137,7 @@ impl Job<'_> {
             number: number.clone(),
             generation,
             updated_at: moment.at,
+            mapping: self.mapping.to_owned(),
             state: to_stored(state)?,
         };
         let id = records::insert(self.transaction, &new, &link)?;
@@ -152,7 +153,8 @@ impl Job<'_> {
         let mut state = state_of(&row)?;
         let applied = state.apply(patch, moment);
         let facts_before = PatientFacts::of(&applied.before);
-        records::update(self.transaction, row.id, row.updated_at.max(moment.at), &to_stored(&state)?)?;
+        let updated_at = row.updated_at.max(moment.at);
+        records::update(self.transaction, row.id, updated_at, self.mapping, &to_stored(&state)?)?;
         if applied.changed.is_empty() {
             // Said again, later: among several records of the person this one may now be the newest.
             // One that its source had deleted is back.

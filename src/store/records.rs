@@ -52,6 +52,8 @@ pub struct NewRecord {
     pub generation: u32,
     /// Newest source time in the state.
     pub updated_at: i64,
+    /// Version of the mapping by which it was last written; empty in what is older than this column.
+    pub mapping: String,
     /// `state::PatientState` as JSON; the store never looks inside.
     pub state: String,
 }
@@ -75,6 +77,8 @@ pub struct PatientRecord {
     pub merged_into: Option<i64>,
     /// Newest source time in the state.
     pub updated_at: i64,
+    /// Version of the mapping by which it was last written; empty in what is older than this column.
+    pub mapping: String,
     /// `state::PatientState` as JSON.
     pub state: String,
     /// Source time at which its source deleted the patient.
@@ -131,13 +135,15 @@ pub struct LinkRow {
     pub one_id: String,
     /// How it came to that person.
     pub link: LinkKind,
+    /// Version of the mapping by which it was last written; empty in what is older than this column.
+    pub mapping: String,
 }
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT patient_record.id, patient_record.source, patient_record.system, patient_record.value, generation, ",
-            "one_id, link, merged_into, updated_at, state, deactivated_at FROM patient_record ",
+            "one_id, link, merged_into, updated_at, state, deactivated_at, mapping FROM patient_record ",
             $rest
         )
     };
@@ -263,8 +269,8 @@ pub fn get(reader: &Reader<'_>, id: i64) -> Result<Option<PatientRecord>, StoreE
 /// See [`StoreError`]; [`StoreError::Constraint`] when the record exists or the person does not.
 pub fn insert(transaction: &Transaction<'_>, new: &NewRecord, link: &LinkChange) -> Result<i64, StoreError> {
     let id = transaction.insert(
-        "INSERT INTO patient_record (source, system, value, generation, one_id, link, updated_at, state)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO patient_record (source, system, value, generation, one_id, link, updated_at, state, mapping)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             new.source,
             new.number.system,
@@ -274,20 +280,27 @@ pub fn insert(transaction: &Transaction<'_>, new: &NewRecord, link: &LinkChange)
             link.kind.name(),
             new.updated_at,
             PackedText::pack(&new.state),
+            new.mapping,
         ],
     )?;
     note_link(transaction, id, None, link)?;
     Ok(id)
 }
 
-/// Replaces a record's state.
+/// Replaces a record's state; `mapping` is the version of the mapping that says so.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn update(transaction: &Transaction<'_>, id: i64, updated_at: i64, state: &str) -> Result<(), StoreError> {
+pub fn update(
+    transaction: &Transaction<'_>,
+    id: i64,
+    updated_at: i64,
+    mapping: &str,
+    state: &str,
+) -> Result<(), StoreError> {
     transaction.run(
-        "UPDATE patient_record SET updated_at = ?2, state = ?3 WHERE id = ?1",
-        params![id, updated_at, PackedText::pack(state)],
+        "UPDATE patient_record SET updated_at = ?2, state = ?3, mapping = ?4 WHERE id = ?1",
+        params![id, updated_at, PackedText::pack(state), mapping],
     )?;
     Ok(())
 }
@@ -392,7 +405,7 @@ pub fn history(
 /// See [`StoreError`].
 pub fn links(reader: &Reader<'_>, after: i64, limit: usize) -> Result<Vec<LinkRow>, StoreError> {
     reader.all(
-        "SELECT id, source, system, value, one_id, link FROM patient_record WHERE id > ?1 ORDER BY id LIMIT ?2",
+        "SELECT id, source, system, value, one_id, link, mapping FROM patient_record WHERE id > ?1 ORDER BY id LIMIT ?2",
         params![after, row_limit(limit)],
         |row| {
             Ok(LinkRow {
@@ -401,6 +414,7 @@ pub fn links(reader: &Reader<'_>, after: i64, limit: usize) -> Result<Vec<LinkRo
                 number: RecordNumber { system: row.get(2)?, value: row.get(3)? },
                 one_id: row.get(4)?,
                 link: link_kind(&row.get::<_, String>(5)?, "patient_record.link")?,
+                mapping: row.get(6)?,
             })
         },
     )
@@ -448,6 +462,7 @@ fn record(row: &Row<'_>) -> Result<PatientRecord, StoreError> {
         link: link_kind(&row.get::<_, String>(6)?, "patient_record.link")?,
         merged_into: row.get(7)?,
         updated_at: row.get(8)?,
+        mapping: row.get(11)?,
         state: unpack_text(row.get_ref(9)?, "patient_record.state")?,
         deactivated_at: row.get(10)?,
     })
@@ -469,6 +484,7 @@ mod tests {
                 number: number("1001"),
                 generation: 1,
                 updated_at: 4,
+                mapping: "m1".to_owned(),
                 state: json!({"name": "张三".repeat(1000)}).to_string(),
             };
             let lis = insert(t, &new, &change(0, "P1", LinkKind::Auto))?;
@@ -489,11 +505,13 @@ mod tests {
         assert_eq!(ids(store.read(|r| generations(r, "lis", &number("1001"))).unwrap()), [second, lis]);
         assert_eq!(ids(store.read(|r| of_person(r, "P1")).unwrap()), [his, lis, second]);
         write(&store, move |t| {
-            update(t, his, 9, "{\"a\":1}")?;
+            update(t, his, 9, "m2", "{\"a\":1}")?;
             set_merged_into(t, his, Some(lis))
         });
         let changed = store.read(|r| get(r, his)).unwrap().unwrap();
         assert_eq!((changed.updated_at, changed.state.as_str(), changed.merged_into), (9, "{\"a\":1}", Some(lis)));
+        let versions = store.read(|r| links(r, 0, 9)).unwrap().into_iter().map(|row| row.mapping).collect::<Vec<_>>();
+        assert_eq!((changed.mapping.as_str(), versions), ("m2", ["m2", "m1", "m1"].map(str::to_owned).to_vec()));
     }
 
     #[test]

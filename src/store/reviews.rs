@@ -494,7 +494,17 @@ mod tests {
         write(&store, move |t| {
             (0..3).try_for_each(|place| {
                 let number = format!("V{place}");
-                put_visit(t, &Visit { source: source.clone(), number, record: busy, version: 1, state: String::new() })
+                put_visit(
+                    t,
+                    &Visit {
+                        source: source.clone(),
+                        number,
+                        record: busy,
+                        version: 1,
+                        mapping: String::new(),
+                        state: String::new(),
+                    },
+                )
             })
         });
         assert_eq!(ids(&store, ReviewStates::Open, None, None, 9), [even, likely, unlikely]);

@@ -32,6 +32,7 @@ mod mapping_commands;
 mod mapping_guide;
 mod mapping_reload;
 mod mapping_unmapped;
+mod one_id;
 mod ownership;
 mod privacy;
 mod resends;

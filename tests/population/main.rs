@@ -252,7 +252,12 @@ fn the_public_sets_are_linked_without_false_pairs() {
         );
         for (what, pairs) in [("false", &score.wrong), ("missed", &score.missed)] {
             for (one, other) in pairs.iter().take(samples()) {
-                println!("  {what}\n    {}\n    {}", set.lines[*one], set.lines[*other]);
+                println!(
+                    "  {what}; asked: {}\n    {}\n    {}",
+                    stage.question(&set.keys[*one], &set.keys[*other]),
+                    set.lines[*one],
+                    set.lines[*other]
+                );
             }
         }
         assert_eq!(failed, 0, "{name}: every message is understood");

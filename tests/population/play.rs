@@ -7,8 +7,9 @@ use std::sync::Arc;
 use heyi::hl7v2::{CharsetSetting, Limits};
 use heyi::mapping::Mapping;
 use heyi::pipeline::{self, Cause, Source, Unit};
+use heyi::record::RecordNumber;
 use heyi::store::messages::MessageState;
-use heyi::store::{Access, Store, StoreConfig, Transaction, records};
+use heyi::store::{Access, Store, StoreConfig, StoreError, Transaction, persons, records, reviews};
 use jiff::tz::TimeZone;
 use tokio::runtime::{Builder, Runtime};
 
@@ -125,6 +126,30 @@ impl Stage {
             failed += self.commit(units);
         }
         failed
+    }
+
+    /// What is asked about two records.
+    pub(crate) fn question(&self, one: &Key, other: &Key) -> String {
+        let asked = self.store.read(|reader| {
+            let find = |key: &Key| {
+                let found =
+                    persons::with_identifier(reader, &RecordNumber { system: String::new(), value: key.1.clone() }, 1)?;
+                let records = found.first().map(|person| records::of_person(reader, &person.one_id)).transpose()?;
+                Ok::<_, StoreError>(records.into_iter().flatten().find(|record| record.number.value == key.1))
+            };
+            let (Some(one), Some(other)) = (find(one)?, find(other)?) else { return Ok(None) };
+            reviews::about(reader, one.id, other.id)
+        });
+        match asked.expect("an open store") {
+            Some(review) => {
+                let question = review.question;
+                let vetoes = question.evidence.to_string();
+                let vetoes =
+                    vetoes.split("\"vetoes\":").nth(1).map_or("", |rest| rest.split(']').next().unwrap_or_default());
+                format!("{} {:.1} bits {vetoes}", question.kind.name(), question.bits)
+            }
+            None => "nothing".to_owned(),
+        }
     }
 
     /// The person of each of these records, as a number; a record that the store does not have is nobody's but its own.
