@@ -272,15 +272,7 @@ fn is_ruled_out_by(veto: Veto, compared: &Comparison) -> bool {
 /// Whether more agrees than a name and a sex, which half a ward may share.
 fn has_substance(compared: &Comparison) -> bool {
     matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near | BirthDateLevel::Partial)
-        || shares_belongings(compared)
-}
-
-/// Whether a number, a phone or an address agrees.
-fn shares_belongings(compared: &Comparison) -> bool {
-    matches!(compared.number, NumberLevel::Exact | NumberLevel::OneEdit | NumberLevel::TwoEdits)
-        || matches!(compared.card, CardLevel::Exact | CardLevel::OneEdit)
-        || matches!(compared.phone, PhoneLevel::Exact | PhoneLevel::OneEdit)
-        || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close)
+        || compared.shares_belongings()
 }
 
 /// Decides for a record that has no person, or is looked at again. `group`: records that would come along; `candidates`: all persons but its
@@ -377,7 +369,7 @@ fn relation(model: &Model, counted: &dyn Frequencies, one: &Candidate, other: &C
         return Relation::Apart;
     }
     // A name and a birth date alone may be two people's, of whom the record knows the number of one and the phone of the other.
-    let telling = compared.iter().filter(|compared| shares_belongings(compared));
+    let telling = compared.iter().filter(|compared| compared.shares_belongings());
     let best = telling.map(|compared| model.score(compared, counted).bits).fold(f64::NEG_INFINITY, f64::max);
     if best >= model.sure_bits() { Relation::Same } else { Relation::Open }
 }

@@ -53,7 +53,8 @@ settings! {
     ReviewProbability "decide" "review" 0.5 0.01 0.999 "probability from which somebody is asked"
     UnionProbability "decide" "union" 0.5 0.01 1.0 "probability from which two persons whom one record fits are taken for one"
     Margin "decide" "margin" 6.0 0.0 40.0 "bits that the best person must be ahead of the second"
-    Prior "decide" "prior" -20.0 -40.0 0.0 "log2 of the share of true pairs among all pairs: one in a million"
+    Prior "decide" "prior" -14.0 -40.0 0.0 "log2 of the odds before any fact, where two records share a number, a phone or an address"
+    PriorAlone "decide" "prior_alone" -20.0 -40.0 0.0 "the same where nothing but name, birth date and sex can agree: one in a million"
     HouseholdCap "decide" "household_cap" 12.0 0.0 40.0 "bits that phone, address and surname may give together"
     NamesOfNumber "quarantine" "identity_number_names" 3.0 1.0 64.0 "names under which an identity number may come; one more, and it counts no more"
     NamesOfCard "quarantine" "card_names" 3.0 1.0 64.0 "the same of an insurance, health or other card"
@@ -257,7 +258,7 @@ impl Model {
             facts.push(Fact { fact, level: level.to_owned(), weight, frequency });
             weight
         };
-        let prior = self.value(Id::Prior);
+        let prior = self.value(if compared.shares_belongings() { Id::Prior } else { Id::PriorAlone });
         let mut bits = prior;
         // Of what a household shares.
         let mut shared = 0.0;
