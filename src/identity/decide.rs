@@ -193,7 +193,8 @@ fn vetoes_between<'a, Pairs: Iterator<Item = &'a Comparison>>(
     let is_called_so = pairs().any(|compared| {
         compared.in_letters
             && matches!(compared.name, NameLevel::Exact | NameLevel::Similar)
-            && matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near)
+            && (matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near)
+                || shares_own_number(compared))
     });
     let mut vetoes: Vec<Veto> =
         pairs().flat_map(|compared| vetoes_of(model, compared, is_tied, shares_own, is_called_so)).collect();
@@ -208,9 +209,6 @@ fn shares_own_number(compared: &Comparison) -> bool {
     let is_near = compared.number == NumberLevel::OneEdit || compared.card == CardLevel::OneEdit;
     compared.number == NumberLevel::Exact || compared.is_own_card || compared.in_letters && is_near
 }
-
-/// Years between parents and children.
-const GENERATION: std::ops::RangeInclusive<u16> = 14..=55;
 
 /// What forbids that two records are linked by rule.
 fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bool, is_called_so: bool) -> Vec<Veto> {
@@ -232,15 +230,12 @@ fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bo
     veto(compared.number == NumberLevel::Lent, Veto::LentNumber);
     let disagree = matches!(compared.name, NameLevel::Different | NameLevel::SameSurname);
     // Names in letters are changed by marriage, for nicknames and by other alphabets: one that the patient has borne before, or a number
-    // of their own with another fact, outweighs them; but for a parent's number, which is a generation away.
-    let is_generation = compared.years_apart.is_some_and(|years| GENERATION.contains(&years));
-    let outweighed = compared.in_letters
-        && (is_called_so
-            || shares_own
-                && (matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near)
-                    || !is_generation
-                        && (compared.name == NameLevel::SameSurname
-                            || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close))));
+    // of their own with another fact, outweighs them.
+    let another_fact = compared.name == NameLevel::SameSurname
+        || matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near)
+        || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close);
+    let outweighed =
+        compared.in_letters && !model.vetoes_names_in_letters() && (is_called_so || shares_own && another_fact);
     veto(one == NameClass::Normal && other == one && disagree && !outweighed, Veto::NamesDisagree);
     let near = compared.name == NameLevel::OneCharacter;
     veto(model.vetoes_near_names() && near && same_day && !shares_own, Veto::NearNames);
