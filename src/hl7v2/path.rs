@@ -31,6 +31,8 @@ pub struct Path {
     occurrence: Occurrence,
     place: Place,
     repetition: Selector,
+    /// It means a field or a part of one, and chooses nothing.
+    is_plain: bool,
 }
 
 /// Which segments of a name.
@@ -124,17 +126,44 @@ impl Path {
             }
         }
         reader.end()?;
-        Ok(Self { source: source.to_owned(), name, occurrence, place, repetition })
+        Ok(Self::new(source.to_owned(), name, occurrence, place, repetition))
+    }
+
+    fn new(source: String, name: [u8; 3], occurrence: Occurrence, place: Place, repetition: Selector) -> Self {
+        let is_plain = (&occurrence, &repetition) == (&Occurrence::Default, &Selector::Default)
+            && place.field > 0
+            && !is_trigger_event(name, place);
+        Self { source, name, occurrence, place, repetition, is_plain }
     }
 
     /// The first thing that the path means in `scope`, and that is not absent.
     pub fn resolve<'m>(&self, scope: &Scope<'m>) -> Resolved<'m> {
+        if self.is_plain {
+            return self.resolve_plain(scope);
+        }
         let mut found = Resolved::Absent;
         self.visit(scope, &mut |value| {
             found = value;
             ControlFlow::Break(())
         });
         found
+    }
+
+    /// The same for a path that means one place: most of them, so nothing is searched there.
+    fn resolve_plain<'m>(&self, scope: &Scope<'m>) -> Resolved<'m> {
+        let Place { field, component, subcomponent } = self.place;
+        let Some(segment) = scope.first_seen(self.name) else { return Resolved::Absent };
+        let whole = segment.field(field);
+        if whole.is_empty() {
+            return Resolved::Absent;
+        }
+        let (repetition, raw) = match scope.current().filter(|current| current.is_of(&segment, field)) {
+            Some(current) => (current.repetition, current.raw),
+            None if segment.is_delimiters(field) => (1, whole),
+            None => (1, piece(whole, segment.message().delimiters().repetition, 1)),
+        };
+        let value = Value { segment, raw, place: Place { field, component: 0, subcomponent: 0 }, repetition };
+        if component == 0 { value.itself() } else { value.part(component, subcomponent) }
     }
 
     /// All that the path means in `scope`, without what is absent, in order.
@@ -175,7 +204,7 @@ impl Path {
 
     fn visit<'m>(&self, scope: &Scope<'m>, visit: Visit<'_, Resolved<'m>>) {
         let Place { field, component, .. } = self.place;
-        if self.is_trigger_event()
+        if is_trigger_event(self.name, self.place)
             && let Some(event) = scope.message().event_segment()
         {
             let place = Place { field: 1, component: 0, subcomponent: 0 };
@@ -208,24 +237,18 @@ impl Path {
         });
     }
 
-    fn is_trigger_event(&self) -> bool {
-        &self.name == b"MSH" && self.place.field == 9 && self.place.component == 2
-    }
-
     fn visit_segments<'m>(&self, scope: &Scope<'m>, occurrence: &Occurrence, visit: Visit<'_, Segment<'m>>) {
         let (skipped, taken) = match occurrence {
             Occurrence::Number(number) => (number - 1, 1),
             Occurrence::All | Occurrence::Where(..) => (0, usize::MAX),
             Occurrence::Default => (0, 1),
         };
-        // No segment owns another of its own name, so the first one seen from a scope is the one that opened it.
-        if let (0, 1, Some(anchor)) = (skipped, taken, scope.anchor())
-            && scope.message().name_at(anchor.index()) == self.name
-        {
-            let _ = visit(anchor);
+        if (skipped, taken) == (0, 1) {
+            if let Some(segment) = scope.first_seen(self.name) {
+                let _ = visit(segment);
+            }
             return;
         }
-        // Most names that a mapping asks for are not in a message: there is no need to look in each scope.
         if scope.message().positions(self.name).is_empty() {
             return;
         }
@@ -275,8 +298,7 @@ impl Path {
         let numbers = [place.field, place.component, place.subcomponent].into_iter().take_while(|number| *number > 0);
         let source =
             format!("{}-{}", self.segment(), numbers.map(|number| number.to_string()).collect::<Vec<_>>().join("."));
-        let (occurrence, repetition) = (Occurrence::Default, Selector::Default);
-        Some((Self { source, name: self.name, occurrence, place: *place, repetition }, values))
+        Some((Self::new(source, self.name, Occurrence::Default, *place, Selector::Default), values))
     }
 
     /// The number of the repetition, if the path asks for one.
@@ -331,6 +353,11 @@ impl Path {
     }
 }
 
+/// MSH-9.2, which may stand in EVN-1.
+fn is_trigger_event(name: [u8; 3], place: Place) -> bool {
+    &name == b"MSH" && place.field == 9 && place.component == 2
+}
+
 /// In `each`, a path without brackets means all.
 fn or_all(selector: &Selector) -> &Selector {
     match selector {
@@ -355,7 +382,7 @@ fn part_is(message: &Message, raw: &str, place: &Place, values: &[String]) -> bo
         0 => component,
         number => piece(component, delimiters.subcomponent, number),
     };
-    let meant = escape::unescape(part.trim(), delimiters, message.charset());
+    let meant = escape::unescape(trimmed(part), delimiters, message.charset());
     values.iter().any(|value| *value == meant)
 }
 
@@ -405,6 +432,14 @@ fn piece(text: &str, separator: Option<u8>, number: usize) -> &str {
     }
     let end = separator.and_then(|separator| memchr::memchr(separator, rest.as_bytes()));
     &rest[..end.unwrap_or(rest.len())]
+}
+
+/// Without the blanks around it. What begins and ends with letters or digits, as nearly all does, has none.
+fn trimmed(text: &str) -> &str {
+    match text.as_bytes() {
+        [first, .., last] if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() => text,
+        _ => text.trim(),
+    }
 }
 
 /// What a piece of a message says.
@@ -621,7 +656,11 @@ impl<'m> Value<'m> {
             return Cow::Borrowed(piece);
         }
         let message = self.message();
-        escape::unescape(piece.trim(), message.delimiters(), message.charset())
+        let piece = trimmed(piece);
+        if !message.has_escapes() {
+            return Cow::Borrowed(piece);
+        }
+        escape::unescape(piece, message.delimiters(), message.charset())
     }
 
     /// Its components, read once; for types with many of them. Where this is a component itself, it is the only one, and its
@@ -651,6 +690,12 @@ impl<'m> Value<'m> {
     /// Whether its field has other repetitions.
     pub fn repeats(&self) -> bool {
         self.message().repetitions(self.segment.field(self.place.field)).nth(1).is_some()
+    }
+
+    /// Whether it is a later repetition of its field, and those before it are empty.
+    pub fn is_after_nothing(&self) -> bool {
+        let before = self.message().repetitions(self.segment.field(self.place.field)).take(self.repetition - 1);
+        self.repetition > 1 && before.into_iter().all(|raw| raw.trim().is_empty())
     }
 
     /// Where it is.

@@ -529,7 +529,7 @@ fn results_say_what_obx_5_says() {
         ("NM|A||溶血", json!({"value_text": "溶血"})),
         ("ST|A||0012345", json!({"value_text": "0012345"})),
         ("NM|A||0012.5", json!({"value_number": 12.5})),
-        ("DT|A||20240305", json!({"value_text": "20240305"})),
+        ("DT|A||20240305", json!({"value_text": "2024-03-05"})),
         ("SN|A||<^0.05", json!({"value_number": 0.05, "comparator": "<", "value_text": "<0.05"})),
         ("SN|A||^1^:^80", json!({"value_text": "1:80"})),
         ("SN|A||^12", json!({"value_number": 12})),

@@ -24,7 +24,12 @@ impl ResidentId {
     /// Reads a resident identity number: NFKC, blanks and hyphens off, 15 to 18 digits, `x`, a missing or spelt-out check
     /// character (`10`), ISO 7064 MOD 11-2, a real province and a real birth date. `None`: not a valid one.
     pub fn read(text: &str) -> Option<Self> {
-        let text: String = text.nfkc().filter(|letter| !letter.is_whitespace() && *letter != '-').collect();
+        let is_part = |letter: &char| !letter.is_whitespace() && *letter != '-';
+        let text: String = if text.is_ascii() {
+            text.chars().filter(is_part).collect()
+        } else {
+            text.nfkc().filter(is_part).collect()
+        };
         if !text.is_ascii() {
             return None;
         }

@@ -1,6 +1,7 @@
 //! What a run says of itself when asked: where each field came from, what the rules looked at, which of them gave something.
 
-use super::{Place, Run, code_of};
+use super::rule::code_of;
+use super::{Place, Run};
 use crate::hl7v2::{Location, Path, Value};
 use crate::mapping::coerce::Coercion;
 use crate::mapping::compile::RulePlan;
@@ -20,6 +21,7 @@ fn sent<'m>(rule: &RulePlan, value: &Value<'m>) -> &'m str {
 
 impl Run<'_> {
     /// Several values made what was explained since `from`: all of them were sent.
+    #[inline]
     pub(super) fn explain_all(&mut self, from: usize, values: &[Value<'_>]) {
         if let (true, [_, _, ..]) = (self.context.explain, values) {
             let all = values.iter().map(Value::raw).collect::<Vec<_>>().join("~");
@@ -54,6 +56,7 @@ impl Run<'_> {
         self.explain_as(rule, rule.target.name, json, value, place);
     }
 
+    #[inline]
     pub(super) fn explain_as(
         &mut self,
         rule: &RulePlan,
@@ -62,9 +65,12 @@ impl Run<'_> {
         value: Option<&Value<'_>>,
         place: Place,
     ) {
-        if !self.context.explain {
-            return;
+        if self.context.explain {
+            self.tell(rule, name, json, value, place);
         }
+    }
+
+    fn tell(&mut self, rule: &RulePlan, name: &str, json: &Json, value: Option<&Value<'_>>, place: Place) {
         let rule_name =
             RuleName { file: self.plan.files[rule.file].clone(), line: rule.line, target: place.target(&rule.target) };
         self.mapped.trace.fired.insert(rule_name);
