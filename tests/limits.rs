@@ -5,7 +5,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of this is tests")]
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -30,7 +29,7 @@ static LIS: LazyLock<Arc<Source>> = LazyLock::new(|| {
         facility: None,
         charset: CharsetSetting::Auto,
         limits: Limits::default(),
-        owners: Arc::new(BTreeMap::new()),
+        site: Arc::default(),
     })
 });
 

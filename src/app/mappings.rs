@@ -74,18 +74,18 @@ pub fn pipeline_sources(config: &Config) -> Result<Vec<Arc<pipeline::Source>>, V
 
 /// Reads the mappings of all sources. Each file is read once, so that two sources never see two states of it.
 pub(super) fn load(config: &Config) -> Loaded {
-    let owners: BTreeMap<String, String> = config
+    let owners = config
         .sources
         .iter()
         .flat_map(|source| source.authorities.iter().map(|authority| (authority.clone(), source.name.clone())))
         .collect();
-    let owners = Arc::new(owners);
+    let site = Arc::new(pipeline::Site { owners });
     let files = Files { root: &config.root, texts: RefCell::default() };
     let mut problems: Vec<Diagnostic> = Vec::new();
     let mut sources = Vec::new();
     for source in &config.sources {
         match load_file(&files, &source.mapping) {
-            Ok(mapping) => sources.push(Arc::new(pipeline_source(source, mapping, &owners))),
+            Ok(mapping) => sources.push(Arc::new(pipeline_source(source, mapping, &site))),
             // A base that two sources share has its problems once.
             Err(found) => found.into_iter().for_each(|problem| {
                 if !problems.contains(&problem) {
@@ -111,11 +111,7 @@ pub fn load_mapping(config: &Config, file: &Path) -> Result<Mapping, Vec<Diagnos
 }
 
 /// A source of the configuration as the pipeline needs it, with a mapping that need not be its own.
-pub fn pipeline_source(
-    source: &config::Source,
-    mapping: Mapping,
-    owners: &Arc<BTreeMap<String, String>>,
-) -> pipeline::Source {
+pub fn pipeline_source(source: &config::Source, mapping: Mapping, site: &Arc<pipeline::Site>) -> pipeline::Source {
     pipeline::Source {
         name: source.name.clone(),
         mapping,
@@ -123,7 +119,7 @@ pub fn pipeline_source(
         facility: source.facility.clone(),
         charset: source.charset,
         limits: message_limits(source),
-        owners: Arc::clone(owners),
+        site: Arc::clone(site),
     }
 }
 

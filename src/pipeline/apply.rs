@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::{Failure, Source};
+use jiff::tz::TimeZone;
+
+use super::{Failure, Site};
 use crate::feed::{EventKind, NewEvent, event_id};
 use crate::hl7v2::{ErrorCode, Location};
 use crate::mapping::MappedRecord;
@@ -67,13 +69,17 @@ impl Cause {
     }
 }
 
-/// One message inside the writer.
+/// One message, or one decision, inside the writer.
 pub(super) struct Job<'a> {
     pub(super) transaction: &'a Transaction<'a>,
-    pub(super) source: &'a Source,
+    /// The name of the source that says it.
+    pub(super) source: &'a str,
+    /// Zone of its times without an offset.
+    pub(super) zone: &'a TimeZone,
+    pub(super) site: &'a Site,
     pub(super) digest: ContentDigest,
-    /// The message's number: its arrival.
-    pub(super) message: i64,
+    /// The message's number: its arrival. `None` where somebody decides by hand.
+    pub(super) message: Option<i64>,
     /// When it came.
     pub(super) received_at: i64,
     /// When this is done; later than `received_at` for a retry.
@@ -153,13 +159,13 @@ impl Job<'_> {
         let at = fields
             .get("updated_at")
             .and_then(Value::as_str)
-            .and_then(|text| when::instant(text, &self.source.zone))
+            .and_then(|text| when::instant(text, self.zone))
             .map_or(self.received_at, jiff::Timestamp::as_microsecond);
-        Moment { at: at.min(self.received_at.saturating_add(CLOCK_AHEAD)), arrival: self.message }
+        Moment { at: at.min(self.received_at.saturating_add(CLOCK_AHEAD)), arrival: self.message.unwrap_or_default() }
     }
 
     fn visit(&self, patch: Fields, owner: Option<&Owner>) -> Result<(), Trouble> {
-        let source = &self.source.name;
+        let source = self.source;
         let Some(number) = patch.get("number").and_then(Value::as_str).map(str::to_owned) else {
             return Err(Trouble::content(
                 ErrorCode::RequiredFieldMissing,
@@ -176,7 +182,7 @@ impl Job<'_> {
         let moment = self.moment(&patch);
         let mut visit = match known {
             Some(visit) => visit,
-            None => Visit { source: source.clone(), number, record: owner.record, version: 0, state: String::new() },
+            None => Visit { source: source.to_owned(), number, record: owner.record, version: 0, state: String::new() },
         };
         let mut state: VisitState = stored(&visit.state, "visit.state")?;
         let claim = self.claim(visit.record, &owner, || state.record(), moment)?;
@@ -228,7 +234,7 @@ impl Job<'_> {
     }
 
     fn lab_report(&self, number: Option<String>, patch: Fields, owner: Option<&Owner>) -> Result<(), Trouble> {
-        let source = &self.source.name;
+        let source = self.source;
         let Some(number) = number else {
             return Err(Trouble::content(
                 ErrorCode::RequiredFieldMissing,
@@ -246,7 +252,7 @@ impl Job<'_> {
         let mut report = match known {
             Some(report) => report,
             None => LabReport {
-                source: source.clone(),
+                source: source.to_owned(),
                 number,
                 record: owner.record,
                 visit_id: None,
@@ -333,7 +339,7 @@ impl Job<'_> {
     fn owner_of_visit(&self, patch: &Fields) -> Result<Option<Owner>, Trouble> {
         let text = |name: &str| patch.get(name).and_then(Value::as_str);
         let Some(number) = text("visit_number") else { return Ok(None) };
-        let source = text("visit_source").unwrap_or(&self.source.name);
+        let source = text("visit_source").unwrap_or(self.source);
         match clinical::visit(self.transaction, source, number)? {
             Some(visit) => self.owner_of(visit.record).map(Some),
             None => Ok(None),
@@ -367,11 +373,11 @@ impl Job<'_> {
             id: id.clone(),
             kind,
             subject: one_id.to_owned(),
-            time: when::written(time, &self.source.zone),
-            source: self.source.name.clone(),
+            time: when::written(time, self.zone),
+            source: self.source.to_owned(),
             data,
         };
-        events::append(self.transaction, &event, Some(self.message), self.now)?;
+        events::append(self.transaction, &event, self.message, self.now)?;
         Ok(id)
     }
 }

@@ -13,6 +13,7 @@
 //! - A retry takes the message's own arrival, so it can never turn newer values back.
 
 mod apply;
+mod merge;
 mod moves;
 mod patient;
 mod preview;
@@ -52,8 +53,15 @@ pub struct Source {
     pub charset: CharsetSetting,
     /// What it may send at most.
     pub limits: Limits,
-    /// Which source owns which assigning authority; the same for all sources.
-    pub owners: Arc<BTreeMap<String, String>>,
+    /// What holds for all sources.
+    pub site: Arc<Site>,
+}
+
+/// What the pipeline must know beside the sources; one for all of them.
+#[derive(Debug, Default)]
+pub struct Site {
+    /// Which source owns which assigning authority.
+    pub owners: BTreeMap<String, String>,
 }
 
 /// A message, ready for the writer.
@@ -269,15 +277,17 @@ pub fn commit(transaction: &Transaction<'_>, unit: Unit, cause: Cause) -> Result
     let id = messages::next_id(transaction)?;
     let job = Job {
         transaction,
-        source: &source,
+        source: &source.name,
+        zone: &source.zone,
+        site: &source.site,
         digest,
-        message: id,
+        message: Some(id),
         received_at: *received_at,
         now: *received_at,
         cause,
         notes: RefCell::default(),
     };
-    let outcome = outcome(&job, notes, mapped)?;
+    let outcome = outcome(&job, source.mapping.version(), notes, mapped)?;
     let message = NewMessage {
         source: source.name.clone(),
         received_at: *received_at,
@@ -350,15 +360,17 @@ fn retry(
     let messages::Message { id, received_at, digest, .. } = *message;
     let job = Job {
         transaction,
-        source,
+        source: &source.name,
+        zone: &source.zone,
+        site: &source.site,
         digest,
-        message: id,
+        message: Some(id),
         received_at,
         now,
         cause: Cause::Retry,
         notes: RefCell::default(),
     };
-    let outcome = outcome(&job, notes, mapped)?;
+    let outcome = outcome(&job, source.mapping.version(), notes, mapped)?;
     messages::finish(transaction, id, &outcome)?;
     // Also where there is none: what the message waited for is known by now.
     hold_codes(transaction, source, id, &unmapped, now)?;
@@ -392,8 +404,13 @@ fn message_type(header: &Header) -> String {
 }
 
 /// Applies what was mapped and says what became of it.
-fn outcome(job: &Job<'_>, mut notes: Vec<String>, mapped: Result<Mapped, Failure>) -> Result<Outcome, StoreError> {
-    let mapping = job.source.mapping.version().to_owned();
+fn outcome(
+    job: &Job<'_>,
+    mapping: &str,
+    mut notes: Vec<String>,
+    mapped: Result<Mapped, Failure>,
+) -> Result<Outcome, StoreError> {
+    let mapping = mapping.to_owned();
     let mapped = match mapped {
         Ok(mapped) => mapped,
         Err(failure) => return Ok(failed(failure, notes, mapping)),

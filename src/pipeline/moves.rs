@@ -369,7 +369,7 @@ mod tests {
             facility: None,
             charset: CharsetSetting::Auto,
             limits: Limits::default(),
-            owners: Arc::default(),
+            site: Arc::default(),
         })
     }
 

@@ -23,7 +23,7 @@ use std::sync::{Arc, LazyLock};
 
 use heyi::hl7v2::{CharsetSetting, Limits};
 use heyi::mapping::Mapping;
-use heyi::pipeline::{self, Cause, Source};
+use heyi::pipeline::{self, Cause, Site, Source};
 use heyi::store::messages::MessageState;
 use heyi::store::{Access, Store, StoreConfig};
 use jiff::tz::TimeZone;
@@ -45,7 +45,9 @@ fn source(name: &str) -> Arc<Source> {
         facility: None,
         charset: CharsetSetting::Auto,
         limits: Limits::default(),
-        owners: Arc::new(BTreeMap::from([("HIS".to_owned(), "his".to_owned()), ("LIS".to_owned(), "lis".to_owned())])),
+        site: Arc::new(Site {
+            owners: BTreeMap::from([("HIS".to_owned(), "his".to_owned()), ("LIS".to_owned(), "lis".to_owned())]),
+        }),
     })
 }
 
