@@ -93,6 +93,89 @@ fn every_case_beside_a_mapping_holds() {
     assert!(failures.is_empty(), "{failures:#?}");
 }
 
+/// What a trigger event does to a visit (HL7 v2.5.1 chapters 3, 10); the last do nothing to its course.
+const COURSE: [(Option<&str>, &str); 13] = [
+    (Some("admitted"), "A01 A06"),
+    (Some("arrived"), "A04 A07"),
+    (Some("transferred"), "A02 A17"),
+    (Some("discharged"), "A03"),
+    (Some("scheduled"), "A05 A14 S12"),
+    (Some("rescheduled"), "S13"),
+    (Some("cancelled"), "A27 A38 S15 S16 S17"),
+    (Some("no_show"), "S26"),
+    (Some("admit_cancelled"), "A11"),
+    (Some("transfer_cancelled"), "A12"),
+    (Some("discharge_cancelled"), "A13"),
+    (Some("deleted"), "A23"),
+    (
+        None,
+        "A08 A09 A10 A15 A16 A21 A22 A25 A26 A32 A33 A35 A41 A42 A44 A45 A49 A50 A51 A52 A53 A54 A55 A60 A61 A62 S14 S18 S19 S20 \
+         S21 S22 S23 S24 S27 R01 R03 R21 R22 R23 R24 R30 R31 R32 R40 W01 W02 O01 O19 O21 O23 O33 O35 O39 T01 T02 T03 T04 T05 T06 \
+         T07 T08 T09 T10 T11",
+    ),
+];
+
+/// A message of a trigger event with a visit in it.
+fn of_trigger(trigger: &str) -> String {
+    let (kind, rest) = match trigger.as_bytes()[0] {
+        b'S' => ("SIU", "SCH|1|2\r"),
+        b'R' | b'W' => ("ORU", ""),
+        b'O' => ("ORM", ""),
+        b'T' => ("MDM", ""),
+        _ => ("ADT", ""),
+    };
+    format!(
+        "MSH|^~\\&|||||20240305103000||{kind}^{trigger}|1|P|2.5.1\rEVN|{trigger}|20240305103000\r{rest}PID|1||P1\rPV1|1|I|||||||||||||||||V1\r"
+    )
+}
+
+fn explained(mapping: &Mapping, raw: &[u8]) -> Mapped {
+    let zone = TimeZone::get("Asia/Shanghai").unwrap();
+    let (message, _) = Message::read(raw, &CharsetSetting::Auto, &Limits::default()).unwrap();
+    mapping.apply(&message, &Context { zone: &zone, facility: None, explain: true }).unwrap_or_default()
+}
+
+#[test]
+fn every_trigger_event_does_to_a_visit_what_the_standard_says() {
+    let mapping = load("mappings/hl7v2.toml");
+    for (expected, triggers) in COURSE {
+        for trigger in triggers.split_whitespace() {
+            let mapped = explained(&mapping, of_trigger(trigger).as_bytes());
+            let visit = mapped.records.iter().find_map(|record| record.fields.get("number").map(|_| &record.fields));
+            let event = visit.unwrap().get("event").and_then(|event| event.as_str());
+            assert_eq!((event, &mapped.unmapped), (expected, &Vec::new()), "{trigger}");
+        }
+    }
+}
+
+/// A row that no case needs can be lost, or wrong, without anybody seeing it.
+#[test]
+fn every_row_of_the_shipped_tables_is_used_by_a_case() {
+    let mut used = std::collections::BTreeSet::new();
+    for name in SHIPPED {
+        let mapping = load(&format!("mappings/{name}.toml"));
+        let files = files_below(&root().join("fixtures").join(name));
+        let cases = files.into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "hl7"));
+        let cases = cases.map(|file| std::fs::read(file).unwrap());
+        let triggers = COURSE.iter().flat_map(|(_, triggers)| triggers.split_whitespace());
+        for raw in cases.chain(triggers.map(|trigger| of_trigger(trigger).into_bytes())) {
+            used.extend(explained(&mapping, &raw).explanation.into_iter().filter_map(|field| field.row));
+        }
+    }
+    let mut unused = Vec::new();
+    for file in files_below(&root().join("mappings/tables")) {
+        let name = format!("mappings/tables/{}", file.file_name().unwrap().to_string_lossy());
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (line, row) in (1..).zip(text.lines()).filter(|(_, row)| !row.starts_with('#')) {
+            let says_something = row.split(',').nth(1).is_some_and(|target| !target.is_empty() && target != "target");
+            if says_something && !row.starts_with("*,") && !used.contains(&(name.clone(), line)) {
+                unused.push(format!("{name}:{line}: {row}"));
+            }
+        }
+    }
+    assert!(used.len() > 500 && unused.is_empty(), "{unused:#?}");
+}
+
 /// Where an OBX ends: as a result that is stored, skipped by a rule, or rejected.
 fn ends(obx: &str, mapped: &Mapped) -> [bool; 3] {
     let is_of = |path: &str| path == obx || path.strip_prefix(obx).is_some_and(|rest| rest.starts_with('-'));

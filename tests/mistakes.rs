@@ -67,6 +67,8 @@ enum End {
     Reported,
     /// Problems, at other lines only.
     Elsewhere,
+    /// No problem, but a case beside the mapping (`heyi mapping test`) says something else.
+    ByCase,
     /// No problem, and no message says anything else.
     Harmless,
     Missed,
