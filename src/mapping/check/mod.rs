@@ -7,6 +7,7 @@ mod path;
 #[cfg(test)]
 mod tests;
 mod truth;
+mod vocabulary;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -20,6 +21,7 @@ use crate::hl7v2::{Dictionary, Path};
 use crate::record::Kind;
 use crate::record::schema::{self, Field, Shape};
 use truth::Facts;
+use vocabulary::Vocabulary;
 
 /// Checks declarations that were compiled.
 pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Vec<Row>]) {
@@ -36,6 +38,7 @@ pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Ve
         match_file: declared.matches.iter().flatten().map(|condition| condition.path.file).next(),
         seen_segments: HashSet::new(),
         event_tables: HashSet::new(),
+        vocabularies: HashMap::new(),
         is_whole,
     };
     for (_, block) in &declared.records {
@@ -72,6 +75,8 @@ struct Checker<'r, 'a, 'd> {
     seen_segments: HashSet<String>,
     /// Tables that are asked for trigger events only, which are the standard's or begin with Z.
     event_tables: HashSet<String>,
+    /// What the targets of tables are, where the fields that they fill take any text.
+    vocabularies: HashMap<String, Vocabulary>,
     /// There is no error so far.
     is_whole: bool,
 }
@@ -277,6 +282,9 @@ impl<'d> Checker<'_, '_, 'd> {
         };
         if self.is_whole {
             self.coded_without_table(rule, place, &found);
+        }
+        if let (Some(table), Some(vocabulary)) = (&rule.table, Vocabulary::of(&found, coercion)) {
+            self.vocabularies.insert(table.value.clone(), vocabulary);
         }
         let mut are_events = true;
         for written in &rule.from {
@@ -528,6 +536,9 @@ impl<'d> Checker<'_, '_, 'd> {
                 self.reader.warn(name.file, name.span.clone(), "M024", text, "use it with table = \"…\", or remove it");
             }
             self.repeated_rows(rows);
+            if let Some(vocabulary) = self.vocabularies.get(&name.value).copied() {
+                self.targets(vocabulary, rows);
+            }
             if self.event_tables.contains(&name.value) {
                 for row in rows.iter().filter(|row| row.source != OTHERS) {
                     let source = Located { value: row.source.clone(), file: row.file, span: row.span.clone() };
