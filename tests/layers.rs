@@ -65,7 +65,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["commands/", "main.rs"]),
     ("pinyin", &["identity/normalise.rs"]),
     ("unicode_normalization", &["identity/normalise.rs", "record/resident_id.rs"]),
-    ("toml", &["document.rs", "mapping/file.rs"]),
+    ("toml", &["document.rs", "mapping/file.rs", "mapping/file/"]),
     ("annotate_snippets", &["diagnostic.rs"]),
     ("strsim", &["diagnostic.rs"]),
     ("csv", &["mapping/table.rs", "commands/"]),
