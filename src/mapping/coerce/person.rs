@@ -39,6 +39,9 @@ pub(crate) fn name(value: &Value<'_>) -> Option<Name> {
 /// A name without what keyboards and forms put into it: full-width letters become half width, blanks between Chinese characters
 /// go (`张　伟`), several others become one, and the dot of transcribed names is `·` in all its shapes.
 fn tidy(name: &str) -> String {
+    if name.chars().all(is_han) {
+        return name.to_owned();
+    }
     let half = half_width(name);
     let is_chinese = half.chars().any(is_han);
     let dotted: String = half
