@@ -438,7 +438,7 @@ fn end_of(name: &str, mistake: &Mistake, files: &BTreeMap<String, String>, befor
             && match mistake.kind {
                 "line missing" | "row missing" => true,
                 "line twice" | "row twice" => line == mistake.line || line == mistake.line + 1,
-                "mark missing" if text.ends_with("is not closed") => line <= mistake.line,
+                "mark missing" | "quote missing" if text.ends_with("is not closed") => line <= mistake.line,
                 "mark missing" => line.abs_diff(mistake.line) <= 1,
                 _ => line == mistake.line || text.ends_with(&format!("in line {}", mistake.line)),
             }
