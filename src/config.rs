@@ -4,6 +4,8 @@
 //! with line, column and a hint. Relative paths start at the *root*: the parent of a directory called `config`, else the
 //! file's own directory.
 
+pub mod identity;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -20,6 +22,7 @@ use crate::document::{self, Placed, Section};
 use crate::feed::TypeFilter;
 use crate::hl7v2::CharsetSetting;
 use crate::http::Purpose;
+use crate::identity::Model;
 
 /// Marks the diagnostics of this file.
 const CODE: &str = "C001";
@@ -51,6 +54,10 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// The CRM modules, in the order of the file.
     pub consumers: Vec<Consumer>,
+    /// `[identity] model`: the file of the matching model, absolute; its default need not exist.
+    pub model_file: PathBuf,
+    /// The model: that file's, else the built-in defaults.
+    pub model: Model,
 }
 
 /// `[http]`
@@ -201,7 +208,15 @@ pub fn examine(file: &Path) -> Result<(Option<Config>, Vec<Diagnostic>), Vec<Dia
         let problem = Diagnostic::error(&readable, offset..offset + 1, CODE, "the file is not UTF-8 from here");
         vec![problem.hint("save it as UTF-8 in the editor")]
     })?;
-    Ok(parse(text, file))
+    let (mut config, mut problems) = parse(text, file);
+    if let Some(config) = config.as_mut().filter(|config| config.model_file.exists()) {
+        let name = config.model_file.strip_prefix(&config.root).unwrap_or(&config.model_file).display().to_string();
+        match identity::load(&config.model_file, name) {
+            Ok(model) => config.model = model,
+            Err(found) => problems.extend(found),
+        }
+    }
+    Ok((config, problems))
 }
 
 /// [`examine`] for the text of `file` at hand.
@@ -300,6 +315,15 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
         }
     }
 
+    let mut section = document.section("identity");
+    let model_file = section.parsed("model", |path| match path {
+        "" => Err("is empty: name a model file, for example \"config/identity.toml\""),
+        path if root.join(path).is_file() => Ok(root.join(path)),
+        _ => Err("there is no such file: write one with `heyi identity train`, or remove the key"),
+    });
+    let model_file = model_file.map_or_else(|| default_model(file), |file| file.value);
+    section.finish();
+
     let mut consumers: Vec<Consumer> = Vec::new();
     for mut section in document.sections("consumers") {
         let consumer = read_consumer(&mut section);
@@ -320,7 +344,15 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
         retention,
         sources,
         consumers,
+        model_file,
+        model: Model::default(),
     }
+}
+
+/// `identity.toml` beside the configuration file.
+fn default_model(file: &Path) -> PathBuf {
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    file.with_file_name("identity.toml")
 }
 
 fn read_source(section: &mut Section<'_>, root: &Path) -> Option<Source> {

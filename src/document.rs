@@ -237,6 +237,17 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// A number, whole or not.
+    pub fn number(&mut self, key: &'static str) -> Option<Placed<f64>> {
+        self.value(key, "a number", |value| match value.as_float() {
+            Some(float) => float.as_str().replace('_', "").parse().ok(),
+            None => {
+                let number = value.as_integer()?;
+                i64::from_str_radix(number.as_str(), number.radix()).ok().map(|whole| whole as f64)
+            }
+        })
+    }
+
     /// A list of texts.
     pub fn texts(&mut self, key: &'static str) -> Option<Vec<Placed<String>>> {
         self.value(key, "a list of texts", |value| {

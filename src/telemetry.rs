@@ -108,6 +108,15 @@ label! {
 }
 
 label! {
+    /// What became of a message that waited for a code, tried again by itself.
+    WaitingRetry {
+        TakenIn "taken_in" "It went through the mapping in force."
+        Left "left" "It stays as it is: the mapping in force would not process it, or it is gone."
+        Failed "failed" "An error or a defect; the log says more."
+    }
+}
+
+label! {
     /// The code of an answer (HL7 table 0008).
     AnswerCode {
         ApplicationAccept "AA" "Processed."
@@ -143,6 +152,11 @@ struct AnswerLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WaitingRetryLabel {
+    result: WaitingRetry,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct MappingLoadLabel {
     result: MappingLoad,
 }
@@ -172,6 +186,7 @@ pub struct Metrics {
     answer_seconds: Family<SourceLabel, Histogram>,
     mapping_loads: Family<MappingLoadLabel, Counter>,
     mapping_refused: Gauge,
+    waiting_retries: Family<WaitingRetryLabel, Counter>,
     source_up: Family<SourceLabel, Gauge>,
     failed_waiting: Family<SourceLabel, Gauge>,
     held: Gauge,
@@ -276,6 +291,7 @@ impl Metrics {
             answer_seconds: Family::new_with_constructor(latency_histogram),
             mapping_loads: Family::default(),
             mapping_refused: Gauge::default(),
+            waiting_retries: Family::default(),
             source_up: Family::default(),
             failed_waiting: Family::default(),
             held: Gauge::default(),
@@ -304,6 +320,11 @@ impl Metrics {
     /// Sets whether the mapping files as they are now cannot be used.
     pub fn set_mapping_refused(&self, refused: bool) {
         self.mapping_refused.set(i64::from(refused));
+    }
+
+    /// Counts messages that waited for a code and were tried again.
+    pub fn waiting_retry(&self, result: WaitingRetry, messages: u64) {
+        self.waiting_retries.get_or_create(&WaitingRetryLabel { result }).inc_by(messages);
     }
 
     /// Sets whether a source takes messages.
@@ -381,6 +402,8 @@ impl Metrics {
         registry.register("mapping_loads", "Attempts to load changed mappings", self.mapping_loads.clone());
         let refused = "1: the mapping files cannot be used as they are now, older ones are in force";
         registry.register("mapping_refused", refused, self.mapping_refused.clone());
+        let retries = "Messages that waited for a code, by what became of them when it was known";
+        registry.register("waiting_retries", retries, self.waiting_retries.clone());
         let held = "Messages that are being read or in work: memory that is taken or reserved";
         registry.register_with_unit("messages_held", held, Unit::Bytes, self.held.clone());
         registry.register("source_up", "Whether a source takes messages: 1, else 0", self.source_up.clone());

@@ -1,16 +1,20 @@
-//! Rows of the store as the JSON documents that events, HTTP and commands show: one shape for each, wherever it is seen.
+//! Rows of the store as the JSON documents that events, HTTP and commands show: one shape for each, wherever it is seen. What is
+//! looked up says in addition by which mapping it was last written; no event does, or each new mapping would make events of records that
+//! stay the same.
 
 use jiff::Timestamp;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use crate::record::Fields;
-use crate::state::{LabReportState, VisitState};
+use crate::identity::{Decided, Evidence, probability};
+use crate::record::{Fields, Value};
+use crate::state::{LabReportState, PatientState, VisitState};
 use crate::store::clinical::{LabReport, Visit};
 use crate::store::mappings::MappingInForce;
 use crate::store::messages::Message;
 use crate::store::persons::Person;
-use crate::store::records::{self, LinkChange};
+use crate::store::records::{self, LinkChange, PatientRecord};
+use crate::store::reviews::Review;
 use crate::store::unmapped::UnmappedCode;
 use crate::store::{Reader, StoreError};
 
@@ -23,32 +27,71 @@ pub fn person(person: Person) -> Fields {
     document
 }
 
-/// A visit of the person `one_id`.
+/// A person as it is looked up: each entry of its `sources` with the mapping of that record.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn person_looked_up(reader: &Reader<'_>, person: Person) -> Result<Fields, StoreError> {
+    let rows = records::of_person(reader, &person.one_id)?;
+    let mut document = self::person(person);
+    let Some(sources) = document.get_mut("sources").and_then(Value::as_array_mut) else { return Ok(document) };
+    for row in rows {
+        let state: PatientState = stored(&row.state, "patient_record.state")?;
+        let record = state.record();
+        let entry = sources.iter_mut().filter_map(Value::as_object_mut).find(|entry| {
+            // Not by its time: a golden record keeps that of its last event.
+            entry.get("source").and_then(Value::as_str) == Some(&row.source)
+                && entry.get("identifiers") == record.get("identifiers")
+                && !entry.contains_key(MAPPING)
+        });
+        if let Some(entry) = entry {
+            tell_mapping(entry, &row.mapping);
+        }
+    }
+    Ok(document)
+}
+
+/// Beside `version` of what is looked up.
+const MAPPING: &str = "mapping_version";
+
+/// Nothing for a record that is older than the note of it.
+fn tell_mapping(document: &mut Fields, mapping: &str) {
+    if !mapping.is_empty() {
+        document.insert(MAPPING, mapping.into());
+    }
+}
+
+/// A visit of the person `one_id`, as it is looked up.
 ///
 /// # Errors
 /// [`StoreError::Damaged`] if the stored state cannot be read.
 pub fn visit(visit: &Visit, one_id: &str) -> Result<Fields, StoreError> {
     let state: VisitState = stored(&visit.state, "visit.state")?;
-    Ok(visit_record(state.record(), visit, one_id))
+    let mut document = visit_record(state.record(), visit, one_id);
+    tell_mapping(&mut document, &visit.mapping);
+    Ok(document)
 }
 
-/// A visit whose record is at hand.
+/// A visit whose record is at hand, as events hold it.
 pub fn visit_record(mut record: Fields, visit: &Visit, one_id: &str) -> Fields {
     record.insert("visit_id", visit.visit_id().into());
+    record.insert("number", visit.number.as_str().into());
     record.insert("source", visit.source.as_str().into());
     versioned(record, one_id, visit.version)
 }
 
-/// A report of the person `one_id`.
+/// A report of the person `one_id`, as it is looked up.
 ///
 /// # Errors
 /// [`StoreError::Damaged`] if the stored state cannot be read.
 pub fn lab_report(report: &LabReport, one_id: &str) -> Result<Fields, StoreError> {
     let state: LabReportState = stored(&report.state, "lab_report.state")?;
-    Ok(lab_report_record(state.record(), report, one_id))
+    let mut document = lab_report_record(state.record(), report, one_id);
+    tell_mapping(&mut document, &report.mapping);
+    Ok(document)
 }
 
-/// A report whose record is at hand.
+/// A report whose record is at hand, as events hold it.
 pub fn lab_report_record(mut record: Fields, report: &LabReport, one_id: &str) -> Fields {
     record.insert("report_id", report.report_id().into());
     record.insert("source", report.source.as_str().into());
@@ -95,14 +138,14 @@ pub fn message(message: &Message) -> serde_json::Value {
 pub fn mapping_in_force(mapping: &MappingInForce) -> serde_json::Value {
     let mut document = serde_json::json!({"version": mapping.version, "loaded_at": moment(mapping.loaded_at)});
     if let Some(refused) = &mapping.refused {
-        document["refused"] = serde_json::json!({"at": moment(refused.at), "problem": refused.problem});
+        document["refused"] = serde_json::json!({"at": moment(refused.at), "problems": refused.problems});
     }
     document
 }
 
 /// A code that no table knows.
 pub fn unmapped_code(code: &UnmappedCode) -> serde_json::Value {
-    serde_json::json!({
+    let mut document = serde_json::json!({
         "source": code.source,
         "table": code.table,
         "code": code.code,
@@ -112,7 +155,11 @@ pub fn unmapped_code(code: &UnmappedCode) -> serde_json::Value {
         "first_seen": moment(code.first_seen),
         "last_seen": moment(code.last_seen),
         "message": code.message,
-    })
+    });
+    if !code.outcome.is_empty() {
+        document["outcome"] = code.outcome.as_str().into();
+    }
+    document
 }
 
 /// One step of a record's history of links.
@@ -136,6 +183,109 @@ pub fn link(reader: &Reader<'_>, change: LinkChange) -> Result<Fields, StoreErro
     link.insert("basis", change.basis);
     link.insert("at", moment(change.at).into());
     Ok(link)
+}
+
+/// What a decision about identities came to.
+pub fn decided(decided: &Decided) -> serde_json::Value {
+    let Decided { one_id, other, records, changed } = decided;
+    let mut document = serde_json::json!({"one_id": one_id, "records": records, "changed": changed});
+    if let Some(other) = other {
+        document["other"] = other.as_str().into();
+    }
+    document
+}
+
+/// What speaks for and against two records being one patient, under this version of the model: the bits of each fact, what they start
+/// from and what they sum up to. Names no patient and holds no value.
+pub fn evidence(model: &str, evidence: &Evidence) -> serde_json::Value {
+    let mut document = serde_json::json!({
+        "model": model,
+        "prior": evidence.score.prior,
+        "facts": evidence.score.facts,
+        "household": evidence.score.household,
+        "bits": evidence.score.bits,
+        "probability": evidence.score.probability(),
+        "vetoes": evidence.vetoes,
+    });
+    if let Some(tie) = evidence.tie {
+        document["tie"] = serde_json::json!(tie);
+    }
+    if evidence.gate {
+        document["gate"] = true.into();
+    }
+    document
+}
+
+/// Evidence as it stands in a link's basis or a case for review: the version of the model, and the candidates looked at then.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct StoredEvidence {
+    /// Version of the model.
+    pub model: String,
+    /// Best first.
+    pub candidates: Vec<Evidence>,
+}
+
+impl StoredEvidence {
+    /// Reads it; `None`: the value is something else.
+    pub fn read(value: &Value) -> Option<Self> {
+        serde_json::from_value(serde_json::to_value(value).ok()?).ok()
+    }
+}
+
+/// A case for review. Its One IDs are those of now.
+///
+/// # Errors
+/// [`StoreError::Damaged`] if a record or the evidence cannot be read.
+pub fn review(reader: &Reader<'_>, review: &Review) -> Result<serde_json::Value, StoreError> {
+    let damaged = StoreError::Damaged { what: "review.evidence" };
+    let told = StoredEvidence::read(&review.question.evidence).ok_or(damaged.clone())?;
+    let shown = told.candidates.first().map(|found| evidence(&told.model, found)).ok_or(damaged)?;
+    let rows = sides(reader, review)?;
+    let mut document = serde_json::json!({
+        "id": review.id,
+        "kind": review.question.kind.name(),
+        "state": review.state.name(),
+        "rank": review.rank(),
+        "probability": probability(review.question.bits),
+        "records": rows.iter().map(|row| row.number.to_string()).collect::<Vec<_>>(),
+        "persons": rows.iter().map(|row| row.one_id.as_str()).collect::<Vec<_>>(),
+        "evidence": shown,
+        "asked_at": moment(review.question.at),
+    });
+    if let Some(message) = review.question.message {
+        document["message"] = message.into();
+    }
+    if let Some(verdict) = &review.verdict {
+        document["decided_at"] = moment(verdict.at).into();
+        document["decided_by"] = verdict.by.as_str().into();
+        document["reason"] = verdict.reason.as_str().into();
+    }
+    Ok(document)
+}
+
+/// A case for review with what both records say, in `sides`.
+///
+/// # Errors
+/// As [`review`].
+pub fn review_with_sides(reader: &Reader<'_>, case: &Review) -> Result<serde_json::Value, StoreError> {
+    let mut document = review(reader, case)?;
+    let shown = sides(reader, case)?.into_iter().map(|row| {
+        let state: PatientState = stored(&row.state, "patient_record.state")?;
+        Ok(serde_json::json!({
+            "record": row.number.to_string(),
+            "source": row.source,
+            "one_id": row.one_id,
+            "patient": state.record(),
+        }))
+    });
+    document["sides"] = shown.collect::<Result<Vec<_>, StoreError>>()?.into();
+    Ok(document)
+}
+
+fn sides(reader: &Reader<'_>, review: &Review) -> Result<[PatientRecord; 2], StoreError> {
+    let (one, other) = review.question.records;
+    let row = |id| records::get(reader, id)?.ok_or(StoreError::Damaged { what: "review.record" });
+    Ok([row(one)?, row(other)?])
 }
 
 /// A time of the store as RFC 3339 in UTC.

@@ -72,14 +72,19 @@ pub fn pipeline_sources(config: &Config) -> Result<Vec<Arc<pipeline::Source>>, V
     load(config).set
 }
 
-/// Reads the mappings of all sources. Each file is read once, so that two sources never see two states of it.
-pub(super) fn load(config: &Config) -> Loaded {
+/// What the pipeline needs beside the sources.
+pub fn pipeline_site(config: &Config) -> Arc<pipeline::Site> {
     let owners = config
         .sources
         .iter()
         .flat_map(|source| source.authorities.iter().map(|authority| (authority.clone(), source.name.clone())))
         .collect();
-    let site = Arc::new(pipeline::Site { owners });
+    Arc::new(pipeline::Site { owners, model: config.model.clone() })
+}
+
+/// Reads the mappings of all sources. Each file is read once, so that two sources never see two states of it.
+pub(super) fn load(config: &Config) -> Loaded {
+    let site = pipeline_site(config);
     let files = Files { root: &config.root, texts: RefCell::default() };
     let mut problems: Vec<Diagnostic> = Vec::new();
     let mut sources = Vec::new();
@@ -267,10 +272,9 @@ impl Reloader {
         tracing::error!(problems = problems.len(), "the changed mappings cannot be used; those in force stay");
         self.metrics.mapping_load(MappingLoad::Refused);
         self.metrics.set_mapping_refused(true);
-        let first = problems.iter().find(|problem| problem.is_error()).or(problems.first());
-        let problem = first.map(ToString::to_string).unwrap_or_default();
-        let at = now();
-        let noted = self.store.submit(move |transaction| mappings::note_refused(transaction, &problem, at)).await;
+        let errors = problems.iter().filter(|problem| problem.is_error()).map(ToString::to_string);
+        let (errors, at) = (errors.collect::<Vec<_>>(), now());
+        let noted = self.store.submit(move |transaction| mappings::note_refused(transaction, &errors, at)).await;
         if let Err(error) = noted {
             tracing::warn!(%error, "that mappings were refused could not be written down");
         }

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -33,7 +34,7 @@ use crate::source::budget::Budget;
 use crate::source::directory::{self, Directory, DirectoryError};
 use crate::source::mllp::{self, ListenError, Listener};
 use crate::store::messages::{self, Message, MessageState};
-use crate::store::{Access, Store, StoreConfig, StoreError, WriteError};
+use crate::store::{Access, Store, StoreConfig, StoreError, Transaction, WriteError};
 use crate::telemetry::{ConnectionEnd, ListenerNumbers, Metrics};
 use crate::tls::{ServerFiles, ServerTls, TlsError};
 
@@ -41,7 +42,7 @@ use intake::Intake;
 use mappings::{LiveSource, Reloader, Set, named};
 use supervise::supervise;
 
-pub use mappings::pipeline_sources;
+pub use mappings::{pipeline_site, pipeline_sources};
 
 /// How long stopping may take in all.
 const STOP_TIME: Duration = Duration::from_secs(10);
@@ -135,6 +136,9 @@ impl App {
             metrics,
             refresh_metrics: listener_numbers(&bound, budget),
             retry: retry(&store, &sets),
+            decide: decide(&store, config),
+            explain: explain(config),
+            find_matches: find_matches(config),
             raw_text: raw_text(&sets),
             stopping: stop.child_token(),
             probe: http::StoreProbe::default(),
@@ -184,6 +188,7 @@ impl App {
     /// The sentence that names why the store failed.
     pub async fn serve(self) -> Result<(), WriteError> {
         let Self { store, retention, sources, sets, reloader, http, http_tls, state, stop, .. } = self;
+        let metrics = Arc::clone(&state.metrics);
         let mut parts = Parts::default();
         for bound in sources {
             if let Entrance::Directory(directory) = &bound.entrance {
@@ -196,7 +201,7 @@ impl App {
         parts.spawn("http".to_owned(), serve_http(Arc::new(http), http_tls.map(Arc::new), state, stop.clone()));
         parts.spawn("retention".to_owned(), upkeep::keep(store.clone(), retention, stop.clone()));
         parts.spawn("mappings".to_owned(), mappings::keep(reloader, stop.clone()));
-        parts.spawn("waiting messages".to_owned(), waiting::keep(store.clone(), sets, stop.clone()));
+        parts.spawn("waiting messages".to_owned(), waiting::keep(store.clone(), sets, metrics, stop.clone()));
 
         let mut failure = store.failure();
         let failed = tokio::select! {
@@ -443,6 +448,43 @@ fn retry(store: &Store, sets: &watch::Receiver<Set>) -> http::Retry {
             }
         })
     })
+}
+
+/// How HTTP has a decision about identities carried out.
+fn decide(store: &Store, config: &Config) -> http::Decide {
+    let (store, site, zone) = (store.clone(), pipeline_site(config), zone_of_decisions(config));
+    Arc::new(move |decision| {
+        let (store, site, zone) = (store.clone(), Arc::clone(&site), zone.clone());
+        Box::pin(async move {
+            let decide = move |transaction: &Transaction<'_>| {
+                pipeline::decide_by_hand(transaction, &site, &zone, &decision, now())
+            };
+            store.submit(decide).await
+        })
+    })
+}
+
+/// How HTTP has a link explained.
+fn explain(config: &Config) -> http::Explain {
+    let site = pipeline_site(config);
+    Arc::new(move |reader, one_id, record| {
+        let explained = pipeline::explain(reader, &site, one_id, record)?;
+        Ok(explained.map_err(|unexplained| unexplained.to_string()))
+    })
+}
+
+/// How HTTP looks for whom a record may be.
+fn find_matches(config: &Config) -> http::FindMatches {
+    let site = pipeline_site(config);
+    Arc::new(move |reader, record, limit| {
+        let found = pipeline::matches(reader, &site, record, limit)?;
+        Ok(found.map(|found| found.into_iter().map(|ranked| ranked.document(&site.model.version)).collect()))
+    })
+}
+
+/// The zone in which events tell when somebody decided: that of the first source.
+pub fn zone_of_decisions(config: &Config) -> TimeZone {
+    config.sources.first().map_or(TimeZone::UTC, |source| source.time_zone.clone())
 }
 
 /// How HTTP shows a stored message as text.

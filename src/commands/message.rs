@@ -345,9 +345,7 @@ fn dismiss(store: &Store, ids: &[i64], reason: &str) -> anyhow::Result<Verdict> 
     if reason.trim().is_empty() {
         bail!("--reason is empty: say why nobody has to look at them any more");
     }
-    // Behind `sudo -u` the one who asks is not the service's user.
-    let by = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    let by = by.unwrap_or_else(|| "a user without a name".to_owned());
+    let by = super::user();
     let mut dismissed = 0;
     for &id in ids {
         let (by, reason) = (by.clone(), reason.to_owned());

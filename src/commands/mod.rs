@@ -5,12 +5,14 @@
 mod answer;
 mod check;
 mod demo;
+mod evidence;
 mod feed;
 mod import;
 mod mapping;
 mod message;
 mod output;
 mod person;
+mod review;
 mod send;
 mod serve;
 mod status;
@@ -61,6 +63,9 @@ enum Command {
     /// One ID: persons, their records and how they were linked.
     #[command(subcommand)]
     Person(person::Verb),
+    /// Doubtful matches: one patient, or two?
+    #[command(subcommand)]
+    Review(review::Verb),
     /// The event log and its consumers.
     #[command(subcommand)]
     Feed(feed::Verb),
@@ -120,6 +125,7 @@ pub fn run() -> ExitCode {
         Command::Mapping(verb) => mapping::run(file, verb),
         Command::Message(verb) => message::run(file, verb),
         Command::Person(verb) => person::run(file, verb),
+        Command::Review(verb) => review::run(file, verb),
         Command::Feed(verb) => feed::run(file, verb),
         Command::Token(verb) => token::run(file, verb),
         Command::Status(arguments) => status::run(file, &arguments),
@@ -134,6 +140,12 @@ pub fn run() -> ExitCode {
             ExitCode::from(if error.is::<WrongUsage>() { 2 } else { 1 })
         }
     }
+}
+
+/// Who asks, by the shell's word. Behind `sudo -u` that is not the service's user.
+fn user() -> String {
+    let by = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    by.unwrap_or_else(|| "a user without a name".to_owned())
 }
 
 /// The configuration, its problems printed.

@@ -1,12 +1,17 @@
 //! `heyi person`: One ID from the shell.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use serde_json::json;
 
-use super::{Verdict, existing_store, load_config, output};
-use crate::record::{Fields, RecordNumber, Value};
+use super::{Verdict, evidence, existing_store, load_config, output};
+use crate::app::{now, pipeline_site, zone_of_decisions};
+use crate::config::Config;
+use crate::identity::{Decided, Evidence, Grade, ManualDecision, ManualStep, NamedRecord};
+use crate::pipeline;
+use crate::record::{Fields, RecordNumber, Value, json as record_json, schema};
 use crate::store::persons::{self, Person, PersonSearch};
 use crate::store::records::{self, LinkRow};
 use crate::store::{Store, StoreError, all_pages, clinical};
@@ -28,6 +33,9 @@ pub(super) enum Verb {
         /// A phone number.
         #[arg(long)]
         phone: Option<String>,
+        /// Whoever a patient record in JSON may be: a file, or - for standard input.
+        #[arg(long = "match", value_name = "FILE", conflicts_with_all = ["identifier", "name", "birth_date", "phone"])]
+        record: Option<PathBuf>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -48,6 +56,60 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Say why a source record is a person's or is not: what each agreement is worth, now and when it was decided.
+    Explain {
+        /// The One ID, whether or not it has the record.
+        one_id: String,
+        /// The record, as `heyi person links` lists it.
+        #[arg(value_name = "SYSTEM|VALUE")]
+        record: RecordNumber,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give a source record to a person: whatever rules find, it stays there.
+    Link {
+        /// The record, as `heyi person links` lists it.
+        #[arg(value_name = "SYSTEM|VALUE")]
+        record: RecordNumber,
+        /// The One ID.
+        one_id: String,
+        /// Only what this source says under the number; default: what all do.
+        #[arg(long)]
+        source: Option<String>,
+        #[command(flatten)]
+        decision: Why,
+    },
+    /// Take a source record from its person: it gets a One ID of its own, the one that it had before if it had one.
+    Unlink {
+        /// The record, as `heyi person links` lists it.
+        #[arg(value_name = "SYSTEM|VALUE")]
+        record: RecordNumber,
+        /// Only what this source says under the number; default: what all do.
+        #[arg(long)]
+        source: Option<String>,
+        #[command(flatten)]
+        decision: Why,
+    },
+    /// Make one person of two One IDs.
+    Merge {
+        /// The One ID that is given up; it goes on answering, as the other one.
+        one_id: String,
+        /// The One ID that lives on.
+        into: String,
+        #[command(flatten)]
+        decision: Why,
+    },
+    /// Take a merge back: the retired One ID lives again with its records. Or give the records named to a One ID of their own.
+    Split {
+        /// The retired One ID; or the one that lives.
+        one_id: String,
+        /// The records that leave, all of one patient.
+        #[arg(value_name = "SYSTEM|VALUE")]
+        records: Vec<RecordNumber>,
+        #[command(flatten)]
+        decision: Why,
+    },
     /// List every source record with its One ID.
     Links {
         /// Print CSV: source,system,identifier,one_id,link.
@@ -59,6 +121,19 @@ pub(super) enum Verb {
     },
 }
 
+#[derive(clap::Args)]
+pub(super) struct Why {
+    /// Why; kept with the history.
+    #[arg(long)]
+    reason: String,
+    /// Who decides; default: the user of this shell.
+    #[arg(long)]
+    by: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
 /// Persons shown at most: a search that finds more is too wide.
 const FOUND: usize = 100;
 /// Rows read at a time.
@@ -68,45 +143,224 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
     let config = load_config(file)?;
     let store = existing_store(&config)?;
     match verb {
-        Verb::Find { identifier, name, birth_date, phone, json } => {
+        Verb::Find { record: Some(record), json, .. } => matches(&config, &store, &record, json),
+        Verb::Find { identifier: Some(number), json, .. } => {
+            let found = store.read(|reader| persons::with_identifier(reader, &number, FOUND + 1))?;
+            find(found.into_iter().map(Found::unweighed).collect(), json)
+        }
+        Verb::Find { name, birth_date, phone, json, .. } => {
             let search = PersonSearch { name, birth_date, phone };
-            let found = match identifier {
-                Some(number) => store.read(|reader| persons::with_identifier(reader, &number, FOUND + 1))?,
-                None if search == PersonSearch::default() => {
-                    bail!("give SYSTEM|VALUE, --name, --birth-date or --phone")
-                }
-                None => store.read(|reader| persons::search(reader, &search, FOUND + 1))?,
-            };
-            find(found, json)
+            if search == PersonSearch::default() {
+                bail!("give SYSTEM|VALUE, --name, --birth-date, --phone or --match");
+            }
+            find(weighed(&config, &store, &search)?, json)
         }
         Verb::Show { one_id, json } => show(&store, &one_id, json),
         Verb::History { one_id, json } => history(&store, &one_id, json),
+        Verb::Explain { one_id, record, json } => explain(&config, &store, &one_id, &record, json),
+        Verb::Link { record, one_id, source, decision } => {
+            let record = NamedRecord { number: record, source };
+            decide(&config, &store, ManualStep::Link { record, one_id }, decision)
+        }
+        Verb::Unlink { record, source, decision } => {
+            let record = NamedRecord { number: record, source };
+            decide(&config, &store, ManualStep::Unlink { record }, decision)
+        }
+        Verb::Merge { one_id, into, decision } => decide(&config, &store, ManualStep::Merge { one_id, into }, decision),
+        Verb::Split { one_id, records, decision } => {
+            decide(&config, &store, ManualStep::Split { one_id, records }, decision)
+        }
         Verb::Links { csv, json } => links(&store, csv, json),
     }
 }
 
-fn find(mut found: Vec<Person>, json: bool) -> anyhow::Result<Verdict> {
+fn decide(config: &Config, store: &Store, step: ManualStep, why: Why) -> anyhow::Result<Verdict> {
+    let Why { reason, by, json } = why;
+    let (site, zone) = (pipeline_site(config), zone_of_decisions(config));
+    let decision = ManualDecision { step, by: by.unwrap_or_else(super::user), reason };
+    let done = store
+        .submit_blocking(move |transaction| pipeline::decide_by_hand(transaction, &site, &zone, &decision, now()))?;
+    let decided = done?;
+    if json {
+        output::json(&view::decided(&decided))?;
+        return Ok(Verdict::Fine);
+    }
+    let Decided { one_id, other, records, changed } = decided;
+    if !changed {
+        output::line(format!("{one_id}: it was so already, nothing is changed"))?;
+        return Ok(Verdict::Fine);
+    }
+    output::line(other.map_or_else(|| one_id.clone(), |other| format!("{one_id} {other}")))?;
+    records.iter().try_for_each(|record| output::line(format!("  {record}")))?;
+    Ok(Verdict::Fine)
+}
+
+/// A person that was looked for; weighed against what was asked, where that can be.
+struct Found {
+    person: Person,
+    weighed: Option<(Evidence, Option<Grade>)>,
+}
+
+impl Found {
+    fn unweighed(person: Person) -> Self {
+        Self { person, weighed: None }
+    }
+
+    fn score(&self) -> Option<f64> {
+        self.weighed.as_ref().map(|(evidence, _)| evidence.score.bits)
+    }
+}
+
+/// Everybody who fits the search, who is likeliest meant first.
+fn weighed(config: &Config, store: &Store, search: &PersonSearch) -> anyhow::Result<Vec<Found>> {
+    let mut asked = Fields::new();
+    for (name, value) in [("name", &search.name), ("birth_date", &search.birth_date)] {
+        asked.extend(value.as_ref().map(|value| (name, Value::from(value.as_str()))));
+    }
+    asked.extend(search.phone.as_ref().map(|phone| ("phones", record_json!([{"value": phone}]))));
+    let site = pipeline_site(config);
+    let (found, ranked) = store.read(|reader| {
+        let found = persons::search(reader, search, FOUND + 1)?;
+        let ranked = pipeline::rank(reader, &site, &asked, &found)?;
+        Ok((found, ranked))
+    })?;
+    let mut evidence: BTreeMap<String, (Evidence, Option<Grade>)> =
+        ranked.into_iter().map(|ranked| (ranked.person.one_id, (ranked.evidence, ranked.grade))).collect();
+    let mut found: Vec<Found> =
+        found.into_iter().map(|person| Found { weighed: evidence.remove(&person.one_id), person }).collect();
+    let bits = |found: &Found| found.score().unwrap_or(f64::NEG_INFINITY);
+    // The same order as before where two weigh the same.
+    found.sort_by(|one, other| bits(other).total_cmp(&bits(one)));
+    Ok(found)
+}
+
+fn find(mut found: Vec<Found>, json: bool) -> anyhow::Result<Verdict> {
     if found.len() > FOUND {
         output::complain(&format!("more than {FOUND} persons fit, these are the first: search by more"));
         found.truncate(FOUND);
     }
     let verdict = if found.is_empty() { Verdict::Wrong } else { Verdict::Fine };
     if json {
-        let persons: Vec<Fields> = found.into_iter().map(view::person).collect();
-        output::json(&json!({"persons": persons}))?;
+        let persons = found.into_iter().map(|found| {
+            let mut document = view::person(found.person);
+            if let Some((evidence, grade)) = found.weighed {
+                document.insert("score", record_json!(evidence.score.bits));
+                document.insert("grade", record_json!(grade.map(Grade::name)));
+            }
+            document
+        });
+        output::json(&json!({"persons": persons.collect::<Vec<_>>()}))?;
         return Ok(verdict);
     }
+    let is_weighed = found.iter().any(|found| found.weighed.is_some());
     let rows: Vec<Vec<String>> = found
         .into_iter()
-        .map(|person| {
-            let text = |name: &str| person.golden.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
-            let numbers = person.golden.get("identifiers").and_then(Value::as_array).into_iter().flatten();
-            let numbers: Vec<String> = numbers.filter_map(number).collect();
-            vec![person.one_id.clone(), text("name"), text("sex"), text("birth_date"), numbers.join(" ")]
+        .map(|found| {
+            let score = found.score().map_or_else(|| "-".to_owned(), |bits| format!("{bits:+.2}"));
+            let grade = found.weighed.as_ref().and_then(|(_, grade)| *grade).map_or("-", Grade::name).to_owned();
+            let weighed = if is_weighed { vec![score, grade] } else { Vec::new() };
+            [summary(&found.person), weighed].concat()
         })
         .collect();
-    output::table(&["ONE ID", "NAME", "SEX", "BORN", "NUMBERS"], &rows)?;
+    output::table(if is_weighed { &WEIGHED } else { &WEIGHED[..5] }, &rows)?;
     Ok(verdict)
+}
+
+const WEIGHED: [&str; 7] = ["ONE ID", "NAME", "SEX", "BORN", "NUMBERS", "SCORE", "GRADE"];
+
+fn summary(person: &Person) -> Vec<String> {
+    let text = |name: &str| person.golden.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
+    let numbers = person.golden.get("identifiers").and_then(Value::as_array).into_iter().flatten();
+    let numbers: Vec<String> = numbers.filter_map(number).collect();
+    vec![person.one_id.clone(), text("name"), text("sex"), text("birth_date"), numbers.join(" ")]
+}
+
+/// The persons whom the patient record in a file may be.
+fn matches(config: &Config, store: &Store, file: &Path, json: bool) -> anyhow::Result<Verdict> {
+    let text = if file == Path::new("-") {
+        std::io::read_to_string(std::io::stdin()).context("standard input")?
+    } else {
+        std::fs::read_to_string(file).with_context(|| file.display().to_string())?
+    };
+    // serde's own message would quote the record.
+    let asked = serde_json::from_str(&text).map_err(|_| anyhow!("expected a patient record as a JSON object"))?;
+    let asked = schema::asked_patient(asked).map_err(anyhow::Error::msg)?;
+    let site = pipeline_site(config);
+    let found = store.read(|reader| pipeline::matches(reader, &site, &asked, FOUND))?;
+    let found = found.context(
+        "the record says too little to look for anybody: add an identity number, a card, a phone, a medical record number with \
+         its authority, or a birth date beside the name",
+    )?;
+    let verdict = if found.is_empty() { Verdict::Wrong } else { Verdict::Fine };
+    if json {
+        let shown: Vec<serde_json::Value> =
+            found.into_iter().map(|ranked| ranked.document(&site.model.version)).collect();
+        output::json(&json!({"candidates": shown}))?;
+        return Ok(verdict);
+    }
+    find(
+        found
+            .into_iter()
+            .map(|ranked| Found { person: ranked.person, weighed: Some((ranked.evidence, ranked.grade)) })
+            .collect(),
+        false,
+    )
+}
+
+fn explain(config: &Config, store: &Store, one_id: &str, record: &RecordNumber, json: bool) -> anyhow::Result<Verdict> {
+    let site = pipeline_site(config);
+    let document = store.read(|reader| pipeline::explain(reader, &site, one_id, record))??;
+    if json {
+        output::json(&document)?;
+        return Ok(Verdict::Fine);
+    }
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or("-").to_owned();
+    let now = text(&document["one_id"]);
+    if now != one_id {
+        output::line(format!("{one_id} is {now} since a merge"))?;
+    }
+    let bits = |name: &str| evidence::bits(&document["thresholds"][name]);
+    let (link, review, margin) = (bits("link"), bits("review"), bits("margin"));
+    output::line(format!(
+        "linked from {link} bits and {margin} ahead of the second person; asked about from {review}"
+    ))?;
+    for explanation in document["explanations"].as_array().into_iter().flatten() {
+        let (source, holder) = (text(&explanation["source"]), text(&explanation["one_id"]));
+        output::line("")?;
+        output::line(format!("{record} of {source} is {holder}'s, linked {}", text(&explanation["link"])))?;
+        for compared in explanation["comparisons"].as_array().into_iter().flatten() {
+            output::line("")?;
+            output::line(format!("beside {} of {}", text(&compared["record"]), text(&compared["source"])))?;
+            evidence::waterfall(&compared["evidence"])?;
+        }
+        let mut rows = Vec::new();
+        for step in explanation["decided"].as_array().into_iter().flatten() {
+            let begin = [text(&step["at"]), text(&step["kind"]), text(&step["to"])];
+            let candidates = step["candidates"].as_array().cloned().unwrap_or_default();
+            for candidate in &candidates {
+                let weighed = &candidate["evidence"];
+                let mut row = begin.to_vec();
+                row.extend([text(&candidate["one_id"]), text(&candidate["record"]), evidence::bits(&weighed["bits"])]);
+                row.extend([
+                    evidence::percent(&weighed["probability"]),
+                    text(&step["model"]),
+                    evidence::remarks(weighed),
+                ]);
+                rows.push(row);
+            }
+            if candidates.is_empty() {
+                let why = step.get("basis").map_or_else(|| "nobody was like it".to_owned(), ToString::to_string);
+                let mut row = begin.to_vec();
+                row.extend(["-", "-", "-", "-"].map(str::to_owned));
+                row.extend([text(&step["model"]), why]);
+                rows.push(row);
+            }
+        }
+        output::line("")?;
+        let names = ["DECIDED", "KIND", "FOR", "LOOKED AT", "RECORD", "BITS", "PROBABILITY", "MODEL", "WHY"];
+        output::table(&names, &rows)?;
+    }
+    Ok(Verdict::Fine)
 }
 
 fn number(identifier: &Value) -> Option<String> {
@@ -123,11 +377,10 @@ fn show(store: &Store, one_id: &str, json: bool) -> anyhow::Result<Verdict> {
         let visits: Vec<Fields> = visits.iter().map(|visit| view::visit(visit, &now)).collect::<Result<_, _>>()?;
         let reports: Vec<Fields> =
             reports.iter().map(|report| view::lab_report(report, &now)).collect::<Result<_, _>>()?;
-        Ok(Some((person, visits, reports)))
+        Ok(Some((now, view::person_looked_up(reader, person)?, visits, reports)))
     })?;
-    let (person, visits, reports) = shown.with_context(|| format!("no person has the One ID {one_id}"))?;
-    let survivor = person.one_id.clone();
-    let mut document = view::person(person);
+    let (survivor, mut document, visits, reports) =
+        shown.with_context(|| format!("no person has the One ID {one_id}"))?;
     if survivor != one_id {
         document.insert("merged_into", survivor.into());
     }
@@ -185,14 +438,17 @@ fn links(store: &Store, csv: bool, json: bool) -> anyhow::Result<Verdict> {
             link.number.value.clone(),
             link.one_id.clone(),
             link.link.name().to_owned(),
+            link.mapping.clone(),
         ]
     };
-    const NAMES: [&str; 5] = ["source", "system", "identifier", "one_id", "link"];
+    const NAMES: [&str; 6] = ["source", "system", "identifier", "one_id", "link", "mapping_version"];
+    /// Of them, those of the CSV: its columns are fixed.
+    const CSV: usize = 5;
     let next = |after: i64| store.read(|reader| records::links(reader, after, PAGE));
     if csv {
         let mut writer = csv::Writer::from_writer(std::io::stdout().lock());
-        writer.write_record(NAMES)?;
-        each_link(next, |link| Ok(writer.write_record(row(link))?))?;
+        writer.write_record(&NAMES[..CSV])?;
+        each_link(next, |link| Ok(writer.write_record(&row(link)[..CSV])?))?;
         writer.flush()?;
         return Ok(Verdict::Fine);
     }
@@ -208,7 +464,7 @@ fn links(store: &Store, csv: bool, json: bool) -> anyhow::Result<Verdict> {
             .collect();
         output::json(&json!({"links": rows}))?;
     } else {
-        output::table(&["SOURCE", "SYSTEM", "IDENTIFIER", "ONE ID", "LINK"], &rows)?;
+        output::table(&["SOURCE", "SYSTEM", "IDENTIFIER", "ONE ID", "LINK", "MAPPING"], &rows)?;
     }
     Ok(Verdict::Fine)
 }

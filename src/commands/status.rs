@@ -118,10 +118,18 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
     // A set is refused as a whole, so every source says the same.
     if let Some(refused) = mappings.iter().find_map(|mapping| mapping.refused.as_ref()) {
         let at = output::local_time(refused.at);
-        output::line(format!("mapping   the files as of {at} cannot be used: {}", refused.problem))?;
+        output::line(format!("mapping   the files as of {at} cannot be used:"))?;
+        refused.problems.iter().try_for_each(|problem| output::line(format!("            {problem}")))?;
+        if refused.problems.len() >= mappings::MOST_PROBLEMS {
+            output::line("            (`heyi check` shows whether there are more)")?;
+        }
     }
     for code in &codes {
-        output::line(format!("unmapped  {} {}: {} ({} times)", code.source, code.table, code.code, code.count))?;
+        let outcome = if code.outcome.is_empty() { String::new() } else { format!(", {}", code.outcome) };
+        output::line(format!(
+            "unmapped  {} {}: {} ({} times{outcome})",
+            code.source, code.table, code.code, code.count
+        ))?;
     }
     output::line(format!(
         "store     {} persons, {} records, {} visits, {} reports; {} MiB, {} MiB of it free, {} MiB log: {}",

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::messages::MOST_REASON;
 use super::openapi::reference;
 use super::parameter::Form;
-use super::routes::{MESSAGE_STATES, PAGE_SIZE};
+use super::persons::MOST_RECORDS;
+use super::routes::{MESSAGE_STATES, PAGE_SIZE, REVIEW_KINDS};
 
 fn string() -> Value {
     json!({"type": "string"})
@@ -106,6 +107,206 @@ pub(crate) fn history() -> Value {
         }
     });
     list("history", entry)
+}
+
+pub(crate) fn merge_request() -> Value {
+    json!({
+        "type": "object",
+        "required": ["into", "reason"],
+        "additionalProperties": false,
+        "properties": {
+            "into": {"type": "string", "description": "the One ID that lives on"},
+            "reason": decision_reason()
+        }
+    })
+}
+
+pub(crate) fn split_request() -> Value {
+    json!({
+        "type": "object",
+        "required": ["reason"],
+        "additionalProperties": false,
+        "properties": {
+            "records": {
+                "type": "array",
+                "items": {"type": "string", "description": "SYSTEM|VALUE"},
+                "maxItems": MOST_RECORDS,
+                "description": "the records that leave, all of one patient; none: those that the last merge brought"
+            },
+            "reason": decision_reason()
+        }
+    })
+}
+
+fn decision_reason() -> Value {
+    json!({"type": "string", "minLength": 1, "maxLength": MOST_REASON, "description": "why; kept with the history"})
+}
+
+pub(crate) fn decided() -> Value {
+    json!({
+        "type": "object",
+        "required": ["one_id", "records", "changed"],
+        "properties": {
+            "one_id": {"type": "string", "description": "the One ID that lives on, or that gave records back"},
+            "other": {"type": "string", "description": "the One ID that is given up, or that has the records now"},
+            "records": {"type": "array", "items": string(), "description": "those that have another One ID now"},
+            "changed": {"type": "boolean", "description": "false: it was so already"}
+        }
+    })
+}
+
+fn evidence() -> Value {
+    reference("evidence.v1.json")
+}
+
+pub(crate) fn explanation() -> Value {
+    let comparison = json!({
+        "type": "object",
+        "required": ["record", "source", "evidence"],
+        "properties": {"record": record_number(), "source": string(), "evidence": evidence()}
+    });
+    let candidate = json!({
+        "type": "object",
+        "required": ["one_id", "record", "chosen", "evidence"],
+        "properties": {"one_id": string(), "record": record_number(), "chosen": {"type": "boolean"}, "evidence": evidence()}
+    });
+    let step = json!({
+        "type": "object",
+        "required": ["record", "source", "to", "kind", "at"],
+        "properties": {
+            "record": record_number(),
+            "source": string(),
+            "from": string(),
+            "to": string(),
+            "kind": link_kind(),
+            "at": moment(),
+            "message": integer(),
+            "model": {"type": "string", "description": "version of the model then"},
+            "candidates": {"type": "array", "items": candidate, "description": "who was looked at then, chosen or not"},
+            "basis": {"description": "why, where no candidates were weighed"}
+        }
+    });
+    let explanation = json!({
+        "type": "object",
+        "required": ["source", "one_id", "link", "comparisons", "decided"],
+        "properties": {
+            "source": string(),
+            "one_id": {"type": "string", "description": "the record's person now"},
+            "link": link_kind(),
+            "evidence": evidence(),
+            "comparisons": {"type": "array", "items": comparison, "description": "with each other record of the person"},
+            "decided": {"type": "array", "items": step, "description": "how the record came to where it is"}
+        }
+    });
+    let threshold = || json!({"type": "number", "description": "bits"});
+    json!({
+        "type": "object",
+        "required": ["one_id", "record", "model", "thresholds", "explanations"],
+        "properties": {
+            "one_id": {"type": "string", "description": "the person, redirects followed"},
+            "merged_into": {"type": "string", "description": "the same, where the One ID asked for is retired"},
+            "record": record_number(),
+            "model": {"type": "string", "description": "version of the model in force"},
+            "thresholds": {
+                "type": "object",
+                "required": ["link", "review", "margin"],
+                "properties": {"link": threshold(), "review": threshold(), "margin": threshold()}
+            },
+            "explanations": {"type": "array", "items": explanation, "description": "one for each source that uses the number"}
+        }
+    })
+}
+
+fn record_number() -> Value {
+    json!({"type": "string", "description": "SYSTEM|VALUE"})
+}
+
+fn link_kind() -> Value {
+    json!({"type": "string", "enum": ["auto", "manual", "pending"]})
+}
+
+pub(crate) fn patient_record() -> Value {
+    reference("patient.v1.json")
+}
+
+pub(crate) fn candidates() -> Value {
+    let candidate = json!({
+        "type": "object",
+        "required": ["one_id", "score", "probability", "grade", "evidence", "person"],
+        "properties": {
+            "one_id": string(),
+            "score": {"type": "number", "description": "bits"},
+            "probability": {"type": "number", "minimum": 0, "maximum": 1},
+            "grade": {
+                "type": "string",
+                "enum": ["certain", "probable", "possible"],
+                "description": "certain: a record that says this would be linked by itself; probable: nine in ten, and nothing forbids it; possible: more likely than not, or something forbids a link"
+            },
+            "evidence": evidence(),
+            "person": person()
+        }
+    });
+    json!({
+        "type": "object",
+        "required": ["candidates"],
+        "properties": {"candidates": {"type": "array", "items": candidate, "description": "by score"}}
+    })
+}
+
+fn review_properties() -> Value {
+    let pair = |meaning: &str| json!({"type": "array", "items": string(), "minItems": 2, "maxItems": 2, "description": meaning});
+    json!({
+        "id": integer(),
+        "kind": {"type": "string", "enum": REVIEW_KINDS},
+        "state": {"type": "string", "enum": ["open", "linked", "rejected"]},
+        "rank": {"type": "number", "description": "what an answer is worth: probability, times the visits that wait for it and one"},
+        "probability": {"type": "number", "minimum": 0, "maximum": 1},
+        "records": pair("SYSTEM|VALUE of the two records, the older first"),
+        "persons": pair("their One IDs now"),
+        "evidence": evidence(),
+        "asked_at": moment(),
+        "message": {"type": "integer", "description": "id of the message that led to it"},
+        "decided_at": moment(),
+        "decided_by": string(),
+        "reason": string()
+    })
+}
+
+fn review_of(properties: Value) -> Value {
+    let required = ["id", "kind", "state", "rank", "probability", "records", "persons", "evidence", "asked_at"];
+    json!({"type": "object", "required": required, "properties": properties})
+}
+
+pub(crate) fn reviews() -> Value {
+    list("reviews", review_of(review_properties()))
+}
+
+pub(crate) fn review_with_sides() -> Value {
+    let mut properties = review_properties();
+    properties["sides"] = json!({"type": "array", "minItems": 2, "maxItems": 2, "items": {
+        "type": "object",
+        "required": ["record", "source", "one_id", "patient"],
+        "properties": {"record": record_number(), "source": string(), "one_id": string(), "patient": patient_record()}
+    }});
+    review_of(properties)
+}
+
+pub(crate) fn review_decision() -> Value {
+    json!({
+        "type": "object",
+        "required": ["decision", "reason"],
+        "additionalProperties": false,
+        "properties": {
+            "decision": {"type": "string", "enum": ["link", "reject"], "description": "one patient, or two"},
+            "reason": decision_reason()
+        }
+    })
+}
+
+pub(crate) fn review_decided() -> Value {
+    let mut schema = review_with_sides();
+    schema["properties"]["changed"] = json!({"type": "boolean", "description": "false: it was so already"});
+    schema
 }
 
 pub(crate) fn message() -> Value {
@@ -215,8 +416,11 @@ pub(crate) fn sources() -> Value {
                     "refused": {
                         "type": "object",
                         "description": "the files were changed since and cannot be used; older ones are in force",
-                        "required": ["at", "problem"],
-                        "properties": {"at": moment(), "problem": {"type": "string", "description": "the first one, with its place"}}
+                        "required": ["at", "problems"],
+                        "properties": {
+                            "at": moment(),
+                            "problems": {"type": "array", "items": string(), "description": "the errors, each with its place"}
+                        }
                     }
                 }
             }
@@ -234,6 +438,11 @@ pub(crate) fn quality() -> Value {
             "table": string(),
             "code": {"type": "string", "description": "as the sender wrote it"},
             "target": {"type": "string", "description": "the field that it was meant for"},
+            "outcome": {
+                "type": "string",
+                "enum": ["kept", "left", "replaced", "rejected"],
+                "description": "the record has the sender's code, its field stayed as it was, it has the value that the mapping names for such codes, or the item or message was not taken"
+            },
             "count": integer(),
             "waiting": {"type": "integer", "description": "messages that are taken in again once the table knows the code"},
             "first_seen": moment(),

@@ -5,11 +5,11 @@
 //!   handler and the OpenAPI document are all made from it, so none of them can differ.
 //! - Deny by default: a consumer whose policy or purpose this version cannot apply gets nothing, never everything.
 //! - Nothing here changes a record; the only writes are a consumer's cursor, a token's last use, that a failed message is
-//!   dismissed, and a retry through the pipeline.
+//!   dismissed, and, through the pipeline, a retry and what somebody decides of identities.
 //! - Logs and metrics name a request by its path template, never by its path or query: those hold patient data.
 //! - Every request, body, page, wait and connection has a bound ([`limits`]).
 //!
-//! Not here yet, and therefore not routed: stream, snapshot, reviews, merge and split, audit, FHIR.
+//! Not here yet, and therefore not routed: stream, snapshot, audit, FHIR.
 
 mod answers;
 mod call;
@@ -21,6 +21,7 @@ mod operations;
 mod parameter;
 mod persons;
 mod problem;
+mod reviews;
 mod routes;
 mod schemas;
 mod server;
@@ -33,7 +34,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::feed::TypeFilter;
-use crate::store::Store;
+use crate::identity::{Decided, ManualDecision, ManualRefusal};
+use crate::record::{Fields, RecordNumber};
+use crate::store::{Reader, Store, StoreError, WriteError};
 use crate::telemetry::Metrics;
 
 pub use call::router;
@@ -58,6 +61,12 @@ pub struct AppState {
     pub refresh_metrics: RefreshMetrics,
     /// Runs a failed message through the pipeline again.
     pub retry: Retry,
+    /// Carries out what somebody decides of identities.
+    pub decide: Decide,
+    /// Says why a record is a person's or is not.
+    pub explain: Explain,
+    /// Looks for the persons whom a patient record may be.
+    pub find_matches: FindMatches,
     /// Decodes a message's bytes as its source would.
     pub raw_text: RawText,
     /// Cancelled when the daemon stops: long polls answer at once.
@@ -147,6 +156,22 @@ pub enum RetryError {
     #[error("the message could not be tried now: {0}")]
     Unavailable(String),
 }
+
+/// Carries out one decision about identities; what refuses it is no failure of the store.
+pub type Decide = Arc<
+    dyn Fn(ManualDecision) -> Pin<Box<dyn Future<Output = Result<Result<Decided, ManualRefusal>, WriteError>> + Send>>
+        + Send
+        + Sync,
+>;
+
+/// The explanation of a record beside the person of a One ID; else a sentence that says which of the two is not known.
+pub type Explain = Arc<
+    dyn Fn(&Reader<'_>, &str, &RecordNumber) -> Result<Result<serde_json::Value, String>, StoreError> + Send + Sync,
+>;
+
+/// Persons whom a patient record may be, best first, at most so many; `None`: the record says too little.
+pub type FindMatches =
+    Arc<dyn Fn(&Reader<'_>, &Fields, usize) -> Result<Option<Vec<serde_json::Value>>, StoreError> + Send + Sync>;
 
 /// See [`AppState::refresh_metrics`].
 pub type RefreshMetrics = Arc<dyn Fn(&Metrics) + Send + Sync>;

@@ -1,13 +1,16 @@
-//! Persons with their visits, reports and history.
+//! Persons with their visits, reports and history; and what is decided of them by hand.
 
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::json;
 
-use super::call::{Answer, Call, cut, from_store, json};
+use super::call::{Answer, Call, cut, from_store, from_writer, json};
+use super::messages::MOST_REASON;
 use super::problem::{Problem, ProblemKind};
 use super::{AppState, Purpose};
-use crate::record::{Fields, RecordNumber};
+use crate::identity::{ManualDecision, ManualRefusal, ManualStep};
+use crate::record::{Fields, RecordNumber, schema};
 use crate::store::persons::{self, Person, PersonSearch};
 use crate::store::{Reader, StoreError, clinical, records};
 use crate::view;
@@ -46,9 +49,11 @@ pub(crate) async fn find(state: Arc<AppState>, call: Call) -> Answer {
 /// `GET /v1/persons/{one_id}`.
 pub(crate) async fn show(state: Arc<AppState>, call: Call) -> Answer {
     let asked = call.path().to_owned();
-    let person = with_person(&state, &call, |_, person| Ok(person)).await?;
-    let survivor = person.one_id.clone();
-    let mut shown = view::person(person);
+    let found = with_person(&state, &call, |reader, person| {
+        let survivor = person.one_id.clone();
+        Ok((survivor, view::person_looked_up(reader, person)?))
+    });
+    let (survivor, mut shown) = found.await?;
     if survivor != asked {
         shown.insert("merged_into", survivor.into());
     }
@@ -83,6 +88,89 @@ pub(crate) async fn history(state: Arc<AppState>, call: Call) -> Answer {
         changes.into_iter().map(|(place, change)| Ok((place, view::link(reader, change)?))).collect()
     });
     list("history", history.await?, limit)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MergeRequest {
+    into: String,
+    reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SplitRequest {
+    #[serde(default)]
+    records: Vec<String>,
+    reason: String,
+}
+
+/// `GET /v1/persons/{one_id}/explain`.
+pub(crate) async fn explain(state: Arc<AppState>, call: Call) -> Answer {
+    may_read(&state, &call)?;
+    let record: Option<RecordNumber> = call.parameters.text("record").and_then(|record| record.parse().ok());
+    let record = record.ok_or_else(|| {
+        let detail = "Give `record` as SYSTEM|VALUE, for example HIS|P0001; write | as %7C.";
+        Problem::new(ProblemKind::ParameterNotValid, detail).with("parameter", "record")
+    })?;
+    let (explain, one_id) = (Arc::clone(&state.explain), call.path().to_owned());
+    let explained =
+        state.store.read_async(move |reader| explain(reader, &one_id, &record)).await.map_err(from_store)?;
+    match explained {
+        Ok(document) => json(&document),
+        Err(sentence) => Err(Problem::new(ProblemKind::RecordUnknown, format!("{sentence}."))),
+    }
+}
+
+/// `POST /v1/persons/match`. Writes nothing.
+pub(crate) async fn find_matches(state: Arc<AppState>, call: Call) -> Answer {
+    may_read(&state, &call)?;
+    let record = schema::asked_patient(call.json("a patient record, as /openapi.json describes it")?)
+        .map_err(|reason| Problem::new(ProblemKind::BodyNotValid, format!("As sent, {reason}.")))?;
+    let (find, limit) = (Arc::clone(&state.find_matches), call.parameters.integer("limit") as usize);
+    let found = state.store.read_async(move |reader| find(reader, &record, limit)).await.map_err(from_store)?;
+    let too_little = || {
+        let detail = "Add an identity number, a card, a phone, a medical record number with its authority, or a birth date \
+                      beside the name.";
+        Problem::new(ProblemKind::RecordSaysTooLittle, detail)
+    };
+    json(&json!({"candidates": found.ok_or_else(too_little)?}))
+}
+
+/// Records named in one split: more than one patient ever has.
+pub(crate) const MOST_RECORDS: usize = 100;
+
+/// `POST /v1/persons/{one_id}/merge`.
+pub(crate) async fn merge(state: Arc<AppState>, call: Call) -> Answer {
+    let MergeRequest { into, reason } = call.json("{\"into\": ONE_ID, \"reason\": TEXT}")?;
+    let one_id = call.path().to_owned();
+    decide(&state, &call, ManualStep::Merge { one_id, into }, reason).await
+}
+
+/// `POST /v1/persons/{one_id}/split`.
+pub(crate) async fn split(state: Arc<AppState>, call: Call) -> Answer {
+    let expected = format!("{{\"records\": [\"SYSTEM|VALUE\"], at most {MOST_RECORDS}, optional, \"reason\": TEXT}}");
+    let SplitRequest { records, reason } = call.json(&expected)?;
+    let records: Result<Vec<RecordNumber>, String> = records.iter().map(|record| record.parse()).collect();
+    let records = records.ok().filter(|records| records.len() <= MOST_RECORDS);
+    let records = records.ok_or_else(|| Problem::new(ProblemKind::BodyNotValid, format!("Expected {expected}.")))?;
+    let one_id = call.path().to_owned();
+    decide(&state, &call, ManualStep::Split { one_id, records }, reason).await
+}
+
+async fn decide(state: &Arc<AppState>, call: &Call, step: ManualStep, reason: String) -> Answer {
+    if reason.trim().is_empty() || reason.chars().count() > MOST_REASON {
+        let text = format!("Say why in `reason`, in at most {MOST_REASON} characters; it is kept with the history.");
+        return Err(Problem::new(ProblemKind::BodyNotValid, text));
+    }
+    let by = call.caller.as_ref().map_or_else(String::new, |caller| caller.name.clone());
+    match (state.decide)(ManualDecision { step, by, reason }).await.map_err(from_writer)? {
+        Ok(decided) => json(&view::decided(&decided)),
+        Err(refusal @ ManualRefusal::UnknownOneId { .. }) => {
+            Err(Problem::new(ProblemKind::RecordUnknown, format!("{refusal}.")))
+        }
+        Err(refusal) => Err(Problem::new(ProblemKind::DecisionRefused, format!("{refusal}."))),
+    }
 }
 
 fn page(call: &Call) -> (i64, usize) {

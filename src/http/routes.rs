@@ -9,7 +9,8 @@ use super::call::{Call, Pending};
 use super::parameter::{Form, Parameter, parameter};
 use super::problem::ProblemKind;
 use super::tokens::Role;
-use super::{AppState, answers, feed, messages, operations, persons};
+use super::{AppState, answers, feed, messages, operations, persons, reviews};
+use crate::store::reviews::{ReviewKind, ReviewStates};
 
 /// One method of one path.
 pub(crate) struct Route {
@@ -101,6 +102,9 @@ impl Route {
 
 const CONSUMER: Access = Access::Roles(&[Role::Consumer]);
 const PERSON_READERS: Access = Access::Roles(&[Role::Records, Role::Engineer, Role::Consumer]);
+/// Whoever answers for the patients' records.
+const RECORDS: Access = Access::Roles(&[Role::Records]);
+const DECISION_PROBLEMS: &[ProblemKind] = &[ProblemKind::RecordUnknown, ProblemKind::DecisionRefused];
 const ENGINEER: Access = Access::Roles(&[Role::Engineer]);
 /// Raw messages are for `engineer` and `admin`, so the paths that lead to them are too.
 const MESSAGE_READERS: Access = Access::Roles(&[Role::Engineer, Role::Admin]);
@@ -108,6 +112,8 @@ const MESSAGE_READERS: Access = Access::Roles(&[Role::Engineer, Role::Admin]);
 /// Entries in a page.
 pub(crate) const PAGE_SIZE: Form = Form::Integer { least: 1, most: 1000, default: 100 };
 const LIMIT: Parameter = parameter("limit", PAGE_SIZE, "most entries in the answer");
+/// Candidates of a match: more than a few are no help.
+const MATCHES: Form = Form::Integer { least: 1, most: 100, default: 10 };
 const AFTER: Parameter = parameter("after", Form::Key, "`next` of the page before");
 /// A report may hold hundreds of results, so their pages are shorter.
 const RECORD_PAGE: &[Parameter] =
@@ -119,6 +125,12 @@ const CURSOR_PROBLEMS: &[ProblemKind] = &[
     ProblemKind::CursorExpired,
 ];
 const PERSON_PROBLEMS: &[ProblemKind] = &[ProblemKind::RecordUnknown, ProblemKind::PurposeNeedsConsent];
+/// Doubtful matches are decided by the records department; an administrator may stand in.
+const REVIEWERS: Access = Access::Roles(&[Role::Records, Role::Admin]);
+/// Which cases for review a list may be of.
+const REVIEW_STATES: &[&str] = &ReviewStates::NAMES;
+/// Why somebody is asked.
+pub(crate) const REVIEW_KINDS: &[&str] = &ReviewKind::NAMES;
 /// The states in which a message is kept.
 pub(crate) const MESSAGE_STATES: &[&str] = &["processed", "failed", "ignored"];
 
@@ -293,6 +305,95 @@ pub(crate) static ROUTES: &[Route] = &[
         answers: &[("application/json", answers::history)],
         special_problems: PERSON_PROBLEMS,
         handler: |state, call| Box::pin(persons::history(state, call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/persons/{one_id}/explain",
+        name: "explain",
+        summary: "Why a source record is this person's or is not: weighed now, and what was known when it was decided",
+        access: PERSON_READERS,
+        parameters: &[parameter("record", Form::Text, "SYSTEM|VALUE: assigning authority and number of the record")],
+        body: None,
+        answers: &[("application/json", answers::explanation)],
+        special_problems: PERSON_PROBLEMS,
+        handler: |state, call| Box::pin(persons::explain(state, call)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/persons/match",
+        name: "match_persons",
+        summary: "The persons whom a patient record may be, by score, with a grade and the evidence; nothing is written",
+        access: PERSON_READERS,
+        parameters: &[parameter("limit", MATCHES, "most candidates in the answer")],
+        body: Some(RequestBody { required: true, schema: answers::patient_record }),
+        answers: &[("application/json", answers::candidates)],
+        special_problems: &[ProblemKind::RecordSaysTooLittle, ProblemKind::PurposeNeedsConsent],
+        handler: |state, call| Box::pin(persons::find_matches(state, call)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/persons/{one_id}/merge",
+        name: "merge_persons",
+        summary: "The One ID of the path is given up: its records are those of `into`; said again it changes nothing",
+        access: RECORDS,
+        parameters: &[],
+        body: Some(RequestBody { required: true, schema: answers::merge_request }),
+        answers: &[("application/json", answers::decided)],
+        special_problems: DECISION_PROBLEMS,
+        handler: |state, call| Box::pin(persons::merge(state, call)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/persons/{one_id}/split",
+        name: "split_person",
+        summary: "Takes a merge back, or gives the records named to a One ID of their own; said again it changes nothing",
+        access: RECORDS,
+        parameters: &[],
+        body: Some(RequestBody { required: true, schema: answers::split_request }),
+        answers: &[("application/json", answers::decided)],
+        special_problems: DECISION_PROBLEMS,
+        handler: |state, call| Box::pin(persons::split(state, call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/reviews",
+        name: "reviews",
+        summary: "Doubtful matches: open ones by what an answer is worth, others newest first",
+        access: REVIEWERS,
+        parameters: &[
+            parameter("state", Form::Code(REVIEW_STATES), "what became of it; default: open"),
+            parameter("kind", Form::Code(REVIEW_KINDS), "why somebody is asked"),
+            AFTER,
+            LIMIT,
+        ],
+        body: None,
+        answers: &[("application/json", answers::reviews)],
+        special_problems: &[],
+        handler: |state, call| Box::pin(reviews::list(state, call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/reviews/{id}",
+        name: "review",
+        summary: "One doubtful match with what both records say",
+        access: REVIEWERS,
+        parameters: &[],
+        body: None,
+        answers: &[("application/json", answers::review_with_sides)],
+        special_problems: &[ProblemKind::RecordUnknown],
+        handler: |state, call| Box::pin(reviews::show(state, call)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/reviews/{id}",
+        name: "decide_review",
+        summary: "One patient or two: no rule changes it, another decision takes it back, the same again changes nothing",
+        access: REVIEWERS,
+        parameters: &[],
+        body: Some(RequestBody { required: true, schema: answers::review_decision }),
+        answers: &[("application/json", answers::review_decided)],
+        special_problems: DECISION_PROBLEMS,
+        handler: |state, call| Box::pin(reviews::decide(state, call)),
     },
     Route {
         method: Method::Get,

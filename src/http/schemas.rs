@@ -13,6 +13,8 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
     vec![
         ("person.v1.json", person()),
         ("identity_change.v1.json", identity_change()),
+        ("patient.v1.json", patient()),
+        ("evidence.v1.json", evidence()),
         ("visit.v1.json", visit()),
         ("lab_report.v1.json", lab_report()),
         ("checkpoint.v1.json", checkpoint()),
@@ -79,12 +81,60 @@ fn person() -> Value {
                 "properties": {
                     "source": text("the source's name"),
                     "identifiers": schema::json_schema(identifiers()),
-                    "updated_at": schema::json_schema(schema::Shape::DateTime)
+                    "updated_at": schema::json_schema(schema::Shape::DateTime),
+                    "deactivated": {"type": "boolean", "description": "the source has deleted the patient"},
+                    "mapping_version": mapping_version()
                 }
             }
         }
     });
     record("The golden record of one person", &["one_id", "version"], schema::PATIENT, added)
+}
+
+fn patient() -> Value {
+    let mut record = schema::object_schema(schema::PATIENT);
+    if let Some(record) = record.as_object_mut() {
+        record.insert("title".to_owned(), json!("What one source, or somebody who asks, says of a patient"));
+        if let Some(properties) = record.get_mut("properties").and_then(Value::as_object_mut) {
+            properties.insert("source".to_owned(), text("the source's name"));
+        }
+        record.insert("additionalProperties".to_owned(), json!(false));
+    }
+    record
+}
+
+fn evidence() -> Value {
+    let bits = || json!({"type": "number", "description": "log2 of how much likelier for one patient than for two"});
+    json!({
+        "type": "object",
+        "title": "What speaks for and against two records being one patient: prior + weights + household = bits",
+        "required": ["model", "prior", "facts", "household", "bits", "probability", "vetoes"],
+        "properties": {
+            "model": text("version of the model"),
+            "prior": {"type": "number", "description": "bits before any fact"},
+            "facts": {"type": "array", "items": {
+                "type": "object",
+                "required": ["fact", "level", "weight"],
+                "properties": {
+                    "fact": text("name, birth_date, identity_number, card, phone, address or sex"),
+                    "level": text("how far it agrees"),
+                    "weight": bits(),
+                    "frequency": {"type": "number", "description": "share of people who bear the agreeing value"}
+                }
+            }},
+            "household": {"type": "number", "description": "what phone, address and surname are cut by, for a household shares them"},
+            "bits": bits(),
+            "probability": {"type": "number", "minimum": 0, "maximum": 1},
+            "vetoes": texts("what forbids a link without somebody's decision"),
+            "tie": text("same_number or same_visit: the sources' own word"),
+            "gate": {"type": "boolean", "description": "an identity number with the name and the birth date: enough without weighing"}
+        }
+    })
+}
+
+/// Not in events: see `view`.
+fn mapping_version() -> Value {
+    text("where it is looked up by its One ID: version of the mapping by which it was last written")
 }
 
 fn identifiers() -> schema::Shape {
@@ -107,7 +157,7 @@ fn identity_change() -> Value {
             },
             "basis": {"description": "why"},
             "version": {"type": "integer", "minimum": 1},
-            "cause": text("message, merge, split or manual")
+            "cause": text("message, import, retry or manual")
         }
     })
 }
@@ -115,7 +165,8 @@ fn identity_change() -> Value {
 fn visit() -> Value {
     let added = json!({
         "visit_id": text("SOURCE:NUMBER"),
-        "source": text("the source's name")
+        "source": text("the source's name"),
+        "mapping_version": mapping_version()
     });
     record("One visit, stay or appointment", &["visit_id", "one_id", "version"], schema::VISIT, added)
 }
@@ -125,6 +176,7 @@ fn lab_report() -> Value {
         "report_id": text("SOURCE:FILLER"),
         "visit_id": text("the visit that it belongs to"),
         "source": text("the source's name"),
+        "mapping_version": mapping_version(),
         "abnormal": {"type": "boolean", "description": "a result is abnormal"},
         "critical": {"type": "boolean", "description": "a result is critical"}
     });

@@ -22,12 +22,15 @@ use crate::record::Fields;
 use crate::store::messages::{ContentDigest, MessageError, MessageState, NewMessage, Outcome};
 use crate::store::persons::Person;
 use crate::store::records::{LinkChange, LinkKind, NewRecord, RecordIdentifier};
+use crate::store::reviews::{self, Question, ReviewKind};
 use crate::store::{Access as StoreAccess, PackedBytes, StoreConfig, StoreError, Transaction};
 use crate::store::{clinical, events, messages, persons, records, tokens as stored_tokens};
 use crate::telemetry::ListenerNumbers;
 use crate::tls::ServerTls;
 use crate::tls::testing::Authority;
 
+/// By which everything in the store was written.
+const MAPPING: &str = "0123456789ab";
 const AT: i64 = 1_700_000_000_000_000;
 const ONE_ID: &str = "01JD0000000000000000000001";
 /// The message whose source is not configured.
@@ -75,6 +78,15 @@ impl Server {
                 store.submit(finish).await.map_err(|error| RetryError::Unavailable(error.to_string()))
             })
         });
+        let deciding = store.clone();
+        let decide: Decide = Arc::new(move |decision| {
+            let store = deciding.clone();
+            Box::pin(async move {
+                let site = crate::pipeline::Site::default();
+                let zone = jiff::tz::TimeZone::UTC;
+                store.submit(move |t| crate::pipeline::decide_by_hand(t, &site, &zone, &decision, AT)).await
+            })
+        });
         let state = Arc::new(AppState {
             store,
             consumers,
@@ -90,6 +102,16 @@ impl Server {
                 metrics.source("his").set_listener(&listener);
             }),
             retry,
+            decide,
+            explain: Arc::new(|reader, one_id, record| {
+                let explained = crate::pipeline::explain(reader, &crate::pipeline::Site::default(), one_id, record)?;
+                Ok(explained.map_err(|unexplained| unexplained.to_string()))
+            }),
+            find_matches: Arc::new(|reader, record, limit| {
+                let site = crate::pipeline::Site::default();
+                let found = crate::pipeline::matches(reader, &site, record, limit)?;
+                Ok(found.map(|found| found.into_iter().map(|ranked| ranked.document(&site.model.version)).collect()))
+            }),
             raw_text: Arc::new(|_, bytes| String::from_utf8(bytes.to_vec()).ok()),
             stopping: CancellationToken::new(),
             probe: StoreProbe::default(),
@@ -210,7 +232,8 @@ fn insert_person(transaction: &Transaction<'_>) -> Result<(), StoreError> {
         number: "HIS|P0001".parse().unwrap(),
         generation: 0,
         updated_at: AT,
-        state: "{}".to_owned(),
+        mapping: MAPPING.to_owned(),
+        state: serde_json::to_string(&crate::state::PatientState::default()).unwrap(),
     };
     let link = LinkChange {
         record: 0,
@@ -232,6 +255,7 @@ fn insert_person(transaction: &Transaction<'_>) -> Result<(), StoreError> {
         number: "V1".to_owned(),
         record,
         version: 2,
+        mapping: MAPPING.to_owned(),
         state: serde_json::to_string(&crate::state::VisitState::default()).unwrap(),
     };
     clinical::put_visit(transaction, &visit)?;
@@ -242,6 +266,7 @@ fn insert_person(transaction: &Transaction<'_>) -> Result<(), StoreError> {
             record,
             visit_id: Some("his:V1".to_owned()),
             version: 1,
+            mapping: MAPPING.to_owned(),
             state: serde_json::to_string(&crate::state::LabReportState::default()).unwrap(),
         };
         clinical::put_lab_report(transaction, &report)?;
@@ -251,6 +276,43 @@ fn insert_person(transaction: &Transaction<'_>) -> Result<(), StoreError> {
 
 fn problem(answer: &(u16, Value)) -> &str {
     answer.1["type"].as_str().and_then(|uri| uri.strip_prefix("/problems/")).unwrap_or("none")
+}
+
+/// A doubtful match of the record of [`insert_person`] and one of somebody else.
+fn insert_review(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    let one_id = "01JD0000000000000000000003";
+    let person =
+        Person { one_id: one_id.to_owned(), version: 1, merged_into: None, created_at: AT, golden: Fields::default() };
+    persons::create(transaction, &person)?;
+    let new = NewRecord {
+        source: "lis".to_owned(),
+        number: "LIS|77".parse().unwrap(),
+        generation: 1,
+        updated_at: AT,
+        mapping: MAPPING.to_owned(),
+        state: serde_json::to_string(&crate::state::PatientState::default()).unwrap(),
+    };
+    let link = LinkChange {
+        record: 0,
+        from: None,
+        to: one_id.to_owned(),
+        kind: LinkKind::Auto,
+        basis: json!({}).into(),
+        message: None,
+        at: AT,
+    };
+    let other = records::insert(transaction, &new, &link)?;
+    let score = json!({"facts": [], "prior": -20.0, "household": 0.0, "bits": 2.0});
+    let candidate = json!({"one_id": ONE_ID, "record": other - 1, "score": score});
+    let question = Question {
+        kind: ReviewKind::PossibleMatch,
+        records: (other - 1, other),
+        bits: 2.0,
+        evidence: json!({"model": "default-1", "candidates": [candidate]}).into(),
+        message: None,
+        at: AT,
+    };
+    reviews::ask(transaction, &question).map(drop)
 }
 
 fn sample(route: &Route) -> String {
@@ -279,6 +341,7 @@ async fn every_route_is_there_and_asks_for_a_token_unless_it_is_open() {
 async fn a_role_opens_its_own_routes_and_no_other() {
     let server = Server::start(Vec::new()).await;
     server.write(insert_person).await;
+    server.write(insert_review).await;
     server.write(|transaction| insert_message(transaction, "1", b"MSH|1", MessageState::Failed)).await;
     for role in Role::ALL {
         let token = server.token("someone", role).await;

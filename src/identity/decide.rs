@@ -1,210 +1,390 @@
-//! To whom a new record belongs.
+//! To whom a record belongs.
 //!
-//! Candidates become [`Evidence`], evidence becomes a [`Decision`]. Today the decision is the deterministic gate alone
-//! (`gate`); a scorer will weigh what the gate leaves open, on the same evidence.
+//! Candidates are weighed record by record ([`Evidence`]); what forbids a link holds if any record of a person gives it. What is left is a
+//! [`Decision`]: one person far ahead of all others is linked; whatever is doubtful is a case for review, and the record a person of its
+//! own meanwhile. The score finds families as easily as patients: the [`Veto`] tells them apart.
 
 use serde::{Deserialize, Serialize};
 
+use super::compare::{
+    AddressLevel, BirthDateLevel, CardLevel, Comparison, NameLevel, NumberLevel, PhoneLevel, compare,
+};
+use super::model::{Frequencies, Model, Score};
 use super::{NameClass, PatientFacts};
 
 /// A person who might be meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Candidate {
     /// The One ID, redirects followed.
     pub one_id: String,
-    /// All records that are linked to the person now: a veto holds if one of them gives it.
-    pub records: Vec<PatientFacts>,
+    /// All records that are linked to the person now.
+    pub records: Vec<CandidateRecord>,
 }
 
-/// What speaks for or against one candidate. Stored with the link, shown in reviews; holds no patient's value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A record of a candidate.
+#[derive(Debug, Clone)]
+pub struct CandidateRecord {
+    /// The store's number for it.
+    pub id: i64,
+    /// What is known of it.
+    pub facts: PatientFacts,
+    /// What ties it to the record in question beside the facts.
+    pub tie: Option<Tie>,
+    /// Somebody has decided that the two are different patients.
+    pub is_parted: bool,
+}
+
+/// What ties two records whatever their facts say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tie {
+    /// The same number under the same assigning authority: the sources' own word.
+    SameNumber,
+    /// The message names a visit of the candidate.
+    SameVisit,
+}
+
+/// What speaks for or against one candidate. Stored with the link and in reviews; holds no patient's value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The candidate's One ID.
     pub one_id: String,
-    /// How the candidate was found.
-    pub ground: Ground,
-    /// The best agreement of names, among the candidate's records that share the number.
-    pub name: Agreement,
-    /// The agreement of birth dates with that record.
-    pub birth_date: Agreement,
+    /// The record of the candidate that agrees best, by the store's number.
+    pub record: i64,
+    /// What ties the two beside the facts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tie: Option<Tie>,
+    /// The facts compared, and what they weigh.
+    pub score: Score,
     /// What forbids a link without somebody's decision.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vetoes: Vec<Veto>,
+    /// An identity number with the name and, as far as known, the birth date: enough without weighing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub gate: bool,
+    /// Nothing here is worth asking somebody.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ruled_out: bool,
 }
 
-/// How a candidate was found, the strongest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ground {
-    /// The same number under the same assigning authority.
-    SameNumber,
-    /// The same valid identity number, one that proves itself by a check character.
-    SameResidentId,
-    /// The same passport or permit.
-    SameTravelDocument,
-}
-
-/// How two values compare, the best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Agreement {
-    /// Equal in normal form; of dates, as far as both are given.
-    Equal,
-    /// Equal in pinyin only (names).
-    SamePinyin,
-    /// One side says nothing.
-    Missing,
-    /// Different.
-    Different,
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What forbids an automatic link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Veto {
+    /// Somebody has decided that the two are different patients.
+    NoLink,
     /// Both have a valid resident number, and they differ.
     DifferentResidentId,
-    /// One is named as a newborn: an identity number there is a parent's.
+    /// One is named as a newborn and the other is not, or not of the same birth.
     NewbornName,
-    /// One is an unknown patient: an identity number there is a guess.
+    /// One is an unknown patient: everything about it is a guess.
     UnknownName,
+    /// They are born of one birth, in different order.
+    BirthOrder,
+    /// The names disagree, whatever else agrees.
+    NamesDisagree,
+    /// Names nearly the same on the same birth date without a shared number: a slip, or a twin.
+    NearNames,
+    /// Names that sound alike on the same birth date without a shared number: a slip, or a twin.
+    SoundAlikes,
+    /// Born years apart, and no shared number.
+    YearsApart,
+    /// They share a number that is a parent's on one side.
+    LentNumber,
 }
 
-/// What to do with a new record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl Veto {
+    /// Two patients for sure, who cannot be mistaken for one another: not even a rival of the right one.
+    fn is_certain(self) -> bool {
+        matches!(self, Self::NoLink | Self::DifferentResidentId | Self::BirthOrder | Self::NamesDisagree)
+    }
+}
+
+/// What to do with a record.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
     /// Link it to this person.
     Link {
-        /// The person.
-        one_id: String,
-        /// Why.
+        /// The person and why.
         evidence: Evidence,
+        /// Who else was looked at, best first.
+        others: Vec<Evidence>,
     },
-    /// A new person, and a case for review: what was found is not enough, or fits more than one person.
+    /// A person of its own, and a case for review: what was found is not enough, is forbidden, or fits more than one person.
     Ambiguous {
+        /// Why nobody was chosen.
+        doubt: Doubt,
         /// The persons found, best first.
         evidence: Vec<Evidence>,
     },
-    /// A new person.
+    /// A person of its own.
     New {
         /// Persons found and ruled out, for the record.
         evidence: Vec<Evidence>,
     },
 }
 
-/// Decides for a record that has no person yet.
-///
-/// `same_number`: persons with a record of the same (assigning authority, number). `same_identity_number`: persons with a
-/// record that has one of [`PatientFacts::identity_numbers`]; others there are passed over.
-pub fn decide(record: &PatientFacts, same_number: &[Candidate], same_identity_number: &[Candidate]) -> Decision {
-    let by_number = same_number.iter().map(|candidate| weigh(record, candidate, Ground::SameNumber));
-    let by_identity = same_identity_number
-        .iter()
-        .filter(|candidate| !same_number.iter().any(|same| same.one_id == candidate.one_id))
-        .filter_map(|candidate| Some(weigh(record, candidate, identity_ground(record, candidate)?)));
-    let mut evidence: Vec<Evidence> = by_number.chain(by_identity).collect();
-    evidence.sort_by(|one, other| order(one).cmp(&order(other)));
-    evidence.dedup_by(|one, other| one.one_id == other.one_id);
-    gate(evidence)
+/// Why nobody was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Doubt {
+    /// Not enough agrees.
+    TooLittle,
+    /// A veto.
+    Veto,
+    /// The best is not far enough ahead of the second.
+    Margin,
+    /// More than one person fits.
+    SeveralFit,
+    /// The number under its authority stands for somebody whom the facts rule out.
+    DisputedNumber,
 }
 
-/// The deterministic gate. A number under its authority decides before any identity number: it is the sources' own word.
-fn gate(mut evidence: Vec<Evidence>) -> Decision {
-    let numbered = evidence.iter().any(|found| found.ground == Ground::SameNumber);
-    let rivals = evidence.iter().filter(|found| !numbered || found.ground == Ground::SameNumber);
-    let (passing, others) =
-        (rivals.clone().filter(|found| passes(found)).count(), rivals.filter(|found| !passes(found)));
-    // The same number under another person's resident number: somebody has to look, whatever else agrees.
-    let disputed = numbered && others.count() > 0;
-    if passing == 1 && !disputed {
-        // Passing evidence of the strongest ground stands first.
-        let evidence = evidence.swap_remove(0);
-        return Decision::Link { one_id: evidence.one_id.clone(), evidence };
+/// Weighs one record against all records of a candidate. `group`: records that would come along; what forbids a link holds for them too.
+pub fn weigh(
+    model: &Model,
+    counted: &dyn Frequencies,
+    record: &PatientFacts,
+    group: &[&PatientFacts],
+    candidate: &Candidate,
+) -> Option<Evidence> {
+    let is_tied = candidate.records.iter().any(|known| known.tie == Some(Tie::SameNumber));
+    let is_parted = candidate.records.iter().any(|known| known.is_parted);
+    let own: Vec<Comparison> = candidate.records.iter().map(|known| compare(record, &known.facts)).collect();
+    let along = || group.iter().flat_map(|member| candidate.records.iter().map(|known| compare(member, &known.facts)));
+    let along: Vec<Comparison> = along().collect();
+    let vetoes = vetoes_between(model, || own.iter().chain(&along), is_tied, is_parted);
+    let rules_out = own.iter().any(|compared| vetoes.iter().any(|veto| is_ruled_out_by(*veto, compared)));
+    let shares_number = own.iter().any(|compared| matches!(compared.number, NumberLevel::Exact | NumberLevel::Lent));
+    let scored = candidate.records.iter().zip(&own).map(|(known, compared)| {
+        let gate = compared.number == NumberLevel::Exact
+            && matches!(compared.name, NameLevel::Exact | NameLevel::SameSound)
+            && matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Partial | BirthDateLevel::Missing);
+        (known, gate, model.score(compared, counted))
+    });
+    let key = |(known, gate, score): &(&CandidateRecord, bool, Score)| (known.tie.is_some(), *gate, score.bits);
+    let (best, gate, score) = scored.reduce(|one, other| if key(&other) > key(&one) { other } else { one })?;
+    let is_thin = !own.iter().any(has_substance) || score.bits < model.review_bits();
+    Some(Evidence {
+        one_id: candidate.one_id.clone(),
+        record: best.id,
+        tie: best.tie,
+        vetoes,
+        gate,
+        ruled_out: best.tie != Some(Tie::SameNumber) && (rules_out || is_thin && !shares_number),
+        score,
+    })
+}
+
+/// What forbids that two groups of records become one person; each pair of records may forbid it. A number of their own that one pair
+/// shares speaks for all.
+fn vetoes_between<'a, Pairs: Iterator<Item = &'a Comparison>>(
+    model: &Model,
+    pairs: impl Fn() -> Pairs,
+    is_tied: bool,
+    is_parted: bool,
+) -> Vec<Veto> {
+    let shares_own = pairs().any(shares_own_number);
+    let mut vetoes: Vec<Veto> = pairs().flat_map(|compared| vetoes_of(model, compared, is_tied, shares_own)).collect();
+    vetoes.extend(is_parted.then_some(Veto::NoLink));
+    vetoes.sort_unstable();
+    vetoes.dedup();
+    vetoes
+}
+
+/// Whether two records share a number of the patient's own, not a parent's; for names in letters also one with a slip.
+fn shares_own_number(compared: &Comparison) -> bool {
+    let is_near = compared.number == NumberLevel::OneEdit || compared.card == CardLevel::OneEdit;
+    compared.number == NumberLevel::Exact || compared.is_own_card || compared.in_letters && is_near
+}
+
+/// What forbids that two records are linked by rule.
+fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bool) -> Vec<Veto> {
+    let mut vetoes = Vec::new();
+    let mut veto = |holds: bool, veto: Veto| vetoes.extend(holds.then_some(veto));
+    veto(compared.number == NumberLevel::Conflict, Veto::DifferentResidentId);
+    // The number under its authority is the patient's own, whatever the name: it is how newborns and unknown patients get theirs.
+    if is_tied {
+        return vetoes;
     }
-    if evidence.iter().any(|found| !is_ruled_out(found)) {
-        Decision::Ambiguous { evidence }
-    } else {
-        Decision::New { evidence }
+    let (one, other) = compared.classes;
+    let either = |class| one == class || other == class;
+    let same_day = compared.birth_date == BirthDateLevel::Exact;
+    if either(NameClass::Newborn) {
+        veto(!(one == other && compared.name == NameLevel::Exact && same_day), Veto::NewbornName);
     }
+    veto(either(NameClass::Unknown), Veto::UnknownName);
+    veto(compared.other_birth_order, Veto::BirthOrder);
+    veto(compared.number == NumberLevel::Lent, Veto::LentNumber);
+    let disagree = matches!(compared.name, NameLevel::Different | NameLevel::SameSurname);
+    // Names in letters are changed by marriage, for nicknames and by other alphabets: two other facts outweigh them.
+    let outweighed = compared.in_letters
+        && shares_own
+        && (matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near)
+            || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close));
+    veto(one == NameClass::Normal && other == one && disagree && !outweighed, Veto::NamesDisagree);
+    let near = matches!(compared.name, NameLevel::OneCharacter | NameLevel::PartlyEqual);
+    veto(model.vetoes_near_names() && near && same_day && !shares_own, Veto::NearNames);
+    let alike = compared.name == NameLevel::SameSound;
+    veto(model.vetoes_sound_alikes() && alike && same_day && !shares_own, Veto::SoundAlikes);
+    let apart = compared.years_apart.is_some_and(|years| years >= model.years_apart());
+    veto(apart && !shares_own && compared.card != CardLevel::Exact, Veto::YearsApart);
+    vetoes
+}
+
+/// Whether a veto leaves nothing to ask: relations and guesses, not doubtful identities.
+fn is_ruled_out_by(veto: Veto, compared: &Comparison) -> bool {
+    let shares_number = compared.number == NumberLevel::Exact;
+    match veto {
+        Veto::NoLink | Veto::BirthOrder => true,
+        // The child itself, named meanwhile, has the same birthday and home. A mother has another birthday, another child another name.
+        Veto::NewbornName => {
+            let (one, other) = compared.classes;
+            let at_home = compared.phone == PhoneLevel::Exact
+                || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close)
+                || compared.card == CardLevel::Exact;
+            one == other || compared.birth_date != BirthDateLevel::Exact || !(at_home || shares_number)
+        }
+        Veto::UnknownName => !shares_number,
+        _ => false,
+    }
+}
+
+/// Whether more agrees than a name and a sex, which half a ward may share.
+fn has_substance(compared: &Comparison) -> bool {
+    matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near | BirthDateLevel::Partial)
+        || shares_belongings(compared)
+}
+
+/// Whether a number, a phone or an address agrees.
+fn shares_belongings(compared: &Comparison) -> bool {
+    matches!(compared.number, NumberLevel::Exact | NumberLevel::OneEdit | NumberLevel::TwoEdits)
+        || matches!(compared.card, CardLevel::Exact | CardLevel::OneEdit)
+        || matches!(compared.phone, PhoneLevel::Exact | PhoneLevel::OneEdit)
+        || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close)
+}
+
+/// Decides for a record that has no person, or is looked at again. `group`: records that would come along; `candidates`: all persons but its
+/// own who share a key with it.
+pub fn decide(
+    model: &Model,
+    counted: &dyn Frequencies,
+    record: &PatientFacts,
+    group: &[&PatientFacts],
+    candidates: &[Candidate],
+) -> Decision {
+    let mut evidence: Vec<Evidence> =
+        candidates.iter().filter_map(|candidate| weigh(model, counted, record, group, candidate)).collect();
+    evidence.sort_by(|one, other| {
+        let key = |found: &Evidence| (found.vetoes.is_empty(), found.tie.is_some(), found.gate);
+        (key(other).cmp(&key(one)))
+            .then(other.score.bits.total_cmp(&one.score.bits))
+            .then_with(|| one.one_id.cmp(&other.one_id))
+    });
+    let ambiguous = |doubt, evidence| Decision::Ambiguous { doubt, evidence };
+    // A number under its authority decides before all facts: it is the sources' own word.
+    let numbered = evidence.iter().filter(|found| found.tie == Some(Tie::SameNumber)).count();
+    if numbered > 0 {
+        let passing =
+            evidence.iter().filter(|found| found.tie == Some(Tie::SameNumber) && found.vetoes.is_empty()).count();
+        // The same number under another person's resident number: somebody has to look, whatever else agrees.
+        return if passing == 1 && numbered == 1 {
+            link(evidence, |found| found.tie == Some(Tie::SameNumber))
+        } else {
+            ambiguous(Doubt::DisputedNumber, evidence)
+        };
+    }
+    let passing = evidence.iter().filter(|found| passes(model, found)).count();
+    match passing {
+        0 if evidence.iter().all(|found| found.ruled_out) => Decision::New { evidence },
+        0 => {
+            let best = evidence.iter().find(|found| !found.ruled_out);
+            let vetoed = best.is_some_and(|found| !found.vetoes.is_empty());
+            ambiguous(if vetoed { Doubt::Veto } else { Doubt::TooLittle }, evidence)
+        }
+        1 => {
+            let is_ahead = evidence.first().is_some_and(|best| {
+                let rivals = evidence.iter().skip(1).filter(|found| !found.vetoes.iter().any(|veto| veto.is_certain()));
+                let second = rivals.map(|found| found.score.bits).fold(f64::NEG_INFINITY, f64::max);
+                best.tie.is_some() || best.score.bits - second >= model.margin()
+            });
+            if is_ahead { link(evidence, |found| passes(model, found)) } else { ambiguous(Doubt::Margin, evidence) }
+        }
+        _ => {
+            if is_one_of_several(model, counted, candidates, &evidence) {
+                link(evidence, |found| passes(model, found))
+            } else {
+                ambiguous(Doubt::SeveralFit, evidence)
+            }
+        }
+    }
+}
+
+/// Whether the first of several persons who fit is meant all the same. Either they are surely one person, whom nothing but this record
+/// had shown to be one; or they exclude each other, and the first is far ahead.
+fn is_one_of_several(
+    model: &Model,
+    counted: &dyn Frequencies,
+    candidates: &[Candidate],
+    evidence: &[Evidence],
+) -> bool {
+    let person = |found: &Evidence| candidates.iter().find(|candidate| candidate.one_id == found.one_id);
+    let mut passing = evidence.iter().filter(|found| passes(model, found));
+    let Some((best, first)) = passing.next().and_then(|best| Some((best, person(best)?))) else { return false };
+    let rivals: Vec<&Evidence> = passing.collect();
+    let relation = |rival: &&Evidence| person(rival).map(|other| relation(model, counted, first, other));
+    let relations: Vec<Relation> = rivals.iter().filter_map(relation).collect();
+    let second = rivals.iter().map(|found| found.score.bits).fold(f64::NEG_INFINITY, f64::max);
+    relations.iter().all(|relation| *relation == Relation::Same)
+        || relations.iter().all(|relation| *relation == Relation::Apart) && best.score.bits - second >= model.margin()
+}
+
+/// How two persons who fit one record stand to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Relation {
+    /// Nearly linked themselves, and nothing forbids it.
+    Same,
+    /// Something forbids that they are one.
+    Apart,
+    /// Nobody knows.
+    Open,
+}
+
+fn relation(model: &Model, counted: &dyn Frequencies, one: &Candidate, other: &Candidate) -> Relation {
+    let pairs = || one.records.iter().flat_map(|mine| other.records.iter().map(move |theirs| (mine, theirs)));
+    let compared: Vec<Comparison> = pairs().map(|(mine, theirs)| compare(&mine.facts, &theirs.facts)).collect();
+    let is_parted = pairs().any(|(mine, theirs)| counted.are_parted(mine.id, theirs.id));
+    if !vetoes_between(model, || compared.iter(), false, is_parted).is_empty() {
+        return Relation::Apart;
+    }
+    // A name and a birth date alone may be two people's, of whom the record knows the number of one and the phone of the other.
+    let telling = compared.iter().filter(|compared| shares_belongings(compared));
+    let best = telling.map(|compared| model.score(compared, counted).bits).fold(f64::NEG_INFINITY, f64::max);
+    if best >= model.sure_bits() { Relation::Same } else { Relation::Open }
 }
 
 /// Whether this evidence alone links.
-fn passes(evidence: &Evidence) -> bool {
-    let named = evidence.name <= Agreement::SamePinyin;
-    let born = evidence.birth_date;
+pub fn passes(model: &Model, evidence: &Evidence) -> bool {
     evidence.vetoes.is_empty()
-        && match evidence.ground {
-            Ground::SameNumber => true,
-            Ground::SameResidentId => named && born <= Agreement::Missing,
-            Ground::SameTravelDocument => named && born == Agreement::Equal,
+        && match evidence.tie {
+            Some(Tie::SameNumber) => true,
+            Some(Tie::SameVisit) => {
+                evidence.score.facts.iter().any(|fact| fact.fact == super::model::FactKind::Name && fact.weight > 0.0)
+            }
+            None => evidence.gate || evidence.score.bits >= model.link_bits(),
         }
 }
 
-/// A newborn under a parent's number, an unknown patient under anybody's: relations and guesses, not doubtful identities.
-fn is_ruled_out(evidence: &Evidence) -> bool {
-    evidence.vetoes.iter().any(|veto| matches!(veto, Veto::NewbornName | Veto::UnknownName))
-}
-
-/// What the candidate was found by, if it does share a number.
-fn identity_ground(record: &PatientFacts, candidate: &Candidate) -> Option<Ground> {
-    let shared = record
-        .identity_numbers
-        .iter()
-        .filter(|number| candidate.records.iter().any(|known| known.identity_numbers.contains(number)));
-    shared.map(|number| if number.is_checked() { Ground::SameResidentId } else { Ground::SameTravelDocument }).min()
-}
-
-fn weigh(record: &PatientFacts, candidate: &Candidate, ground: Ground) -> Evidence {
-    let shares = |known: &&PatientFacts| {
-        ground == Ground::SameNumber
-            || known.identity_numbers.iter().any(|number| record.identity_numbers.contains(number))
-    };
-    let agreements = candidate.records.iter().filter(shares).map(|known| (names(record, known), births(record, known)));
-    let (name, birth_date) = agreements.min().unwrap_or((Agreement::Missing, Agreement::Missing));
-
-    let mut vetoes = Vec::new();
-    if candidate.records.iter().any(|known| resident_ids_differ(record, known)) {
-        vetoes.push(Veto::DifferentResidentId);
+fn link(mut evidence: Vec<Evidence>, chosen: impl Fn(&Evidence) -> bool) -> Decision {
+    match evidence.iter().position(chosen) {
+        Some(place) => Decision::Link { evidence: evidence.remove(place), others: evidence },
+        None => Decision::New { evidence },
     }
-    // The number under its authority is the patient's own, whatever the name: it is how newborns get their names.
-    if ground != Ground::SameNumber {
-        let any_is = |class| candidate.records.iter().chain([record]).any(|known| known.name_class == class);
-        vetoes.extend(any_is(NameClass::Newborn).then_some(Veto::NewbornName));
-        vetoes.extend(any_is(NameClass::Unknown).then_some(Veto::UnknownName));
-    }
-    Evidence { one_id: candidate.one_id.clone(), ground, name, birth_date, vetoes }
-}
-
-fn names(one: &PatientFacts, other: &PatientFacts) -> Agreement {
-    if one.name.is_empty() || other.name.is_empty() {
-        Agreement::Missing
-    } else if one.name == other.name {
-        Agreement::Equal
-    } else if one.pinyin == other.pinyin {
-        Agreement::SamePinyin
-    } else {
-        Agreement::Different
-    }
-}
-
-fn births(one: &PatientFacts, other: &PatientFacts) -> Agreement {
-    match (&one.birth_date, &other.birth_date) {
-        (Some(one), Some(other)) if one.starts_with(other.as_str()) || other.starts_with(one.as_str()) => {
-            Agreement::Equal
-        }
-        (Some(_), Some(_)) => Agreement::Different,
-        _ => Agreement::Missing,
-    }
-}
-
-fn resident_ids_differ(one: &PatientFacts, other: &PatientFacts) -> bool {
-    let (mine, theirs): (Vec<_>, Vec<_>) = (one.resident_ids().collect(), other.resident_ids().collect());
-    !mine.is_empty() && !theirs.is_empty() && !mine.iter().any(|number| theirs.contains(number))
-}
-
-/// Best first; the One ID last, so that equal evidence has one order.
-fn order(evidence: &Evidence) -> (bool, Ground, Agreement, Agreement, &str) {
-    (!passes(evidence), evidence.ground, evidence.name, evidence.birth_date, &evidence.one_id)
 }
 
 #[cfg(test)]
@@ -215,145 +395,165 @@ mod tests {
     const ONE: &str = "110101199003073458";
     const OTHER: &str = "11010519491231002X";
 
-    /// `name birth_date number …`; `-` is nothing; a number that starts with `E` is a passport.
+    /// Nobody was counted yet.
+    struct Nobody;
+
+    impl Frequencies for Nobody {
+        fn count(&self, _: super::super::Term) -> (u64, u64) {
+            (0, 0)
+        }
+    }
+
+    /// `name birth_date word …`; `-` is nothing; `M`, `F` the sex; words of 18 places are resident numbers, of 11 phones, `E…` a passport.
     fn facts(text: &str) -> PatientFacts {
         let mut words = text.split_whitespace();
         let mut record = Fields::new();
         for name in ["name", "birth_date"] {
             if let Some(word) = words.next().filter(|word| *word != "-") {
-                record.insert(name, word.into());
+                record.insert(name, word.replace('_', " ").into());
             }
         }
-        let identifiers = words.map(
-            |number| json!({"type": if number.starts_with('E') { "passport" } else { "resident_id" }, "value": number}),
-        );
-        record.insert("identifiers", identifiers.collect());
+        let (mut identifiers, mut phones) = (Vec::new(), Vec::new());
+        for word in words {
+            match word {
+                "M" => record.insert("sex", "male".into()),
+                "F" => record.insert("sex", "female".into()),
+                _ if word.starts_with('E') => {
+                    identifiers.push(json!({"type": "passport", "value": word}));
+                    None
+                }
+                _ if word.len() == 11 => {
+                    phones.push(json!({"value": word}));
+                    None
+                }
+                _ => {
+                    identifiers.push(json!({"type": "resident_id", "value": word}));
+                    None
+                }
+            };
+        }
+        record.insert("identifiers", identifiers.into_iter().collect());
+        record.insert("phones", phones.into_iter().collect());
         PatientFacts::of(&record)
     }
 
-    /// `P1: record; record` on each line.
+    /// `P1: record; record` on each line; `P1=` ties its records by number, `P1~` by visit, `P1!` parts them.
     fn candidates(lines: &[&str]) -> Vec<Candidate> {
-        let candidate = |line: &&str| {
+        let candidate = |(place, line): (usize, &&str)| {
             let (one_id, records) = line.split_once(':').unwrap();
-            Candidate { one_id: one_id.to_owned(), records: records.split(';').map(facts).collect() }
-        };
-        lines.iter().map(candidate).collect()
-    }
-
-    /// `expected` is `link P1`, `ambiguous P1 P2`, `new` or `new P1`.
-    fn check(record: &str, same_number: &[&str], same_identity: &[&str], expected: &str) {
-        let (mut same_number, mut same_identity) = (candidates(same_number), candidates(same_identity));
-        for _ in 0..2 {
-            let decision = decide(&facts(record), &same_number, &same_identity);
-            let listed =
-                |evidence: &[Evidence]| evidence.iter().map(|found| format!(" {}", found.one_id)).collect::<String>();
-            let text = match &decision {
-                Decision::Link { one_id, evidence } => {
-                    assert_eq!(*one_id, evidence.one_id);
-                    format!("link {one_id}")
-                }
-                Decision::Ambiguous { evidence } => format!("ambiguous{}", listed(evidence)),
-                Decision::New { evidence } => format!("new{}", listed(evidence)),
+            let tie = match one_id.chars().last() {
+                Some('=') => Some(Tie::SameNumber),
+                Some('~') => Some(Tie::SameVisit),
+                _ => None,
             };
-            assert_eq!(text, expected, "{record}");
-            same_number.reverse();
-            same_identity.reverse();
-        }
-    }
-
-    #[test]
-    fn nothing_found_is_a_new_person() {
-        check("张三 1990-03-07", &[], &[], "new");
-    }
-
-    #[test]
-    fn the_same_number_links_whatever_the_name() {
-        check("张三 1990-03-07", &["P1:张三之子 1990-03-07"], &[], "link P1");
-        check("无名氏 -", &["P1:张三 1990-03-07"], &[], "link P1");
-    }
-
-    #[test]
-    fn case_2_the_same_identity_number_and_name_link() {
-        check(&format!("张三 1990-03-07 {ONE}"), &[], &[&format!("P1:张三 1990-03-07 {ONE}")], "link P1");
-        check(&format!("张三 - {ONE}"), &[], &[&format!("P1:张三 1990-03-07 {ONE}")], "link P1");
-        check(&format!("张三 1990 {ONE}"), &[], &[&format!("P1:张三 1990-03-07 {ONE}")], "link P1");
-    }
-
-    #[test]
-    fn cases_3_and_4_the_number_in_another_spelling() {
-        check("张三 - 110105491231002", &[], &[&format!("P1:张三 - {OTHER}")], "link P1");
-        check("张三 - １１０１０５１９４９１２３１００２ｘ", &[], &[&format!("P1:张三 - {OTHER}")], "link P1");
-    }
-
-    #[test]
-    fn case_6_two_valid_numbers_never_link() {
-        check(
-            &format!("张三 1990-03-07 {ONE} E12345678"),
-            &[],
-            &[&format!("P1:张三 1990-03-07 {OTHER} E12345678")],
-            "ambiguous P1",
-        );
-        check(&format!("张三 - {ONE}"), &[&format!("P1:张三 - {OTHER}")], &[], "ambiguous P1");
-        // Against every record of the person.
-        check(&format!("张三 - {ONE}"), &[], &[&format!("P1:张三 - {ONE};张三 - {OTHER}")], "ambiguous P1");
-    }
-
-    #[test]
-    fn cases_7_8_and_9_name_and_birth_date_have_to_agree() {
-        check(&format!("李四 1960-01-01 {ONE}"), &[], &[&format!("P1:张三 1990-03-07 {ONE}")], "ambiguous P1");
-        check(&format!("张伟 - {ONE}"), &[], &[&format!("P1:张玮 - {ONE}")], "link P1");
-        check(&format!("ZHANG,WEI - {ONE}"), &[], &[&format!("P1:張偉 - {ONE}")], "link P1");
-        check(&format!("张三 1990-07-03 {ONE}"), &[], &[&format!("P1:张三 1990-03-07 {ONE}")], "ambiguous P1");
-        check(&format!("- - {ONE}"), &[], &[&format!("P1:张三 - {ONE}")], "ambiguous P1");
-        check(&format!("无 - {ONE}"), &[], &[&format!("P1:无 - {ONE}")], "ambiguous P1");
-    }
-
-    #[test]
-    fn case_10_a_placeholder_is_no_evidence() {
-        for number in ["111111111111111111", "110101190001011009", "无", "110101199003073459"] {
-            check(&format!("张三 - {number}"), &[], &[&format!("P1:张三 - {number}")], "new");
-        }
-    }
-
-    #[test]
-    fn cases_18_and_22_newborns_and_unknown_patients_never_link_by_an_identity_number() {
-        check(&format!("张三之子 - {ONE}"), &[], &[&format!("P1:张三 - {ONE}")], "new P1");
-        check(&format!("张三 - {ONE}"), &[], &[&format!("P1:张三之子 - {ONE}")], "new P1");
-        check(&format!("张三之子 - {ONE}"), &[], &[&format!("P1:张三之子 - {ONE}")], "new P1");
-        check(&format!("无名氏 - {ONE}"), &[], &[&format!("P1:无名氏 - {ONE}")], "new P1");
-    }
-
-    #[test]
-    fn a_passport_needs_an_equal_birth_date() {
-        check("张三 1990-03-07 E12345678", &[], &["P1:张三 1990-03-07 E-12345678"], "link P1");
-        check("张三 - E12345678", &[], &["P1:张三 1990-03-07 E12345678"], "ambiguous P1");
-    }
-
-    #[test]
-    fn case_56_who_fits_two_persons_is_linked_to_neither() {
-        check(
-            &format!("张三 - {ONE}"),
-            &[],
-            &[&format!("P2:张三 - {ONE}"), &format!("P1:张三 - {ONE}")],
-            "ambiguous P1 P2",
-        );
-        check("张三 -", &["P2:张三 -", "P1:张三 -"], &[], "ambiguous P1 P2");
-        // Only one of them passes.
-        check(&format!("张三 - {ONE}"), &[], &[&format!("P1:李四 - {ONE}"), &format!("P2:张三 - {ONE}")], "link P2");
-    }
-
-    #[test]
-    fn the_number_under_its_authority_decides_before_an_identity_number() {
-        check(&format!("张三 - {ONE}"), &["P2:张三 -"], &[&format!("P1:张三 - {ONE}")], "link P2");
-    }
-
-    #[test]
-    fn evidence_is_stored_without_values() {
-        let Decision::Link { evidence, .. } = decide(&facts("张三 -"), &candidates(&["P1:张三 -"]), &[]) else {
-            panic!("not linked");
+            let is_parted = one_id.ends_with('!');
+            let known =
+                |(index, text)| CandidateRecord { id: (place * 10 + index) as i64, facts: facts(text), tie, is_parted };
+            Candidate {
+                one_id: one_id.trim_end_matches(['=', '~', '!']).to_owned(),
+                records: records.split(';').enumerate().map(known).collect(),
+            }
         };
-        let text = serde_json::to_string(&evidence).unwrap();
-        assert_eq!(text, r#"{"one_id":"P1","ground":"same_number","name":"equal","birth_date":"missing"}"#);
-        assert_eq!(serde_json::from_str::<Evidence>(&text).unwrap(), evidence);
+        lines.iter().enumerate().map(candidate).collect()
+    }
+
+    /// `expected` is `link P1`, `ask P1 P2` (all that are not ruled out) or `new`.
+    fn check(record: &str, known: &[&str], expected: &str) {
+        let model = Model::default();
+        let mut known = candidates(known);
+        for _ in 0..2 {
+            let decision = decide(&model, &Nobody, &facts(record), &[], &known);
+            let said = match &decision {
+                Decision::Link { evidence, .. } => format!("link {}", evidence.one_id),
+                Decision::Ambiguous { evidence, .. } => {
+                    let open = evidence.iter().filter(|found| !found.ruled_out);
+                    let mut open: Vec<&str> = open.map(|found| found.one_id.as_str()).collect();
+                    open.sort_unstable();
+                    format!("ask {}", open.join(" "))
+                }
+                Decision::New { .. } => "new".to_owned(),
+            };
+            assert_eq!(said, expected, "{record} among {known:?}: {decision:?}");
+            known.reverse();
+        }
+    }
+
+    #[test]
+    fn a_number_with_the_name_links() {
+        check(&format!("张三 1990-03-07 {ONE}"), &[&format!("P1: 张三 1990-03-07 {ONE}")], "link P1");
+        check(&format!("张三 - {ONE}"), &[&format!("P1: 张三 1990-03-07 {ONE}")], "link P1");
+        check(&format!("章三 1990-03-07 {ONE}"), &[&format!("P1: 张三 1990-03-07 {ONE}")], "link P1");
+    }
+
+    #[test]
+    fn a_number_with_another_name_is_asked_about() {
+        check(&format!("王芳 1962-01-01 {ONE}"), &[&format!("P1: 张三 1990-03-07 {ONE}")], "ask P1");
+    }
+
+    #[test]
+    fn two_numbers_are_two_people_to_be_asked_about() {
+        check(
+            &format!("张三 1990-03-07 {ONE} 13912345678"),
+            &[&format!("P1: 张三 1990-03-07 {OTHER} 13912345678")],
+            "ask P1",
+        );
+    }
+
+    #[test]
+    fn a_veto_holds_against_every_record_of_a_person() {
+        check(
+            &format!("张三丰 1990-03-07 {ONE} 13912345678"),
+            &[&format!("P1: 张三丰 1990-03-07 13912345678; 张三丰 1990-03-07 {OTHER}")],
+            "ask P1",
+        );
+    }
+
+    #[test]
+    fn a_rare_name_proves_more_than_a_common_one() {
+        check("欧阳靖翾 1990-03-07 M", &["P1: 欧阳靖翾 1990-03-07 M"], "link P1");
+        check("张伟 1990-03-07 M", &["P1: 张伟 1990-03-07 M"], "ask P1");
+        check("张伟 1990-03-07 M 13912345678", &["P1: 张伟 1990-03-07 M 13912345678"], "link P1");
+    }
+
+    #[test]
+    fn a_name_and_a_sex_alone_are_nothing_to_ask_about() {
+        check("欧阳靖翾 - F", &["P1: 欧阳靖翾 - F"], "new");
+    }
+
+    #[test]
+    fn a_household_is_no_identity() {
+        check("王小宝 2015-01-01 13912345678", &["P1: 王大山 1985-02-02 13912345678"], "new");
+    }
+
+    #[test]
+    fn whoever_fits_two_persons_is_linked_to_neither() {
+        let two = ["P1: 欧阳靖翾 1990-03-07 M", "P2: 欧阳靖翾 1990-03-07 M"];
+        check("欧阳靖翾 1990-03-07 M", &two, "ask P1 P2");
+    }
+
+    #[test]
+    fn the_sources_own_number_comes_before_all_facts() {
+        check("张小宝 2024-03-01", &["P1=: 张三之子 2024-03-01"], "link P1");
+        check(&format!("张三 1990-03-07 {ONE}"), &[&format!("P1=: 张三 1990-03-07 {OTHER}")], "ask P1");
+    }
+
+    #[test]
+    fn a_visit_resolves_a_laboratorys_patient_who_has_no_more_than_a_name() {
+        check("ZHANG_SAN -", &["P1~: 张三 1990-03-07"], "link P1");
+        check("LI_SI -", &["P1~: 张三 1990-03-07"], "new");
+    }
+
+    #[test]
+    fn whom_somebody_parted_no_rule_brings_together() {
+        check(&format!("张三 1990-03-07 {ONE}"), &[&format!("P1!: 张三 1990-03-07 {ONE}")], "new");
+    }
+
+    #[test]
+    fn newborns_and_unknown_patients_are_relations_and_guesses() {
+        check("张三之子 2024-03-01 13912345678", &["P1: 张三 1990-03-07 13912345678"], "new");
+        check("张三之子甲 2024-03-01 13912345678", &["P1: 张三之子乙 2024-03-01 13912345678"], "new");
+        check("张三之子 2024-03-01 13912345678", &["P1: 张三之子 2022-01-01 13912345678"], "new");
+        check("张小宝 2024-03-01 13912345678", &["P1: 张三之子 2024-03-01 13912345678"], "ask P1");
+        check("无名氏 -", &["P1: 无名氏 -"], "new");
     }
 }

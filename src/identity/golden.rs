@@ -1,6 +1,6 @@
 //! The golden record: what is shown of a person, chosen from the linked records.
 //!
-//! A record whose number its source has retired (A40) only fills what no live record says. Among the others, field by field (a
+//! A record whose number its source has retired (A40), or whose patient it has deleted (A29), only fills what no live record says. Among the others, field by field (a
 //! group is one field), the first difference decides:
 //! 1. name, sex, birth date: a person's own name before a newborn's or an unknown patient's; confirmed by a valid resident
 //!    number of the same record before not confirmed; a name in Chinese characters before its rendering; a fuller date;
@@ -16,7 +16,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::normalise::{IdentityNumber, NameClass, PatientFacts};
+use super::{IdentityNumber, NameClass, PatientFacts};
 use crate::record::resident_id::ResidentId;
 use crate::record::schema::{Field, IDENTIFIER_TYPES, PATIENT};
 use crate::record::{Fields, Value};
@@ -28,8 +28,12 @@ pub struct Member<'a> {
     pub source: &'a str,
     /// The patient record (`PatientState::record`).
     pub record: &'a Fields,
-    /// Its source has merged its number into another one.
+    /// Its source has merged its number into another one, or deleted the patient.
     pub is_retired: bool,
+    /// Its source has deleted the patient; shown in `sources`.
+    pub is_deactivated: bool,
+    /// Names that the source said before (`PatientState::former_names`).
+    pub former_names: Vec<&'a str>,
     /// Source time of each field (`PatientState::set_at`).
     pub set_at: BTreeMap<&'a str, i64>,
 }
@@ -157,12 +161,13 @@ fn identifiers(members: &[Member<'_>]) -> Vec<Value> {
     union.into_values().cloned().collect()
 }
 
-/// Other names as sent, and the names that were not chosen.
+/// Other names as sent, former names, and the names that were not chosen.
 fn other_names(members: &[Member<'_>], golden: &Fields) -> Vec<Value> {
     let chosen = golden.get("name").and_then(Value::as_str);
     let own = members.iter().filter_map(|member| member.record.get("name"));
-    let names =
-        own.chain(members.iter().flat_map(|member| list(member.record, "other_names"))).filter_map(Value::as_str);
+    let sent = members.iter().flat_map(|member| list(member.record, "other_names"));
+    let former = members.iter().flat_map(|member| member.former_names.iter().copied());
+    let names = own.chain(sent).filter_map(Value::as_str).chain(former);
     let others = names.filter(|name| Some(*name) != chosen && NameClass::of(name) == NameClass::Normal);
     others.collect::<BTreeSet<&str>>().into_iter().map(Value::from).collect()
 }
@@ -175,6 +180,9 @@ fn sources(members: &[Member<'_>]) -> Vec<Value> {
             source.insert("source", Value::from(member.source));
             let said = ["identifiers", "updated_at"].into_iter().filter_map(|name| member.record.get_key_value(name));
             source.extend(said.map(|(name, value)| (name.clone(), value.clone())));
+            if member.is_deactivated {
+                source.insert("deactivated", Value::Bool(true));
+            }
             Value::Object(source)
         })
         .collect();
@@ -203,6 +211,8 @@ mod tests {
                     source,
                     record,
                     is_retired: false,
+                    is_deactivated: false,
+                    former_names: Vec::new(),
                     set_at: record.keys().map(|name| (name.as_str(), *at)).collect(),
                 }
             })
@@ -267,6 +277,24 @@ mod tests {
             ],
             json!({"birth_date": "1990-03-08"}),
         );
+    }
+
+    #[test]
+    fn a_deleted_record_only_fills_and_is_shown_as_such() {
+        let [deleted, live] = ["张三", "李四"].map(|name| Fields::from_iter([("name", Value::from(name))]));
+        let member = |record, at, is_deactivated| Member {
+            source: "his",
+            record,
+            is_retired: is_deactivated,
+            is_deactivated,
+            former_names: vec!["王五", "张三之子"],
+            set_at: BTreeMap::from([("name", at)]),
+        };
+        let golden = golden(&[member(&deleted, 9, true), member(&live, 1, false)]);
+        assert_eq!(golden.get("name"), Some(&Value::from("李四")));
+        // A newborn's name is nobody's former name.
+        assert_eq!(golden.get("other_names"), Some(&json!(["张三", "王五"])));
+        assert_eq!(golden.get("sources"), Some(&json!([{"source": "his", "deactivated": true}, {"source": "his"}])));
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub enum MergeRefusal {
     AcrossAuthorities,
     /// Another source owns the authority.
     #[error(
-        "this source does not own the assigning authority: only the owner may merge in it (see `authorities` in the configuration)"
+        "this source does not own the assigning authority: only the owner may merge, move or delete in it (see `authorities` in the configuration)"
     )]
     NotOwner,
     /// The opposite merge was carried out before.

@@ -9,14 +9,35 @@
 //! - Two different valid resident numbers never become one person by themselves.
 //! - The golden record depends on the set of linked records, never on their order.
 
+mod block;
+mod compare;
+mod contact;
 mod decide;
+mod facts;
+mod frequency;
 mod golden;
+mod grade;
+mod hash;
+mod manual;
 mod merge;
-mod normalise;
+mod model;
+mod name;
+mod number;
 mod placeholder;
 
-pub use decide::{Agreement, Candidate, Decision, Evidence, Ground, Veto, decide};
+pub use block::{BlockKey, BlockKind, TermKind, keys, terms};
+pub use compare::{
+    AddressLevel, BirthDateLevel, CardLevel, Comparison, NameLevel, NumberLevel, PhoneLevel, SexLevel, Term, compare,
+};
+pub use contact::{Address, phone_digits};
+pub use decide::{Candidate, CandidateRecord, Decision, Doubt, Evidence, Tie, Veto, decide, passes, weigh};
+pub use facts::PatientFacts;
+pub use frequency::{RAREST, name_frequency, prior_frequency, sound_frequency, surname_frequency};
 pub use golden::{Member, golden};
+pub use grade::{Grade, grade};
+pub use manual::{Decided, ManualDecision, ManualRefusal, ManualStep, NamedRecord};
 pub use merge::{MergePlan, MergeRefusal, MergeRequest, plan_merge};
-pub use normalise::{IDENTITY_KINDS, IdentityNumber, NameClass, PatientFacts, name_key, phone_digits, pinyin_key};
+pub use model::{Fact, FactKind, Frequencies, Model, Score, Setting, probability};
+pub use name::{Name, NameClass, Script, Sex, name_key, pinyin_key};
+pub use number::{CARD_KINDS, Card, IDENTITY_KINDS, IdentityNumber};
 pub use placeholder::is_placeholder;

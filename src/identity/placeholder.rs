@@ -3,8 +3,11 @@
 //! Here is what can be told from the number alone. A real number that many patients share is found by counting; that is
 //! not done here.
 
-use super::normalise::{UNKNOWN_BIRTH_DATE, squeezed};
+use super::name::squeezed;
 use crate::record::resident_id::ResidentId;
+
+/// The date that systems put where none is known.
+pub(super) const UNKNOWN_BIRTH_DATE: &str = "1900-01-01";
 
 /// What is typed for "none", in lower case.
 const WORDS: [&str; 16] = [

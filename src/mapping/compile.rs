@@ -48,6 +48,9 @@ pub(crate) struct BlockPlan {
     pub(crate) names: Vec<&'static str>,
     pub(crate) rules: Vec<RulePlan>,
     pub(crate) lists: Vec<ListPlan>,
+    /// Where it is written: file and line.
+    pub(crate) file: usize,
+    pub(crate) line: usize,
 }
 
 /// One rule of `skip`.
@@ -316,6 +319,8 @@ impl Compiler<'_, '_> {
             names,
             rules,
             lists,
+            file: block.file,
+            line: self.reader.files[block.file].line(block.span.start),
         }
     }
 

@@ -77,6 +77,9 @@ impl Coverage {
             Ok(mapped) => mapped,
             Err(_) => return self.failed += 1,
         };
+        if mapped.holds_nothing() {
+            return self.failed += 1;
+        }
         if mapped.disposition != Disposition::Records {
             self.ignored += 1;
             return;

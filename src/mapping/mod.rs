@@ -173,6 +173,33 @@ pub struct Unmapped {
     pub code: String,
     /// For what, `lab_report.results.status`.
     pub target: String,
+    /// What its rule made of it.
+    pub outcome: UnmappedOutcome,
+}
+
+/// What became of a code that a table does not know: its rule's `on_unmapped`, as far as the field can hold it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum UnmappedOutcome {
+    /// The record has the sender's code.
+    Kept,
+    /// The field stays as it was.
+    Left,
+    /// The record has the value that the rule names.
+    Replaced,
+    /// The item, or the message, is not taken.
+    Rejected,
+}
+
+impl UnmappedOutcome {
+    /// `kept`, `left`, `replaced`, `rejected`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Left => "left",
+            Self::Replaced => "replaced",
+            Self::Rejected => "rejected",
+        }
+    }
 }
 
 /// Where a field came from.
@@ -186,6 +213,8 @@ pub struct ExplainedField {
     pub value: crate::record::Value,
     /// Where in the message, for what was cleared too; `None` for constants and defaults.
     pub path: Option<String>,
+    /// It holds a code that the table does not know, or what stands for one.
+    pub unmapped: Option<UnmappedOutcome>,
     /// The value as sent.
     pub raw: Option<String>,
     /// How the value was read, by the coercion's name; `None` for constants, defaults and what was cleared.

@@ -1,8 +1,8 @@
 //! A site's declarations over its base's: what `extends` means.
 //!
 //! - A field's rule, a block's `each`, `when`, `skip` or `on_null`, a table and `match` replace the base's; `false` removes a rule.
-//! - A block lies over the base's block of its name; without a name, over the one with the same `each` (the n-th such over the n-th);
-//!   without either, over the one at its place. A block without a counterpart is added.
+//! - A block lies over the base's block of its name; without a name, over the one with the same `each` (the n-th such over the n-th,
+//!   those without a name first); without either, over the one at its place. A block without a counterpart is added.
 
 use super::file::{Block, Declarations, Located, OwnField, Reader};
 use crate::diagnostic::similar;
@@ -50,7 +50,11 @@ fn overlay_blocks(reader: &mut Reader<'_>, base: &mut Vec<Block>, site: Vec<Bloc
     for (position, block) in site.into_iter().enumerate() {
         let counterpart = match (&block.label, &block.each) {
             (Some(_), _) => (0..base_length).find(|&index| !taken[index] && same(&base[index].label, &block.label)),
-            (None, Some(_)) => (0..base_length).find(|&index| !taken[index] && same(&base[index].each, &block.each)),
+            (None, Some(_)) => {
+                let alike = |index: &usize| !taken[*index] && same(&base[*index].each, &block.each);
+                let unnamed = (0..base_length).find(|index| alike(index) && base[*index].label.is_none());
+                unnamed.or_else(|| (0..base_length).find(alike))
+            }
             (None, None) => Some(position).filter(|&position| position < base_length && !taken[position]),
         };
         check_counterpart(reader, &base[..base_length], &block, counterpart, place);
@@ -81,8 +85,11 @@ fn check_counterpart(reader: &mut Reader<'_>, base: &[Block], block: &Block, cou
                 reader.warn(name.file, name.span.clone(), "M020", text, &format!("did you mean {meant}?"));
             }
         }
-        (None, Some(_)) => {
-            let candidates = base.iter().filter(|other| block.each.is_none() || same(&other.each, &block.each)).count();
+        (None, Some(counterpart)) => {
+            let is_named = |other: &Block| other.label.is_some();
+            let taken = base.get(counterpart).is_some_and(is_named);
+            let candidates = base.iter().filter(|other| block.each.is_none() || same(&other.each, &block.each));
+            let candidates = candidates.filter(|other| block.each.is_none() || is_named(other) == taken).count();
             if candidates > 1 {
                 let text = format!("the base has {candidates} blocks of {place} that this one may be meant for");
                 let hint = if known.is_empty() {

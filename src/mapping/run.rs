@@ -16,7 +16,6 @@ use super::file::OnNull;
 use super::result;
 use super::{Context, Disposition, ExplainedField, MapError, Mapped, MappedRecord, Skipped};
 use crate::hl7v2::{ErrorCode, Location, Message, Path, Resolved, Scope, Value};
-use crate::record::schema::{self, Shape};
 use crate::record::{Fields, Kind, Text, Value as Json};
 use distinct::Distinct;
 use draft::Draft;
@@ -221,7 +220,7 @@ impl<'r> Run<'r> {
     /// The items of a list, or `null`; `None`: the message says nothing of it.
     fn list(&mut self, list: &'r ListPlan, scope: &Scope<'_>, kind: Kind) -> Result<Option<Json>, MapError> {
         let mut items = Items::default();
-        let mut is_null = false;
+        let mut nulls: Vec<(&BlockPlan, Location)> = Vec::new();
         for block in &list.blocks {
             if items.found.kept.iter().any(|item| has_all(item, &block.when_none)) {
                 continue;
@@ -230,9 +229,13 @@ impl<'r> Run<'r> {
             let Some(each) = &block.each else { continue };
             self.ask(each);
             let scopes = scope.each(each);
-            if scopes.is_empty() && block.on_null == OnNull::Clear && each.field().is_some() {
-                is_null |= matches!(each.resolve(scope), Resolved::Null)
-                    && block.when.as_ref().is_none_or(|when| when.holds(scope));
+            if scopes.is_empty()
+                && block.on_null == OnNull::Clear
+                && each.field().is_some()
+                && matches!(each.resolve(scope), Resolved::Null)
+                && block.when.as_ref().is_none_or(|when| when.holds(scope))
+            {
+                nulls.push((block, missing_location(each, scope)));
             }
             for item_scope in scopes {
                 if self.is_anothers(&item_scope) {
@@ -245,10 +248,11 @@ impl<'r> Run<'r> {
                 }
             }
         }
-        Ok(match items.found.kept {
-            kept if !kept.is_empty() => Some(Json::Array(kept)),
-            _ => is_null.then_some(Json::Null),
-        })
+        if !items.found.kept.is_empty() {
+            return Ok(Some(Json::Array(items.found.kept)));
+        }
+        nulls.iter().for_each(|(block, location)| self.explain_list_cleared(block, list.name, location));
+        Ok((!nulls.is_empty()).then_some(Json::Null))
     }
 
     fn item(
@@ -394,12 +398,20 @@ fn too_many(list: String, location: Location) -> MapError {
 
 /// A merge with one side only cannot be carried out, and must not pass for done.
 fn whole_merge(block: &BlockPlan, scope: &Scope<'_>, given: &Fields) -> Result<(), MapError> {
-    let fields = schema::MERGE.iter().filter(|field| matches!(field.shape, Shape::List(_)));
-    let Some(missing) = fields.map(|field| field.name).find(|name| !given.contains_key(name)) else {
+    let action = given.get("action").and_then(Json::as_str).unwrap_or_default();
+    let needed: &[&str] = match action {
+        "link" | "unlink" | "deactivate" => &["survivor"],
+        "merge_visit" | "merge_account" => &["visit", "retired_visit"],
+        "move_visit" => &["visit"],
+        _ => &["survivor", "retired"],
+    };
+    let Some(missing) = needed.iter().find(|name| !given.contains_key(name)) else {
         return Ok(());
     };
-    let blocks = block.lists.iter().filter(|list| list.name == missing).flat_map(|list| &list.blocks);
-    let paths: Vec<&Path> = blocks.filter_map(|block| block.each.as_ref()).collect();
+    let of_lists = block.lists.iter().filter(|list| list.name == *missing).flat_map(|list| &list.blocks);
+    let of_lists = of_lists.filter_map(|block| block.each.as_ref());
+    let of_rules = block.rules.iter().filter(|rule| rule.target.name == *missing).flat_map(|rule| &rule.from);
+    let paths: Vec<&Path> = of_lists.chain(of_rules).collect();
     let location = paths.first().map_or_else(|| Location::segment("MRG"), |path| missing_location(path, scope));
     let mut paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
     paths.dedup();

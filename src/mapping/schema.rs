@@ -152,7 +152,7 @@ fn record_meaning(kind: Kind) -> &'static str {
         Kind::Patient => "what the message says of a patient",
         Kind::Visit => "a visit, stay or appointment",
         Kind::LabReport => "a report with its results",
-        Kind::Merge => "two patient numbers that are one patient",
+        Kind::Merge => "two patient numbers that are one patient, or what else happens to numbers",
     }
 }
 

@@ -254,20 +254,21 @@ fn a_list_without_end_is_refused_whole() {
 #[test]
 fn tables_translate_keep_leave_reject_and_replace() {
     let tables = "[tables]\nsex = 'sex.csv'\n";
-    for (rule, code, sex, listed) in [
-        ("table = 'sex'", "M", json!("male"), false),
-        ("table = 'sex'", "X", Json::Null, false),
-        ("table = 'sex', on_unmapped = 'keep'", "9", Json::Null, true),
-        ("table = 'sex', on_unmapped = 'leave'", "9", Json::Null, true),
-        ("table = 'sex', on_unmapped = 'other'", "9", json!("other"), true),
-        ("on_unmapped = 'leave'", "male", json!("male"), false),
-        ("on_unmapped = 'leave'", "M", Json::Null, true),
-        ("table = 'sex', default = 'unknown'", "", json!("unknown"), false),
+    use super::UnmappedOutcome::{Kept, Left, Rejected, Replaced};
+    for (rule, code, sex, outcome) in [
+        ("table = 'sex'", "M", json!("male"), None),
+        ("table = 'sex'", "X", Json::Null, None),
+        ("table = 'sex', on_unmapped = 'keep'", "9", Json::Null, Some(Left)),
+        ("table = 'sex', on_unmapped = 'leave'", "9", Json::Null, Some(Left)),
+        ("table = 'sex', on_unmapped = 'other'", "9", json!("other"), Some(Replaced)),
+        ("on_unmapped = 'leave'", "male", json!("male"), None),
+        ("on_unmapped = 'leave'", "M", Json::Null, Some(Left)),
+        ("table = 'sex', default = 'unknown'", "", json!("unknown"), None),
     ] {
         let mapping = format!("{tables}{PATIENT}name = 'PID-5'\nsex = {{ from = 'PID-8', {rule} }}");
         let mapped = apply(&Files::of(&mapping), &format!("PID|||||张三|||{code}")).unwrap();
         assert_eq!(mapped.records[0].fields.get("sex").cloned().unwrap_or_default(), sex, "{rule} {code}");
-        assert_eq!(!mapped.unmapped.is_empty(), listed, "{rule} {code}");
+        assert_eq!(mapped.unmapped.first().map(|unmapped| unmapped.outcome), outcome, "{rule} {code}");
     }
     let mapping = format!(
         "{tables}{PATIENT}sex = {{ from = 'PID-8', table = 'sex' }}\nlanguage = {{ from = 'PID-15', table = 'sex' }}"
@@ -275,9 +276,10 @@ fn tables_translate_keep_leave_reject_and_replace() {
     let error = apply(&Files::of(&mapping), "PID||||||||9").unwrap_err();
     assert_eq!((error.location.to_string().as_str(), error.code.as_str()), ("PID-8", "103"));
     assert!(!error.text.contains('9'), "{error}");
+    assert_eq!(error.unmapped[0].outcome, Rejected);
     let mapped = apply(&Files::of(&mapping), "PID||||||||M|||||||中文^Chinese").unwrap();
     assert_eq!(mapped.records[0].fields["language"], "中文", "a describing field keeps the sender's code");
-    assert_eq!(mapped.unmapped[0].target, "patient.language");
+    assert_eq!((mapped.unmapped[0].target.as_str(), mapped.unmapped[0].outcome), ("patient.language", Kept));
 }
 
 #[test]
@@ -812,6 +814,8 @@ fn conditions_are_understood_or_refused_at_their_column() {
     }
     let problems = Files::of("visit.when = \"\"\"\nPV1 and\n  PV2-1 = X\"\"\"").problems();
     assert!(problems[0].contains("site.toml:3:11 error[M006]"), "{problems:?}");
+    let problems = Files::of("visit.when = \"\"\"\nPV1-2 in ['E', 'I]\n  or PV1-2 = 'O'\"\"\"").problems();
+    assert!(problems[0].contains("site.toml:2:16 error[M006]: the text is not closed"), "{problems:?}");
     let deep = format!("visit.when = \"{}PV1{}\"", "(".repeat(5000), ")".repeat(5000));
     assert!(Files::of(&deep).problems()[0].contains("nested too deeply"));
     let deep = format!("visit.when = \"{}PV1\"", "not ".repeat(5000));

@@ -6,6 +6,8 @@ use std::collections::btree_map::Entry;
 
 use jiff::tz::TimeZone;
 
+use super::merge::Action;
+use super::renumber::VisitAction;
 use super::{Failure, Site};
 use crate::feed::{EventKind, NewEvent, event_id};
 use crate::hl7v2::{ErrorCode, Location};
@@ -55,6 +57,8 @@ pub enum Cause {
     Merge,
     /// A record that became a person of its own and took the record along.
     Split,
+    /// Somebody's decision.
+    Manual,
 }
 
 impl Cause {
@@ -65,6 +69,7 @@ impl Cause {
             Self::Retry => "retry",
             Self::Merge => "merge",
             Self::Split => "split",
+            Self::Manual => "manual",
         }
     }
 }
@@ -77,6 +82,8 @@ pub(super) struct Job<'a> {
     /// Zone of its times without an offset.
     pub(super) zone: &'a TimeZone,
     pub(super) site: &'a Site,
+    /// Version of the mapping that says it; empty where somebody decides by hand.
+    pub(super) mapping: &'a str,
     pub(super) digest: ContentDigest,
     /// The message's number: its arrival. `None` where somebody decides by hand.
     pub(super) message: Option<i64>,
@@ -91,7 +98,7 @@ pub(super) struct Job<'a> {
 
 /// What a message about a patient means for whose a visit or report is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Claim {
+pub(super) enum Claim {
     /// The same person's as before, and this record's from now on.
     Same,
     /// The same person's, and the record's that it was: something newer has said so of another record of the person.
@@ -130,24 +137,47 @@ impl Job<'_> {
         let mut owner: Option<Owner> = None;
         let mut patient = 0;
         let mut first = None;
+        // What is about visits waits for their patient; what is about two patients, for both.
+        let mut of_visits: Vec<(VisitAction, Fields)> = Vec::new();
+        let mut of_patients: Vec<(Action, Fields)> = Vec::new();
+        let visits = self.visits_named(&mapped)?;
         for (record, parts) in together(mapped) {
             if record.patient != patient {
+                self.renumber(&mut of_visits, owner.as_ref())?;
                 // A patient that was left out must not leave what is its own to the one before.
                 owner = None;
                 patient = record.patient;
             }
             match record.kind {
                 Kind::Patient => {
-                    owner = self.patient(record.fields)?;
+                    owner = self.patient(record.fields, visits.get(&patient).copied())?;
                     first = first.or_else(|| owner.as_ref().map(|owner| owner.one_id.clone()));
                 }
-                Kind::Merge => self.merge(&record.fields)?,
-                Kind::Visit => self.visit(record.fields, owner.as_ref())?,
+                Kind::Merge => match Action::of(&record.fields) {
+                    action @ (Action::Merge | Action::Rename) => self.merge(&record.fields, action)?,
+                    Action::Move => self.move_numbers(&record.fields)?,
+                    Action::Deactivate => self.deactivate(&record.fields)?,
+                    action @ (Action::Link | Action::Unlink) => of_patients.push((action, record.fields)),
+                    Action::Visit(action) => of_visits.push((action, record.fields)),
+                },
+                Kind::Visit => {
+                    self.renumber(&mut of_visits, owner.as_ref())?;
+                    self.visit(record.fields, owner.as_ref())?;
+                }
                 Kind::LabReport => {
                     let number = report_number(&record.fields, owner.as_ref());
                     let parts = std::iter::once(record.fields).chain(parts).collect();
                     self.lab_report(number, combine(parts), owner.as_ref())?;
                 }
+            }
+        }
+        self.renumber(&mut of_visits, owner.as_ref())?;
+        if let Some((action, _)) = of_patients.first() {
+            let (action, patients) = (*action, of_patients.into_iter().map(|(_, fields)| fields).collect::<Vec<_>>());
+            self.link_patients(&patients, action)?;
+            // Whoever was first may be another person now.
+            if let Some(owner) = &owner {
+                first = Some(self.owner_of(owner.record)?.one_id);
             }
         }
         Ok(first)
@@ -164,7 +194,7 @@ impl Job<'_> {
         Moment { at: at.min(self.received_at.saturating_add(CLOCK_AHEAD)), arrival: self.message.unwrap_or_default() }
     }
 
-    fn visit(&self, patch: Fields, owner: Option<&Owner>) -> Result<(), Trouble> {
+    fn visit(&self, mut patch: Fields, owner: Option<&Owner>) -> Result<(), Trouble> {
         let source = self.source;
         let Some(number) = patch.get("number").and_then(Value::as_str).map(str::to_owned) else {
             return Err(Trouble::content(
@@ -173,6 +203,8 @@ impl Job<'_> {
                 "the mapping gives a visit without a number: mark `number` in [visit] as required = \"skip\" or fill it",
             ));
         };
+        let number = clinical::visit_number_now(self.transaction, source, &number)?;
+        patch.insert("number", Value::from(number.as_str()));
         let known = clinical::visit(self.transaction, source, &number)?;
         let owner = match (owner, &known) {
             (Some(owner), _) => owner.clone(),
@@ -182,7 +214,14 @@ impl Job<'_> {
         let moment = self.moment(&patch);
         let mut visit = match known {
             Some(visit) => visit,
-            None => Visit { source: source.to_owned(), number, record: owner.record, version: 0, state: String::new() },
+            None => Visit {
+                source: source.to_owned(),
+                number,
+                record: owner.record,
+                version: 0,
+                mapping: String::new(),
+                state: String::new(),
+            },
         };
         let mut state: VisitState = stored(&visit.state, "visit.state")?;
         let claim = self.claim(visit.record, &owner, || state.record(), moment)?;
@@ -198,23 +237,37 @@ impl Job<'_> {
                 happenings.push(Happening { kind: EventKind::VisitUpdated, reverses: None });
             }
         }
+        let applied = Applied { before: Fields::new(), record, changed, happenings };
+        self.keep_visit(visit, state, applied, &owner.one_id, moment)
+    }
+
+    /// Publishes what happened to a visit and stores it.
+    pub(super) fn keep_visit(
+        &self,
+        mut visit: Visit,
+        mut state: VisitState,
+        applied: Applied,
+        one_id: &str,
+        moment: Moment,
+    ) -> Result<(), Trouble> {
         let visit_id = visit.visit_id();
-        for Happening { kind, reverses } in happenings {
+        for Happening { kind, reverses } in applied.happenings {
             visit.version += 1;
-            let mut data = view::visit_record(record.clone(), &visit, &owner.one_id);
+            let mut data = view::visit_record(applied.record.clone(), &visit, one_id);
             if let Some(reverses) = &reverses {
                 data.insert("reverses", json!({"type": reverses.kind.name(), "id": reverses.id}));
             }
-            let about = About { kind, record: &visit_id, one_id: &owner.one_id, moment, version: visit.version };
-            let id = self.publish(about, &changed, data, self.cause)?;
+            let about = About { kind, record: &visit_id, one_id, moment, version: visit.version };
+            let id = self.publish(about, &applied.changed, data, self.cause)?;
             state.remember(moment.arrival, Published { kind, id });
         }
+        visit.mapping.replace_range(.., self.mapping);
         visit.state = to_stored(&state)?;
         Ok(clinical::put_visit(self.transaction, &visit)?)
     }
 
     /// Whose a visit or report of the record `known` is after a message about `owner`, `said` being what was said of it so far.
-    fn claim(
+    pub(super) fn claim(
         &self,
         known: i64,
         owner: &Owner,
@@ -257,6 +310,7 @@ impl Job<'_> {
                 record: owner.record,
                 visit_id: None,
                 version: 0,
+                mapping: String::new(),
                 state: String::new(),
             },
         };
@@ -283,7 +337,13 @@ impl Job<'_> {
         }
         let Applied { record, changed: by_message, happenings, .. } = state.apply(patch, moment);
         let mut changed = former.map_or(by_message, |former| changed(&former, &record));
-        let visit_id = state.visit_number().map(|number| published_id(state.visit_source().unwrap_or(source), number));
+        let visit_id = match state.visit_number() {
+            Some(number) => {
+                let of = state.visit_source().unwrap_or(source);
+                Some(published_id(of, &clinical::visit_number_now(self.transaction, of, number)?))
+            }
+            None => None,
+        };
         if report.visit_id != visit_id {
             changed.push("visit_id".to_owned());
             report.visit_id = visit_id;
@@ -303,6 +363,7 @@ impl Job<'_> {
             let about = About { kind, record: &report_id, one_id: &owner.one_id, moment, version: report.version };
             self.publish(about, &changed, data, self.cause)?;
         }
+        report.mapping.replace_range(.., self.mapping);
         report.state = to_stored(&state)?;
         Ok(clinical::put_lab_report(self.transaction, &report)?)
     }
@@ -340,10 +401,23 @@ impl Job<'_> {
         let text = |name: &str| patch.get(name).and_then(Value::as_str);
         let Some(number) = text("visit_number") else { return Ok(None) };
         let source = text("visit_source").unwrap_or(self.source);
-        match clinical::visit(self.transaction, source, number)? {
+        let number = clinical::visit_number_now(self.transaction, source, number)?;
+        match clinical::visit(self.transaction, source, &number)? {
             Some(visit) => self.owner_of(visit.record).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The record whose visit the reports of a patient name, by the patient's place in the message: a laboratory that sends no more than a
+    /// name sends the visit as well.
+    fn visits_named(&self, mapped: &[MappedRecord]) -> Result<BTreeMap<usize, i64>, Trouble> {
+        let mut visits = BTreeMap::new();
+        for report in mapped.iter().filter(|record| record.kind == Kind::LabReport) {
+            if let Some(owner) = self.owner_of_visit(&report.fields)? {
+                visits.entry(report.patient).or_insert(owner.record);
+            }
+        }
+        Ok(visits)
     }
 
     /// The record of this number, which is known to exist.
@@ -351,7 +425,7 @@ impl Job<'_> {
         Ok(records::get(self.transaction, id)?.ok_or(StoreError::Damaged { what: "patient_record" })?)
     }
 
-    fn owner_of(&self, record: i64) -> Result<Owner, Trouble> {
+    pub(super) fn owner_of(&self, record: i64) -> Result<Owner, Trouble> {
         let row = self.record(record)?;
         Ok(Owner { record, number: row.number, one_id: row.one_id })
     }
@@ -382,7 +456,7 @@ impl Job<'_> {
     }
 }
 
-fn no_patient() -> Trouble {
+pub(super) fn no_patient() -> Trouble {
     Trouble::content(
         ErrorCode::UnknownKeyIdentifier,
         Location::field("PID", 3),

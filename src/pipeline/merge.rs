@@ -1,21 +1,63 @@
-//! Merges that a source declares (A40 and its older forms): two of its numbers are one patient.
+//! What a source says of its numbers: two are one patient's (A40 and its older forms), one was wrong (A46 to A48), one is another
+//! patient's (A43); two patients are one person or not (A24, A37); a patient is deleted (A29).
+//!
+//! What was decided by hand stands against all of it: the message is processed, the numbers stay as they are, somebody is asked.
+
+use std::collections::BTreeSet;
 
 use super::apply::{Job, Trouble};
-use super::patient::{numbers_in, only};
+use super::life::{Conflict, Goal, with_merged};
+use super::patient::{numbers_in, only, state_of};
+use super::renumber::VisitAction;
 use crate::feed::EventKind;
 use crate::hl7v2::{ErrorCode, Location};
-use crate::identity::{MergePlan, MergeRefusal, MergeRequest, PatientFacts, plan_merge};
+use crate::identity::{MergePlan, MergeRefusal, MergeRequest, NameClass, PatientFacts, plan_merge};
 use crate::record::{Fields, RecordNumber, Value, json};
 use crate::state::{Moment, PatientState};
+use crate::store::StoreError;
 use crate::store::records;
 use crate::store::records::{LinkKind, PatientRecord};
 
+/// What a message does to numbers: `record::schema::MERGE_ACTIONS`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Two numbers are one patient's, and one of them is given up.
+    Merge,
+    /// A number was wrong: the right one is known to be the same patient's before anything is said under it.
+    Rename,
+    /// What was said under a number is another patient's.
+    Move,
+    /// Two patients are one person, each number stays.
+    Link,
+    /// They are not.
+    Unlink,
+    /// The source deletes the patient.
+    Deactivate,
+    /// Of visits.
+    Visit(VisitAction),
+}
+
+impl Action {
+    pub(super) fn of(fields: &Fields) -> Self {
+        match fields.get("action").and_then(Value::as_str).unwrap_or_default() {
+            "rename" => Self::Rename,
+            "move" => Self::Move,
+            "link" => Self::Link,
+            "unlink" => Self::Unlink,
+            "deactivate" => Self::Deactivate,
+            "merge_visit" => Self::Visit(VisitAction::Merge),
+            "merge_account" => Self::Visit(VisitAction::MergeAccount),
+            "move_visit" => Self::Visit(VisitAction::Move),
+            _ => Self::Merge,
+        }
+    }
+}
+
 impl Job<'_> {
-    /// Carries out a merge that the source declares (A40 and its older forms): each retired number of MRG-1 goes to the number of
-    /// PID-3 under the same authority. All or nothing.
-    pub(super) fn merge(&self, fields: &Fields) -> Result<(), Trouble> {
-        let survivors = merge_numbers(fields, "survivor");
-        let retired = merge_numbers(fields, "retired");
+    /// Carries out a merge that the source declares (A40 and its older forms), or a change of a number (A46, A47): each retired number
+    /// of MRG-1 goes to the number of PID-3 under the same authority. All or nothing.
+    pub(super) fn merge(&self, fields: &Fields, action: Action) -> Result<(), Trouble> {
+        let (survivors, retired) = (sides(fields, "survivor"), sides(fields, "retired"));
         let Some(first) = survivors.first().filter(|_| !retired.is_empty()) else {
             return Err(Trouble::content(
                 ErrorCode::RequiredFieldMissing,
@@ -24,19 +66,196 @@ impl Job<'_> {
             ));
         };
         let moment = self.moment(fields);
-        let named = |system: &str| if system.is_empty() { self.source.to_owned() } else { system.to_owned() };
         for number in &retired {
             // A number without an authority is meant under the survivor's.
             let system = if number.system.is_empty() { &first.system } else { &number.system };
-            let survivor = survivors.iter().find(|survivor| survivor.system == *system).unwrap_or(first);
-            let survivor = RecordNumber { system: named(&survivor.system), value: survivor.value.clone() };
-            let retired = RecordNumber { system: named(system), value: number.value.clone() };
-            self.merge_numbers(&survivor, &retired, moment)?;
+            let survivor = self.named(survivors.iter().find(|survivor| survivor.system == *system).unwrap_or(first));
+            let retired = self.named(&RecordNumber { system: system.clone(), value: number.value.clone() });
+            // A number that changes into itself says that another one changed.
+            if action == Action::Rename && survivor == retired {
+                continue;
+            }
+            self.merge_numbers(&survivor, &retired, action, moment)?;
         }
         Ok(())
     }
 
-    fn merge_numbers(&self, survivor: &RecordNumber, retired: &RecordNumber, moment: Moment) -> Result<(), Trouble> {
+    /// A number without an authority belongs to the source itself.
+    fn named(&self, number: &RecordNumber) -> RecordNumber {
+        let system = if number.system.is_empty() { self.source.to_owned() } else { number.system.clone() };
+        RecordNumber { system, value: number.value.clone() }
+    }
+
+    /// What was said under the numbers of MRG-1 is the patient's of PID-3 (A43): their records leave whoever they were with.
+    pub(super) fn move_numbers(&self, fields: &Fields) -> Result<(), Trouble> {
+        let survivors: Vec<RecordNumber> = sides(fields, "survivor").iter().map(|number| self.named(number)).collect();
+        let moment = self.moment(fields);
+        for number in sides(fields, "retired") {
+            let system = survivors.first().filter(|_| number.system.is_empty()).map(|first| first.system.clone());
+            let number = self.named(&RecordNumber { system: system.unwrap_or(number.system), value: number.value });
+            let Some(target) = survivors.iter().find(|survivor| **survivor != number) else {
+                return Err(refused(MergeRefusal::SameNumber));
+            };
+            self.owned(&number)?;
+            self.owned(target)?;
+            let Some(record) = records::find(self.transaction, self.source, &number)? else {
+                self.note("MRG-1: this source has sent no patient under the number: nothing to move");
+                continue;
+            };
+            let basis = json!({"source": self.source, "action": "move", "record": number.to_string(), "to": target.to_string()});
+            let target = match records::find(self.transaction, self.source, target)? {
+                Some(record) => self.live(record)?,
+                None => self.stub(target, None, &basis, moment)?,
+            };
+            if record.one_id == target.one_id {
+                continue;
+            }
+            let there = records::of_person(self.transaction, &record.one_id)?;
+            let (group, rest) = with_merged(there, &BTreeSet::from([record.id]));
+            let ids = group.iter().map(|row| row.id).collect();
+            if record.link == LinkKind::Manual || self.is_told_apart(&ids, &target.one_id)? {
+                self.raise(Conflict::SourceMergeConflict, (record.id, target.id))?;
+            } else if rest.is_empty() {
+                self.merge_persons(&target.one_id, &record.one_id, &basis, moment)?;
+            } else {
+                self.part(&record.one_id, &group, Goal::Known(&target.one_id), basis, moment)?;
+                self.tell_apart(&group, &rest, self.source, "the source moved the number to another patient (A43)")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Two patients are one person (A24), or not any more (A37); `patients` are what the message says of each. The numbers stay as they
+    /// are.
+    pub(super) fn link_patients(&self, patients: &[Fields], action: Action) -> Result<(), Trouble> {
+        let mut found = Vec::new();
+        for fields in patients {
+            let Some(number) = sides(fields, "survivor").first().map(|number| self.named(number)) else { continue };
+            self.owned(&number)?;
+            if let Some(record) = records::find(self.transaction, self.source, &number)? {
+                found.push((record, self.moment(fields)));
+            }
+        }
+        let Some(((first, _), others)) = found.split_first().filter(|(_, others)| !others.is_empty()) else {
+            return Err(Trouble::content(
+                ErrorCode::RequiredFieldMissing,
+                Location::field("PID", 3),
+                "linking and unlinking is about two patients: send two PID, each with its number in PID-3",
+            ));
+        };
+        for (other, moment) in others {
+            // Read anew: the pair before may have moved one of them.
+            let (first, other) = (self.record(first.id)?, self.record(other.id)?);
+            if action == Action::Link {
+                self.link_pair(&first, &other, *moment)?;
+            } else {
+                self.unlink_pair(&first, &other, *moment)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn link_pair(&self, first: &PatientRecord, other: &PatientRecord, moment: Moment) -> Result<(), Trouble> {
+        if are_family(first, other)? {
+            return Err(Trouble::content(
+                ErrorCode::UnknownKeyIdentifier,
+                Location::field("PID", 21),
+                "A24 says that two patients are one person; a mother and her child are two: send the mother's number in PID-21",
+            ));
+        }
+        let basis = pair_basis(self.source, "link", first, other);
+        // The older One ID lives on: neither PID is the survivor.
+        let (survivor, retired) = if first.one_id <= other.one_id { (first, other) } else { (other, first) };
+        if survivor.one_id == retired.one_id || self.is_contested(survivor, retired)? {
+            return Ok(());
+        }
+        self.merge_persons(&survivor.one_id, &retired.one_id, &basis, moment)
+    }
+
+    /// Both persons are again as they were before they were linked.
+    fn unlink_pair(&self, first: &PatientRecord, other: &PatientRecord, moment: Moment) -> Result<(), Trouble> {
+        let reason = "the source says that they are two patients (A37)";
+        if first.one_id != other.one_id {
+            return self.tell_apart(std::slice::from_ref(first), std::slice::from_ref(other), self.source, reason);
+        }
+        let basis = pair_basis(self.source, "unlink", first, other);
+        let holder = first.one_id.as_str();
+        let there = records::of_person(self.transaction, holder)?;
+        let (mut leaving, mut revived) = (BTreeSet::from([other.id]), None);
+        for (own, opposite) in [(other, first), (first, other)] {
+            if let Some((one_id, records)) = self.merged_apart(own.id, opposite.id)? {
+                (leaving, revived) = (records, Some(one_id));
+                break;
+            }
+        }
+        let (group, rest) = with_merged(there, &leaving);
+        let parts = |row: &PatientRecord| group.iter().any(|known| known.id == row.id);
+        if parts(first) == parts(other) {
+            return Err(Trouble::content(
+                ErrorCode::DuplicateKeyIdentifier,
+                Location::field("PID", 3),
+                "the two numbers were merged: A37 takes back a link (A24); split the merge by hand",
+            ));
+        }
+        if group.iter().any(|row| row.link == LinkKind::Manual && (row.id == first.id || row.id == other.id)) {
+            return self.raise(Conflict::SourceMergeConflict, (first.id, other.id));
+        }
+        let goal = revived.as_deref().map_or(Goal::New, Goal::Revived);
+        self.part(holder, &group, goal, basis, moment)?;
+        self.tell_apart(&group, &rest, self.source, reason)
+    }
+
+    /// The One ID whose merge brought the record `own` to where `opposite` is, with all that it brought; `None`: there is none that
+    /// could live again.
+    fn merged_apart(&self, own: i64, opposite: i64) -> Result<Option<(String, BTreeSet<i64>)>, Trouble> {
+        for (_, change) in records::moves_of(self.transaction, own)?.into_iter().rev() {
+            let Some(from) = change.from else { continue };
+            let person = self.person(&from)?;
+            if let Some(step) = self.merge_step(&person)?
+                && step.records.contains(&own)
+                && !step.records.contains(&opposite)
+            {
+                return Ok(Some((from, step.records)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The source deletes a patient (A29): the record stays with all that belongs to it, and counts as retired until the source speaks
+    /// of it again.
+    pub(super) fn deactivate(&self, fields: &Fields) -> Result<(), Trouble> {
+        let moment = self.moment(fields);
+        for number in sides(fields, "survivor").iter().map(|number| self.named(number)) {
+            self.owned(&number)?;
+            let Some(record) = records::find(self.transaction, self.source, &number)? else {
+                self.note("PID-3: this source has sent no patient under the number: nothing to delete");
+                continue;
+            };
+            records::set_deactivated(self.transaction, record.id, moment.at)?;
+            self.refresh_person(&record.one_id, EventKind::PatientUpdated, moment)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses what a source does in an authority that another one owns.
+    fn owned(&self, number: &RecordNumber) -> Result<(), Trouble> {
+        match self.site.owners.get(&number.system) {
+            Some(owner) if owner != self.source => Err(refused(MergeRefusal::NotOwner)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn note(&self, text: &str) {
+        self.notes.borrow_mut().push(text.to_owned());
+    }
+
+    fn merge_numbers(
+        &self,
+        survivor: &RecordNumber,
+        retired: &RecordNumber,
+        action: Action,
+        moment: Moment,
+    ) -> Result<(), Trouble> {
         let find = |number| match records::find(self.transaction, self.source, number)? {
             Some(record) => self.live(record).map(Some),
             None => Ok(None),
@@ -50,25 +269,23 @@ impl Job<'_> {
             survivor_now: survivor_record.as_ref().map_or(survivor, |record| &record.number),
             retired_now: retired_record.as_ref().map_or(retired, |record| &record.number),
         };
-        let plan = plan_merge(&request).map_err(|refusal| {
-            let (code, field) = match refusal {
-                MergeRefusal::AcrossAuthorities | MergeRefusal::NotOwner => {
-                    (ErrorCode::UnknownKeyIdentifier, Location::field("MRG", 1))
-                }
-                MergeRefusal::Opposite => (ErrorCode::DuplicateKeyIdentifier, Location::field("PID", 3)),
-                MergeRefusal::SameNumber | MergeRefusal::MergedElsewhere => {
-                    (ErrorCode::DuplicateKeyIdentifier, Location::field("MRG", 1))
-                }
-            };
-            Trouble::content(code, field, refusal.to_string())
-        })?;
+        let plan = plan_merge(&request).map_err(refused)?;
         let basis = json!({"source": self.source, "survivor": survivor.to_string(), "retired": retired.to_string()});
         let MergePlan::Apply { survivor, retired } = plan else {
             return self.heal(retired, &basis, moment);
         };
+        if let (Some(survivor), Some(retired)) = (&survivor_record, &retired_record)
+            && self.is_contested(survivor, retired)?
+        {
+            return Ok(());
+        }
         let survivor_record = match survivor_record {
             Some(record) => record,
-            None => self.stub(&survivor, None, &basis, moment)?,
+            None => {
+                // A right number in place of a wrong one is nobody new.
+                let known = retired_record.as_ref().filter(|_| action == Action::Rename);
+                self.stub(&survivor, known.map(|record| record.one_id.as_str()), &basis, moment)?
+            }
         };
         let one_id = &survivor_record.one_id;
         let known = retired_record.is_some();
@@ -89,9 +306,9 @@ impl Job<'_> {
         for number in [&retired, &survivor] {
             for record in records::with_number(self.transaction, number)? {
                 // Read anew: the merge before may have moved it.
-                let other = self.record(record.id)?.one_id;
-                if other != *one_id {
-                    self.merge_persons(one_id, &other, &basis, moment)?;
+                let other = self.record(record.id)?;
+                if other.one_id != *one_id && !self.is_contested(&survivor_record, &other)? {
+                    self.merge_persons(one_id, &other.one_id, &basis, moment)?;
                     merged = true;
                 }
             }
@@ -108,9 +325,9 @@ impl Job<'_> {
         while let Some(into) = record.merged_into {
             let next = self.record(into)?;
             // Read anew: the step before may have moved it.
-            let one_id = self.record(record.id)?.one_id;
-            if one_id != next.one_id {
-                self.merge_persons(&next.one_id, &one_id, basis, moment)?;
+            let record_now = self.record(record.id)?;
+            if record_now.one_id != next.one_id && !self.is_contested(&next, &record_now)? {
+                self.merge_persons(&next.one_id, &record_now.one_id, basis, moment)?;
             }
             record = next;
         }
@@ -147,13 +364,44 @@ impl Job<'_> {
             },
         };
         let link = self.link_change(0, &one_id, LinkKind::Pending, basis.clone());
-        let id = self.insert_record(number, &state, &record, &PatientFacts::of(&record), link, moment)?;
+        let id = self.insert_record((number, 1), &state, &record, &PatientFacts::of(&record), link, moment)?;
         self.record(id)
     }
 }
 
+fn refused(refusal: MergeRefusal) -> Trouble {
+    let (code, field) = match refusal {
+        MergeRefusal::AcrossAuthorities | MergeRefusal::NotOwner => {
+            (ErrorCode::UnknownKeyIdentifier, Location::field("MRG", 1))
+        }
+        MergeRefusal::Opposite => (ErrorCode::DuplicateKeyIdentifier, Location::field("PID", 3)),
+        MergeRefusal::SameNumber | MergeRefusal::MergedElsewhere => {
+            (ErrorCode::DuplicateKeyIdentifier, Location::field("MRG", 1))
+        }
+    };
+    Trouble::content(code, field, refusal.to_string())
+}
+
+/// A newborn and somebody who is none, or a patient and the mother that it names.
+fn are_family(one: &PatientRecord, other: &PatientRecord) -> Result<bool, StoreError> {
+    let (said, by_other) = (state_of(one)?.record(), state_of(other)?.record());
+    let is_newborn = |record: &Fields| PatientFacts::of(record).name_class == NameClass::Newborn;
+    let names = |record: &Fields, mother: &RecordNumber| {
+        let text = |part: &str| {
+            let named = record.get("mother_identifier").and_then(|named| named.get(part)).and_then(Value::as_str);
+            named.unwrap_or_default().to_owned()
+        };
+        text("value") == mother.value && (text("system").is_empty() || text("system") == mother.system)
+    };
+    Ok(is_newborn(&said) != is_newborn(&by_other) || names(&said, &other.number) || names(&by_other, &one.number))
+}
+
+fn pair_basis(source: &str, action: &str, first: &PatientRecord, other: &PatientRecord) -> Value {
+    json!({"source": source, "action": action, "records": [first.number.to_string(), other.number.to_string()]})
+}
+
 /// The numbers of one side of a merge: medical record numbers; where there are none, all.
-fn merge_numbers(fields: &Fields, side: &str) -> Vec<RecordNumber> {
+fn sides(fields: &Fields, side: &str) -> Vec<RecordNumber> {
     let medical: Vec<RecordNumber> = numbers_in(fields, side, |kind| kind == "mrn").collect();
     if medical.is_empty() { numbers_in(fields, side, |_| true).collect() } else { medical }
 }

@@ -13,10 +13,16 @@
 //! - A retry takes the message's own arrival, so it can never turn newer values back.
 
 mod apply;
+mod explain;
+mod life;
+mod matching;
 mod merge;
 mod moves;
 mod patient;
 mod preview;
+mod rank;
+mod renumber;
+mod review;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -28,6 +34,7 @@ use jiff::tz::TimeZone;
 
 use crate::hl7v2::message::ReadError;
 use crate::hl7v2::{self, CharsetSetting, ErrorCode, Header, Limits, Location, Message, header};
+use crate::identity::Model;
 use crate::mapping::{Context, Disposition, MapError, Mapped, Mapping, Unmapped};
 use crate::record::when;
 use crate::store::messages::{self, ContentDigest, MessageError, MessageState, NewMessage, Outcome, Seen};
@@ -36,7 +43,10 @@ use crate::store::{ErrorClass, PackedBytes, Store, StoreError, Transaction};
 
 pub use apply::Cause;
 use apply::{Job, Trouble};
+pub use explain::{Unexplained, explain};
+pub use life::decide_by_hand;
 pub use preview::{Examined, examine, preview};
+pub use rank::{Ranked, matches, rank};
 
 /// What the pipeline must know of a source.
 #[derive(Debug)]
@@ -62,6 +72,8 @@ pub struct Source {
 pub struct Site {
     /// Which source owns which assigning authority.
     pub owners: BTreeMap<String, String>,
+    /// What agreement is worth.
+    pub model: Model,
 }
 
 /// A message, ready for the writer.
@@ -125,7 +137,7 @@ impl Failure {
     }
 
     /// A message of a type that the mapping takes, but without anything in it: positive silence would lose it.
-    fn nothing() -> Self {
+    pub fn nothing() -> Self {
         Self {
             code: ErrorCode::SegmentSequence,
             location: Some(Location::segment("PID")),
@@ -280,6 +292,7 @@ pub fn commit(transaction: &Transaction<'_>, unit: Unit, cause: Cause) -> Result
         source: &source.name,
         zone: &source.zone,
         site: &source.site,
+        mapping: source.mapping.version(),
         digest,
         message: Some(id),
         received_at: *received_at,
@@ -287,7 +300,7 @@ pub fn commit(transaction: &Transaction<'_>, unit: Unit, cause: Cause) -> Result
         cause,
         notes: RefCell::default(),
     };
-    let outcome = outcome(&job, source.mapping.version(), notes, mapped)?;
+    let outcome = outcome(&job, notes, mapped)?;
     let message = NewMessage {
         source: source.name.clone(),
         received_at: *received_at,
@@ -363,6 +376,7 @@ fn retry(
         source: &source.name,
         zone: &source.zone,
         site: &source.site,
+        mapping: source.mapping.version(),
         digest,
         message: Some(id),
         received_at,
@@ -370,7 +384,7 @@ fn retry(
         cause: Cause::Retry,
         notes: RefCell::default(),
     };
-    let outcome = outcome(&job, source.mapping.version(), notes, mapped)?;
+    let outcome = outcome(&job, notes, mapped)?;
     messages::finish(transaction, id, &outcome)?;
     // Also where there is none: what the message waited for is known by now.
     hold_codes(transaction, source, id, &unmapped, now)?;
@@ -385,8 +399,10 @@ fn hold_codes(
     unmapped: &[Unmapped],
     at: i64,
 ) -> Result<(), StoreError> {
-    let codes: Vec<MetCode<'_>> =
-        unmapped.iter().map(|Unmapped { table, code, target }| MetCode { table, code, target }).collect();
+    let codes: Vec<MetCode<'_>> = unmapped
+        .iter()
+        .map(|met| MetCode { table: &met.table, code: &met.code, target: &met.target, outcome: met.outcome.name() })
+        .collect();
     unmapped::hold(transaction, &source.name, message, &codes, at)
 }
 
@@ -404,13 +420,8 @@ fn message_type(header: &Header) -> String {
 }
 
 /// Applies what was mapped and says what became of it.
-fn outcome(
-    job: &Job<'_>,
-    mapping: &str,
-    mut notes: Vec<String>,
-    mapped: Result<Mapped, Failure>,
-) -> Result<Outcome, StoreError> {
-    let mapping = mapping.to_owned();
+fn outcome(job: &Job<'_>, mut notes: Vec<String>, mapped: Result<Mapped, Failure>) -> Result<Outcome, StoreError> {
+    let mapping = job.mapping.to_owned();
     let mapped = match mapped {
         Ok(mapped) => mapped,
         Err(failure) => return Ok(failed(failure, notes, mapping)),

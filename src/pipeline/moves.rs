@@ -3,58 +3,51 @@
 //! The records that a source has merged (A40) are one patient by its own word: they stay and move together, and where the surviving
 //! one has a resident number, those of the retired ones count no more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::apply::{About, Cause, Job, Trouble};
-use super::patient::{golden_of, medical_record_numbers, state_of};
+use super::matching::{Asked, Known};
+use super::patient::golden_of;
 use crate::feed::EventKind;
-use crate::identity::{Candidate, Decision, Evidence, PatientFacts, Veto, decide};
-use crate::record::{Fields, RecordNumber, Value, json};
-use crate::state::{LabReportState, Moment, changed};
+use crate::identity::{Candidate, CandidateRecord, Decision, Evidence, NumberLevel, PatientFacts, Tie, compare};
+use crate::record::{RecordNumber, Value, json};
+use crate::state::{LabReportState, Moment, VisitState, changed};
 use crate::store::clinical::{LabReport, Visit};
 use crate::store::persons::Person;
 use crate::store::records::{LinkKind, PatientRecord};
+use crate::store::reviews::ReviewKind;
 use crate::store::{StoreError, all_pages, clinical, persons, records};
 use crate::view::{self, stored};
 
-/// Persons looked at for one identity number. More than a few mean that it is everybody's number; the rest cannot change that.
-const CANDIDATE_RECORDS: usize = 64;
 /// Visits or reports moved in one step of a merge.
 const PAGE: usize = 1_000;
 
-/// A record of a person, and what it says of who that is.
-struct Known {
-    row: PatientRecord,
-    record: Fields,
-    facts: PatientFacts,
-}
-
-impl Known {
-    /// All numbers by which sources know it.
-    fn numbers(&self) -> impl Iterator<Item = RecordNumber> {
-        std::iter::once(self.row.number.clone()).chain(medical_record_numbers(&self.record))
-    }
-}
-
 impl Job<'_> {
     /// A record that has become known better may not be who it was taken for, or somebody who is known already: the outcome is as
-    /// if the better record had come first.
+    /// if the better record had come first. Gives its One ID.
     pub(super) fn look_again(&self, row: &PatientRecord, moment: Moment) -> Result<String, Trouble> {
         let members = self.records_of(&row.one_id)?;
         let own = members
             .iter()
             .find(|known| known.row.id == row.id)
             .ok_or(StoreError::Damaged { what: "patient_record.one_id" })?;
-        let (group, rest): (Vec<&Known>, Vec<&Known>) = {
-            let tied = tied(&members, own);
-            members.iter().partition(|known| tied.contains(&known.row.id))
-        };
-        let rest = rest.iter().map(|known| known.facts.clone()).collect();
-        let rest = Candidate { one_id: row.one_id.clone(), records: rest };
-        let Some(evidence) = contradiction(&own.facts, &rest) else {
+        let tied = tied(&members, own);
+        let (group, rest): (Vec<&Known>, Vec<&Known>) = members.iter().partition(|known| tied.contains(&known.row.id));
+        let Some(evidence) = self.contradiction(own, &rest)? else {
             return self.join(own, &members, moment);
         };
+        let by_hand = |known: &&Known| known.row.link == LinkKind::Manual;
+        let by_rule: Vec<&Known> = rest.iter().copied().filter(|known| !by_hand(known)).collect();
+        let is_held = by_rule.len() < rest.len() && self.contradiction(own, &by_rule)?.is_none();
+        if is_held || group.iter().any(by_hand) {
+            // Somebody has decided so, of this record or of those that rule it out: it stays, and somebody should know.
+            self.ask(ReviewKind::DataQuality, (own.row.id, evidence.record), &evidence)?;
+            return Ok(row.one_id.clone());
+        }
         self.detach(own, &group, &evidence, moment)?;
+        if !evidence.ruled_out {
+            self.ask(ReviewKind::Veto, (own.row.id, evidence.record), &evidence)?;
+        }
         let row = self.record(row.id)?;
         let members = self.records_of(&row.one_id)?;
         match members.iter().find(|known| known.row.id == row.id) {
@@ -63,50 +56,84 @@ impl Job<'_> {
         }
     }
 
-    /// Makes one person of two if the record `own` of the person with `members` shows that they are one.
+    /// The evidence, if a record is no longer one of its person: something forbids the link, or too little speaks for it.
+    fn contradiction(&self, own: &Known, rest: &[&Known]) -> Result<Option<Evidence>, Trouble> {
+        let mut numbers: BTreeSet<RecordNumber> = own.numbers().collect();
+        // Numbers lead on: who shares one with a record that shares one is known by the sources' word as well.
+        let mut by_number: BTreeSet<i64> = BTreeSet::new();
+        while let Some(known) = rest
+            .iter()
+            .find(|known| !by_number.contains(&known.row.id) && known.numbers().any(|number| numbers.contains(&number)))
+        {
+            by_number.insert(known.row.id);
+            numbers.extend(known.numbers());
+        }
+        let records = rest.iter().map(|known| CandidateRecord {
+            id: known.row.id,
+            facts: known.facts.clone(),
+            tie: by_number.contains(&known.row.id).then_some(Tie::SameNumber),
+            is_parted: false,
+        });
+        let candidate = Candidate { one_id: own.row.one_id.clone(), records: records.collect() };
+        let Some(evidence) = self.weigh(&own.facts, &candidate)? else { return Ok(None) };
+        let holds = evidence.vetoes.is_empty()
+            && (evidence.tie.is_some() || evidence.gate || evidence.score.bits >= self.site.model.review_bits());
+        Ok((!holds).then_some(evidence))
+    }
+
+    /// Makes one person of two if the record `own` of the person with `members` shows that they are one; asks where it is in doubt.
     fn join(&self, own: &Known, members: &[Known], moment: Moment) -> Result<String, Trouble> {
         let one_id = own.row.one_id.as_str();
         let all: BTreeSet<i64> = members.iter().map(|known| known.row.id).collect();
-        let same_number = self.same_number(&own.row.number, &own.record, &all)?;
-        let same_identity = self.same_identity_number(&own.facts, &all)?;
-        let Decision::Link { one_id: other, evidence } = decide(&own.facts, &same_number, &same_identity) else {
+        let asked =
+            Asked { number: &own.row.number, record: &own.record, facts: &own.facts, visit_of: None, except: &all };
+        let others = members.iter().filter(|known| known.row.id != own.row.id);
+        let group: Vec<&PatientFacts> = others.map(|known| &known.facts).collect();
+        let decision = self.decide(&own.facts, &group, &self.candidates(&asked)?)?;
+        let Decision::Link { evidence, .. } = &decision else {
+            self.ask_about(own.row.id, &decision)?;
             return Ok(one_id.to_owned());
         };
-        let others = members.iter().filter(|known| known.row.id != own.row.id);
-        if any_veto(others, &other, &same_number, &same_identity) {
-            return Ok(one_id.to_owned());
+        let basis = self.basis(own, std::slice::from_ref(evidence));
+        let survivor = self.merge_by_rule(one_id, &evidence.one_id, &basis, moment)?;
+        match survivor {
+            Some(survivor) => {
+                self.note_doubt(evidence);
+                Ok(survivor)
+            }
+            None => {
+                self.ask(ReviewKind::PossibleDuplicate, (own.row.id, evidence.record), evidence)?;
+                Ok(one_id.to_owned())
+            }
         }
-        self.note_doubt(&evidence);
-        // The older One ID lives on, so that the outcome does not depend on which record was completed last.
-        let (survivor, retired) = if *other < *one_id { (other.as_str(), one_id) } else { (one_id, other.as_str()) };
-        self.merge_persons(survivor, retired, &basis(own, &json!(evidence)), moment)?;
-        Ok(survivor.to_owned())
     }
 
     /// The record `own` says what the others of its person rule out: with the `group` that is tied to it, and their visits and reports,
     /// it goes to the person that it would have found first, else to a new one.
-    fn detach(&self, own: &Known, group: &[&Known], evidence: &[Evidence], moment: Moment) -> Result<(), Trouble> {
+    fn detach(&self, own: &Known, group: &[&Known], evidence: &Evidence, moment: Moment) -> Result<(), Trouble> {
         let ids: BTreeSet<i64> = group.iter().map(|known| known.row.id).collect();
         let mut moved = self.belongings(&own.row.one_id)?;
-        moved.visits.retain(|visit| ids.contains(&visit.record));
-        moved.reports.retain(|report| ids.contains(&report.record));
-        let same_number = self.same_number(&own.row.number, &own.record, &ids)?;
-        let same_identity = self.same_identity_number(&own.facts, &ids)?;
-        let found = match decide(&own.facts, &same_number, &same_identity) {
-            Decision::Link { one_id, evidence } => {
-                let others = group.iter().copied().filter(|known| known.row.id != own.row.id);
-                (!any_veto(others, &one_id, &same_number, &same_identity)).then_some((one_id, evidence))
+        moved.keep_of(&ids);
+        let asked =
+            Asked { number: &own.row.number, record: &own.record, facts: &own.facts, visit_of: None, except: &ids };
+        let others = group.iter().filter(|known| known.row.id != own.row.id);
+        let along: Vec<&PatientFacts> = others.map(|known| &known.facts).collect();
+        let found = match self.decide(&own.facts, &along, &self.candidates(&asked)?)? {
+            Decision::Link { evidence, .. }
+                if evidence.one_id != own.row.one_id && !self.is_told_apart(&ids, &evidence.one_id)? =>
+            {
+                Some(evidence)
             }
-            Decision::Ambiguous { .. } | Decision::New { .. } => None,
+            _ => None,
         };
-        let mut basis = basis(own, &json!(evidence));
+        let mut basis = self.basis(own, std::slice::from_ref(evidence));
         let (one_id, is_known) = match found {
-            Some((one_id, found)) => {
+            Some(found) => {
                 self.note_doubt(&found);
                 if let Some(basis) = basis.as_object_mut() {
-                    basis.insert("found", json!(found));
+                    basis.insert("found", json!(self.told(std::slice::from_ref(&found))));
                 }
-                (one_id, true)
+                (found.one_id, true)
             }
             None => (self.new_person(golden_of(group.iter().map(|known| &known.row))?, moment)?, false),
         };
@@ -138,70 +165,9 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// The persons of all records that bear, or name, one of the record's medical record numbers, without the records `except`.
-    pub(super) fn same_number(
-        &self,
-        own: &RecordNumber,
-        record: &Fields,
-        except: &BTreeSet<i64>,
-    ) -> Result<Vec<Candidate>, Trouble> {
-        let mut found = records::with_number(self.transaction, own)?;
-        for number in medical_record_numbers(record).filter(|number| number != own) {
-            found.extend(records::with_number(self.transaction, &number)?);
-        }
-        self.candidates(found, except)
-    }
-
-    /// The persons of all records that have one of the identity numbers, without the records `except`.
-    pub(super) fn same_identity_number(
-        &self,
-        facts: &PatientFacts,
-        except: &BTreeSet<i64>,
-    ) -> Result<Vec<Candidate>, Trouble> {
-        let mut found = Vec::new();
-        for number in &facts.identity_numbers {
-            found.extend(records::with_identifier(self.transaction, &number.kind, &number.value, CANDIDATE_RECORDS)?);
-        }
-        self.candidates(found, except)
-    }
-
-    /// The persons of these records, each with all its records; without the records `except`.
-    fn candidates(&self, found: Vec<PatientRecord>, except: &BTreeSet<i64>) -> Result<Vec<Candidate>, Trouble> {
-        let found = found.into_iter().filter(|record| !except.contains(&record.id));
-        let persons: BTreeSet<String> = found.map(|record| record.one_id).collect();
-        let candidate = |one_id: String| {
-            let known = self.records_of(&one_id)?.into_iter().filter(|known| !except.contains(&known.row.id));
-            Ok(Candidate { records: known.map(|known| known.facts).collect(), one_id })
-        };
-        persons.into_iter().map(candidate).collect()
-    }
-
-    /// The records of a person. A retired one is without its resident number if the one that it was merged into has one.
-    fn records_of(&self, one_id: &str) -> Result<Vec<Known>, StoreError> {
-        let rows = records::of_person(self.transaction, one_id)?;
-        let known = rows.into_iter().map(|row| {
-            let record = state_of(&row)?.record();
-            Ok(Known { facts: PatientFacts::of(&record), record, row })
-        });
-        let mut members = known.collect::<Result<Vec<_>, StoreError>>()?;
-        if members.iter().all(|known| known.row.merged_into.is_none()) {
-            return Ok(members);
-        }
-        let ahead: BTreeMap<i64, (Option<i64>, bool)> = members
-            .iter()
-            .map(|known| (known.row.id, (known.row.merged_into, known.facts.has_resident_id())))
-            .collect();
-        for known in &mut members {
-            let mut next = known.row.merged_into;
-            while let Some((into, has_resident_id)) = next.and_then(|id| ahead.get(&id)) {
-                if *has_resident_id {
-                    known.facts.forget_resident_ids();
-                    break;
-                }
-                next = *into;
-            }
-        }
-        Ok(members)
+    /// Why a record of a person changed its person.
+    fn basis(&self, own: &Known, evidence: &[Evidence]) -> Value {
+        json!({"source": own.row.source, "record": own.row.number.to_string(), "evidence": self.told(evidence)})
     }
 
     /// All records of `retired` become the survivor's; consumers are told which visits and reports moved, and get each anew
@@ -215,7 +181,10 @@ impl Job<'_> {
     ) -> Result<(), Trouble> {
         let moved = self.belongings(retired)?;
         for row in records::of_person(self.transaction, retired)? {
-            records::link(self.transaction, &self.link_change(row.id, survivor, LinkKind::Auto, basis.clone()))?;
+            // Who was linked by hand, or is now, stays with those.
+            let by_hand = self.cause == Cause::Manual || row.link == LinkKind::Manual;
+            let kind = if by_hand { LinkKind::Manual } else { LinkKind::Auto };
+            records::link(self.transaction, &self.link_change(row.id, survivor, kind, basis.clone()))?;
         }
         let gone = self.person(retired)?;
         let redirected = Person { merged_into: Some(survivor.to_owned()), ..gone.clone() };
@@ -226,7 +195,7 @@ impl Job<'_> {
     }
 
     /// Publishes that the records of a person changed hands: its golden record anew, and what moved.
-    fn tell_change(
+    pub(super) fn tell_change(
         &self,
         kind: EventKind,
         one_id: &str,
@@ -244,7 +213,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn belongings(&self, one_id: &str) -> Result<Belongings, Trouble> {
+    pub(super) fn belongings(&self, one_id: &str) -> Result<Belongings, Trouble> {
         Ok(Belongings {
             visits: all_pages(|after| clinical::visits_of_person(self.transaction, one_id, after, PAGE))?,
             reports: all_pages(|after| clinical::lab_reports_of_person(self.transaction, one_id, after, PAGE))?,
@@ -252,13 +221,20 @@ impl Job<'_> {
     }
 
     /// Publishes each visit and report under the One ID that it belongs to now.
-    fn publish_moved(&self, moved: Belongings, one_id: &str, moment: Moment, cause: Cause) -> Result<(), Trouble> {
+    pub(super) fn publish_moved(
+        &self,
+        moved: Belongings,
+        one_id: &str,
+        moment: Moment,
+        cause: Cause,
+    ) -> Result<(), Trouble> {
         let changed = ["one_id".to_owned()];
         for mut visit in moved.visits {
             visit.version += 1;
             let (record, version) = (visit.visit_id(), visit.version);
             let about = About { kind: EventKind::VisitUpdated, record: &record, one_id, moment, version };
-            self.publish(about, &changed, view::visit(&visit, one_id)?, cause)?;
+            let state: VisitState = stored(&visit.state, "visit.state")?;
+            self.publish(about, &changed, view::visit_record(state.record(), &visit, one_id), cause)?;
             clinical::put_visit(self.transaction, &visit)?;
         }
         for mut report in moved.reports {
@@ -274,14 +250,20 @@ impl Job<'_> {
 }
 
 /// What belongs to a person beside the records themselves.
-struct Belongings {
+pub(super) struct Belongings {
     visits: Vec<Visit>,
     reports: Vec<LabReport>,
 }
 
 impl Belongings {
+    /// Leaves only what belongs to these records.
+    pub(super) fn keep_of(&mut self, records: &BTreeSet<i64>) {
+        self.visits.retain(|visit| records.contains(&visit.record));
+        self.reports.retain(|report| records.contains(&report.record));
+    }
+
     /// `records` of the events that tell who has them now.
-    fn ids(&self) -> Value {
+    pub(super) fn ids(&self) -> Value {
         let visits: Vec<String> = self.visits.iter().map(Visit::visit_id).collect();
         let reports: Vec<String> = self.reports.iter().map(LabReport::report_id).collect();
         json!({"visits": visits, "lab_reports": reports})
@@ -293,7 +275,6 @@ impl Belongings {
 fn tied(members: &[Known], own: &Known) -> BTreeSet<i64> {
     let mut tied = BTreeSet::from([own.row.id]);
     let mut numbers: BTreeSet<RecordNumber> = own.numbers().collect();
-    let alone = |known: &Known| Candidate { one_id: String::new(), records: vec![known.facts.clone()] };
     loop {
         let merged = |known: &Known| {
             known.row.merged_into.is_some_and(|into| tied.contains(&into))
@@ -304,45 +285,12 @@ fn tied(members: &[Known], own: &Known) -> BTreeSet<i64> {
         let next = members.iter().filter(|known| !tied.contains(&known.row.id)).find(|known| {
             merged(known)
                 || known.numbers().any(|number| numbers.contains(&number))
-                    && contradiction(&own.facts, &alone(known)).is_none()
+                    && compare(&own.facts, &known.facts).number != NumberLevel::Conflict
         });
         let Some(next) = next else { return tied };
         tied.insert(next.row.id);
         numbers.extend(next.numbers());
     }
-}
-
-/// The evidence, if the records of `rest` have other resident numbers than `facts`.
-fn contradiction(facts: &PatientFacts, rest: &Candidate) -> Option<Vec<Evidence>> {
-    let (Decision::Ambiguous { evidence } | Decision::New { evidence }) =
-        decide(facts, std::slice::from_ref(rest), &[])
-    else {
-        return None;
-    };
-    evidence.iter().any(|evidence| evidence.vetoes.contains(&Veto::DifferentResidentId)).then_some(evidence)
-}
-
-/// Whether one of these records and the person `other` among the candidates must not be one.
-fn any_veto<'a>(
-    mut records: impl Iterator<Item = &'a Known>,
-    other: &str,
-    same_number: &[Candidate],
-    same_identity: &[Candidate],
-) -> bool {
-    let Some(found) = same_number.iter().chain(same_identity).find(|candidate| candidate.one_id == other) else {
-        return false;
-    };
-    records.any(|known| {
-        // One that shares no identity number is not weighed by it: a number of its own may rule the other out all the same.
-        let by_identity = decide(&known.facts, &[], std::slice::from_ref(found));
-        let (Decision::Ambiguous { evidence } | Decision::New { evidence }) = by_identity else { return false };
-        evidence.iter().any(|evidence| !evidence.vetoes.is_empty()) || contradiction(&known.facts, found).is_some()
-    })
-}
-
-/// Why a record of a person changed its person.
-fn basis(own: &Known, evidence: &Value) -> Value {
-    json!({"source": own.row.source, "record": own.row.number.to_string(), "evidence": evidence})
 }
 
 #[cfg(test)]

@@ -5,66 +5,118 @@ use std::collections::BTreeSet;
 use ulid::Ulid;
 
 use super::apply::{About, Job, Owner, Trouble};
+use super::life::Conflict;
+use super::matching::Asked;
 use crate::feed::EventKind;
-use crate::hl7v2::{ErrorCode, Location};
-use crate::identity::{Agreement, Decision, Evidence, Ground, Member, NameClass, PatientFacts, decide, golden};
+use crate::identity::{Decision, Evidence, FactKind, Member, NameClass, PatientFacts, Tie, golden, passes};
 use crate::record::{Fields, RecordNumber, Value, json};
 use crate::state::{Moment, PatientState, changed};
 use crate::store::persons::Person;
 use crate::store::records::{LinkChange, LinkKind, NewRecord, PatientRecord, RecordIdentifier};
-use crate::store::{StoreError, persons, records};
+use crate::store::reviews::ReviewKind;
+use crate::store::{StoreError, matching, persons, records};
 use crate::view::{self, stored, to_stored};
 
 impl Job<'_> {
-    /// Applies what the message says of a patient. `None`: it names no number, so there is nobody to apply it to.
-    pub(super) fn patient(&self, mut patch: Fields) -> Result<Option<Owner>, Trouble> {
+    /// Applies what the message says of a patient. `visit_of`: the record whose visit the message names. `None`: it names no number, so
+    /// there is nobody to apply it to.
+    pub(super) fn patient(&self, mut patch: Fields, visit_of: Option<i64>) -> Result<Option<Owner>, Trouble> {
         name_authorities(self.source, &mut patch);
         let Some(number) = record_number(&patch) else { return Ok(None) };
         let moment = self.moment(&patch);
-        match records::find(self.transaction, self.source, &number)? {
-            Some(record) => self.update_record(record, patch, moment).map(Some),
-            None => self.new_record(&number, patch, moment).map(Some),
+        let mut generations = records::generations(self.transaction, self.source, &number)?;
+        let said = PatientFacts::of(&patch);
+        match meant(&generations, &said)? {
+            Some(place) => {
+                let record = generations.swap_remove(place);
+                if record.merged_into.is_some() {
+                    self.note("PID-3: the number was given up for another one: what is said counts for the survivor");
+                }
+                self.update_record(record, patch, moment).map(Some)
+            }
+            None => self.new_record(&number, patch, visit_of, moment, &generations).map(Some),
         }
     }
 
-    fn new_record(&self, number: &RecordNumber, patch: Fields, moment: Moment) -> Result<Owner, Trouble> {
+    /// A record that is not known. `earlier` are the patients for whom its source has used the number before: it is none of them.
+    fn new_record(
+        &self,
+        number: &RecordNumber,
+        patch: Fields,
+        visit_of: Option<i64>,
+        moment: Moment,
+        earlier: &[PatientRecord],
+    ) -> Result<Owner, Trouble> {
         let mut state = PatientState::default();
         let record = state.apply(patch, moment).record;
-        let facts = PatientFacts::of(&record);
-        let nobody = BTreeSet::new();
-        let same_number = self.same_number(number, &record, &nobody)?;
-        let same_identity = self.same_identity_number(&facts, &nobody)?;
-        let (known, evidence) = match decide(&facts, &same_number, &same_identity) {
-            Decision::Link { one_id, evidence } => {
-                self.note_doubt(&evidence);
-                (Some(one_id), vec![evidence])
+        let all_facts = PatientFacts::of(&record);
+        let facts = self.usable(all_facts.clone())?;
+        let asked = Asked { number, record: &record, facts: &facts, visit_of, except: &BTreeSet::new() };
+        let mut candidates = self.candidates(&asked)?;
+        candidates.retain(|candidate| earlier.iter().all(|known| known.one_id != candidate.one_id));
+        let decision = self.decide(&facts, &[], &candidates)?;
+        let (known, evidence) = match &decision {
+            Decision::Link { evidence, others } => {
+                self.note_doubt(evidence);
+                let all = std::iter::once(evidence).chain(others).cloned().collect();
+                (Some(evidence.one_id.clone()), all)
             }
-            Decision::Ambiguous { evidence } | Decision::New { evidence } => (None, evidence),
+            Decision::Ambiguous { evidence, .. } | Decision::New { evidence } => (None, evidence.clone()),
         };
         let is_known = known.is_some();
         let one_id = match known {
             Some(one_id) => one_id,
-            None => self.new_person(only(self.source, &state, &record), moment)?,
+            None => {
+                matching::count_person(self.transaction, 1)?;
+                self.new_person(only(self.source, &state, &record), moment)?
+            }
         };
-        let link = self.link_change(0, &one_id, LinkKind::Auto, json!(evidence));
-        let id = self.insert_record(number, &state, &record, &facts, link, moment)?;
-        if !is_known {
-            return Ok(Owner { record: id, number: number.clone(), one_id });
+        let link = self.link_change(0, &one_id, LinkKind::Auto, json!(self.told(&evidence)));
+        let generation = earlier.iter().map(|known| known.generation).max().map_or(1, |last| last + 1);
+        let id = self.insert_record((number, generation), &state, &record, &all_facts, link, moment)?;
+        self.index(id, &one_id, &PatientFacts::default(), &all_facts)?;
+        if let Some(former) = earlier.first() {
+            let reason = "the source uses the number for another patient";
+            self.tell_apart(&[self.record(id)?], earlier, self.source, reason)?;
+            self.raise(Conflict::NumberReused, (former.id, id))?;
         }
-        self.refresh_person(&one_id, EventKind::PatientUpdated, moment)?;
-        // Its number led to one person, its identity number leads to another: the record shows that they are one.
-        let one_id = if same_identity.iter().any(|candidate| candidate.one_id != one_id) {
-            self.look_again(&self.record(id)?, moment)?
+        let shaken = self.quarantine(id, &all_facts)?;
+        let owner = |one_id| Owner { record: id, number: number.clone(), one_id };
+        if is_known {
+            self.refresh_person(&one_id, EventKind::PatientUpdated, moment)?;
         } else {
-            one_id
-        };
-        Ok(Owner { record: id, number: number.clone(), one_id })
+            self.ask_about(id, &decision)?;
+        }
+        // Its number led to one person, its identity number leads to another: the record shows that they are one.
+        let leads_on = matches!(&decision, Decision::Link { others, .. }
+            if others.iter().any(|found| passes(&self.site.model, found)));
+        if leads_on || !shaken.is_empty() {
+            self.look_again(&self.record(id)?, moment)?;
+        }
+        self.look_at_shaken(shaken, id, moment)?;
+        Ok(owner(self.record(id)?.one_id))
+    }
+
+    /// Looks again at records whose links may have rested on a value that proves nothing any more.
+    fn look_at_shaken(&self, shaken: BTreeSet<i64>, cause: i64, moment: Moment) -> Result<(), Trouble> {
+        for id in shaken {
+            let before = self.record(id)?;
+            if self.look_again(&before, moment)? != before.one_id {
+                let known = self.records_of(&before.one_id)?;
+                if let Some(left) = known.first() {
+                    self.ask_why(ReviewKind::Quarantine, (id, left.row.id))?;
+                }
+            }
+            self.ask_why(ReviewKind::Quarantine, (cause, id))?;
+        }
+        Ok(())
     }
 
     /// A number under its authority joins, whatever else is said: where all else differs, somebody should look.
     pub(super) fn note_doubt(&self, evidence: &Evidence) {
-        let differs = [evidence.name, evidence.birth_date] == [Agreement::Different; 2];
-        if evidence.ground == Ground::SameNumber && differs {
+        let differs =
+            |fact: FactKind| evidence.score.facts.iter().any(|found| found.fact == fact && found.weight < 0.0);
+        if evidence.tie == Some(Tie::SameNumber) && differs(FactKind::Name) && differs(FactKind::BirthDate) {
             let doubt = "PID-3: joined to a known person by its number, although the name and the birth date differ: look at \
                          `heyi person history`";
             self.notes.borrow_mut().push(doubt.to_owned());
@@ -73,7 +125,7 @@ impl Job<'_> {
 
     pub(super) fn insert_record(
         &self,
-        number: &RecordNumber,
+        (number, generation): (&RecordNumber, u32),
         state: &PatientState,
         record: &Fields,
         facts: &PatientFacts,
@@ -83,8 +135,9 @@ impl Job<'_> {
         let new = NewRecord {
             source: self.source.to_owned(),
             number: number.clone(),
-            generation: 1,
+            generation,
             updated_at: moment.at,
+            mapping: self.mapping.to_owned(),
             state: to_stored(state)?,
         };
         let id = records::insert(self.transaction, &new, &link)?;
@@ -98,21 +151,14 @@ impl Job<'_> {
 
     fn update_record(&self, row: PatientRecord, patch: Fields, moment: Moment) -> Result<Owner, Trouble> {
         let mut state = state_of(&row)?;
-        let said = PatientFacts::of(&patch);
         let applied = state.apply(patch, moment);
         let facts_before = PatientFacts::of(&applied.before);
-        if is_somebody_else(&facts_before, &said) {
-            return Err(Trouble::content(
-                ErrorCode::DuplicateKeyIdentifier,
-                Location::field("PID", 3),
-                "the number belongs to another patient: name, birth date and resident number all differ from what this source \
-                 has said; nothing was overwritten, correct the sender or give the patient another number",
-            ));
-        }
-        records::update(self.transaction, row.id, row.updated_at.max(moment.at), &to_stored(&state)?)?;
+        let updated_at = row.updated_at.max(moment.at);
+        records::update(self.transaction, row.id, updated_at, self.mapping, &to_stored(&state)?)?;
         if applied.changed.is_empty() {
             // Said again, later: among several records of the person this one may now be the newest.
-            if records::has_others(self.transaction, &row.one_id, row.id)? {
+            // One that its source had deleted is back.
+            if row.deactivated_at.is_some() || records::has_others(self.transaction, &row.one_id, row.id)? {
                 self.refresh_person(&row.one_id, EventKind::PatientUpdated, moment)?;
             }
             return Ok(Owner { record: row.id, number: row.number, one_id: row.one_id });
@@ -124,8 +170,14 @@ impl Job<'_> {
             records::set_identifiers(self.transaction, row.id, &before, &after)?;
         }
         self.refresh_person(&row.one_id, EventKind::PatientUpdated, moment)?;
-        let one_id =
-            if facts == facts_before && !renumbered { row.one_id.clone() } else { self.look_again(&row, moment)? };
+        if facts == facts_before && !renumbered {
+            return Ok(Owner { record: row.id, number: row.number, one_id: row.one_id });
+        }
+        self.index(row.id, &row.one_id, &facts_before, &facts)?;
+        let shaken = self.quarantine(row.id, &facts)?;
+        self.look_again(&row, moment)?;
+        self.look_at_shaken(shaken, row.id, moment)?;
+        let one_id = self.record(row.id)?.one_id;
         Ok(Owner { record: row.id, number: row.number, one_id })
     }
 
@@ -170,7 +222,8 @@ impl Job<'_> {
 
 /// The golden record of a person with this one record.
 pub(super) fn only(source: &str, state: &PatientState, record: &Fields) -> Fields {
-    golden(&[Member { source, record, is_retired: false, set_at: state.set_at() }])
+    let (former_names, set_at) = (state.former_names(), state.set_at());
+    golden(&[Member { source, record, is_retired: false, is_deactivated: false, former_names, set_at }])
 }
 
 /// The golden record of these records.
@@ -180,7 +233,9 @@ pub(super) fn golden_of<'a>(rows: impl Iterator<Item = &'a PatientRecord>) -> Re
     let members = known.iter().zip(&projected).map(|((row, state), record)| Member {
         source: &row.source,
         record,
-        is_retired: row.merged_into.is_some(),
+        is_retired: row.merged_into.is_some() || row.is_deactivated(),
+        is_deactivated: row.is_deactivated(),
+        former_names: state.former_names(),
         set_at: state.set_at(),
     });
     Ok(golden(&members.collect::<Vec<_>>()))
@@ -216,6 +271,28 @@ pub(super) fn numbers_in(
         let value = text("value")?.to_owned();
         wanted(text("type").unwrap_or_default()).then_some(RecordNumber { system, value })
     })
+}
+
+/// Which of the patients for whom a source has used one number a message means that says `said`; `None`: none of them. Of several that
+/// could be meant the one that agrees in most, then the one that the source spoke of last.
+fn meant(generations: &[PatientRecord], said: &PatientFacts) -> Result<Option<usize>, StoreError> {
+    let mut best: Option<(usize, usize)> = None;
+    for (place, row) in generations.iter().enumerate() {
+        let known = PatientFacts::of(&state_of(row)?.record());
+        if is_somebody_else(&known, said) {
+            continue;
+        }
+        let agrees = [
+            !said.pinyin.is_empty() && known.pinyin == said.pinyin,
+            said.birth_date.is_some() && known.birth_date == said.birth_date,
+            known.identity_numbers.iter().any(|number| said.identity_numbers.contains(number)),
+        ];
+        let agreements = agrees.into_iter().filter(|agrees| *agrees).count();
+        if best.is_none_or(|(most, _)| agreements > most) {
+            best = Some((agreements, place));
+        }
+    }
+    Ok(best.map(|(_, place)| place))
 }
 
 /// A number that stands for another patient: everything that tells two people apart is known on both sides and differs. Two patients

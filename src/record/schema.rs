@@ -251,10 +251,17 @@ pub const LAB_REPORT: &[Field] = &[
     field("updated_at", DateTime, "when the source says that this was so"),
 ];
 
-/// Fields of a merge: never published as a record, its effect is a `patient.merged` event.
+/// What a message does to numbers, the first one where it says nothing else. See `pipeline::merge`.
+pub const MERGE_ACTIONS: &[&str] =
+    &["merge", "rename", "move", "link", "unlink", "deactivate", "merge_visit", "merge_account", "move_visit"];
+
+/// Fields of a merge, or of what else happens to numbers: never published as a record, its effect is told by events.
 pub const MERGE: &[Field] = &[
-    steering("survivor", List(IDENTIFIER), "the numbers that live on (PID-3)"),
-    steering("retired", List(IDENTIFIER), "the numbers that are given up (MRG-1)"),
+    steering("action", Code(MERGE_ACTIONS), "what happens to the numbers; default: merge"),
+    steering("survivor", List(IDENTIFIER), "the numbers that live on, or that the action is about (PID-3)"),
+    steering("retired", List(IDENTIFIER), "the numbers that are given up, or that move (MRG-1)"),
+    steering("visit", Text, "the visit number that lives on, or that moves (PV1-19)"),
+    steering("retired_visit", Text, "the visit number that is given up (MRG-5)"),
     steering("updated_at", DateTime, "when the source says that this was so"),
 ];
 
@@ -288,6 +295,22 @@ pub fn violations(kind: Kind, record: &Fields) -> Vec<String> {
     let mut found = Vec::new();
     check_object(fields(kind), record, kind.name(), &mut found);
     found
+}
+
+/// A patient record as somebody asks with it: checked, and without the name of its source, which a record that was shown has.
+///
+/// # Errors
+/// A sentence without anything of the record.
+pub fn asked_patient(mut record: Fields) -> Result<Fields, String> {
+    record.remove("source");
+    match violations(Kind::Patient, &record).into_iter().next() {
+        // The name of the field is the asker's own text.
+        Some(unknown) if unknown.ends_with("no such field") => {
+            Err("the patient record has a field that no patient record has".to_owned())
+        }
+        Some(violation) => Err(format!("the patient record is not valid: {violation}")),
+        None => Ok(record),
+    }
 }
 
 fn check_object(level: &[Field], object: &Fields, place: &str, found: &mut Vec<String>) {

@@ -4,16 +4,21 @@
 //! sends fewer kinds of numbers (an ORU with the patient number only) does not take the others away, a new resident number
 //! replaces the old one. `""` in PID-3 clears all that was said until then.
 //!
-//! Inside the state such a fact is a field `#TYPE|AUTHORITY` with the list of its numbers.
+//! Inside the state such a fact is a field `#TYPE|AUTHORITY` with the list of its numbers. A name that was once said is
+//! remembered when another one takes its place (marriage, adoption, a newborn that is named): a field `@NAME`, of which the newest
+//! [`NAMES_KEPT`] are kept.
 
 use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::registers::Registers;
+use super::registers::{Registers, Stamp};
 use super::{Applied, Moment, changed};
 use crate::record::schema::IDENTIFIER_TYPES;
 use crate::record::{Fields, Kind, Value};
+
+/// Names kept of one record, the present one among them: more than anybody has borne.
+const NAMES_KEPT: usize = 8;
 
 /// State of one source record; stored as JSON.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -29,7 +34,15 @@ impl PatientState {
         if let Some(identifiers) = patch.remove("identifiers") {
             patch.extend(numbers_by_kind(identifiers));
         }
+        if let Some(name) = patch.get("name").and_then(Value::as_str).filter(|name| !name.is_empty()) {
+            // The same message mapped better: what it was misread as was never a name.
+            let misread = self.names().into_iter().filter(|(stamp, known)| stamp.moment == moment && *known != name);
+            let misread: Vec<String> = misread.map(|(_, name)| format!("@{name}")).collect();
+            misread.iter().for_each(|name| self.registers.forget(name));
+            patch.insert(format!("@{name}"), Value::Bool(true));
+        }
         self.registers.apply(Kind::Patient, moment.into(), patch);
+        self.forget_names();
         let record = self.record();
         let changed = changed(&before, &record);
         Applied { before, record, changed, happenings: Vec::new() }
@@ -38,7 +51,7 @@ impl PatientState {
     /// The patient record, without `source`.
     pub fn record(&self) -> Fields {
         let mut record = self.registers.record(Kind::Patient);
-        record.retain(|name, _| !name.starts_with('#'));
+        record.retain(|name, _| !name.starts_with(['#', '@']));
         let identifiers = self.identifiers();
         if !identifiers.is_empty() {
             record.insert("identifiers", Value::Array(identifiers));
@@ -46,11 +59,37 @@ impl PatientState {
         record
     }
 
+    /// The names that this source said before, newest first. They are shown and searched, and prove nothing of who the patient is: a
+    /// number that was given to somebody else has had the former patient's name.
+    pub fn former_names(&self) -> Vec<&str> {
+        let present = self.registers.text("name");
+        self.names().into_iter().rev().map(|(_, name)| name).filter(|name| Some(*name) != present).collect()
+    }
+
+    /// Every name that was said, by when it was said last, then by itself.
+    fn names(&self) -> Vec<(Stamp, &str)> {
+        let mut names: Vec<(Stamp, &str)> = self
+            .registers
+            .layers()
+            .flat_map(|(stamp, fields)| fields.keys().filter_map(move |name| Some((stamp, name.strip_prefix('@')?))))
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Drops the oldest names beyond [`NAMES_KEPT`]: those that were said last stay, in whatever order they came.
+    fn forget_names(&mut self) {
+        let names = self.names();
+        let excess = names.len().saturating_sub(NAMES_KEPT);
+        let old: Vec<String> = names.into_iter().take(excess).map(|(_, name)| format!("@{name}")).collect();
+        old.iter().for_each(|name| self.registers.forget(name));
+    }
+
     /// The source time of each field of [`PatientState::record`] but the identifiers, for survivorship.
     pub fn set_at(&self) -> BTreeMap<&str, i64> {
         let mut times = BTreeMap::new();
         for (stamp, fields) in self.registers.layers() {
-            let valued = fields.iter().filter(|(name, value)| !value.is_null() && !name.starts_with('#'));
+            let valued = fields.iter().filter(|(name, value)| !value.is_null() && !name.starts_with(['#', '@']));
             times.extend(valued.map(|(name, _)| (name.as_str(), stamp.moment.at)));
         }
         times
@@ -189,6 +228,37 @@ mod tests {
     }
 
     #[test]
+    fn case_32_a_former_name_is_remembered_whatever_the_order() {
+        let former = |names: &mut dyn Iterator<Item = (i64, &str)>| {
+            let mut state = PatientState::default();
+            for (at, name) in names {
+                state.apply(patch(json!({"name": name})), Moment { at, arrival: at });
+            }
+            state.former_names().join(" ")
+        };
+        let check = |names: &[&str], expected: &str| {
+            let said = || (1..).zip(names.iter().copied());
+            assert_eq!(former(&mut said()), expected);
+            assert_eq!(former(&mut said().collect::<Vec<_>>().into_iter().rev()), expected, "backwards");
+        };
+        check(&["王明"], "");
+        check(&["王明", "李明", "李晓明"], "李明 王明");
+        // Who takes the old name again has the other one as a former name.
+        check(&["王明", "李明", "王明"], "李明");
+        let many: Vec<String> = (1..=20).map(|at| format!("张{at}")).collect();
+        check(&many.iter().map(String::as_str).collect::<Vec<_>>(), "张19 张18 张17 张16 张15 张14 张13");
+    }
+
+    #[test]
+    fn what_a_message_was_misread_as_is_no_former_name() {
+        let mut state = PatientState::default();
+        for name in ["ÕÅÈý", "张三"] {
+            state.apply(patch(json!({"name": name})), Moment { at: 1, arrival: 1 });
+        }
+        assert_eq!(state.former_names(), [""; 0]);
+    }
+
+    #[test]
     fn each_field_has_the_time_of_the_message_that_set_it() {
         let mut state = PatientState::default();
         state.apply(patch(json!({"name": "张三", "sex": "male"})), Moment { at: 1, arrival: 1 });
@@ -219,6 +289,7 @@ mod tests {
         ];
         let other = prop_oneof![
             Just(json!({"name": "张三", "given_name": "三"})),
+            (0..12_u8).prop_map(|order| json!({"name": format!("张{order}")})),
             Just(json!({"family_name": "李"})),
             Just(json!({"name": null})),
             Just(json!({"sex": "male"})),

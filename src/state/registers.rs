@@ -71,6 +71,12 @@ impl Registers {
         self.layers.retain(|layer| !layer.1.is_empty());
     }
 
+    /// Takes a field out, as if nothing had been said of it.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.layers.iter_mut().for_each(|layer| drop(layer.1.remove(name)));
+        self.layers.retain(|layer| !layer.1.is_empty());
+    }
+
     /// What was set or cleared, oldest first.
     pub(super) fn layers(&self) -> impl Iterator<Item = (Stamp, &Fields)> {
         self.layers.iter().map(|layer| (layer.0, &layer.1))

@@ -16,6 +16,8 @@ pub struct Visit {
     pub record: i64,
     /// Grows by one with each published change.
     pub version: u64,
+    /// Version of the mapping by which it was last written; empty in what is older than this column.
+    pub mapping: String,
     /// `state::VisitState` as JSON; the store never looks inside.
     pub state: String,
 }
@@ -33,6 +35,8 @@ pub struct LabReport {
     pub visit_id: Option<String>,
     /// Grows by one with each published change.
     pub version: u64,
+    /// Version of the mapping by which it was last written; empty in what is older than this column.
+    pub mapping: String,
     /// `state::LabReportState` as JSON; the store never looks inside.
     pub state: String,
 }
@@ -58,15 +62,15 @@ impl LabReport {
 
 macro_rules! select_visit {
     ($rest:literal) => {
-        concat!("SELECT visit.source, visit.number, record, version, visit.state, visit.id FROM visit ", $rest)
+        concat!("SELECT visit.source, visit.number, record, version, visit.state, visit.id, mapping FROM visit ", $rest)
     };
 }
 
 macro_rules! select_report {
     ($rest:literal) => {
         concat!(
-            "SELECT lab_report.source, lab_report.number, record, version, lab_report.state, lab_report.id, visit_id ",
-            "FROM lab_report ",
+            "SELECT lab_report.source, lab_report.number, record, version, lab_report.state, lab_report.id, visit_id, ",
+            "mapping FROM lab_report ",
             $rest
         )
     };
@@ -86,9 +90,52 @@ pub fn visit(reader: &Reader<'_>, source: &str, number: &str) -> Result<Option<V
 /// See [`StoreError`]; [`StoreError::Constraint`] when the record does not exist.
 pub fn put_visit(transaction: &Transaction<'_>, visit: &Visit) -> Result<(), StoreError> {
     transaction.run(
-        "INSERT INTO visit (number, source, record, version, state) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (number, source) DO UPDATE SET record = ?3, version = ?4, state = ?5",
-        params![visit.number, visit.source, visit.record, signed(visit.version)?, PackedText::pack(&visit.state)],
+        "INSERT INTO visit (number, source, record, version, state, mapping) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (number, source) DO UPDATE SET record = ?3, version = ?4, state = ?5, mapping = ?6",
+        params![
+            visit.number,
+            visit.source,
+            visit.record,
+            signed(visit.version)?,
+            PackedText::pack(&visit.state),
+            visit.mapping,
+        ],
+    )?;
+    Ok(())
+}
+
+/// The number that a visit number of `source` answers as now: itself, or the one that it was changed or merged into.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn visit_number_now(reader: &Reader<'_>, source: &str, number: &str) -> Result<String, StoreError> {
+    let mut now = number.to_owned();
+    // Redirects form no cycle ([`redirect_visit`]); the bound keeps a damaged store from holding a thread for ever.
+    for _ in 0..10_000 {
+        let sql = "SELECT into_number FROM visit_redirect WHERE source = ?1 AND number = ?2";
+        match reader.one(sql, params![source, now], |row| Ok(row.get(0)?))? {
+            Some(next) => now = next,
+            None => return Ok(now),
+        }
+    }
+    Err(StoreError::Damaged { what: "visit_redirect" })
+}
+
+/// From now on the visit number `retired` answers as `into`. Both must be alive, that is answer as themselves, and differ: then no
+/// cycle can come to be.
+///
+/// # Errors
+/// See [`StoreError`]; [`StoreError::Constraint`] when `retired` answers as another number already.
+pub fn redirect_visit(
+    transaction: &Transaction<'_>,
+    source: &str,
+    retired: &str,
+    into: &str,
+    at: i64,
+) -> Result<(), StoreError> {
+    transaction.run(
+        "INSERT INTO visit_redirect (source, number, into_number, at) VALUES (?1, ?2, ?3, ?4)",
+        params![source, retired, into, at],
     )?;
     Ok(())
 }
@@ -127,8 +174,8 @@ pub fn lab_report(reader: &Reader<'_>, source: &str, number: &str) -> Result<Opt
 /// See [`StoreError`]; [`StoreError::Constraint`] when the record does not exist.
 pub fn put_lab_report(transaction: &Transaction<'_>, report: &LabReport) -> Result<(), StoreError> {
     transaction.run(
-        "INSERT INTO lab_report (number, source, record, visit_id, version, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (number, source) DO UPDATE SET record = ?3, visit_id = ?4, version = ?5, state = ?6",
+        "INSERT INTO lab_report (number, source, record, visit_id, version, state, mapping) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (number, source) DO UPDATE SET record = ?3, visit_id = ?4, version = ?5, state = ?6, mapping = ?7",
         params![
             report.number,
             report.source,
@@ -136,6 +183,7 @@ pub fn put_lab_report(transaction: &Transaction<'_>, report: &LabReport) -> Resu
             report.visit_id,
             signed(report.version)?,
             PackedText::pack(&report.state),
+            report.mapping,
         ],
     )?;
     Ok(())
@@ -166,6 +214,7 @@ fn read_visit(row: &Row<'_>) -> Result<Visit, StoreError> {
         number: row.get(1)?,
         record: row.get(2)?,
         version: row.get::<_, i64>(3)?.unsigned_abs(),
+        mapping: row.get(6)?,
         state: unpack_text(row.get_ref(4)?, "visit.state")?,
     })
 }
@@ -178,6 +227,7 @@ fn read_report(row: &Row<'_>) -> Result<LabReport, StoreError> {
         version: row.get::<_, i64>(3)?.unsigned_abs(),
         state: unpack_text(row.get_ref(4)?, "lab_report.state")?,
         visit_id: row.get(6)?,
+        mapping: row.get(7)?,
     })
 }
 
@@ -193,19 +243,27 @@ mod tests {
         write(&store, |t| {
             let record = insert_person(t, "P1", "1001")?;
             insert_person(t, "P2", "1002")?;
-            let mut visit =
-                Visit { source: "his".to_owned(), number: "V1".to_owned(), record, version: 1, state: "{}".to_owned() };
+            let mut visit = Visit {
+                source: "his".to_owned(),
+                number: "V1".to_owned(),
+                record,
+                version: 1,
+                mapping: "m1".to_owned(),
+                state: "{}".to_owned(),
+            };
             let mut report = LabReport {
                 source: "lis".to_owned(),
                 number: "F1".to_owned(),
                 record,
                 visit_id: None,
                 version: 1,
+                mapping: "m1".to_owned(),
                 state: "{\"results\":[]}".repeat(500),
             };
             put_visit(t, &visit)?;
             put_lab_report(t, &report)?;
             (visit.version, report.version) = (2, 2);
+            (visit.mapping, report.mapping) = ("m2".to_owned(), "m2".to_owned());
             report.visit_id = Some(visit.visit_id());
             put_visit(t, &visit)?;
             put_lab_report(t, &report)?;

@@ -85,6 +85,7 @@ pub(super) fn insert_person(transaction: &Transaction<'_>, one_id: &str, mrn: &s
         number: number(mrn),
         generation: 1,
         updated_at: 3,
+        mapping: "m1".to_owned(),
         state: "{}".to_owned(),
     };
     records::insert(transaction, &new, &link(0, one_id, LinkKind::Auto))

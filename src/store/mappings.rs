@@ -22,9 +22,12 @@ pub struct MappingInForce {
 pub struct RefusedSet {
     /// When it was looked at.
     pub at: i64,
-    /// Its first problem, with its place.
-    pub problem: String,
+    /// Its problems, each with its place, at most [`MOST_PROBLEMS`].
+    pub problems: Vec<String>,
 }
+
+/// Problems of a refused set that are kept: more than people mend at a time. `heyi check` shows all.
+pub const MOST_PROBLEMS: usize = 100;
 
 /// Says that a set of mappings is in force: every source with its version. Other sources are forgotten.
 ///
@@ -38,7 +41,7 @@ pub fn put_in_force(transaction: &Transaction<'_>, set: &[(String, String)], at:
         transaction.run(
             "INSERT INTO mapping_in_force (source, version, loaded_at) VALUES (?1, ?2, ?3)
              ON CONFLICT DO UPDATE SET loaded_at = iif(version = ?2, loaded_at, ?3), version = ?2, refused_at = NULL,
-                 problem = NULL",
+                 problems = NULL",
             params![source, version, at],
         )?;
     }
@@ -49,8 +52,9 @@ pub fn put_in_force(transaction: &Transaction<'_>, set: &[(String, String)], at:
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn note_refused(transaction: &Transaction<'_>, problem: &str, at: i64) -> Result<(), StoreError> {
-    transaction.run("UPDATE mapping_in_force SET refused_at = ?1, problem = ?2", params![at, problem])?;
+pub fn note_refused(transaction: &Transaction<'_>, problems: &[String], at: i64) -> Result<(), StoreError> {
+    let problems = serde_json::json!(problems.iter().take(MOST_PROBLEMS).collect::<Vec<_>>()).to_string();
+    transaction.run("UPDATE mapping_in_force SET refused_at = ?1, problems = ?2", params![at, problems])?;
     Ok(())
 }
 
@@ -60,15 +64,17 @@ pub fn note_refused(transaction: &Transaction<'_>, problem: &str, at: i64) -> Re
 /// See [`StoreError`].
 pub fn list(reader: &Reader<'_>) -> Result<Vec<MappingInForce>, StoreError> {
     reader.all(
-        "SELECT source, version, loaded_at, refused_at, problem FROM mapping_in_force ORDER BY source",
+        "SELECT source, version, loaded_at, refused_at, problems FROM mapping_in_force ORDER BY source",
         [],
         |row| {
-            let refused: (Option<i64>, Option<String>) = (row.get(3)?, row.get(4)?);
+            let (refused_at, problems): (Option<i64>, Option<String>) = (row.get(3)?, row.get(4)?);
+            let problems = problems.map_or(Ok(Vec::new()), |text| serde_json::from_str(&text));
+            let problems = problems.map_err(|_| StoreError::Damaged { what: "mapping_in_force.problems" })?;
             Ok(MappingInForce {
                 source: row.get(0)?,
                 version: row.get(1)?,
                 loaded_at: row.get(2)?,
-                refused: refused.0.map(|at| RefusedSet { at, problem: refused.1.unwrap_or_default() }),
+                refused: refused_at.map(|at| RefusedSet { at, problems }),
             })
         },
     )
@@ -85,8 +91,11 @@ mod tests {
         let set = |his: &str| vec![("his".to_owned(), his.to_owned()), ("lis".to_owned(), "v1".to_owned())];
         let first = set("v1");
         write(&store, move |t| put_in_force(t, &first, 10));
-        write(&store, |t| note_refused(t, "mappings/his.toml:8:16 error", 20));
-        let refused = Some(RefusedSet { at: 20, problem: "mappings/his.toml:8:16 error".to_owned() });
+        let problems: Vec<String> =
+            (1..=MOST_PROBLEMS + 1).map(|line| format!("mappings/his.toml:{line}:16 error")).collect();
+        let (kept, noted) = (problems[..MOST_PROBLEMS].to_vec(), problems.clone());
+        write(&store, move |t| note_refused(t, &noted, 20));
+        let refused = Some(RefusedSet { at: 20, problems: kept });
         let row = |source: &str, version: &str, loaded_at, refused| MappingInForce {
             source: source.to_owned(),
             version: version.to_owned(),

@@ -2,8 +2,8 @@
 //!
 //! Writing is a job for the one writing thread ([`Store::submit`]); many jobs share one transaction and one fsync. Reading is a
 //! closure over a snapshot ([`Store::read_async`]). What can be asked and written is in the domain's words: [`messages`],
-//! [`records`], [`persons`], [`clinical`], [`events`], [`consumers`], [`tokens`], [`unmapped`], [`mappings`], [`imports`], [`retention`],
-//! [`statistics`]. Functions that read take a [`Reader`]; those that write take a [`Transaction`], which is also a `Reader`.
+//! [`records`], [`persons`], [`clinical`], [`events`], [`consumers`], [`tokens`], [`unmapped`], [`mappings`], [`matching`], [`reviews`], [`imports`], [`retention`],
+//! [`no_links`], [`statistics`]. Functions that read take a [`Reader`]; those that write take a [`Transaction`], which is also a `Reader`.
 //!
 //! Invariants
 //! - A positive answer of the writer means committed and fsynced. Whoever acknowledges to the outside waits for it.
@@ -29,10 +29,13 @@ pub mod consumers;
 pub mod events;
 pub mod imports;
 pub mod mappings;
+pub mod matching;
 pub mod messages;
+pub mod no_links;
 pub mod persons;
 pub mod records;
 pub mod retention;
+pub mod reviews;
 pub mod statistics;
 pub mod tokens;
 pub mod unmapped;

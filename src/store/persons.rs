@@ -81,6 +81,14 @@ pub fn answering_as(reader: &Reader<'_>, one_id: &str) -> Result<Vec<String>, St
     )
 }
 
+/// The One IDs that were merged into this one, itself alive or not, without those that came by a chain; in the order of their age.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn merged_directly_into(reader: &Reader<'_>, one_id: &str) -> Result<Vec<String>, StoreError> {
+    reader.all("SELECT one_id FROM person WHERE merged_into = ?1 ORDER BY id", [one_id], |row| Ok(row.get(0)?))
+}
+
 /// A new One ID.
 ///
 /// # Errors

@@ -52,6 +52,8 @@ pub struct NewRecord {
     pub generation: u32,
     /// Newest source time in the state.
     pub updated_at: i64,
+    /// Version of the mapping by which it was last written; empty in what is older than this column.
+    pub mapping: String,
     /// `state::PatientState` as JSON; the store never looks inside.
     pub state: String,
 }
@@ -75,8 +77,19 @@ pub struct PatientRecord {
     pub merged_into: Option<i64>,
     /// Newest source time in the state.
     pub updated_at: i64,
+    /// Version of the mapping by which it was last written; empty in what is older than this column.
+    pub mapping: String,
     /// `state::PatientState` as JSON.
     pub state: String,
+    /// Source time at which its source deleted the patient.
+    pub deactivated_at: Option<i64>,
+}
+
+impl PatientRecord {
+    /// Its source has deleted the patient and said nothing of them since.
+    pub fn is_deactivated(&self) -> bool {
+        self.deactivated_at.is_some_and(|at| at >= self.updated_at)
+    }
 }
 
 /// A number by which a record can be found; normalised by the caller.
@@ -122,46 +135,79 @@ pub struct LinkRow {
     pub one_id: String,
     /// How it came to that person.
     pub link: LinkKind,
+    /// Version of the mapping by which it was last written; empty in what is older than this column.
+    pub mapping: String,
 }
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT patient_record.id, patient_record.source, patient_record.system, patient_record.value, generation, ",
-            "one_id, link, merged_into, updated_at, state FROM patient_record ",
+            "one_id, link, merged_into, updated_at, state, deactivated_at, mapping FROM patient_record ",
             $rest
         )
     };
 }
 
-/// What `source` says under its number now: the newest generation.
+/// What `source` says under its number now: of several generations the one that it spoke of last.
 ///
 /// # Errors
 /// See [`StoreError`].
 pub fn find(reader: &Reader<'_>, source: &str, number: &RecordNumber) -> Result<Option<PatientRecord>, StoreError> {
     reader.one(
-        select!("WHERE system = ?1 AND value = ?2 AND source = ?3 ORDER BY generation DESC LIMIT 1"),
+        select!("WHERE system = ?1 AND value = ?2 AND source = ?3 ORDER BY updated_at DESC, generation DESC LIMIT 1"),
         params![number.system, number.value, source],
         record,
     )
 }
 
-/// What all sources say under this number, and what names it among its medical record numbers, oldest first.
+/// All generations of a number of `source`: the patients that it stood for, the one that the source spoke of last first.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn generations(reader: &Reader<'_>, source: &str, number: &RecordNumber) -> Result<Vec<PatientRecord>, StoreError> {
+    reader.all(
+        select!("WHERE system = ?1 AND value = ?2 AND source = ?3 ORDER BY updated_at DESC, generation DESC"),
+        params![number.system, number.value, source],
+        record,
+    )
+}
+
+/// What every source says under this number, each of the patient that it spoke of last, oldest first.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn named(reader: &Reader<'_>, number: &RecordNumber) -> Result<Vec<PatientRecord>, StoreError> {
+    let found =
+        reader.all(select!("WHERE system = ?1 AND value = ?2"), params![number.system, number.value], record)?;
+    let present = found.iter().filter(|record| is_present(record, &found)).cloned().collect();
+    Ok(oldest_first(present))
+}
+
+/// No other generation of its number in its source is newer.
+fn is_present(record: &PatientRecord, among: &[PatientRecord]) -> bool {
+    let age = |record: &PatientRecord| (record.updated_at, record.generation);
+    !among.iter().any(|other| other.source == record.source && age(other) > age(record))
+}
+
+/// What all sources say under this number of the patient that it stands for now, and what names it among its medical record
+/// numbers, oldest first.
 ///
 /// # Errors
 /// See [`StoreError`].
 pub fn with_number(reader: &Reader<'_>, number: &RecordNumber) -> Result<Vec<PatientRecord>, StoreError> {
-    let mut found =
-        reader.all(select!("WHERE system = ?1 AND value = ?2"), params![number.system, number.value], record)?;
-    found.extend(reader.all(
+    let own = reader.all(select!("WHERE system = ?1 AND value = ?2"), params![number.system, number.value], record)?;
+    let naming = reader.all(
         select!(
             "JOIN identifier ON patient_record.id = identifier.record
              WHERE identifier.value = ?2 AND identifier.type = 'mrn' AND identifier.system = ?1"
         ),
         params![number.system, number.value],
         record,
-    )?);
-    Ok(oldest_first(found))
+    )?;
+    let is_former = |known: &PatientRecord| known.number == *number && !is_present(known, &own);
+    let present = own.iter().chain(&naming).filter(|known| !is_former(known)).cloned().collect();
+    Ok(oldest_first(present))
 }
 
 /// Records that name this identifier, whatever its authority, oldest first, at most `limit`.
@@ -223,8 +269,8 @@ pub fn get(reader: &Reader<'_>, id: i64) -> Result<Option<PatientRecord>, StoreE
 /// See [`StoreError`]; [`StoreError::Constraint`] when the record exists or the person does not.
 pub fn insert(transaction: &Transaction<'_>, new: &NewRecord, link: &LinkChange) -> Result<i64, StoreError> {
     let id = transaction.insert(
-        "INSERT INTO patient_record (source, system, value, generation, one_id, link, updated_at, state)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO patient_record (source, system, value, generation, one_id, link, updated_at, state, mapping)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             new.source,
             new.number.system,
@@ -234,20 +280,27 @@ pub fn insert(transaction: &Transaction<'_>, new: &NewRecord, link: &LinkChange)
             link.kind.name(),
             new.updated_at,
             PackedText::pack(&new.state),
+            new.mapping,
         ],
     )?;
     note_link(transaction, id, None, link)?;
     Ok(id)
 }
 
-/// Replaces a record's state.
+/// Replaces a record's state; `mapping` is the version of the mapping that says so.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn update(transaction: &Transaction<'_>, id: i64, updated_at: i64, state: &str) -> Result<(), StoreError> {
+pub fn update(
+    transaction: &Transaction<'_>,
+    id: i64,
+    updated_at: i64,
+    mapping: &str,
+    state: &str,
+) -> Result<(), StoreError> {
     transaction.run(
-        "UPDATE patient_record SET updated_at = ?2, state = ?3 WHERE id = ?1",
-        params![id, updated_at, PackedText::pack(state)],
+        "UPDATE patient_record SET updated_at = ?2, state = ?3, mapping = ?4 WHERE id = ?1",
+        params![id, updated_at, PackedText::pack(state), mapping],
     )?;
     Ok(())
 }
@@ -302,6 +355,31 @@ pub fn set_merged_into(transaction: &Transaction<'_>, id: i64, survivor: Option<
     Ok(())
 }
 
+/// Notes that the source has deleted the patient at this source time; an older word than one that is known changes nothing.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn set_deactivated(transaction: &Transaction<'_>, id: i64, at: i64) -> Result<(), StoreError> {
+    transaction.run(
+        "UPDATE patient_record SET deactivated_at = ?2 WHERE id = ?1 AND (deactivated_at IS NULL OR deactivated_at < ?2)",
+        params![id, at],
+    )?;
+    Ok(())
+}
+
+/// The moves of one record, oldest first, each with its number in the history of all.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn moves_of(reader: &Reader<'_>, id: i64) -> Result<Vec<(i64, LinkChange)>, StoreError> {
+    reader.all(
+        "SELECT id, record, from_one_id, to_one_id, kind, basis, message, at FROM link_history
+         WHERE record = ?1 ORDER BY id",
+        [id],
+        step,
+    )
+}
+
 /// Every move that a person took part in (as the former or the new one), oldest first, at most `limit` after the change `after`
 /// (0 for the beginning). Each with its number for the next page.
 ///
@@ -317,19 +395,7 @@ pub fn history(
         "SELECT id, record, from_one_id, to_one_id, kind, basis, message, at FROM link_history
          WHERE (from_one_id = ?1 OR to_one_id = ?1) AND id > ?2 ORDER BY id LIMIT ?3",
         params![one_id, after, row_limit(limit)],
-        |row| {
-            let basis: String = row.get(5)?;
-            let change = LinkChange {
-                record: row.get(1)?,
-                from: row.get(2)?,
-                to: row.get(3)?,
-                kind: link_kind(&row.get::<_, String>(4)?, "link_history.kind")?,
-                basis: serde_json::from_str(&basis).map_err(|_| StoreError::Damaged { what: "link_history.basis" })?,
-                message: row.get(6)?,
-                at: row.get(7)?,
-            };
-            Ok((row.get(0)?, change))
-        },
+        step,
     )
 }
 
@@ -339,7 +405,7 @@ pub fn history(
 /// See [`StoreError`].
 pub fn links(reader: &Reader<'_>, after: i64, limit: usize) -> Result<Vec<LinkRow>, StoreError> {
     reader.all(
-        "SELECT id, source, system, value, one_id, link FROM patient_record WHERE id > ?1 ORDER BY id LIMIT ?2",
+        "SELECT id, source, system, value, one_id, link, mapping FROM patient_record WHERE id > ?1 ORDER BY id LIMIT ?2",
         params![after, row_limit(limit)],
         |row| {
             Ok(LinkRow {
@@ -348,6 +414,7 @@ pub fn links(reader: &Reader<'_>, after: i64, limit: usize) -> Result<Vec<LinkRo
                 number: RecordNumber { system: row.get(2)?, value: row.get(3)? },
                 one_id: row.get(4)?,
                 link: link_kind(&row.get::<_, String>(5)?, "patient_record.link")?,
+                mapping: row.get(6)?,
             })
         },
     )
@@ -367,6 +434,20 @@ fn note_link(
     Ok(())
 }
 
+fn step(row: &Row<'_>) -> Result<(i64, LinkChange), StoreError> {
+    let basis: String = row.get(5)?;
+    let change = LinkChange {
+        record: row.get(1)?,
+        from: row.get(2)?,
+        to: row.get(3)?,
+        kind: link_kind(&row.get::<_, String>(4)?, "link_history.kind")?,
+        basis: serde_json::from_str(&basis).map_err(|_| StoreError::Damaged { what: "link_history.basis" })?,
+        message: row.get(6)?,
+        at: row.get(7)?,
+    };
+    Ok((row.get(0)?, change))
+}
+
 fn link_kind(text: &str, what: &'static str) -> Result<LinkKind, StoreError> {
     text.parse().map_err(|()| StoreError::Damaged { what })
 }
@@ -381,7 +462,9 @@ fn record(row: &Row<'_>) -> Result<PatientRecord, StoreError> {
         link: link_kind(&row.get::<_, String>(6)?, "patient_record.link")?,
         merged_into: row.get(7)?,
         updated_at: row.get(8)?,
+        mapping: row.get(11)?,
         state: unpack_text(row.get_ref(9)?, "patient_record.state")?,
+        deactivated_at: row.get(10)?,
     })
 }
 
@@ -401,6 +484,7 @@ mod tests {
                 number: number("1001"),
                 generation: 1,
                 updated_at: 4,
+                mapping: "m1".to_owned(),
                 state: json!({"name": "张三".repeat(1000)}).to_string(),
             };
             let lis = insert(t, &new, &change(0, "P1", LinkKind::Auto))?;
@@ -414,14 +498,20 @@ mod tests {
         assert!(newest.state.contains("张三张三"));
         assert_eq!(check("emr"), None);
         let ids = |records: Vec<PatientRecord>| records.into_iter().map(|record| record.id).collect::<Vec<_>>();
-        assert_eq!(ids(store.read(|r| with_number(r, &number("1001"))).unwrap()), [his, lis, second]);
+        // A former generation answers to nothing but its own name.
+        for found in [with_number, named] {
+            assert_eq!(ids(store.read(|r| found(r, &number("1001"))).unwrap()), [his, second]);
+        }
+        assert_eq!(ids(store.read(|r| generations(r, "lis", &number("1001"))).unwrap()), [second, lis]);
         assert_eq!(ids(store.read(|r| of_person(r, "P1")).unwrap()), [his, lis, second]);
         write(&store, move |t| {
-            update(t, his, 9, "{\"a\":1}")?;
+            update(t, his, 9, "m2", "{\"a\":1}")?;
             set_merged_into(t, his, Some(lis))
         });
         let changed = store.read(|r| get(r, his)).unwrap().unwrap();
         assert_eq!((changed.updated_at, changed.state.as_str(), changed.merged_into), (9, "{\"a\":1}", Some(lis)));
+        let versions = store.read(|r| links(r, 0, 9)).unwrap().into_iter().map(|row| row.mapping).collect::<Vec<_>>();
+        assert_eq!((changed.mapping.as_str(), versions), ("m2", ["m2", "m1", "m1"].map(str::to_owned).to_vec()));
     }
 
     #[test]

@@ -14,7 +14,12 @@ use super::lock::DaemonLock;
 use super::{Access, StoreError};
 
 /// The schema, step by step: entry N leads from `user_version` N to N + 1. Entries are never changed once released.
-const MIGRATIONS: &[&str] = &[include_str!("schema/0001.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/0001.sql"),
+    include_str!("schema/0002.sql"),
+    include_str!("schema/0003.sql"),
+    include_str!("schema/0004.sql"),
+];
 
 /// `application_id` of a store: the letters HEYI.
 const APPLICATION_ID: i64 = 0x4845_5949;
@@ -144,7 +149,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::super::fixtures::store;
-    use super::super::{Store, StoreConfig};
+    use super::super::{Store, StoreConfig, clinical, mappings, records};
     use super::*;
 
     #[test]
@@ -176,6 +181,33 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
         drop(store);
+    }
+
+    #[test]
+    fn an_older_store_is_brought_up_to_date_with_what_it_holds() {
+        let (directory, path) = (tempfile::tempdir().unwrap(), "heyi.db");
+        let path = directory.path().join(path);
+        let older = Connection::open(&path).unwrap();
+        older.execute_batch(MIGRATIONS[0]).unwrap();
+        older.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        older.pragma_update(None, "user_version", 1).unwrap();
+        let rows = "INSERT INTO person VALUES (1, 'P1', 1, NULL, 5, '{}');
+            INSERT INTO patient_record VALUES (1, 'his', 'HIS', '1001', 1, 'P1', 'auto', NULL, 3, '{}');
+            INSERT INTO visit VALUES (1, 'V1', 'his', 1, 1, '{}');
+            INSERT INTO lab_report VALUES (1, 'F1', 'lis', 1, 'his:V1', 1, '{}');
+            INSERT INTO mapping_in_force VALUES ('his', 'v1', 5, 6, 'mappings/his.toml:8:16 error');";
+        older.execute_batch(rows).unwrap();
+        drop(older);
+        let store = Store::open(&StoreConfig::new(&path, Access::Command)).unwrap();
+        let found = store.read(|reader| {
+            let visit = clinical::visit(reader, "his", "V1")?.map(|visit| (visit.state, visit.mapping));
+            let report = clinical::lab_report(reader, "lis", "F1")?.map(|report| (report.state, report.mapping));
+            let record = records::get(reader, 1)?.map(|record| (record.state, record.mapping));
+            Ok([record, visit, report])
+        });
+        assert_eq!(found.unwrap(), [(); 3].map(|()| Some(("{}".to_owned(), String::new()))));
+        let refused = store.read(mappings::list).unwrap().remove(0).refused.unwrap();
+        assert_eq!(refused.problems, ["mappings/his.toml:8:16 error"]);
     }
 
     #[test]

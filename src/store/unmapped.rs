@@ -19,7 +19,7 @@ pub const OTHERS: &str = "(and others)";
 /// A code of a source that a table does not know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnmappedCode {
-    /// Names it in [`Waiting`].
+    /// Names it in the store.
     pub id: i64,
     /// The source.
     pub source: String,
@@ -29,6 +29,8 @@ pub struct UnmappedCode {
     pub code: String,
     /// The field that wanted it.
     pub target: String,
+    /// What the mapping makes of it, one word; empty in what is older than this column.
+    pub outcome: String,
     /// How many messages came with it, however often each was tried.
     pub count: u64,
     /// How many of them are kept and wait for it.
@@ -50,19 +52,30 @@ pub struct MetCode<'a> {
     pub code: &'a str,
     /// The field that wanted it.
     pub target: &'a str,
+    /// What the mapping made of it, one word.
+    pub outcome: &'a str,
 }
 
-/// A message that waits for codes.
+/// A code by its names, without its counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waiting {
-    /// The message.
-    pub message: i64,
-    /// Its source.
+pub struct CodeName {
+    /// As [`UnmappedCode::id`].
+    pub id: i64,
+    /// The source.
     pub source: String,
-    /// Version of the mapping that it was last tried with.
-    pub mapping: String,
-    /// The [`UnmappedCode::id`]s that it holds.
-    pub codes: Vec<i64>,
+    /// The code table.
+    pub table: String,
+    /// The code as sent.
+    pub code: String,
+}
+
+/// Who waits for a code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holders {
+    /// A message does, whatever it was last tried with.
+    pub is_held: bool,
+    /// Those that were last tried with another version of the mapping.
+    pub messages: Vec<i64>,
 }
 
 /// Says which unknown codes a stored message holds, after each try. Each is counted when it is new for the message; what the message
@@ -135,13 +148,19 @@ fn code_id(
     message: i64,
     at: i64,
 ) -> Result<i64, StoreError> {
-    let MetCode { table, code, target } = *met;
+    let MetCode { table, code, target, outcome } = *met;
     let code = if code.chars().count() > LONGEST_CODE { TOO_LONG } else { code };
     let known = |code: &str| {
-        let sql = "SELECT id FROM unmapped_code WHERE source = ?1 AND code_table = ?2 AND code = ?3 AND target = ?4";
-        transaction.one(sql, params![source, table, code, target], |row| Ok(row.get(0)?))
+        transaction.one(
+            "SELECT id, outcome FROM unmapped_code WHERE source = ?1 AND code_table = ?2 AND code = ?3 AND target = ?4",
+            params![source, table, code, target],
+            |row| Ok((row.get(0)?, row.get::<_, String>(1)?)),
+        )
     };
-    if let Some(id) = known(code)? {
+    if let Some((id, before)) = known(code)? {
+        if before != outcome {
+            transaction.run("UPDATE unmapped_code SET outcome = ?2 WHERE id = ?1", params![id, outcome])?;
+        }
         return Ok(id);
     }
     let listed = transaction.one(
@@ -151,11 +170,13 @@ fn code_id(
     )?;
     let code = if listed.unwrap_or(0) >= MOST_CODES { OTHERS } else { code };
     transaction.run(
-        "INSERT INTO unmapped_code (source, code_table, code, target, count, first_seen, last_seen, message)
-         VALUES (?1, ?2, ?3, ?4, 0, ?5, ?5, ?6) ON CONFLICT DO NOTHING",
-        params![source, table, code, target, at, message],
+        "INSERT INTO unmapped_code (source, code_table, code, target, count, first_seen, last_seen, message, outcome)
+         VALUES (?1, ?2, ?3, ?4, 0, ?5, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+        params![source, table, code, target, at, message, outcome],
     )?;
-    known(code)?.ok_or_else(|| StoreError::Defect { reason: "an unmapped code was not listed".to_owned() })
+    known(code)?
+        .map(|(id, _)| id)
+        .ok_or_else(|| StoreError::Defect { reason: "an unmapped code was not listed".to_owned() })
 }
 
 /// The most frequent ones first, at most `limit`.
@@ -165,7 +186,7 @@ fn code_id(
 pub fn list(reader: &Reader<'_>, limit: usize) -> Result<Vec<UnmappedCode>, StoreError> {
     reader.all(
         "SELECT id, source, code_table, code, target, count, first_seen, last_seen, message,
-             (SELECT count(*) FROM unmapped_message WHERE unmapped_message.code = unmapped_code.id)
+             (SELECT count(*) FROM unmapped_message WHERE unmapped_message.code = unmapped_code.id), outcome
          FROM unmapped_code ORDER BY count DESC, source, code_table, code, target LIMIT ?1",
         [row_limit(limit)],
         |row| {
@@ -180,41 +201,40 @@ pub fn list(reader: &Reader<'_>, limit: usize) -> Result<Vec<UnmappedCode>, Stor
                 last_seen: row.get(7)?,
                 message: row.get(8)?,
                 waiting: row.get::<_, i64>(9)?.unsigned_abs(),
+                outcome: row.get(10)?,
             })
         },
     )
 }
 
-/// Messages that wait, in the order of arrival: at most `limit` after the message `after`.
+/// The codes without their counts: what is looked at often.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn waiting(reader: &Reader<'_>, after: i64, limit: usize) -> Result<Vec<Waiting>, StoreError> {
-    let rows = reader.all(
-        "SELECT held.message, message.source, message.mapping, held.code
-         FROM unmapped_message AS held JOIN message ON message.id = held.message
-         WHERE held.message > ?1 AND held.message <= (SELECT max(message) FROM
-             (SELECT DISTINCT message FROM unmapped_message WHERE message > ?1 ORDER BY message LIMIT ?2))
-         ORDER BY held.message",
-        params![after, row_limit(limit)],
-        |row| {
-            let (message, source, mapping) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok(Waiting { message, source, mapping, codes: vec![row.get(3)?] })
-        },
-    )?;
-    let mut waiting: Vec<Waiting> = Vec::new();
-    for row in rows {
-        match waiting.last_mut().filter(|last| last.message == row.message) {
-            Some(last) => last.codes.extend(row.codes),
-            None => waiting.push(row),
-        }
-    }
-    Ok(waiting)
+pub fn codes(reader: &Reader<'_>) -> Result<Vec<CodeName>, StoreError> {
+    reader.all("SELECT id, source, code_table, code FROM unmapped_code", [], |row| {
+        Ok(CodeName { id: row.get(0)?, source: row.get(1)?, table: row.get(2)?, code: row.get(3)? })
+    })
+}
+
+/// The messages that wait for a code and were last tried with another version of the mapping than this.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn held_by(reader: &Reader<'_>, code: i64, version: &str) -> Result<Holders, StoreError> {
+    let held = "SELECT 1 FROM unmapped_message WHERE code = ?1 LIMIT 1";
+    let messages = "SELECT held.message FROM unmapped_message AS held JOIN message ON message.id = held.message
+        WHERE held.code = ?1 AND message.mapping <> ?2";
+    Ok(Holders {
+        is_held: reader.one(held, [code], |_| Ok(()))?.is_some(),
+        messages: reader.all(messages, params![code, version], |row| Ok(row.get(0)?))?,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::fixtures::{insert, message, store, write};
+    use super::super::messages::MessageState;
     use super::super::{Store, retention};
     use super::*;
 
@@ -230,7 +250,7 @@ mod tests {
     }
 
     fn met<'a>(table: &'a str, code: &'a str) -> MetCode<'a> {
-        MetCode { table, code, target: SEX }
+        MetCode { table, code, target: SEX, outcome: "left" }
     }
 
     /// Code, count and waiting of each code.
@@ -248,6 +268,11 @@ mod tests {
         let first = &codes[0];
         assert_eq!((first.code.as_str(), first.count, first.first_seen, first.last_seen), ("Z", 2, 11, 12));
         assert_eq!((first.message, first.waiting, codes.len()), (3, 2, 2));
+        assert_eq!(first.outcome, "left");
+        // What a changed mapping makes of it.
+        write(&store, |t| hold(t, "his", 3, &[MetCode { outcome: "kept", ..met("sex", "Z") }], 15));
+        let row = store.read(|r| list(r, 9)).unwrap().remove(0);
+        assert_eq!((row.code.as_str(), row.outcome.as_str(), row.count), ("Z", "kept", 2));
     }
 
     #[test]
@@ -256,9 +281,17 @@ mod tests {
         for message in [2, 1, 3] {
             write(&store, move |t| hold(t, "his", message, &[met("sex", "Z"), met("class", "X")], 10));
         }
-        let order = |after| store.read(|r| waiting(r, after, 2)).unwrap().into_iter().map(|row| row.message);
-        assert_eq!(order(0).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(order(2).collect::<Vec<_>>(), [3]);
+        let code = |name: &str| store.read(codes).unwrap().into_iter().find(|code| code.code == name).unwrap();
+        let holders = |code: i64, version: &'static str| store.read(|r| held_by(r, code, version)).unwrap();
+        let z = code("Z");
+        assert_eq!((z.source.as_str(), z.table.as_str()), ("his", "sex"));
+        assert_eq!(holders(z.id, "another"), Holders { is_held: true, messages: vec![1, 2, 3] });
+        let by_this = super::super::fixtures::outcome(MessageState::Processed).mapping;
+        assert_eq!(
+            store.read(|r| held_by(r, z.id, &by_this)).unwrap(),
+            Holders { is_held: true, messages: Vec::new() }
+        );
+        assert_eq!(holders(99, "another"), Holders { is_held: false, messages: Vec::new() });
         for message in [1, 2] {
             write(&store, move |t| hold(t, "his", message, &[met("class", "X")], 20));
         }

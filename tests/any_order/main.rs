@@ -46,6 +46,7 @@ fn source(name: &str) -> Arc<Source> {
         charset: CharsetSetting::Auto,
         limits: Limits::default(),
         site: Arc::new(Site {
+            model: heyi::identity::Model::default(),
             owners: BTreeMap::from([("HIS".to_owned(), "his".to_owned()), ("LIS".to_owned(), "lis".to_owned())]),
         }),
     })

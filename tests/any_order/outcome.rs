@@ -76,10 +76,10 @@ impl Held {
             assert_eq!(person.merged_into, None, "a record belongs to a living One ID");
             held.persons.insert(one_id.clone(), view::person(person));
             for (_, visit) in clinical::visits_of_person(reader, one_id, 0, ALL)? {
-                held.visits.insert(visit.visit_id(), view::visit(&visit, one_id)?);
+                held.visits.insert(visit.visit_id(), as_in_events(view::visit(&visit, one_id)?));
             }
             for (_, report) in clinical::lab_reports_of_person(reader, one_id, 0, ALL)? {
-                held.reports.insert(report.report_id(), view::lab_report(&report, one_id)?);
+                held.reports.insert(report.report_id(), as_in_events(view::lab_report(&report, one_id)?));
             }
         }
         Ok(held)
@@ -132,6 +132,12 @@ impl Held {
             persons: self.persons.values().map(timeless).map(of_person).collect(),
         }
     }
+}
+
+/// A record that was looked up, without what only look-ups tell.
+fn as_in_events(mut record: Fields) -> Fields {
+    assert!(record.remove("mapping_version").is_some(), "a record without its mapping: {record:?}");
+    record
 }
 
 /// A record without the times at which its sources said so.

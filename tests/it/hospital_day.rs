@@ -147,6 +147,8 @@ fn kept(daemon: &Daemon<'_>) -> [(&'static str, Value); 3] {
     }
     [("persons", persons), ("visits", visits), ("lab_reports", reports)]
         .map(|(kind, records)| (kind, aliases.applied(records.into_values().collect())))
+        // Any edit of a mapping file changes its version.
+        .map(|(kind, records)| (kind, without(&["mapping_version"], records)))
 }
 
 /// One IDs are drawn by lot; in files a person is called by a hospital number.
@@ -205,13 +207,18 @@ fn answer_line(answer: &Ack) -> String {
 
 /// How often a record changed depends on the order of arrival, and so does the `updated_at` that its last event told; what it
 /// says does not.
-fn without_history(mut value: Value) -> Value {
+fn without_history(value: Value) -> Value {
+    without(&["version", "updated_at"], value)
+}
+
+/// `value` without the fields of these names, wherever they stand.
+fn without(names: &[&str], mut value: Value) -> Value {
     match &mut value {
         Value::Object(object) => {
-            object.retain(|name, _| name != "version" && name != "updated_at");
-            object.values_mut().for_each(|inner| *inner = without_history(inner.take()));
+            object.retain(|name, _| !names.contains(&name.as_str()));
+            object.values_mut().for_each(|inner| *inner = without(names, inner.take()));
         }
-        Value::Array(list) => list.iter_mut().for_each(|inner| *inner = without_history(inner.take())),
+        Value::Array(list) => list.iter_mut().for_each(|inner| *inner = without(names, inner.take())),
         _ => {}
     }
     value

@@ -236,3 +236,29 @@ fn two_reports_in_one_message_do_not_mix() {
     let subjects = lab_events(&daemon);
     assert_eq!(column(&subjects, "subject"), [daemon.one_id("HIS|P1"), daemon.one_id("HIS|P1")]);
 }
+
+#[test]
+fn a_visit_number_of_two_quotes_takes_the_report_off_its_visit_and_an_empty_one_does_not() {
+    let site = Site::new();
+    let daemon = site.start();
+    let send = |id: &str, at: &str, visit: &str| {
+        let text = report(id, at, "P1", "F1", "F", &[glucose("7.2", "H", "F")]);
+        let visit = segment("PV1", &[(2, "I"), (19, visit)]);
+        daemon.accept("lis", text.replacen("\rOBR", &format!("\r{visit}\rOBR"), 1));
+        the_report(&daemon)["visit_id"].clone()
+    };
+    assert_eq!(send("L1", "20240305110000", "V1"), "lis:V1");
+    assert_eq!(send("L2", "20240305120000", ""), "lis:V1");
+    let told = lab_events(&daemon).len();
+    assert_eq!(send("L3", "20240305140000", "\"\""), Value::Null);
+    let events = lab_events(&daemon);
+    let changed = events[told]["data"]["changed"].as_array().expect("changed");
+    assert!(events.len() == told + 1 && changed.contains(&"visit_id".into()), "{changed:?}");
+    assert_eq!(result(&the_report(&daemon), "GLU")["value_number"].to_string(), "7.2", "the report itself stays");
+    // Late, what was said before changes nothing; said anew, the report has its visit again.
+    assert_eq!(send("L4", "20240305130000", "V1"), Value::Null);
+    assert_eq!(send("L5", "20240305150000", "V1"), "lis:V1");
+    assert_eq!(send("L6", "20240305143000", "\"\""), "lis:V1");
+    // Of the visit itself the number is what it is known by: that cannot be taken back.
+    assert_eq!(daemon.visit("HIS|P1")["visit_id"], "lis:V1");
+}

@@ -83,6 +83,33 @@ fn explain_accounts_for_what_was_left_out_and_rejected() {
 }
 
 #[test]
+fn explain_tells_a_code_that_was_kept_or_replaced_from_one_that_was_understood() {
+    let site = site();
+    let results = [
+        segment("OBX", &[(2, "NM"), (3, "WBC"), (5, "6.2"), (6, "×10⁹/L"), (8, "H~爆表"), (11, "F")]),
+        segment("OBX", &[(2, "NM"), (3, "K"), (5, "4.1"), (6, "滴"), (11, "F")]),
+    ];
+    let text = report("1", "20240305110000", "P1", "F1", "F", &results);
+    site.write("oru.hl7", text);
+    let explained = site.json(&["mapping", "explain", "lis", "oru.hl7", "--json"]);
+    let understood = field(&explained, 1, "results[0].unit");
+    let row = line_of(&site, "mappings/tables/unit.csv", "10*9/L,");
+    assert_eq!(understood["value"], "10*9/L");
+    assert_eq!(understood["row"], format!("mappings/tables/unit.csv:{row}"), "by its one spelling");
+    assert_eq!(understood["unmapped"], Value::Null);
+    let kept = field(&explained, 1, "results[1].unit");
+    assert_eq!((&kept["value"], &kept["row"], &kept["unmapped"]), (&"滴".into(), &Value::Null, &"kept".into()));
+    let flags = field(&explained, 1, "results[0].flags");
+    assert_eq!(flags["unmapped"], "kept", "{flags}");
+    let unmapped = explained["unmapped"].as_array().expect("codes");
+    assert!(unmapped.iter().any(|code| code["code"] == "滴" && code["outcome"] == "kept"), "{unmapped:?}");
+    let shown = site.run(&["mapping", "explain", "lis", "oru.hl7"]).exits(0).stdout;
+    let line = shown.lines().find(|line| line.starts_with("results[1].unit")).expect("the unit");
+    assert!(line.contains("table unit: unknown, kept"), "{line}");
+    assert!(shown.contains("unmapped  unit 滴, for lab_report.results.unit: kept"), "{shown}");
+}
+
+#[test]
 fn explain_says_why_a_message_fails_or_is_ignored() {
     let site = site();
     site.write("bad.hl7", report("1", "20240305110000", "P1", "F1", "Q9", &[number("K", "4.1", "", "", "", "F")]));
@@ -126,6 +153,7 @@ fn test_runs_the_cases_beside_a_mapping_and_accepts_what_is_found() {
     write_case(&site, "outpatient", "1");
     let missing = site.run(&["mapping", "test"]).exits(1);
     assert!(missing.stdout.contains("his/inpatient: nothing is expected of it yet"), "{}", missing.stdout);
+    assert!(missing.stderr.contains("not-a-mapping is called after no mapping"), "{}", missing.stderr);
     let accepted = site.run(&["mapping", "test", "his", "--accept"]).exits(0);
     assert!(accepted.stdout.ends_with("0 passed, 0 failed, 2 accepted\n"), "{}", accepted.stdout);
     let file = "fixtures/his/inpatient.expected.json";
@@ -152,6 +180,60 @@ fn the_shipped_cases_hold_by_the_command_too() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let run = site.run(&["mapping", "test", "--fixtures", shipped.to_str().expect("a path")]).exits(0);
     assert!(run.stdout.ends_with(" 0 failed, 0 accepted\n"), "{}", run.stdout);
+    assert!(run.stderr.is_empty(), "the hospital's day is no mapping's: {}", run.stderr);
+}
+
+#[test]
+fn coverage_tells_which_messages_it_could_not_use_and_why() {
+    let site = site();
+    let without_number = adt("A01", "1", "20240305103000", &[segment("PID", &[(5, "张^伟")])]);
+    site.write("in/1-two.hl7", format!("{}{without_number}", admission("3")));
+    site.write("in/2-text.hl7", "no message at all");
+    site.write("in/3-torn.hl7", "MSH|^~\\&|HIS|MAIN|HEYI|CRM|20240305||ADT^A01|1|P|2.5.1\rPID\u{fffd}|1\r");
+    let status = report("4", "20240305110000", "P1", "F1", "Q9", &[number("K", "4.1", "", "", "", "F")]);
+    site.write("oru/4.hl7", &status);
+    site.write("oru/5.hl7", status.replacen("|4|P|", "|5|P|", 1));
+    let told = site.run(&["mapping", "coverage", "his", "in", "--json"]).exits(1).json();
+    let unread = told["unreadable_messages"].as_array().expect("messages");
+    assert_eq!(told["unreadable"], unread.len());
+    assert_eq!(unread[0]["file"], "in/2-text.hl7", "{unread:?}");
+    assert!(unread.iter().all(|one| one["reason"].as_str().is_some_and(|reason| !reason.is_empty())), "{unread:?}");
+    let failures = told["failures"].as_array().expect("failures");
+    assert!(failures[0]["reason"].as_str().is_some_and(|reason| reason.contains("no patient")), "{failures:?}");
+    assert_eq!(failures[0]["first"], json!({"file": "in/1-two.hl7", "number": 2}));
+    let ignored = site.run(&["mapping", "coverage", "his", "oru", "--json"]).exits(1).json();
+    assert_eq!(ignored["ignored_because"][0]["messages"], 2, "{ignored}");
+    site.run(&["mapping", "coverage", "his", "nowhere"]).exits(2);
+    let failed = site.run(&["mapping", "coverage", "lis", "oru", "--json"]).exits(1).json();
+    let failures = failed["failures"].as_array().expect("failures");
+    assert_eq!((failures.len(), &failures[0]["messages"]), (1, &2.into()), "{failed}");
+    assert!(failures[0]["reason"].as_str().is_some_and(|reason| reason.starts_with("OBR-25: ")), "{failures:?}");
+    assert_eq!(failures[0]["first"], json!({"file": "oru/4.hl7", "number": 1}));
+    let shown = site.run(&["mapping", "coverage", "his", "in"]).exits(1).stdout;
+    assert!(shown.contains("cannot be read: in/2-text.hl7: "), "{shown}");
+    let shown = site.run(&["mapping", "coverage", "lis", "oru"]).exits(1).stdout;
+    assert!(shown.contains("  2 failed: OBR-25: ") && shown.contains("(first: oru/4.hl7)"), "{shown}");
+    let daemon = site.start();
+    daemon.send("lis", status);
+    let stored = site.run(&["mapping", "coverage", "lis", "--last", "9", "--json"]).exits(1).json();
+    assert_eq!(stored["failures"][0]["first"], json!({"message": 1}));
+}
+
+#[test]
+fn explain_tells_where_a_list_was_cleared() {
+    let site = site();
+    let mut fields = pid("P1", "张^伟");
+    fields.push_str("|||||\"\"");
+    site.write("a08.hl7", adt("A08", "1", "20240305103000", &[fields]));
+    let explained = site.json(&["mapping", "explain", "his", "a08.hl7", "--json"]);
+    let phones = field(&explained, 0, "phones");
+    assert_eq!((&phones["value"], &phones["path"], &phones["raw"]), (&Value::Null, &"PID-13".into(), &"\"\"".into()));
+    // The block begins with its heading.
+    let line = line_of(&site, "mappings/hl7v2.toml", "each  = \"PID-13\"") - 1;
+    assert_eq!((&phones["file"], &phones["line"]), (&"mappings/hl7v2.toml".into(), &line.into()));
+    let shown = site.run(&["mapping", "explain", "his", "a08.hl7"]).exits(0).stdout;
+    let line = shown.lines().find(|line| line.starts_with("phones")).expect("the phones");
+    assert!(line.contains("(cleared)") && line.contains("PID-13"), "{line}");
 }
 
 #[test]
@@ -219,6 +301,16 @@ fn diff_tells_what_another_mapping_would_make_of_stored_messages() {
     let shown = site.run(&["mapping", "diff", "his", "mappings/new.toml"]).exits(0).stdout;
     assert!(shown.contains("visit.class: 2 changes in 2 messages"), "{shown}");
     assert!(shown.contains("message 3: inpatient → outpatient"), "{shown}");
+    assert_eq!(fields[0]["samples"].as_array().map(Vec::len), Some(1), "one example of one change: {told}");
+    // What is no longer there may have been rejected: that is told with the reason.
+    site.write("mappings/wrong.toml", "extends = \"his.toml\"\n[patient]\nbirth_date = \"PID-8\"\n");
+    let wrong = site.json(&["mapping", "diff", "his", "mappings/wrong.toml", "--json"]);
+    let rejected = &wrong["newly_rejected"][0];
+    assert_eq!((&rejected["messages"], &rejected["sample"]), (&3.into(), &json!({"message": 3, "path": "PID-8"})));
+    assert!(rejected["text"].as_str().is_some_and(|text| text.starts_with("patient.birth_date was left out")));
+    let shown = site.run(&["mapping", "diff", "his", "mappings/wrong.toml"]).exits(0).stdout;
+    assert!(shown.contains("newly rejected:\n  patient.birth_date was left out"), "{shown}");
+    assert_eq!(told["newly_rejected"], json!([]));
     // One that fails messages which are fine now is a reason to look.
     site.write(
         "mappings/strict.toml",

@@ -5,12 +5,17 @@ use serde_json::Value;
 use crate::support::daemon::{Daemon, column};
 use crate::support::eventually;
 use crate::support::hl7::{adt, pid, registration, report, segment};
-use crate::support::site::Site;
+use crate::support::site::{Site, configuration, copy_tree};
 
 /// The codes as `heyi mapping unmapped` lists them.
 fn unmapped(site: &Site) -> Vec<Value> {
     let listed = site.json(&["mapping", "unmapped", "--json"]);
     listed["unmapped"].as_array().unwrap_or_else(|| panic!("no list: {listed}")).clone()
+}
+
+/// What became of each code that no table knows.
+fn codes_outcome(site: &Site) -> Vec<String> {
+    column(&unmapped(site), "outcome").into_iter().map(str::to_owned).collect()
 }
 
 fn add_row(site: &Site, table: &str, row: &str) {
@@ -51,6 +56,7 @@ fn a_code_is_counted_once_for_each_message_however_often_it_is_tried() {
     let quality = daemon.json("/v1/quality")["sources"].clone();
     let lis = quality.as_array().expect("sources").iter().find(|source| source["name"] == "lis").expect("the source");
     assert_eq!((&lis["messages"]["failed"], &lis["unmapped"]), (&2.into(), &Value::from(codes)));
+    assert_eq!(codes_outcome(&site), ["rejected"]);
     let shown = site.run(&["mapping", "unmapped"]).exits(0).stdout;
     assert!(shown.contains("report_status") && shown.contains("Q9"), "{shown}");
     assert_eq!(site.json(&["mapping", "unmapped", "--source", "his", "--json"])["unmapped"], serde_json::json!([]));
@@ -100,6 +106,25 @@ fn what_was_stored_without_its_code_is_mended_too() {
 }
 
 #[test]
+fn a_code_that_consumers_get_as_it_was_sent_is_listed_as_kept_until_a_row_comes() {
+    let site = Site::new();
+    let daemon = site.start();
+    let drops = segment("OBX", &[(2, "NM"), (3, "K"), (5, "4.1"), (6, "滴"), (11, "F")]);
+    daemon.accept("lis", report("1", "20240305110000", "P1", "F1", "F", &[drops]));
+    assert_eq!(daemon.lab_reports("HIS|P1")[0]["results"][0]["unit"], "滴");
+    let quality = daemon.json("/v1/quality")["sources"].clone();
+    let lis = quality.as_array().expect("sources").iter().find(|source| source["name"] == "lis").expect("the source");
+    assert_eq!((&lis["unmapped"][0]["code"], &lis["unmapped"][0]["outcome"]), (&"滴".into(), &"kept".into()));
+    let shown = site.run(&["mapping", "unmapped"]).exits(0).stdout;
+    assert!(shown.lines().any(|line| line.contains("滴") && line.contains("kept")), "{shown}");
+    assert!(site.run(&["status"]).exits(0).stdout.contains("lis unit: 滴 (1 times, kept)"));
+    add_row(&site, "unit", "滴,[drp],");
+    daemon.hang_up();
+    eventually("the unit", || (daemon.lab_reports("HIS|P1")[0]["results"][0]["unit"] == "[drp]").then_some(()));
+    assert_eq!(unmapped(&site), Vec::<Value>::new());
+}
+
+#[test]
 fn what_was_processed_is_never_made_worse_by_itself() {
     let site = Site::new();
     let daemon = site.start();
@@ -145,6 +170,31 @@ fn a_row_that_came_while_the_daemon_was_down_is_found_at_its_start() {
     let daemon = site.start();
     eventually("the message to be taken in", || (state(&site, "1") == "processed").then_some(()));
     assert_eq!(status_of(&daemon), "final");
+}
+
+#[test]
+fn what_another_process_stores_by_older_files_is_taken_in_by_the_daemon_s() {
+    let site = Site::new();
+    copy_tree(&site.path("mappings"), &site.path("older"));
+    add_row(&site, "report-status", "Q9,final,");
+    let daemon = site.start();
+    // From now on commands read the older files.
+    site.write("config/heyi.toml", configuration("", "").replace("mappings/hl7v2.toml", "older/hl7v2.toml"));
+    site.write("unknown/1.hl7", report("1", "20240305110000", "P1", "F1", "Q8", &[result("K", "4.1", "F")]));
+    site.run(&["import", "lis", "unknown"]).exits(1);
+    // Once and again: it does not take a start or another set.
+    for id in ["2", "3"] {
+        let folder = format!("in-{id}");
+        let text = report(id, "20240305110000", &format!("P{id}"), &format!("F{id}"), "Q9", &[result("K", "4.1", "F")]);
+        site.write(&format!("{folder}/{id}.hl7"), text);
+        site.run(&["import", "lis", &folder]).exits(1);
+        eventually("the message to be taken in", || (state(&site, id) == "processed").then_some(()));
+        assert_eq!(daemon.lab_reports(&format!("HIS|P{id}"))[0]["status"], "final");
+    }
+    assert_eq!(column(&unmapped(&site), "code"), ["Q8"]);
+    assert_eq!(site.messages(&["--control-id", "1"])[0]["attempts"], 1, "nobody knows its code");
+    let metrics = daemon.get("/metrics", site.engineer()).ok().text();
+    assert!(metrics.contains("heyi_waiting_retries_total{result=\"taken_in\"} 2"), "{metrics}");
 }
 
 #[test]

@@ -1,18 +1,21 @@
 //! `heyi mapping coverage`: what a mapping leaves unread.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::super::{Verdict, existing_store, output};
+use super::super::{Verdict, WrongUsage, existing_store, output};
 use super::{Progress, each_stored, source};
 use crate::app::FILE_EXTENSIONS;
 use crate::config::Config;
 use crate::hl7v2::Message;
 use crate::hl7v2::batch::Piece;
 use crate::mapping::coverage::{Coverage, Occurrences};
-use crate::mapping::{Asked, Context, RuleName};
-use crate::pipeline::{Source, preview};
+use crate::mapping::{Asked, Context, Disposition, Mapped, RuleName};
+use crate::pipeline::{Failure, Source, preview};
 use crate::record::Kind;
 use crate::source::files::{MessageReader, walk};
 
@@ -34,50 +37,129 @@ pub(in crate::commands) struct Arguments {
 pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verdict> {
     let source = source(config, &arguments.source)?;
     let mut coverage = Coverage::default();
-    let mut unreadable = 0;
+    let mut troubles = Troubles::default();
     let mut progress = Progress::new();
     for path in walk(&arguments.paths, &FILE_EXTENSIONS.map(str::to_owned)) {
-        let path = path?;
+        let path = path.map_err(|error| WrongUsage(error.to_string()))?;
         let mut pieces = MessageReader::open(&path, source.limits.message_bytes)?;
         let before = progress.done;
         for piece in &mut pieces {
-            match piece? {
-                Piece::Message(raw) => unreadable += u64::from(!add(&mut coverage, &source, &raw)),
-                Piece::TooLarge { .. } => unreadable += 1,
+            let place = Place::File { path: path.clone(), number: progress.done - before + 1 };
+            match piece.with_context(|| path.display().to_string())? {
+                Piece::Message(raw) => add(&mut coverage, &mut troubles, &source, &raw, place),
+                Piece::TooLarge { length, .. } => {
+                    let limit = source.limits.message_bytes;
+                    troubles.unreadable(place, format!("the message has {length} bytes, the limit is {limit}"));
+                }
             }
             progress.one();
         }
         // A file without a message is none that was looked at.
-        unreadable += u64::from(progress.done == before);
+        if progress.done == before {
+            troubles.unreadable(Place::File { path: path.clone(), number: 1 }, "it holds no message".to_owned());
+        }
         for note in pieces.notes() {
             output::complain(&format!("{}: {note}", path.display()));
         }
     }
     if let Some(last) = arguments.last {
-        each_stored(&existing_store(config)?, &source.name, last, |_, raw| {
-            unreadable += u64::from(!add(&mut coverage, &source, raw));
+        each_stored(&existing_store(config)?, &source.name, last, |id, raw| {
+            add(&mut coverage, &mut troubles, &source, raw, Place::Stored { id });
             Ok(())
         })?;
     }
     let idle = coverage.idle_rules(&source.mapping);
     let empty = coverage.empty_fields();
     if arguments.json {
-        output::json(&document(&coverage, unreadable, &idle, &empty))?;
+        output::json(&document(&coverage, &troubles, &idle, &empty))?;
     } else {
-        print(&coverage, unreadable, &idle, &empty)?;
+        print(&coverage, &troubles, &idle, &empty)?;
     }
     // Without a message that the mapping could take, nothing above says anything.
     let is_told = coverage.messages > coverage.ignored + coverage.failed;
-    Ok(if is_told && unreadable == 0 { Verdict::Fine } else { Verdict::Wrong })
+    Ok(if is_told && troubles.unreadable == 0 { Verdict::Fine } else { Verdict::Wrong })
 }
 
-/// Counts one message; `false`: it cannot be read.
-fn add(coverage: &mut Coverage, source: &Source, raw: &[u8]) -> bool {
-    let Ok((message, _)) = Message::read(raw, &source.charset, &source.limits) else { return false };
+/// Which message.
+#[derive(Debug, Clone)]
+enum Place {
+    /// Of a file, counted from 1.
+    File { path: PathBuf, number: u64 },
+    /// Of the store.
+    Stored { id: i64 },
+}
+
+impl Place {
+    fn document(&self) -> Value {
+        match self {
+            Self::File { path, number } => json!({"file": path, "number": number}),
+            Self::Stored { id } => json!({"message": id}),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, number: 1 } => write!(formatter, "{}", path.display()),
+            Self::File { path, number } => write!(formatter, "{}, message {number}", path.display()),
+            Self::Stored { id } => write!(formatter, "message {id}"),
+        }
+    }
+}
+
+/// Messages and reasons of one kind that are told: more than anybody reads through.
+const TOLD: usize = 100;
+
+/// Messages that say nothing of the mapping's coverage, and why.
+#[derive(Default)]
+struct Troubles {
+    /// Those that cannot be read.
+    unreadable: u64,
+    /// The first of them, with the reason.
+    unread: Vec<(Place, String)>,
+    /// Why messages fail as a whole.
+    failures: Reasons,
+    /// Why messages are ignored.
+    ignored: Reasons,
+}
+
+/// Reasons with how many messages have each, and the first of them.
+type Reasons = BTreeMap<String, (u64, Place)>;
+
+impl Troubles {
+    fn unreadable(&mut self, place: Place, reason: String) {
+        self.unreadable += 1;
+        if self.unread.len() < TOLD {
+            self.unread.push((place, reason));
+        }
+    }
+}
+
+/// A reason names places, and there are not many; a sender that is all wrong may find more.
+fn tally(reasons: &mut Reasons, reason: String, place: Place) {
+    if reasons.len() < TOLD || reasons.contains_key(&reason) {
+        reasons.entry(reason).or_insert((0, place)).0 += 1;
+    }
+}
+
+/// Counts one message.
+fn add(coverage: &mut Coverage, troubles: &mut Troubles, source: &Source, raw: &[u8], place: Place) {
+    let message = match Message::read(raw, &source.charset, &source.limits) {
+        Ok((message, _)) => message,
+        Err(error) => return troubles.unreadable(place, error.to_string()),
+    };
     let context = Context { zone: &source.zone, facility: source.facility.as_deref(), explain: true };
     let mapped = source.mapping.apply(&message, &context);
+    match &mapped {
+        Err(error) => tally(&mut troubles.failures, error.to_string(), place),
+        Ok(mapped) if mapped.holds_nothing() => tally(&mut troubles.failures, Failure::nothing().text, place),
+        Ok(Mapped { disposition: Disposition::Ignored { reason }, .. }) => {
+            tally(&mut troubles.ignored, reason.clone(), place);
+        }
+        Ok(_) => {}
+    }
     coverage.add(&message, mapped, |record| preview(source, record));
-    true
 }
 
 /// The most frequent first.
@@ -92,19 +174,32 @@ fn unread(coverage: &Coverage) -> Vec<(String, Occurrences)> {
     unread
 }
 
-fn document(coverage: &Coverage, unreadable: u64, idle: &[RuleName], empty: &[String]) -> Value {
+fn document(coverage: &Coverage, troubles: &Troubles, idle: &[RuleName], empty: &[String]) -> Value {
     let unread = unread(coverage)
         .into_iter()
         .map(|(path, counted)| json!({"path": path, "messages": counted.messages, "values": counted.values}));
     let idle = idle.iter().map(|rule| json!({"target": rule.target, "file": rule.file, "line": rule.line}));
-    let unmapped = coverage.unmapped.iter().map(
-        |(code, messages)| json!({"table": code.table, "code": code.code, "target": code.target, "messages": messages}),
-    );
+    let unmapped = coverage.unmapped.iter().map(|(code, messages)| {
+        let outcome = code.outcome.name();
+        json!({"table": code.table, "code": code.code, "target": code.target, "outcome": outcome, "messages": messages})
+    });
+    let told = troubles.unread.iter().map(|(place, reason)| {
+        let mut told = place.document();
+        told["reason"] = json!(reason);
+        told
+    });
+    let told_reasons = |reasons: &Reasons| -> Vec<Value> {
+        let told = |(reason, (messages, first)): (&String, &(u64, Place))| json!({"reason": reason, "messages": messages, "first": first.document()});
+        reasons.iter().map(told).collect()
+    };
     json!({
         "messages": coverage.messages,
         "ignored": coverage.ignored,
         "failed": coverage.failed,
-        "unreadable": unreadable,
+        "unreadable": troubles.unreadable,
+        "unreadable_messages": told.collect::<Vec<_>>(),
+        "failures": told_reasons(&troubles.failures),
+        "ignored_because": told_reasons(&troubles.ignored),
         "unread": unread.collect::<Vec<_>>(),
         "never_filled": empty,
         "idle_rules": idle.collect::<Vec<_>>(),
@@ -112,9 +207,21 @@ fn document(coverage: &Coverage, unreadable: u64, idle: &[RuleName], empty: &[St
     })
 }
 
-fn print(coverage: &Coverage, unreadable: u64, idle: &[RuleName], empty: &[String]) -> anyhow::Result<()> {
+fn print(coverage: &Coverage, troubles: &Troubles, idle: &[RuleName], empty: &[String]) -> anyhow::Result<()> {
     let Coverage { messages, ignored, failed, .. } = coverage;
+    let unreadable = troubles.unreadable;
     output::line(format!("{messages} messages: {ignored} ignored, {failed} failed; {unreadable} more cannot be read"))?;
+    for (what, reasons) in [("ignored", &troubles.ignored), ("failed", &troubles.failures)] {
+        for (reason, (messages, first)) in reasons {
+            output::line(format!("  {messages} {what}: {reason} (first: {first})"))?;
+        }
+    }
+    for (place, reason) in &troubles.unread {
+        output::line(format!("  cannot be read: {place}: {reason}"))?;
+    }
+    if let Some(more) = unreadable.checked_sub(TOLD as u64).filter(|more| *more > 0) {
+        output::line(format!("  … and {more} more cannot be read"))?;
+    }
     let section = |heading: &str, lines: &[String]| -> anyhow::Result<()> {
         output::line(format!("\n{heading}: {}", if lines.is_empty() { "none" } else { "" }).trim_end())?;
         lines.iter().try_for_each(|line| output::line(format!("  {line}")))
@@ -138,7 +245,10 @@ fn print(coverage: &Coverage, unreadable: u64, idle: &[RuleName], empty: &[Strin
     let lines: Vec<String> = coverage
         .unmapped
         .iter()
-        .map(|(code, messages)| format!("{} {}, for {}, in {messages} messages", code.table, code.code, code.target))
+        .map(|(code, messages)| {
+            let outcome = code.outcome.name();
+            format!("{} {}, for {}, {outcome}, in {messages} messages", code.table, code.code, code.target)
+        })
         .collect();
     section("Codes that no table knows", &lines)
 }

@@ -12,7 +12,7 @@ use crate::app::mappings::pipeline_source;
 use crate::config::Config;
 use crate::hl7v2::Message;
 use crate::mapping::compare::{Change, changes};
-use crate::mapping::{Context, Mapped, Mapping};
+use crate::mapping::{Context, MapError, Mapped, Mapping, Rejected};
 use crate::record::Value;
 
 #[derive(clap::Args)]
@@ -33,7 +33,7 @@ pub(in crate::commands) struct Arguments {
     json: bool,
 }
 
-/// Examples kept for one field: enough to see what kind of change it is.
+/// Examples kept for one field, each another one: enough to see what kind of change it is.
 const SAMPLES: usize = 3;
 
 /// The changes of one field.
@@ -55,6 +55,8 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
     let context = Context { zone: &source.zone, facility: source.facility.as_deref(), explain: false };
     let mut fields: BTreeMap<String, Tally> = BTreeMap::new();
     let (mut changed, mut newly_failed, mut lost) = (0_u64, 0_u64, 0_u64);
+    // By what is said of it: how many messages, the newest of them, and where in it.
+    let mut rejected: BTreeMap<String, (u64, i64, String)> = BTreeMap::new();
     let tried = each_stored(&existing_store(config)?, &source.name, arguments.last, |id, raw| {
         let Ok((message, _)) = Message::read(raw, &source.charset, &source.limits) else { return Ok(()) };
         let (before, after) = (source.mapping.apply(&message, &context), new.apply(&message, &context));
@@ -64,18 +66,26 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
         let found = changes(&before, &after);
         lost += u64::from(!is_newly_failed && found.iter().any(Change::loses_a_record));
         changed += u64::from(!found.is_empty());
+        for (text, path) in newly_rejected(&before, &after) {
+            rejected.entry(text).or_insert((0, id, path)).0 += 1;
+        }
         let mut of_message: BTreeMap<String, Vec<Change>> = BTreeMap::new();
         found.into_iter().for_each(|change| of_message.entry(change.field.clone()).or_default().push(change));
         for (field, found) in of_message {
             let tally = fields.entry(field).or_default();
             tally.messages += 1;
             tally.changes += found.len() as u64;
-            let room = SAMPLES - tally.samples.len();
-            tally.samples.extend(found.into_iter().take(room.min(1)).map(|change| (id, change)));
+            let is_new = |change: &Change| !tally.samples.iter().any(|(_, known)| known == change);
+            if let Some(change) = found.into_iter().find(is_new).filter(|_| tally.samples.len() < SAMPLES) {
+                tally.samples.push((id, change));
+            }
         }
         Ok(())
     })?;
     if arguments.json {
+        let rejected = rejected.iter().map(|(text, (messages, message, path))| {
+            json!({"text": text, "messages": messages, "sample": {"message": message, "path": path}})
+        });
         let fields: Vec<serde_json::Value> = fields.iter().map(|(field, tally)| document(field, tally)).collect();
         output::json(&json!({
             "before": source.mapping.version(),
@@ -85,6 +95,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
             "newly_failed": newly_failed,
             "lost": lost,
             "fields": fields,
+            "newly_rejected": rejected.collect::<Vec<_>>(),
         }))?;
     } else {
         output::line(format!(
@@ -92,8 +103,20 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
             source.name
         ))?;
         fields.iter().try_for_each(|(field, tally)| print(field, tally))?;
+        for (index, (text, (messages, message, path))) in rejected.iter().enumerate() {
+            let heading = if index == 0 { "\nnewly rejected:\n" } else { "" };
+            output::line(format!("{heading}  {text}, in {messages} messages (message {message}, {path})"))?;
+        }
     }
     Ok(if newly_failed + lost == 0 { Verdict::Fine } else { Verdict::Wrong })
+}
+
+/// What the second mapping rejects of a message and the first does not: what is said of it, once, with the first place.
+fn newly_rejected(before: &Result<Mapped, MapError>, after: &Result<Mapped, MapError>) -> BTreeMap<String, String> {
+    let (Ok(before), Ok(after)) = (before, after) else { return BTreeMap::new() };
+    let is_new = |one: &&Rejected| !before.rejected.iter().any(|known| known == *one);
+    let new = after.rejected.iter().filter(is_new).rev();
+    new.map(|one| (one.text.clone(), one.path.clone())).collect()
 }
 
 fn document(field: &str, tally: &Tally) -> serde_json::Value {

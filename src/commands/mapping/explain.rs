@@ -13,7 +13,7 @@ use crate::hl7v2::batch;
 use crate::mapping::{Disposition, ExplainedField};
 use crate::pipeline::{self, Examined, Failure, Source};
 use crate::record::{Fields, Value};
-use crate::store::messages;
+use crate::store::messages::{self, Message};
 
 #[derive(clap::Args)]
 pub(in crate::commands) struct Arguments {
@@ -35,23 +35,37 @@ pub(in crate::commands) struct Arguments {
 }
 
 pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verdict> {
-    let (source, raw) = match (arguments.message, &arguments.source, &arguments.file) {
+    let (source, raw, stored) = match (arguments.message, &arguments.source, &arguments.file) {
         (Some(id), name, _) => stored(config, id, name.as_deref())?,
-        (None, Some(name), Some(file)) => (source(config, name)?, from_file(file, arguments.number)?),
+        (None, Some(name), Some(file)) => (source(config, name)?, from_file(file, arguments.number)?, None),
         _ => bail!("name a source and a file, or --message ID"),
     };
     let examined = pipeline::examine(&source, &raw);
     let records: Vec<Explained<'_>> =
         (0..examined.mapped.records.len()).map(|index| explained(&source, &examined, index)).collect();
     if arguments.json {
-        output::json(&document(&source, &examined, &records))?;
+        let mut document = document(&source, &examined, &records);
+        if let Some(message) = &stored {
+            document["message"] = json!({
+                "id": message.id,
+                "state": message.outcome.state.name(),
+                "mapping_version": message.outcome.mapping,
+            });
+        }
+        output::json(&document)?;
     } else {
-        print(&source, &examined, &records)?;
+        output::line(format!("mapping {} of source {}", source.mapping.version(), source.name))?;
+        if let Some(Message { id, outcome, .. }) = &stored {
+            let (state, version) = (outcome.state.name(), &outcome.mapping);
+            let by = if *version == source.mapping.version() { "this mapping" } else { &format!("mapping {version}") };
+            output::line(format!("message {id} is stored as {state}, by {by}"))?;
+        }
+        print(&examined, &records)?;
     }
     Ok(if examined.failure.is_none() { Verdict::Fine } else { Verdict::Wrong })
 }
 
-fn stored(config: &Config, id: i64, name: Option<&str>) -> anyhow::Result<(Source, Vec<u8>)> {
+fn stored(config: &Config, id: i64, name: Option<&str>) -> anyhow::Result<(Source, Vec<u8>, Option<Message>)> {
     let store = existing_store(config)?;
     let (message, bytes) = store.read(|reader| Ok((messages::get(reader, id)?, messages::bytes(reader, id)?)))?;
     let message =
@@ -62,7 +76,7 @@ fn stored(config: &Config, id: i64, name: Option<&str>) -> anyhow::Result<(Sourc
     let bytes = bytes.filter(|bytes| !bytes.is_empty());
     let bytes =
         bytes.with_context(|| format!("the bytes of message {id} are not kept; its sender can send it again"))?;
-    Ok((source(config, &message.source)?, bytes))
+    Ok((source(config, &message.source)?, bytes, Some(message)))
 }
 
 fn from_file(file: &std::path::Path, number: Option<usize>) -> anyhow::Result<Vec<u8>> {
@@ -136,7 +150,7 @@ fn document(source: &Source, examined: &Examined, records: &[Explained<'_>]) -> 
         .iter()
         .map(|Explained { kind, record, fields, derived }| {
             let told = fields.iter().map(|field| {
-                json!({
+                let mut told = json!({
                     "field": field.field,
                     "value": field.value,
                     "path": field.path,
@@ -146,7 +160,11 @@ fn document(source: &Source, examined: &Examined, records: &[Explained<'_>]) -> 
                     "row": field.row.as_ref().map(|(file, line)| format!("{file}:{line}")),
                     "file": field.file,
                     "line": field.line,
-                })
+                });
+                if let Some(outcome) = field.unmapped {
+                    told["unmapped"] = json!(outcome.name());
+                }
+                told
             });
             let derived = derived.iter().map(|(field, value)| {
                 json!({
@@ -160,8 +178,10 @@ fn document(source: &Source, examined: &Examined, records: &[Explained<'_>]) -> 
     let skipped = mapped.skipped.iter().map(|one| json!({"path": one.path, "rule": one.rule, "reason": one.reason}));
     let rejected =
         mapped.rejected.iter().map(|one| json!({"path": one.path, "code": one.code.as_str(), "text": one.text}));
-    let unmapped =
-        examined.unmapped.iter().map(|one| json!({"table": one.table, "code": one.code, "target": one.target}));
+    let unmapped = examined
+        .unmapped
+        .iter()
+        .map(|one| json!({"table": one.table, "code": one.code, "target": one.target, "outcome": one.outcome.name()}));
     let mut document = json!({
         "source": source.name,
         "mapping": source.mapping.version(),
@@ -185,8 +205,7 @@ fn notes(examined: &Examined) -> Vec<&String> {
     examined.notes.iter().chain(&examined.mapped.notes).collect()
 }
 
-fn print(source: &Source, examined: &Examined, records: &[Explained<'_>]) -> anyhow::Result<()> {
-    output::line(format!("mapping {} of source {}", source.mapping.version(), source.name))?;
+fn print(examined: &Examined, records: &[Explained<'_>]) -> anyhow::Result<()> {
     for Explained { kind, fields, derived, .. } in records {
         output::line(format!("\n{kind}"))?;
         let mut rows: Vec<Vec<String>> = fields.iter().map(|field| row(field)).collect();
@@ -204,8 +223,10 @@ fn print(source: &Source, examined: &Examined, records: &[Explained<'_>]) -> any
     let skipped = mapped.skipped.iter().map(|one| format!("skipped   {} by {}: {}", one.path, one.rule, one.reason));
     let rejected =
         mapped.rejected.iter().map(|one| format!("rejected  {} ({}): {}", one.path, one.code.as_str(), one.text));
-    let unmapped =
-        examined.unmapped.iter().map(|one| format!("unmapped  {} {}, for {}", one.table, one.code, one.target));
+    let unmapped = examined
+        .unmapped
+        .iter()
+        .map(|one| format!("unmapped  {} {}, for {}: {}", one.table, one.code, one.target, one.outcome.name()));
     let notes = notes(examined).into_iter().map(|note| format!("note      {note}"));
     let others: Vec<String> = skipped.chain(rejected).chain(unmapped).chain(notes).collect();
     if !others.is_empty() {
@@ -220,11 +241,14 @@ fn print(source: &Source, examined: &Examined, records: &[Explained<'_>]) -> any
 }
 
 fn row(field: &ExplainedField) -> Vec<String> {
-    let through = match (&field.table, &field.row) {
+    let mut through = match (&field.table, &field.row) {
         (Some(table), Some((file, line))) => format!(", table {table} ({file}:{line})"),
-        (Some(table), None) => format!(", table {table}: unknown"),
+        (Some(table), None) => format!(", table {table}"),
         (None, _) => String::new(),
     };
+    if let Some(outcome) = field.unmapped {
+        through.push_str(&format!(": unknown, {}", outcome.name()));
+    }
     vec![
         field.field.clone(),
         if field.value.is_null() { "(cleared)".to_owned() } else { short(&field.value) },

@@ -32,6 +32,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
             code.table.clone(),
             code.code.clone(),
             code.target.clone(),
+            code.outcome.clone(),
             code.count.to_string(),
             code.waiting.to_string(),
             output::local_time(code.last_seen),
@@ -39,7 +40,10 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
         ]
     };
     let rows: Vec<Vec<String>> = codes.iter().map(row).collect();
-    output::table(&["SOURCE", "TABLE", "CODE", "FIELD", "MESSAGES", "WAITING", "LAST SEEN", "SAMPLE"], &rows)?;
+    output::table(
+        &["SOURCE", "TABLE", "CODE", "FIELD", "OUTCOME", "MESSAGES", "WAITING", "LAST SEEN", "SAMPLE"],
+        &rows,
+    )?;
     if !codes.is_empty() {
         output::line("Add the rows that are missing to the tables: the daemon takes in what waits by itself.")?;
     }

@@ -33,12 +33,13 @@ const NEEDS: &[Need] = &[
     },
     Need {
         place: "merge",
-        one_of: &["survivor"],
+        one_of: &["survivor", "visit"],
         reason: "a merge has numbers that live on and numbers that are given up",
     },
+    // Other actions are about one side alone; what each needs is known when it is carried out.
     Need {
         place: "merge",
-        one_of: &["retired"],
+        one_of: &["retired", "retired_visit", "action"],
         reason: "a merge has numbers that live on and numbers that are given up",
     },
     Need { place: "merge", one_of: &["updated_at"], reason: "without it messages count in the order of their arrival" },

@@ -3,8 +3,8 @@
 use super::rule::code_of;
 use super::{Place, Run};
 use crate::hl7v2::{Location, Path, Value};
-use crate::mapping::coerce::Coercion;
-use crate::mapping::compile::RulePlan;
+use crate::mapping::coerce::{Coercion, coded};
+use crate::mapping::compile::{BlockPlan, RulePlan};
 use crate::mapping::expression::Expression;
 use crate::mapping::{Asked, ExplainedField, RuleName};
 use crate::record::{Fields, Value as Json};
@@ -27,6 +27,16 @@ impl Run<'_> {
             let all = values.iter().map(Value::raw).collect::<Vec<_>>().join("~");
             self.explained[from..].iter_mut().for_each(|field| field.raw = Some(all.clone()));
         }
+    }
+
+    /// What was explained since `from` holds codes that were met since `met`.
+    #[inline]
+    pub(super) fn explain_unmapped(&mut self, from: usize, met: usize) {
+        if !self.context.explain {
+            return;
+        }
+        let outcome = self.mapped.unmapped.get(met..).and_then(<[_]>::last).map(|unmapped| unmapped.outcome);
+        self.explained[from..].iter_mut().for_each(|field| field.unmapped = outcome);
     }
 
     /// Notes that the mapping looks there.
@@ -75,7 +85,11 @@ impl Run<'_> {
             RuleName { file: self.plan.files[rule.file].clone(), line: rule.line, target: place.target(&rule.target) };
         self.mapped.trace.fired.insert(rule_name);
         let table = rule.table.map(|table| &self.plan.tables[table]);
-        let row = table.zip(value).and_then(|(table, value)| table.row(&code_of(rule, table, value)));
+        let row = table.zip(value).and_then(|(table, value)| {
+            let code = code_of(rule, table, value);
+            let in_one_spelling = || (rule.coercion == Coercion::Unit).then(|| coded::unit_key(&code));
+            table.row(&code).or_else(|| table.row(&in_one_spelling()?))
+        });
         let mut field = String::new();
         if let Some((list, index)) = place.item {
             field = format!("{list}[{index}].");
@@ -91,6 +105,7 @@ impl Run<'_> {
             value: json.clone(),
             path: value.map(|value| value.location().to_string()),
             raw: value.map(|value| sent(rule, value).to_owned()),
+            unmapped: None,
             coercion: value.map(|_| rule.coercion.name()),
             table: table.map(|table| table.name.clone()),
             row: row.map(|row| (self.plan.files[row.file].clone(), row.line)),
@@ -106,6 +121,26 @@ impl Run<'_> {
             told.path = Some(location.to_string());
             told.raw = Some("\"\"".to_owned());
         }
+    }
+
+    /// The list `name` is null because of the `""` at `location`, which `block` reads.
+    pub(super) fn explain_list_cleared(&mut self, block: &BlockPlan, name: &str, location: &Location) {
+        if !self.context.explain {
+            return;
+        }
+        self.explained.push(ExplainedField {
+            record: 0,
+            field: name.to_owned(),
+            value: Json::Null,
+            path: Some(location.to_string()),
+            unmapped: None,
+            raw: Some("\"\"".to_owned()),
+            coercion: None,
+            table: None,
+            row: None,
+            file: self.plan.files[block.file].clone(),
+            line: block.line,
+        });
     }
 
     /// What the fields of an item, explained from position `first` on, have become after all its rules.

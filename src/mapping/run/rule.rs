@@ -11,7 +11,7 @@ use crate::mapping::compile::{OnUnmapped, RulePlan, Target, typed};
 use crate::mapping::file::Required;
 use crate::mapping::result;
 use crate::mapping::table::{Looked, Table};
-use crate::mapping::{MapError, Rejected, Skipped, Unmapped};
+use crate::mapping::{MapError, Rejected, Skipped, Unmapped, UnmappedOutcome};
 use crate::record::schema::Shape;
 use crate::record::{Kind, Text, Value as Json};
 
@@ -84,7 +84,7 @@ impl Run<'_> {
                 Resolved::Value(value) => Some(value),
             };
             let Some(value) = value else { continue };
-            let explained = self.explained.len();
+            let (explained, unmapped) = (self.explained.len(), self.mapped.unmapped.len());
             let mut all = Vec::new();
             let found = if rule.coercion == Coercion::LabValue || (path.is_plural() && holds_several(&rule.target)) {
                 if path.means_one_segment() && !value.repeats() {
@@ -109,6 +109,7 @@ impl Run<'_> {
                     }
                     self.keep(rule, json, &value, draft, place);
                     self.explain_all(explained, &all);
+                    self.explain_unmapped(explained, unmapped);
                     return Ok(());
                 }
                 Err(Refused::Value(reason)) => {
@@ -333,13 +334,18 @@ impl Run<'_> {
         place: Place,
     ) -> Result<Found, Refused> {
         let target = place.target(&rule.target);
-        self.mapped.unmapped.push(Unmapped { table: table.to_owned(), code: code.to_owned(), target: target.clone() });
-        match &rule.on_unmapped {
-            OnUnmapped::Leave => Ok(Found::Done),
-            OnUnmapped::Literal(json) => Ok(Found::Json(json.clone())),
-            OnUnmapped::Keep if shape == Shape::Text => Ok(Found::Json(Json::from(code))),
-            OnUnmapped::Keep => Ok(Found::Done),
-            OnUnmapped::Reject => {
+        let (outcome, found) = match &rule.on_unmapped {
+            OnUnmapped::Literal(json) => (UnmappedOutcome::Replaced, Found::Json(json.clone())),
+            OnUnmapped::Keep if shape == Shape::Text => (UnmappedOutcome::Kept, Found::Json(Json::from(code))),
+            // A closed list has no room for the sender's code.
+            OnUnmapped::Keep | OnUnmapped::Leave => (UnmappedOutcome::Left, Found::Done),
+            OnUnmapped::Reject => (UnmappedOutcome::Rejected, Found::Nothing),
+        };
+        let (table_name, sent) = (table.to_owned(), code.to_owned());
+        self.mapped.unmapped.push(Unmapped { table: table_name, code: sent, target: target.clone(), outcome });
+        match outcome {
+            UnmappedOutcome::Kept | UnmappedOutcome::Left | UnmappedOutcome::Replaced => Ok(found),
+            UnmappedOutcome::Rejected => {
                 let location = value.location();
                 let text = format!(
                     "{target}: table {table} does not know the code in {location}: add a row for it (`heyi mapping unmapped`)"

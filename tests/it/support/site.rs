@@ -208,7 +208,8 @@ fn drained(mut stream: impl Read + Send + 'static) -> std::thread::JoinHandle<St
     })
 }
 
-fn copy_tree(from: &Path, to: &Path) {
+/// Copies a directory with all that is below it.
+pub(crate) fn copy_tree(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a directory");
     for entry in std::fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display())) {
         let entry = entry.expect("an entry");

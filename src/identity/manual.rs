@@ -1,0 +1,140 @@
+//! What people decide of identities: which records and One IDs belong together, and which do not.
+//!
+//! A decision outweighs rules and sources until another decision takes it back: a link by hand is never moved by a rule, and who is told
+//! apart by hand is never brought together by one. Whoever decides gives a reason, which is kept with the history.
+
+use crate::record::RecordNumber;
+
+/// One decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManualDecision {
+    /// What is to be.
+    pub step: ManualStep,
+    /// Who decides.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A source's record, by its own number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedRecord {
+    /// Assigning authority and number.
+    pub number: RecordNumber,
+    /// Only what this source says under the number; `None`: what all do.
+    pub source: Option<String>,
+}
+
+/// What is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ManualStep {
+    /// The record is this person's.
+    Link {
+        /// The record.
+        record: NamedRecord,
+        /// The person.
+        one_id: String,
+    },
+    /// The record is nobody's that it is linked with now.
+    Unlink {
+        /// The record.
+        record: NamedRecord,
+    },
+    /// Two One IDs are one person.
+    Merge {
+        /// The One ID that is given up.
+        one_id: String,
+        /// The One ID that lives on.
+        into: String,
+    },
+    /// What was merged, or linked, are two persons.
+    Split {
+        /// A retired One ID, which lives again; or a living one, which gives back the only one that was merged into it, or the
+        /// records named.
+        one_id: String,
+        /// The records that leave, all of one patient; none: those that the merge brought.
+        records: Vec<RecordNumber>,
+    },
+    /// A case for review is decided.
+    Review {
+        /// Its number.
+        review: i64,
+        /// The two records are one patient's; else they are two patients'.
+        is_same: bool,
+    },
+}
+
+impl ManualStep {
+    /// `link`, `unlink`, `merge`, `split`, `reject`: as the history names it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Link { .. } | Self::Review { is_same: true, .. } => "link",
+            Self::Unlink { .. } => "unlink",
+            Self::Merge { .. } => "merge",
+            Self::Split { .. } => "split",
+            Self::Review { is_same: false, .. } => "reject",
+        }
+    }
+}
+
+/// What a decision came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// The person that the decision is about: who has the record now, the survivor, or who gave records back.
+    pub one_id: String,
+    /// The other One ID: the retired one of a merge, the one that has the records after a split or unlinking.
+    pub other: Option<String>,
+    /// The records that have another One ID now, `SYSTEM|VALUE`.
+    pub records: Vec<String>,
+    /// `false`: it was so already.
+    pub changed: bool,
+}
+
+/// Why a decision is not carried out. Holds no patient's value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ManualRefusal {
+    /// No reason.
+    #[error("the reason is empty: say why, it is kept with the history")]
+    NoReason,
+    /// Nobody has this One ID.
+    #[error("no person has the One ID {one_id}: look for it with `heyi person find`")]
+    UnknownOneId {
+        /// The One ID.
+        one_id: String,
+    },
+    /// No source has a record under this number.
+    #[error(
+        "no source has sent a patient under this number: name the record SYSTEM|VALUE as `heyi person links` lists it"
+    )]
+    UnknownRecord,
+    /// The sources that use the number mean different persons.
+    #[error("the sources that use this number mean different persons: name the one that is meant with its source")]
+    SeveralPersons,
+    /// The record is not this person's.
+    #[error("a record is not of this One ID: `heyi person history` shows its records")]
+    NotOfPerson,
+    /// Nothing was merged into the One ID.
+    #[error("nothing is merged into this One ID: name the records that are another patient's")]
+    NothingMerged,
+    /// More than one was.
+    #[error("several One IDs were merged into this one: name the one to give back ({}), or its records", one_ids.join(", "))]
+    SeveralMerged {
+        /// They.
+        one_ids: Vec<String>,
+    },
+    /// What the merge brought has been moved since.
+    #[error("the records that the merge brought are elsewhere by now: move them one by one with `heyi person link`")]
+    MovedSince,
+    /// There is no such case.
+    #[error("no case for review has this number: `heyi review list` shows them")]
+    UnknownReview,
+    /// What is to be one person holds records that somebody has told apart.
+    #[error("other records of the two persons are told apart by a decision{}: take that back first", review.map(|id| format!(", review {id}")).unwrap_or_default())]
+    ToldApart {
+        /// The case that was decided so, if it was one.
+        review: Option<i64>,
+    },
+    /// The person would have no record.
+    #[error("no record would be left: name only those that are another patient's")]
+    NothingLeft,
+}
