@@ -6,7 +6,7 @@
 //! caches does.
 //!
 //! `cargo bench --bench identity`; `HEYI_BENCH_RECORDS=10000,100000` (default `100000`) are the sizes, each with a store of its own.
-//! A million records take some 4 GB of memory for their messages and minutes of a core.
+//! All messages of a size are made before it begins and stay in memory; a million of them take minutes of a core.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench that cannot go on shall stop")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the figures")]

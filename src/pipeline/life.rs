@@ -34,7 +34,7 @@ const BY_HAND: &str = "manual";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Conflict {
     /// A source merges, links or moves what was decided otherwise by hand.
-    SourceMergeConflict,
+    Decided,
     /// A source uses a patient's number for another patient.
     NumberReused,
     /// A record came to a person after a merge that was undone: whose is it?
@@ -44,7 +44,7 @@ pub(super) enum Conflict {
 impl Conflict {
     fn kind(self) -> ReviewKind {
         match self {
-            Self::SourceMergeConflict => ReviewKind::SourceMergeConflict,
+            Self::Decided => ReviewKind::SourceMergeConflict,
             Self::NumberReused => ReviewKind::NumberReused,
             Self::AfterSplit => ReviewKind::PossibleMatch,
         }
@@ -53,7 +53,7 @@ impl Conflict {
     /// The sentence for the notes of the message.
     fn sentence(self) -> &'static str {
         match self {
-            Self::SourceMergeConflict => {
+            Self::Decided => {
                 "the two numbers stay with two persons: somebody has decided so by hand; look at `heyi person history`, and link or \
                  merge them by hand if the source is right"
             }
@@ -423,7 +423,7 @@ impl Job<'_> {
             return Ok(false);
         }
         let pair = apart.unwrap_or((survivor.id, retired.id));
-        self.raise(Conflict::SourceMergeConflict, pair)?;
+        self.raise(Conflict::Decided, pair)?;
         Ok(true)
     }
 
@@ -447,20 +447,18 @@ impl Job<'_> {
     pub(super) fn merge_step(&self, retired: &Person) -> Result<Option<MergeStep>, Trouble> {
         let Some(survivor) = retired.merged_into.as_deref() else { return Ok(None) };
         let history = records::history(self.transaction, &retired.one_id, 0, usize::MAX)?;
-        // An earlier merge of the same two may have been undone.
-        let mut step = MergeStep { records: BTreeSet::new(), at: 0 };
-        for (id, change) in history {
-            let from = change.from.as_deref();
-            if change.to == retired.one_id {
-                step = MergeStep { records: BTreeSet::new(), at: 0 };
-            } else if from == Some(retired.one_id.as_str()) && change.to == survivor {
-                if step.records.is_empty() {
-                    step.at = id;
-                }
-                step.records.insert(change.record);
-            }
+        // Nothing leaves a One ID once it is retired: its last moves are the merge. Others may have gone to the survivor one by one before.
+        let mut steps =
+            history.into_iter().rev().filter(|(_, change)| change.from.as_deref() == Some(&*retired.one_id));
+        let Some((last, merge)) = steps.next().filter(|(_, change)| change.to == survivor) else { return Ok(None) };
+        let mut step = MergeStep { records: BTreeSet::from([merge.record]), at: last };
+        let with_it = steps
+            .take_while(|(_, change)| (change.at, &change.to, &change.basis) == (merge.at, &merge.to, &merge.basis));
+        for (id, change) in with_it {
+            step.records.insert(change.record);
+            step.at = id;
         }
-        Ok(Some(step).filter(|step| !step.records.is_empty()))
+        Ok(Some(step))
     }
 
     /// The One ID that these records had before they were merged, if it is theirs to have again: retired, common to all of them, and

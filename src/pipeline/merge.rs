@@ -114,7 +114,7 @@ impl Job<'_> {
             let (group, rest) = with_merged(there, &BTreeSet::from([record.id]));
             let ids = group.iter().map(|row| row.id).collect();
             if record.link == LinkKind::Manual || self.is_told_apart(&ids, &target.one_id)? {
-                self.raise(Conflict::SourceMergeConflict, (record.id, target.id))?;
+                self.raise(Conflict::Decided, (record.id, target.id))?;
             } else if rest.is_empty() {
                 self.merge_persons(&target.one_id, &record.one_id, &basis, moment)?;
             } else {
@@ -198,7 +198,7 @@ impl Job<'_> {
             ));
         }
         if group.iter().any(|row| row.link == LinkKind::Manual && (row.id == first.id || row.id == other.id)) {
-            return self.raise(Conflict::SourceMergeConflict, (first.id, other.id));
+            return self.raise(Conflict::Decided, (first.id, other.id));
         }
         let goal = revived.as_deref().map_or(Goal::New, Goal::Revived);
         self.part(holder, &group, goal, basis, moment)?;

@@ -124,6 +124,9 @@ fn case_46_in_the_middle_of_a_chain_only_that_step_is_undone() {
     // The number lives again as well.
     daemon.accept("his", adt("A31", "C9", "20240308080000", &[patient("P1")]));
     assert_eq!(daemon.one_id("HIS|P1"), ids[0]);
+    let kept = site.messages(&["--control-id", "C9"]);
+    let notes = site.json(&["message", "show", &kept[0]["id"].to_string(), "--json"])["notes"].to_string();
+    assert!(!notes.contains("given up"), "{notes}");
 }
 
 #[test]

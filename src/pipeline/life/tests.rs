@@ -169,6 +169,19 @@ fn who_is_told_apart_is_not_brought_together_through_a_third() {
 }
 
 #[test]
+fn what_left_before_a_merge_does_not_come_back_with_it() {
+    let mut world = World::peopled();
+    let ids = world.one_ids();
+    world.decide(ManualStep::Merge { one_id: ids[1].clone(), into: ids[0].clone() }).unwrap();
+    for place in [1, 0] {
+        world.decide(ManualStep::Link { record: named(place), one_id: ids[4].clone() }).unwrap();
+    }
+    world.decide(ManualStep::Split { one_id: ids[0].clone(), records: Vec::new() }).unwrap();
+    assert_eq!(world.one_ids()[..2], [ids[0].clone(), ids[4].clone()]);
+    world.check_log();
+}
+
+#[test]
 fn a_decision_of_one_moment_is_told_under_an_id_of_its_own() {
     let mut world = World::peopled();
     let ids = world.one_ids();
