@@ -4,7 +4,7 @@
 //! Where order does matter, by rule, the histories do not go:
 //! - Two messages of one source time: the one that came later wins. Here each has a minute of its own; its repeats share it.
 //! - A report number that the laboratory gives to a second patient: what comes with an older time is refused.
-//! - A number whose name, birth date and resident number all turn out to be another's: refused, whichever comes second.
+//! - A number whose name, birth date and resident number all turn out to be another's: whichever comes first is the first generation.
 //! - A person's `updated_at` is of its last event, and a source that repeats itself later makes none: it is not compared.
 //!
 //! That a preliminary result after the final one is history is no such case: it is history in any order.
