@@ -54,7 +54,7 @@ settings! {
     UnionProbability "decide" "union" 0.5 0.01 1.0 "probability from which two persons whom one record fits are taken for one"
     Margin "decide" "margin" 6.0 0.0 40.0 "bits that the best person must be ahead of the second"
     Prior "decide" "prior" -20.0 -40.0 0.0 "log2 of the share of true pairs among all pairs: one in a million"
-    HouseholdCap "decide" "household_cap" 12.0 0.0 40.0 "bits that phone, address and surname may give together"
+    HouseholdCap "decide" "household_cap" 12.0 0.0 40.0 "bits that phone, address, mother and surname may give together"
     NamesOfNumber "quarantine" "identity_number_names" 3.0 1.0 64.0 "names under which an identity number may come; one more, and it counts no more"
     NamesOfCard "quarantine" "card_names" 3.0 1.0 64.0 "the same of an insurance, health or other card"
     NamesOfPhone "quarantine" "phone_names" 8.0 1.0 64.0 "the same of a phone number"
@@ -98,6 +98,7 @@ settings! {
     AddressClose "weights.address" "close" 8.0 -40.0 40.0 "alike: abbreviated, a slip"
     AddressSameArea "weights.address" "same_area" 2.5 -40.0 40.0 "the same postal code or street"
     AddressDifferent "weights.address" "different" -1.0 -40.0 40.0 "different addresses: people move"
+    MotherEqual "weights.mother_identifier" "equal" 12.0 -40.0 40.0 "the same mother, by her number under its authority: brothers and sisters have it too"
     SexEqual "weights.sex" "equal" 1.0 -40.0 40.0 "the same"
     SexDifferent "weights.sex" "different" -6.0 -40.0 40.0 "male and female"
 }
@@ -126,7 +127,7 @@ pub struct Score {
     pub facts: Vec<Fact>,
     /// Bits before any fact is looked at.
     pub prior: f64,
-    /// What phone, address and surname are cut by, for they come from one household; zero or negative.
+    /// What phone, address, mother and surname are cut by, for they come from one household; zero or negative.
     pub household: f64,
     /// The sum: log2 of the odds.
     pub bits: f64,
@@ -135,7 +136,7 @@ pub struct Score {
 /// One compared fact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fact {
-    /// What was compared: `name`, `birth_date`, `identity_number`, `card`, `phone`, `address`, `sex`.
+    /// What was compared: `name`, `birth_date`, `identity_number`, `card`, `phone`, `address`, `sex`, `mother_identifier`.
     pub fact: FactKind,
     /// How far it agrees, as the settings call it.
     pub level: String,
@@ -158,6 +159,7 @@ pub enum FactKind {
     Phone,
     Address,
     Sex,
+    MotherIdentifier,
 }
 
 impl Score {
@@ -302,6 +304,11 @@ impl Model {
                 bits += note(fact, DEFAULTS[id as usize].key, weight, frequency);
                 shared += weight.max(0.0);
             }
+        }
+        if compared.same_mother {
+            let weight = note(FactKind::MotherIdentifier, "equal", self.value(Id::MotherEqual), None);
+            bits += weight;
+            shared += weight.max(0.0);
         }
         let household = (self.value(Id::HouseholdCap) - shared).min(0.0);
         bits += household;
