@@ -627,13 +627,20 @@ fn address_pair(one: &Address, other: &Address) -> AddressLevel {
         return AddressLevel::Exact;
     }
     let lines = [(&one.street, &other.street), (&one.street, &other.extra), (&one.extra, &other.street)];
+    // Written together, or with a blank too many: `copland drive`, `coplanddrive`.
+    let same_letters = |one: &str, other: &str| {
+        let letters = |text: &str| text.chars().filter(|letter| letter.is_alphanumeric()).collect::<String>();
+        is_one_edit(&letters(one), &letters(other)) || letters(one) == letters(other)
+    };
+    let same_house_line = same_house && same_letters(&one.street, &other.street);
     let like_street = lines.iter().any(|(one, other)| !open(one, other) && is_like(one, other));
     // Without the flat, or without the building: 12-5-301 and 12.
     let part_of_house =
         !open(&one.house, &other.house) && (is_within(&one.house, &other.house) || is_within(&other.house, &one.house));
     let one_slip = is_one_edit(&one.house, &other.house) || open(&one.house, &other.house);
     let same_street = one.street == other.street;
-    if like_street && near_area && (same_house || same_street && same_area && same_code && one_slip) {
+    if same_house_line || like_street && near_area && (same_house || same_street && same_area && same_code && one_slip)
+    {
         AddressLevel::Close
     } else if same_code || like_street && near_area || same_area && (part_of_house && like_street) {
         AddressLevel::SameArea

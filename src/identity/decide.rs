@@ -193,7 +193,13 @@ fn vetoes_between<'a, Pairs: Iterator<Item = &'a Comparison>>(
     is_parted: bool,
 ) -> Vec<Veto> {
     let shares_own = pairs().any(shares_own_number);
-    let mut vetoes: Vec<Veto> = pairs().flat_map(|compared| vetoes_of(model, compared, is_tied, shares_own)).collect();
+    let is_called_so = pairs().any(|compared| {
+        compared.in_letters
+            && matches!(compared.name, NameLevel::Exact | NameLevel::Similar)
+            && matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near)
+    });
+    let mut vetoes: Vec<Veto> =
+        pairs().flat_map(|compared| vetoes_of(model, compared, is_tied, shares_own, is_called_so)).collect();
     vetoes.extend(is_parted.then_some(Veto::NoLink));
     vetoes.sort_unstable();
     vetoes.dedup();
@@ -206,8 +212,11 @@ fn shares_own_number(compared: &Comparison) -> bool {
     compared.number == NumberLevel::Exact || compared.is_own_card || compared.in_letters && is_near
 }
 
+/// Years between parents and children.
+const GENERATION: std::ops::RangeInclusive<u16> = 14..=55;
+
 /// What forbids that two records are linked by rule.
-fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bool) -> Vec<Veto> {
+fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bool, is_called_so: bool) -> Vec<Veto> {
     let mut vetoes = Vec::new();
     let mut veto = |holds: bool, veto: Veto| vetoes.extend(holds.then_some(veto));
     veto(compared.number == NumberLevel::Conflict, Veto::DifferentResidentId);
@@ -225,13 +234,18 @@ fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bo
     veto(compared.other_birth_order, Veto::BirthOrder);
     veto(compared.number == NumberLevel::Lent, Veto::LentNumber);
     let disagree = matches!(compared.name, NameLevel::Different | NameLevel::SameSurname);
-    // Names in letters are changed by marriage, for nicknames and by other alphabets: two other facts outweigh them.
+    // Names in letters are changed by marriage, for nicknames and by other alphabets: one that the patient has borne before, or a number
+    // of their own with another fact, outweighs them; but for a parent's number, which is a generation away.
+    let is_generation = compared.years_apart.is_some_and(|years| GENERATION.contains(&years));
     let outweighed = compared.in_letters
-        && shares_own
-        && (matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near)
-            || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close));
+        && (is_called_so
+            || shares_own
+                && (matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near)
+                    || !is_generation
+                        && (compared.name == NameLevel::SameSurname
+                            || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close))));
     veto(one == NameClass::Normal && other == one && disagree && !outweighed, Veto::NamesDisagree);
-    let near = matches!(compared.name, NameLevel::OneCharacter | NameLevel::PartlyEqual);
+    let near = compared.name == NameLevel::OneCharacter;
     veto(model.vetoes_near_names() && near && same_day && !shares_own, Veto::NearNames);
     let alike = compared.name == NameLevel::SameSound;
     veto(model.vetoes_sound_alikes() && alike && same_day && !shares_own, Veto::SoundAlikes);
