@@ -163,6 +163,8 @@ pub struct Comparison {
     pub address_term: Option<Term>,
     /// Administrative sex.
     pub sex: SexLevel,
+    /// Both name the same mother, by her number.
+    pub same_mother: bool,
     /// Both names are in letters.
     pub in_letters: bool,
     /// The classes of the two names, in the order of the records.
@@ -211,6 +213,7 @@ pub fn compare(one: &PatientFacts, other: &PatientFacts) -> Comparison {
         address,
         address_term,
         sex,
+        same_mother: one.mother.is_some() && one.mother == other.mother,
         in_letters: in_letters(one) && in_letters(other),
         classes: (one.name_class, other.name_class),
         other_birth_order: orders.is_some_and(|(one, other)| one != other),
@@ -237,6 +240,11 @@ fn names(one: &PatientFacts, other: &PatientFacts) -> (NameLevel, Option<Term>, 
         }
     }
     let (level, term) = best;
+    // A child is named anew: the name of its first days speaks neither for nor against the later one.
+    let is_named_anew = (one.name_class == NameClass::Newborn) != (other.name_class == NameClass::Newborn);
+    if is_named_anew && level >= NameLevel::SameSurname {
+        return (NameLevel::Missing, None, None);
+    }
     let frequency = pair.filter(|_| term.is_some()).and_then(|(mine, theirs)| {
         let share = |name: &Name| match level {
             NameLevel::Exact => name_frequency(name),
@@ -704,7 +712,10 @@ mod tests {
             ("张小三", "张三", SameSurname),
             ("张伟", "张芳", SameSurname),
             ("张国强", "李国强", Different),
-            ("张三之子", "张三", SameSurname),
+            // 20: the name of the first days.
+            ("张三之子", "张三", Missing),
+            ("张三之子", "李小宝", Missing),
+            ("张三之子", "李四之女", Different),
             ("john smith", "Smith, John", Exact),
             ("Mary-Ann O'Neil", "maryann oneil", Exact),
             ("José Müller", "jose muller", Exact),

@@ -159,7 +159,10 @@ pub fn weigh(
     let along = || group.iter().flat_map(|member| candidate.records.iter().map(|known| compare(member, &known.facts)));
     let along: Vec<Comparison> = along().collect();
     let vetoes = vetoes_between(model, || own.iter().chain(&along), is_tied, is_parted);
-    let rules_out = own.iter().any(|compared| vetoes.iter().any(|veto| is_ruled_out_by(*veto, compared)));
+    // Two numbers under two names are two people; under one name somebody may have two numbers.
+    let is_other =
+        vetoes.contains(&Veto::DifferentResidentId) && !own.iter().any(|found| found.name == NameLevel::Exact);
+    let rules_out = is_other || own.iter().any(|compared| vetoes.iter().any(|veto| is_ruled_out_by(*veto, compared)));
     let shares_number = own.iter().any(|compared| matches!(compared.number, NumberLevel::Exact | NumberLevel::Lent));
     let scored = candidate.records.iter().zip(&own).map(|(known, compared)| {
         let gate = compared.number == NumberLevel::Exact
@@ -256,7 +259,8 @@ fn is_ruled_out_by(veto: Veto, compared: &Comparison) -> bool {
             let (one, other) = compared.classes;
             let at_home = compared.phone == PhoneLevel::Exact
                 || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close)
-                || compared.card == CardLevel::Exact;
+                || compared.card == CardLevel::Exact
+                || compared.same_mother;
             one == other || compared.birth_date != BirthDateLevel::Exact || !(at_home || shares_number)
         }
         Veto::UnknownName => !shares_number,

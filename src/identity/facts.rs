@@ -34,7 +34,7 @@ pub struct PatientFacts {
     pub addresses: Vec<Address>,
     /// Birth order in a multiple birth, as sent or from a newborn's name (`张三之子乙`).
     pub birth_order: Option<u8>,
-    /// The mother's number; a relation, never an identity.
+    /// The mother's number under its authority; a relation, never an identity.
     pub mother: Option<RecordNumber>,
 }
 
@@ -142,7 +142,9 @@ fn sex_of(number: &IdentityNumber) -> Option<Sex> {
 fn mother(record: &Fields) -> Option<RecordNumber> {
     let mother = record.get("mother_identifier")?;
     let text = |name: &str| mother.get(name).and_then(Value::as_str).unwrap_or_default().trim().to_owned();
-    Some(RecordNumber { system: text("system"), value: text("value") }).filter(|number| !number.value.is_empty())
+    // Without its authority a number may be any mother's.
+    Some(RecordNumber { system: text("system"), value: text("value") })
+        .filter(|number| !number.value.is_empty() && !number.system.is_empty())
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ settings! {
     Margin "decide" "margin" 6.0 0.0 40.0 "bits that the best person must be ahead of the second"
     Prior "decide" "prior" -14.0 -40.0 0.0 "log2 of the odds before any fact, where two records share a number, a phone or an address"
     PriorAlone "decide" "prior_alone" -20.0 -40.0 0.0 "the same where nothing but name, birth date and sex can agree: one in a million"
-    HouseholdCap "decide" "household_cap" 12.0 0.0 40.0 "bits that phone, address and surname may give together"
+    HouseholdCap "decide" "household_cap" 12.0 0.0 40.0 "bits that phone, address, mother and surname may give together"
     NamesOfNumber "quarantine" "identity_number_names" 3.0 1.0 64.0 "names under which an identity number may come; one more, and it counts no more"
     NamesOfCard "quarantine" "card_names" 3.0 1.0 64.0 "the same of an insurance, health or other card"
     NamesOfPhone "quarantine" "phone_names" 8.0 1.0 64.0 "the same of a phone number"
@@ -100,6 +100,7 @@ settings! {
     AddressClose "weights.address" "close" 8.0 -40.0 40.0 "alike: abbreviated, a slip"
     AddressSameArea "weights.address" "same_area" 4.0 -40.0 40.0 "the same postal code or street"
     AddressDifferent "weights.address" "different" -1.0 -40.0 40.0 "different addresses: people move"
+    MotherEqual "weights.mother_identifier" "equal" 12.0 -40.0 40.0 "the same mother, by her number under its authority: brothers and sisters have it too"
     SexEqual "weights.sex" "equal" 1.0 -40.0 40.0 "the same"
     SexDifferent "weights.sex" "different" -6.0 -40.0 40.0 "male and female"
 }
@@ -128,7 +129,7 @@ pub struct Score {
     pub facts: Vec<Fact>,
     /// Bits before any fact is looked at.
     pub prior: f64,
-    /// What phone, address and surname are cut by, for they come from one household; zero or negative.
+    /// What phone, address, mother and surname are cut by, for they come from one household; zero or negative.
     pub household: f64,
     /// The sum: log2 of the odds.
     pub bits: f64,
@@ -137,7 +138,7 @@ pub struct Score {
 /// One compared fact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fact {
-    /// What was compared: `name`, `birth_date`, `identity_number`, `card`, `phone`, `address`, `sex`.
+    /// What was compared: `name`, `birth_date`, `identity_number`, `card`, `phone`, `address`, `sex`, `mother_identifier`.
     pub fact: FactKind,
     /// How far it agrees, as the settings call it.
     pub level: String,
@@ -160,6 +161,7 @@ pub enum FactKind {
     Phone,
     Address,
     Sex,
+    MotherIdentifier,
 }
 
 impl Score {
@@ -309,6 +311,11 @@ impl Model {
                 bits += note(fact, DEFAULTS[id as usize].key, weight, frequency);
                 shared += weight.max(0.0);
             }
+        }
+        if compared.same_mother {
+            let weight = note(FactKind::MotherIdentifier, "equal", self.value(Id::MotherEqual), None);
+            bits += weight;
+            shared += weight.max(0.0);
         }
         let household = (self.value(Id::HouseholdCap) - shared).min(0.0);
         bits += household;
