@@ -250,7 +250,7 @@ pub fn review(reader: &Reader<'_>, review: &Review) -> Result<serde_json::Value,
         "records": rows.iter().map(|row| row.number.to_string()).collect::<Vec<_>>(),
         "persons": rows.iter().map(|row| row.one_id.as_str()).collect::<Vec<_>>(),
         "evidence": shown,
-        "asked_at": moment(review.question.at),
+        "created_at": moment(review.question.at),
     });
     if let Some(message) = review.question.message {
         document["message"] = message.into();

@@ -410,7 +410,7 @@ fn show(store: &Store, one_id: &str, json: bool) -> anyhow::Result<Verdict> {
 fn history(store: &Store, one_id: &str, json: bool) -> anyhow::Result<Verdict> {
     let steps = store.read(|reader| {
         let Some(person) = persons::resolve(reader, one_id)? else { return Ok(None) };
-        let changes = all_pages(|after| records::history(reader, &person.one_id, after, PAGE))?;
+        let changes = all_pages(|after| records::whole_history(reader, &person.one_id, after, PAGE))?;
         let steps: Vec<Fields> =
             changes.into_iter().map(|change| view::link(reader, change)).collect::<Result<_, _>>()?;
         Ok(Some(steps))

@@ -122,7 +122,7 @@ fn list(store: &Store, filter: ReviewFilter, limit: usize, json: bool) -> anyhow
                 pair("records", 1),
                 pair("persons", 0),
                 pair("persons", 1),
-                text("asked_at"),
+                text("created_at"),
             ]
         })
         .collect();

@@ -264,7 +264,7 @@ fn review_properties() -> Value {
         "records": pair("SYSTEM|VALUE of the two records, the older first"),
         "persons": pair("their One IDs now"),
         "evidence": evidence(),
-        "asked_at": moment(),
+        "created_at": moment(),
         "message": {"type": "integer", "description": "id of the message that led to it"},
         "decided_at": moment(),
         "decided_by": string(),
@@ -273,7 +273,7 @@ fn review_properties() -> Value {
 }
 
 fn review_of(properties: Value) -> Value {
-    let required = ["id", "kind", "state", "rank", "probability", "records", "persons", "evidence", "asked_at"];
+    let required = ["id", "kind", "state", "rank", "probability", "records", "persons", "evidence", "created_at"];
     json!({"type": "object", "required": required, "properties": properties})
 }
 

@@ -84,7 +84,7 @@ pub(crate) async fn lab_reports(state: Arc<AppState>, call: Call) -> Answer {
 pub(crate) async fn history(state: Arc<AppState>, call: Call) -> Answer {
     let (after, limit) = page(&call);
     let history = with_person(&state, &call, move |reader, person| {
-        let changes = records::history(reader, &person.one_id, after, limit + 1)?;
+        let changes = records::whole_history(reader, &person.one_id, after, limit + 1)?;
         changes.into_iter().map(|(place, change)| Ok((place, view::link(reader, change)?))).collect()
     });
     list("history", history.await?, limit)

@@ -163,12 +163,24 @@ pub struct Comparison {
     pub address_term: Option<Term>,
     /// Administrative sex.
     pub sex: SexLevel,
+    /// Both name the same mother, by her number.
+    pub same_mother: bool,
     /// Both names are in letters.
     pub in_letters: bool,
     /// The classes of the two names, in the order of the records.
     pub classes: (NameClass, NameClass),
     /// Both are of a multiple birth and their birth orders differ, or one says it is of a multiple birth's other child.
     pub other_birth_order: bool,
+}
+
+impl Comparison {
+    /// Whether a number, a phone or an address agrees: what people have of their own, beside name and birthday.
+    pub fn shares_belongings(&self) -> bool {
+        matches!(self.number, NumberLevel::Exact | NumberLevel::OneEdit | NumberLevel::TwoEdits)
+            || matches!(self.card, CardLevel::Exact | CardLevel::OneEdit)
+            || matches!(self.phone, PhoneLevel::Exact | PhoneLevel::OneEdit)
+            || matches!(self.address, AddressLevel::Exact | AddressLevel::Close)
+    }
 }
 
 /// Compares two records; symmetrical but for the order of `classes`.
@@ -201,6 +213,7 @@ pub fn compare(one: &PatientFacts, other: &PatientFacts) -> Comparison {
         address,
         address_term,
         sex,
+        same_mother: one.mother.is_some() && one.mother == other.mother,
         in_letters: in_letters(one) && in_letters(other),
         classes: (one.name_class, other.name_class),
         other_birth_order: orders.is_some_and(|(one, other)| one != other),
@@ -227,6 +240,11 @@ fn names(one: &PatientFacts, other: &PatientFacts) -> (NameLevel, Option<Term>, 
         }
     }
     let (level, term) = best;
+    // A child is named anew: the name of its first days speaks neither for nor against the later one.
+    let is_named_anew = (one.name_class == NameClass::Newborn) != (other.name_class == NameClass::Newborn);
+    if is_named_anew && level >= NameLevel::SameSurname {
+        return (NameLevel::Missing, None, None);
+    }
     let frequency = pair.filter(|_| term.is_some()).and_then(|(mine, theirs)| {
         let share = |name: &Name| match level {
             NameLevel::Exact => name_frequency(name),
@@ -619,13 +637,20 @@ fn address_pair(one: &Address, other: &Address) -> AddressLevel {
         return AddressLevel::Exact;
     }
     let lines = [(&one.street, &other.street), (&one.street, &other.extra), (&one.extra, &other.street)];
+    // Written together, or with a blank too many: `copland drive`, `coplanddrive`.
+    let same_letters = |one: &str, other: &str| {
+        let letters = |text: &str| text.chars().filter(|letter| letter.is_alphanumeric()).collect::<String>();
+        is_one_edit(&letters(one), &letters(other)) || letters(one) == letters(other)
+    };
+    let same_house_line = same_house && same_letters(&one.street, &other.street);
     let like_street = lines.iter().any(|(one, other)| !open(one, other) && is_like(one, other));
     // Without the flat, or without the building: 12-5-301 and 12.
     let part_of_house =
         !open(&one.house, &other.house) && (is_within(&one.house, &other.house) || is_within(&other.house, &one.house));
     let one_slip = is_one_edit(&one.house, &other.house) || open(&one.house, &other.house);
     let same_street = one.street == other.street;
-    if like_street && near_area && (same_house || same_street && same_area && same_code && one_slip) {
+    if same_house_line || like_street && near_area && (same_house || same_street && same_area && same_code && one_slip)
+    {
         AddressLevel::Close
     } else if same_code || like_street && near_area || same_area && (part_of_house && like_street) {
         AddressLevel::SameArea
@@ -687,7 +712,10 @@ mod tests {
             ("张小三", "张三", SameSurname),
             ("张伟", "张芳", SameSurname),
             ("张国强", "李国强", Different),
-            ("张三之子", "张三", SameSurname),
+            // 20: the name of the first days.
+            ("张三之子", "张三", Missing),
+            ("张三之子", "李小宝", Missing),
+            ("张三之子", "李四之女", Different),
             ("john smith", "Smith, John", Exact),
             ("Mary-Ann O'Neil", "maryann oneil", Exact),
             ("José Müller", "jose muller", Exact),

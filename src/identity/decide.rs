@@ -159,7 +159,10 @@ pub fn weigh(
     let along = || group.iter().flat_map(|member| candidate.records.iter().map(|known| compare(member, &known.facts)));
     let along: Vec<Comparison> = along().collect();
     let vetoes = vetoes_between(model, || own.iter().chain(&along), is_tied, is_parted);
-    let rules_out = own.iter().any(|compared| vetoes.iter().any(|veto| is_ruled_out_by(*veto, compared)));
+    // Two numbers under two names are two people; under one name somebody may have two numbers.
+    let is_other =
+        vetoes.contains(&Veto::DifferentResidentId) && !own.iter().any(|found| found.name == NameLevel::Exact);
+    let rules_out = is_other || own.iter().any(|compared| vetoes.iter().any(|veto| is_ruled_out_by(*veto, compared)));
     let shares_number = own.iter().any(|compared| matches!(compared.number, NumberLevel::Exact | NumberLevel::Lent));
     let scored = candidate.records.iter().zip(&own).map(|(known, compared)| {
         let gate = compared.number == NumberLevel::Exact
@@ -190,7 +193,14 @@ fn vetoes_between<'a, Pairs: Iterator<Item = &'a Comparison>>(
     is_parted: bool,
 ) -> Vec<Veto> {
     let shares_own = pairs().any(shares_own_number);
-    let mut vetoes: Vec<Veto> = pairs().flat_map(|compared| vetoes_of(model, compared, is_tied, shares_own)).collect();
+    let is_called_so = pairs().any(|compared| {
+        compared.in_letters
+            && matches!(compared.name, NameLevel::Exact | NameLevel::Similar)
+            && (matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near)
+                || shares_own_number(compared))
+    });
+    let mut vetoes: Vec<Veto> =
+        pairs().flat_map(|compared| vetoes_of(model, compared, is_tied, shares_own, is_called_so)).collect();
     vetoes.extend(is_parted.then_some(Veto::NoLink));
     vetoes.sort_unstable();
     vetoes.dedup();
@@ -204,7 +214,7 @@ fn shares_own_number(compared: &Comparison) -> bool {
 }
 
 /// What forbids that two records are linked by rule.
-fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bool) -> Vec<Veto> {
+fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bool, is_called_so: bool) -> Vec<Veto> {
     let mut vetoes = Vec::new();
     let mut veto = |holds: bool, veto: Veto| vetoes.extend(holds.then_some(veto));
     veto(compared.number == NumberLevel::Conflict, Veto::DifferentResidentId);
@@ -222,13 +232,15 @@ fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bo
     veto(compared.other_birth_order, Veto::BirthOrder);
     veto(compared.number == NumberLevel::Lent, Veto::LentNumber);
     let disagree = matches!(compared.name, NameLevel::Different | NameLevel::SameSurname);
-    // Names in letters are changed by marriage, for nicknames and by other alphabets: two other facts outweigh them.
-    let outweighed = compared.in_letters
-        && shares_own
-        && (matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near)
-            || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close));
+    // Names in letters are changed by marriage, for nicknames and by other alphabets: one that the patient has borne before, or a number
+    // of their own with another fact, outweighs them.
+    let another_fact = compared.name == NameLevel::SameSurname
+        || matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near)
+        || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close);
+    let outweighed =
+        compared.in_letters && !model.vetoes_names_in_letters() && (is_called_so || shares_own && another_fact);
     veto(one == NameClass::Normal && other == one && disagree && !outweighed, Veto::NamesDisagree);
-    let near = matches!(compared.name, NameLevel::OneCharacter | NameLevel::PartlyEqual);
+    let near = compared.name == NameLevel::OneCharacter;
     veto(model.vetoes_near_names() && near && same_day && !shares_own, Veto::NearNames);
     let alike = compared.name == NameLevel::SameSound;
     veto(model.vetoes_sound_alikes() && alike && same_day && !shares_own, Veto::SoundAlikes);
@@ -247,7 +259,8 @@ fn is_ruled_out_by(veto: Veto, compared: &Comparison) -> bool {
             let (one, other) = compared.classes;
             let at_home = compared.phone == PhoneLevel::Exact
                 || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close)
-                || compared.card == CardLevel::Exact;
+                || compared.card == CardLevel::Exact
+                || compared.same_mother;
             one == other || compared.birth_date != BirthDateLevel::Exact || !(at_home || shares_number)
         }
         Veto::UnknownName => !shares_number,
@@ -258,15 +271,7 @@ fn is_ruled_out_by(veto: Veto, compared: &Comparison) -> bool {
 /// Whether more agrees than a name and a sex, which half a ward may share.
 fn has_substance(compared: &Comparison) -> bool {
     matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near | BirthDateLevel::Partial)
-        || shares_belongings(compared)
-}
-
-/// Whether a number, a phone or an address agrees.
-fn shares_belongings(compared: &Comparison) -> bool {
-    matches!(compared.number, NumberLevel::Exact | NumberLevel::OneEdit | NumberLevel::TwoEdits)
-        || matches!(compared.card, CardLevel::Exact | CardLevel::OneEdit)
-        || matches!(compared.phone, PhoneLevel::Exact | PhoneLevel::OneEdit)
-        || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close)
+        || compared.shares_belongings()
 }
 
 /// Decides for a record that has no person, or is looked at again. `group`: records that would come along; `candidates`: all persons but its
@@ -363,7 +368,7 @@ fn relation(model: &Model, counted: &dyn Frequencies, one: &Candidate, other: &C
         return Relation::Apart;
     }
     // A name and a birth date alone may be two people's, of whom the record knows the number of one and the phone of the other.
-    let telling = compared.iter().filter(|compared| shares_belongings(compared));
+    let telling = compared.iter().filter(|compared| compared.shares_belongings());
     let best = telling.map(|compared| model.score(compared, counted).bits).fold(f64::NEG_INFINITY, f64::max);
     if best >= model.sure_bits() { Relation::Same } else { Relation::Open }
 }

@@ -1,6 +1,6 @@
 //! What matching may know of one patient record.
 
-use super::compare::{NameLevel, compare};
+use super::compare::{BirthDateLevel, NameLevel, compare};
 use super::contact::{Address, contacts};
 use super::name::{Name, NameClass, Script, Sex, name_key, newborn_signs, pinyin_key};
 use super::number::{Card, IdentityNumber, Numbers};
@@ -34,7 +34,7 @@ pub struct PatientFacts {
     pub addresses: Vec<Address>,
     /// Birth order in a multiple birth, as sent or from a newborn's name (`张三之子乙`).
     pub birth_order: Option<u8>,
-    /// The mother's number; a relation, never an identity.
+    /// The mother's number under its authority; a relation, never an identity.
     pub mother: Option<RecordNumber>,
 }
 
@@ -92,9 +92,10 @@ impl PatientFacts {
         }
     }
 
-    /// Whether the names of two records may be one person's: equal, alike or nearly so.
+    /// Whether the names of two records may be one person's: equal, alike or nearly so; in letters also any two of one birth date.
     pub fn is_called_like(&self, other: &Self) -> bool {
-        compare(self, other).name <= NameLevel::PartlyEqual
+        let compared = compare(self, other);
+        compared.name <= NameLevel::PartlyEqual || compared.in_letters && compared.birth_date == BirthDateLevel::Exact
     }
 
     /// Whether there is a valid resident number.
@@ -141,7 +142,9 @@ fn sex_of(number: &IdentityNumber) -> Option<Sex> {
 fn mother(record: &Fields) -> Option<RecordNumber> {
     let mother = record.get("mother_identifier")?;
     let text = |name: &str| mother.get(name).and_then(Value::as_str).unwrap_or_default().trim().to_owned();
-    Some(RecordNumber { system: text("system"), value: text("value") }).filter(|number| !number.value.is_empty())
+    // Without its authority a number may be any mother's.
+    Some(RecordNumber { system: text("system"), value: text("value") })
+        .filter(|number| !number.value.is_empty() && !number.system.is_empty())
 }
 
 #[cfg(test)]

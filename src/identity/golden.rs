@@ -168,7 +168,8 @@ fn other_names(members: &[Member<'_>], golden: &Fields) -> Vec<Value> {
     let sent = members.iter().flat_map(|member| list(member.record, "other_names"));
     let former = members.iter().flat_map(|member| member.former_names.iter().copied());
     let names = own.chain(sent).filter_map(Value::as_str).chain(former);
-    let others = names.filter(|name| Some(*name) != chosen && NameClass::of(name) == NameClass::Normal);
+    let others = names
+        .filter(|name| Some(*name) != chosen && matches!(NameClass::of(name), NameClass::Normal | NameClass::Newborn));
     others.collect::<BTreeSet<&str>>().into_iter().map(Value::from).collect()
 }
 
@@ -292,8 +293,8 @@ mod tests {
         };
         let golden = golden(&[member(&deleted, 9, true), member(&live, 1, false)]);
         assert_eq!(golden.get("name"), Some(&Value::from("李四")));
-        // A newborn's name is nobody's former name.
-        assert_eq!(golden.get("other_names"), Some(&json!(["张三", "王五"])));
+        // The name of the first days is how the ward and the mother's file know the child.
+        assert_eq!(golden.get("other_names"), Some(&json!(["张三", "张三之子", "王五"])));
         assert_eq!(golden.get("sources"), Some(&json!([{"source": "his", "deactivated": true}, {"source": "his"}])));
     }
 
@@ -311,7 +312,7 @@ mod tests {
                 ("his", 1, json!({"name": "张小宝", "sex": "male"})),
                 ("his", 9, json!({"name": "张三之子", "sex": "unknown"})),
             ],
-            json!({"name": "张小宝", "sex": "male", "other_names": null}),
+            json!({"name": "张小宝", "sex": "male", "other_names": ["张三之子"]}),
         );
         check(
             &[("his", 1, json!({"birth_date": "1990"})), ("lis", 9, json!({"birth_date": "1900-01-01"}))],

@@ -102,6 +102,9 @@ pub enum ManualRefusal {
         /// The One ID.
         one_id: String,
     },
+    /// Merged into itself.
+    #[error("this is one and the same One ID: name the two that are to be one")]
+    SameOneId,
     /// No source has a record under this number.
     #[error(
         "no source has sent a patient under this number: name the record SYSTEM|VALUE as `heyi person links` lists it"

@@ -6,6 +6,7 @@ use std::collections::btree_map::Entry;
 
 use jiff::tz::TimeZone;
 
+use super::life::Conflict;
 use super::merge::Action;
 use super::renumber::VisitAction;
 use super::{Failure, Site};
@@ -94,6 +95,8 @@ pub(super) struct Job<'a> {
     pub(super) cause: Cause,
     /// What somebody should know of what was done; kept with the message. Holds no patient's value.
     pub(super) notes: RefCell<Vec<String>>,
+    /// What somebody should look at although the message is refused.
+    pub(super) refused: RefCell<Vec<(Conflict, (i64, i64))>>,
 }
 
 /// What a message about a patient means for whose a visit or report is.

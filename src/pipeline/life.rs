@@ -39,12 +39,16 @@ pub(super) enum Conflict {
     NumberReused,
     /// A record came to a person after a merge that was undone: whose is it?
     AfterSplit,
+    /// A source merges two patients who have different resident numbers: done, for the numbers are its own.
+    OtherNumber,
+    /// A source merges two numbers the other way round than before: refused.
+    Opposite,
 }
 
 impl Conflict {
     fn kind(self) -> ReviewKind {
         match self {
-            Self::Decided => ReviewKind::SourceMergeConflict,
+            Self::Decided | Self::OtherNumber | Self::Opposite => ReviewKind::SourceMergeConflict,
             Self::NumberReused => ReviewKind::NumberReused,
             Self::AfterSplit => ReviewKind::PossibleMatch,
         }
@@ -63,6 +67,13 @@ impl Conflict {
             }
             Self::AfterSplit => {
                 "a record came after a merge that was undone: it stays where it is until somebody decides"
+            }
+            Self::OtherNumber => {
+                "the two merged numbers are of patients with different valid resident numbers: merged, as the source says; somebody \
+                 should look, `heyi review list`"
+            }
+            Self::Opposite => {
+                "the source says the opposite of an earlier merge: refused; somebody should look, `heyi review list`"
             }
         }
     }
@@ -95,6 +106,7 @@ pub fn decide_by_hand(
         now,
         cause: Cause::Manual,
         notes: RefCell::default(),
+        refused: RefCell::default(),
     };
     let outcome = transaction.attempt(|_| Life { job: &job, decision }.carry_out());
     match outcome {
@@ -198,6 +210,9 @@ impl Life<'_, '_> {
 
     pub(super) fn merge(&self, one_id: &str, into: &str) -> Result<Decided, Stop> {
         let job = self.job;
+        if one_id == into {
+            return Err(ManualRefusal::SameOneId.into());
+        }
         let (retired, survivor) = (self.person_now(one_id)?, self.person_now(into)?);
         if retired == survivor {
             return Ok(Decided { one_id: survivor, other: None, records: Vec::new(), changed: false });
@@ -376,6 +391,22 @@ impl Job<'_> {
         self.ask_why(conflict.kind(), records)
     }
 
+    /// Asks about what was refused: what the message did is taken back, the question stays.
+    pub(super) fn raise_refused(&self) -> Result<(), StoreError> {
+        for (conflict, (one, other)) in self.refused.take() {
+            // Not about records that were taken back with all else.
+            if records::get(self.transaction, one)?.is_none() || records::get(self.transaction, other)?.is_none() {
+                continue;
+            }
+            match self.raise(conflict, (one, other)) {
+                Ok(()) => {}
+                Err(Trouble::Store(error)) => return Err(error),
+                Err(Trouble::Content(Failure { text, .. })) => return Err(StoreError::Defect { reason: text }),
+            }
+        }
+        Ok(())
+    }
+
     /// Two records of these persons that must not become one person's by a rule, if there are any.
     pub(super) fn kept_apart(&self, one: &str, other: &str) -> Result<Option<(i64, i64)>, Trouble> {
         let of_person = |one_id| Ok::<_, StoreError>(ids(&records::of_person(self.transaction, one_id)?));
@@ -412,17 +443,13 @@ impl Job<'_> {
         Ok(Some(survivor.to_owned()))
     }
 
-    /// Whether a source's word that makes one person of the two records' persons stands against a decision. If so, both stay as they
-    /// are and somebody is asked.
+    /// Whether a source's word that makes one person of the two records' persons stands against a decision: somebody has told them
+    /// apart. If so, both stay as they are and somebody is asked. A link by hand is no obstacle: who was linked so comes along.
     pub(super) fn is_contested(&self, survivor: &PatientRecord, retired: &PatientRecord) -> Result<bool, Trouble> {
         if survivor.one_id == retired.one_id {
             return Ok(false);
         }
-        let apart = self.kept_apart(&survivor.one_id, &retired.one_id)?;
-        if apart.is_none() && retired.link != LinkKind::Manual {
-            return Ok(false);
-        }
-        let pair = apart.unwrap_or((survivor.id, retired.id));
+        let Some(pair) = self.kept_apart(&survivor.one_id, &retired.one_id)? else { return Ok(false) };
         self.raise(Conflict::Decided, pair)?;
         Ok(true)
     }

@@ -11,7 +11,9 @@ use super::patient::{numbers_in, only, state_of};
 use super::renumber::VisitAction;
 use crate::feed::EventKind;
 use crate::hl7v2::{ErrorCode, Location};
-use crate::identity::{MergePlan, MergeRefusal, MergeRequest, NameClass, PatientFacts, plan_merge};
+use crate::identity::{
+    MergePlan, MergeRefusal, MergeRequest, NameClass, NumberLevel, PatientFacts, compare, plan_merge,
+};
 use crate::record::{Fields, RecordNumber, Value, json};
 use crate::state::{Moment, PatientState};
 use crate::store::StoreError;
@@ -115,9 +117,8 @@ impl Job<'_> {
             let ids = group.iter().map(|row| row.id).collect();
             if record.link == LinkKind::Manual || self.is_told_apart(&ids, &target.one_id)? {
                 self.raise(Conflict::Decided, (record.id, target.id))?;
-            } else if rest.is_empty() {
-                self.merge_persons(&target.one_id, &record.one_id, &basis, moment)?;
             } else {
+                // No merge, also where nothing is left: the One ID that it is taken from is not the other's.
                 self.part(&record.one_id, &group, Goal::Known(&target.one_id), basis, moment)?;
                 self.tell_apart(&group, &rest, self.source, "the source moved the number to another patient (A43)")?;
             }
@@ -238,7 +239,7 @@ impl Job<'_> {
     }
 
     /// Refuses what a source does in an authority that another one owns.
-    fn owned(&self, number: &RecordNumber) -> Result<(), Trouble> {
+    pub(super) fn owned(&self, number: &RecordNumber) -> Result<(), Trouble> {
         match self.site.owners.get(&number.system) {
             Some(owner) if owner != self.source => Err(refused(MergeRefusal::NotOwner)),
             _ => Ok(()),
@@ -269,15 +270,29 @@ impl Job<'_> {
             survivor_now: survivor_record.as_ref().map_or(survivor, |record| &record.number),
             retired_now: retired_record.as_ref().map_or(retired, |record| &record.number),
         };
-        let plan = plan_merge(&request).map_err(refused)?;
+        let plan = match plan_merge(&request) {
+            Ok(plan) => plan,
+            Err(refusal) => {
+                let known = |number| records::find(self.transaction, self.source, number);
+                if let (MergeRefusal::Opposite, Some(one), Some(other)) = (&refusal, known(survivor)?, known(retired)?)
+                {
+                    self.refused.borrow_mut().push((Conflict::Opposite, (one.id, other.id)));
+                }
+                return Err(refused(refusal));
+            }
+        };
         let basis = json!({"source": self.source, "survivor": survivor.to_string(), "retired": retired.to_string()});
         let MergePlan::Apply { survivor, retired } = plan else {
             return self.heal(retired, &basis, moment);
         };
-        if let (Some(survivor), Some(retired)) = (&survivor_record, &retired_record)
-            && self.is_contested(survivor, retired)?
-        {
-            return Ok(());
+        if let (Some(survivor), Some(retired)) = (&survivor_record, &retired_record) {
+            if self.is_contested(survivor, retired)? {
+                return Ok(());
+            }
+            let said = |record| state_of(record).map(|state| PatientFacts::of(&state.record()));
+            if compare(&said(survivor)?, &said(retired)?).number == NumberLevel::Conflict {
+                self.raise(Conflict::OtherNumber, (survivor.id, retired.id))?;
+            }
         }
         let survivor_record = match survivor_record {
             Some(record) => record,

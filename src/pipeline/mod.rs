@@ -303,6 +303,7 @@ pub fn commit(transaction: &Transaction<'_>, unit: Unit, cause: Cause) -> Result
         now: *received_at,
         cause,
         notes: RefCell::default(),
+        refused: RefCell::default(),
     };
     let outcome = outcome(&job, notes, mapped)?;
     let message = NewMessage {
@@ -387,6 +388,7 @@ fn retry(
         now,
         cause: Cause::Retry,
         notes: RefCell::default(),
+        refused: RefCell::default(),
     };
     let outcome = outcome(&job, notes, mapped)?;
     messages::finish(transaction, id, &outcome)?;
@@ -452,7 +454,13 @@ fn outcome(job: &Job<'_>, mut notes: Vec<String>, mapped: Result<Mapped, Failure
             notes.append(&mut job.notes.borrow_mut());
             Ok(Outcome { state: MessageState::Processed, error: None, notes, mapping, one_id })
         }
-        Err(Trouble::Content(failure)) => Ok(failed(failure, notes, mapping)),
+        Err(Trouble::Content(failure)) => {
+            // What it noted is taken back with what it did.
+            job.notes.borrow_mut().clear();
+            job.raise_refused()?;
+            notes.append(&mut job.notes.borrow_mut());
+            Ok(failed(failure, notes, mapping))
+        }
         // A rule of the store refuses these records, and will do so again: kept as failed, or its sender would repeat it for ever.
         Err(Trouble::Store(error)) if error.class() == ErrorClass::Content => {
             Ok(failed(Failure::internal(error.to_string()), notes, mapping))

@@ -30,7 +30,7 @@ impl Job<'_> {
             Some(place) => {
                 let record = generations.swap_remove(place);
                 if record.merged_into.is_some() {
-                    self.note("PID-3: the number was given up for another one: what is said counts for the survivor");
+                    self.note("PID-3: the number was given up for another one (merged or renamed): what is said counts for that one");
                 }
                 self.update_record(record, patch, moment).map(Some)
             }
@@ -155,6 +155,11 @@ impl Job<'_> {
         let facts_before = PatientFacts::of(&applied.before);
         let updated_at = row.updated_at.max(moment.at);
         records::update(self.transaction, row.id, updated_at, self.mapping, &to_stored(&state)?)?;
+        if row.link == LinkKind::Pending {
+            // Known from a merge alone until now; its own source speaks of it.
+            let basis = json!({"source": self.source, "record": row.number.to_string()});
+            records::link(self.transaction, &self.link_change(row.id, &row.one_id, LinkKind::Auto, basis))?;
+        }
         if applied.changed.is_empty() {
             // Said again, later: among several records of the person this one may now be the newest.
             // One that its source had deleted is back.

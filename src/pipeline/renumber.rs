@@ -113,6 +113,7 @@ impl Job<'_> {
     }
 
     fn move_visit(&self, number: &str, owner: &Owner, moment: Moment) -> Result<(), Trouble> {
+        self.owned(&owner.number)?;
         let number = clinical::visit_number_now(self.transaction, self.source, number)?;
         let Some(mut visit) = clinical::visit(self.transaction, self.source, &number)? else {
             self.note("PV1-19: no visit is known by the number: nothing to move");

@@ -29,6 +29,7 @@ pub fn rescore(transaction: &Transaction<'_>, site: &Site, ids: &[i64], now: i64
         now,
         cause: Cause::Manual,
         notes: RefCell::default(),
+        refused: RefCell::default(),
     };
     let before = reviews::newest(transaction)?;
     for id in ids {

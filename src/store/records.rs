@@ -411,6 +411,28 @@ pub fn history(
     )
 }
 
+/// The same of a person and of all One IDs that answer as it: a chain of merges with every step.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn whole_history(
+    reader: &Reader<'_>,
+    one_id: &str,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<(i64, LinkChange)>, StoreError> {
+    reader.all(
+        "WITH RECURSIVE name (one_id) AS (
+             VALUES (?1) UNION SELECT person.one_id FROM person JOIN name ON person.merged_into = name.one_id
+         )
+         SELECT id, record, from_one_id, to_one_id, kind, basis, message, at FROM link_history
+         WHERE (from_one_id IN (SELECT one_id FROM name) OR to_one_id IN (SELECT one_id FROM name)) AND id > ?2
+         ORDER BY id LIMIT ?3",
+        params![one_id, after, row_limit(limit)],
+        step,
+    )
+}
+
 /// All links in the order of their records, at most `limit` after the record `after` (0 for the beginning).
 ///
 /// # Errors

@@ -271,7 +271,7 @@ proptest! {
                 }
                 Order::Merge(retired, into) => {
                     model.merge(&first[retired], &first[into]);
-                    (ManualStep::Merge { one_id: first[retired].clone(), into: first[into].clone() }, true)
+                    (ManualStep::Merge { one_id: first[retired].clone(), into: first[into].clone() }, retired != into)
                 }
                 Order::Link(record, of) => {
                     let target = model.now(&first[of]);

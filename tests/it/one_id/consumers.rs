@@ -39,13 +39,16 @@ impl Crm {
     }
 }
 
-/// A record without what belongs to the event, and without the times at which its sources said so: a time alone is no news.
+/// A record without what belongs to the event, without the times at which its sources said so (a time alone is no news), and without
+/// the mapping that wrote it, which is told to whoever looks a record up.
 fn plain(record: &Value) -> Value {
     let mut record = record.clone();
     let fields = record.as_object_mut().unwrap();
-    OF_THE_EVENT.iter().chain(&["updated_at"]).for_each(|name| drop(fields.remove(*name)));
+    OF_THE_EVENT.iter().chain(&["updated_at", "mapping_version"]).for_each(|name| drop(fields.remove(*name)));
     let sources = fields.get_mut("sources").and_then(Value::as_array_mut).into_iter().flatten();
-    sources.filter_map(Value::as_object_mut).for_each(|source| drop(source.remove("updated_at")));
+    for source in sources.filter_map(Value::as_object_mut) {
+        ["updated_at", "mapping_version"].iter().for_each(|name| drop(source.remove(*name)));
+    }
     record
 }
 
