@@ -32,6 +32,8 @@ pub struct CandidateRecord {
     pub tie: Option<Tie>,
     /// Somebody has decided that the two are different patients.
     pub is_parted: bool,
+    /// Records of one patient by a source's word have the same: it has merged them, or they are of one number.
+    pub patient: i64,
 }
 
 /// What ties two records whatever their facts say.
@@ -156,13 +158,16 @@ pub fn weigh(
     let is_tied = candidate.records.iter().any(|known| known.tie == Some(Tie::SameNumber));
     let is_parted = candidate.records.iter().any(|known| known.is_parted);
     let own: Vec<Comparison> = candidate.records.iter().map(|known| compare(record, &known.facts)).collect();
-    let along = || group.iter().flat_map(|member| candidate.records.iter().map(|known| compare(member, &known.facts)));
-    let along: Vec<Comparison> = along().collect();
-    let vetoes = vetoes_between(model, || own.iter().chain(&along), is_tied, is_parted);
+    let mut telling = telling(candidate, own.clone());
+    for member in group {
+        let along = candidate.records.iter().map(|known| compare(member, &known.facts)).collect();
+        telling.extend(self::telling(candidate, along));
+    }
+    let vetoes = vetoes_between(model, || telling.iter(), is_tied, is_parted);
     // Two numbers under two names are two people; under one name somebody may have two numbers.
-    let is_other = vetoes.contains(&Veto::DifferentResidentId) && !own.iter().any(|found| found.name == NameLevel::Exact);
-    let rules_out =
-        is_other || own.iter().any(|compared| vetoes.iter().any(|veto| is_ruled_out_by(*veto, compared)));
+    let is_other =
+        vetoes.contains(&Veto::DifferentResidentId) && !own.iter().any(|found| found.name == NameLevel::Exact);
+    let rules_out = is_other || own.iter().any(|compared| vetoes.iter().any(|veto| is_ruled_out_by(*veto, compared)));
     let shares_number = own.iter().any(|compared| matches!(compared.number, NumberLevel::Exact | NumberLevel::Lent));
     let scored = candidate.records.iter().zip(&own).map(|(known, compared)| {
         let gate = compared.number == NumberLevel::Exact
@@ -182,6 +187,22 @@ pub fn weigh(
         ruled_out: best.tie != Some(Tie::SameNumber) && (rules_out || is_thin && !shares_number),
         score,
     })
+}
+
+/// Of the comparisons with all records of a candidate those that may forbid a link. Records that are one patient's by a source's word
+/// may be so under several names: the one that agrees best speaks for them, but each for its resident number.
+fn telling(candidate: &Candidate, compared: Vec<Comparison>) -> Vec<Comparison> {
+    let patient = |place: usize| candidate.records[place].patient;
+    let key = |place: usize| {
+        let Comparison { number, name, birth_date, .. } = compared[place];
+        (number != NumberLevel::Exact, name, birth_date, place)
+    };
+    let is_spoken_for = |place: usize| {
+        compared[place].number != NumberLevel::Conflict
+            && (0..compared.len()).any(|other| patient(other) == patient(place) && key(other) < key(place))
+    };
+    let spoken_for: Vec<bool> = (0..compared.len()).map(is_spoken_for).collect();
+    compared.into_iter().zip(spoken_for).filter(|(_, spoken_for)| !spoken_for).map(|(compared, _)| compared).collect()
 }
 
 /// What forbids that two groups of records become one person; each pair of records may forbid it. A number of their own that one pair
@@ -465,8 +486,10 @@ mod tests {
                 _ => None,
             };
             let is_parted = one_id.ends_with('!');
-            let known =
-                |(index, text)| CandidateRecord { id: (place * 10 + index) as i64, facts: facts(text), tie, is_parted };
+            let known = |(index, text)| {
+                let id = (place * 10 + index) as i64;
+                CandidateRecord { id, facts: facts(text), tie, is_parted, patient: id }
+            };
             Candidate {
                 one_id: one_id.trim_end_matches(['=', '~', '!']).to_owned(),
                 records: records.split(';').enumerate().map(known).collect(),

@@ -168,9 +168,8 @@ fn other_names(members: &[Member<'_>], golden: &Fields) -> Vec<Value> {
     let sent = members.iter().flat_map(|member| list(member.record, "other_names"));
     let former = members.iter().flat_map(|member| member.former_names.iter().copied());
     let names = own.chain(sent).filter_map(Value::as_str).chain(former);
-    let others = names.filter(|name| {
-        Some(*name) != chosen && matches!(NameClass::of(name), NameClass::Normal | NameClass::Newborn)
-    });
+    let others = names
+        .filter(|name| Some(*name) != chosen && matches!(NameClass::of(name), NameClass::Normal | NameClass::Newborn));
     others.collect::<BTreeSet<&str>>().into_iter().map(Value::from).collect()
 }
 

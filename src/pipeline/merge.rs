@@ -274,7 +274,8 @@ impl Job<'_> {
             Ok(plan) => plan,
             Err(refusal) => {
                 let known = |number| records::find(self.transaction, self.source, number);
-                if let (MergeRefusal::Opposite, Some(one), Some(other)) = (&refusal, known(survivor)?, known(retired)?) {
+                if let (MergeRefusal::Opposite, Some(one), Some(other)) = (&refusal, known(survivor)?, known(retired)?)
+                {
                     self.refused.borrow_mut().push((Conflict::Opposite, (one.id, other.id)));
                 }
                 return Err(refused(refusal));
