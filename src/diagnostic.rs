@@ -171,6 +171,11 @@ pub fn similar<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
         .map(|(_, candidate)| candidate)
 }
 
+/// Whether two words differ by one letter: put in, left out, exchanged, or two that have changed places.
+pub fn is_one_letter_away(word: &str, other: &str) -> bool {
+    strsim::osa_distance(word, other) == 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

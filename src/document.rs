@@ -65,14 +65,18 @@ pub fn read<T>(
     (result, found)
 }
 
-/// Syntax errors with their places, each text in one line. A bracket that is not closed shows only where the next statement begins:
-/// there it is the bracket that is meant, and what follows from it is left out.
+/// Syntax errors with their places, each text in one line. A bracket that is not closed shows only where the next statement begins, and a
+/// string of several lines at the end of the file: there it is what opens that is meant, and what follows from it is left out.
 pub(crate) fn syntax_errors(text: &str, errors: &[toml::de::Error]) -> Vec<(Range<usize>, String)> {
     let mut errors: Vec<(Range<usize>, &str)> =
         errors.iter().map(|error| (error.span().unwrap_or_default(), error.message())).collect();
     errors.sort_by_key(|(span, _)| span.start);
     let mut found = Vec::new();
     for (span, message) in errors {
+        if let Some(position) = unclosed_long_string(text).filter(|_| span.end + 1 >= text.len()) {
+            found.push((position..position + 3, "this string is not closed".to_owned()));
+            break;
+        }
         if let Some((position, bracket)) = unclosed_bracket(text, span.start) {
             found.push((position..position + 1, format!("this {bracket} is not closed")));
             break;
@@ -80,6 +84,27 @@ pub(crate) fn syntax_errors(text: &str, errors: &[toml::de::Error]) -> Vec<(Rang
         found.push((span, message.lines().collect::<Vec<_>>().join(", ")));
     }
     found
+}
+
+/// Where a string of several lines opens that nothing closes.
+fn unclosed_long_string(text: &str) -> Option<usize> {
+    let mut position = 0;
+    while let Some(character) = text[position..].chars().next() {
+        let rest = &text[position..];
+        position += match character {
+            '#' => rest.find('\n').unwrap_or(rest.len()),
+            '"' | '\'' => {
+                let string = &rest[..string_length(rest, character)];
+                let quotes = character.to_string().repeat(3);
+                if string.starts_with(&quotes) && !(string.len() > 5 && string.ends_with(&quotes)) {
+                    return Some(position);
+                }
+                string.len()
+            }
+            other => other.len_utf8(),
+        };
+    }
+    None
 }
 
 fn unclosed_bracket(text: &str, error: usize) -> Option<(usize, char)> {
@@ -416,6 +441,19 @@ mod tests {
         assert_eq!(line("a = [\n  { b = 1 },\n   c = 1 },\n]\n[http]\nd = 1\n"), (3, false));
         assert_eq!(line("a = { b = 1,\n  c = x y\" }\nd = 1\n"), (2, false));
         assert_eq!(line("a = [1, 2\nb = [1]\n[http]\nc = { d = 1 }\n"), (1, true));
+    }
+
+    #[test]
+    fn a_string_of_several_lines_that_is_not_closed_is_told_where_it_opens() {
+        let told = |text: &str| {
+            let file = SourceFile { name: "heyi.toml".to_owned(), text: text.to_owned() };
+            let (_, problems) = read(&file, "C001", |_| ());
+            (problems[0].line, problems[0].text == "this string is not closed")
+        };
+        assert_eq!(told("a = 'x'\nb = \"\"\"PV1 and\n  SCH\"\"\nc = [1]\n"), (2, true));
+        assert_eq!(told("a = \"\"\"x\"\"\"\nb = '''y\nc = 1"), (2, true));
+        assert_eq!(told("a = \"\"\"x\"\"\"\nb = y\n"), (2, false));
+        assert_eq!(told("# it's \"\"\"\na = \"x\nb = 1\n"), (2, false));
     }
 
     #[test]

@@ -68,7 +68,7 @@ const HOMES: &[(&str, &[&str])] = &[
         "unicode_normalization",
         &["identity/name.rs", "identity/number.rs", "identity/contact.rs", "record/resident_id.rs"],
     ),
-    ("toml", &["document.rs", "mapping/file.rs"]),
+    ("toml", &["document.rs", "mapping/file.rs", "mapping/file/"]),
     ("annotate_snippets", &["diagnostic.rs"]),
     ("strsim", &["diagnostic.rs", "identity/compare.rs"]),
     ("csv", &["mapping/table.rs", "commands/"]),

@@ -2,6 +2,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "all of this file is tests")]
 
+mod triggers;
+
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -9,6 +11,7 @@ use heyi::hl7v2::{Charset, CharsetSetting, Limits, Message, batch};
 use heyi::mapping::{Context, Disposition, ExplainedField, Mapped, Mapping, case};
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
+use triggers::{COURSE, of_trigger};
 
 /// The base and the examples of sites, each with its cases.
 const SHIPPED: [&str; 5] = ["hl7v2", "his", "lis", "ris", "emr-v2"];
@@ -91,6 +94,53 @@ fn every_case_beside_a_mapping_holds() {
         assert!(cases > 0, "{name} has no cases");
     }
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+fn explained(mapping: &Mapping, raw: &[u8]) -> Mapped {
+    let zone = TimeZone::get("Asia/Shanghai").unwrap();
+    let (message, _) = Message::read(raw, &CharsetSetting::Auto, &Limits::default()).unwrap();
+    mapping.apply(&message, &Context { zone: &zone, facility: None, explain: true }).unwrap_or_default()
+}
+
+#[test]
+fn every_trigger_event_does_to_a_visit_what_the_standard_says() {
+    let mapping = load("mappings/hl7v2.toml");
+    for (expected, triggers) in COURSE {
+        for trigger in triggers.split_whitespace() {
+            let mapped = explained(&mapping, of_trigger(trigger).as_bytes());
+            let visit = mapped.records.iter().find_map(|record| record.fields.get("number").map(|_| &record.fields));
+            let event = visit.unwrap().get("event").and_then(|event| event.as_str());
+            assert_eq!((event, &mapped.unmapped), (expected, &Vec::new()), "{trigger}");
+        }
+    }
+}
+
+/// A row that no case needs can be lost, or wrong, without anybody seeing it.
+#[test]
+fn every_row_of_the_shipped_tables_is_used_by_a_case() {
+    let mut used = std::collections::BTreeSet::new();
+    for name in SHIPPED {
+        let mapping = load(&format!("mappings/{name}.toml"));
+        let files = files_below(&root().join("fixtures").join(name));
+        let cases = files.into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "hl7"));
+        let cases = cases.map(|file| std::fs::read(file).unwrap());
+        let triggers = COURSE.iter().flat_map(|(_, triggers)| triggers.split_whitespace());
+        for raw in cases.chain(triggers.map(|trigger| of_trigger(trigger).into_bytes())) {
+            used.extend(explained(&mapping, &raw).explanation.into_iter().filter_map(|field| field.row));
+        }
+    }
+    let mut unused = Vec::new();
+    for file in files_below(&root().join("mappings/tables")) {
+        let name = format!("mappings/tables/{}", file.file_name().unwrap().to_string_lossy());
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (line, row) in (1..).zip(text.lines()).filter(|(_, row)| !row.starts_with('#')) {
+            let says_something = row.split(',').nth(1).is_some_and(|target| !target.is_empty() && target != "target");
+            if says_something && !row.starts_with("*,") && !used.contains(&(name.clone(), line)) {
+                unused.push(format!("{name}:{line}: {row}"));
+            }
+        }
+    }
+    assert!(used.len() > 500 && unused.is_empty(), "{unused:#?}");
 }
 
 /// Where an OBX ends: as a result that is stored, skipped by a rule, or rejected.

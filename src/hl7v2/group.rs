@@ -14,7 +14,7 @@
 //!
 //! The result is a tree of owners, a few levels deep. A [`Scope`] is one node of it.
 
-use super::message::{Segment, position};
+use super::message::Segment;
 use super::{Message, Path};
 
 /// The owner of each segment, and how far the segments that it owns reach.
@@ -170,21 +170,24 @@ impl Groups {
         }
     }
 
-    /// The keys that are seen, see [`Self::is_seen`]; what a sibling owns is jumped over at once.
+    /// The positions that are seen, see [`Self::is_seen`]; what a sibling owns is jumped over at once.
     fn seen<'m>(
         &'m self,
-        mut keys: &'m [u64],
+        mut positions: &'m [u32],
         level: Option<usize>,
         child: Option<usize>,
         message: &'m Message,
     ) -> impl Iterator<Item = usize> + use<'m> {
         std::iter::from_fn(move || {
-            while let Some((&key, rest)) = keys.split_first() {
-                keys = rest;
-                match self.is_seen(position(key), level, child, message) {
-                    Ok(true) => return Some(position(key)),
+            while let Some((&position, rest)) = positions.split_first() {
+                positions = rest;
+                match self.is_seen(position as usize, level, child, message) {
+                    Ok(true) => return Some(position as usize),
                     Ok(false) => {}
-                    Err(next) => keys = &keys[keys.partition_point(|&key| position(key) < next)..],
+                    Err(next) => {
+                        let skipped = positions.partition_point(|&position| (position as usize) < next);
+                        positions = &positions[skipped..];
+                    }
                 }
             }
             None
@@ -307,14 +310,32 @@ impl<'m> Scope<'m> {
         seen.into_iter().flatten().filter_map(|index| message.segment(index))
     }
 
+    /// The first segment of one name that is seen from here.
+    pub(super) fn first_seen(&self, name: [u8; 3]) -> Option<Segment<'m>> {
+        // No segment owns another of its own name, so the first one seen from a scope is the one that opened it.
+        if let Some(anchor) = self.anchor()
+            && self.message.name_at(anchor.index()) == name
+        {
+            return Some(anchor);
+        }
+        // Most names that a mapping asks for are not in a message: there is no need to look in each scope.
+        if self.message.positions(name).is_empty() {
+            return None;
+        }
+        self.seen(name).next().and_then(|index| self.message.segment(index))
+    }
+
     /// Positions of the segments of one name that are seen from here.
     pub(super) fn seen(&self, name: [u8; 3]) -> impl Iterator<Item = usize> + use<'m> {
         let message = self.message;
         let groups = message.groups();
         let (mut level, mut child) = (self.anchor, None);
         let found = loop {
-            let keys = message.positions_within(name, level.map(|level| groups.extents[level]));
-            let mut seen = groups.seen(keys, level, child, message).peekable();
+            let positions = match level {
+                Some(level) => message.positions_within(name, groups.extents[level]),
+                None => message.positions(name),
+            };
+            let mut seen = groups.seen(positions, level, child, message).peekable();
             // A note is never inherited: that of an order is not that of each result.
             let outer = level.filter(|_| seen.peek().is_none() && &name != b"NTE");
             let Some(inner) = outer else { break seen };

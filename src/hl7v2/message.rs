@@ -4,6 +4,8 @@
 //! Its whole-message parser may not be used: it drops the rest of a message after one odd line without an error, shifts MSH
 //! when MSH-2 has five characters, and takes 128 bytes of memory for each byte of the message.
 
+use std::ops::Range;
+
 use hl7_parser::message::{Repeat, Separators};
 use hl7_parser::parser::parse_repeat_with_separators;
 use memchr::{memchr, memchr_iter, memchr2};
@@ -21,8 +23,12 @@ pub struct Message {
     segments: Vec<SegmentEntry>,
     /// Of all segments, one after the other; field 0 (the name) is left out.
     fields: Vec<Span>,
-    /// Segments ordered by name and then position, as `key(name, position)`.
-    by_name: Vec<u64>,
+    /// Positions of the segments, ordered by their names and then by position.
+    by_name: Vec<u32>,
+    /// Each name once, in order, with its part of `by_name`.
+    names: Vec<(u32, Range<u32>)>,
+    /// The escape character stands behind MSH-2 too, so that texts may have to be resolved.
+    has_escapes: bool,
     groups: group::Groups,
 }
 
@@ -170,11 +176,11 @@ impl Message {
             segments.push(SegmentEntry { name, span: Span::new(start, end), first_field: first_field as u32 });
             start = end + 1;
         }
-        let mut by_name: Vec<u64> =
-            segments.iter().enumerate().map(|(position, entry)| key(entry.name, position)).collect();
-        by_name.sort_unstable();
-        let mut message =
-            Self { text, charset, delimiters, segments, fields, by_name, groups: group::Groups::default() };
+        let (by_name, names) = ordered_by_name(&segments);
+        let behind_delimiters = fields.get(2).map_or(bytes.len(), |field| field.start as usize);
+        let has_escapes = delimiters.escape.is_some_and(|escape| memchr(escape, &bytes[behind_delimiters..]).is_some());
+        let groups = group::Groups::default();
+        let mut message = Self { text, charset, delimiters, segments, fields, by_name, names, has_escapes, groups };
         let names: Vec<[u8; 3]> = message.segments.iter().map(|entry| entry.name).collect();
         message.groups = group::Groups::of(&names, message.orc_follows_obr());
         message.check_parts(limits.parts_of_field)?;
@@ -232,7 +238,7 @@ impl Message {
     /// The segments of one name, in order.
     pub fn segments_named(&self, name: &str) -> impl Iterator<Item = Segment<'_>> {
         let positions = name.as_bytes().try_into().map_or(&[][..], |name| self.positions(name));
-        positions.iter().map(|&key| Segment { message: self, index: position(key) })
+        positions.iter().map(|&position| Segment { message: self, index: position as usize })
     }
 
     /// The whole message as a scope for paths.
@@ -344,7 +350,7 @@ impl Message {
 
     /// In OUL an ORC comes after the OBR that it belongs to, everywhere else before it (HL7 v2.5.1 chapter 7, 7.3.7).
     fn orc_follows_obr(&self) -> bool {
-        let first = |name: &[u8; 3]| self.positions(*name).first().map(|&key| position(key));
+        let first = |name: &[u8; 3]| self.positions(*name).first();
         self.message_type() == "OUL"
             && matches!((first(b"OBR"), first(b"ORC")), (Some(order), Some(orc)) if order < orc)
     }
@@ -357,28 +363,49 @@ impl Message {
         self.segments[index].name
     }
 
-    /// Keys of the segments of one name, in order of position; see [`position`].
-    pub(super) fn positions(&self, name: [u8; 3]) -> &[u64] {
-        self.positions_within(name, None)
+    /// Whether escape sequences may stand in its fields.
+    pub(super) fn has_escapes(&self) -> bool {
+        self.has_escapes
+    }
+
+    /// Positions of the segments of one name, in order.
+    pub(super) fn positions(&self, name: [u8; 3]) -> &[u32] {
+        match self.names.binary_search_by_key(&key(name), |(name, _)| *name) {
+            Ok(found) => {
+                let Range { start, end } = self.names[found].1;
+                &self.by_name[start as usize..end as usize]
+            }
+            Err(_) => &[],
+        }
     }
 
     /// The same between two positions, both included.
-    pub(super) fn positions_within(&self, name: [u8; 3], range: Option<(u32, u32)>) -> &[u64] {
-        let (first, last) = range.unwrap_or((0, u32::MAX));
-        let from = self.by_name.partition_point(|&entry| entry < key(name, first as usize));
-        let length = self.by_name[from..].partition_point(|&entry| entry <= key(name, last as usize));
-        &self.by_name[from..from + length]
+    pub(super) fn positions_within(&self, name: [u8; 3], (first, last): (u32, u32)) -> &[u32] {
+        let all = self.positions(name);
+        let from = all.partition_point(|&position| position < first);
+        let length = all[from..].partition_point(|&position| position <= last);
+        &all[from..from + length]
     }
 }
 
-fn key(name: [u8; 3], position: usize) -> u64 {
-    let [first, second, third] = name.map(u64::from);
-    first << 48 | second << 40 | third << 32 | position as u64
+/// A name as a number, in the order of names.
+fn key([first, second, third]: [u8; 3]) -> u32 {
+    u32::from_be_bytes([0, first, second, third])
 }
 
-/// The position in a key of [`Message::positions`].
-pub(super) fn position(key: u64) -> usize {
-    (key & u64::from(u32::MAX)) as usize
+/// Positions by name, and each name's part of them.
+fn ordered_by_name(segments: &[SegmentEntry]) -> (Vec<u32>, Vec<(u32, Range<u32>)>) {
+    let mut by_name: Vec<u32> = (0..segments.len() as u32).collect();
+    by_name.sort_unstable_by_key(|&position| (key(segments[position as usize].name), position));
+    let mut names: Vec<(u32, Range<u32>)> = Vec::with_capacity(16);
+    for (place, &position) in (0..).zip(&by_name) {
+        let name = key(segments[position as usize].name);
+        match names.last_mut().filter(|(last, _)| *last == name) {
+            Some((_, part)) => part.end = place + 1,
+            None => names.push((name, place..place + 1)),
+        }
+    }
+    (by_name, names)
 }
 
 /// The name of the segment that a line is: `[A-Z][A-Z0-9]{2}` and then the separator or nothing.
@@ -473,7 +500,7 @@ impl<'m> Segment<'m> {
     /// Which of its name it is, from 1, and how many of them there are.
     pub fn occurrence(&self) -> (usize, usize) {
         let positions = self.message.positions(self.entry().name);
-        (positions.partition_point(|&key| position(key) < self.index) + 1, positions.len())
+        (positions.partition_point(|&position| (position as usize) < self.index) + 1, positions.len())
     }
 
     /// Its place, for reports; field 0 is the segment as a whole.

@@ -14,14 +14,16 @@
 //!
 //! All numbers count from 1. Values in a predicate may be quoted (`[5='a,b']`), and are compared without blanks around them.
 
-use std::borrow::Cow;
+mod grammar;
+mod resolve;
+mod value;
+
 use std::fmt;
-use std::ops::ControlFlow;
 use std::str::FromStr;
 
-use super::group::Current;
-use super::message::{Parts, is_segment_name};
-use super::{Location, Message, Scope, Segment, escape};
+use super::Location;
+use grammar::Reader;
+pub use value::{Resolved, Value};
 
 /// A parsed path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct Path {
     occurrence: Occurrence,
     place: Place,
     repetition: Selector,
+    /// It means a field or a part of one, and chooses nothing.
+    is_plain: bool,
 }
 
 /// Which segments of a name.
@@ -76,30 +80,6 @@ pub struct PathError {
     pub problem: &'static str,
 }
 
-/// What a path leads to. Empty and blank are absent; `""` is null, for every part of what it stands for.
-#[derive(Debug, Clone, Copy)]
-pub enum Resolved<'m> {
-    /// The message says nothing here.
-    Absent,
-    /// The message says that there is no value any more.
-    Null,
-    /// A value.
-    Value(Value<'m>),
-}
-
-/// A value and where it was found.
-#[derive(Debug, Clone, Copy)]
-pub struct Value<'m> {
-    segment: Segment<'m>,
-    raw: &'m str,
-    place: Place,
-    /// From 1.
-    repetition: usize,
-}
-
-/// What is done with each thing found; `Break` ends the search.
-type Visit<'v, T> = &'v mut dyn FnMut(T) -> ControlFlow<()>;
-
 impl Path {
     /// Parses a path.
     pub fn parse(source: &str) -> Result<Self, PathError> {
@@ -124,121 +104,14 @@ impl Path {
             }
         }
         reader.end()?;
-        Ok(Self { source: source.to_owned(), name, occurrence, place, repetition })
+        Ok(Self::new(source.to_owned(), name, occurrence, place, repetition))
     }
 
-    /// The first thing that the path means in `scope`, and that is not absent.
-    pub fn resolve<'m>(&self, scope: &Scope<'m>) -> Resolved<'m> {
-        let mut found = Resolved::Absent;
-        self.visit(scope, &mut |value| {
-            found = value;
-            ControlFlow::Break(())
-        });
-        found
-    }
-
-    /// All that the path means in `scope`, without what is absent, in order.
-    pub fn resolve_all<'m>(&self, scope: &Scope<'m>) -> Vec<Resolved<'m>> {
-        let mut found = Vec::new();
-        self.visit(scope, &mut |value| {
-            found.push(value);
-            ControlFlow::Continue(())
-        });
-        found
-    }
-
-    /// The scopes that `each` opens, see [`Scope::each`].
-    pub(super) fn scopes<'m>(&self, scope: &Scope<'m>) -> Vec<Scope<'m>> {
-        let mut found = Vec::new();
-        let field = self.place.field;
-        let occurrence = match &self.occurrence {
-            Occurrence::Default => &Occurrence::All,
-            written => written,
-        };
-        self.visit_segments(scope, occurrence, &mut |segment| {
-            if field == 0 {
-                found.push(scope.at(segment.index(), None));
-                return ControlFlow::Continue(());
-            }
-            let current = scope.current().filter(|current| current.is_of(&segment, field));
-            let selector = if current.is_some() { &self.repetition } else { or_all(&self.repetition) };
-            visit_repetitions(segment, field, selector, current, &mut |(repetition, raw)| {
-                if let Given::Text = given(raw) {
-                    let segment = segment.index();
-                    found.push(scope.at(segment, Some(Current { segment, field, repetition, raw })));
-                }
-                ControlFlow::Continue(())
-            })
-        });
-        found
-    }
-
-    fn visit<'m>(&self, scope: &Scope<'m>, visit: Visit<'_, Resolved<'m>>) {
-        let Place { field, component, .. } = self.place;
-        if self.is_trigger_event()
-            && let Some(event) = scope.message().event_segment()
-        {
-            let place = Place { field: 1, component: 0, subcomponent: 0 };
-            let resolved = Value { segment: event, raw: event.field(1), place, repetition: 1 }.part(1, 0);
-            if !resolved.is_absent() {
-                let _ = visit(resolved);
-            }
-            return;
-        }
-        self.visit_segments(scope, &self.occurrence, &mut |segment| {
-            if field == 0 {
-                return visit(Resolved::Value(Value {
-                    segment,
-                    raw: segment.text(),
-                    place: self.place,
-                    repetition: 1,
-                }));
-            }
-            let whole =
-                |repetition, raw| Value { segment, raw, place: Place { component: 0, ..self.place }, repetition };
-            let current = scope.current().filter(|current| current.is_of(&segment, field));
-            visit_repetitions(segment, field, &self.repetition, current, &mut |(repetition, raw)| {
-                let value = whole(repetition, raw);
-                let resolved = match component {
-                    0 => value.itself(),
-                    _ => value.part(component, self.place.subcomponent),
-                };
-                if resolved.is_absent() { ControlFlow::Continue(()) } else { visit(resolved) }
-            })
-        });
-    }
-
-    fn is_trigger_event(&self) -> bool {
-        &self.name == b"MSH" && self.place.field == 9 && self.place.component == 2
-    }
-
-    fn visit_segments<'m>(&self, scope: &Scope<'m>, occurrence: &Occurrence, visit: Visit<'_, Segment<'m>>) {
-        let (skipped, taken) = match occurrence {
-            Occurrence::Number(number) => (number - 1, 1),
-            Occurrence::All | Occurrence::Where(..) => (0, usize::MAX),
-            Occurrence::Default => (0, 1),
-        };
-        // No segment owns another of its own name, so the first one seen from a scope is the one that opened it.
-        if let (0, 1, Some(anchor)) = (skipped, taken, scope.anchor())
-            && scope.message().name_at(anchor.index()) == self.name
-        {
-            let _ = visit(anchor);
-            return;
-        }
-        // Most names that a mapping asks for are not in a message: there is no need to look in each scope.
-        if scope.message().positions(self.name).is_empty() {
-            return;
-        }
-        let segments = scope.seen(self.name).filter_map(|index| scope.message().segment(index));
-        let wanted = |segment: &Segment<'m>| match occurrence {
-            Occurrence::Where(place, values) => holds_one_of(segment, place, values),
-            _ => true,
-        };
-        for segment in segments.filter(wanted).skip(skipped).take(taken) {
-            if visit(segment).is_break() {
-                return;
-            }
-        }
+    fn new(source: String, name: [u8; 3], occurrence: Occurrence, place: Place, repetition: Selector) -> Self {
+        let is_plain = (&occurrence, &repetition) == (&Occurrence::Default, &Selector::Default)
+            && place.field > 0
+            && !is_trigger_event(name, place);
+        Self { source, name, occurrence, place, repetition, is_plain }
     }
 
     /// The name of the segment.
@@ -275,8 +148,7 @@ impl Path {
         let numbers = [place.field, place.component, place.subcomponent].into_iter().take_while(|number| *number > 0);
         let source =
             format!("{}-{}", self.segment(), numbers.map(|number| number.to_string()).collect::<Vec<_>>().join("."));
-        let (occurrence, repetition) = (Occurrence::Default, Selector::Default);
-        Some((Self { source, name: self.name, occurrence, place: *place, repetition }, values))
+        Some((Self::new(source, self.name, Occurrence::Default, *place, Selector::Default), values))
     }
 
     /// The number of the repetition, if the path asks for one.
@@ -331,99 +203,9 @@ impl Path {
     }
 }
 
-/// In `each`, a path without brackets means all.
-fn or_all(selector: &Selector) -> &Selector {
-    match selector {
-        Selector::Default => &Selector::All,
-        written => written,
-    }
-}
-
-/// Whether a repetition of a field has one of these values at its place.
-fn holds_one_of(segment: &Segment<'_>, place: &Place, values: &[String]) -> bool {
-    segment.message().repetitions(segment.field(place.field)).any(|raw| part_is(segment.message(), raw, place, values))
-}
-
-/// Whether a component, or subcomponent, of a repetition is one of these values; without a component the whole of it.
-fn part_is(message: &Message, raw: &str, place: &Place, values: &[String]) -> bool {
-    let delimiters = message.delimiters();
-    let component = match place.component {
-        0 => raw,
-        number => piece(raw, Some(delimiters.component), number),
-    };
-    let part = match place.subcomponent {
-        0 => component,
-        number => piece(component, delimiters.subcomponent, number),
-    };
-    let meant = escape::unescape(part.trim(), delimiters, message.charset());
-    values.iter().any(|value| *value == meant)
-}
-
-/// Repetitions of one field with their numbers, by `selector`, or only the current one where none is named.
-fn visit_repetitions<'m>(
-    segment: Segment<'m>,
-    field: usize,
-    selector: &Selector,
-    current: Option<&Current<'m>>,
-    visit: Visit<'_, (usize, &'m str)>,
-) -> ControlFlow<()> {
-    let raw = segment.field(field);
-    if raw.is_empty() {
-        return ControlFlow::Continue(());
-    }
-    if let (Selector::Default, Some(current)) = (selector, current) {
-        return visit((current.repetition, current.raw));
-    }
-    if segment.is_delimiters(field) {
-        return visit((1, raw));
-    }
-    if let Given::Null = given(raw) {
-        // Null is said of the field, so of all that it could repeat.
-        return visit((1, raw));
-    }
-    let message = segment.message();
-    let mut numbered = (1..).zip(message.repetitions(raw));
-    match selector {
-        Selector::Default => numbered.next().map_or(ControlFlow::Continue(()), visit),
-        Selector::Number(number) => numbered.nth(number - 1).map_or(ControlFlow::Continue(()), visit),
-        Selector::All => numbered.try_for_each(visit),
-        Selector::Where { component, subcomponent, values } => {
-            let place = Place { field, component: *component, subcomponent: *subcomponent };
-            numbered.filter(|(_, raw)| part_is(message, raw, &place, values)).try_for_each(visit)
-        }
-    }
-}
-
-/// One piece of a text, by its number. A path wants one: reading all components for it costs ten times as much.
-fn piece(text: &str, separator: Option<u8>, number: usize) -> &str {
-    let mut rest = text;
-    for _ in 1..number {
-        match separator.and_then(|separator| memchr::memchr(separator, rest.as_bytes())) {
-            Some(cut) => rest = &rest[cut + 1..],
-            None => return "",
-        }
-    }
-    let end = separator.and_then(|separator| memchr::memchr(separator, rest.as_bytes()));
-    &rest[..end.unwrap_or(rest.len())]
-}
-
-/// What a piece of a message says.
-enum Given {
-    Nothing,
-    Null,
-    Text,
-}
-
-fn given(raw: &str) -> Given {
-    // What begins with a letter or digit need not be trimmed to be told from nothing and from null.
-    if raw.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric) {
-        return Given::Text;
-    }
-    match raw.trim() {
-        "" => Given::Nothing,
-        "\"\"" => Given::Null,
-        _ => Given::Text,
-    }
+/// MSH-9.2, which may stand in EVN-1.
+fn is_trigger_event(name: [u8; 3], place: Place) -> bool {
+    &name == b"MSH" && place.field == 9 && place.component == 2
 }
 
 impl Selector {
@@ -434,145 +216,6 @@ impl Selector {
         }
     }
 }
-
-/// Reads a path from left to right; every error has the offset that it stands at.
-struct Reader<'s> {
-    source: &'s str,
-    offset: usize,
-}
-
-impl<'s> Reader<'s> {
-    fn rest(&self) -> &'s str {
-        &self.source[self.offset..]
-    }
-
-    fn problem(&self, problem: &'static str) -> PathError {
-        PathError { offset: self.offset, problem }
-    }
-
-    fn take(&mut self, token: &str) -> bool {
-        let taken = self.rest().starts_with(token);
-        if taken {
-            self.offset += token.len();
-        }
-        taken
-    }
-
-    fn expect(&mut self, token: &str, problem: &'static str) -> Result<(), PathError> {
-        if self.take(token) { Ok(()) } else { Err(self.problem(problem)) }
-    }
-
-    fn end(&self) -> Result<(), PathError> {
-        match self.rest() {
-            "" => Ok(()),
-            _ => Err(self.problem("nothing more was expected here; paths are written as PID-3[5=PI].4.1 or OBX[2]-5")),
-        }
-    }
-
-    fn segment_name(&mut self) -> Result<[u8; 3], PathError> {
-        let name = self.source.as_bytes().first_chunk().copied();
-        let name = name.filter(is_segment_name);
-        self.offset = if name.is_some() { 3 } else { 0 };
-        name.ok_or_else(|| {
-            self.problem("expected a segment name: a capital letter and two capitals or digits, as in PID")
-        })
-    }
-
-    fn number(&mut self, problem: &'static str) -> Result<usize, PathError> {
-        let digits = self.rest().bytes().take_while(u8::is_ascii_digit).count();
-        let number = self.rest()[..digits].parse().ok().filter(|number| (1..=MAXIMUM).contains(number));
-        let number = number.ok_or_else(|| self.problem(problem))?;
-        self.offset += digits;
-        Ok(number)
-    }
-
-    fn blanks(&mut self) {
-        while self.take(" ") {}
-    }
-
-    fn occurrence(&mut self) -> Result<Occurrence, PathError> {
-        let occurrence = if self.take("*") {
-            Occurrence::All
-        } else {
-            let number = self.number("expected a number from 1, *, or a field to compare, as in [3.1=WBC]")?;
-            if self.rest().starts_with(']') {
-                Occurrence::Number(number)
-            } else {
-                let component = match self.take(".") {
-                    true => self.number("expected a component number from 1, as in [3.1=WBC]")?,
-                    false => 0,
-                };
-                let (subcomponent, values) = self.comparison()?;
-                Occurrence::Where(Place { field: number, component, subcomponent }, values)
-            }
-        };
-        self.expect("]", "expected ]")?;
-        Ok(occurrence)
-    }
-
-    fn repetition(&mut self) -> Result<Selector, PathError> {
-        let selector = if self.take("*") {
-            Selector::All
-        } else {
-            let number =
-                self.number("expected a repetition: a number from 1, *, or a component to compare, as in [5=PI]")?;
-            if self.rest().starts_with(']') { Selector::Number(number) } else { self.predicate(number)? }
-        };
-        self.expect("]", "expected ]")?;
-        Ok(selector)
-    }
-
-    fn predicate(&mut self, component: usize) -> Result<Selector, PathError> {
-        let (subcomponent, values) = self.comparison()?;
-        Ok(Selector::Where { component, subcomponent, values })
-    }
-
-    /// `.2=HIS`, `=PI`, ` in PI,MR`: a subcomponent, or 0, and the values to compare with.
-    fn comparison(&mut self) -> Result<(usize, Vec<String>), PathError> {
-        let subcomponent = match self.take(".") {
-            true => self.number("expected a subcomponent number from 1, as in [4.2=HIS]")?,
-            false => 0,
-        };
-        self.blanks();
-        let mut values = Vec::new();
-        if self.take("=") {
-            values.push(self.value(&[']'])?);
-        } else if self.take("in ") {
-            values.push(self.value(&[',', ']'])?);
-            while self.take(",") {
-                values.push(self.value(&[',', ']'])?);
-            }
-        } else {
-            return Err(self.problem("expected ], = or in, as in [5=PI] or [5 in PI,MR]"));
-        }
-        Ok((subcomponent, values))
-    }
-
-    fn value(&mut self, ends: &[char]) -> Result<String, PathError> {
-        self.blanks();
-        for quote in ["'", "\""] {
-            let opened = self.offset;
-            if self.take(quote) {
-                let length = self.rest().find(quote);
-                let length = length.ok_or(PathError { offset: opened, problem: "this quote is not closed" })?;
-                let value = self.rest()[..length].to_owned();
-                self.offset += length + quote.len();
-                self.blanks();
-                return Ok(value);
-            }
-        }
-        let length = self.rest().find(ends).unwrap_or(self.rest().len());
-        let value = self.rest()[..length].trim_end();
-        if value.is_empty() {
-            return Err(self.problem("expected a value to compare with"));
-        }
-        self.offset += length;
-        Ok(value.to_owned())
-    }
-}
-
-/// More than any message may hold, see `Limits`, and far from overflow.
-const MAXIMUM: usize = 1_000_000;
 
 impl FromStr for Path {
     type Err = PathError;
@@ -589,132 +232,10 @@ impl fmt::Display for Path {
     }
 }
 
-impl<'m> Resolved<'m> {
-    /// The value, if there is one.
-    pub fn value(self) -> Option<Value<'m>> {
-        match self {
-            Self::Value(value) => Some(value),
-            Self::Absent | Self::Null => None,
-        }
-    }
-
-    /// Whether the message says nothing.
-    pub fn is_absent(&self) -> bool {
-        matches!(self, Self::Absent)
-    }
-}
-
-impl<'m> Value<'m> {
-    /// As sent.
-    pub fn raw(&self) -> &'m str {
-        self.raw
-    }
-
-    /// As meant: escape sequences resolved, blanks around it left out.
-    pub fn text(&self) -> Cow<'m, str> {
-        self.text_of(self.raw)
-    }
-
-    /// A piece of this value, taken from [`Value::parts`], as meant.
-    pub fn text_of(&self, piece: &'m str) -> Cow<'m, str> {
-        if self.segment.is_delimiters(self.place.field) {
-            return Cow::Borrowed(piece);
-        }
-        let message = self.message();
-        escape::unescape(piece.trim(), message.delimiters(), message.charset())
-    }
-
-    /// Its components, read once; for types with many of them. Where this is a component itself, it is the only one, and its
-    /// subcomponents are `subcomponent(1, n)`.
-    pub fn parts(&self) -> Parts<'m> {
-        self.message().parts(self.raw)
-    }
-
-    /// A component of this value; where it is a component itself, a subcomponent.
-    pub fn component(&self, number: usize) -> Resolved<'m> {
-        match self.place {
-            Place { field: 0, .. } => Resolved::Absent,
-            Place { component: 0, .. } => self.part(number, 0),
-            Place { component, subcomponent: 0, .. } => {
-                self.found(self.parts().subcomponent(1, number), component, number)
-            }
-            Place { .. } => {
-                if number == 1 {
-                    self.itself()
-                } else {
-                    Resolved::Absent
-                }
-            }
-        }
-    }
-
-    /// Whether its field has other repetitions.
-    pub fn repeats(&self) -> bool {
-        self.message().repetitions(self.segment.field(self.place.field)).nth(1).is_some()
-    }
-
-    /// Where it is.
-    pub fn location(&self) -> Location {
-        let Place { field, component, subcomponent } = self.place;
-        let number = |number: usize| (number > 0).then_some(number);
-        Location {
-            repetition: number(self.repetition).filter(|_| self.repeats() && !self.segment.is_delimiters(field)),
-            component: number(component),
-            subcomponent: number(subcomponent),
-            ..self.segment.location_of(field)
-        }
-    }
-
-    /// The first repetition of another field of its segment.
-    pub fn beside(&self, field: usize) -> Resolved<'m> {
-        let raw = self.message().repetitions(self.segment.field(field)).next().unwrap_or_default();
-        let place = Place { field, component: 0, subcomponent: 0 };
-        Self { raw, place, repetition: 1, ..*self }.itself()
-    }
-
-    /// The segment that it is in.
-    pub fn segment(&self) -> Segment<'m> {
-        self.segment
-    }
-
-    /// The message that it is in.
-    pub fn message(&self) -> &'m Message {
-        self.segment.message()
-    }
-
-    /// Part of a whole repetition.
-    fn part(&self, component: usize, subcomponent: usize) -> Resolved<'m> {
-        if let Given::Null = given(self.raw) {
-            return Resolved::Null;
-        }
-        if self.segment.is_delimiters(self.place.field) {
-            return if component == 1 { self.found(self.raw, 1, subcomponent) } else { Resolved::Absent };
-        }
-        let delimiters = self.message().delimiters();
-        let whole = piece(self.raw, Some(delimiters.component), component);
-        match (subcomponent, given(whole)) {
-            (0, _) | (_, Given::Null) => self.found(whole, component, 0),
-            _ => self.found(piece(whole, delimiters.subcomponent, subcomponent), component, subcomponent),
-        }
-    }
-
-    fn found(&self, raw: &'m str, component: usize, subcomponent: usize) -> Resolved<'m> {
-        Self { raw, place: Place { component, subcomponent, ..self.place }, ..*self }.itself()
-    }
-
-    fn itself(self) -> Resolved<'m> {
-        match given(self.raw) {
-            Given::Nothing => Resolved::Absent,
-            Given::Null => Resolved::Null,
-            Given::Text => Resolved::Value(self),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hl7v2::{Charset, Limits};
+    use crate::hl7v2::{Charset, Limits, Message, Scope};
     use proptest::prelude::*;
 
     const TEXT: &str = "MSH|^~\\&|HIS||||20240305||ADT^A01|42|P|2.5.1\r\

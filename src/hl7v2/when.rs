@@ -108,6 +108,9 @@ struct Sent<'t> {
 }
 
 fn read(text: &str) -> Option<Sent<'_>> {
+    if let Some(parts) = digits_alone(text) {
+        return Some(Sent { parts, fraction: Cow::Borrowed(""), offset: None });
+    }
     let mut parts = [None; 6];
     let mut rest = text;
     parts[0] = Some(digits(&mut rest, 4, 4)?);
@@ -141,6 +144,20 @@ fn read(text: &str) -> Option<Sent<'_>> {
     }
     let fraction = if given == 6 { read_fraction(&mut rest)? } else { Cow::Borrowed("") };
     Some(Sent { parts, fraction, offset: read_offset(rest.trim_start())? })
+}
+
+/// Year to second as the standard writes them, and nothing else: what nearly all senders do.
+fn digits_alone(text: &str) -> Option<[Option<i16>; 6]> {
+    let bytes = text.as_bytes();
+    if !matches!(bytes.len(), 8 | 12 | 14) || !bytes.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let two = |at: usize| {
+        let digits = bytes.get(at..at + 2)?;
+        Some(digits.iter().fold(0, |number, digit| number * 10 + i16::from(digit - b'0')))
+    };
+    let year = two(0)?.checked_mul(100)?.checked_add(two(2)?)?;
+    Some([Some(year), two(4), two(6), two(8), two(10), two(12)])
 }
 
 /// Between `least` and `most` digits as a number, taken off `rest`.

@@ -173,6 +173,16 @@ pub struct Comparison {
     pub other_birth_order: bool,
 }
 
+impl Comparison {
+    /// Whether a number, a phone or an address agrees: what people have of their own, beside name and birthday.
+    pub fn shares_belongings(&self) -> bool {
+        matches!(self.number, NumberLevel::Exact | NumberLevel::OneEdit | NumberLevel::TwoEdits)
+            || matches!(self.card, CardLevel::Exact | CardLevel::OneEdit)
+            || matches!(self.phone, PhoneLevel::Exact | PhoneLevel::OneEdit)
+            || matches!(self.address, AddressLevel::Exact | AddressLevel::Close)
+    }
+}
+
 /// Compares two records; symmetrical but for the order of `classes`.
 pub fn compare(one: &PatientFacts, other: &PatientFacts) -> Comparison {
     let (name, name_term, name_frequency) = names(one, other);

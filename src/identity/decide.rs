@@ -217,7 +217,8 @@ fn vetoes_between<'a, Pairs: Iterator<Item = &'a Comparison>>(
     let is_called_so = pairs().any(|compared| {
         compared.in_letters
             && matches!(compared.name, NameLevel::Exact | NameLevel::Similar)
-            && matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near)
+            && (matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near)
+                || shares_own_number(compared))
     });
     let mut vetoes: Vec<Veto> =
         pairs().flat_map(|compared| vetoes_of(model, compared, is_tied, shares_own, is_called_so)).collect();
@@ -232,9 +233,6 @@ fn shares_own_number(compared: &Comparison) -> bool {
     let is_near = compared.number == NumberLevel::OneEdit || compared.card == CardLevel::OneEdit;
     compared.number == NumberLevel::Exact || compared.is_own_card || compared.in_letters && is_near
 }
-
-/// Years between parents and children.
-const GENERATION: std::ops::RangeInclusive<u16> = 14..=55;
 
 /// What forbids that two records are linked by rule.
 fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bool, is_called_so: bool) -> Vec<Veto> {
@@ -256,15 +254,12 @@ fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bo
     veto(compared.number == NumberLevel::Lent, Veto::LentNumber);
     let disagree = matches!(compared.name, NameLevel::Different | NameLevel::SameSurname);
     // Names in letters are changed by marriage, for nicknames and by other alphabets: one that the patient has borne before, or a number
-    // of their own with another fact, outweighs them; but for a parent's number, which is a generation away.
-    let is_generation = compared.years_apart.is_some_and(|years| GENERATION.contains(&years));
-    let outweighed = compared.in_letters
-        && (is_called_so
-            || shares_own
-                && (matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near)
-                    || !is_generation
-                        && (compared.name == NameLevel::SameSurname
-                            || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close))));
+    // of their own with another fact, outweighs them.
+    let another_fact = compared.name == NameLevel::SameSurname
+        || matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near)
+        || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close);
+    let outweighed =
+        compared.in_letters && !model.vetoes_names_in_letters() && (is_called_so || shares_own && another_fact);
     veto(one == NameClass::Normal && other == one && disagree && !outweighed, Veto::NamesDisagree);
     let near = compared.name == NameLevel::OneCharacter;
     veto(model.vetoes_near_names() && near && same_day && !shares_own, Veto::NearNames);
@@ -297,15 +292,7 @@ fn is_ruled_out_by(veto: Veto, compared: &Comparison) -> bool {
 /// Whether more agrees than a name and a sex, which half a ward may share.
 fn has_substance(compared: &Comparison) -> bool {
     matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near | BirthDateLevel::Partial)
-        || shares_belongings(compared)
-}
-
-/// Whether a number, a phone or an address agrees.
-fn shares_belongings(compared: &Comparison) -> bool {
-    matches!(compared.number, NumberLevel::Exact | NumberLevel::OneEdit | NumberLevel::TwoEdits)
-        || matches!(compared.card, CardLevel::Exact | CardLevel::OneEdit)
-        || matches!(compared.phone, PhoneLevel::Exact | PhoneLevel::OneEdit)
-        || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close)
+        || compared.shares_belongings()
 }
 
 /// Decides for a record that has no person, or is looked at again. `group`: records that would come along; `candidates`: all persons but its
@@ -402,7 +389,7 @@ fn relation(model: &Model, counted: &dyn Frequencies, one: &Candidate, other: &C
         return Relation::Apart;
     }
     // A name and a birth date alone may be two people's, of whom the record knows the number of one and the phone of the other.
-    let telling = compared.iter().filter(|compared| shares_belongings(compared));
+    let telling = compared.iter().filter(|compared| compared.shares_belongings());
     let best = telling.map(|compared| model.score(compared, counted).bits).fold(f64::NEG_INFINITY, f64::max);
     if best >= model.sure_bits() { Relation::Same } else { Relation::Open }
 }

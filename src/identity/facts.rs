@@ -1,6 +1,6 @@
 //! What matching may know of one patient record.
 
-use super::compare::{NameLevel, compare};
+use super::compare::{BirthDateLevel, NameLevel, compare};
 use super::contact::{Address, contacts};
 use super::name::{Name, NameClass, Script, Sex, name_key, newborn_signs, pinyin_key};
 use super::number::{Card, IdentityNumber, Numbers};
@@ -92,9 +92,10 @@ impl PatientFacts {
         }
     }
 
-    /// Whether the names of two records may be one person's: equal, alike or nearly so.
+    /// Whether the names of two records may be one person's: equal, alike or nearly so; in letters also any two of one birth date.
     pub fn is_called_like(&self, other: &Self) -> bool {
-        compare(self, other).name <= NameLevel::PartlyEqual
+        let compared = compare(self, other);
+        compared.name <= NameLevel::PartlyEqual || compared.in_letters && compared.birth_date == BirthDateLevel::Exact
     }
 
     /// Whether there is a valid resident number.

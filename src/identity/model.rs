@@ -53,13 +53,15 @@ settings! {
     ReviewProbability "decide" "review" 0.5 0.01 0.999 "probability from which somebody is asked"
     UnionProbability "decide" "union" 0.5 0.01 1.0 "probability from which two persons whom one record fits are taken for one"
     Margin "decide" "margin" 6.0 0.0 40.0 "bits that the best person must be ahead of the second"
-    Prior "decide" "prior" -20.0 -40.0 0.0 "log2 of the share of true pairs among all pairs: one in a million"
+    Prior "decide" "prior" -14.0 -40.0 0.0 "log2 of the odds before any fact, where two records share a number, a phone or an address"
+    PriorAlone "decide" "prior_alone" -20.0 -40.0 0.0 "the same where nothing but name, birth date and sex can agree: one in a million"
     HouseholdCap "decide" "household_cap" 12.0 0.0 40.0 "bits that phone, address, mother and surname may give together"
     NamesOfNumber "quarantine" "identity_number_names" 3.0 1.0 64.0 "names under which an identity number may come; one more, and it counts no more"
     NamesOfCard "quarantine" "card_names" 3.0 1.0 64.0 "the same of an insurance, health or other card"
     NamesOfPhone "quarantine" "phone_names" 8.0 1.0 64.0 "the same of a phone number"
     VetoNearNames "veto" "near_names" 1.0 0.0 1.0 "1: names one character or a slip apart on the same birth date, without a shared number, are a case for review; 0: are not"
     VetoSoundAlikes "veto" "sound_alikes" 1.0 0.0 1.0 "the same of names that only sound alike"
+    VetoNamesInLetters "veto" "names_in_letters" 0.0 0.0 1.0 "1: names in letters that disagree are always a case for review; 0: a number of the patient's own with another fact outweighs them"
     YearsApart "veto" "years_apart" 2.0 1.0 100.0 "years between the years of birth that forbid a link without a shared number"
     NameTypical "frequency" "name" 8.6e-5 1e-9 1.0 "share of people with an average name; weights.name.exact holds for it"
     SoundTypical "frequency" "sound" 8.5e-4 1e-9 1.0 "the same of the sound of a name"
@@ -90,13 +92,13 @@ settings! {
     CardOwn "weights.card" "own" 24.0 -40.0 40.0 "the same card of the patient's own: social security, health card"
     CardExact "weights.card" "exact" 17.0 -40.0 40.0 "the same insurance card, which may be a parent's"
     CardOneEdit "weights.card" "one_edit" 13.0 -40.0 40.0 "one edit apart"
-    CardDifferent "weights.card" "different" -2.0 -40.0 40.0 "different cards"
+    CardDifferent "weights.card" "different" -1.0 -40.0 40.0 "different cards"
     PhoneExact "weights.phone" "exact" 14.3 -40.0 40.0 "the same phone"
     PhoneOneEdit "weights.phone" "one_edit" 10.0 -40.0 40.0 "one digit apart"
     PhoneDifferent "weights.phone" "different" -1.0 -40.0 40.0 "different phones: people change them"
     AddressExact "weights.address" "exact" 10.9 -40.0 40.0 "the same address"
     AddressClose "weights.address" "close" 8.0 -40.0 40.0 "alike: abbreviated, a slip"
-    AddressSameArea "weights.address" "same_area" 2.5 -40.0 40.0 "the same postal code or street"
+    AddressSameArea "weights.address" "same_area" 4.0 -40.0 40.0 "the same postal code or street"
     AddressDifferent "weights.address" "different" -1.0 -40.0 40.0 "different addresses: people move"
     MotherEqual "weights.mother_identifier" "equal" 12.0 -40.0 40.0 "the same mother, by her number under its authority: brothers and sisters have it too"
     SexEqual "weights.sex" "equal" 1.0 -40.0 40.0 "the same"
@@ -246,6 +248,11 @@ impl Model {
         self.value(Id::VetoSoundAlikes) > 0.0
     }
 
+    /// Whether names in letters that disagree are a case for review whatever else agrees.
+    pub fn vetoes_names_in_letters(&self) -> bool {
+        self.value(Id::VetoNamesInLetters) > 0.0
+    }
+
     /// Years between the years of birth that forbid a link without a shared number.
     pub fn years_apart(&self) -> u16 {
         self.value(Id::YearsApart) as u16
@@ -259,7 +266,7 @@ impl Model {
             facts.push(Fact { fact, level: level.to_owned(), weight, frequency });
             weight
         };
-        let prior = self.value(Id::Prior);
+        let prior = self.value(if compared.shares_belongings() { Id::Prior } else { Id::PriorAlone });
         let mut bits = prior;
         // Of what a household shares.
         let mut shared = 0.0;

@@ -68,7 +68,7 @@ pub struct Card {
 
 /// Identifier types of cards. Patient numbers, accounts, visit cards and household books are none: they name no person, or
 /// several.
-pub const CARD_KINDS: [&str; 4] = ["insurance_card", "health_card", "officer_id", "other"];
+pub const CARD_KINDS: [&str; 5] = ["insurance_card", "health_card", "officer_id", "resident_id", "other"];
 
 /// Fewest letters and digits of a card: shorter numbers are equal by chance.
 const SHORTEST_CARD: usize = 5;
@@ -80,6 +80,10 @@ impl Card {
             return None;
         }
         let number = plain(value);
+        // A national number of another country; what is as long as the Chinese one was meant as one.
+        if kind == "resident_id" && number.len() >= 14 {
+            return None;
+        }
         let resident = if number.len() >= 15 { ResidentId::read(&number) } else { None };
         if resident.as_ref().is_some_and(|id| id.birth_date == UNKNOWN_BIRTH_DATE) {
             return None;
@@ -91,7 +95,7 @@ impl Card {
         if !is_named || !is_card || is_filler(&number.to_ascii_lowercase()) || is_filler(&squeezed(value)) {
             return None;
         }
-        let is_one_series = matches!(kind, "insurance_card" | "health_card" | "officer_id");
+        let is_one_series = kind != "other";
         let system = if is_one_series { String::new() } else { squeezed(system).to_uppercase() };
         let value = resident.map_or(number, |id| id.number);
         Some(Self { kind: kind.to_owned(), system, value })

@@ -44,6 +44,8 @@ pub(crate) struct BlockPlan {
     pub(crate) when_none: Vec<(&'static str, Json)>,
     pub(crate) skip: Vec<SkipPlan>,
     pub(crate) on_null: OnNull,
+    /// The fields that its rules can fill, in the order of records.
+    pub(crate) names: Vec<&'static str>,
     pub(crate) rules: Vec<RulePlan>,
     pub(crate) lists: Vec<ListPlan>,
     /// Where it is written: file and line.
@@ -70,6 +72,8 @@ pub(crate) struct ListPlan {
 #[derive(Debug)]
 pub(crate) struct RulePlan {
     pub(crate) target: Target,
+    /// The first field that the target fills, by its position in the names of the block.
+    pub(crate) slot: usize,
     /// A rule before it may have filled the target.
     pub(crate) is_alternative: bool,
     pub(crate) from: Vec<Path>,
@@ -144,6 +148,18 @@ pub(crate) struct Target {
     pub(crate) shape: Shape,
     /// It fills several fields: `name` of a patient, `value` of a result.
     pub(crate) spread: bool,
+}
+
+impl Target {
+    /// The fields that it can fill: an object where it is a part of one, several where it spreads.
+    pub(crate) fn fills(&self) -> &[&'static str] {
+        match (self.spread, self.name, &self.parent) {
+            (true, "value", _) => &["value_number", "value_text", "value_code", "comparator", "unit"],
+            (true, ..) => &["name", "family_name", "given_name"],
+            (false, _, Some(parent)) => std::slice::from_ref(parent),
+            (false, _, None) => std::slice::from_ref(&self.name),
+        }
+    }
 }
 
 /// What becomes of a code that the table, or the field's closed list, does not know. It is reported in any case.
@@ -275,6 +291,13 @@ impl Compiler<'_, '_> {
                 rules.push(rule);
             }
         }
+        let mut names: Vec<&str> = rules.iter().flat_map(|rule| rule.target.fills()).copied().collect();
+        names.sort_unstable();
+        names.dedup();
+        for rule in &mut rules {
+            let slot = rule.target.fills().first().and_then(|name| names.binary_search(name).ok());
+            rule.slot = slot.unwrap_or_default();
+        }
         let mut lists = Vec::new();
         for (name, blocks) in &block.lists {
             let inner = match level.iter().find(|field| field.name == *name).map(|field| field.shape) {
@@ -282,7 +305,9 @@ impl Compiler<'_, '_> {
                 _ => continue,
             };
             let place = format!("{place}.{name}");
-            let blocks = blocks.iter().map(|block| self.block(block, &place, inner, true)).collect();
+            let mut blocks: Vec<_> = blocks.iter().map(|block| self.block(block, &place, inner, true)).collect();
+            // What depends on the other items comes after them, wherever a site has added its own.
+            blocks.sort_by_key(|block| !block.when_none.is_empty());
             lists.push(ListPlan { name, blocks });
         }
         BlockPlan {
@@ -291,6 +316,7 @@ impl Compiler<'_, '_> {
             when_none,
             skip,
             on_null: block.on_null.as_ref().map_or(OnNull::Clear, |on_null| on_null.value),
+            names,
             rules,
             lists,
             file: block.file,
@@ -372,6 +398,7 @@ impl Compiler<'_, '_> {
         }
         Some(RulePlan {
             target,
+            slot: 0,
             is_alternative: false,
             from,
             constant,

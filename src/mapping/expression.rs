@@ -316,7 +316,9 @@ fn token(text: &str, first: char) -> Result<(Token, usize), (usize, &'static str
     if let Some(mark) = MARKS.iter().find(|mark| text.starts_with(**mark)) {
         Ok((Token::Mark(mark), mark.len()))
     } else if first == '\'' || first == '"' {
-        let end = text[1..].find(first).ok_or((text.len(), "the text is not closed"))?;
+        // No code has a line break: a text that reaches the end of its line lacks its quote there, whatever the next line quotes.
+        let line = text.lines().next().unwrap_or(text);
+        let end = line[1..].find(first).ok_or((line.len(), "the text is not closed"))?;
         Ok((Token::Text(text[1..=end].to_owned()), end + 2))
     } else if first.is_ascii_uppercase() {
         let length = path_length(text);

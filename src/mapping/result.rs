@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use crate::record::Value as Json;
+use jiff::tz::TimeZone;
 
 use super::coerce::lab_value::{LabValue, lab_value};
 use super::coerce::number::decimal;
 use super::coerce::range::{self, Limits, Range, ReadRange};
 use super::coerce::{self, coded, part};
-use crate::hl7v2::{Path, Value};
+use crate::hl7v2::{Path, Value, when};
 use crate::record::schema::{self, Field, Shape};
 use crate::record::{Fields, Kind};
 
@@ -22,7 +23,10 @@ const NOT_TEXT: &[&str] = &["ED", "RP", "NA", "MA"];
 /// Data types of times, numbers of things, people and places: whatever digits they hold were not measured.
 const NAMING: &[&str] =
     &["DT", "TM", "TS", "DTM", "HD", "EI", "CX", "CK", "XCN", "CN", "XPN", "PN", "XAD", "AD", "XTN", "TN", "XON", "PL"];
+/// Of these, the points in time: text in the form that dates and times have in records.
+const TIMES: &[&str] = &["DT", "TS", "DTM"];
 const CODED: &[&str] = &["CE", "CWE", "CNE", "CF", "IS"];
+const UNCLEAR: &str = "not understood as lab_value, kept as text";
 /// More digits than any measurement has: barcodes, sample numbers.
 const MAX_MEASURED_DIGITS: usize = 15;
 
@@ -37,8 +41,8 @@ pub(crate) struct ReadValue {
     pub(crate) note: Option<&'static str>,
 }
 
-/// Reads all repetitions of OBX-5; there is at least one. The content decides, OBX-2 only guides.
-pub(crate) fn read_value(values: &[Value<'_>]) -> ReadValue {
+/// Reads all repetitions of OBX-5; there is at least one. The content decides, OBX-2 only guides. `zone` is the source's, for times.
+pub(crate) fn read_value(values: &[Value<'_>], zone: &TimeZone) -> ReadValue {
     let Some(first) = values.first() else { return ReadValue::default() };
     let segment = first.segment();
     let declared = if segment.name() == "OBX" { segment.field(2).trim() } else { "" };
@@ -52,9 +56,11 @@ pub(crate) fn read_value(values: &[Value<'_>]) -> ReadValue {
         if let [value] = values {
             // One component alone is a value that was only declared as coded.
             if let Some(coded) = coded::coded(value).filter(|coded| coded.name.is_some() || coded.system.is_some()) {
+                let said = coded.name.as_deref().or(coded.code.as_deref()).map(|text| lab_value(text, None));
                 return ReadValue {
                     fields: vec![("value_code", coerce::coded_object(value_code(), coded))],
-                    ..ReadValue::default()
+                    value: said.filter(|value| matches!(value, LabValue::Qualitative(_))),
+                    note: None,
                 };
             }
         } else {
@@ -66,11 +72,26 @@ pub(crate) fn read_value(values: &[Value<'_>]) -> ReadValue {
     }
     let separator = if matches!(declared, "TX" | "FT") { "\n" } else { "~" };
     let text = match values {
-        [value] if declared == "SN" => structured(value),
-        [value] => whole_text(value).into_owned(),
-        _ => values.iter().map(whole_text).collect::<Vec<_>>().join(separator),
+        [value] if declared == "SN" => Cow::Owned(structured(value)),
+        [value] if TIMES.contains(&declared) => Cow::Owned(point_in_time(value, zone)),
+        [value] => whole_text(value),
+        _ => Cow::Owned(values.iter().map(whole_text).collect::<Vec<_>>().join(separator)),
     };
-    read_text(text, declared, || unit_beside(first))
+    let read = read_text(&text, declared, || unit_beside(first));
+    match (&read.value, values) {
+        // `~5` may say "about 5", and is no empty repetition with a 5 behind it.
+        (Some(LabValue::Number { .. }), [value]) if value.is_after_nothing() => {
+            let whole = value.text_of(segment.field(value.location().field.unwrap_or(0)));
+            ReadValue { fields: vec![("value_text", Json::from(&*whole))], note: Some(UNCLEAR), value: None }
+        }
+        _ => read,
+    }
+}
+
+/// A date or time in the form of records; as sent, where it is none.
+fn point_in_time(value: &Value<'_>, zone: &TimeZone) -> String {
+    let sent = whole_text(value);
+    when::parse(&sent, zone).ok().flatten().unwrap_or_else(|| sent.into_owned())
 }
 
 /// All of a repetition: `10^5` may have lost its escape. Components that are empty at its end say nothing.
@@ -84,24 +105,24 @@ fn unit_beside(value: &Value<'_>) -> Option<String> {
     value.beside(6).value().filter(|_| value.segment().name() == "OBX").and_then(|unit| coded::unit(&unit))
 }
 
-fn read_text(text: String, declared: &str, unit: impl Fn() -> Option<String>) -> ReadValue {
+fn read_text(text: &str, declared: &str, unit: impl Fn() -> Option<String>) -> ReadValue {
     if text.is_empty() {
         return ReadValue::default();
     }
-    if NAMING.contains(&declared) || (declared != "NM" && is_number_of_a_thing(&text)) {
-        return ReadValue { fields: vec![("value_text", Json::from(&*text))], ..ReadValue::default() };
+    if NAMING.contains(&declared) || (declared != "NM" && is_number_of_a_thing(text)) {
+        return ReadValue { fields: vec![("value_text", Json::from(text))], ..ReadValue::default() };
     }
-    let plain = decimal(&text);
+    let plain = decimal(text);
     // `+2` is the second of four degrees only where no number was announced.
     let announced = plain.clone().filter(|_| matches!(declared, "NM" | "SN"));
     let mut fields = Vec::with_capacity(4);
     let value = match announced {
         Some(number) => LabValue::Number { comparator: None, number, flag: None },
-        None if plain.is_some() => lab_value(&text, None),
+        None if plain.is_some() => lab_value(text, None),
         None => {
             let unit = unit();
             let percent = || text.trim_end().ends_with(['%', '％']).then_some("%");
-            let value = lab_value(&text, unit.as_deref().or_else(percent));
+            let value = lab_value(text, unit.as_deref().or_else(percent));
             if let (LabValue::Number { .. }, None, Some(percent)) = (&value, &unit, percent()) {
                 fields.push(("unit", Json::from(percent)));
             }
@@ -116,15 +137,15 @@ fn read_text(text: String, declared: &str, unit: impl Fn() -> Option<String>) ->
                 fields.push(("comparator", Json::from(*comparator)));
             }
             if plain.is_none() {
-                fields.push(("value_text", Json::from(&*text)));
+                fields.push(("value_text", Json::from(text)));
             }
         }
-        LabValue::Unclear => note = Some("not understood as lab_value, kept as text"),
+        LabValue::Unclear => note = Some(UNCLEAR),
         LabValue::Words if matches!(declared, "NM" | "SN") => note = Some("declared as a number, kept as text"),
         LabValue::Words | LabValue::Qualitative(_) | LabValue::Titre { .. } => {}
     }
     if fields.is_empty() {
-        fields.push(("value_text", Json::from(text.as_str())));
+        fields.push(("value_text", Json::from(text)));
     }
     ReadValue { fields, value: Some(value), note }
 }
@@ -140,7 +161,8 @@ fn structured(value: &Value<'_>) -> String {
     if value.component(2).value().is_none() {
         return whole_text(value).into_owned();
     }
-    (1..=4).filter_map(|number| part(value, number)).collect()
+    // `=` is what no comparator says too.
+    (1..=4).filter_map(|number| part(value, number).filter(|part| number > 1 || part != "=")).collect()
 }
 
 /// What OBX-7 says.
@@ -164,11 +186,15 @@ pub(crate) fn reference_range(path: &Path, value: &Value<'_>, sex: Option<&str>)
     if text.is_empty() {
         return ReadReference::default();
     }
-    let (range, note) = match range::reference_range(text, sex, unit_beside(value).as_deref()) {
+    let unit = if range::is_bare(text) { None } else { unit_beside(value) };
+    let (range, note) = match range::reference_range(text, sex, unit.as_deref()) {
         ReadRange::Range(range) => (Some(range), None),
         ReadRange::Nothing => (None, None),
         ReadRange::BySex => (None, Some("a range by sex, and the patient's is not known; kept as text")),
-        ReadRange::Unclear => (None, Some("not understood as reference_range, kept as text")),
+        ReadRange::Unclear => match coded_answer(value) {
+            Some(highest) => (Some(highest), None),
+            None => (None, Some("not understood as reference_range, kept as text")),
+        },
     };
     let mut object = Fields::new();
     if let Some(Range::Numbers(Limits { low, high })) = &range {
@@ -180,6 +206,14 @@ pub(crate) fn reference_range(path: &Path, value: &Value<'_>, sex: Option<&str>)
     }
     object.insert("text", Json::from(text));
     ReadReference { object: Some(Json::Object(object)), range, note }
+}
+
+/// The answer of a range that came as a coded value: `N^阴性^L`.
+fn coded_answer(value: &Value<'_>) -> Option<Range> {
+    match range::reference_range(&part(value, 2)?, None, None) {
+        ReadRange::Range(highest @ Range::AtMost(_)) => Some(highest),
+        _ => None,
+    }
 }
 
 /// Sets `flags` from an arrow, and `abnormal` and `critical` from the flags, else from value and range, unless the mapping did.

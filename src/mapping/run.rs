@@ -6,33 +6,25 @@
 //! - No text of an error, note or reason holds a value of the message.
 
 mod distinct;
+mod draft;
 mod explain;
+mod rule;
 
-use std::borrow::Cow;
-
-use super::coerce::lab_value::LabValue;
-use super::coerce::range::Range;
-use super::coerce::{self, Coercion, coded, person};
-use super::compile::{BlockPlan, ListPlan, OnUnmapped, Plan, RulePlan, SkipPlan, Target, typed};
-use super::file::{OnNull, Required};
+use super::coerce::person;
+use super::compile::{BlockPlan, ListPlan, Plan, SkipPlan, Target};
+use super::file::OnNull;
 use super::result;
-use super::table::{Looked, Table};
-use super::{
-    Context, Disposition, ExplainedField, MapError, Mapped, MappedRecord, Rejected, Skipped, Unmapped, UnmappedOutcome,
-};
+use super::{Context, Disposition, ExplainedField, MapError, Mapped, MappedRecord, Skipped};
 use crate::hl7v2::{ErrorCode, Location, Message, Path, Resolved, Scope, Value};
-use crate::record::schema::Shape;
 use crate::record::{Fields, Kind, Text, Value as Json};
 use distinct::Distinct;
+use draft::Draft;
+use rule::Stop;
 
 /// Items of one list of one record, those left out for want of a value included. The longest real ones have some dozens; a field
 /// of 100 000 repetitions would be stored, published and compared with each message after it. Results are not meant: each is a
 /// segment of its own, whose number is bounded for the message, and a document may come as thousands of them.
 const MAX_ITEMS: usize = 1_000;
-/// What a visit or report is known by. `""` there takes nothing back: without its number the next message would make another one.
-const KEYS: &[(Kind, &str)] =
-    &[(Kind::Visit, "number"), (Kind::LabReport, "filler_order_number"), (Kind::LabReport, "placer_order_number")];
-
 /// Applies a plan to a message.
 pub(crate) fn run(plan: &Plan, message: &Message, context: &Context<'_>) -> Result<Mapped, MapError> {
     let whole = message.scope();
@@ -49,6 +41,7 @@ pub(crate) fn run(plan: &Plan, message: &Message, context: &Context<'_>) -> Resu
         sex: None,
         started: 0,
         observations,
+        times: Vec::new(),
     };
     plan.matches.iter().for_each(|condition| run.ask(&condition.path));
     match run.patients(&whole) {
@@ -111,6 +104,8 @@ struct Run<'r> {
     started: usize,
     /// Position of each OBX and the record that has read it, by its place in `started`.
     observations: Vec<(usize, Option<usize>)>,
+    /// Times as sent and as understood: a message says the same one many times.
+    times: Vec<(Text, Json)>,
 }
 
 /// Where a field is in the records, for reports.
@@ -121,51 +116,12 @@ struct Place {
     item: Option<(&'static str, usize)>,
 }
 
-/// The fields of a record or item in work.
-#[derive(Default)]
-struct Work<'p> {
-    fields: Fields,
-    /// Rules that found `""` and where: they clear what no other path or rule fills.
-    nulls: Vec<(&'p RulePlan, Location)>,
-    /// Something other than the time was said.
-    has_substance: bool,
-    /// What a result's value and range were understood as.
-    value: Option<LabValue>,
-    range: Option<Range>,
-}
-
-impl Work<'_> {
-    /// Few rules give nothing where their block is wanted.
-    fn for_rules(rules: &[RulePlan]) -> Self {
-        Self { fields: Fields::with_capacity(rules.len()), ..Self::default() }
-    }
-}
-
 /// The items of a list in work.
 #[derive(Default)]
 struct Items {
     found: Distinct,
     /// Kept or not.
     read: usize,
-}
-
-/// Why a record or item comes to an early end.
-enum Stop {
-    /// `required = "skip"`.
-    LeaveOut(Skipped),
-    /// `on_unmapped = "reject"`.
-    Reject(Rejected, Location),
-    /// `required = true`.
-    Fail(MapError),
-}
-
-/// What one path gave.
-enum Found {
-    Json(Json),
-    /// The target is filled, or deliberately left.
-    Done,
-    /// Nothing; the next path is asked.
-    Nothing,
 }
 
 impl<'r> Run<'r> {
@@ -203,10 +159,10 @@ impl<'r> Run<'r> {
         }
         self.explained.clear();
         self.started += 1;
-        let mut work = Work::for_rules(&block.rules);
+        let mut draft = Draft::of(block);
         let place = Place { kind, item: None };
         for rule in &block.rules {
-            let Err(stop) = self.rule(rule, scope, &mut work, place) else { continue };
+            let Err(stop) = self.rule(rule, scope, &mut draft, place) else { continue };
             return match *stop {
                 Stop::LeaveOut(skipped) => {
                     self.mapped.skipped.push(skipped);
@@ -216,27 +172,30 @@ impl<'r> Run<'r> {
                 Stop::Fail(error) => Err(error),
             };
         }
-        self.clear(&mut work, place);
+        self.clear(&mut draft, place);
+        let mut has_substance = draft.has_substance;
+        let mut fields = draft.into_fields();
         for list in &block.lists {
-            self.list(list, scope, &mut work, kind)?;
+            if let Some(items) = self.list(list, scope, kind)? {
+                fields.insert(list.name, items);
+                has_substance = true;
+            }
         }
         if kind == Kind::Merge {
-            whole_merge(block, scope, &work)?;
+            whole_merge(block, scope, &fields)?;
         }
-        if let (Kind::Visit, Some(facility), false) =
-            (kind, self.context.facility, work.fields.contains_key("facility"))
-        {
-            work.fields.insert("facility", Json::from(facility));
+        if let (Kind::Visit, Some(facility), false) = (kind, self.context.facility, fields.contains_key("facility")) {
+            fields.insert("facility", Json::from(facility));
         }
         if kind == Kind::Patient {
-            self.sex = work.fields.get("sex").and_then(Json::as_str).map(str::to_owned);
+            self.sex = fields.get("sex").and_then(Json::as_str).map(str::to_owned);
         }
-        if work.has_substance {
+        if has_substance {
             let index = self.mapped.records.len();
             self.mapped
                 .explanation
                 .extend(self.explained.drain(..).map(|field| ExplainedField { record: index, ..field }));
-            self.mapped.records.push(MappedRecord { kind, patient: self.patient, fields: work.fields });
+            self.mapped.records.push(MappedRecord { kind, patient: self.patient, fields });
         }
         Ok(())
     }
@@ -258,12 +217,11 @@ impl<'r> Run<'r> {
         false
     }
 
-    fn list(&mut self, list: &ListPlan, scope: &Scope<'_>, work: &mut Work<'_>, kind: Kind) -> Result<(), MapError> {
+    /// The items of a list, or `null`; `None`: the message says nothing of it.
+    fn list(&mut self, list: &'r ListPlan, scope: &Scope<'_>, kind: Kind) -> Result<Option<Json>, MapError> {
         let mut items = Items::default();
         let mut nulls: Vec<(&BlockPlan, Location)> = Vec::new();
-        // What depends on the other items comes after them, wherever a site has added its own.
-        let (last, first): (Vec<_>, Vec<_>) = list.blocks.iter().partition(|block| !block.when_none.is_empty());
-        for block in first.into_iter().chain(last) {
+        for block in &list.blocks {
             if items.found.kept.iter().any(|item| has_all(item, &block.when_none)) {
                 continue;
             }
@@ -291,17 +249,19 @@ impl<'r> Run<'r> {
             }
         }
         if !items.found.kept.is_empty() {
-            work.fields.insert(list.name, Json::Array(items.found.kept));
-            work.has_substance = true;
-        } else if !nulls.is_empty() {
-            work.fields.insert(list.name, Json::Null);
-            work.has_substance = true;
-            nulls.iter().for_each(|(block, location)| self.explain_list_cleared(block, list.name, location));
+            return Ok(Some(Json::Array(items.found.kept)));
         }
-        Ok(())
+        nulls.iter().for_each(|(block, location)| self.explain_list_cleared(block, list.name, location));
+        Ok((!nulls.is_empty()).then_some(Json::Null))
     }
 
-    fn item(&mut self, block: &BlockPlan, scope: &Scope<'_>, place: Place, items: &mut Items) -> Result<(), MapError> {
+    fn item(
+        &mut self,
+        block: &'r BlockPlan,
+        scope: &Scope<'_>,
+        place: Place,
+        items: &mut Items,
+    ) -> Result<(), MapError> {
         let reported = self.mapped.skipped.len();
         let wanted = self.is_wanted(block, scope, place.list_name());
         if !wanted {
@@ -313,9 +273,9 @@ impl<'r> Run<'r> {
         self.settle(scope);
         items.read += 1;
         let explained = self.explained.len();
-        let mut work = Work::for_rules(&block.rules);
+        let mut draft = Draft::of(block);
         for rule in &block.rules {
-            let stop = match self.rule(rule, scope, &mut work, place) {
+            let stop = match self.rule(rule, scope, &mut draft, place) {
                 Ok(()) => continue,
                 Err(stop) => stop,
             };
@@ -330,17 +290,19 @@ impl<'r> Run<'r> {
             }
             return Ok(());
         }
+        let (has_substance, value, range) = (draft.has_substance, draft.value.take(), draft.range.take());
+        let mut fields = draft.into_fields();
         match place.list_name() {
-            "results" => result::judge(&mut work.fields, work.value.as_ref(), work.range.as_ref()),
-            "identifiers" if !person::settle_identifier(&mut work.fields) => {
+            "results" => result::judge(&mut fields, value.as_ref(), range.as_ref()),
+            "identifiers" if !person::settle_identifier(&mut fields) => {
                 let path = scope_path(scope, block.each.as_ref());
                 self.mapped.notes.push(format!("{path}: no valid resident number, kept as sent"));
             }
             _ => {}
         }
-        self.explain_settled(explained, &work.fields);
-        if work.has_substance {
-            let item = Json::Object(work.fields);
+        self.explain_settled(explained, &fields);
+        if has_substance {
+            let item = Json::Object(fields);
             // A number that is sent twice is one number; two equal results are two results.
             if place.list_name() == "results" {
                 items.found.kept.push(item);
@@ -404,318 +366,6 @@ impl<'r> Run<'r> {
             });
         }
     }
-
-    fn rule<'p>(
-        &mut self,
-        rule: &'p RulePlan,
-        scope: &Scope<'_>,
-        work: &mut Work<'p>,
-        place: Place,
-    ) -> Result<(), Box<Stop>> {
-        if self.context.explain {
-            rule.when.iter().for_each(|when| self.ask_condition(when));
-            rule.from.iter().for_each(|path| self.ask(path));
-        }
-        if rule.is_alternative && is_filled(&work.fields, &rule.target)
-            || rule.when.as_ref().is_some_and(|when| !when.holds(scope))
-        {
-            return Ok(());
-        }
-        if let Some(constant) = &rule.constant {
-            self.explain(rule, constant, None, place);
-            put(&mut work.fields, &rule.target, constant.clone());
-            return Ok(());
-        }
-        let mut refused = None;
-        let mut imprecise = None;
-        for path in &rule.from {
-            let value = match path.resolve(scope) {
-                Resolved::Absent => continue,
-                Resolved::Null => {
-                    if rule.clears() && !KEYS.contains(&(place.kind, rule.target.name)) {
-                        work.nulls.push((rule, missing_location(path, scope)));
-                    }
-                    let all = if path.is_plural() { path.resolve_all(scope) } else { Vec::new() };
-                    all.into_iter().find_map(Resolved::value)
-                }
-                Resolved::Value(value) => Some(value),
-            };
-            let Some(value) = value else { continue };
-            let (explained, unmapped) = (self.explained.len(), self.mapped.unmapped.len());
-            let mut all = Vec::new();
-            let found = if rule.coercion == Coercion::LabValue || (path.is_plural() && holds_several(&rule.target)) {
-                if path.means_one_segment() && !value.repeats() {
-                    self.several(rule, std::slice::from_ref(&value), work, place)
-                } else {
-                    all = path.resolve_all(scope).into_iter().filter_map(Resolved::value).collect();
-                    self.several(rule, &all, work, place)
-                }
-            } else {
-                self.single(rule, path, &value, work, place)
-            };
-            match found {
-                Ok(Found::Nothing) => {}
-                Ok(Found::Done) => {
-                    self.explain_all(explained, &all);
-                    return Ok(());
-                }
-                Ok(Found::Json(json)) => {
-                    if rule.coercion == Coercion::Instant && !json.as_str().is_some_and(|when| when.contains('T')) {
-                        imprecise.get_or_insert((json, value));
-                        continue;
-                    }
-                    self.keep(rule, json, &value, work, place);
-                    self.explain_all(explained, &all);
-                    self.explain_unmapped(explained, unmapped);
-                    return Ok(());
-                }
-                Err(Refused::Value(reason)) => {
-                    let text = format!("{} was left out: {reason}", place.target(&rule.target));
-                    refused.get_or_insert(value.location());
-                    let path = value.location().to_string();
-                    self.mapped.rejected.push(Rejected { path, code: ErrorCode::DataType, text });
-                }
-                Err(Refused::Stop(stop)) => return Err(stop),
-            }
-        }
-        if let Some((json, value)) = imprecise {
-            self.keep(rule, json, &value, work, place);
-            return Ok(());
-        }
-        let is_null = work.nulls.iter().any(|(null, _)| null.target == rule.target);
-        if let Some(default) = rule.default.as_ref().filter(|_| !is_null) {
-            self.explain(rule, default, None, place);
-            put(&mut work.fields, &rule.target, default.clone());
-            return Ok(());
-        }
-        self.missing(rule, scope, refused, place)
-    }
-
-    /// Carries out what `""` asked for, where nothing else was said.
-    fn clear(&mut self, work: &mut Work<'_>, place: Place) {
-        for (rule, location) in std::mem::take(&mut work.nulls) {
-            let names = if is_filled(&work.fields, &rule.target) { Vec::new() } else { cleared_by(&rule.target) };
-            for name in names {
-                if !work.fields.contains_key(name) {
-                    work.fields.insert(name, Json::Null);
-                    work.has_substance = true;
-                    self.explain_cleared(rule, name, &location, place);
-                }
-            }
-        }
-    }
-
-    fn keep(&mut self, rule: &RulePlan, json: Json, value: &Value<'_>, work: &mut Work<'_>, place: Place) {
-        self.explain(rule, &json, Some(value), place);
-        put(&mut work.fields, &rule.target, json);
-        work.has_substance |= rule.target.name != "updated_at";
-    }
-
-    fn missing(
-        &self,
-        rule: &RulePlan,
-        scope: &Scope<'_>,
-        refused: Option<Location>,
-        place: Place,
-    ) -> Result<(), Box<Stop>> {
-        if rule.required == Required::No {
-            return Ok(());
-        }
-        let paths: Vec<String> = rule.from.iter().map(ToString::to_string).collect();
-        let paths = paths.join(", ");
-        let code = if refused.is_some() { ErrorCode::DataType } else { ErrorCode::RequiredFieldMissing };
-        let location = refused.or_else(|| rule.from.first().map(|path| missing_location(path, scope)));
-        let location = location.unwrap_or_else(|| Location::segment("MSH"));
-        let target = place.target(&rule.target);
-        Err(Box::new(match rule.required {
-            Required::Block => Stop::LeaveOut(Skipped {
-                path: location.to_string(),
-                rule: format!("{target} is required"),
-                reason: format!("there is no usable value in {paths}"),
-                deliberate: false,
-            }),
-            _ => Stop::Fail(MapError::new(
-                location,
-                code,
-                format!("{target} is required and there is no usable value in {paths}"),
-            )),
-        }))
-    }
-
-    /// One value for a target that holds one, or one that it spreads over several.
-    fn single(
-        &mut self,
-        rule: &RulePlan,
-        path: &Path,
-        value: &Value<'_>,
-        work: &mut Work<'_>,
-        place: Place,
-    ) -> Result<Found, Refused> {
-        if rule.coercion == Coercion::Name && rule.target.spread {
-            let Some(name) = person::name(value) else { return Ok(Found::Nothing) };
-            let parts = [("name", Some(name.whole)), ("family_name", name.family), ("given_name", name.given)];
-            for (target, text) in parts {
-                if let Some(text) = text {
-                    let json = Json::from(text);
-                    self.explain_as(rule, target, &json, Some(value), place);
-                    work.fields.insert(target, json);
-                }
-            }
-            work.has_substance = true;
-            return Ok(Found::Done);
-        }
-        if rule.coercion == Coercion::ReferenceRange {
-            let read = result::reference_range(path, value, self.sex.as_deref());
-            if let Some(note) = read.note {
-                self.mapped.notes.push(format!("{}: {note}", value.location()));
-            }
-            work.range = read.range;
-            return Ok(read.object.map_or(Found::Nothing, Found::Json));
-        }
-        let shape = if rule.target.shape == Shape::TextList { Shape::Text } else { rule.target.shape };
-        let found = self.converted(rule, shape, value, place)?;
-        Ok(match (rule.target.shape, found) {
-            (Shape::TextList, Found::Json(json)) => Found::Json(Json::Array(vec![json])),
-            (_, found) => found,
-        })
-    }
-
-    /// All values of a plural path: a list, lines of a text, or the repetitions of one laboratory value.
-    fn several(
-        &mut self,
-        rule: &RulePlan,
-        values: &[Value<'_>],
-        work: &mut Work<'_>,
-        place: Place,
-    ) -> Result<Found, Refused> {
-        if rule.coercion == Coercion::LabValue {
-            let Some(first) = values.first() else { return Ok(Found::Nothing) };
-            let read = result::read_value(values);
-            if let Some(note) = read.note {
-                self.mapped.notes.push(format!("{}: {note}", first.location()));
-            }
-            if read.fields.is_empty() {
-                return Ok(Found::Nothing);
-            }
-            work.has_substance = true;
-            for (target, json) in read.fields {
-                self.explain_as(rule, target, &json, Some(first), place);
-                work.fields.insert(target, json);
-            }
-            work.value = read.value;
-            return Ok(Found::Done);
-        }
-        if let Some(last) = values.get(MAX_ITEMS).filter(|_| rule.target.shape == Shape::TextList) {
-            let location = Location { repetition: None, ..last.location() };
-            return Err(Refused::Stop(Box::new(Stop::Fail(too_many(place.target(&rule.target), location)))));
-        }
-        // A list names each thing once; a text may say the same line twice.
-        let mut found = Distinct::default();
-        for value in values {
-            match self.converted(rule, Shape::Text, value, place)? {
-                Found::Json(json) if rule.target.shape == Shape::TextList => drop(found.add(json)),
-                Found::Json(json) => found.kept.push(json),
-                Found::Done | Found::Nothing => {}
-            }
-        }
-        if found.kept.is_empty() {
-            return Ok(Found::Nothing);
-        }
-        if rule.target.shape == Shape::TextList {
-            return Ok(Found::Json(Json::Array(found.kept)));
-        }
-        let lines: Vec<&str> = found.kept.iter().filter_map(Json::as_str).collect();
-        Ok(Found::Json(Json::from(lines.join("\n"))))
-    }
-
-    /// Coercion, then table or closed list.
-    fn converted(&mut self, rule: &RulePlan, shape: Shape, value: &Value<'_>, place: Place) -> Result<Found, Refused> {
-        let Some(table) = rule.table else {
-            let inner = match shape {
-                Shape::Object(inner) => inner,
-                _ => &[],
-            };
-            let coerced = coerce::apply(rule.coercion, value, inner, self.context.zone).map_err(Refused::Value)?;
-            let Some(json) = coerced else { return Ok(Found::Nothing) };
-            if let Some(doubt) = json.as_str().and_then(|text| rule.coercion.doubt(text)) {
-                self.mapped.notes.push(format!("{}: {doubt}, kept as sent", value.location()));
-            }
-            return match (shape, json) {
-                (Shape::Code(legal), Json::String(code)) if !legal.contains(&code.as_str()) => {
-                    self.unmapped(rule, rule.target.name, &code, shape, value, place)
-                }
-                (_, json) => Ok(Found::Json(json)),
-            };
-        };
-        let table = &self.plan.tables[table];
-        let code = code_of(rule, table, value);
-        if code.is_empty() {
-            return Ok(Found::Nothing);
-        }
-        let looked = match table.look_up(&code) {
-            Looked::Unknown if rule.coercion == Coercion::Unit => table.look_up(&coded::unit_key(&code)),
-            looked => looked,
-        };
-        match looked {
-            // The compiler has checked that every target is legal.
-            Looked::Target(target) => Ok(typed(target, shape).map_or(Found::Done, Found::Json)),
-            Looked::Nothing => Ok(Found::Done),
-            Looked::Unknown => self.unmapped(rule, &table.name, &code, shape, value, place),
-        }
-    }
-
-    fn unmapped(
-        &mut self,
-        rule: &RulePlan,
-        table: &str,
-        code: &str,
-        shape: Shape,
-        value: &Value<'_>,
-        place: Place,
-    ) -> Result<Found, Refused> {
-        let target = place.target(&rule.target);
-        let (outcome, found) = match &rule.on_unmapped {
-            OnUnmapped::Literal(json) => (UnmappedOutcome::Replaced, Found::Json(json.clone())),
-            OnUnmapped::Keep if shape == Shape::Text => (UnmappedOutcome::Kept, Found::Json(Json::from(code))),
-            // A closed list has no room for the sender's code.
-            OnUnmapped::Keep | OnUnmapped::Leave => (UnmappedOutcome::Left, Found::Done),
-            OnUnmapped::Reject => (UnmappedOutcome::Rejected, Found::Nothing),
-        };
-        let (table_name, sent) = (table.to_owned(), code.to_owned());
-        self.mapped.unmapped.push(Unmapped { table: table_name, code: sent, target: target.clone(), outcome });
-        match outcome {
-            UnmappedOutcome::Kept | UnmappedOutcome::Left | UnmappedOutcome::Replaced => Ok(found),
-            UnmappedOutcome::Rejected => {
-                let location = value.location();
-                let text = format!(
-                    "{target}: table {table} does not know the code in {location}: add a row for it (`heyi mapping unmapped`)"
-                );
-                let rejected = Rejected { path: location.to_string(), code: ErrorCode::TableValueNotFound, text };
-                Err(Refused::Stop(Box::new(Stop::Reject(rejected, location))))
-            }
-        }
-    }
-}
-
-/// The text that a rule's table is asked for.
-fn code_of<'m>(rule: &RulePlan, table: &Table, value: &Value<'m>) -> Cow<'m, str> {
-    match rule.coercion {
-        Coercion::Unit => {
-            let is_known = |unit: &String| matches!(table.look_up(unit), Looked::Target(_));
-            let joined = coded::joined_unit(value).filter(is_known);
-            Cow::Owned(joined.or_else(|| coded::unit(value)).unwrap_or_default())
-        }
-        Coercion::Text => value.text(),
-        _ => coerce::code(value),
-    }
-}
-
-/// Why a value is not taken.
-enum Refused {
-    /// It is not what it should be; the next path is asked.
-    Value(coerce::Refusal),
-    /// It ends the item or the message.
-    Stop(Box<Stop>),
 }
 
 impl Place {
@@ -740,35 +390,6 @@ fn has_all(item: &Json, values: &[(&'static str, Json)]) -> bool {
     !values.is_empty() && values.iter().all(|(field, value)| item.get(field) == Some(value))
 }
 
-/// Texts become lines, lists become lists; anything else takes the first value.
-fn holds_several(target: &Target) -> bool {
-    !target.spread && matches!(target.shape, Shape::Text | Shape::TextList)
-}
-
-fn is_filled(fields: &Fields, target: &Target) -> bool {
-    match target.parent {
-        Some(parent) => fields.get(parent).is_some_and(|object| object.get(target.name).is_some()),
-        None => fields.contains_key(target.name),
-    }
-}
-
-fn put(fields: &mut Fields, target: &Target, json: Json) {
-    let Some(parent) = target.parent else {
-        fields.insert(Text::new_static(target.name), json);
-        return;
-    };
-    let entry = fields.get_or_insert_with(parent, || Json::Null);
-    match entry {
-        Json::Object(inner) => drop(inner.insert(target.name, json)),
-        _ => *entry = Json::Object(Fields::from_iter([(target.name, json)])),
-    }
-}
-
-/// The fields that `""` clears: all that the target fills. A part of an object cannot be cleared alone, the object is meant.
-fn cleared_by(target: &Target) -> Vec<&'static str> {
-    if target.spread { vec!["name", "family_name", "given_name"] } else { vec![target.parent.unwrap_or(target.name)] }
-}
-
 fn too_many(list: String, location: Location) -> MapError {
     let text =
         format!("{list} has more than {MAX_ITEMS} items, the limit; the message is refused whole, correct the sender");
@@ -776,15 +397,15 @@ fn too_many(list: String, location: Location) -> MapError {
 }
 
 /// A merge with one side only cannot be carried out, and must not pass for done.
-fn whole_merge(block: &BlockPlan, scope: &Scope<'_>, work: &Work<'_>) -> Result<(), MapError> {
-    let action = work.fields.get("action").and_then(Json::as_str).unwrap_or_default();
+fn whole_merge(block: &BlockPlan, scope: &Scope<'_>, given: &Fields) -> Result<(), MapError> {
+    let action = given.get("action").and_then(Json::as_str).unwrap_or_default();
     let needed: &[&str] = match action {
         "link" | "unlink" | "deactivate" => &["survivor"],
         "merge_visit" | "merge_account" => &["visit", "retired_visit"],
         "move_visit" => &["visit"],
         _ => &["survivor", "retired"],
     };
-    let Some(missing) = needed.iter().find(|name| !work.fields.contains_key(name)) else {
+    let Some(missing) = needed.iter().find(|name| !given.contains_key(name)) else {
         return Ok(());
     };
     let of_lists = block.lists.iter().filter(|list| list.name == *missing).flat_map(|list| &list.blocks);

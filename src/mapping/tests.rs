@@ -531,7 +531,7 @@ fn results_say_what_obx_5_says() {
         ("NM|A||溶血", json!({"value_text": "溶血"})),
         ("ST|A||0012345", json!({"value_text": "0012345"})),
         ("NM|A||0012.5", json!({"value_number": 12.5})),
-        ("DT|A||20240305", json!({"value_text": "20240305"})),
+        ("DT|A||20240305", json!({"value_text": "2024-03-05"})),
         ("SN|A||<^0.05", json!({"value_number": 0.05, "comparator": "<", "value_text": "<0.05"})),
         ("SN|A||^1^:^80", json!({"value_text": "1:80"})),
         ("SN|A||^12", json!({"value_number": 12})),
@@ -814,6 +814,8 @@ fn conditions_are_understood_or_refused_at_their_column() {
     }
     let problems = Files::of("visit.when = \"\"\"\nPV1 and\n  PV2-1 = X\"\"\"").problems();
     assert!(problems[0].contains("site.toml:3:11 error[M006]"), "{problems:?}");
+    let problems = Files::of("visit.when = \"\"\"\nPV1-2 in ['E', 'I]\n  or PV1-2 = 'O'\"\"\"").problems();
+    assert!(problems[0].contains("site.toml:2:16 error[M006]: the text is not closed"), "{problems:?}");
     let deep = format!("visit.when = \"{}PV1{}\"", "(".repeat(5000), ")".repeat(5000));
     assert!(Files::of(&deep).problems()[0].contains("nested too deeply"));
     let deep = format!("visit.when = \"{}PV1\"", "not ".repeat(5000));

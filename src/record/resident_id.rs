@@ -24,11 +24,15 @@ impl ResidentId {
     /// Reads a resident identity number: NFKC, blanks and hyphens off, 15 to 18 digits, `x`, a missing or spelt-out check
     /// character (`10`), ISO 7064 MOD 11-2, a real province and a real birth date. `None`: not a valid one.
     pub fn read(text: &str) -> Option<Self> {
-        let text: String = text.nfkc().filter(|letter| !letter.is_whitespace() && *letter != '-').collect();
+        let is_part = |letter: &char| !letter.is_whitespace() && *letter != '-';
+        let upper = |letter: char| letter.to_ascii_uppercase();
+        let text: String = match text.is_ascii() {
+            true => text.chars().filter(is_part).map(upper).collect(),
+            false => text.nfkc().filter(is_part).map(upper).collect(),
+        };
         if !text.is_ascii() {
             return None;
         }
-        let text = text.to_ascii_uppercase();
         let body = match text.len() {
             // Two-digit years are 19xx; serials 996 to 999 marked those born in 18xx, of whom nobody is alive.
             15 if !("996"..="999").contains(&text.get(12..)?) => format!("{}19{}", &text[..6], &text[6..]),

@@ -24,7 +24,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use febrl::NumberPlace;
-use play::{Stage, cpu_seconds, source, town_keys, town_messages};
+use play::{Key, Stage, cpu_seconds, source, town_keys, town_messages};
 use score::{Score, contradictions, pairs, share};
 use town::Town;
 use town::random::Random;
@@ -86,7 +86,7 @@ fn a_town_is_linked_without_false_pairs() {
     println!("recall    {recall:.5}  of {} decidable pairs; missed {}", decided + open.len(), open.len());
     print_reasons(&town, &score);
     print_wrong(&town, &score);
-    print_missed(&town, &open);
+    print_missed(&town, &stage, &keys, &open);
 
     assert_eq!(failed, 0, "every message is understood");
     assert!(score.precision() >= 0.9998, "{} false pairs", score.wrong.len());
@@ -116,7 +116,7 @@ fn print_wrong(town: &Town, score: &Score) {
     }
 }
 
-fn print_missed(town: &Town, missed: &[(usize, usize)]) {
+fn print_missed(town: &Town, stage: &Stage, keys: &[Key], missed: &[(usize, usize)]) {
     let mut groups: BTreeMap<String, Vec<(usize, usize)>> = BTreeMap::new();
     for (one, other) in missed {
         groups.entry(differences(town, &town.rows[*one], &town.rows[*other])).or_default().push((*one, *other));
@@ -127,7 +127,14 @@ fn print_missed(town: &Town, missed: &[(usize, usize)]) {
     for (place, (difference, pairs)) in groups.iter().enumerate().take(40) {
         println!("{:>6}  {difference}", pairs.len());
         if place < samples() {
-            println!("          {}\n          {}", line(&town.rows[pairs[0].0]), line(&town.rows[pairs[0].1]));
+            for (one, other) in pairs.iter().take(3) {
+                let asked = stage.question(&keys[*one], &keys[*other]);
+                println!(
+                    "          {}\n          {}\n            asked: {asked}",
+                    line(&town.rows[*one]),
+                    line(&town.rows[*other])
+                );
+            }
         }
     }
 }

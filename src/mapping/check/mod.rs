@@ -3,23 +3,26 @@
 //!
 //! It reads declarations and adds problems; nothing here changes what a mapping does.
 
+mod effect;
+mod needs;
 mod path;
 #[cfg(test)]
 mod tests;
 mod truth;
+mod vocabulary;
 
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 
 use super::compile::{self, ON_UNMAPPED, Target, default_coercion};
 use super::expression::Expression;
-use super::file::{Block, Declarations, Located, MatchRule, Reader, Required, Rule};
+use super::file::{Block, Declarations, Located, MatchRule, Reader, Rule};
 use super::table::{OTHERS, Row};
 use crate::diagnostic::{Diagnostic, similar};
 use crate::hl7v2::{Dictionary, Path};
 use crate::record::Kind;
 use crate::record::schema::{self, Field, Shape};
 use truth::Facts;
+use vocabulary::Vocabulary;
 
 /// Checks declarations that were compiled.
 pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Vec<Row>]) {
@@ -36,6 +39,7 @@ pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Ve
         match_file: declared.matches.iter().flatten().map(|condition| condition.path.file).next(),
         seen_segments: HashSet::new(),
         event_tables: HashSet::new(),
+        vocabularies: HashMap::new(),
         is_whole,
     };
     for (_, block) in &declared.records {
@@ -72,75 +76,11 @@ struct Checker<'r, 'a, 'd> {
     seen_segments: HashSet<String>,
     /// Tables that are asked for trigger events only, which are the standard's or begin with Z.
     event_tables: HashSet<String>,
+    /// What the targets of tables are, where the fields that they fill take any text.
+    vocabularies: HashMap<String, Vocabulary>,
     /// There is no error so far.
     is_whole: bool,
 }
-
-/// Fields that a record or item needs: one of each list.
-struct Need {
-    place: &'static str,
-    one_of: &'static [&'static str],
-    reason: &'static str,
-}
-
-const NEEDS: &[Need] = &[
-    Need { place: "patient", one_of: &["identifiers"], reason: "a patient without any number is kept for nobody" },
-    Need {
-        place: "patient",
-        one_of: &["updated_at"],
-        reason: "without it messages count in the order of their arrival",
-    },
-    Need { place: "visit", one_of: &["number"], reason: "a visit without a number cannot be kept" },
-    Need { place: "visit", one_of: &["event", "status"], reason: "without it nothing is known of the visit's course" },
-    Need { place: "visit", one_of: &["updated_at"], reason: "without it messages count in the order of their arrival" },
-    Need {
-        place: "lab_report",
-        one_of: &["filler_order_number", "placer_order_number"],
-        reason: "a report without an order number cannot be told from others",
-    },
-    Need { place: "lab_report", one_of: &["status"], reason: "without it nobody knows whether the report is final" },
-    Need {
-        place: "lab_report",
-        one_of: &["updated_at"],
-        reason: "without it messages count in the order of their arrival",
-    },
-    Need {
-        place: "merge",
-        one_of: &["survivor", "visit"],
-        reason: "a merge has numbers that live on and numbers that are given up",
-    },
-    // Other actions are about one side alone; what each needs is known when it is carried out.
-    Need {
-        place: "merge",
-        one_of: &["retired", "retired_visit", "action"],
-        reason: "a merge has numbers that live on and numbers that are given up",
-    },
-    Need { place: "merge", one_of: &["updated_at"], reason: "without it messages count in the order of their arrival" },
-    Need { place: "patient.identifiers", one_of: &["value"], reason: "a number without a value is none" },
-    Need { place: "merge.survivor", one_of: &["value"], reason: "a number without a value is none" },
-    Need { place: "merge.retired", one_of: &["value"], reason: "a number without a value is none" },
-    Need { place: "patient.identifiers", one_of: &["type"], reason: "a number without a type proves nothing" },
-    Need { place: "merge.survivor", one_of: &["type"], reason: "a number without a type proves nothing" },
-    Need { place: "merge.retired", one_of: &["type"], reason: "a number without a type proves nothing" },
-    Need { place: "patient.phones", one_of: &["value"], reason: "a phone without a number is none" },
-    Need { place: "visit.diagnoses", one_of: &["code", "name"], reason: "a diagnosis has a code or a name" },
-    Need { place: "visit.procedures", one_of: &["code", "name"], reason: "a procedure has a code or a name" },
-    Need { place: "lab_report.results", one_of: &["code", "name"], reason: "a result has a code or a name" },
-    Need {
-        place: "lab_report.results",
-        one_of: &["status"],
-        reason: "without it nobody knows whether the result is final",
-    },
-    Need {
-        place: "lab_report.results",
-        one_of: &["value", "value_number", "value_text", "value_code"],
-        reason: "a result without a value says nothing",
-    },
-];
-
-/// Targets that fill others, in one place.
-const FILLS: &[(&str, &[&str])] =
-    &[("name", &["family_name", "given_name"]), ("value", &["value_number", "value_text", "value_code", "comparator"])];
 
 impl<'d> Checker<'_, '_, 'd> {
     fn look_ups(&mut self, block: &'d Block) {
@@ -234,28 +174,6 @@ impl<'d> Checker<'_, '_, 'd> {
         }
     }
 
-    /// Rules of `skip`: their conditions, and whether an earlier one takes all that a later one names.
-    fn skips(&mut self, block: &Block, facts: &Facts, within: Option<&Path>) {
-        let mut earlier: Vec<(usize, Expression)> = Vec::new();
-        for rule in block.skip.iter().flatten() {
-            self.condition(&rule.when, facts, within);
-            let Ok(when) = Expression::parse(&rule.when.value) else { continue };
-            let mut here = facts.clone();
-            here.assume(&when, true);
-            if let Some((line, _)) = earlier.iter().find(|(_, before)| here.ask(before) == Some(true)) {
-                let text = format!("this rule is never reached: the one in line {line} skips all that it names");
-                self.reader.warn(
-                    rule.when.file,
-                    rule.when.span.clone(),
-                    "M021",
-                    text,
-                    "put the narrower rule first, or leave it out",
-                );
-            }
-            earlier.push((self.reader.files[rule.when.file].line(rule.when.span.start), when));
-        }
-    }
-
     fn rule(
         &mut self,
         target: &Located<String>,
@@ -278,6 +196,9 @@ impl<'d> Checker<'_, '_, 'd> {
         };
         if self.is_whole {
             self.coded_without_table(rule, place, &found);
+        }
+        if let (Some(table), Some(vocabulary)) = (&rule.table, Vocabulary::of(&found, coercion)) {
+            self.vocabularies.insert(table.value.clone(), vocabulary);
         }
         let mut are_events = true;
         for written in &rule.from {
@@ -318,166 +239,6 @@ impl<'d> Checker<'_, '_, 'd> {
         if let Some(meant) = meant.filter(|meant| *meant != written.value) {
             let text = format!("{:?} is taken as the value for unknown codes", written.value);
             self.reader.warn(written.file, written.span.clone(), "M015", text, &format!("did you mean {meant}?"));
-        }
-    }
-
-    /// Keys that change nothing.
-    fn without_effect(&mut self, rule: &Rule, is_item: bool) {
-        fn place<T>(written: &Option<Located<T>>) -> Option<(usize, Range<usize>)> {
-            written.as_ref().map(|written| (written.file, written.span.clone()))
-        }
-        let required = rule.required.clone().filter(|required| required.value != Required::No);
-        let beside_constant = [
-            ("as", place(&rule.coercion)),
-            ("table", place(&rule.table)),
-            ("default", place(&rule.default)),
-            ("on_unmapped", place(&rule.on_unmapped)),
-            ("on_null", place(&rule.on_null)),
-            ("required", place(&required)),
-        ];
-        let mut found = Vec::new();
-        if rule.constant.is_some() {
-            found.extend(beside_constant.map(|(key, place)| (key, place, "the rule has a constant")));
-        } else {
-            if rule.default.is_some() {
-                found.push(("required", place(&required), "with a default there is always a value"));
-            }
-            if is_item {
-                let reason = "an item is sent as a whole: what is not in it is not there";
-                found.push(("on_null", place(&rule.on_null), reason));
-            }
-        }
-        for (key, place, reason) in found {
-            if let Some((file, span)) = place {
-                let text = format!("{key} has no effect here: {reason}");
-                self.reader.warn(file, span, "M021", text, "leave it out");
-            }
-        }
-    }
-
-    /// Paths of a list that are never asked, because an earlier one has a value whenever they have.
-    fn fallbacks(&mut self, rule: &Rule) {
-        let parsed: Vec<Option<Path>> = rule.from.iter().map(|written| Path::parse(&written.value).ok()).collect();
-        for (index, written) in rule.from.iter().enumerate() {
-            let Some(path) = &parsed[index] else { continue };
-            let Some(before) = parsed[..index].iter().flatten().find(|before| before.covers(path)) else { continue };
-            let text = if before == path {
-                format!("{path} is named twice")
-            } else {
-                format!("{path} is never asked: {before}, before it, has a value whenever it has one")
-            };
-            self.reader.warn(
-                written.file,
-                written.span.clone(),
-                "M021",
-                text,
-                "leave it out, or put the narrower path first",
-            );
-        }
-    }
-
-    /// Rules of one field behind one that always gives a value.
-    fn alternatives(&mut self, rules: &[(&Located<String>, &Rule)]) {
-        let always = |rule: &Rule| rule.when.is_none() && (rule.constant.is_some() || rule.default.is_some());
-        for (index, (target, rule)) in rules.iter().enumerate() {
-            let before = rules[..index].iter().find(|(other, rule)| other.value == target.value && always(rule));
-            if let Some((_, before)) = before {
-                let line = self.reader.files[before.file].line(before.span.start);
-                let text = format!("this rule is never asked: the one in line {line} always gives a value");
-                let hint = "a constant or default stands in the last rule";
-                self.reader.warn(rule.file, rule.span.clone(), "M021", text, hint);
-            }
-        }
-    }
-
-    /// A field that a rule fills and another sets.
-    fn set_twice(&mut self, targets: &[&Located<String>]) {
-        for (whole, parts) in FILLS {
-            let Some(whole) = targets.iter().find(|target| target.value == *whole) else { continue };
-            for part in targets.iter().filter(|target| parts.contains(&target.value.as_str())) {
-                // In the file that lies over the other, or at the later of two lines.
-                let (at, other) = if (whole.file, part.span.start) < (part.file, whole.span.start) {
-                    (whole, part)
-                } else {
-                    (part, whole)
-                };
-                let text = format!("{} is set twice: {} fills it as well", part.value, whole.value);
-                let line = self.reader.files[other.file].line(other.span.start);
-                let hint =
-                    format!("remove one: {} stands in {}:{line}", other.value, self.reader.files[other.file].name);
-                self.reader.warn(at.file, at.span.clone(), "M019", text, &hint);
-            }
-        }
-    }
-
-    /// Two blocks that make the same items.
-    fn twins(&mut self, blocks: &[&Block], place: &str) {
-        let text_of =
-            |written: &Option<Located<String>>| written.as_ref().map(|written| written.value.trim().to_owned());
-        for (index, block) in blocks.iter().enumerate() {
-            let is_off = text_of(&block.when).is_some_and(|when| when == "false");
-            let twin = blocks[..index].iter().find(|other| {
-                !is_off
-                    && !other.fields.is_empty()
-                    && text_of(&other.each) == text_of(&block.each)
-                    && text_of(&other.when) == text_of(&block.when)
-            });
-            let Some(twin) = twin else { continue };
-            let line = self.reader.files[twin.file].line(twin.span.start);
-            let text = format!(
-                "this block and the one in {}:{line} make the same {place} twice",
-                self.reader.files[twin.file].name
-            );
-            self.reader.warn(block.file, block.span.clone(), "M019", text, "give them different conditions with when");
-        }
-    }
-
-    fn needs(&mut self, block: &Block, place: &str) {
-        let skips_all = block.skip.iter().flatten().any(|rule| rule.when.value.trim() == "true");
-        if skips_all || (block.fields.is_empty() && block.lists.is_empty()) {
-            // It only switches something, or what it lacks has been said of it.
-            return;
-        }
-        let has = |name: &str| {
-            let is_target =
-                |target: &str| target == name || target.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
-            block.fields.iter().any(|(target, rule)| rule.is_some() && is_target(&target.value))
-                || block.lists.iter().any(|(list, _)| *list == name)
-        };
-        for need in NEEDS.iter().filter(|need| need.place == place && !need.one_of.iter().any(|name| has(name))) {
-            let text = format!("{place} has no rule for {}: {}", need.one_of.join(" or "), need.reason);
-            self.reader.warn(block.file, block.span.clone(), "M023", text, "");
-        }
-        if let ("lab_report" | "merge", None) = (place, &block.each) {
-            let segment = if place == "merge" { "MRG" } else { "OBR" };
-            let text = format!("without each there is one {place} of a patient, however many the message holds");
-            self.reader.warn(block.file, block.span.clone(), "M023", text, &format!("add each = {segment:?}"));
-        }
-    }
-
-    /// A mapping that gives no record makes every message fail: an emptied file must not come into force.
-    fn fills_nothing(&mut self) {
-        if !self.declared.records.iter().any(|(_, block)| fills(block)) {
-            let text = "this mapping, with what it extends, fills no record: every message would fail".to_owned();
-            self.reader.error(0, 0..0, "M023", text, "extends = \"hl7v2.toml\", or blocks like [patient]");
-        }
-    }
-
-    /// Paths inside `each = "PID-3"` that read another repeating field: they get its first repetition for every item.
-    fn other_repetitions(&mut self, each: &Path, rules: &[&Rule]) {
-        for written in rules.iter().flat_map(|rule| &rule.from) {
-            let Ok(path) = Path::parse(&written.value) else { continue };
-            let is_other =
-                path.segment() == each.segment() && path.field() != each.field() && !path.chooses_repetitions();
-            if is_other && self.meaning(&path).is_ok_and(|meaning| meaning.repeats) {
-                let text = format!("{path} is the first repetition for every item of {each}");
-                let hint = format!(
-                    "is {each} meant? else say which repetition, as in {}-{}[1]",
-                    path.segment(),
-                    path.field().unwrap_or(1)
-                );
-                self.reader.warn(written.file, written.span.clone(), "M021", text, &hint);
-            }
         }
     }
 
@@ -529,6 +290,9 @@ impl<'d> Checker<'_, '_, 'd> {
                 self.reader.warn(name.file, name.span.clone(), "M024", text, "use it with table = \"…\", or remove it");
             }
             self.repeated_rows(rows);
+            if let Some(vocabulary) = self.vocabularies.get(&name.value).copied() {
+                self.targets(vocabulary, rows);
+            }
             if self.event_tables.contains(&name.value) {
                 for row in rows.iter().filter(|row| row.source != OTHERS) {
                     let source = Located { value: row.source.clone(), file: row.file, span: row.span.clone() };
@@ -537,28 +301,6 @@ impl<'d> Checker<'_, '_, 'd> {
             }
         }
     }
-
-    /// Rows that say what a file before them says already.
-    fn repeated_rows(&mut self, rows: &[Row]) {
-        let mut known: HashMap<&str, &Row> = HashMap::new();
-        for row in rows {
-            let before = known.insert(&row.source, row);
-            if let Some(before) = before.filter(|before| before.target == row.target && before.file != row.file) {
-                let file = &self.reader.files[before.file];
-                let text =
-                    format!("{}:{} says this of {} already", file.name, file.line(before.span.start), row.source);
-                self.reader.warn(row.file, row.span.clone(), "M024", text, "remove the row");
-            }
-        }
-    }
-}
-
-/// Whether a block can give a field: it, or a list of it, has a rule and is not switched off.
-fn fills(block: &Block) -> bool {
-    let is_off = block.when.as_ref().is_some_and(|when| when.value.trim() == "false");
-    !is_off
-        && (block.fields.iter().any(|(_, rule)| rule.is_some())
-            || block.lists.iter().flat_map(|(_, blocks)| blocks).any(fills))
 }
 
 /// What `match` says of each message that it lets through.

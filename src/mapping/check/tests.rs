@@ -440,3 +440,39 @@ fn a_table_may_extend_another_or_the_base_s_of_its_own_name() {
     );
     check("sex = { file = 'more.csv' }", &[("3:7 M004", "a table has files"), ("3:9 M002", "did you mean files?")]);
 }
+
+/// Checks a table of the site's, by the field that it fills.
+fn check_targets(field: &str, rows: &str, expected: &[(&str, &str)]) {
+    let table = format!("source,target,note\n{rows}");
+    let mapping = match field {
+        "marital_status" => format!("[tables]\nown = 'own.csv'\n{SOUND}").replace(
+            "name = 'PID-5'",
+            "name = 'PID-5'\nmarital_status = { from = 'PID-16', table = 'own' }",
+        ),
+        rule => format!(
+            "[tables]\nown = 'own.csv'\n{SOUND}[[lab_report]]\neach = 'OBR'\nfiller_order_number = 'OBR-3.1'\nstatus = {{ constant = 'final' }}
+updated_at = 'MSH-7'\n[[lab_report.results]]\neach = 'OBX'\ncode = 'OBX-3.1'\nvalue = 'OBX-5'\nstatus = {{ constant = 'final' }}\n{rule}\n"
+        ),
+    };
+    check_files(&[("site.toml", &mapping), ("own.csv", &table)], expected);
+}
+
+#[test]
+fn targets_that_no_closed_list_checks_are_units_flags_or_words_seen_before() {
+    let unit = "unit = { from = 'OBX-6', as = 'unit', table = 'own' }";
+    check_targets(unit, "g/l,g/L,\nG/L,G/L,\n个/HP,/[HPF],\n拷贝,{copies},\n", &[]);
+    check_targets(
+        unit,
+        "g/l,g/L,\nG/L,g/Lq,\n×10⁹/L,10^9 /L,\n",
+        &[("own.csv:3:1 M025", "g/Lq is no unit of UCUM"), ("own.csv:4:1 M025", "no unit of UCUM")],
+    );
+    let flags = "flags = { from = 'OBX-8[*]', table = 'own' }";
+    check_targets(flags, "↑,H,\n危,HH,\n自,Z1,\n", &[]);
+    check_targets(flags, "↑,H,\n↓,Lq,\n", &[("own.csv:3:1 M025", "Lq is no flag of HL7 table 0078")]);
+    check_targets("marital_status", "M,married,\nK,married,\nS,single,\nD,divorced,\n", &[]);
+    check_targets(
+        "marital_status",
+        "M,married,\nK,marriedq,\nS,single,\nE,singl,\nT,single,\n",
+        &[("own.csv:3:1 M025", "one letter away"), ("own.csv:5:1 M025", "one letter away")],
+    );
+}

@@ -5,7 +5,7 @@
 
 use serde_json::Number;
 
-use super::number::{decimal, half_width, has_power, power_of_ten};
+use super::number::{decimal, grouped, half_width, has_power, power_of_ten};
 
 /// What a value's text says.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,9 +127,18 @@ const COMPARATORS: &[(&str, &str)] = &[
     (">", ">"),
     ("小于等于", "<="),
     ("大于等于", ">="),
+    ("不超过", "<="),
+    ("不高于", "<="),
+    ("不低于", ">="),
     ("小于", "<"),
+    ("低于", "<"),
+    ("不足", "<"),
     ("大于", ">"),
+    ("高于", ">"),
+    ("超过", ">"),
 ];
+/// The same behind a number, longest first. Both include the number itself (Civil Code of China, article 1259).
+const COMPARATORS_BEHIND: &[(&str, &str)] = &[("及以上", ">="), ("及以下", "<="), ("以上", ">="), ("以下", "<=")];
 
 /// Alone they stand for a test that was not done as often as for a negative one.
 const DASHES: &[&str] = &["-", "--", "---", "----", "—", "——"];
@@ -174,9 +183,10 @@ pub(crate) fn lab_value(text: &str, unit: Option<&str>) -> LabValue {
     let (rest, level) = beside_an_answer(text);
     let (rest, direction) = beside_a_direction(rest, unit);
     let (comparator, rest) = comparator(without_unit(rest, unit));
+    let rest = without_unit(rest, unit);
     // A power beside a unit that has one might count twice.
     let power = || power_of_ten(rest).filter(|_| !has_power(unit));
-    if let Some(number) = decimal(rest).or_else(power) {
+    if let Some(number) = decimal(rest).or_else(power).or_else(|| grouped(rest)) {
         let by_answer = match level {
             Some(Level::Positive) => Some("POS"),
             Some(Level::Negative) => Some("NEG"),
@@ -195,9 +205,10 @@ fn looks_measured(text: &str, is_compared: bool) -> bool {
     is_compared || text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first))
 }
 
-/// A comparator and what follows it.
+/// A comparator and the number beside it: `<5`, `5以下`.
 pub(crate) fn comparator(text: &str) -> (Option<&'static str>, &str) {
-    strip_start(text, COMPARATORS).map_or((None, text), |(rest, meant)| (Some(meant), rest))
+    let found = strip_start(text, COMPARATORS).or_else(|| strip_end(text, COMPARATORS_BEHIND));
+    found.map_or((None, text), |(rest, meant)| (Some(meant), rest))
 }
 
 fn strip_start<'t>(text: &'t str, known: &[(&str, &'static str)]) -> Option<(&'t str, &'static str)> {

@@ -63,7 +63,7 @@ pub(crate) const TIMES: [char; 5] = ['×', 'x', 'X', '*', '·'];
 
 /// Whether a unit counts in powers of ten: `10^9/L`, `10*9/L`, `×10⁹/L`.
 pub(crate) fn has_power(unit: Option<&str>) -> bool {
-    unit.is_some_and(|unit| {
+    unit.filter(|unit| unit.bytes().any(|byte| byte == b'^' || byte == b'*' || !byte.is_ascii())).is_some_and(|unit| {
         let unit = without_superscripts(unit);
         unit.contains("10^") || unit.contains("10*")
     })
@@ -87,9 +87,28 @@ pub(crate) fn power_of_ten(text: &str) -> Option<Number> {
     decimal(&format!("{mantissa}e{exponent}"))
 }
 
+/// A number with thousands separators, where they can be nothing else: several groups of three digits (`1,234,567`), or one and a decimal
+/// point (`12,345.6`). `1,200` alone stays what it was: analysers set up in Europe write it for 1.2, laboratories here for 1200, and a
+/// factor of a thousand is too much to guess. `text` is half width.
+pub(crate) fn grouped(text: &str) -> Option<Number> {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let mut groups = whole.split(',');
+    let first = groups.next()?;
+    let are_groups = (1..=3).contains(&first.len())
+        && !first.starts_with('0')
+        && groups.clone().all(|group| group.len() == 3 && group.bytes().all(|byte| byte.is_ascii_digit()));
+    let is_sure = match groups.count() {
+        0 => false,
+        1 => !fraction.is_empty(),
+        _ => true,
+    };
+    if are_groups && is_sure { decimal(&text.replace(',', "")) } else { None }
+}
+
 /// The number that `text` is as a whole, or `None`. Takes `5`, `-0.5`, `.5`, `5.`, `+5`, `007`, `3.2E+03`, full width.
 ///
-/// No thousands separators and no decimal comma: `1,234` could be either.
+/// No thousands separators and no decimal comma: `1,234` could be either, see [`grouped`].
 pub(crate) fn decimal(text: &str) -> Option<Number> {
     let text = half_width(text.trim());
     json_number(text.trim())?.parse().ok()
@@ -180,6 +199,27 @@ mod tests {
             assert_eq!(decimal(text), None, "{text}");
         }
         assert_eq!(decimal(&"9".repeat(40)), None);
+    }
+
+    #[test]
+    fn commas_count_where_they_can_only_be_thousands() {
+        for (text, expected) in [
+            ("1,234,567", Some("1234567")),
+            ("12,345.60", Some("12345.60")),
+            ("-1,234.5", Some("-1234.5")),
+            ("1,234", None),
+            ("1,234.", None),
+            ("0,123.4", None),
+            ("1234,567.8", None),
+            ("1,23,456", None),
+            ("1,234,56", None),
+            ("1.234,567", None),
+            ("1,2e4,567.8", None),
+            (",123,456", None),
+            ("123456", None),
+        ] {
+            assert_eq!(grouped(text).map(|number| number.to_string()).as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

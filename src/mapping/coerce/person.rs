@@ -39,6 +39,9 @@ pub(crate) fn name(value: &Value<'_>) -> Option<Name> {
 /// A name without what keyboards and forms put into it: full-width letters become half width, blanks between Chinese characters
 /// go (`张　伟`), several others become one, and the dot of transcribed names is `·` in all its shapes.
 fn tidy(name: &str) -> String {
+    if name.chars().all(is_han) {
+        return name.to_owned();
+    }
     let half = half_width(name);
     let is_chinese = half.chars().any(is_han);
     let dotted: String = half
@@ -123,6 +126,10 @@ pub(crate) fn phone(value: &Value<'_>) -> Option<String> {
 /// A number of mainland China as it is dialled there: `13800001234`, `0755-86123456`, `0755-86123456-801`. All others as sent,
 /// without blanks: `(555)555-5555`, `13800001234/13900001234`.
 fn dialled(sent: &str) -> String {
+    let is_mobile = |digits: &str| digits.len() == 11 && matches!(digits.as_bytes(), [b'1', b'3'..=b'9', ..]);
+    if is_mobile(sent) && sent.bytes().all(|byte| byte.is_ascii_digit()) {
+        return sent.to_owned();
+    }
     let number = without_blanks(sent);
     let apart: String = half_width(sent).split_whitespace().collect::<Vec<_>>().join("-");
     let marked = ["转分机", "分机号", "分机", "转", "ext.", "ext", "EXT", "Ext.", "Ext", "x", "X", "#"];
@@ -135,9 +142,8 @@ fn dialled(sent: &str) -> String {
     let abroad = ["+86", "0086", "(+86)", "(86)", "86-"].iter().find_map(|prefix| main.strip_prefix(prefix));
     let groups: Vec<&str> = abroad.unwrap_or(main).split(['-', '(', ')']).filter(|group| !group.is_empty()).collect();
     let digits = groups.concat();
-    let mobile = |digits: &str| digits.len() == 11 && matches!(digits.as_bytes(), [b'1', b'3'..=b'9', ..]);
     let extended = |number: String| if extension.is_empty() { number } else { format!("{number}-{extension}") };
-    if mobile(&digits) || digits.strip_prefix("86").filter(|_| abroad.is_none()).is_some_and(mobile) {
+    if is_mobile(&digits) || digits.strip_prefix("86").filter(|_| abroad.is_none()).is_some_and(is_mobile) {
         return extended(digits[digits.len() - 11..].to_owned());
     }
     // Area codes have three or four digits with their 0, which is left out behind +86; subscribers' numbers seven or eight.

@@ -4,7 +4,7 @@ use serde_json::Number;
 
 use super::coded::unit_key;
 use super::lab_value::{Answer, LabValue, Level, answer, beside_an_answer, comparator, titre, without_unit};
-use super::number::{approximate, decimal, half_width, has_power, power_of_ten};
+use super::number::{approximate, decimal, grouped, half_width, has_power, power_of_ten};
 
 /// What is normal.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +55,11 @@ const FEMALE: &[&str] = &["女性", "女", "female", "Female", "FEMALE", "F"];
 
 /// Reads a range for a patient of this sex (`male`, `female`); a range by sex means nothing for another. `unit` is what OBX-6 says.
 pub(crate) fn reference_range(text: &str, sex: Option<&str>, unit: Option<&str>) -> ReadRange {
+    if is_bare(text)
+        && let Some(range) = between(text, None)
+    {
+        return ReadRange::Range(range);
+    }
     if text.chars().count() > MAX_CHARACTERS {
         return ReadRange::Unclear;
     }
@@ -72,6 +77,13 @@ pub(crate) fn reference_range(text: &str, sex: Option<&str>, unit: Option<&str>)
         (Some(_), _) => ReadRange::BySex,
         (None, _) => ReadRange::Unclear,
     }
+}
+
+/// Nothing but digits and what may stand between two numbers, as in most ranges: there is no unit in it, and no word to look for.
+pub(crate) fn is_bare(text: &str) -> bool {
+    text.len() <= MAX_CHARACTERS
+        && text.starts_with(|first: char| first.is_ascii_digit())
+        && text.bytes().all(|byte| byte.is_ascii_digit() || b" .-~".contains(&byte))
 }
 
 fn without_title(text: &str) -> &str {
@@ -123,10 +135,7 @@ fn word(text: &str, words: &[&str]) -> Option<std::ops::Range<usize>> {
 
 fn plain(text: &str, unit: Option<&str>) -> Option<Range> {
     let text = unwrapped(without_spelling_of(unwrapped(text.trim()), unit));
-    // Most ranges are two numbers, and need not be compared with all words for answers.
-    if text.bytes().all(|byte| byte.is_ascii_digit() || b" .-~<>=".contains(&byte))
-        && !text.starts_with(['-', '<', '>', '='])
-    {
+    if is_bare(text) {
         return between(text, unit);
     }
     if let Some(highest) = highest_level(text) {
@@ -139,7 +148,7 @@ fn plain(text: &str, unit: Option<&str>) -> Option<Range> {
         (text, None) => text,
     };
     if let (Some(comparator), rest) = comparator(text) {
-        let rest = rest.trim();
+        let rest = without_unit(rest.trim(), unit);
         return match titre(rest) {
             Some(limit) => Some(Range::Titres(one_sided(comparator, limit))),
             None => number(rest, unit).map(|limit| Range::Numbers(one_sided(comparator, limit))),
@@ -154,7 +163,7 @@ fn plain(text: &str, unit: Option<&str>) -> Option<Range> {
 
 /// A limit; one with a power of ten only where the unit has none, or it might count twice.
 fn number(text: &str, unit: Option<&str>) -> Option<Number> {
-    decimal(text).or_else(|| power_of_ten(text).filter(|_| !has_power(unit)))
+    decimal(text).or_else(|| power_of_ten(text).filter(|_| !has_power(unit))).or_else(|| grouped(text))
 }
 
 fn one_sided(comparator: &str, limit: Number) -> Limits {
@@ -169,16 +178,17 @@ fn one_sided(comparator: &str, limit: Number) -> Limits {
 /// Two limits. Every way to cut the text in two is tried, and only one may make sense: `-5--2` could be two ranges.
 fn between(text: &str, unit: Option<&str>) -> Option<Range> {
     let mut found: Option<(Number, Number)> = None;
-    for mark in BETWEEN {
-        for (position, _) in text.match_indices(mark).filter(|(position, _)| *position > 0) {
-            let (low, high) = (&text[..position], &text[position + mark.len()..]);
+    let may_be_a_mark = |character: char| !(character.is_ascii_digit() || character == '.');
+    for (position, _) in text.char_indices().skip(1).filter(|(_, character)| may_be_a_mark(*character)) {
+        let (low, behind) = text.split_at(position);
+        for high in BETWEEN.iter().filter_map(|mark| behind.strip_prefix(mark)) {
             // `3.5-9.5×10^9`: whether the power is meant for both is not said.
             if has_power(Some(low)) != has_power(Some(high)) {
                 continue;
             }
-            let low = number(without_unit(low.trim_end(), unit), unit);
-            let high = number(high.trim_start(), unit);
-            let Some((low, high)) = low.zip(high).filter(|(low, high)| approximate(low) <= approximate(high)) else {
+            let Some(low) = number(without_unit(low.trim_end(), unit), unit) else { continue };
+            let Some(high) = number(high.trim_start(), unit).filter(|high| approximate(&low) <= approximate(high))
+            else {
                 continue;
             };
             match &found {

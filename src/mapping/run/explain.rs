@@ -1,6 +1,7 @@
 //! What a run says of itself when asked: where each field came from, what the rules looked at, which of them gave something.
 
-use super::{Place, Run, code_of};
+use super::rule::code_of;
+use super::{Place, Run};
 use crate::hl7v2::{Location, Path, Value};
 use crate::mapping::coerce::{Coercion, coded};
 use crate::mapping::compile::{BlockPlan, RulePlan};
@@ -20,6 +21,7 @@ fn sent<'m>(rule: &RulePlan, value: &Value<'m>) -> &'m str {
 
 impl Run<'_> {
     /// Several values made what was explained since `from`: all of them were sent.
+    #[inline]
     pub(super) fn explain_all(&mut self, from: usize, values: &[Value<'_>]) {
         if let (true, [_, _, ..]) = (self.context.explain, values) {
             let all = values.iter().map(Value::raw).collect::<Vec<_>>().join("~");
@@ -28,7 +30,11 @@ impl Run<'_> {
     }
 
     /// What was explained since `from` holds codes that were met since `met`.
+    #[inline]
     pub(super) fn explain_unmapped(&mut self, from: usize, met: usize) {
+        if !self.context.explain {
+            return;
+        }
         let outcome = self.mapped.unmapped.get(met..).and_then(<[_]>::last).map(|unmapped| unmapped.outcome);
         self.explained[from..].iter_mut().for_each(|field| field.unmapped = outcome);
     }
@@ -60,6 +66,7 @@ impl Run<'_> {
         self.explain_as(rule, rule.target.name, json, value, place);
     }
 
+    #[inline]
     pub(super) fn explain_as(
         &mut self,
         rule: &RulePlan,
@@ -68,9 +75,12 @@ impl Run<'_> {
         value: Option<&Value<'_>>,
         place: Place,
     ) {
-        if !self.context.explain {
-            return;
+        if self.context.explain {
+            self.tell(rule, name, json, value, place);
         }
+    }
+
+    fn tell(&mut self, rule: &RulePlan, name: &str, json: &Json, value: Option<&Value<'_>>, place: Place) {
         let rule_name =
             RuleName { file: self.plan.files[rule.file].clone(), line: rule.line, target: place.target(&rule.target) };
         self.mapped.trace.fired.insert(rule_name);

@@ -1,0 +1,182 @@
+//! What a mapping says in vain: rules, paths, conditions and rows that are never reached or say what is said already.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::Checker;
+use super::truth::Facts;
+use crate::hl7v2::Path;
+use crate::mapping::expression::Expression;
+use crate::mapping::file::{Block, Located, Required, Rule};
+use crate::mapping::table::Row;
+
+/// Targets that fill others, in one place.
+const FILLS: &[(&str, &[&str])] =
+    &[("name", &["family_name", "given_name"]), ("value", &["value_number", "value_text", "value_code", "comparator"])];
+
+impl Checker<'_, '_, '_> {
+    /// Rules of `skip`: their conditions, and whether an earlier one takes all that a later one names.
+    pub(super) fn skips(&mut self, block: &Block, facts: &Facts, within: Option<&Path>) {
+        let mut earlier: Vec<(usize, Expression)> = Vec::new();
+        for rule in block.skip.iter().flatten() {
+            self.condition(&rule.when, facts, within);
+            let Ok(when) = Expression::parse(&rule.when.value) else { continue };
+            let mut here = facts.clone();
+            here.assume(&when, true);
+            if let Some((line, _)) = earlier.iter().find(|(_, before)| here.ask(before) == Some(true)) {
+                let text = format!("this rule is never reached: the one in line {line} skips all that it names");
+                self.reader.warn(
+                    rule.when.file,
+                    rule.when.span.clone(),
+                    "M021",
+                    text,
+                    "put the narrower rule first, or leave it out",
+                );
+            }
+            earlier.push((self.reader.files[rule.when.file].line(rule.when.span.start), when));
+        }
+    }
+
+    /// Keys that change nothing.
+    pub(super) fn without_effect(&mut self, rule: &Rule, is_item: bool) {
+        fn place<T>(written: &Option<Located<T>>) -> Option<(usize, Range<usize>)> {
+            written.as_ref().map(|written| (written.file, written.span.clone()))
+        }
+        let required = rule.required.clone().filter(|required| required.value != Required::No);
+        let beside_constant = [
+            ("as", place(&rule.coercion)),
+            ("table", place(&rule.table)),
+            ("default", place(&rule.default)),
+            ("on_unmapped", place(&rule.on_unmapped)),
+            ("on_null", place(&rule.on_null)),
+            ("required", place(&required)),
+        ];
+        let mut found = Vec::new();
+        if rule.constant.is_some() {
+            found.extend(beside_constant.map(|(key, place)| (key, place, "the rule has a constant")));
+        } else {
+            if rule.default.is_some() {
+                found.push(("required", place(&required), "with a default there is always a value"));
+            }
+            if is_item {
+                let reason = "an item is sent as a whole: what is not in it is not there";
+                found.push(("on_null", place(&rule.on_null), reason));
+            }
+        }
+        for (key, place, reason) in found {
+            if let Some((file, span)) = place {
+                let text = format!("{key} has no effect here: {reason}");
+                self.reader.warn(file, span, "M021", text, "leave it out");
+            }
+        }
+    }
+
+    /// Paths of a list that are never asked, because an earlier one has a value whenever they have.
+    pub(super) fn fallbacks(&mut self, rule: &Rule) {
+        let parsed: Vec<Option<Path>> = rule.from.iter().map(|written| Path::parse(&written.value).ok()).collect();
+        for (index, written) in rule.from.iter().enumerate() {
+            let Some(path) = &parsed[index] else { continue };
+            let Some(before) = parsed[..index].iter().flatten().find(|before| before.covers(path)) else { continue };
+            let text = if before == path {
+                format!("{path} is named twice")
+            } else {
+                format!("{path} is never asked: {before}, before it, has a value whenever it has one")
+            };
+            self.reader.warn(
+                written.file,
+                written.span.clone(),
+                "M021",
+                text,
+                "leave it out, or put the narrower path first",
+            );
+        }
+    }
+
+    /// Rules of one field behind one that always gives a value.
+    pub(super) fn alternatives(&mut self, rules: &[(&Located<String>, &Rule)]) {
+        let always = |rule: &Rule| rule.when.is_none() && (rule.constant.is_some() || rule.default.is_some());
+        for (index, (target, rule)) in rules.iter().enumerate() {
+            let before = rules[..index].iter().find(|(other, rule)| other.value == target.value && always(rule));
+            if let Some((_, before)) = before {
+                let line = self.reader.files[before.file].line(before.span.start);
+                let text = format!("this rule is never asked: the one in line {line} always gives a value");
+                let hint = "a constant or default stands in the last rule";
+                self.reader.warn(rule.file, rule.span.clone(), "M021", text, hint);
+            }
+        }
+    }
+
+    /// A field that a rule fills and another sets.
+    pub(super) fn set_twice(&mut self, targets: &[&Located<String>]) {
+        for (whole, parts) in FILLS {
+            let Some(whole) = targets.iter().find(|target| target.value == *whole) else { continue };
+            for part in targets.iter().filter(|target| parts.contains(&target.value.as_str())) {
+                // In the file that lies over the other, or at the later of two lines.
+                let (at, other) = if (whole.file, part.span.start) < (part.file, whole.span.start) {
+                    (whole, part)
+                } else {
+                    (part, whole)
+                };
+                let text = format!("{} is set twice: {} fills it as well", part.value, whole.value);
+                let line = self.reader.files[other.file].line(other.span.start);
+                let hint =
+                    format!("remove one: {} stands in {}:{line}", other.value, self.reader.files[other.file].name);
+                self.reader.warn(at.file, at.span.clone(), "M019", text, &hint);
+            }
+        }
+    }
+
+    /// Two blocks that make the same items.
+    pub(super) fn twins(&mut self, blocks: &[&Block], place: &str) {
+        let text_of =
+            |written: &Option<Located<String>>| written.as_ref().map(|written| written.value.trim().to_owned());
+        for (index, block) in blocks.iter().enumerate() {
+            let is_off = text_of(&block.when).is_some_and(|when| when == "false");
+            let twin = blocks[..index].iter().find(|other| {
+                !is_off
+                    && !other.fields.is_empty()
+                    && text_of(&other.each) == text_of(&block.each)
+                    && text_of(&other.when) == text_of(&block.when)
+            });
+            let Some(twin) = twin else { continue };
+            let line = self.reader.files[twin.file].line(twin.span.start);
+            let text = format!(
+                "this block and the one in {}:{line} make the same {place} twice",
+                self.reader.files[twin.file].name
+            );
+            self.reader.warn(block.file, block.span.clone(), "M019", text, "give them different conditions with when");
+        }
+    }
+
+    /// Paths inside `each = "PID-3"` that read another repeating field: they get its first repetition for every item.
+    pub(super) fn other_repetitions(&mut self, each: &Path, rules: &[&Rule]) {
+        for written in rules.iter().flat_map(|rule| &rule.from) {
+            let Ok(path) = Path::parse(&written.value) else { continue };
+            let is_other =
+                path.segment() == each.segment() && path.field() != each.field() && !path.chooses_repetitions();
+            if is_other && self.meaning(&path).is_ok_and(|meaning| meaning.repeats) {
+                let text = format!("{path} is the first repetition for every item of {each}");
+                let hint = format!(
+                    "is {each} meant? else say which repetition, as in {}-{}[1]",
+                    path.segment(),
+                    path.field().unwrap_or(1)
+                );
+                self.reader.warn(written.file, written.span.clone(), "M021", text, &hint);
+            }
+        }
+    }
+
+    /// Rows that say what a file before them says already.
+    pub(super) fn repeated_rows(&mut self, rows: &[Row]) {
+        let mut known: HashMap<&str, &Row> = HashMap::new();
+        for row in rows {
+            let before = known.insert(&row.source, row);
+            if let Some(before) = before.filter(|before| before.target == row.target && before.file != row.file) {
+                let file = &self.reader.files[before.file];
+                let text =
+                    format!("{}:{} says this of {} already", file.name, file.line(before.span.start), row.source);
+                self.reader.warn(row.file, row.span.clone(), "M024", text, "remove the row");
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What a record or item needs to be of use, and a mapping that fills none.
+
+use super::Checker;
+use crate::mapping::file::Block;
+
+/// Fields that a record or item needs: one of each list.
+struct Need {
+    place: &'static str,
+    one_of: &'static [&'static str],
+    reason: &'static str,
+}
+
+const NEEDS: &[Need] = &[
+    Need { place: "patient", one_of: &["identifiers"], reason: "a patient without any number is kept for nobody" },
+    Need {
+        place: "patient",
+        one_of: &["updated_at"],
+        reason: "without it messages count in the order of their arrival",
+    },
+    Need { place: "visit", one_of: &["number"], reason: "a visit without a number cannot be kept" },
+    Need { place: "visit", one_of: &["event", "status"], reason: "without it nothing is known of the visit's course" },
+    Need { place: "visit", one_of: &["updated_at"], reason: "without it messages count in the order of their arrival" },
+    Need {
+        place: "lab_report",
+        one_of: &["filler_order_number", "placer_order_number"],
+        reason: "a report without an order number cannot be told from others",
+    },
+    Need { place: "lab_report", one_of: &["status"], reason: "without it nobody knows whether the report is final" },
+    Need {
+        place: "lab_report",
+        one_of: &["updated_at"],
+        reason: "without it messages count in the order of their arrival",
+    },
+    Need {
+        place: "merge",
+        one_of: &["survivor", "visit"],
+        reason: "a merge has numbers that live on and numbers that are given up",
+    },
+    // Other actions are about one side alone; what each needs is known when it is carried out.
+    Need {
+        place: "merge",
+        one_of: &["retired", "retired_visit", "action"],
+        reason: "a merge has numbers that live on and numbers that are given up",
+    },
+    Need { place: "merge", one_of: &["updated_at"], reason: "without it messages count in the order of their arrival" },
+    Need { place: "patient.identifiers", one_of: &["value"], reason: "a number without a value is none" },
+    Need { place: "merge.survivor", one_of: &["value"], reason: "a number without a value is none" },
+    Need { place: "merge.retired", one_of: &["value"], reason: "a number without a value is none" },
+    Need { place: "patient.identifiers", one_of: &["type"], reason: "a number without a type proves nothing" },
+    Need { place: "merge.survivor", one_of: &["type"], reason: "a number without a type proves nothing" },
+    Need { place: "merge.retired", one_of: &["type"], reason: "a number without a type proves nothing" },
+    Need { place: "patient.phones", one_of: &["value"], reason: "a phone without a number is none" },
+    Need { place: "visit.diagnoses", one_of: &["code", "name"], reason: "a diagnosis has a code or a name" },
+    Need { place: "visit.procedures", one_of: &["code", "name"], reason: "a procedure has a code or a name" },
+    Need { place: "lab_report.results", one_of: &["code", "name"], reason: "a result has a code or a name" },
+    Need {
+        place: "lab_report.results",
+        one_of: &["status"],
+        reason: "without it nobody knows whether the result is final",
+    },
+    Need {
+        place: "lab_report.results",
+        one_of: &["value", "value_number", "value_text", "value_code"],
+        reason: "a result without a value says nothing",
+    },
+];
+
+impl Checker<'_, '_, '_> {
+    pub(super) fn needs(&mut self, block: &Block, place: &str) {
+        let skips_all = block.skip.iter().flatten().any(|rule| rule.when.value.trim() == "true");
+        if skips_all || (block.fields.is_empty() && block.lists.is_empty()) {
+            // It only switches something, or what it lacks has been said of it.
+            return;
+        }
+        let has = |name: &str| {
+            let is_target =
+                |target: &str| target == name || target.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+            block.fields.iter().any(|(target, rule)| rule.is_some() && is_target(&target.value))
+                || block.lists.iter().any(|(list, _)| *list == name)
+        };
+        for need in NEEDS.iter().filter(|need| need.place == place && !need.one_of.iter().any(|name| has(name))) {
+            let text = format!("{place} has no rule for {}: {}", need.one_of.join(" or "), need.reason);
+            self.reader.warn(block.file, block.span.clone(), "M023", text, "");
+        }
+        if let ("lab_report" | "merge", None) = (place, &block.each) {
+            let segment = if place == "merge" { "MRG" } else { "OBR" };
+            let text = format!("without each there is one {place} of a patient, however many the message holds");
+            self.reader.warn(block.file, block.span.clone(), "M023", text, &format!("add each = {segment:?}"));
+        }
+    }
+
+    /// A mapping that gives no record makes every message fail: an emptied file must not come into force.
+    pub(super) fn fills_nothing(&mut self) {
+        if !self.declared.records.iter().any(|(_, block)| fills(block)) {
+            let text = "this mapping, with what it extends, fills no record: every message would fail".to_owned();
+            self.reader.error(0, 0..0, "M023", text, "extends = \"hl7v2.toml\", or blocks like [patient]");
+        }
+    }
+}
+
+/// Whether a block can give a field: it, or a list of it, has a rule and is not switched off.
+fn fills(block: &Block) -> bool {
+    let is_off = block.when.as_ref().is_some_and(|when| when.value.trim() == "false");
+    !is_off
+        && (block.fields.iter().any(|(_, rule)| rule.is_some())
+            || block.lists.iter().flat_map(|(_, blocks)| blocks).any(fills))
+}

@@ -1,0 +1,231 @@
+//! The targets of tables whose fields take any text, so that nothing else can tell a slip: units, flags, and words.
+
+use std::collections::BTreeMap;
+
+use super::Checker;
+use crate::diagnostic::{Diagnostic, is_one_letter_away, similar};
+use crate::mapping::coerce::Coercion;
+use crate::mapping::compile::Target;
+use crate::mapping::table::Row;
+use crate::record::schema::Shape;
+
+/// What a table's targets are, by the field that it fills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Vocabulary {
+    /// The Unified Code for Units of Measure.
+    Units,
+    /// HL7 table 0078.
+    Flags,
+    /// Words of the mapping's own, each of which stands for many codes.
+    Words,
+}
+
+/// HL7 table 0078 of v2.8.2: interpretation codes.
+const FLAGS: &[&str] = &[
+    "<", ">", "A", "AA", "AC", "B", "CAR", "D", "DET", "E", "EX", "EXP", "H", "HH", "HM", "HU", "HX", "I", "IE", "IND",
+    "L", "LL", "LU", "LX", "MS", "N", "NCL", "ND", "NEG", "NR", "NS", "OBX", "POS", "QCF", "R", "RR", "S", "SDD",
+    "SYN-R", "SYN-S", "TOX", "U", "UNE", "VS", "W", "WR",
+];
+
+/// Metric units of UCUM 2.1 and others that laboratories use with a prefix.
+const METRIC: &[&str] = &[
+    "m", "g", "s", "l", "L", "mol", "U", "eq", "osm", "Pa", "Hz", "J", "W", "N", "V", "A", "K", "C", "F", "Ohm", "S",
+    "Wb", "T", "H", "lm", "lx", "Bq", "Gy", "Sv", "kat", "Cel", "cal", "B", "bar", "eV", "t", "cd", "rad", "sr", "Ci",
+    "P", "st", "R", "mho", "ar", "u", "by", "bit", "Bd", "m[Hg]", "m[H2O]", "g%", "B[V]", "B[W]",
+];
+/// Those that take no prefix.
+const OTHERS: &[&str] = &["%", "min", "h", "d", "wk", "mo", "a", "deg", "'", "''", "10*", "10^"];
+const PREFIXES: &[&str] =
+    &["Y", "Z", "E", "P", "T", "G", "M", "k", "h", "da", "d", "c", "m", "u", "n", "p", "f", "a", "z", "y"];
+/// Shortest word of which one letter more or less is sooner a slip than another word.
+const LEAST_WORD: usize = 4;
+
+impl Vocabulary {
+    /// What a table gives a field; `None`: its codes are checked elsewhere.
+    pub(super) fn of(target: &Target, coercion: Option<Coercion>) -> Option<Self> {
+        match target.shape {
+            _ if coercion == Some(Coercion::Unit) => Some(Self::Units),
+            Shape::TextList if target.name == "flags" => Some(Self::Flags),
+            Shape::Text | Shape::TextList => Some(Self::Words),
+            _ => None,
+        }
+    }
+}
+
+impl Checker<'_, '_, '_> {
+    /// Targets that the vocabulary does not have.
+    pub(super) fn targets(&mut self, vocabulary: Vocabulary, rows: &[Row]) {
+        // What stands for itself is left as sent, on purpose.
+        let says_more = |row: &&Row| !row.target.is_empty() && row.target != row.source;
+        let rows: Vec<&Row> = rows.iter().filter(says_more).collect();
+        match vocabulary {
+            Vocabulary::Units => {
+                for row in rows.iter().filter(|row| !is_unit(&row.target)) {
+                    let known = rows.iter().map(|row| row.target.as_str()).filter(|target| is_unit(target));
+                    self.target(row, "no unit of UCUM", similar(&row.target, known));
+                }
+            }
+            Vocabulary::Flags => {
+                // A letter and a digit more: codes of a site's own, as in all HL7 tables.
+                let is_own = |flag: &str| flag.starts_with('Z');
+                for row in rows.iter().filter(|row| !FLAGS.contains(&row.target.as_str()) && !is_own(&row.target)) {
+                    self.target(row, "no flag of HL7 table 0078", similar(&row.target, FLAGS.iter().copied()));
+                }
+            }
+            Vocabulary::Words => {
+                let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+                rows.iter().for_each(|row| *counts.entry(row.target.as_str()).or_default() += 1);
+                let is_word = |word: &str| {
+                    word.len() + 1 >= LEAST_WORD
+                        && word.bytes().all(|letter| letter.is_ascii_lowercase() || letter == b'_')
+                };
+                for row in rows.iter().filter(|row| counts[row.target.as_str()] == 1 && is_word(&row.target)) {
+                    let other = counts.keys().find(|other| {
+                        other.len().max(row.target.len()) > LEAST_WORD
+                            && is_word(other)
+                            && is_one_letter_away(other, &row.target)
+                            && (counts[*other] > 1 || other.len() < row.target.len())
+                    });
+                    if let Some(other) = other.copied() {
+                        self.target(row, "one letter away from another target of the table", Some(other));
+                    }
+                }
+            }
+        }
+    }
+
+    fn target(&mut self, row: &Row, problem: &str, meant: Option<&str>) {
+        let text = format!("{} is {problem}", row.target);
+        let hint = meant.map_or_else(String::new, |meant| format!("did you mean {meant}?"));
+        let file = &self.reader.files[row.file];
+        let is_told = |found: &Diagnostic| found.code == "M025" && found.file == file.name && found.line == row.line;
+        // A file may belong to several tables.
+        if !self.reader.problems.iter().any(is_told) {
+            self.reader.warn(row.file, row.span.clone(), "M025", text, &hint);
+        }
+    }
+}
+
+/// Whether a text has the form of a unit in UCUM (version 2.1, case sensitive). Of units in brackets only the form is asked.
+pub(super) fn is_unit(text: &str) -> bool {
+    let text = text.strip_prefix('/').unwrap_or(text);
+    let mut depth = 0;
+    let mut start = 0;
+    let mut is_annotation = false;
+    for (position, character) in text.char_indices() {
+        match character {
+            '{' if is_annotation => return false,
+            '{' => is_annotation = true,
+            '}' => is_annotation = false,
+            _ if is_annotation => {}
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            '.' | '/' if depth == 0 => {
+                if !is_term(&text[start..position]) {
+                    return false;
+                }
+                start = position + 1;
+            }
+            _ => {}
+        }
+        if depth < 0 {
+            return false;
+        }
+    }
+    depth == 0 && !is_annotation && is_term(&text[start..])
+}
+
+/// `mm`, `m2`, `10*9`, `24`, `100{WBC}`, `{copies}`, `(24.h)`.
+fn is_term(term: &str) -> bool {
+    if let Some(inner) = term.strip_prefix('(').and_then(|term| term.strip_suffix(')')) {
+        return is_unit(inner);
+    }
+    let (term, annotation) = match term.find('{') {
+        Some(open) => (&term[..open], &term[open..]),
+        None => (term, ""),
+    };
+    let is_annotation = annotation.len() > 2 && annotation.find('}') == Some(annotation.len() - 1);
+    if term.is_empty() {
+        return is_annotation;
+    }
+    let without_exponent = term.trim_end_matches(|digit: char| digit.is_ascii_digit());
+    let without_exponent = match term.len() - without_exponent.len() {
+        0 => term,
+        _ => without_exponent.trim_end_matches(['+', '-']),
+    };
+    (annotation.is_empty() || is_annotation)
+        && (without_exponent.is_empty() || is_simple(without_exponent) || is_simple(term))
+}
+
+fn is_simple(unit: &str) -> bool {
+    let in_brackets = |unit: &str| {
+        let inner = unit.strip_prefix('[').and_then(|unit| unit.strip_suffix(']'));
+        inner.is_some_and(|inner| {
+            !inner.is_empty() && inner.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_'.-".contains(&byte))
+        })
+    };
+    let is_metric = |unit: &str| METRIC.contains(&unit) || in_brackets(unit);
+    OTHERS.contains(&unit)
+        || is_metric(unit)
+        || PREFIXES.iter().any(|prefix| unit.strip_prefix(prefix).is_some_and(is_metric))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_unit;
+
+    #[test]
+    fn units_have_the_form_of_ucum() {
+        for unit in [
+            "g/L",
+            "10*9/L",
+            "/[HPF]",
+            "%",
+            "mm[Hg]",
+            "cm[H2O]",
+            "u[IU]/mL",
+            "mL/min/{1.73_m2}",
+            "mg/(24.h)",
+            "{copies}/mL",
+            "/100{WBC}",
+            "kg/m2",
+            "m/s2",
+            "mosm/kg{H2O}",
+            "[arb'U]/mL",
+            "g%",
+            "dB",
+            "10*",
+            "L/L",
+            "nmol/min/mL",
+            "mm3",
+            "s-1",
+            "1",
+            "/L",
+        ] {
+            assert!(is_unit(unit), "{unit}");
+        }
+        for text in [
+            "",
+            "/",
+            "mmol/Lq",
+            "mmol/",
+            "mmol//L",
+            "10*9/Lq",
+            "xg/L",
+            "个/HP",
+            "μmol/L",
+            "mg/(24.h",
+            "mg/24.h)",
+            "{copies",
+            "copies}",
+            "{}",
+            "g/L{a}{b}",
+            "10^9/L ",
+            "mm Hg",
+            "[IU/mL",
+            "IU/mL",
+        ] {
+            assert_eq!(is_unit(text), text == "{text}");
+        }
+    }
+}

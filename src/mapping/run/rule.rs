@@ -1,0 +1,376 @@
+//! One rule: the paths that it asks, what their values become, and what follows where there is none.
+
+use std::borrow::Cow;
+
+use super::distinct::Distinct;
+use super::draft::Draft;
+use super::{MAX_ITEMS, Place, Run, missing_location, too_many};
+use crate::hl7v2::{ErrorCode, Location, Path, Resolved, Scope, Value};
+use crate::mapping::coerce::{self, Coercion, coded, person};
+use crate::mapping::compile::{OnUnmapped, RulePlan, Target, typed};
+use crate::mapping::file::Required;
+use crate::mapping::result;
+use crate::mapping::table::{Looked, Table};
+use crate::mapping::{MapError, Rejected, Skipped, Unmapped, UnmappedOutcome};
+use crate::record::schema::Shape;
+use crate::record::{Kind, Text, Value as Json};
+
+/// What a visit or report is known by. `""` there takes nothing back: without its number the next message would make another one.
+const KEYS: &[(Kind, &str)] =
+    &[(Kind::Visit, "number"), (Kind::LabReport, "filler_order_number"), (Kind::LabReport, "placer_order_number")];
+
+/// Times that are remembered: those of a message's header, order and results.
+const MAX_TIMES: usize = 4;
+
+/// Why a record or item comes to an early end.
+pub(super) enum Stop {
+    /// `required = "skip"`.
+    LeaveOut(Skipped),
+    /// `on_unmapped = "reject"`.
+    Reject(Rejected, Location),
+    /// `required = true`.
+    Fail(MapError),
+}
+
+/// What one path gave.
+enum Found {
+    Json(Json),
+    /// The target is filled, or deliberately left.
+    Done,
+    /// Nothing; the next path is asked.
+    Nothing,
+}
+
+/// Why a value is not taken.
+enum Refused {
+    /// It is not what it should be; the next path is asked.
+    Value(coerce::Refusal),
+    /// It ends the item or the message.
+    Stop(Box<Stop>),
+}
+
+impl Run<'_> {
+    pub(super) fn rule<'p>(
+        &mut self,
+        rule: &'p RulePlan,
+        scope: &Scope<'_>,
+        draft: &mut Draft<'p>,
+        place: Place,
+    ) -> Result<(), Box<Stop>> {
+        if self.context.explain {
+            rule.when.iter().for_each(|when| self.ask_condition(when));
+            rule.from.iter().for_each(|path| self.ask(path));
+        }
+        if rule.is_alternative && draft.is_filled(rule) || rule.when.as_ref().is_some_and(|when| !when.holds(scope)) {
+            return Ok(());
+        }
+        if let Some(constant) = &rule.constant {
+            self.explain(rule, constant, None, place);
+            draft.put(rule, constant.clone());
+            return Ok(());
+        }
+        let mut refused = None;
+        let mut imprecise = None;
+        for path in &rule.from {
+            let value = match path.resolve(scope) {
+                Resolved::Absent => continue,
+                Resolved::Null => {
+                    if rule.clears() && !KEYS.contains(&(place.kind, rule.target.name)) {
+                        draft.nulls.push((rule, missing_location(path, scope)));
+                    }
+                    let all = if path.is_plural() { path.resolve_all(scope) } else { Vec::new() };
+                    all.into_iter().find_map(Resolved::value)
+                }
+                Resolved::Value(value) => Some(value),
+            };
+            let Some(value) = value else { continue };
+            let (explained, unmapped) = (self.explained.len(), self.mapped.unmapped.len());
+            let mut all = Vec::new();
+            let found = if rule.coercion == Coercion::LabValue || (path.is_plural() && holds_several(&rule.target)) {
+                if path.means_one_segment() && !value.repeats() {
+                    self.several(rule, std::slice::from_ref(&value), draft, place)
+                } else {
+                    all = path.resolve_all(scope).into_iter().filter_map(Resolved::value).collect();
+                    self.several(rule, &all, draft, place)
+                }
+            } else {
+                self.single(rule, path, &value, draft, place)
+            };
+            match found {
+                Ok(Found::Nothing) => {}
+                Ok(Found::Done) => {
+                    self.explain_all(explained, &all);
+                    return Ok(());
+                }
+                Ok(Found::Json(json)) => {
+                    if rule.coercion == Coercion::Instant && !json.as_str().is_some_and(|when| when.contains('T')) {
+                        imprecise.get_or_insert((json, value));
+                        continue;
+                    }
+                    self.keep(rule, json, &value, draft, place);
+                    self.explain_all(explained, &all);
+                    self.explain_unmapped(explained, unmapped);
+                    return Ok(());
+                }
+                Err(Refused::Value(reason)) => {
+                    let text = format!("{} was left out: {reason}", place.target(&rule.target));
+                    refused.get_or_insert(value.location());
+                    let path = value.location().to_string();
+                    self.mapped.rejected.push(Rejected { path, code: ErrorCode::DataType, text });
+                }
+                Err(Refused::Stop(stop)) => return Err(stop),
+            }
+        }
+        if let Some((json, value)) = imprecise {
+            self.keep(rule, json, &value, draft, place);
+            return Ok(());
+        }
+        let is_null = draft.nulls.iter().any(|(null, _)| null.target == rule.target);
+        if let Some(default) = rule.default.as_ref().filter(|_| !is_null) {
+            self.explain(rule, default, None, place);
+            draft.put(rule, default.clone());
+            return Ok(());
+        }
+        self.missing(rule, scope, refused, place)
+    }
+
+    /// Carries out what `""` asked for, where nothing else was said.
+    pub(super) fn clear(&mut self, draft: &mut Draft<'_>, place: Place) {
+        for (rule, location) in std::mem::take(&mut draft.nulls) {
+            if draft.is_filled(rule) {
+                continue;
+            }
+            for name in rule.target.fills() {
+                if draft.clear(name) {
+                    draft.has_substance = true;
+                    self.explain_cleared(rule, name, &location, place);
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, rule: &RulePlan, json: Json, value: &Value<'_>, draft: &mut Draft<'_>, place: Place) {
+        self.explain(rule, &json, Some(value), place);
+        draft.put(rule, json);
+        draft.has_substance |= rule.target.name != "updated_at";
+    }
+
+    fn missing(
+        &self,
+        rule: &RulePlan,
+        scope: &Scope<'_>,
+        refused: Option<Location>,
+        place: Place,
+    ) -> Result<(), Box<Stop>> {
+        if rule.required == Required::No {
+            return Ok(());
+        }
+        let paths: Vec<String> = rule.from.iter().map(ToString::to_string).collect();
+        let paths = paths.join(", ");
+        let code = if refused.is_some() { ErrorCode::DataType } else { ErrorCode::RequiredFieldMissing };
+        let location = refused.or_else(|| rule.from.first().map(|path| missing_location(path, scope)));
+        let location = location.unwrap_or_else(|| Location::segment("MSH"));
+        let target = place.target(&rule.target);
+        Err(Box::new(match rule.required {
+            Required::Block => Stop::LeaveOut(Skipped {
+                path: location.to_string(),
+                rule: format!("{target} is required"),
+                reason: format!("there is no usable value in {paths}"),
+                deliberate: false,
+            }),
+            _ => Stop::Fail(MapError::new(
+                location,
+                code,
+                format!("{target} is required and there is no usable value in {paths}"),
+            )),
+        }))
+    }
+
+    /// One value for a target that holds one, or one that it spreads over several.
+    fn single(
+        &mut self,
+        rule: &RulePlan,
+        path: &Path,
+        value: &Value<'_>,
+        draft: &mut Draft<'_>,
+        place: Place,
+    ) -> Result<Found, Refused> {
+        if rule.coercion == Coercion::Name && rule.target.spread {
+            let Some(name) = person::name(value) else { return Ok(Found::Nothing) };
+            let parts = [("name", Some(name.whole)), ("family_name", name.family), ("given_name", name.given)];
+            for (target, text) in parts {
+                if let Some(text) = text {
+                    let json = Json::from(text);
+                    self.explain_as(rule, target, &json, Some(value), place);
+                    draft.put_in(target, json);
+                }
+            }
+            draft.has_substance = true;
+            return Ok(Found::Done);
+        }
+        if rule.coercion == Coercion::ReferenceRange {
+            let read = result::reference_range(path, value, self.sex.as_deref());
+            if let Some(note) = read.note {
+                self.mapped.notes.push(format!("{}: {note}", value.location()));
+            }
+            draft.range = read.range;
+            return Ok(read.object.map_or(Found::Nothing, Found::Json));
+        }
+        let shape = if rule.target.shape == Shape::TextList { Shape::Text } else { rule.target.shape };
+        let found = self.converted(rule, shape, value, place)?;
+        Ok(match (rule.target.shape, found) {
+            (Shape::TextList, Found::Json(json)) => Found::Json(Json::Array(vec![json])),
+            (_, found) => found,
+        })
+    }
+
+    /// All values of a plural path: a list, lines of a text, or the repetitions of one laboratory value.
+    fn several(
+        &mut self,
+        rule: &RulePlan,
+        values: &[Value<'_>],
+        draft: &mut Draft<'_>,
+        place: Place,
+    ) -> Result<Found, Refused> {
+        if rule.coercion == Coercion::LabValue {
+            let Some(first) = values.first() else { return Ok(Found::Nothing) };
+            let read = result::read_value(values, self.context.zone);
+            if let Some(note) = read.note {
+                self.mapped.notes.push(format!("{}: {note}", first.location()));
+            }
+            if read.fields.is_empty() {
+                return Ok(Found::Nothing);
+            }
+            draft.has_substance = true;
+            for (target, json) in read.fields {
+                self.explain_as(rule, target, &json, Some(first), place);
+                draft.put_in(target, json);
+            }
+            draft.value = read.value;
+            return Ok(Found::Done);
+        }
+        if let Some(last) = values.get(MAX_ITEMS).filter(|_| rule.target.shape == Shape::TextList) {
+            let location = Location { repetition: None, ..last.location() };
+            return Err(Refused::Stop(Box::new(Stop::Fail(too_many(place.target(&rule.target), location)))));
+        }
+        // A list names each thing once; a text may say the same line twice.
+        let mut found = Distinct::default();
+        for value in values {
+            match self.converted(rule, Shape::Text, value, place)? {
+                Found::Json(json) if rule.target.shape == Shape::TextList => drop(found.add(json)),
+                Found::Json(json) => found.kept.push(json),
+                Found::Done | Found::Nothing => {}
+            }
+        }
+        if found.kept.is_empty() {
+            return Ok(Found::Nothing);
+        }
+        if rule.target.shape == Shape::TextList {
+            return Ok(Found::Json(Json::Array(found.kept)));
+        }
+        let lines: Vec<&str> = found.kept.iter().filter_map(Json::as_str).collect();
+        Ok(Found::Json(Json::from(lines.join("\n"))))
+    }
+
+    /// Coercion, then table or closed list.
+    fn converted(&mut self, rule: &RulePlan, shape: Shape, value: &Value<'_>, place: Place) -> Result<Found, Refused> {
+        let Some(table) = rule.table else {
+            let inner = match shape {
+                Shape::Object(inner) => inner,
+                _ => &[],
+            };
+            let coerced = match rule.coercion {
+                Coercion::DateTime | Coercion::Instant => self.time(value),
+                coercion => coerce::apply(coercion, value, inner, self.context.zone),
+            };
+            let Some(json) = coerced.map_err(Refused::Value)? else { return Ok(Found::Nothing) };
+            if let Some(doubt) = json.as_str().and_then(|text| rule.coercion.doubt(text)) {
+                self.mapped.notes.push(format!("{}: {doubt}, kept as sent", value.location()));
+            }
+            return match (shape, json) {
+                (Shape::Code(legal), Json::String(code)) if !legal.contains(&code.as_str()) => {
+                    self.unmapped(rule, rule.target.name, &code, shape, value, place)
+                }
+                (_, json) => Ok(Found::Json(json)),
+            };
+        };
+        let table = &self.plan.tables[table];
+        let code = code_of(rule, table, value);
+        if code.is_empty() {
+            return Ok(Found::Nothing);
+        }
+        let looked = match table.look_up(&code) {
+            Looked::Unknown if rule.coercion == Coercion::Unit => table.look_up(&coded::unit_key(&code)),
+            looked => looked,
+        };
+        match looked {
+            // The compiler has checked that every target is legal.
+            Looked::Target(target) => Ok(typed(target, shape).map_or(Found::Done, Found::Json)),
+            Looked::Nothing => Ok(Found::Done),
+            Looked::Unknown => self.unmapped(rule, &table.name, &code, shape, value, place),
+        }
+    }
+
+    /// A date or time, read once however often the message says it.
+    fn time(&mut self, value: &Value<'_>) -> Result<Option<Json>, coerce::Refusal> {
+        if let Some((_, json)) = self.times.iter().find(|(sent, _)| sent == value.raw()) {
+            return Ok(Some(json.clone()));
+        }
+        let read = coerce::apply(Coercion::DateTime, value, &[], self.context.zone)?;
+        if let Some(json) = &read {
+            self.times.truncate(MAX_TIMES - 1);
+            self.times.insert(0, (Text::new(value.raw()), json.clone()));
+        }
+        Ok(read)
+    }
+
+    fn unmapped(
+        &mut self,
+        rule: &RulePlan,
+        table: &str,
+        code: &str,
+        shape: Shape,
+        value: &Value<'_>,
+        place: Place,
+    ) -> Result<Found, Refused> {
+        let target = place.target(&rule.target);
+        let (outcome, found) = match &rule.on_unmapped {
+            OnUnmapped::Literal(json) => (UnmappedOutcome::Replaced, Found::Json(json.clone())),
+            OnUnmapped::Keep if shape == Shape::Text => (UnmappedOutcome::Kept, Found::Json(Json::from(code))),
+            // A closed list has no room for the sender's code.
+            OnUnmapped::Keep | OnUnmapped::Leave => (UnmappedOutcome::Left, Found::Done),
+            OnUnmapped::Reject => (UnmappedOutcome::Rejected, Found::Nothing),
+        };
+        let (table_name, sent) = (table.to_owned(), code.to_owned());
+        self.mapped.unmapped.push(Unmapped { table: table_name, code: sent, target: target.clone(), outcome });
+        match outcome {
+            UnmappedOutcome::Kept | UnmappedOutcome::Left | UnmappedOutcome::Replaced => Ok(found),
+            UnmappedOutcome::Rejected => {
+                let location = value.location();
+                let text = format!(
+                    "{target}: table {table} does not know the code in {location}: add a row for it (`heyi mapping unmapped`)"
+                );
+                let rejected = Rejected { path: location.to_string(), code: ErrorCode::TableValueNotFound, text };
+                Err(Refused::Stop(Box::new(Stop::Reject(rejected, location))))
+            }
+        }
+    }
+}
+
+/// The text that a rule's table is asked for.
+pub(super) fn code_of<'m>(rule: &RulePlan, table: &Table, value: &Value<'m>) -> Cow<'m, str> {
+    match rule.coercion {
+        Coercion::Unit => {
+            let is_known = |unit: &String| matches!(table.look_up(unit), Looked::Target(_));
+            let joined = coded::joined_unit(value).filter(is_known);
+            Cow::Owned(joined.or_else(|| coded::unit(value)).unwrap_or_default())
+        }
+        Coercion::Text => value.text(),
+        _ => coerce::code(value),
+    }
+}
+
+/// Texts become lines, lists become lists; anything else takes the first value.
+fn holds_several(target: &Target) -> bool {
+    !target.spread && matches!(target.shape, Shape::Text | Shape::TextList)
+}
