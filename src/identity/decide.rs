@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::compare::{
     AddressLevel, BirthDateLevel, CardLevel, Comparison, NameLevel, NumberLevel, PhoneLevel, compare,
 };
-use super::model::{Frequencies, Model, Score};
+use super::model::{FactKind, Frequencies, Model, Score};
 use super::{NameClass, PatientFacts};
 
 /// A person who might be meant.
@@ -400,10 +400,17 @@ pub fn passes(model: &Model, evidence: &Evidence) -> bool {
         && match evidence.tie {
             Some(Tie::SameNumber) => true,
             Some(Tie::SameVisit) => {
-                evidence.score.facts.iter().any(|fact| fact.fact == super::model::FactKind::Name && fact.weight > 0.0)
+                evidence.score.facts.iter().any(|fact| fact.fact == FactKind::Name && fact.weight > 0.0)
             }
-            None => evidence.gate || evidence.score.bits >= model.link_bits(),
+            None => evidence.gate || evidence.score.bits >= model.link_bits() && !is_only_rendered(&evidence.score),
         }
+}
+
+/// A name in pinyin, or with a sign for a character, and a birth date: many characters sound so, however rare the name (cases 27, 28).
+fn is_only_rendered(score: &Score) -> bool {
+    let belongings = [FactKind::IdentityNumber, FactKind::Card, FactKind::Phone, FactKind::Address];
+    score.facts.iter().any(|fact| fact.fact == FactKind::Name && fact.level == "rendering")
+        && !score.facts.iter().any(|fact| belongings.contains(&fact.fact) && fact.weight > 0.0)
 }
 
 fn link(mut evidence: Vec<Evidence>, chosen: impl Fn(&Evidence) -> bool) -> Decision {
