@@ -270,6 +270,9 @@ fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bo
     vetoes
 }
 
+/// Years between parents and children.
+const GENERATION: std::ops::RangeInclusive<u16> = 14..=55;
+
 /// Whether a veto leaves nothing to ask: relations and guesses, not doubtful identities.
 fn is_ruled_out_by(veto: Veto, compared: &Comparison) -> bool {
     let shares_number = compared.number == NumberLevel::Exact;
@@ -285,6 +288,11 @@ fn is_ruled_out_by(veto: Veto, compared: &Comparison) -> bool {
             one == other || compared.birth_date != BirthDateLevel::Exact || !(at_home || shares_number)
         }
         Veto::UnknownName => !shares_number,
+        // Father and son at home, not a slip in the year.
+        Veto::YearsApart => {
+            let is_generation = compared.years_apart.is_some_and(|years| GENERATION.contains(&years));
+            is_generation && compared.name != NameLevel::Exact && !shares_number
+        }
         _ => false,
     }
 }
