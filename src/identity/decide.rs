@@ -167,6 +167,12 @@ pub fn weigh(
     // Two numbers under two names are two people; under one name somebody may have two numbers.
     let is_other =
         vetoes.contains(&Veto::DifferentResidentId) && !own.iter().any(|found| found.name == NameLevel::Exact);
+    // Father and son at home; a slip in the year leaves the name as it is.
+    let is_parent = own.iter().all(|found| {
+        let is_generation = found.years_apart.is_some_and(|years| GENERATION.contains(&years));
+        is_generation && found.name != NameLevel::Exact && found.number != NumberLevel::Exact
+    });
+    let is_other = is_other || is_parent && vetoes.contains(&Veto::YearsApart);
     let rules_out = is_other || own.iter().any(|compared| vetoes.iter().any(|veto| is_ruled_out_by(*veto, compared)));
     let shares_number = own.iter().any(|compared| matches!(compared.number, NumberLevel::Exact | NumberLevel::Lent));
     let scored = candidate.records.iter().zip(&own).map(|(known, compared)| {
@@ -288,11 +294,6 @@ fn is_ruled_out_by(veto: Veto, compared: &Comparison) -> bool {
             one == other || compared.birth_date != BirthDateLevel::Exact || !(at_home || shares_number)
         }
         Veto::UnknownName => !shares_number,
-        // Father and son at home, not a slip in the year.
-        Veto::YearsApart => {
-            let is_generation = compared.years_apart.is_some_and(|years| GENERATION.contains(&years));
-            is_generation && compared.name != NameLevel::Exact && !shares_number
-        }
         _ => false,
     }
 }
@@ -445,7 +446,8 @@ mod tests {
         }
     }
 
-    /// `name birth_date word …`; `-` is nothing; `M`, `F` the sex; words of 18 places are resident numbers, of 11 phones, `E…` a passport.
+    /// `name birth_date word …`; `-` is nothing; `M`, `F` the sex; words of 18 places are resident numbers, of 11 phones, `E…` a passport, `M1` a mother's
+    /// number.
     fn facts(text: &str) -> PatientFacts {
         let mut words = text.split_whitespace();
         let mut record = Fields::new();
@@ -459,6 +461,7 @@ mod tests {
             match word {
                 "M" => record.insert("sex", "male".into()),
                 "F" => record.insert("sex", "female".into()),
+                "M1" => record.insert("mother_identifier", json!({"system": "HIS", "value": word})),
                 _ if word.starts_with('E') => {
                     identifiers.push(json!({"type": "passport", "value": word}));
                     None
@@ -543,6 +546,35 @@ mod tests {
     }
 
     #[test]
+    fn two_numbers_under_two_names_are_nobody_s_question() {
+        let home = "2016-04-09 M 13912345678";
+        check(&format!("林梓涵 {home} {ONE}"), &[&format!("P1: 林子涵 {home} {OTHER}")], "new");
+        check(&format!("林梓涵 {home}"), &[&format!("P1: 林子涵 {home} {OTHER}")], "ask P1");
+    }
+
+    #[test]
+    fn who_is_one_patient_by_a_source_s_word_may_have_two_names() {
+        let mut known = candidates(&["P1: 秦怀玉 1951-02-03 M 13912345678; 窦文涛 1968-05-06 M 13912345678"]);
+        let said = |record: &str, known: &[Candidate]| decide(&Model::default(), &Nobody, &facts(record), &[], known);
+        for record in ["秦怀玉 1951-02-03 M 13912345678", "窦文涛 1968-05-06 M 13912345678"] {
+            assert!(matches!(said(record, &known), Decision::Ambiguous { doubt: Doubt::Veto, .. }), "{record}");
+        }
+        known[0].records[1].patient = known[0].records[0].id;
+        for record in ["秦怀玉 1951-02-03 M 13912345678", "窦文涛 1968-05-06 M 13912345678"] {
+            assert!(matches!(said(record, &known), Decision::Link { .. }), "{record}");
+        }
+        // A number speaks for itself.
+        known[0].records[0].facts = facts(&format!("秦怀玉 1951-02-03 M {ONE} 13912345678"));
+        assert!(!matches!(said(&format!("窦文涛 1968-05-06 M {OTHER} 13912345678"), &known), Decision::Link { .. }));
+    }
+
+    #[test]
+    fn a_name_in_letters_for_characters_needs_more_than_a_birth_date() {
+        check("ZHAN_KUNLIN 1990-03-07 M", &["P1: 詹堃霖 1990-03-07 M"], "ask P1");
+        check("ZHAN_KUNLIN 1990-03-07 M 13912345678", &["P1: 詹堃霖 1990-03-07 M 13912345678"], "link P1");
+    }
+
+    #[test]
     fn a_veto_holds_against_every_record_of_a_person() {
         check(
             &format!("张三丰 1990-03-07 {ONE} 13912345678"),
@@ -566,6 +598,7 @@ mod tests {
     #[test]
     fn a_household_is_no_identity() {
         check("王小宝 2015-01-01 13912345678", &["P1: 王大山 1985-02-02 13912345678"], "new");
+        check("卢志刚 1985-05-20 M 13912345678", &["P1: 卢志强 1960-05-20 M 13912345678"], "new");
     }
 
     #[test]
@@ -597,6 +630,9 @@ mod tests {
         check("张三之子甲 2024-03-01 13912345678", &["P1: 张三之子乙 2024-03-01 13912345678"], "new");
         check("张三之子 2024-03-01 13912345678", &["P1: 张三之子 2022-01-01 13912345678"], "new");
         check("张小宝 2024-03-01 13912345678", &["P1: 张三之子 2024-03-01 13912345678"], "ask P1");
+        check("张小宝 2024-03-01 M1", &["P1: 王芳之子 2024-03-01 M1"], "ask P1");
+        check("张小宝 2024-03-02 M1", &["P1: 王芳之子 2024-03-01 M1"], "new");
+        check("张小宝 2024-03-01", &["P1: 王芳之子 2024-03-01"], "new");
         check("无名氏 -", &["P1: 无名氏 -"], "new");
     }
 }

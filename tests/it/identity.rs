@@ -155,12 +155,7 @@ fn placeholders_never_link_and_a_wrong_check_digit_not_alone() {
         );
         daemon.accept(
             "lis",
-            adt(
-                "A28",
-                &format!("L{index}"),
-                "20240305090000",
-                &[identified_at_lis(&lis, "张^伟", birth, placeholder)],
-            ),
+            adt("A28", &format!("L{index}"), "20240305090000", &[identified_at_lis(&lis, "张^伟", birth, placeholder)]),
         );
         assert_ne!(daemon.one_id(&format!("HIS|{his}")), daemon.one_id(&format!("LIS|{lis}")), "{placeholder}");
     }
