@@ -98,9 +98,10 @@ impl Job<'_> {
 
     /// Looks again at records whose links may have rested on a value that proves nothing any more.
     fn look_at_shaken(&self, shaken: BTreeSet<i64>, cause: i64, moment: Moment) -> Result<(), Trouble> {
-        for id in shaken {
+        // The later ones first: who was there before stays.
+        for id in shaken.into_iter().rev() {
             let before = self.record(id)?;
-            if self.look_again(&before, moment)? != before.one_id {
+            if self.look_again_without(&before, moment)? != before.one_id {
                 let known = self.records_of(&before.one_id)?;
                 if let Some(left) = known.first() {
                     self.ask_why(ReviewKind::Quarantine, (id, left.row.id))?;
