@@ -277,18 +277,7 @@ impl Model {
         // Of what a household shares.
         let mut shared = 0.0;
 
-        let name = match compared.name {
-            NameLevel::Exact => Some((Id::NameExact, Some(Id::NameTypical))),
-            NameLevel::SameSound => Some((Id::NameSameSound, Some(Id::SoundTypical))),
-            NameLevel::Rendering => Some((Id::NameRendering, Some(Id::SoundTypical))),
-            NameLevel::OneCharacter => Some((Id::NameOneCharacter, None)),
-            NameLevel::Similar => Some((Id::NameSimilar, None)),
-            NameLevel::PartlyEqual => Some((Id::NamePartlyEqual, None)),
-            NameLevel::SameSurname => Some((Id::NameSameSurname, Some(Id::SurnameTypical))),
-            NameLevel::Missing => None,
-            NameLevel::Different => Some((Id::NameDifferent, None)),
-        };
-        if let Some((id, typical)) = name {
+        if let Some((id, typical)) = name(compared.name) {
             let (weight, frequency) = self.adjusted(id, typical, compared.name_term, compared.name_frequency, counted);
             note(FactKind::Name, DEFAULTS[id as usize].key, weight, frequency);
             bits += weight;
@@ -345,6 +334,46 @@ impl Model {
         let frequency = (count as f64 + stand_for * assumed.unwrap_or(typical)) / (people as f64 + stand_for);
         let frequency = frequency.max(self.value(Id::FrequencyFloor));
         (weight + (typical / frequency).log2(), Some(frequency))
+    }
+}
+
+/// The facts in the order of [`levels`].
+pub(super) const FACTS: [FactKind; 7] = [
+    FactKind::Name,
+    FactKind::BirthDate,
+    FactKind::IdentityNumber,
+    FactKind::Card,
+    FactKind::Phone,
+    FactKind::Address,
+    FactKind::Sex,
+];
+
+/// The level of each of [`FACTS`] as the place of its weight among [`Model::settings`]; `None` where a side says nothing.
+pub(super) fn levels(compared: &Comparison) -> [Option<usize>; FACTS.len()] {
+    let ids = [
+        name(compared.name).map(|(id, _)| id),
+        birth_date(compared.birth_date),
+        number(compared.number),
+        card(compared),
+        phone(compared.phone),
+        address(compared.address),
+        sex(compared.sex),
+    ];
+    ids.map(|id| id.map(|id| id as usize))
+}
+
+/// The level, and the average frequency that its weight holds for.
+fn name(level: NameLevel) -> Option<(Id, Option<Id>)> {
+    match level {
+        NameLevel::Exact => Some((Id::NameExact, Some(Id::NameTypical))),
+        NameLevel::SameSound => Some((Id::NameSameSound, Some(Id::SoundTypical))),
+        NameLevel::Rendering => Some((Id::NameRendering, Some(Id::SoundTypical))),
+        NameLevel::OneCharacter => Some((Id::NameOneCharacter, None)),
+        NameLevel::Similar => Some((Id::NameSimilar, None)),
+        NameLevel::PartlyEqual => Some((Id::NamePartlyEqual, None)),
+        NameLevel::SameSurname => Some((Id::NameSameSurname, Some(Id::SurnameTypical))),
+        NameLevel::Missing => None,
+        NameLevel::Different => Some((Id::NameDifferent, None)),
     }
 }
 

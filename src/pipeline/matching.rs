@@ -19,7 +19,7 @@ use crate::store::reviews::{Question, ReviewKind};
 use crate::store::{Reader, StoreError, matching, no_links, records, reviews};
 
 /// Records looked at for one key. More than a few mean that many share it; what it could still prove, other keys prove too.
-const RECORDS_OF_KEY: usize = 64;
+pub(super) const RECORDS_OF_KEY: usize = 64;
 /// Candidates kept as evidence and asked about.
 const EVIDENCE: usize = 5;
 
@@ -167,7 +167,7 @@ impl<'a> Matcher<'a> {
         Ok(members)
     }
 
-    fn record(&self, id: i64) -> Result<PatientRecord, StoreError> {
+    pub(super) fn record(&self, id: i64) -> Result<PatientRecord, StoreError> {
         records::get(self.reader, id)?.ok_or(StoreError::Damaged { what: "patient_record" })
     }
 }

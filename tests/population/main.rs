@@ -13,6 +13,7 @@
 #![allow(clippy::print_stdout, reason = "the figures")]
 
 mod febrl;
+mod learn;
 mod play;
 mod score;
 mod town;
@@ -24,6 +25,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use febrl::NumberPlace;
+use heyi::identity::train;
+use heyi::pipeline::{Site, draw};
 use play::{Key, Stage, cpu_seconds, source, town_keys, town_messages};
 use score::{Score, pairs, share};
 use town::Town;
@@ -137,6 +140,47 @@ fn print_missed(town: &Town, stage: &Stage, keys: &[Key], missed: &[(usize, usiz
             }
         }
     }
+}
+
+#[test]
+fn what_a_town_teaches_is_near_its_truth() {
+    let _alone = alone();
+    let town = Town::new(seed() + 2, setting("HEYI_POPULATION", PEOPLE));
+    let mut stage = Stage::new();
+    assert_eq!(stage.play(&town_messages(&town)), 0, "every message is understood");
+    let site = Site::default();
+    let drawn = draw(stage.store(), &site, 200_000).expect("an open store");
+    let training = train(&site.model, &drawn.sample, "site");
+    let truth = learn::shares(stage.store(), &town_keys(&town), &town);
+
+    println!("{:36} {:>7} {:>7} {:>8} {:>8} {:>9}", "", "before", "now", "share", "truth", "matches");
+    let mut compared = 0;
+    for learned in &training.learned {
+        let (Some(found), Some(matches)) = (learned.share, learned.matches) else { continue };
+        let true_share = truth.get(&(learned.setting.section, learned.setting.key)).copied().unwrap_or_default();
+        let (name, before) = (format!("{}.{}", learned.setting.section, learned.setting.key), learned.setting.value);
+        let kept = learned.kept.map_or("", |kept| kept.name());
+        println!(
+            "{name:36} {before:>+7.1} {:>+7.1} {found:>8.4} {true_share:>8.4} {matches:>9.1} {kept}",
+            learned.value
+        );
+        if learned.kept.is_none() {
+            compared += 1;
+            // As weights: within a bit and a half where it is rare, within a tenth where it is common.
+            let bits = (found / true_share).log2().abs();
+            assert!(bits < if true_share > 0.5 { 0.15 } else { 1.5 }, "{name}: {found} for {true_share}");
+        }
+    }
+    for block in &training.blocks {
+        println!(
+            "{:20} {:>8} pairs {:>9.1} matches {:>4} steps",
+            block.blocking.name(),
+            block.pairs,
+            block.matches,
+            block.iterations
+        );
+    }
+    assert!(compared >= 8, "{compared} weights were learned");
 }
 
 #[test]

@@ -153,6 +153,11 @@ impl Stage {
         }
     }
 
+    /// The store, for whoever only reads.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The person of each of these records, as a number; a record that the store does not have is nobody's but its own.
     pub(crate) fn persons(&self, keys: &[Key]) -> Vec<usize> {
         let mut numbers: HashMap<String, usize> = HashMap::new();
