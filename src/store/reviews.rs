@@ -280,7 +280,6 @@ pub fn about(reader: &Reader<'_>, one: i64, other: i64) -> Result<Option<Review>
     )
 }
 
-<<<<<<< HEAD
 /// Whether an open case asks about two persons, by any of their records.
 ///
 /// # Errors
@@ -294,14 +293,14 @@ pub fn is_asked(reader: &Reader<'_>, one_id: &str, other_one_id: &str) -> Result
         |_| Ok(()),
     )?;
     Ok(found.is_some())
-=======
+}
+
 /// The number of the newest case; 0 where there is none.
 ///
 /// # Errors
 /// See [`StoreError`].
 pub fn newest(reader: &Reader<'_>) -> Result<i64, StoreError> {
     Ok(reader.one("SELECT max(id) FROM review", [], |row| Ok(row.get::<_, Option<i64>>(0)?))?.flatten().unwrap_or(0))
->>>>>>> part-e
 }
 
 /// Cases that fit, at most `limit`, beginning after the case `after`. Open ones alone: the weightiest first, see [`Review::rank`]; else the
