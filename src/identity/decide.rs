@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::compare::{
     AddressLevel, BirthDateLevel, CardLevel, Comparison, NameLevel, NumberLevel, PhoneLevel, compare,
 };
-use super::model::{Frequencies, Model, Score};
+use super::model::{FactKind, Frequencies, Model, Score};
 use super::{NameClass, PatientFacts};
 
 /// A person who might be meant.
@@ -32,6 +32,8 @@ pub struct CandidateRecord {
     pub tie: Option<Tie>,
     /// Somebody has decided that the two are different patients.
     pub is_parted: bool,
+    /// Records of one patient by a source's word have the same: it has merged them, or they are of one number.
+    pub patient: i64,
 }
 
 /// What ties two records whatever their facts say.
@@ -156,12 +158,21 @@ pub fn weigh(
     let is_tied = candidate.records.iter().any(|known| known.tie == Some(Tie::SameNumber));
     let is_parted = candidate.records.iter().any(|known| known.is_parted);
     let own: Vec<Comparison> = candidate.records.iter().map(|known| compare(record, &known.facts)).collect();
-    let along = || group.iter().flat_map(|member| candidate.records.iter().map(|known| compare(member, &known.facts)));
-    let along: Vec<Comparison> = along().collect();
-    let vetoes = vetoes_between(model, || own.iter().chain(&along), is_tied, is_parted);
+    let mut telling = telling(candidate, own.clone());
+    for member in group {
+        let along = candidate.records.iter().map(|known| compare(member, &known.facts)).collect();
+        telling.extend(self::telling(candidate, along));
+    }
+    let vetoes = vetoes_between(model, || telling.iter(), is_tied, is_parted);
     // Two numbers under two names are two people; under one name somebody may have two numbers.
     let is_other =
         vetoes.contains(&Veto::DifferentResidentId) && !own.iter().any(|found| found.name == NameLevel::Exact);
+    // Father and son at home; a slip in the year leaves the name as it is.
+    let is_parent = own.iter().all(|found| {
+        let is_generation = found.years_apart.is_some_and(|years| GENERATION.contains(&years));
+        is_generation && found.name != NameLevel::Exact && found.number != NumberLevel::Exact
+    });
+    let is_other = is_other || is_parent && vetoes.contains(&Veto::YearsApart);
     let rules_out = is_other || own.iter().any(|compared| vetoes.iter().any(|veto| is_ruled_out_by(*veto, compared)));
     let shares_number = own.iter().any(|compared| matches!(compared.number, NumberLevel::Exact | NumberLevel::Lent));
     let scored = candidate.records.iter().zip(&own).map(|(known, compared)| {
@@ -182,6 +193,22 @@ pub fn weigh(
         ruled_out: best.tie != Some(Tie::SameNumber) && (rules_out || is_thin && !shares_number),
         score,
     })
+}
+
+/// Of the comparisons with all records of a candidate those that may forbid a link. Records that are one patient's by a source's word
+/// may be so under several names: the one that agrees best speaks for them, but each for its resident number.
+fn telling(candidate: &Candidate, compared: Vec<Comparison>) -> Vec<Comparison> {
+    let patient = |place: usize| candidate.records[place].patient;
+    let key = |place: usize| {
+        let Comparison { number, name, birth_date, .. } = compared[place];
+        (number != NumberLevel::Exact, name, birth_date, place)
+    };
+    let is_spoken_for = |place: usize| {
+        compared[place].number != NumberLevel::Conflict
+            && (0..compared.len()).any(|other| patient(other) == patient(place) && key(other) < key(place))
+    };
+    let spoken_for: Vec<bool> = (0..compared.len()).map(is_spoken_for).collect();
+    compared.into_iter().zip(spoken_for).filter(|(_, spoken_for)| !spoken_for).map(|(compared, _)| compared).collect()
 }
 
 /// What forbids that two groups of records become one person; each pair of records may forbid it. A number of their own that one pair
@@ -249,6 +276,9 @@ fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bo
     vetoes
 }
 
+/// Years between parents and children.
+const GENERATION: std::ops::RangeInclusive<u16> = 14..=55;
+
 /// Whether a veto leaves nothing to ask: relations and guesses, not doubtful identities.
 fn is_ruled_out_by(veto: Veto, compared: &Comparison) -> bool {
     let shares_number = compared.number == NumberLevel::Exact;
@@ -264,6 +294,8 @@ fn is_ruled_out_by(veto: Veto, compared: &Comparison) -> bool {
             one == other || compared.birth_date != BirthDateLevel::Exact || !(at_home || shares_number)
         }
         Veto::UnknownName => !shares_number,
+        // Parents and children: one home, another generation, another name.
+        Veto::YearsApart => compared.name != NameLevel::Exact,
         _ => false,
     }
 }
@@ -378,11 +410,18 @@ pub fn passes(model: &Model, evidence: &Evidence) -> bool {
     evidence.vetoes.is_empty()
         && match evidence.tie {
             Some(Tie::SameNumber) => true,
-            Some(Tie::SameVisit) => {
-                evidence.score.facts.iter().any(|fact| fact.fact == super::model::FactKind::Name && fact.weight > 0.0)
+            Some(Tie::SameVisit) if model.links_by_visit() => {
+                evidence.score.facts.iter().any(|fact| fact.fact == FactKind::Name && fact.weight > 0.0)
             }
-            None => evidence.gate || evidence.score.bits >= model.link_bits(),
+            _ => evidence.gate || evidence.score.bits >= model.link_bits() && !is_only_rendered(&evidence.score),
         }
+}
+
+/// A name in pinyin, or with a sign for a character, and a birth date: many characters sound so, however rare the name (cases 27, 28).
+fn is_only_rendered(score: &Score) -> bool {
+    let belongings = [FactKind::IdentityNumber, FactKind::Card, FactKind::Phone, FactKind::Address];
+    score.facts.iter().any(|fact| fact.fact == FactKind::Name && fact.level == "rendering")
+        && !score.facts.iter().any(|fact| belongings.contains(&fact.fact) && fact.weight > 0.0)
 }
 
 fn link(mut evidence: Vec<Evidence>, chosen: impl Fn(&Evidence) -> bool) -> Decision {
@@ -409,7 +448,8 @@ mod tests {
         }
     }
 
-    /// `name birth_date word …`; `-` is nothing; `M`, `F` the sex; words of 18 places are resident numbers, of 11 phones, `E…` a passport.
+    /// `name birth_date word …`; `-` is nothing; `M`, `F` the sex; words of 18 places are resident numbers, of 11 phones, `E…` a passport, `M1` a mother's
+    /// number.
     fn facts(text: &str) -> PatientFacts {
         let mut words = text.split_whitespace();
         let mut record = Fields::new();
@@ -423,6 +463,7 @@ mod tests {
             match word {
                 "M" => record.insert("sex", "male".into()),
                 "F" => record.insert("sex", "female".into()),
+                "M1" => record.insert("mother_identifier", json!({"system": "HIS", "value": word})),
                 _ if word.starts_with('E') => {
                     identifiers.push(json!({"type": "passport", "value": word}));
                     None
@@ -452,8 +493,10 @@ mod tests {
                 _ => None,
             };
             let is_parted = one_id.ends_with('!');
-            let known =
-                |(index, text)| CandidateRecord { id: (place * 10 + index) as i64, facts: facts(text), tie, is_parted };
+            let known = |(index, text)| {
+                let id = (place * 10 + index) as i64;
+                CandidateRecord { id, facts: facts(text), tie, is_parted, patient: id }
+            };
             Candidate {
                 one_id: one_id.trim_end_matches(['=', '~', '!']).to_owned(),
                 records: records.split(';').enumerate().map(known).collect(),
@@ -505,6 +548,35 @@ mod tests {
     }
 
     #[test]
+    fn two_numbers_under_two_names_are_nobody_s_question() {
+        let home = "2016-04-09 M 13912345678";
+        check(&format!("林梓涵 {home} {ONE}"), &[&format!("P1: 林子涵 {home} {OTHER}")], "new");
+        check(&format!("林梓涵 {home}"), &[&format!("P1: 林子涵 {home} {OTHER}")], "ask P1");
+    }
+
+    #[test]
+    fn who_is_one_patient_by_a_source_s_word_may_have_two_names() {
+        let mut known = candidates(&["P1: 秦怀玉 1951-02-03 M 13912345678; 窦文涛 1968-05-06 M 13912345678"]);
+        let said = |record: &str, known: &[Candidate]| decide(&Model::default(), &Nobody, &facts(record), &[], known);
+        for record in ["秦怀玉 1951-02-03 M 13912345678", "窦文涛 1968-05-06 M 13912345678"] {
+            assert!(matches!(said(record, &known), Decision::Ambiguous { doubt: Doubt::Veto, .. }), "{record}");
+        }
+        known[0].records[1].patient = known[0].records[0].id;
+        for record in ["秦怀玉 1951-02-03 M 13912345678", "窦文涛 1968-05-06 M 13912345678"] {
+            assert!(matches!(said(record, &known), Decision::Link { .. }), "{record}");
+        }
+        // A number speaks for itself.
+        known[0].records[0].facts = facts(&format!("秦怀玉 1951-02-03 M {ONE} 13912345678"));
+        assert!(!matches!(said(&format!("窦文涛 1968-05-06 M {OTHER} 13912345678"), &known), Decision::Link { .. }));
+    }
+
+    #[test]
+    fn a_name_in_letters_for_characters_needs_more_than_a_birth_date() {
+        check("ZHAN_KUNLIN 1990-03-07 M", &["P1: 詹堃霖 1990-03-07 M"], "ask P1");
+        check("ZHAN_KUNLIN 1990-03-07 M 13912345678", &["P1: 詹堃霖 1990-03-07 M 13912345678"], "link P1");
+    }
+
+    #[test]
     fn a_veto_holds_against_every_record_of_a_person() {
         check(
             &format!("张三丰 1990-03-07 {ONE} 13912345678"),
@@ -528,6 +600,7 @@ mod tests {
     #[test]
     fn a_household_is_no_identity() {
         check("王小宝 2015-01-01 13912345678", &["P1: 王大山 1985-02-02 13912345678"], "new");
+        check("卢志刚 1985-05-20 M 13912345678", &["P1: 卢志强 1960-05-20 M 13912345678"], "new");
     }
 
     #[test]
@@ -559,6 +632,9 @@ mod tests {
         check("张三之子甲 2024-03-01 13912345678", &["P1: 张三之子乙 2024-03-01 13912345678"], "new");
         check("张三之子 2024-03-01 13912345678", &["P1: 张三之子 2022-01-01 13912345678"], "new");
         check("张小宝 2024-03-01 13912345678", &["P1: 张三之子 2024-03-01 13912345678"], "ask P1");
+        check("张小宝 2024-03-01 M1", &["P1: 王芳之子 2024-03-01 M1"], "ask P1");
+        check("张小宝 2024-03-02 M1", &["P1: 王芳之子 2024-03-01 M1"], "new");
+        check("张小宝 2024-03-01", &["P1: 王芳之子 2024-03-01"], "new");
         check("无名氏 -", &["P1: 无名氏 -"], "new");
     }
 }

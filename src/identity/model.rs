@@ -53,6 +53,7 @@ settings! {
     ReviewProbability "decide" "review" 0.5 0.01 0.999 "probability from which somebody is asked"
     UnionProbability "decide" "union" 0.5 0.01 1.0 "probability from which two persons whom one record fits are taken for one"
     Margin "decide" "margin" 6.0 0.0 40.0 "bits that the best person must be ahead of the second"
+    Visit "decide" "visit" 1.0 0.0 1.0 "1: whoever's report names a known visit is its patient, if the names agree; 0: visits tell nothing"
     Prior "decide" "prior" -14.0 -40.0 0.0 "log2 of the odds before any fact, where two records share a number, a phone or an address"
     PriorAlone "decide" "prior_alone" -20.0 -40.0 0.0 "the same where nothing but name, birth date and sex can agree: one in a million"
     HouseholdCap "decide" "household_cap" 12.0 0.0 40.0 "bits that phone, address, mother and surname may give together"
@@ -216,6 +217,11 @@ impl Model {
     /// Bits from which two persons who both fit a third record are taken for one.
     pub fn sure_bits(&self) -> f64 {
         odds(self.value(Id::UnionProbability))
+    }
+
+    /// Whether a visit that a report names tells whose the report is.
+    pub fn links_by_visit(&self) -> bool {
+        self.value(Id::Visit) > 0.0
     }
 
     /// Bits that the best person must be ahead of the second.

@@ -249,19 +249,9 @@ impl Life<'_, '_> {
         if rest.is_empty() {
             return Err(ManualRefusal::NothingLeft.into());
         }
-        let mut parted = Vec::new();
-        for row in rest {
-            let first = records::moves_of(job.transaction, row.id)?.first().map_or(0, |(id, _)| *id);
-            if first <= step.at {
-                parted.push(row);
-            } else if let Some(own) = group.first() {
-                // Nobody has said to which of the two it belongs.
-                job.raise(Conflict::AfterSplit, (row.id, own.id))?;
-            }
-        }
         let basis = self.basis(json!({"retired": retired.one_id, "undone": "merge"}));
         job.part(&holder, &group, Goal::Revived(&retired.one_id), basis, self.moment())?;
-        job.tell_apart(&group, &parted, &self.decision.by, &self.decision.reason)?;
+        self.tell_apart_since(&group, rest, step.at)?;
         let records = group.iter().map(|row| row.number.to_string()).collect();
         Ok(Decided { one_id: holder, other: Some(retired.one_id), records, changed: true })
     }
@@ -310,11 +300,31 @@ impl Life<'_, '_> {
     pub(super) fn leave(&self, holder: &str, group: &[PatientRecord], rest: &[PatientRecord]) -> Result<Decided, Stop> {
         let job = self.job;
         let former = job.former_one_id(group)?;
+        let step = match &former {
+            Some(one_id) => job.merge_step(&self.person(one_id)?)?,
+            None => None,
+        };
         let goal = former.as_deref().map_or(Goal::New, Goal::Revived);
         let other = job.part(holder, group, goal, self.basis(json!({"from": holder})), self.moment())?;
-        job.tell_apart(group, rest, &self.decision.by, &self.decision.reason)?;
+        self.tell_apart_since(group, rest.to_vec(), step.map_or(i64::MAX, |step| step.at))?;
         let records = group.iter().map(|row| row.number.to_string()).collect();
         Ok(Decided { one_id: holder.to_owned(), other: Some(other), records, changed: true })
+    }
+
+    /// The records that leave are told apart from all of the `rest` that were there at the step `at` of the history; whose those are that
+    /// came later nobody has said, and somebody is asked.
+    fn tell_apart_since(&self, group: &[PatientRecord], rest: Vec<PatientRecord>, at: i64) -> Result<(), Stop> {
+        let job = self.job;
+        let mut parted = Vec::new();
+        for row in rest {
+            let first = records::moves_of(job.transaction, row.id)?.first().map_or(0, |(id, _)| *id);
+            if first <= at {
+                parted.push(row);
+            } else if let Some(own) = group.first() {
+                job.raise(Conflict::AfterSplit, (row.id, own.id))?;
+            }
+        }
+        Ok(job.tell_apart(group, &parted, &self.decision.by, &self.decision.reason)?)
     }
 
     fn group(&self, one_id: &str, ids: &BTreeSet<i64>) -> Result<(Vec<PatientRecord>, Vec<PatientRecord>), Stop> {

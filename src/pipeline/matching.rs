@@ -10,8 +10,8 @@ use super::Site;
 use super::apply::{Job, Trouble};
 use super::patient::{medical_record_numbers, state_of};
 use crate::identity::{
-    BlockKind, Candidate, CandidateRecord, Decision, Doubt, Evidence, Frequencies, PatientFacts, Term, Tie, decide,
-    keys, passes, terms, weigh,
+    BlockKind, Candidate, CandidateRecord, Decision, Doubt, Evidence, Frequencies, NumberLevel, PatientFacts, Term,
+    Tie, compare, decide, keys, passes, terms, weigh,
 };
 use crate::record::{Fields, RecordNumber, json};
 use crate::store::records::PatientRecord;
@@ -106,11 +106,14 @@ impl<'a> Matcher<'a> {
         except: &BTreeSet<i64>,
     ) -> Result<Candidate, StoreError> {
         let members = self.records_of(&one_id)?;
+        let patients = patients(&members.iter().collect::<Vec<_>>());
         let own: Vec<i64> = except.iter().copied().collect();
         let records = members.into_iter().filter(|known| !except.contains(&known.row.id)).map(|known| {
             let is_parted = no_links::between(self.reader, &own, &[known.row.id])?.is_some();
             let tie = ties.get(&known.row.id).copied();
-            Ok(CandidateRecord { id: known.row.id, tie, facts: known.facts, is_parted })
+            let id = known.row.id;
+            let patient = patients.get(&id).copied().unwrap_or(id);
+            Ok(CandidateRecord { id, tie, facts: known.facts, is_parted, patient })
         });
         Ok(Candidate { records: records.collect::<Result<_, StoreError>>()?, one_id })
     }
@@ -224,7 +227,8 @@ impl Job<'_> {
         let facts = |id| -> Result<PatientFacts, Trouble> {
             Ok(self.usable(PatientFacts::of(&state_of(&self.record(id)?)?.record()))?)
         };
-        let known = CandidateRecord { id: records.1, facts: facts(records.1)?, tie: None, is_parted: false };
+        let (id, facts_of_other) = (records.1, facts(records.1)?);
+        let known = CandidateRecord { id, facts: facts_of_other, tie: None, is_parted: false, patient: id };
         let candidate = Candidate { one_id: self.record(records.1)?.one_id, records: vec![known] };
         match self.weigh(&facts(records.0)?, &candidate)? {
             Some(evidence) => self.ask(kind, records, &evidence),
@@ -234,7 +238,11 @@ impl Job<'_> {
 
     /// Asks about everybody whom the decision for `record` leaves in doubt.
     pub(super) fn ask_about(&self, record: i64, decision: &Decision) -> Result<(), Trouble> {
-        let Decision::Ambiguous { doubt, evidence } = decision else { return Ok(()) };
+        let (doubt, evidence) = match decision {
+            Decision::Ambiguous { doubt, evidence } => (doubt, evidence),
+            Decision::Link { others, .. } => return self.ask_about_others(record, others),
+            Decision::New { .. } => return Ok(()),
+        };
         let open = evidence.iter().filter(|found| !found.ruled_out).take(EVIDENCE);
         let mut passing: Vec<&Evidence> = Vec::new();
         for found in open {
@@ -252,6 +260,19 @@ impl Job<'_> {
         for (place, one) in passing.iter().enumerate() {
             for other in &passing[place + 1..] {
                 self.ask_why(ReviewKind::PossibleDuplicate, (one.record, other.record))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks about those who may be the person of a record that was linked to somebody else; once for two persons.
+    fn ask_about_others(&self, record: i64, others: &[Evidence]) -> Result<(), Trouble> {
+        let one_id = self.record(record)?.one_id;
+        let doubtful = |found: &&Evidence| !found.ruled_out && found.score.bits >= self.site.model.review_bits();
+        for found in others.iter().filter(doubtful).take(EVIDENCE) {
+            let other = self.record(found.record)?.one_id;
+            if other != one_id && !reviews::is_asked(self.transaction, &one_id, &other)? {
+                self.ask(ReviewKind::PossibleDuplicate, (record, found.record), found)?;
             }
         }
         Ok(())
@@ -329,6 +350,28 @@ impl Job<'_> {
     }
 }
 
+/// Which of these records are one patient's by a source's word: it has merged their numbers, or they are of one number and nothing in
+/// them says otherwise. Gives each record the number that stands for its patient.
+pub(super) fn patients(records: &[&Known]) -> BTreeMap<i64, i64> {
+    let mut patients: BTreeMap<i64, i64> = records.iter().map(|known| (known.row.id, known.row.id)).collect();
+    let is_same = |one: &Known, other: &Known| {
+        one.row.merged_into == Some(other.row.id)
+            || one.row.number == other.row.number
+                && one.facts.is_called_like(&other.facts)
+                && compare(&one.facts, &other.facts).number != NumberLevel::Conflict
+    };
+    for one in records {
+        for other in records.iter().filter(|other| other.row.id != one.row.id && is_same(one, other)) {
+            let (Some(own), Some(others)) = (patients.get(&one.row.id).copied(), patients.get(&other.row.id).copied())
+            else {
+                continue;
+            };
+            patients.values_mut().filter(|patient| **patient == others).for_each(|patient| *patient = own);
+        }
+    }
+    patients
+}
+
 /// What is counted of a record.
 fn terms_of(facts: &PatientFacts) -> impl Iterator<Item = Term> {
     terms(facts).into_iter().map(|(_, term)| term)
@@ -375,5 +418,12 @@ impl Frequencies for Counted<'_> {
         });
         // One of them is the candidate.
         (count.saturating_sub(1), self.people)
+    }
+
+    fn are_parted(&self, one: i64, other: i64) -> bool {
+        no_links::between(self.reader, &[one], &[other]).map(|pair| pair.is_some()).unwrap_or_else(|error| {
+            self.error.replace(Some(error));
+            true
+        })
     }
 }

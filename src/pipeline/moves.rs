@@ -6,10 +6,10 @@
 use std::collections::BTreeSet;
 
 use super::apply::{About, Cause, Job, Trouble};
-use super::matching::{Asked, Known};
+use super::matching::{Asked, Known, patients};
 use super::patient::golden_of;
 use crate::feed::EventKind;
-use crate::identity::{Candidate, CandidateRecord, Decision, Evidence, NumberLevel, PatientFacts, Tie, compare};
+use crate::identity::{Candidate, CandidateRecord, Decision, Evidence, NumberLevel, PatientFacts, Tie, Veto, compare};
 use crate::record::{RecordNumber, Value, json};
 use crate::state::{LabReportState, Moment, VisitState, changed};
 use crate::store::clinical::{LabReport, Visit};
@@ -26,6 +26,17 @@ impl Job<'_> {
     /// A record that has become known better may not be who it was taken for, or somebody who is known already: the outcome is as
     /// if the better record had come first. Gives its One ID.
     pub(super) fn look_again(&self, row: &PatientRecord, moment: Moment) -> Result<String, Trouble> {
+        self.judge(row, self.site.model.review_bits(), moment)
+    }
+
+    /// The same of a record whose link may have rested on a value that proves nothing any more: it stays only where it would be linked
+    /// without it.
+    pub(super) fn look_again_without(&self, row: &PatientRecord, moment: Moment) -> Result<String, Trouble> {
+        self.judge(row, self.site.model.link_bits(), moment)
+    }
+
+    /// `enough`: bits with which a link stays.
+    fn judge(&self, row: &PatientRecord, enough: f64, moment: Moment) -> Result<String, Trouble> {
         let members = self.records_of(&row.one_id)?;
         let own = members
             .iter()
@@ -33,12 +44,12 @@ impl Job<'_> {
             .ok_or(StoreError::Damaged { what: "patient_record.one_id" })?;
         let tied = tied(&members, own);
         let (group, rest): (Vec<&Known>, Vec<&Known>) = members.iter().partition(|known| tied.contains(&known.row.id));
-        let Some(evidence) = self.contradiction(own, &rest)? else {
+        let Some(evidence) = self.contradiction(own, &group, &rest, enough)? else {
             return self.join(own, &members, moment);
         };
         let by_hand = |known: &&Known| known.row.link == LinkKind::Manual;
         let by_rule: Vec<&Known> = rest.iter().copied().filter(|known| !by_hand(known)).collect();
-        let is_held = by_rule.len() < rest.len() && self.contradiction(own, &by_rule)?.is_none();
+        let is_held = by_rule.len() < rest.len() && self.contradiction(own, &group, &by_rule, enough)?.is_none();
         if is_held || group.iter().any(by_hand) {
             // Somebody has decided so, of this record or of those that rule it out: it stays, and somebody should know.
             self.ask(ReviewKind::DataQuality, (own.row.id, evidence.record), &evidence)?;
@@ -64,8 +75,8 @@ impl Job<'_> {
             .find(|known| known.row.id == row.id)
             .ok_or(StoreError::Damaged { what: "patient_record.one_id" })?;
         let tied = tied(&members, own);
-        let rest: Vec<&Known> = members.iter().filter(|known| !tied.contains(&known.row.id)).collect();
-        if let Some(evidence) = self.contradiction(own, &rest)? {
+        let (group, rest): (Vec<&Known>, Vec<&Known>) = members.iter().partition(|known| tied.contains(&known.row.id));
+        if let Some(evidence) = self.contradiction(own, &group, &rest, self.site.model.review_bits())? {
             return self.ask(ReviewKind::DataQuality, (row.id, evidence.record), &evidence);
         }
         let all: BTreeSet<i64> = members.iter().map(|known| known.row.id).collect();
@@ -80,8 +91,31 @@ impl Job<'_> {
         }
     }
 
-    /// The evidence, if a record is no longer one of its person: something forbids the link, or too little speaks for it.
-    fn contradiction(&self, own: &Known, rest: &[&Known]) -> Result<Option<Evidence>, Trouble> {
+    /// The evidence, if a record is no longer one of its person: something forbids the link, or too little speaks for it. Of those in the
+    /// `group` that are one patient's by a source's word one speaks for all, but each for its resident number.
+    fn contradiction(
+        &self,
+        own: &Known,
+        group: &[&Known],
+        rest: &[&Known],
+        enough: f64,
+    ) -> Result<Option<Evidence>, Trouble> {
+        let found = self.contradiction_of(own, rest, enough)?;
+        if found.as_ref().is_none_or(|evidence| evidence.vetoes.contains(&Veto::DifferentResidentId)) {
+            return Ok(found);
+        }
+        let patients = patients(group);
+        let is_alias =
+            |known: &&&Known| known.row.id != own.row.id && patients.get(&known.row.id) == patients.get(&own.row.id);
+        for alias in group.iter().filter(is_alias) {
+            if self.contradiction_of(alias, rest, enough)?.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(found)
+    }
+
+    fn contradiction_of(&self, own: &Known, rest: &[&Known], enough: f64) -> Result<Option<Evidence>, Trouble> {
         let mut numbers: BTreeSet<RecordNumber> = own.numbers().collect();
         // Numbers lead on: who shares one with a record that shares one is known by the sources' word as well.
         let mut by_number: BTreeSet<i64> = BTreeSet::new();
@@ -92,16 +126,18 @@ impl Job<'_> {
             by_number.insert(known.row.id);
             numbers.extend(known.numbers());
         }
+        let patients = patients(rest);
         let records = rest.iter().map(|known| CandidateRecord {
             id: known.row.id,
             facts: known.facts.clone(),
             tie: by_number.contains(&known.row.id).then_some(Tie::SameNumber),
             is_parted: false,
+            patient: patients.get(&known.row.id).copied().unwrap_or(known.row.id),
         });
         let candidate = Candidate { one_id: own.row.one_id.clone(), records: records.collect() };
         let Some(evidence) = self.weigh(&own.facts, &candidate)? else { return Ok(None) };
-        let holds = evidence.vetoes.is_empty()
-            && (evidence.tie.is_some() || evidence.gate || evidence.score.bits >= self.site.model.review_bits());
+        let holds =
+            evidence.vetoes.is_empty() && (evidence.tie.is_some() || evidence.gate || evidence.score.bits >= enough);
         Ok((!holds).then_some(evidence))
     }
 

@@ -84,8 +84,6 @@ impl Job<'_> {
         let owner = |one_id| Owner { record: id, number: number.clone(), one_id };
         if is_known {
             self.refresh_person(&one_id, EventKind::PatientUpdated, moment)?;
-        } else {
-            self.ask_about(id, &decision)?;
         }
         // Its number led to one person, its identity number leads to another: the record shows that they are one.
         let leads_on = matches!(&decision, Decision::Link { others, .. }
@@ -94,14 +92,16 @@ impl Job<'_> {
             self.look_again(&self.record(id)?, moment)?;
         }
         self.look_at_shaken(shaken, id, moment)?;
+        self.ask_about(id, &decision)?;
         Ok(owner(self.record(id)?.one_id))
     }
 
     /// Looks again at records whose links may have rested on a value that proves nothing any more.
     fn look_at_shaken(&self, shaken: BTreeSet<i64>, cause: i64, moment: Moment) -> Result<(), Trouble> {
-        for id in shaken {
+        // The later ones first: who was there before stays.
+        for id in shaken.into_iter().rev() {
             let before = self.record(id)?;
-            if self.look_again(&before, moment)? != before.one_id {
+            if self.look_again_without(&before, moment)? != before.one_id {
                 let known = self.records_of(&before.one_id)?;
                 if let Some(left) = known.first() {
                     self.ask_why(ReviewKind::Quarantine, (id, left.row.id))?;

@@ -303,7 +303,8 @@ fn verdict(matcher: Matcher<'_>, one: &Known, other: &Known) -> Result<Option<(P
     let numbers: BTreeSet<RecordNumber> = one.numbers().collect();
     let tie = other.numbers().any(|number| numbers.contains(&number)).then_some(Tie::SameNumber);
     let is_parted = no_links::between(matcher.reader, &[one.row.id], &[other.row.id])?.is_some();
-    let record = CandidateRecord { id: other.row.id, facts: other.facts.clone(), tie, is_parted };
+    let record =
+        CandidateRecord { id: other.row.id, facts: other.facts.clone(), tie, is_parted, patient: other.row.id };
     let candidate = Candidate { one_id: other.row.one_id.clone(), records: vec![record] };
     let evidence = matcher.weigh(&one.facts, &candidate)?;
     Ok(evidence.map(|found| (PairVerdict::of(&matcher.site.model, &found), found.score.bits)))

@@ -69,9 +69,9 @@ fn a_filler_number_used_again_for_another_patient_brings_no_results_along() {
 fn a_late_message_does_not_give_a_visit_to_another_patient() {
     let site = Site::new();
     let daemon = site.start();
-    let stay = |number: &str| [pid(number, "One^A"), inpatient("V1", "ICU^1^1", "20240305103000", "")];
-    daemon.accept("his", adt("A01", "C1", "20240305103000", &stay("P1")));
-    daemon.accept("his", adt("A08", "C2", "20240304103000", &stay("P9")));
+    let stay = |patient: String| [patient, inpatient("V1", "ICU^1^1", "20240305103000", "")];
+    daemon.accept("his", adt("A01", "C1", "20240305103000", &stay(pid("P1", "One^A"))));
+    daemon.accept("his", adt("A08", "C2", "20240304103000", &stay(pid("P9", "Other^B"))));
     assert_eq!(daemon.visit("HIS|P1")["visit_id"], "his:V1");
     assert_eq!(daemon.visits("HIS|P9"), Vec::<serde_json::Value>::new());
 }

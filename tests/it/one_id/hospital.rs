@@ -187,6 +187,12 @@ impl Patient {
         self.identifier("MC", number)
     }
 
+    /// The number that another source gave, beside its own.
+    pub(super) fn also_as(mut self, other: &Self) -> Self {
+        self.identifiers.push(other.cx());
+        self
+    }
+
     /// The same said by another source under a number of its own.
     pub(super) fn at(&self, system: &str, number: &str) -> Self {
         Self { system: system.to_owned(), number: number.to_owned(), ..self.clone() }

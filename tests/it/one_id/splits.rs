@@ -24,8 +24,9 @@ fn case_45_a_merge_is_undone_the_old_one_id_lives_and_what_came_later_is_asked_f
     hospital.admit(&b, "VB");
     let (former, survivor) = (hospital.one_id(&a), hospital.one_id(&b));
     hospital.merge(&b, &a);
-    // After the merge: a row that knows the name of one and the number of neither.
-    let later = b.at("EMR", "E1").phone("13900004501");
+    // After the merge: a row that names one of the numbers beside its own. By name and birth date alone it would be asked about, for
+    // the laboratory's row is of another name and birth date.
+    let later = b.at("EMR", "E1").phone("13900004501").also_as(&b);
     hospital.update(&b.clone().phone("13900004501"));
     hospital.register(&later);
     hospital.admit(&a, "VA2");
