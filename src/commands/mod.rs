@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod evidence;
 mod feed;
+mod identity;
 mod import;
 mod mapping;
 mod message;
@@ -66,6 +67,9 @@ enum Command {
     /// Doubtful matches: one patient, or two?
     #[command(subcommand)]
     Review(review::Verb),
+    /// The model of matching: show, train on the site's own records, compare, and what a switch leaves in doubt.
+    #[command(subcommand)]
+    Identity(identity::Verb),
     /// The event log and its consumers.
     #[command(subcommand)]
     Feed(feed::Verb),
@@ -126,6 +130,7 @@ pub fn run() -> ExitCode {
         Command::Message(verb) => message::run(file, verb),
         Command::Person(verb) => person::run(file, verb),
         Command::Review(verb) => review::run(file, verb),
+        Command::Identity(verb) => identity::run(file, verb),
         Command::Feed(verb) => feed::run(file, verb),
         Command::Token(verb) => token::run(file, verb),
         Command::Status(arguments) => status::run(file, &arguments),

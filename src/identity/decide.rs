@@ -294,6 +294,8 @@ fn is_ruled_out_by(veto: Veto, compared: &Comparison) -> bool {
             one == other || compared.birth_date != BirthDateLevel::Exact || !(at_home || shares_number)
         }
         Veto::UnknownName => !shares_number,
+        // Parents and children: one home, another generation, another name.
+        Veto::YearsApart => compared.name != NameLevel::Exact,
         _ => false,
     }
 }
@@ -408,10 +410,10 @@ pub fn passes(model: &Model, evidence: &Evidence) -> bool {
     evidence.vetoes.is_empty()
         && match evidence.tie {
             Some(Tie::SameNumber) => true,
-            Some(Tie::SameVisit) => {
+            Some(Tie::SameVisit) if model.links_by_visit() => {
                 evidence.score.facts.iter().any(|fact| fact.fact == FactKind::Name && fact.weight > 0.0)
             }
-            None => evidence.gate || evidence.score.bits >= model.link_bits() && !is_only_rendered(&evidence.score),
+            _ => evidence.gate || evidence.score.bits >= model.link_bits() && !is_only_rendered(&evidence.score),
         }
 }
 

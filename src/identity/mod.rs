@@ -24,6 +24,7 @@ mod model;
 mod name;
 mod number;
 mod placeholder;
+mod train;
 
 pub use block::{BlockKey, BlockKind, TermKind, keys, terms};
 pub use compare::{
@@ -41,3 +42,4 @@ pub use model::{Fact, FactKind, Frequencies, Model, Score, Setting, probability}
 pub use name::{Name, NameClass, Script, Sex, name_key, pinyin_key};
 pub use number::{CARD_KINDS, Card, IDENTITY_KINDS, IdentityNumber};
 pub use placeholder::is_placeholder;
+pub use train::{BlockResult, Blocking, FEWEST_MATCHES, FEWEST_STRANGERS, Kept, Learned, Sample, Training, train};

@@ -53,6 +53,7 @@ settings! {
     ReviewProbability "decide" "review" 0.5 0.01 0.999 "probability from which somebody is asked"
     UnionProbability "decide" "union" 0.5 0.01 1.0 "probability from which two persons whom one record fits are taken for one"
     Margin "decide" "margin" 6.0 0.0 40.0 "bits that the best person must be ahead of the second"
+    Visit "decide" "visit" 1.0 0.0 1.0 "1: whoever's report names a known visit is its patient, if the names agree; 0: visits tell nothing"
     Prior "decide" "prior" -14.0 -40.0 0.0 "log2 of the odds before any fact, where two records share a number, a phone or an address"
     PriorAlone "decide" "prior_alone" -20.0 -40.0 0.0 "the same where nothing but name, birth date and sex can agree: one in a million"
     HouseholdCap "decide" "household_cap" 12.0 0.0 40.0 "bits that phone, address, mother and surname may give together"
@@ -218,6 +219,11 @@ impl Model {
         odds(self.value(Id::UnionProbability))
     }
 
+    /// Whether a visit that a report names tells whose the report is.
+    pub fn links_by_visit(&self) -> bool {
+        self.value(Id::Visit) > 0.0
+    }
+
     /// Bits that the best person must be ahead of the second.
     pub fn margin(&self) -> f64 {
         self.value(Id::Margin)
@@ -271,18 +277,7 @@ impl Model {
         // Of what a household shares.
         let mut shared = 0.0;
 
-        let name = match compared.name {
-            NameLevel::Exact => Some((Id::NameExact, Some(Id::NameTypical))),
-            NameLevel::SameSound => Some((Id::NameSameSound, Some(Id::SoundTypical))),
-            NameLevel::Rendering => Some((Id::NameRendering, Some(Id::SoundTypical))),
-            NameLevel::OneCharacter => Some((Id::NameOneCharacter, None)),
-            NameLevel::Similar => Some((Id::NameSimilar, None)),
-            NameLevel::PartlyEqual => Some((Id::NamePartlyEqual, None)),
-            NameLevel::SameSurname => Some((Id::NameSameSurname, Some(Id::SurnameTypical))),
-            NameLevel::Missing => None,
-            NameLevel::Different => Some((Id::NameDifferent, None)),
-        };
-        if let Some((id, typical)) = name {
+        if let Some((id, typical)) = name(compared.name) {
             let (weight, frequency) = self.adjusted(id, typical, compared.name_term, compared.name_frequency, counted);
             note(FactKind::Name, DEFAULTS[id as usize].key, weight, frequency);
             bits += weight;
@@ -339,6 +334,46 @@ impl Model {
         let frequency = (count as f64 + stand_for * assumed.unwrap_or(typical)) / (people as f64 + stand_for);
         let frequency = frequency.max(self.value(Id::FrequencyFloor));
         (weight + (typical / frequency).log2(), Some(frequency))
+    }
+}
+
+/// The facts in the order of [`levels`].
+pub(super) const FACTS: [FactKind; 7] = [
+    FactKind::Name,
+    FactKind::BirthDate,
+    FactKind::IdentityNumber,
+    FactKind::Card,
+    FactKind::Phone,
+    FactKind::Address,
+    FactKind::Sex,
+];
+
+/// The level of each of [`FACTS`] as the place of its weight among [`Model::settings`]; `None` where a side says nothing.
+pub(super) fn levels(compared: &Comparison) -> [Option<usize>; FACTS.len()] {
+    let ids = [
+        name(compared.name).map(|(id, _)| id),
+        birth_date(compared.birth_date),
+        number(compared.number),
+        card(compared),
+        phone(compared.phone),
+        address(compared.address),
+        sex(compared.sex),
+    ];
+    ids.map(|id| id.map(|id| id as usize))
+}
+
+/// The level, and the average frequency that its weight holds for.
+fn name(level: NameLevel) -> Option<(Id, Option<Id>)> {
+    match level {
+        NameLevel::Exact => Some((Id::NameExact, Some(Id::NameTypical))),
+        NameLevel::SameSound => Some((Id::NameSameSound, Some(Id::SoundTypical))),
+        NameLevel::Rendering => Some((Id::NameRendering, Some(Id::SoundTypical))),
+        NameLevel::OneCharacter => Some((Id::NameOneCharacter, None)),
+        NameLevel::Similar => Some((Id::NameSimilar, None)),
+        NameLevel::PartlyEqual => Some((Id::NamePartlyEqual, None)),
+        NameLevel::SameSurname => Some((Id::NameSameSurname, Some(Id::SurnameTypical))),
+        NameLevel::Missing => None,
+        NameLevel::Different => Some((Id::NameDifferent, None)),
     }
 }
 

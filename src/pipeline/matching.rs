@@ -19,7 +19,7 @@ use crate::store::reviews::{Question, ReviewKind};
 use crate::store::{Reader, StoreError, matching, no_links, records, reviews};
 
 /// Records looked at for one key. More than a few mean that many share it; what it could still prove, other keys prove too.
-const RECORDS_OF_KEY: usize = 64;
+pub(super) const RECORDS_OF_KEY: usize = 64;
 /// Candidates kept as evidence and asked about.
 const EVIDENCE: usize = 5;
 
@@ -167,7 +167,7 @@ impl<'a> Matcher<'a> {
         Ok(members)
     }
 
-    fn record(&self, id: i64) -> Result<PatientRecord, StoreError> {
+    pub(super) fn record(&self, id: i64) -> Result<PatientRecord, StoreError> {
         records::get(self.reader, id)?.ok_or(StoreError::Damaged { what: "patient_record" })
     }
 }
@@ -238,7 +238,11 @@ impl Job<'_> {
 
     /// Asks about everybody whom the decision for `record` leaves in doubt.
     pub(super) fn ask_about(&self, record: i64, decision: &Decision) -> Result<(), Trouble> {
-        let Decision::Ambiguous { doubt, evidence } = decision else { return Ok(()) };
+        let (doubt, evidence) = match decision {
+            Decision::Ambiguous { doubt, evidence } => (doubt, evidence),
+            Decision::Link { others, .. } => return self.ask_about_others(record, others),
+            Decision::New { .. } => return Ok(()),
+        };
         let open = evidence.iter().filter(|found| !found.ruled_out).take(EVIDENCE);
         let mut passing: Vec<&Evidence> = Vec::new();
         for found in open {
@@ -256,6 +260,19 @@ impl Job<'_> {
         for (place, one) in passing.iter().enumerate() {
             for other in &passing[place + 1..] {
                 self.ask_why(ReviewKind::PossibleDuplicate, (one.record, other.record))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks about those who may be the person of a record that was linked to somebody else; once for two persons.
+    fn ask_about_others(&self, record: i64, others: &[Evidence]) -> Result<(), Trouble> {
+        let one_id = self.record(record)?.one_id;
+        let doubtful = |found: &&Evidence| !found.ruled_out && found.score.bits >= self.site.model.review_bits();
+        for found in others.iter().filter(doubtful).take(EVIDENCE) {
+            let other = self.record(found.record)?.one_id;
+            if other != one_id && !reviews::is_asked(self.transaction, &one_id, &other)? {
+                self.ask(ReviewKind::PossibleDuplicate, (record, found.record), found)?;
             }
         }
         Ok(())

@@ -22,7 +22,9 @@ mod patient;
 mod preview;
 mod rank;
 mod renumber;
+mod rescore;
 mod review;
+mod training;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -47,6 +49,8 @@ pub use explain::{Unexplained, explain};
 pub use life::decide_by_hand;
 pub use preview::{Examined, examine, preview};
 pub use rank::{Ranked, matches, rank};
+pub use rescore::rescore;
+pub use training::{Change, Differences, Drawn, PairVerdict, SampledPair, compare_models, draw};
 
 /// What the pipeline must know of a source.
 #[derive(Debug)]

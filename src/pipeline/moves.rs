@@ -72,6 +72,30 @@ impl Job<'_> {
         }
     }
 
+    /// The same, but nobody is moved: somebody is asked wherever the record would leave its person, or find another one.
+    pub(super) fn only_ask(&self, row: &PatientRecord) -> Result<(), Trouble> {
+        let members = self.records_of(&row.one_id)?;
+        let own = members
+            .iter()
+            .find(|known| known.row.id == row.id)
+            .ok_or(StoreError::Damaged { what: "patient_record.one_id" })?;
+        let tied = tied(&members, own);
+        let (group, rest): (Vec<&Known>, Vec<&Known>) = members.iter().partition(|known| tied.contains(&known.row.id));
+        if let Some(evidence) = self.contradiction(own, &group, &rest, self.site.model.review_bits())? {
+            return self.ask(ReviewKind::DataQuality, (row.id, evidence.record), &evidence);
+        }
+        let all: BTreeSet<i64> = members.iter().map(|known| known.row.id).collect();
+        let asked = Asked { number: &row.number, record: &own.record, facts: &own.facts, visit_of: None, except: &all };
+        let others = members.iter().filter(|known| known.row.id != row.id);
+        let group: Vec<&PatientFacts> = others.map(|known| &known.facts).collect();
+        match self.decide(&own.facts, &group, &self.candidates(&asked)?)? {
+            Decision::Link { evidence, .. } => {
+                self.ask(ReviewKind::PossibleMatch, (row.id, evidence.record), &evidence)
+            }
+            decision => self.ask_about(row.id, &decision),
+        }
+    }
+
     /// The evidence, if a record is no longer one of its person: something forbids the link, or too little speaks for it. Of those in the
     /// `group` that are one patient's by a source's word one speaks for all, but each for its resident number.
     fn contradiction(

@@ -84,8 +84,6 @@ impl Job<'_> {
         let owner = |one_id| Owner { record: id, number: number.clone(), one_id };
         if is_known {
             self.refresh_person(&one_id, EventKind::PatientUpdated, moment)?;
-        } else {
-            self.ask_about(id, &decision)?;
         }
         // Its number led to one person, its identity number leads to another: the record shows that they are one.
         let leads_on = matches!(&decision, Decision::Link { others, .. }
@@ -94,6 +92,7 @@ impl Job<'_> {
             self.look_again(&self.record(id)?, moment)?;
         }
         self.look_at_shaken(shaken, id, moment)?;
+        self.ask_about(id, &decision)?;
         Ok(owner(self.record(id)?.one_id))
     }
 

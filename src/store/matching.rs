@@ -24,6 +24,22 @@ pub fn records_with(reader: &Reader<'_>, hash: u64, limit: usize) -> Result<Vec<
     )
 }
 
+/// Keys that at least two and at most `most` records share, in the order in which the store keeps them, at most `limit` after the key
+/// `after` (`None` for the beginning).
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn shared_keys(reader: &Reader<'_>, after: Option<u64>, most: usize, limit: usize) -> Result<Vec<u64>, StoreError> {
+    let first = after.map_or(Some(i64::MIN), |after| stored(after).checked_add(1));
+    let Some(first) = first else { return Ok(Vec::new()) };
+    reader.all(
+        "SELECT hash FROM match_key WHERE hash >= ?1
+         GROUP BY hash HAVING count(*) BETWEEN 2 AND ?2 ORDER BY hash LIMIT ?3",
+        params![first, row_limit(most), row_limit(limit)],
+        |row| Ok(u64::from_ne_bytes(row.get::<_, i64>(0)?.to_ne_bytes())),
+    )
+}
+
 /// Makes `after` the keys of a record, where `before` are those that it has; both sorted, each once. Writes only what differs.
 ///
 /// # Errors
@@ -124,6 +140,31 @@ mod tests {
         write(&store, move |t| set_keys(t, one, &[own, shared], &[7, own]));
         assert_eq!((found(shared, 9), found(own, 9), found(7, 9)), (vec![other], vec![one], vec![one]));
         assert!(found(8, 9).is_empty());
+    }
+
+    #[test]
+    fn keys_that_several_share_are_listed_page_by_page() {
+        let (_directory, store) = store();
+        let keys = [u64::MAX - 5, 7, 1 << 63, 9];
+        write(&store, move |t| {
+            for (place, upto) in [4, 3, 1].into_iter().enumerate() {
+                let record = insert_person(t, &format!("P{place}"), &format!("100{place}"))?;
+                let mut own = keys[..upto].to_vec();
+                own.sort_unstable();
+                set_keys(t, record, &[], &own)?;
+            }
+            Ok(())
+        });
+        let pages = |most, limit| {
+            let mut found = Vec::new();
+            while let Some(next) = store.read(|r| shared_keys(r, found.last().copied(), most, limit)).unwrap().pop() {
+                found.push(next);
+            }
+            found
+        };
+        // Two have the first three of the keys, three the first; the sign of a stored hash is its first bit.
+        assert_eq!(pages(3, 1), [1 << 63, u64::MAX - 5, 7]);
+        assert_eq!(pages(2, 1), [1 << 63, 7]);
     }
 
     #[test]

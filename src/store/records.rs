@@ -255,6 +255,18 @@ pub fn of_person(reader: &Reader<'_>, one_id: &str) -> Result<Vec<PatientRecord>
     reader.all(select!("WHERE one_id = ?1 ORDER BY id"), [one_id], record)
 }
 
+/// People with records, by their One IDs, at most `limit` after `after` (empty for the beginning).
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn holders(reader: &Reader<'_>, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+    reader.all(
+        "SELECT DISTINCT one_id FROM patient_record WHERE one_id > ?1 ORDER BY one_id LIMIT ?2",
+        params![after, row_limit(limit)],
+        |row| Ok(row.get(0)?),
+    )
+}
+
 /// A record by the store's number for it.
 ///
 /// # Errors

@@ -280,6 +280,29 @@ pub fn about(reader: &Reader<'_>, one: i64, other: i64) -> Result<Option<Review>
     )
 }
 
+/// Whether an open case asks about two persons, by any of their records.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn is_asked(reader: &Reader<'_>, one_id: &str, other_one_id: &str) -> Result<bool, StoreError> {
+    let found = reader.one(
+        "SELECT 1 FROM patient_record AS one JOIN review ON review.record = one.id OR review.other = one.id
+         JOIN patient_record AS two ON two.id = CASE WHEN review.record = one.id THEN review.other ELSE review.record END
+         WHERE one.one_id = ?1 AND two.one_id = ?2 AND review.state = 'open' LIMIT 1",
+        params![one_id, other_one_id],
+        |_| Ok(()),
+    )?;
+    Ok(found.is_some())
+}
+
+/// The number of the newest case; 0 where there is none.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn newest(reader: &Reader<'_>) -> Result<i64, StoreError> {
+    Ok(reader.one("SELECT max(id) FROM review", [], |row| Ok(row.get::<_, Option<i64>>(0)?))?.flatten().unwrap_or(0))
+}
+
 /// Cases that fit, at most `limit`, beginning after the case `after`. Open ones alone: the weightiest first, see [`Review::rank`]; else the
 /// newest question first. Open ones whose records have become one person meanwhile are settled and left out.
 ///

@@ -23,6 +23,7 @@ mod files;
 mod framing;
 mod hospital_day;
 mod identity;
+mod identity_model;
 mod import;
 mod lab;
 mod life;

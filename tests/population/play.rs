@@ -1,6 +1,6 @@
 //! Messages through the real pipeline into a store, and who is one person afterwards.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use heyi::mapping::Mapping;
 use heyi::pipeline::{self, Cause, Source, Unit};
 use heyi::record::RecordNumber;
 use heyi::store::messages::MessageState;
+use heyi::store::reviews::{ReviewFilter, ReviewStates};
 use heyi::store::{Access, Store, StoreConfig, StoreError, Transaction, persons, records, reviews};
 use jiff::tz::TimeZone;
 use tokio::runtime::{Builder, Runtime};
@@ -152,8 +153,30 @@ impl Stage {
         }
     }
 
+    /// The store, for whoever only reads.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The person of each of these records, as a number; a record that the store does not have is nobody's but its own.
     pub(crate) fn persons(&self, keys: &[Key]) -> Vec<usize> {
+        let mut numbers: HashMap<String, usize> = HashMap::new();
+        let mut number = |one_id: String| {
+            let next = numbers.len();
+            *numbers.entry(one_id).or_insert(next)
+        };
+        self.one_ids(keys).into_iter().map(&mut number).collect()
+    }
+
+    /// The One IDs of these records, and which of them somebody is asked about.
+    pub(crate) fn asked(&self, keys: &[Key]) -> (Vec<String>, HashSet<(String, String)>) {
+        let open = ReviewFilter { states: ReviewStates::Open, kind: None };
+        let found = self.store.read(|reader| reviews::list(reader, open, None, 1_000_000)).expect("reviews");
+        let pairs = found.into_iter().map(|review| review.one_ids);
+        (self.one_ids(keys), pairs.flat_map(|(one, other)| [(one.clone(), other.clone()), (other, one)]).collect())
+    }
+
+    fn one_ids(&self, keys: &[Key]) -> Vec<String> {
         let mut links: HashMap<Key, String> = HashMap::new();
         let mut after = 0;
         loop {
@@ -162,14 +185,8 @@ impl Stage {
             after = last.record;
             links.extend(page.into_iter().map(|row| ((row.source, row.number.value), row.one_id)));
         }
-        let mut numbers: HashMap<String, usize> = HashMap::new();
-        let mut persons = Vec::with_capacity(keys.len());
-        for (place, key) in keys.iter().enumerate() {
-            let one_id = links.get(key).cloned().unwrap_or_else(|| format!("no record {place}"));
-            let next = numbers.len();
-            persons.push(*numbers.entry(one_id).or_insert(next));
-        }
-        persons
+        let one_id = |(place, key)| links.get(key).cloned().unwrap_or_else(|| format!("no record {place}"));
+        keys.iter().enumerate().map(one_id).collect()
     }
 }
 

@@ -60,16 +60,6 @@ fn groups(persons: &[usize]) -> HashMap<usize, Vec<usize>> {
     groups
 }
 
-/// Records that have company in both, and none of it in common: what one order links with these, the other links with those.
-pub(crate) fn contradictions(one: &[usize], other: &[usize]) -> Vec<usize> {
-    let (first, second) = (groups(one), groups(other));
-    let contradicts = |record: &usize| {
-        let (here, there) = (&first[&one[*record]], &second[&other[*record]]);
-        here.len() > 1 && there.len() > 1 && here.iter().filter(|member| there.contains(member)).count() == 1
-    };
-    (0..one.len()).filter(contradicts).collect()
-}
-
 #[test]
 fn pairs_are_counted_as_found_missed_and_wrong() {
     // Truth: 0 1 2 | 3 4 | 5. Found: 0 1 | 2 3 | 4 | 5.
@@ -78,12 +68,4 @@ fn pairs_are_counted_as_found_missed_and_wrong() {
     assert_eq!((score.precision(), score.recall()), (0.5, 0.25));
     let nothing = Score::of(&[1, 2], &[1, 2]);
     assert_eq!((nothing.precision(), nothing.recall()), (1.0, 1.0));
-}
-
-#[test]
-fn a_record_that_changes_its_company_contradicts_and_one_that_loses_it_does_not() {
-    // 1 goes from 0 to 2.
-    assert_eq!(contradictions(&[1, 1, 2, 3], &[1, 2, 2, 3]), [1]);
-    assert_eq!(contradictions(&[1, 1, 2, 3], &[1, 2, 3, 4]), [0; 0]);
-    assert_eq!(contradictions(&[1, 1, 1, 3], &[1, 1, 2, 3]), [0; 0]);
 }
