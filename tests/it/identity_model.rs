@@ -164,7 +164,7 @@ fn a_comparison_says_what_another_model_would_change_and_changes_nothing() {
     assert!(probability(0) > 0.5 && probability(0) < probability(1), "{sample}");
     assert_eq!((&bolder["persons_joined"], &bolder["persons_split"]), (&json!(1), &json!(0)));
 
-    let timid = compare("version = \"timid\"\n[decide]\nprior = -40.0");
+    let timid = compare("version = \"timid\"\n[decide]\nprior = -40.0\nprior_alone = -40.0");
     assert_eq!((&timid["persons_joined"], &timid["persons_split"]), (&json!(0), &json!(1)), "{timid}");
     let told = site.run(&["identity", "compare", "other.toml"]).exits(0).stdout;
     assert!(told.contains("HIS|3") && !told.contains('李'), "numbers, no names: {told}");
@@ -197,7 +197,7 @@ fn case_60_a_switched_model_asks_and_moves_nobody() {
     // What somebody has decided is not asked again.
     let id = open[1]["id"].to_string();
     site.run(&["review", "decide", &id, "reject", "--reason", "two patients", "--by", "li"]).exits(0);
-    site.write("config/identity.toml", "version = \"timid\"\n[decide]\nprior = -40.0");
+    site.write("config/identity.toml", "version = \"timid\"\n[decide]\nprior = -40.0\nprior_alone = -40.0");
     rescored(1);
     let open = reviews(&site);
     let pairs: Vec<_> = open.iter().map(pair).collect();
