@@ -294,8 +294,6 @@ fn is_ruled_out_by(veto: Veto, compared: &Comparison) -> bool {
             one == other || compared.birth_date != BirthDateLevel::Exact || !(at_home || shares_number)
         }
         Veto::UnknownName => !shares_number,
-        // Parents and children: one home, another generation, another name.
-        Veto::YearsApart => compared.name != NameLevel::Exact,
         _ => false,
     }
 }
