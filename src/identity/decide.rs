@@ -181,7 +181,10 @@ pub fn weigh(
             && matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Partial | BirthDateLevel::Missing);
         (known, gate, model.score(compared, counted))
     });
-    let key = |(known, gate, score): &(&CandidateRecord, bool, Score)| (known.tie.is_some(), *gate, score.bits);
+    // A number under its authority decides alone, so a visit that leads to another record of the person must not hide it.
+    let key = |(known, gate, score): &(&CandidateRecord, bool, Score)| {
+        (known.tie == Some(Tie::SameNumber), known.tie.is_some(), *gate, score.bits)
+    };
     let (best, gate, score) = scored.reduce(|one, other| if key(&other) > key(&one) { other } else { one })?;
     let is_thin = !own.iter().any(has_substance) || score.bits < model.review_bits();
     Some(Evidence {
@@ -611,6 +614,14 @@ mod tests {
     fn the_sources_own_number_comes_before_all_facts() {
         check("张小宝 2024-03-01", &["P1=: 张三之子 2024-03-01"], "link P1");
         check(&format!("张三 1990-03-07 {ONE}"), &[&format!("P1=: 张三 1990-03-07 {OTHER}")], "ask P1");
+    }
+
+    #[test]
+    fn a_visit_that_leads_to_another_record_of_the_person_does_not_hide_the_number() {
+        let mut known = candidates(&["P1=: - -; 张伟 1960-03-07"]);
+        known[0].records[1].tie = Some(Tie::SameVisit);
+        let decision = decide(&Model::default(), &Nobody, &facts("张伟 1960-03-07 M"), &[], &known);
+        assert!(matches!(decision, Decision::Link { .. }), "{decision:?}");
     }
 
     #[test]
