@@ -620,7 +620,7 @@ mod tests {
     fn a_visit_that_leads_to_another_record_of_the_person_does_not_hide_the_number() {
         let mut known = candidates(&["P1=: - -; 张伟 1960-03-07"]);
         known[0].records[1].tie = Some(Tie::SameVisit);
-        let decision = decide(&Model::default(), &Nobody, &facts("张伟 1960-03-07 M"), &[], &known);
+        let decision = decide(&Model::default(), &Nobody, &facts("李四 1960-03-07 M"), &[], &known);
         assert!(matches!(decision, Decision::Link { .. }), "{decision:?}");
     }
 
