@@ -100,6 +100,7 @@ fn a_model_is_learned_into_a_new_file_and_only_people_switch_it() {
     assert!(exact["expected_matches"].as_f64().unwrap() > 400.0, "{exact}");
     let number = setting("weights.identity_number", "exact");
     assert_eq!((&number["kept"], &number["after"]), (&json!("by_reason"), &json!(28.0)));
+    assert_eq!(setting("weights.mother_identifier", "equal")["kept"], "by_reason");
     assert_eq!(setting("weights.address", "exact")["kept"], "few_matches");
     let blocks = trained["blocks"].as_array().unwrap();
     for wanted in ["name_birth_date", "identity_number", "phone"] {
