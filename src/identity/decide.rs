@@ -167,12 +167,6 @@ pub fn weigh(
     // Two numbers under two names are two people; under one name somebody may have two numbers.
     let is_other =
         vetoes.contains(&Veto::DifferentResidentId) && !own.iter().any(|found| found.name == NameLevel::Exact);
-    // Father and son at home; a slip in the year leaves the name as it is.
-    let is_parent = own.iter().all(|found| {
-        let is_generation = found.years_apart.is_some_and(|years| GENERATION.contains(&years));
-        is_generation && found.name != NameLevel::Exact && found.number != NumberLevel::Exact
-    });
-    let is_other = is_other || is_parent && vetoes.contains(&Veto::YearsApart);
     // Parents and children: one home, other years, other names.
     let is_of_another_generation =
         vetoes.contains(&Veto::YearsApart) && own.iter().all(|compared| compared.name != NameLevel::Exact);
@@ -283,9 +277,6 @@ fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bo
     veto(apart && !shares_own && compared.card != CardLevel::Exact, Veto::YearsApart);
     vetoes
 }
-
-/// Years between parents and children.
-const GENERATION: std::ops::RangeInclusive<u16> = 14..=55;
 
 /// Whether a veto leaves nothing to ask: relations and guesses, not doubtful identities.
 fn is_ruled_out_by(veto: Veto, compared: &Comparison) -> bool {
