@@ -167,12 +167,6 @@ pub fn weigh(
     // Two numbers under two names are two people; under one name somebody may have two numbers.
     let is_other =
         vetoes.contains(&Veto::DifferentResidentId) && !own.iter().any(|found| found.name == NameLevel::Exact);
-    // Father and son at home; a slip in the year leaves the name as it is.
-    let is_parent = own.iter().all(|found| {
-        let is_generation = found.years_apart.is_some_and(|years| GENERATION.contains(&years));
-        is_generation && found.name != NameLevel::Exact && found.number != NumberLevel::Exact
-    });
-    let is_other = is_other || is_parent && vetoes.contains(&Veto::YearsApart);
     // Parents and children: one home, other years, other names.
     let is_of_another_generation =
         vetoes.contains(&Veto::YearsApart) && own.iter().all(|compared| compared.name != NameLevel::Exact);
@@ -186,7 +180,10 @@ pub fn weigh(
             && matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Partial | BirthDateLevel::Missing);
         (known, gate, model.score(compared, counted))
     });
-    let key = |(known, gate, score): &(&CandidateRecord, bool, Score)| (known.tie.is_some(), *gate, score.bits);
+    // A number under its authority decides alone, so a visit that leads to another record of the person must not hide it.
+    let key = |(known, gate, score): &(&CandidateRecord, bool, Score)| {
+        (known.tie == Some(Tie::SameNumber), known.tie.is_some(), *gate, score.bits)
+    };
     let (best, gate, score) = scored.reduce(|one, other| if key(&other) > key(&one) { other } else { one })?;
     let is_thin = !own.iter().any(has_substance) || score.bits < model.review_bits();
     Some(Evidence {
@@ -280,9 +277,6 @@ fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bo
     veto(apart && !shares_own && compared.card != CardLevel::Exact, Veto::YearsApart);
     vetoes
 }
-
-/// Years between parents and children.
-const GENERATION: std::ops::RangeInclusive<u16> = 14..=55;
 
 /// Whether a veto leaves nothing to ask: relations and guesses, not doubtful identities.
 fn is_ruled_out_by(veto: Veto, compared: &Comparison) -> bool {
@@ -616,6 +610,14 @@ mod tests {
     fn the_sources_own_number_comes_before_all_facts() {
         check("张小宝 2024-03-01", &["P1=: 张三之子 2024-03-01"], "link P1");
         check(&format!("张三 1990-03-07 {ONE}"), &[&format!("P1=: 张三 1990-03-07 {OTHER}")], "ask P1");
+    }
+
+    #[test]
+    fn a_visit_that_leads_to_another_record_of_the_person_does_not_hide_the_number() {
+        let mut known = candidates(&["P1=: - -; 张伟 1960-03-07"]);
+        known[0].records[1].tie = Some(Tie::SameVisit);
+        let decision = decide(&Model::default(), &Nobody, &facts("李四 1960-03-07 M"), &[], &known);
+        assert!(matches!(decision, Decision::Link { .. }), "{decision:?}");
     }
 
     #[test]
