@@ -262,7 +262,7 @@ fn shown(learned: &Learned, value: f64) -> String {
 
 fn why(kept: Kept) -> &'static str {
     match kept {
-        Kept::ByReason => "by reason: records that hold their own duplicates would shrink it",
+        Kept::ByReason => "set by reason, not learned",
         Kept::FewMatches => "too few matches",
         Kept::FewStrangers => "too few strangers who agree so",
     }

@@ -173,7 +173,12 @@ pub fn weigh(
         is_generation && found.name != NameLevel::Exact && found.number != NumberLevel::Exact
     });
     let is_other = is_other || is_parent && vetoes.contains(&Veto::YearsApart);
-    let rules_out = is_other || own.iter().any(|compared| vetoes.iter().any(|veto| is_ruled_out_by(*veto, compared)));
+    // Parents and children: one home, other years, other names.
+    let is_of_another_generation =
+        vetoes.contains(&Veto::YearsApart) && own.iter().all(|compared| compared.name != NameLevel::Exact);
+    let rules_out = is_of_another_generation
+        || is_other
+        || own.iter().any(|compared| vetoes.iter().any(|veto| is_ruled_out_by(*veto, compared)));
     let shares_number = own.iter().any(|compared| matches!(compared.number, NumberLevel::Exact | NumberLevel::Lent));
     let scored = candidate.records.iter().zip(&own).map(|(known, compared)| {
         let gate = compared.number == NumberLevel::Exact
@@ -297,8 +302,6 @@ fn is_ruled_out_by(veto: Veto, compared: &Comparison) -> bool {
             one == other || compared.birth_date != BirthDateLevel::Exact || !(at_home || shares_number)
         }
         Veto::UnknownName => !shares_number,
-        // Parents and children: one home, another generation, another name.
-        Veto::YearsApart => compared.name != NameLevel::Exact,
         _ => false,
     }
 }

@@ -496,6 +496,8 @@ pub fn train(model: &Model, sample: &Sample, version: &str) -> Training {
                 let kept = (sample.shared(*kind).1 < FEWEST_SHARED).then_some(Kept::FewStrangers);
                 (frequencies.get(kind).map_or(setting.value, |(_, after)| *after), None, kept)
             }
+            // The same mother speaks for, and another one against nothing: there is no level to hold its share against.
+            (None, None) if setting.section.starts_with("weights.") => (setting.value, None, Some(Kept::ByReason)),
             (None, None) => continue,
         };
         trained.set(setting.section, setting.key, value);
@@ -651,7 +653,8 @@ mod tests {
         let mut changed = 0;
         for (was, is) in before.settings().zip(training.model.settings()) {
             let may = was.section.starts_with("weights.") || FREQUENCIES.iter().any(|(key, _)| *key == was.key);
-            let is_by_reason = matches!(was.section, "weights.identity_number" | "weights.card");
+            let is_by_reason =
+                matches!(was.section, "weights.identity_number" | "weights.card" | "weights.mother_identifier");
             assert!(was.value == is.value || may && !is_by_reason, "{was:?} {is:?}");
             assert!((is.range.0..=is.range.1).contains(&is.value), "{is:?}");
             changed += usize::from(was.value != is.value);

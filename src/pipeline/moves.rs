@@ -48,7 +48,12 @@ impl Job<'_> {
             return self.join(own, &members, moment);
         };
         let by_hand = |known: &&Known| known.row.link == LinkKind::Manual;
-        let by_rule: Vec<&Known> = rest.iter().copied().filter(|known| !by_hand(known)).collect();
+        // What a source has merged with one that was linked by hand came with that one.
+        let patients = patients(&rest);
+        let patient = |known: &Known| patients.get(&known.row.id).copied();
+        let held: BTreeSet<Option<i64>> =
+            rest.iter().filter(|known| by_hand(known)).map(|known| patient(known)).collect();
+        let by_rule: Vec<&Known> = rest.iter().copied().filter(|known| !held.contains(&patient(known))).collect();
         let is_held = by_rule.len() < rest.len() && self.contradiction(own, &group, &by_rule, enough)?.is_none();
         if is_held || group.iter().any(by_hand) {
             // Somebody has decided so, of this record or of those that rule it out: it stays, and somebody should know.

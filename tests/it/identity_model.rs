@@ -100,6 +100,7 @@ fn a_model_is_learned_into_a_new_file_and_only_people_switch_it() {
     assert!(exact["expected_matches"].as_f64().unwrap() > 400.0, "{exact}");
     let number = setting("weights.identity_number", "exact");
     assert_eq!((&number["kept"], &number["after"]), (&json!("by_reason"), &json!(28.0)));
+    assert_eq!(setting("weights.mother_identifier", "equal")["kept"], "by_reason");
     assert_eq!(setting("weights.address", "exact")["kept"], "few_matches");
     let blocks = trained["blocks"].as_array().unwrap();
     for wanted in ["name_birth_date", "identity_number", "phone"] {
@@ -147,7 +148,7 @@ fn a_comparison_says_what_another_model_would_change_and_changes_nothing() {
     assert_eq!((&same["changes"], &same["models"]), (&json!([]), &json!(["default-1", "same"])));
     assert_eq!(same["pairs"], 3, "{same}");
 
-    let bolder = compare("version = \"bolder\"\n[decide]\nlink = 0.9\nprior = -18.0");
+    let bolder = compare("version = \"bolder\"\n[decide]\nlink = 0.9\nprior_alone = -18.0");
     let changes = bolder["changes"].as_array().unwrap();
     let kinds: Vec<(&str, &str, u64)> = changes
         .iter()
@@ -163,7 +164,7 @@ fn a_comparison_says_what_another_model_would_change_and_changes_nothing() {
     assert!(probability(0) > 0.5 && probability(0) < probability(1), "{sample}");
     assert_eq!((&bolder["persons_joined"], &bolder["persons_split"]), (&json!(1), &json!(0)));
 
-    let timid = compare("version = \"timid\"\n[decide]\nprior = -40.0");
+    let timid = compare("version = \"timid\"\n[decide]\nprior = -40.0\nprior_alone = -40.0");
     assert_eq!((&timid["persons_joined"], &timid["persons_split"]), (&json!(0), &json!(1)), "{timid}");
     let told = site.run(&["identity", "compare", "other.toml"]).exits(0).stdout;
     assert!(told.contains("HIS|3") && !told.contains('李'), "numbers, no names: {told}");
@@ -184,7 +185,7 @@ fn case_60_a_switched_model_asks_and_moves_nobody() {
     };
     rescored(0);
 
-    site.write("config/identity.toml", "version = \"bolder\"\n[decide]\nlink = 0.9\nprior = -18.0");
+    site.write("config/identity.toml", "version = \"bolder\"\n[decide]\nlink = 0.9\nprior_alone = -18.0");
     rescored(1);
     let mut open = reviews(&site);
     open.sort_by_key(|review| review["id"].as_u64());
@@ -196,7 +197,7 @@ fn case_60_a_switched_model_asks_and_moves_nobody() {
     // What somebody has decided is not asked again.
     let id = open[1]["id"].to_string();
     site.run(&["review", "decide", &id, "reject", "--reason", "two patients", "--by", "li"]).exits(0);
-    site.write("config/identity.toml", "version = \"timid\"\n[decide]\nprior = -40.0");
+    site.write("config/identity.toml", "version = \"timid\"\n[decide]\nprior = -40.0\nprior_alone = -40.0");
     rescored(1);
     let open = reviews(&site);
     let pairs: Vec<_> = open.iter().map(pair).collect();
@@ -218,7 +219,7 @@ fn a_limit_stops_a_rescore_and_the_next_goes_on() {
     };
     import(&site, ["HIS", "LIS"].map(near));
     let before = reviews(&site).len() as u64;
-    site.write("config/identity.toml", "version = \"bolder\"\n[decide]\nprior = -16.0");
+    site.write("config/identity.toml", "version = \"bolder\"\n[decide]\nprior_alone = -16.0");
     let first = site.json(&["identity", "rescore", "--limit", "5", "--json"]);
     let opened = |told: &Value| told["opened"].as_u64().unwrap();
     assert_eq!(first["complete"], false, "{first}");

@@ -169,6 +169,18 @@ fn who_is_told_apart_is_not_brought_together_through_a_third() {
 }
 
 #[test]
+fn who_was_put_together_by_hand_stays_so_when_the_source_merges_one_more() {
+    let mut world = World::peopled();
+    let ids = world.one_ids();
+    world.take("A40", &pid(1), "MRG|P0^^^HIS^MR");
+    // The record of P3 was there before: only those that came are linked by hand.
+    world.decide(ManualStep::Merge { one_id: ids[1].clone(), into: ids[3].clone() }).unwrap();
+    world.take("A40", &pid(1), "MRG|P2^^^HIS^MR");
+    assert_eq!(world.one_ids()[..4], [3; 4].map(|place: usize| ids[place].clone()));
+    world.check_log();
+}
+
+#[test]
 fn what_left_before_a_merge_does_not_come_back_with_it() {
     let mut world = World::peopled();
     let ids = world.one_ids();
