@@ -407,7 +407,7 @@ pub fn passes(model: &Model, evidence: &Evidence) -> bool {
     evidence.vetoes.is_empty()
         && match evidence.tie {
             Some(Tie::SameNumber) => true,
-            Some(Tie::SameVisit) if model.links_by_visit() => {
+            Some(Tie::SameVisit) => {
                 evidence.score.facts.iter().any(|fact| fact.fact == FactKind::Name && fact.weight > 0.0)
             }
             _ => evidence.gate || evidence.score.bits >= model.link_bits() && !is_only_rendered(&evidence.score),
@@ -624,6 +624,15 @@ mod tests {
     fn a_visit_resolves_a_laboratorys_patient_who_has_no_more_than_a_name() {
         check("ZHANG_SAN -", &["P1~: 张三 1990-03-07"], "link P1");
         check("LI_SI -", &["P1~: 张三 1990-03-07"], "new");
+    }
+
+    #[test]
+    fn a_number_tells_more_than_a_visit_of_the_same_person() {
+        // Under the number it is known from a merge alone; whoever has the visit is called otherwise.
+        let mut known = candidates(&["P1=: - -; 王芳 1962-03-07 M"]);
+        known[0].records[1].tie = Some(Tie::SameVisit);
+        let decision = decide(&Model::default(), &Nobody, &facts("李娜 1962-03-07 M"), &[], &known);
+        assert!(matches!(decision, Decision::Link { .. }), "{decision:?}");
     }
 
     #[test]

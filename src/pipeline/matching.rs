@@ -78,6 +78,7 @@ impl<'a> Matcher<'a> {
         except: &BTreeSet<i64>,
     ) -> Result<Vec<Candidate>, StoreError> {
         let mut ties: BTreeMap<i64, Tie> = BTreeMap::new();
+        let visit_of = visit_of.filter(|_| self.site.model.links_by_visit());
         ties.extend(visit_of.map(|record| (record, Tie::SameVisit)));
         for number in numbers {
             for found in records::with_number(self.reader, number)? {
