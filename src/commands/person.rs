@@ -11,7 +11,7 @@ use crate::app::{now, pipeline_site, zone_of_decisions};
 use crate::config::Config;
 use crate::identity::{Decided, Evidence, Grade, ManualDecision, ManualStep, NamedRecord};
 use crate::pipeline;
-use crate::record::{Fields, RecordNumber, Value, json as record_json, schema};
+use crate::record::{Fields, RecordNumber, Value, json as record_json, schema, when};
 use crate::store::persons::{self, Person, PersonSearch};
 use crate::store::records::{self, LinkRow};
 use crate::store::{Store, StoreError, all_pages, clinical};
@@ -152,6 +152,9 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
             let search = PersonSearch { name, birth_date, phone };
             if search == PersonSearch::default() {
                 bail!("give SYSTEM|VALUE, --name, --birth-date, --phone or --match");
+            }
+            if search.birth_date.as_deref().is_some_and(|date| !when::is_date(date)) {
+                bail!("--birth-date is no date as YYYY-MM-DD");
             }
             find(weighed(&config, &store, &search)?, json)
         }

@@ -112,6 +112,9 @@ fn list(store: &Store, filter: ReviewFilter, limit: usize, json: bool) -> anyhow
             let text = |name: &str| review[name].as_str().unwrap_or_default().to_owned();
             let pair = |name: &str, place: usize| review[name][place].as_str().unwrap_or_default().to_owned();
             let probability = evidence::percent(&review["probability"]);
+            // However much agrees, a rule forbids it: the number alone would be read as advice.
+            let is_forbidden = review["evidence"]["vetoes"].as_array().is_some_and(|vetoes| !vetoes.is_empty());
+            let probability = if is_forbidden { format!("{probability}, forbidden") } else { probability };
             vec![
                 review["id"].to_string(),
                 text("state"),

@@ -10,7 +10,7 @@ use super::messages::MOST_REASON;
 use super::problem::{Problem, ProblemKind};
 use super::{AppState, Purpose};
 use crate::identity::{ManualDecision, ManualRefusal, ManualStep};
-use crate::record::{Fields, RecordNumber, schema};
+use crate::record::{Fields, RecordNumber, schema, when};
 use crate::store::persons::{self, Person, PersonSearch};
 use crate::store::{Reader, StoreError, clinical, records};
 use crate::view;
@@ -21,6 +21,9 @@ pub(crate) async fn find(state: Arc<AppState>, call: Call) -> Answer {
     let text = |name| call.parameters.text(name).map(str::to_owned);
     let search = PersonSearch { name: text("name"), birth_date: text("birth_date"), phone: text("phone") };
     let limit = call.parameters.integer("limit") as usize;
+    if search.birth_date.as_deref().is_some_and(|date| !when::is_date(date)) {
+        return Err(criteria("`birth_date` is no date as YYYY-MM-DD"));
+    }
     let found = match text("identifier") {
         Some(_) if search != PersonSearch::default() => {
             return Err(criteria("`identifier` stands alone"));

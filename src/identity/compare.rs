@@ -393,7 +393,7 @@ type Date = ([u8; 10], usize);
 /// The record's own date, and those of its resident numbers where they say another one.
 fn dates(facts: &PatientFacts) -> impl Iterator<Item = (Date, bool)> {
     let own = facts.birth_date.as_deref().and_then(date);
-    let numbers = facts.resident_ids().filter_map(|number| {
+    let numbers = own_resident_ids(facts).filter_map(|number| {
         let [y, e, a, r, m, o, d, t] = *number.as_bytes().get(6..14)?.first_chunk()?;
         Some(([y, e, a, r, b'-', m, o, b'-', d, t], 10))
     });

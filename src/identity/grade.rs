@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::decide::Evidence;
+use super::model::FactKind;
 
 /// From here a match without a veto is probable.
 const PROBABLE: f64 = 0.9;
@@ -35,7 +36,12 @@ impl Grade {
 /// The grade of a candidate; `is_chosen`: [`super::decide`] would link to it. `None`: it is somebody else as far as is known.
 pub fn grade(evidence: &Evidence, is_chosen: bool) -> Option<Grade> {
     let probability = evidence.score.probability();
-    if is_chosen {
+    // A number under its authority links whatever the name; who asks by another name may have mistyped the number.
+    let is_called_otherwise = evidence.tie.is_some()
+        && evidence.score.facts.iter().any(|found| found.fact == FactKind::Name && found.weight < 0.0);
+    if is_called_otherwise {
+        Some(Grade::Possible)
+    } else if is_chosen {
         Some(Grade::Certain)
     } else if evidence.vetoes.is_empty() && probability >= PROBABLE {
         Some(Grade::Probable)

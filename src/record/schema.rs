@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{Fields, Kind, Value};
+use super::{Fields, Kind, Value, when};
 
 /// The JSON shape of a field.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -309,6 +309,9 @@ pub fn asked_patient(mut record: Fields) -> Result<Fields, String> {
             Err("the patient record has a field that no patient record has".to_owned())
         }
         Some(violation) => Err(format!("the patient record is not valid: {violation}")),
+        None if record.get("birth_date").and_then(Value::as_str).is_some_and(|date| !when::is_date(date)) => {
+            Err("the birth date is not a date as YYYY-MM-DD".to_owned())
+        }
         None => Ok(record),
     }
 }

@@ -19,6 +19,11 @@ pub fn instant(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     Some(zoned.timestamp())
 }
 
+/// Whether a text is a date as records hold it: `YYYY`, `YYYY-MM` or `YYYY-MM-DD`.
+pub fn is_date(text: &str) -> bool {
+    matches!(text.len(), 4 | 7 | 10) && instant(text, &TimeZone::UTC).is_some()
+}
+
 /// `instant` written as records write it: RFC 3339 with the offset that `zone` has then, seconds and no more than needed.
 pub fn written(instant: Timestamp, zone: &TimeZone) -> String {
     let offset = zone.to_offset(instant);
@@ -42,6 +47,22 @@ mod tests {
         }
         for text in ["", "soon", "2024-13", "2024-02-30", "20240305"] {
             assert_eq!(instant(text, &shanghai), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_are_written_with_hyphens() {
+        for (text, expected) in [
+            ("1980-01-02", true),
+            ("1980-01", true),
+            ("1980", true),
+            ("19800102", false),
+            ("1980/01/02", false),
+            ("1980-1-2", false),
+            ("1980-02-30", false),
+            ("", false),
+        ] {
+            assert_eq!(is_date(text), expected, "{text}");
         }
     }
 

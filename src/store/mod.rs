@@ -155,8 +155,8 @@ impl Store {
             Access::Command => None,
         };
         let mut connection = schema::open(path, *access)?;
-        // Random places of big indexes are read for every message: up to 256 MiB keep their inner pages and the leaves of the day.
-        connection.pragma_update(None, "cache_size", -262_144)?;
+        // Random places of big indexes are read for every message; 32 MiB keep their inner pages.
+        connection.pragma_update(None, "cache_size", -32_768)?;
         let head = events::head_sequence(&Reader::new(&connection))?;
         let (head_sender, head) = watch::channel(head);
         let (failure_sender, failure) = watch::channel(None);
