@@ -220,7 +220,16 @@ impl Job<'_> {
         let members = self.records_of(&one_id)?;
         let Some(own) = members.iter().find(|known| known.row.id == merged) else { return Ok(()) };
         let tied = tied(&members, own);
-        for known in members.iter().filter(|known| !tied.contains(&known.row.id)) {
+        let (merged, others): (Vec<&Known>, Vec<&Known>) =
+            members.iter().partition(|known| tied.contains(&known.row.id));
+        // First whom the merged records themselves rule out: nobody leaves because of one who leaves as well.
+        let (mut ruled_out, mut free) = (Vec::new(), Vec::new());
+        for known in others {
+            let found = self.contradiction_of(known, &merged, self.site.model.review_bits())?;
+            let is_ruled_out = found.is_some_and(|evidence| !evidence.vetoes.is_empty());
+            if is_ruled_out { ruled_out.push(known) } else { free.push(known) }
+        }
+        for known in ruled_out.into_iter().chain(free) {
             // Read anew: one that left before may have taken it along.
             let row = self.record(known.row.id)?;
             if row.one_id == one_id {
@@ -397,6 +406,23 @@ mod tests {
     fn one_ids(store: &Store) -> BTreeMap<String, String> {
         let links = store.read(|reader| records::links(reader, 0, 10)).unwrap();
         links.into_iter().map(|link| (link.number.value, link.one_id)).collect()
+    }
+
+    #[test]
+    fn nobody_leaves_a_merged_person_because_of_one_who_leaves_as_well() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&StoreConfig::new(directory.path().join("heyi.db"), Access::Daemon)).unwrap();
+        let source = source();
+        let (mistyped, right) = ("110101196103073478", "110101196103073451");
+        for (number, resident) in [("P1", mistyped), ("P2", right), ("P3", right), ("P4", mistyped)] {
+            let body = format!("PID|1||{number}^^^HIS^MR~{resident}^^^^NI||李^娜||19610307|M");
+            take(&store, &source, "A28", number, &body);
+        }
+        take(&store, &source, "A40", "M1", "PID|1||P2^^^HIS^MR\rMRG|P1^^^HIS^MR");
+        let one_ids = one_ids(&store);
+        assert_eq!((&one_ids["P1"], &one_ids["P3"]), (&one_ids["P2"], &one_ids["P2"]));
+        assert_ne!(one_ids["P4"], one_ids["P2"]);
+        store.close();
     }
 
     #[test]
