@@ -167,13 +167,14 @@ pub fn weigh(
     // Two numbers under two names are two people; under one name somebody may have two numbers.
     let is_other =
         vetoes.contains(&Veto::DifferentResidentId) && !own.iter().any(|found| found.name == NameLevel::Exact);
-    // Parents and children: one home, other years, other names.
-    let is_of_another_generation =
-        vetoes.contains(&Veto::YearsApart) && own.iter().all(|compared| compared.name != NameLevel::Exact);
+    let shares_number = own.iter().any(|compared| matches!(compared.number, NumberLevel::Exact | NumberLevel::Lent));
+    // Parents and children: one home, other years, other names, and each their own number.
+    let is_of_another_generation = !shares_number
+        && vetoes.contains(&Veto::YearsApart)
+        && own.iter().all(|compared| compared.name != NameLevel::Exact);
     let rules_out = is_of_another_generation
         || is_other
         || own.iter().any(|compared| vetoes.iter().any(|veto| is_ruled_out_by(*veto, compared)));
-    let shares_number = own.iter().any(|compared| matches!(compared.number, NumberLevel::Exact | NumberLevel::Lent));
     let scored = candidate.records.iter().zip(&own).map(|(known, compared)| {
         let gate = compared.number == NumberLevel::Exact
             && matches!(compared.name, NameLevel::Exact | NameLevel::SameSound)
