@@ -1,7 +1,7 @@
 //! Two patient records side by side: how far each fact agrees, as a level, not as a weight.
 //!
 //! The levels are those of record linkage (Fellegi–Sunter with partial agreement); what a level is worth is the model's. A fact that one
-//! side does not give is [`Level::Missing`] and speaks neither way. Nothing here depends on any other record.
+//! side does not give is `Missing` and speaks neither way. Nothing here depends on any other record.
 
 use serde::{Deserialize, Serialize};
 

@@ -33,7 +33,7 @@ impl Grade {
     }
 }
 
-/// The grade of a candidate; `is_chosen`: [`super::decide`] would link to it. `None`: it is somebody else as far as is known.
+/// The grade of a candidate; `is_chosen`: [`super::decide()`] would link to it. `None`: it is somebody else as far as is known.
 pub fn grade(evidence: &Evidence, is_chosen: bool) -> Option<Grade> {
     let probability = evidence.score.probability();
     // A number under its authority links whatever the name; who asks by another name may have mistyped the number.
