@@ -322,6 +322,10 @@ impl Job<'_> {
         let mut shaken = BTreeSet::new();
         for key in keys(facts) {
             let Some(limit) = limit(self.site, key.kind) else { continue };
+            // What rested on it was looked at when it was taken out.
+            if matching::is_quarantined(self.transaction, key.hash)? {
+                continue;
+            }
             let sharing = matching::records_with(self.transaction, key.hash, RECORDS_OF_KEY + 1)?;
             if sharing.len() <= limit {
                 continue;
