@@ -284,6 +284,24 @@ pub fn told(transaction: &Transaction<'_>, row: i64, number: Option<&str>, at: i
     Ok(())
 }
 
+/// Whether another resource of the type was told as this record: two may bear one number.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn is_told_by_another(
+    reader: &Reader<'_>,
+    source: &str,
+    resource: &Resource,
+    number: &str,
+) -> Result<bool, StoreError> {
+    let found = reader.one(
+        "SELECT 1 FROM resource WHERE source = ?1 AND type = ?2 AND number = ?3 AND id <> ?4 AND state = 'present' LIMIT 1",
+        params![source, resource.name.kind, number, resource.row],
+        |_| Ok(()),
+    )?;
+    Ok(found.is_some())
+}
+
 /// Resources of a source that others name and nobody has read.
 ///
 /// # Errors

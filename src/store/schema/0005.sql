@@ -18,6 +18,7 @@ CREATE TABLE resource (
     UNIQUE (source, type, logical_id)
 ) STRICT;
 CREATE INDEX resource_due ON resource (source, due, id) WHERE due IS NOT NULL;
+CREATE INDEX resource_number ON resource (source, type, number) WHERE number IS NOT NULL;
 CREATE INDEX resource_unread ON resource (source, id) WHERE state = 'unread';
 
 CREATE TABLE resource_reference (
