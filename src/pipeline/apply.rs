@@ -141,11 +141,19 @@ pub(super) struct Owner {
 }
 
 impl Job<'_> {
-    /// Applies all records and gives the One ID of the first patient.
-    pub(super) fn apply(&self, mapped: Vec<MappedRecord>) -> Result<Option<String>, Trouble> {
-        let mut owner: Option<Owner> = None;
+    /// Does what a message or a unit of resources says, and gives the One ID that it is about.
+    pub(super) fn carry_out(&self, mapped: Vec<MappedRecord>) -> Result<Option<String>, Trouble> {
+        match &self.statement {
+            Some(statement) => self.tell(statement, mapped),
+            None => self.apply(mapped, None),
+        }
+    }
+
+    /// Applies all records and gives the One ID of the first patient. `owner`: whose they are, where they do not say it themselves.
+    pub(super) fn apply(&self, mapped: Vec<MappedRecord>, owner: Option<Owner>) -> Result<Option<String>, Trouble> {
+        let mut first = owner.as_ref().map(|owner| owner.one_id.clone());
+        let mut owner = owner;
         let mut patient = 0;
-        let mut first = None;
         // What is about visits waits for their patient; what is about two patients, for both.
         let mut of_visits: Vec<(VisitAction, Fields)> = Vec::new();
         let mut of_patients: Vec<(Action, Fields)> = Vec::new();
