@@ -33,6 +33,7 @@ use crate::http::{self, AppState, RetryError, SourceState};
 use crate::pipeline;
 use crate::source::budget::Budget;
 use crate::source::directory::{self, Directory, DirectoryError};
+use crate::source::fhir::FhirError;
 use crate::source::mllp::{self, ListenError, Listener};
 use crate::store::messages::{self, Message, MessageState};
 use crate::store::{Access, Store, StoreConfig, StoreError, Transaction, WriteError};
@@ -67,6 +68,14 @@ pub enum StartError {
     /// A source's directory.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// A FHIR source's certificate or key.
+    #[error("{name}: {error}")]
+    Server {
+        /// Which source.
+        name: String,
+        /// What is wrong.
+        error: FhirError,
+    },
     /// The TLS files of the HTTP listener.
     #[error("http: {0}")]
     Tls(#[from] TlsError),
@@ -295,6 +304,7 @@ async fn bind_source(
         }
         Arrival::Fhir(fhir) => {
             let polled = Polled::new(fhir, source.clone(), store, counters.clone());
+            let polled = polled.map_err(|error| StartError::Server { name: settings.name.clone(), error })?;
             (Entrance::Server(Box::new(polled)), fhir.base_url.to_string())
         }
     };

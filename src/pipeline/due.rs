@@ -10,7 +10,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::mirror::rank;
 use super::telling::Subject;
 use super::{Cause, Done, Failure, Source, Unit};
 use crate::fhir;

@@ -145,7 +145,7 @@ impl Failure {
     fn untyped() -> Self {
         Self {
             code: ErrorCode::RequiredFieldMissing,
-            location: Some(Location::field("MSH", 9)),
+            location: Some(hl7v2::Location::field("MSH", 9).into()),
             text: "MSH-9 is empty: the message does not say what it is".to_owned(),
         }
     }
@@ -154,7 +154,7 @@ impl Failure {
     pub fn nothing() -> Self {
         Self {
             code: ErrorCode::SegmentSequence,
-            location: Some(Location::segment("PID")),
+            location: Some(hl7v2::Location::segment("PID").into()),
             text: "the message holds no patient, visit or report that the mapping reads: is a segment missing?"
                 .to_owned(),
         }
@@ -336,7 +336,7 @@ fn message_time(message: &Message, zone: &TimeZone) -> Option<i64> {
 
 impl From<&ReadError> for Failure {
     fn from(error: &ReadError) -> Self {
-        Self { code: error.code(), location: error.location().cloned(), text: error.to_string() }
+        Self { code: error.code(), location: error.location().cloned().map(Location::from), text: error.to_string() }
     }
 }
 

@@ -89,7 +89,11 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
     }
     if tally.messages() == 0 {
         let endings: Vec<String> = extensions.iter().map(|extension| format!(".{extension}")).collect();
-        let (what, endings) = (source.mapping.format().content(), endings.join(", "));
+        let endings = endings.join(", ");
+        let what = match source.mapping.format() {
+            Format::Hl7v2 => "HL7 v2 messages",
+            Format::Fhir => "FHIR resources",
+        };
         output::complain(&format!(
             "nothing was found: give files of {what}, or directories with such files ({endings})"
         ));

@@ -526,7 +526,10 @@ pub(super) fn is_of(node: &Node<'_>, wanted: TypeId, span: &Span) -> Result<bool
         Some(Json::Number(_)) if !is_number => false,
         Some(Json::String(_)) if !is_text => false,
         _ => {
-            return fault(span, "the type of this is not known here: it is in a resource whose elements are not listed");
+            return fault(
+                span,
+                "the type of this is not known here: it is in a resource whose elements are not listed",
+            );
         }
     })
 }

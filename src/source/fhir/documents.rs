@@ -84,14 +84,18 @@ fn document(text: &[u8], take: &mut impl FnMut(Found) -> bool) -> Option<()> {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     for document in serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>() {
         let Ok(document) = document else {
-            take(Err(Unreadable { place: "the file".to_owned(), problem: "it is not JSON, or only as far as what was read" }));
+            take(Err(Unreadable {
+                place: "the file".to_owned(),
+                problem: "it is not JSON, or only as far as what was read",
+            }));
             return None;
         };
         let raw = document.get().as_bytes();
         match entries(raw) {
             Some(entries) => bundled(&entries, take)?,
             None => {
-                let none = || Unreadable { place: "the file".to_owned(), problem: "no FHIR resource with a type and an id" };
+                let none =
+                    || Unreadable { place: "the file".to_owned(), problem: "no FHIR resource with a type and an id" };
                 take(bundle::resource(raw, Origin::Export).ok_or_else(none)).then_some(())?;
             }
         }
@@ -128,7 +132,9 @@ fn bundled(entries: &[Entry<'_>], take: &mut impl FnMut(Found) -> bool) -> Optio
     // By their full URLs: what the Bundle names otherwise than by type and id.
     let mut names: BTreeMap<&str, (String, String)> = BTreeMap::new();
     for (full_url, _, resource) in entries {
-        let Some((url, uuid)) = full_url.as_deref().and_then(|url| Some((url, url.strip_prefix("urn:uuid:")?))) else { continue };
+        let Some((url, uuid)) = full_url.as_deref().and_then(|url| Some((url, url.strip_prefix("urn:uuid:")?))) else {
+            continue;
+        };
         let Ok(Value::Object(members)) = serde_json::from_str(resource.get()) else { continue };
         let text = |name: &str| members.get(name).and_then(Value::as_str).map(str::to_owned);
         if let Some(kind) = text("resourceType") {
@@ -138,7 +144,8 @@ fn bundled(entries: &[Entry<'_>], take: &mut impl FnMut(Found) -> bool) -> Optio
     for (full_url, place, resource) in entries {
         let raw = resource.get();
         let is_named = full_url.as_deref().is_some_and(|url| names.contains_key(url));
-        let named = if is_named || raw.contains("urn:uuid:") { renamed(raw, full_url.as_deref(), &names) } else { None };
+        let named =
+            if is_named || raw.contains("urn:uuid:") { renamed(raw, full_url.as_deref(), &names) } else { None };
         let bytes = named.as_deref().unwrap_or(raw.as_bytes());
         let found = bundle::resource(bytes, Origin::Export).ok_or_else(|| Unreadable {
             place: format!("Bundle.entry[{place}]"),
@@ -201,7 +208,9 @@ mod tests {
     fn a_resource_a_bundle_and_lines_give_the_bytes_that_are_there() {
         let expected = format!("Patient/1 {PATIENT}");
         assert_eq!(read("one.json", PATIENT), [expected.as_str()]);
-        let bundle = format!(r#"{{"resourceType":"Bundle","type":"searchset","entry":[{{"resource":{PATIENT}}},{{"request":{{"method":"DELETE"}}}}]}}"#);
+        let bundle = format!(
+            r#"{{"resourceType":"Bundle","type":"searchset","entry":[{{"resource":{PATIENT}}},{{"request":{{"method":"DELETE"}}}}]}}"#
+        );
         assert_eq!(read("bundle.json", &bundle), [expected.as_str()]);
         let long = format!(r#"{{"resourceType":"Patient","id":"{}"}}"#, "9".repeat(200));
         let lines = format!("{PATIENT}\n\nnot JSON\n{long}\n{PATIENT}");

@@ -19,6 +19,7 @@
 //! It must never log, or put into an error, what a resource holds, an id, the values of a query, or a secret. It knows nothing of mappings and
 //! of the store.
 
+pub mod documents;
 pub mod instant;
 pub mod settings;
 pub mod sink;
