@@ -41,7 +41,7 @@ impl From<StoreError> for Trouble {
 
 impl Trouble {
     pub(super) fn content(code: ErrorCode, location: Location, text: impl Into<String>) -> Self {
-        Self::Content(Failure { code, location: Some(location), text: text.into() })
+        Self::Content(Failure { code, location: Some(location.into()), text: text.into() })
     }
 }
 

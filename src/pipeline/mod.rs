@@ -35,9 +35,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::hl7v2::message::ReadError;
-use crate::hl7v2::{self, CharsetSetting, ErrorCode, Header, Limits, Location, Message, header};
+use crate::hl7v2::{self, CharsetSetting, ErrorCode, Header, Limits, Message, header};
 use crate::identity::Model;
-use crate::mapping::{Context, Disposition, MapError, Mapped, Mapping, Unmapped};
+use crate::mapping::{Context, Disposition, Location, MapError, Mapped, Mapping, Unmapped};
 use crate::record::when;
 use crate::store::messages::{self, ContentDigest, MessageError, MessageState, NewMessage, Outcome, Seen};
 use crate::store::unmapped::{self, MetCode};
@@ -135,7 +135,7 @@ impl Failure {
     fn untyped() -> Self {
         Self {
             code: ErrorCode::RequiredFieldMissing,
-            location: Some(Location::field("MSH", 9)),
+            location: Some(hl7v2::Location::field("MSH", 9).into()),
             text: "MSH-9 is empty: the message does not say what it is".to_owned(),
         }
     }
@@ -144,7 +144,7 @@ impl Failure {
     pub fn nothing() -> Self {
         Self {
             code: ErrorCode::SegmentSequence,
-            location: Some(Location::segment("PID")),
+            location: Some(hl7v2::Location::segment("PID").into()),
             text: "the message holds no patient, visit or report that the mapping reads: is a segment missing?"
                 .to_owned(),
         }
@@ -261,7 +261,7 @@ fn message_time(message: &Message, zone: &TimeZone) -> Option<i64> {
 
 impl From<&ReadError> for Failure {
     fn from(error: &ReadError) -> Self {
-        Self { code: error.code(), location: error.location().cloned(), text: error.to_string() }
+        Self { code: error.code(), location: error.location().cloned().map(Location::from), text: error.to_string() }
     }
 }
 
