@@ -1,0 +1,539 @@
+//! Operators: equality, order, arithmetic, logic and types, as FHIRPath 6 has them.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use serde_json::Value as Json;
+
+use super::evaluate::{Env, fault, single, truth};
+use super::moment::{Moment, Unit};
+use super::parser::{Operator, Span};
+use super::value::{Atom, Item, Node, Nodes, QuantityUnit};
+use super::{Fault, limits};
+use crate::fhir::decimal::Decimal;
+use crate::fhir::dictionary::{Dictionary, Shape, TypeId};
+
+pub(super) fn binary<'r>(
+    operator: Operator,
+    left: Nodes<'r>,
+    right: Nodes<'r>,
+    span: &Span,
+    env: &Env<'_, 'r>,
+) -> Result<Nodes<'r>, Fault> {
+    use Operator::*;
+    let not = |truth: Option<bool>| truth.map(|truth| !truth);
+    Ok(match operator {
+        And | Or | Xor | Implies => Nodes::boolean(logic(operator, truth(&left, span)?, truth(&right, span)?)),
+        Equal => Nodes::boolean(all_equal(&left, &right, span, env)?),
+        NotEqual => Nodes::boolean(not(all_equal(&left, &right, span, env)?)),
+        Equivalent => Nodes::boolean(Some(all_equivalent(&left, &right, span, env)?)),
+        NotEquivalent => Nodes::boolean(Some(!all_equivalent(&left, &right, span, env)?)),
+        Less | LessOrEqual | Greater | GreaterOrEqual => {
+            let order = order(&left, &right, span)?;
+            Nodes::boolean(order.map(|order| match operator {
+                Less => order.is_lt(),
+                LessOrEqual => order.is_le(),
+                Greater => order.is_gt(),
+                _ => order.is_ge(),
+            }))
+        }
+        In => membership(&left, &right, span, env)?,
+        Contains => membership(&right, &left, span, env)?,
+        Union => {
+            let mut all = left;
+            all.append(right);
+            distinct(all, span, env)?
+        }
+        Concatenate => {
+            let text = |nodes: &Nodes<'r>| -> Result<String, Fault> {
+                let Some(node) = single(nodes, span)? else { return Ok(String::new()) };
+                node.text()
+                    .map(Cow::into_owned)
+                    .map_or_else(|| fault(span, "& joins texts, and this is something else"), Ok)
+            };
+            let joined = text(&left)? + &text(&right)?;
+            if joined.len() > limits::TEXT_BYTES {
+                return fault(span, "a computed text is longer than a FHIR string may be");
+            }
+            Nodes::atom(Atom::String(Cow::Owned(joined)))
+        }
+        Plus | Minus | Times | Divide | Div | Mod => {
+            let (Some(left), Some(right)) = (single(&left, span)?, single(&right, span)?) else {
+                return Ok(Nodes::None);
+            };
+            let (Some(left), Some(right)) = (left.atom(), right.atom()) else { return unread(left, right, span) };
+            arithmetic(operator, left, right, span)?.map_or(Nodes::None, Nodes::atom)
+        }
+    })
+}
+
+/// What has no value (or none that its type allows) yields nothing; what has elements is no operand.
+fn unread<'r>(left: &Node<'r>, right: &Node<'r>, span: &Span) -> Result<Nodes<'r>, Fault> {
+    let is_complex =
+        |node: &Node<'r>| node.atom().is_none() && node.json().is_some_and(Json::is_object) && !is_quantity(node);
+    if is_complex(left) || is_complex(right) {
+        return fault(span, "this operator takes single values, and this has elements");
+    }
+    Ok(Nodes::None)
+}
+
+fn is_quantity(node: &Node<'_>) -> bool {
+    let dictionary = Dictionary::standard();
+    node.kind().zip(dictionary.named("Quantity")).is_some_and(|(kind, quantity)| dictionary.is_a(kind, quantity))
+}
+
+/// Three-valued logic, 6.5. What is unknown decides nothing unless the other side decides alone.
+fn logic(operator: Operator, left: Option<bool>, right: Option<bool>) -> Option<bool> {
+    match operator {
+        Operator::And => match (left, right) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (Some(true), Some(true)) => Some(true),
+            _ => None,
+        },
+        Operator::Or => match (left, right) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
+        },
+        Operator::Xor => left.zip(right).map(|(left, right)| left != right),
+        _ => match (left, right) {
+            (Some(false), _) | (_, Some(true)) => Some(true),
+            (Some(true), right) => right,
+            (None, _) => None,
+        },
+    }
+}
+
+fn all_equal<'r>(left: &Nodes<'r>, right: &Nodes<'r>, span: &Span, env: &Env<'_, 'r>) -> Result<Option<bool>, Fault> {
+    if left.is_empty() || right.is_empty() {
+        return Ok(None);
+    }
+    if left.len() != right.len() {
+        return Ok(Some(false));
+    }
+    let mut result = Some(true);
+    for (left, right) in left.iter().zip(right) {
+        match equal(left, right, span, env)? {
+            Some(true) => {}
+            Some(false) => return Ok(Some(false)),
+            None => result = None,
+        }
+    }
+    Ok(result)
+}
+
+/// `=` of two nodes. `None`: it depends on what is not known.
+pub(super) fn equal<'r>(
+    left: &Node<'r>,
+    right: &Node<'r>,
+    span: &Span,
+    env: &Env<'_, 'r>,
+) -> Result<Option<bool>, Fault> {
+    env.spend(1, span)?;
+    if let (Item::Data(left), Item::Data(right)) = (&left.0, &right.0)
+        && left.atom().is_none()
+        && right.atom().is_none()
+    {
+        return Ok(match (left.value, right.value) {
+            (Some(left), Some(right)) => Some(same_json(left, right, span, env)?),
+            (None, None) => Some(left.sibling == right.sibling),
+            _ => Some(false),
+        });
+    }
+    let (Some(left), Some(right)) = (left.atom(), right.atom()) else {
+        // A primitive with extensions alone, or a value that its type does not allow, says nothing.
+        let is_unread = |node: &Node<'r>| node.atom().is_none() && !node.json().is_some_and(Json::is_object);
+        return Ok(if is_unread(left) || is_unread(right) { None } else { Some(false) });
+    };
+    Ok(equal_atoms(&left, &right))
+}
+
+fn equal_atoms(left: &Atom<'_>, right: &Atom<'_>) -> Option<bool> {
+    match (left, right) {
+        (Atom::Boolean(left), Atom::Boolean(right)) => Some(left == right),
+        (Atom::String(left), Atom::String(right)) => Some(left == right),
+        (Atom::Date(left) | Atom::DateTime(left), Atom::Date(right) | Atom::DateTime(right))
+        | (Atom::Time(left), Atom::Time(right)) => left.compare(*right).map(Ordering::is_eq),
+        (Atom::Quantity(..), _) | (_, Atom::Quantity(..)) => match (quantity(left), quantity(right)) {
+            (Some(left), Some(right)) => quantities(&left, &right).map(Ordering::is_eq),
+            _ => Some(false),
+        },
+        _ => match (left.decimal(), right.decimal()) {
+            (Some(left), Some(right)) => Some(left == right),
+            _ => Some(false),
+        },
+    }
+}
+
+type Amount<'a> = (Decimal, Cow<'a, QuantityUnit<'a>>);
+
+/// A number is a quantity of unit 1.
+fn quantity<'a>(atom: &'a Atom<'a>) -> Option<Amount<'a>> {
+    match atom {
+        Atom::Quantity(number, unit) => Some((*number, Cow::Borrowed(unit))),
+        atom => Some((atom.decimal()?, Cow::Owned(QuantityUnit::Code(Cow::Borrowed("1"))))),
+    }
+}
+
+/// `None` where units differ: they are not converted, but for the calendar's own.
+fn quantities(left: &Amount<'_>, right: &Amount<'_>) -> Option<Ordering> {
+    let (factor, other) = (unit_factor(&left.1), unit_factor(&right.1));
+    match (factor, other) {
+        (Some((left_unit, left_factor)), Some((right_unit, right_factor))) if left_unit == right_unit => {
+            left.0.multiply(left_factor)?.partial_cmp(&right.0.multiply(right_factor)?)
+        }
+        _ if unit_text(&left.1) == unit_text(&right.1) => left.0.partial_cmp(&right.0),
+        _ => None,
+    }
+}
+
+/// Units of time that are exact multiples of each other: months of years, the rest of milliseconds. UCUM's year and month are
+/// lengths of their own and compare with themselves only.
+fn unit_factor(unit: &QuantityUnit<'_>) -> Option<(&'static str, Decimal)> {
+    let unit = match unit {
+        QuantityUnit::Calendar(unit) => *unit,
+        QuantityUnit::Code(code) => Unit::named(code).filter(|unit| !matches!(unit, Unit::Year | Unit::Month))?,
+    };
+    let (base, factor) = match unit {
+        Unit::Year => ("month", 12),
+        Unit::Month => ("month", 1),
+        Unit::Week => ("ms", 604_800_000),
+        Unit::Day => ("ms", 86_400_000),
+        Unit::Hour => ("ms", 3_600_000),
+        Unit::Minute => ("ms", 60_000),
+        Unit::Second => ("ms", 1_000),
+        Unit::Millisecond => ("ms", 1),
+    };
+    Some((base, Decimal::from_integer(factor)))
+}
+
+fn unit_text<'u>(unit: &'u QuantityUnit<'_>) -> &'u str {
+    match unit {
+        QuantityUnit::Calendar(unit) => unit.name(),
+        QuantityUnit::Code(code) => code,
+    }
+}
+
+/// Deep equality, where numbers are equal by value.
+fn same_json(left: &Json, right: &Json, span: &Span, env: &Env<'_, '_>) -> Result<bool, Fault> {
+    env.spend(1, span)?;
+    match (left, right) {
+        (Json::Object(left), Json::Object(right)) => {
+            if left.len() != right.len() {
+                return Ok(false);
+            }
+            for (name, value) in left {
+                match right.get(name) {
+                    Some(other) if same_json(value, other, span, env)? => {}
+                    _ => return Ok(false),
+                }
+            }
+            Ok(true)
+        }
+        (Json::Array(left), Json::Array(right)) => {
+            if left.len() != right.len() {
+                return Ok(false);
+            }
+            for (left, right) in left.iter().zip(right) {
+                if !same_json(left, right, span, env)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+        (Json::Number(left), Json::Number(right)) => {
+            let same = Decimal::parse(left.as_str()).zip(Decimal::parse(right.as_str()));
+            Ok(same.map_or(left == right, |(left, right)| left == right))
+        }
+        (left, right) => Ok(left == right),
+    }
+}
+
+/// In any order, each with its own counterpart.
+fn all_equivalent<'r>(left: &Nodes<'r>, right: &Nodes<'r>, span: &Span, env: &Env<'_, 'r>) -> Result<bool, Fault> {
+    if left.len() != right.len() {
+        return Ok(false);
+    }
+    let mut open: Vec<&Node<'r>> = right.iter().collect();
+    for node in left {
+        let mut place = None;
+        for (index, other) in open.iter().enumerate() {
+            if equivalent(node, other, span, env)? {
+                place = Some(index);
+                break;
+            }
+        }
+        match place {
+            Some(index) => open.swap_remove(index),
+            None => return Ok(false),
+        };
+    }
+    Ok(true)
+}
+
+fn equivalent<'r>(left: &Node<'r>, right: &Node<'r>, span: &Span, env: &Env<'_, 'r>) -> Result<bool, Fault> {
+    env.spend(1, span)?;
+    let (Some(left), Some(right)) = (left.atom(), right.atom()) else {
+        return match (left.json(), right.json()) {
+            (Some(left), Some(right)) => equivalent_json(left, right, span, env),
+            (left, right) => Ok(left.is_none() && right.is_none()),
+        };
+    };
+    Ok(match (&left, &right) {
+        (Atom::String(left), Atom::String(right)) => equivalent_texts(left, right),
+        (Atom::Date(left) | Atom::DateTime(left), Atom::Date(right) | Atom::DateTime(right))
+        | (Atom::Time(left), Atom::Time(right)) => left.is_same(*right),
+        (Atom::Quantity(..), _) | (_, Atom::Quantity(..)) => equal_atoms(&left, &right) == Some(true),
+        _ => match (left.decimal(), right.decimal()) {
+            (Some(left), Some(right)) => equivalent_numbers(left, right),
+            _ => equal_atoms(&left, &right) == Some(true),
+        },
+    })
+}
+
+/// Without regard to case and to how blanks are written.
+fn equivalent_texts(left: &str, right: &str) -> bool {
+    let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+    plain(left) == plain(right)
+}
+
+/// To the digits of the one that has fewer.
+fn equivalent_numbers(left: Decimal, right: Decimal) -> bool {
+    let scale = left.precision().min(right.precision());
+    left.round(scale).zip(right.round(scale)).is_some_and(|(left, right)| left == right)
+}
+
+fn equivalent_json(left: &Json, right: &Json, span: &Span, env: &Env<'_, '_>) -> Result<bool, Fault> {
+    env.spend(1, span)?;
+    match (left, right) {
+        (Json::String(left), Json::String(right)) => Ok(equivalent_texts(left, right)),
+        (Json::Number(left), Json::Number(right)) => {
+            let both = Decimal::parse(left.as_str()).zip(Decimal::parse(right.as_str()));
+            Ok(both.map_or(left == right, |(left, right)| equivalent_numbers(left, right)))
+        }
+        (Json::Object(left), Json::Object(right)) => {
+            // The id of an element is of no account.
+            let count = |object: &serde_json::Map<String, Json>| object.keys().filter(|name| *name != "id").count();
+            if count(left) != count(right) {
+                return Ok(false);
+            }
+            for (name, value) in left.iter().filter(|(name, _)| *name != "id") {
+                match right.get(name) {
+                    Some(other) if equivalent_json(value, other, span, env)? => {}
+                    _ => return Ok(false),
+                }
+            }
+            Ok(true)
+        }
+        (Json::Array(left), Json::Array(right)) => {
+            if left.len() != right.len() {
+                return Ok(false);
+            }
+            let mut open: Vec<&Json> = right.iter().collect();
+            for item in left {
+                let mut place = None;
+                for (index, other) in open.iter().enumerate() {
+                    if equivalent_json(item, other, span, env)? {
+                        place = Some(index);
+                        break;
+                    }
+                }
+                match place {
+                    Some(index) => open.swap_remove(index),
+                    None => return Ok(false),
+                };
+            }
+            Ok(true)
+        }
+        (left, right) => Ok(left == right),
+    }
+}
+
+fn order(left: &Nodes<'_>, right: &Nodes<'_>, span: &Span) -> Result<Option<Ordering>, Fault> {
+    let (Some(left), Some(right)) = (single(left, span)?, single(right, span)?) else { return Ok(None) };
+    let (Some(left), Some(right)) = (left.atom(), right.atom()) else { return unread(left, right, span).map(|_| None) };
+    let other = |text: &str| fault(span, format!("{text}; these two have no order"));
+    match (&left, &right) {
+        (Atom::String(left), Atom::String(right)) => Ok(Some(left.cmp(right))),
+        (Atom::Date(left) | Atom::DateTime(left), Atom::Date(right) | Atom::DateTime(right))
+        | (Atom::Time(left), Atom::Time(right)) => Ok(left.compare(*right)),
+        // What FHIR leaves untyped, as an extension's value in an unknown resource, is what the other side is.
+        (Atom::String(text), Atom::Date(moment) | Atom::DateTime(moment)) => {
+            Ok(Moment::date_time(text).and_then(|text| text.compare(*moment)))
+        }
+        (Atom::Date(moment) | Atom::DateTime(moment), Atom::String(text)) => {
+            Ok(Moment::date_time(text).and_then(|text| moment.compare(text)))
+        }
+        (Atom::Quantity(..), _) | (_, Atom::Quantity(..)) => match (quantity(&left), quantity(&right)) {
+            (Some(left), Some(right)) => Ok(quantities(&left, &right)),
+            _ => other("a quantity is compared with numbers and quantities"),
+        },
+        _ => match (left.decimal(), right.decimal()) {
+            (Some(left), Some(right)) => Ok(left.partial_cmp(&right)),
+            _ => other("numbers are compared with numbers, texts with texts, dates with dates"),
+        },
+    }
+}
+
+fn membership<'r>(one: &Nodes<'r>, all: &Nodes<'r>, span: &Span, env: &Env<'_, 'r>) -> Result<Nodes<'r>, Fault> {
+    let Some(one) = single(one, span)? else { return Ok(Nodes::None) };
+    Ok(Nodes::boolean(Some(is_in(one, all, span, env)?)))
+}
+
+pub(super) fn is_in<'r>(one: &Node<'r>, all: &Nodes<'r>, span: &Span, env: &Env<'_, 'r>) -> Result<bool, Fault> {
+    for node in all {
+        if equal(one, node, span, env)? == Some(true) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Without those that equal an earlier one.
+pub(super) fn distinct<'r>(nodes: Nodes<'r>, span: &Span, env: &Env<'_, 'r>) -> Result<Nodes<'r>, Fault> {
+    let mut kept = Nodes::None;
+    for node in nodes {
+        if !is_in(&node, &kept, span, env)? {
+            kept.push(node);
+        }
+    }
+    Ok(kept)
+}
+
+pub(super) fn sign<'r>(negative: bool, nodes: Nodes<'r>, span: &Span) -> Result<Nodes<'r>, Fault> {
+    let Some(node) = single(&nodes, span)? else { return Ok(Nodes::None) };
+    let atom = match node.atom() {
+        Some(atom) if !negative && (atom.decimal().is_some() || matches!(atom, Atom::Quantity(..))) => Some(atom),
+        Some(Atom::Integer(number)) => number.checked_neg().map(Atom::Integer),
+        Some(Atom::Decimal(number)) => Some(Atom::Decimal(number.negated())),
+        Some(Atom::Quantity(number, unit)) => Some(Atom::Quantity(number.negated(), unit)),
+        None if node.json().is_none() => None,
+        _ => return fault(span, "a sign stands before a number, and this is none"),
+    };
+    Ok(atom.map_or(Nodes::None, Nodes::atom))
+}
+
+/// `None`: nothing, as of a division by zero or what is too large.
+fn arithmetic<'r>(operator: Operator, left: Atom<'r>, right: Atom<'r>, span: &Span) -> Result<Option<Atom<'r>>, Fault> {
+    use Operator::*;
+    if let (Atom::Integer(left), Atom::Integer(right)) = (&left, &right) {
+        let result = match operator {
+            Plus => left.checked_add(*right),
+            Minus => left.checked_sub(*right),
+            Times => left.checked_mul(*right),
+            Div => left.checked_div(*right),
+            Mod => left.checked_rem(*right),
+            _ => {
+                let quotient = Decimal::from_integer(*left).divide(Decimal::from_integer(*right));
+                return Ok(quotient.map(Atom::Decimal));
+            }
+        };
+        return Ok(result.map(Atom::Integer));
+    }
+    if let (Some(left), Some(right)) = (left.decimal(), right.decimal()) {
+        return Ok(match operator {
+            Plus => left.add(right).map(Atom::Decimal),
+            Minus => left.subtract(right).map(Atom::Decimal),
+            Times => left.multiply(right).map(Atom::Decimal),
+            Divide => left.divide(right).map(Atom::Decimal),
+            Div if right.is_zero() => None,
+            Div => left.whole_quotient(right).map(Atom::Integer),
+            _ => left.remainder(right).map(Atom::Decimal),
+        });
+    }
+    match (operator, left, right) {
+        (Plus, Atom::String(left), Atom::String(right)) => {
+            let joined = left.into_owned() + &right;
+            if joined.len() > limits::TEXT_BYTES {
+                return fault(span, "a computed text is longer than a FHIR string may be");
+            }
+            Ok(Some(Atom::String(Cow::Owned(joined))))
+        }
+        (Plus | Minus, Atom::Date(moment), Atom::Quantity(number, unit)) => {
+            moved(moment, operator, number, &unit, span).map(|moment| moment.map(Atom::Date))
+        }
+        (Plus | Minus, Atom::DateTime(moment), Atom::Quantity(number, unit)) => {
+            moved(moment, operator, number, &unit, span).map(|moment| moment.map(Atom::DateTime))
+        }
+        (Plus | Minus, Atom::Time(moment), Atom::Quantity(number, unit)) => {
+            moved(moment, operator, number, &unit, span).map(|moment| moment.map(Atom::Time))
+        }
+        (Plus | Minus, Atom::Quantity(left, unit), Atom::Quantity(right, other)) => {
+            let result = if operator == Plus { left.add(right) } else { left.subtract(right) };
+            Ok(result.filter(|_| unit_text(&unit) == unit_text(&other)).map(|number| Atom::Quantity(number, unit)))
+        }
+        (Times, Atom::Quantity(left, unit), right) if right.decimal().is_some() => {
+            Ok(right.decimal().and_then(|right| left.multiply(right)).map(|number| Atom::Quantity(number, unit)))
+        }
+        (Times, left, Atom::Quantity(right, unit)) if left.decimal().is_some() => {
+            Ok(left.decimal().and_then(|left| left.multiply(right)).map(|number| Atom::Quantity(number, unit)))
+        }
+        (Divide, Atom::Quantity(left, unit), right) if right.decimal().is_some() => {
+            Ok(right.decimal().and_then(|right| left.divide(right)).map(|number| Atom::Quantity(number, unit)))
+        }
+        (Divide, Atom::Quantity(left, unit), Atom::Quantity(right, other)) if unit_text(&unit) == unit_text(&other) => {
+            Ok(left.divide(right).map(|number| Atom::Quantity(number, QuantityUnit::Code(Cow::Borrowed("1")))))
+        }
+        (Times | Divide, Atom::Quantity(..), Atom::Quantity(..)) => {
+            fault(span, "units are not multiplied or divided; take the value of each quantity")
+        }
+        _ => fault(span, "these two cannot be computed with this operator"),
+    }
+}
+
+/// A date plus or minus some units of time.
+fn moved(
+    moment: Moment,
+    operator: Operator,
+    number: Decimal,
+    unit: &QuantityUnit<'_>,
+    span: &Span,
+) -> Result<Option<Moment>, Fault> {
+    let unit = match unit {
+        QuantityUnit::Calendar(unit) => *unit,
+        QuantityUnit::Code(code) => match Unit::named(code) {
+            Some(unit) => unit,
+            None => return fault(span, "a date is moved by a unit of the calendar, as 4 days"),
+        },
+    };
+    // What is finer than a second counts; of other units only whole ones do.
+    let (number, unit) = match unit {
+        Unit::Second => (number.multiply(Decimal::from_integer(1_000)), Unit::Millisecond),
+        unit => (Some(number), unit),
+    };
+    let Some(amount) = number.and_then(Decimal::truncate) else { return Ok(None) };
+    let (amount, unit) = match unit {
+        Unit::Millisecond if amount % 1_000 == 0 => (amount / 1_000, Unit::Second),
+        unit => (amount, unit),
+    };
+    let amount = if operator == Operator::Minus { amount.checked_neg() } else { Some(amount) };
+    Ok(amount.and_then(|amount| moment.add(amount, unit)))
+}
+
+/// Whether a node is of a type, or of one that is made from it. A fault where neither FHIR nor JSON tells.
+pub(super) fn is_of(node: &Node<'_>, wanted: TypeId, span: &Span) -> Result<bool, Fault> {
+    let dictionary = Dictionary::standard();
+    if let Some(kind) = node.kind() {
+        let is_alike = kind.is_system() && kind.name().strip_prefix("System.") == Some(wanted.name());
+        return Ok(dictionary.is_a(kind, wanted) || is_alike);
+    }
+    let shape = dictionary.shape(wanted);
+    let is_number = matches!(shape, Shape::Integer | Shape::Decimal);
+    let is_text = matches!(shape, Shape::String | Shape::Date | Shape::DateTime | Shape::Time);
+    Ok(match node.json() {
+        Some(Json::Object(object)) => looks_like(object, wanted),
+        Some(Json::Bool(_)) => shape == Shape::Boolean && !wanted.is_system(),
+        Some(Json::Number(_)) if !is_number => false,
+        Some(Json::String(_)) if !is_text => false,
+        _ => {
+            return fault(span, "the type of this is not known here: it is in a resource whose elements are not listed");
+        }
+    })
+}
+
+/// An element that has one type in one version of FHIR and another in the next: told by what is in it.
+fn looks_like(object: &serde_json::Map<String, Json>, wanted: TypeId) -> bool {
+    let dictionary = Dictionary::standard();
+    let mut members = object.keys().filter(|name| !name.starts_with('_'));
+    dictionary.is_checked(wanted) && members.all(|name| dictionary.member(wanted, name).is_some())
+}
