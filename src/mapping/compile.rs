@@ -374,6 +374,7 @@ impl Compiler<'_, '_> {
         let target = target(level, &target_name.value)?;
         let coercion = self.coercion(&target, level, rule)?;
         let mut from = self.sources(rule, within);
+        self.element_types(rule, &from, coercion, &target);
         if coercion == Coercion::LabValue {
             // A value may have several repetitions, and all of them are the value.
             from = from.into_iter().map(Path::with_repetitions).collect();

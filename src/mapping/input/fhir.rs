@@ -87,9 +87,10 @@ impl ElementPath {
         Within::Elements(ElementTypes(self.path.types().clone()))
     }
 
-    /// The types that it may lead to.
-    pub(crate) fn types(&self) -> &Types {
-        self.path.types()
+    /// The names of the types that it may lead to; `None`: others as well.
+    pub(crate) fn types(&self) -> Option<Vec<String>> {
+        let types = self.path.types();
+        (!types.is_open()).then(|| types.names().split(" or ").map(str::to_owned).collect())
     }
 
     /// The elements that it reads: `Patient.name.given`.
@@ -246,6 +247,5 @@ pub(super) fn observations(unit: &Unit) -> Vec<usize> {
 
 /// What a resource of a unit is called: `Observation/1`.
 pub(super) fn location_of(unit: &Unit, place: usize) -> Option<String> {
-    let resource = unit.resources().nth(place)?;
-    Some(format!("{}/{}", resource.type_name(), resource.id().unwrap_or_default()))
+    Some(unit.resources().nth(place)?.name())
 }

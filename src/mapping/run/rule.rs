@@ -104,7 +104,9 @@ impl Run<'_> {
             match found {
                 Ok(Found::Nothing) => {}
                 Ok(Found::Done) => {
-                    draft.left.push(rule);
+                    if !draft.is_filled(rule) {
+                        draft.left.push(rule);
+                    }
                     self.explain_all(explained, &all);
                     return Ok(());
                 }
