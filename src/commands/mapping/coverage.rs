@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::hl7v2::Message;
 use crate::hl7v2::batch::Piece;
 use crate::mapping::coverage::{Coverage, Occurrences};
-use crate::mapping::{Asked, Context, Disposition, Mapped, RuleName};
+use crate::mapping::{Context, Disposition, Mapped, RuleName};
 use crate::pipeline::{Failure, Source, preview};
 use crate::record::Kind;
 use crate::source::files::{MessageReader, walk};
@@ -159,16 +159,12 @@ fn add(coverage: &mut Coverage, troubles: &mut Troubles, source: &Source, raw: &
         }
         Ok(_) => {}
     }
-    coverage.add(&message, mapped, |record| preview(source, record));
+    coverage.add((&message).into(), mapped, |record| preview(source, record));
 }
 
 /// The most frequent first.
 fn unread(coverage: &Coverage) -> Vec<(String, Occurrences)> {
-    let name = |place: &Asked| match place.component {
-        Some(component) => format!("{}-{}.{component}", place.segment, place.field),
-        None => format!("{}-{}", place.segment, place.field),
-    };
-    let mut unread: Vec<_> = coverage.unread.iter().map(|(place, counted)| (name(place), *counted)).collect();
+    let mut unread: Vec<_> = coverage.unread.iter().map(|(place, counted)| (place.to_string(), *counted)).collect();
     // Stable: places that are as frequent stay in the order of the segment.
     unread.sort_by_key(|(_, counted)| std::cmp::Reverse(counted.messages));
     unread
