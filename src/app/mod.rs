@@ -419,13 +419,18 @@ fn http_source(bound: &BoundSource) -> http::Source {
 
 /// Brings what the sources count themselves into the metrics.
 fn listener_numbers(bound: &[BoundSource], budget: Budget) -> http::RefreshMetrics {
-    let listener = |bound: &BoundSource| match &bound.entrance {
-        Entrance::Mllp(listener, _) => Some((bound.name.clone(), listener.statistics())),
-        Entrance::Directory(..) | Entrance::Server(_) => None,
-    };
-    let listeners: Vec<(String, Arc<mllp::Statistics>)> = bound.iter().filter_map(listener).collect();
+    let mut listeners: Vec<(String, Arc<mllp::Statistics>)> = Vec::new();
+    let mut polled: Vec<(String, polling::Numbers)> = Vec::new();
+    for BoundSource { name, entrance, .. } in bound {
+        match entrance {
+            Entrance::Mllp(listener, _) => listeners.push((name.clone(), listener.statistics())),
+            Entrance::Server(server) => polled.push((name.clone(), server.numbers())),
+            Entrance::Directory(..) => {}
+        }
+    }
     Arc::new(move |metrics| {
         metrics.set_held(budget.taken());
+        polled.iter().for_each(|(source, numbers)| metrics.set_polling(source, &numbers()));
         for (source, counted) in &listeners {
             let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             metrics.source(source).set_listener(&ListenerNumbers {

@@ -8,7 +8,7 @@ use reqwest::Url;
 
 use super::{at_least, duration};
 use crate::document::{Placed, Section};
-use crate::pipeline::RESOURCE_TYPES;
+use crate::fhir::compose::READ;
 use crate::source::fhir::settings::{Auth, FirstLoad, Limits, SearchMode, SecretStyle, Settings};
 use crate::tls::{ClientFiles, ClientIdentity};
 
@@ -136,9 +136,9 @@ fn resources(section: &mut Section<'_>) -> Vec<String> {
     };
     let mut wanted: Vec<String> = Vec::new();
     for Placed { value, span } in written {
-        if !RESOURCE_TYPES.contains(&value.as_str()) {
-            let hint = crate::diagnostic::similar(&value, RESOURCE_TYPES.iter().copied()).map_or_else(
-                || format!("types: {}", RESOURCE_TYPES.join(", ")),
+        if !READ.contains(&value.as_str()) {
+            let hint = crate::diagnostic::similar(&value, READ.iter().copied()).map_or_else(
+                || format!("types: {}", READ.join(", ")),
                 |meant| format!("did you mean {meant}?"),
             );
             section.problems().report(span, format!("resources: no record is made of `{value}`"), Some(hint));

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::telling::Subject;
 use super::{Cause, Done, Failure, Source, Unit};
 use crate::fhir;
+use crate::fhir::compose::{gathered_by, is_part};
 use crate::hl7v2::ErrorCode;
 use crate::store::resources::{self, Resource, ResourceName, ResourceState};
 use crate::store::{Reader, StoreError, Transaction};
@@ -110,18 +111,14 @@ fn members(reader: &Reader<'_>, focal: &Resource) -> Result<Vec<Resource>, Store
         for whole in &step {
             let is_focal = steps == 0;
             let mut parts = resources::named_by(reader, whole.row)?;
-            let told_of: &[&str] = match focal.name.kind.as_str() {
-                "Encounter" => &["Condition", "Procedure"],
-                "Patient" => &["Coverage", "RelatedPerson"],
-                _ => &[],
-            };
-            if is_focal && !told_of.is_empty() {
+            let gathered = gathered_by(&whole.name.kind);
+            if is_focal && !gathered.is_empty() {
                 let naming = resources::naming(reader, whole.row)?;
-                parts.extend(naming.into_iter().filter(|part| told_of.contains(&part.name.kind.as_str())));
+                parts.extend(naming.into_iter().filter(|part| gathered.contains(&part.name.kind.as_str())));
             }
             for part in parts {
                 if part.state != ResourceState::Present
-                    || !belongs(is_focal, &whole.name, &part.name)
+                    || !is_part(&whole.name.kind, is_focal, &part.name.kind) && !(is_focal && gathered.contains(&part.name.kind.as_str()))
                     || !known.insert(part.row)
                 {
                     continue;
@@ -129,26 +126,13 @@ fn members(reader: &Reader<'_>, focal: &Resource) -> Result<Vec<Resource>, Store
                 if members.len() >= MAX_MEMBERS {
                     return Ok(members);
                 }
-                // Of a patient and a visit only they themselves are wanted.
-                if !matches!(part.name.kind.as_str(), "Patient" | "Encounter") {
-                    next.push(part.clone());
-                }
+                next.push(part.clone());
                 members.push(part);
             }
         }
         step = next;
     }
     Ok(members)
-}
-
-/// Whether what a resource names is a part of the record.
-fn belongs(is_focal: bool, whole: &ResourceName, part: &ResourceName) -> bool {
-    match part.kind.as_str() {
-        "Patient" | "Encounter" | "Condition" | "Procedure" => is_focal,
-        "Observation" => matches!(whole.kind.as_str(), "DiagnosticReport" | "Observation"),
-        "DiagnosticReport" | "Appointment" => false,
-        _ => true,
-    }
 }
 
 /// Reads a unit as it is kept: what it is about, and its resources; none of a record that is no more.

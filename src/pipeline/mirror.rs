@@ -11,33 +11,13 @@
 
 use std::collections::BTreeSet;
 
+use crate::fhir::compose::{FOCAL, gathered_by, is_part};
 use crate::store::resources::{self, ReadResource, Resource, ResourceName, ResourceState};
 use crate::store::{StoreError, Transaction};
 
 /// How far a change is followed from a resource to the records that it is a part of: Practitioner, PractitionerRole, ServiceRequest,
 /// DiagnosticReport is the longest way that any record reads, and Observations are nested once.
 const MAX_STEPS: usize = 4;
-
-/// The types that records are made of: whatever else a server has is of no use here.
-pub const RESOURCE_TYPES: [&str; 17] = [
-    "Patient",
-    "Encounter",
-    "Appointment",
-    "DiagnosticReport",
-    "Observation",
-    "Condition",
-    "Procedure",
-    "ServiceRequest",
-    "ProcedureRequest",
-    "Specimen",
-    "Practitioner",
-    "PractitionerRole",
-    "Organization",
-    "Location",
-    "HealthcareService",
-    "RelatedPerson",
-    "Coverage",
-];
 
 /// Something that a server does not have any more.
 #[derive(Debug, Clone)]
@@ -52,10 +32,7 @@ pub struct Removal {
 
 /// The order in which records are told: patients before what is about them. `None`: no record is made of this type alone.
 pub(super) fn rank(kind: &str) -> Option<i64> {
-    ["Patient", "Encounter", "Appointment", "DiagnosticReport", "Observation"]
-        .iter()
-        .position(|focal| *focal == kind)
-        .and_then(|place| i64::try_from(place).ok())
+    FOCAL.iter().position(|focal| *focal == kind).and_then(|place| i64::try_from(place).ok())
 }
 
 /// What of a page was news.
@@ -147,22 +124,18 @@ fn mark(
     }
     upwards(transaction, name, row, appears, MAX_STEPS, &mut due)?;
     // What it says of others: a diagnosis of its visit, a result that stood alone until a report took it in.
-    let told_of: &[&str] = match name.kind.as_str() {
-        "Condition" | "Procedure" => &["Encounter"],
-        "DiagnosticReport" | "Observation" => &["Observation"],
-        "Coverage" | "RelatedPerson" => &["Patient"],
-        _ => &[],
+    let is_told_of = |other: &Resource| {
+        gathered_by(&other.name.kind).contains(&name.kind.as_str())
+            || other.name.kind == "Observation" && is_part(&name.kind, true, "Observation")
     };
-    if !told_of.is_empty() {
-        let after = resources::named_by(transaction, row)?;
-        for part in before.iter().chain(&after).filter(|part| told_of.contains(&part.name.kind.as_str())) {
-            // One that was never told and still has a report needs no telling.
-            let is_news = part.name.kind != "Observation"
-                || part.number.is_some()
-                || !after.iter().any(|other| other.row == part.row);
-            if let Some(rank) = rank(&part.name.kind).filter(|_| is_news && part.state != ResourceState::Unread) {
-                due.insert((rank, part.row));
-            }
+    let after = resources::named_by(transaction, row)?;
+    for part in before.iter().chain(&after).filter(|part| is_told_of(part)) {
+        // One that was never told and still has a report needs no telling.
+        let is_news = part.name.kind != "Observation"
+            || part.number.is_some()
+            || !after.iter().any(|other| other.row == part.row);
+        if let Some(rank) = rank(&part.name.kind).filter(|_| is_news && part.state != ResourceState::Unread) {
+            due.insert((rank, part.row));
         }
     }
     due.into_iter().try_for_each(|(rank, row)| resources::mark_due(transaction, row, rank, now))
@@ -183,8 +156,7 @@ fn upwards(
         return Ok(());
     }
     for whole in resources::naming(transaction, row)? {
-        // Who cares for a patient is no part of what is told of the patient; a merged patient names the one that remains.
-        if whole.name.kind == "Patient" && name.kind != "Patient" {
+        if !is_part(&whole.name.kind, true, &name.kind) {
             continue;
         }
         match rank(&whole.name.kind) {

@@ -52,7 +52,7 @@ use apply::{Job, Trouble};
 pub use due::{Due, DueUnit, FIRST_DUE, commit_due, due, prepare_due};
 pub use explain::{Unexplained, explain};
 pub use life::decide_by_hand;
-pub use mirror::{Entered, Order, RESOURCE_TYPES, Removal, enter};
+pub use mirror::{Entered, Order, Removal, enter};
 pub use preview::{Examined, examine, preview};
 pub use rank::{Ranked, matches, rank};
 pub use rescore::rescore;

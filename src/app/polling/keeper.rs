@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::app::now;
-use crate::pipeline::{self, Entered, Order, RESOURCE_TYPES, Removal};
+use crate::fhir::compose::{gathered_by, is_part};
+use crate::pipeline::{self, Entered, Order, Removal};
 use crate::source::fhir::sink::{Absence, Held, Page, Reference, Resource, Sink, SinkError, Taken, Wanted};
 use crate::store::messages::ContentDigest;
 use crate::store::resources::{self, ReadResource, ResourceName, ResourceState};
@@ -138,8 +139,7 @@ fn unwritten(error: WriteError) -> SinkError {
 
 /// The resources of the same server that a resource names and that its record may need.
 ///
-/// What a Patient names (who cares for it, which organisation keeps it) is no part of any record; only another Patient is. An Observation
-/// that another one was derived from is no part of that one: only members are, and the results of a report.
+/// An Observation that another one was derived from is no part of that one: only members are, and the results of a report.
 fn references(name: &ResourceName, body: &[u8], base: &str) -> Vec<ResourceName> {
     // What is not JSON was refused by the poller, and names nothing.
     let Ok(Value::Object(members)) = serde_json::from_slice::<Value>(body) else { return Vec::new() };
@@ -151,10 +151,10 @@ fn references(name: &ResourceName, body: &[u8], base: &str) -> Vec<ResourceName>
         let has_results = matches!(member.as_str(), "result" | "hasMember" | "related");
         all.extend(found.into_iter().filter(|reference| has_results || reference.kind != "Observation"));
     }
-    let is_part = |reference: &ResourceName| {
-        RESOURCE_TYPES.contains(&reference.kind.as_str()) && (name.kind != "Patient" || reference.kind == "Patient")
+    let is_needed = |reference: &ResourceName| {
+        is_part(&name.kind, true, &reference.kind) || gathered_by(&reference.kind).contains(&name.kind.as_str())
     };
-    all.into_iter().filter(|reference| reference != name && is_part(reference)).collect()
+    all.into_iter().filter(|reference| reference != name && is_needed(reference)).collect()
 }
 
 /// Every `reference` inside; serde_json bounds the depth.

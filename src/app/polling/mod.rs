@@ -10,6 +10,7 @@ mod teller;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -19,14 +20,17 @@ use crate::http;
 use crate::source::fhir::settings::Settings;
 use crate::source::fhir::status::{Health, State};
 use crate::source::fhir::{FhirError, Poke, Poller, World};
-use crate::store::Store;
-use crate::telemetry::SourceMetrics;
+use crate::store::{Store, resources};
+use crate::telemetry::{PolledType, PollingNumbers, SourceMetrics};
 use keeper::Keeper;
 
 pub use keeper::read_resource;
 
 /// Between two looks at how a source stands, for `/v1/sources` and the log.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// What a source's poller counts, as it is now.
+pub(super) type Numbers = Box<dyn Fn() -> PollingNumbers + Send + Sync>;
 
 /// A FHIR source, ready to be polled.
 pub(super) struct Polled {
@@ -68,6 +72,29 @@ impl Polled {
         }
     }
 
+    /// How its numbers are had.
+    pub(super) fn numbers(&self) -> Numbers {
+        let (health, store, source) = (self.health.clone(), self.store.clone(), self.settings.source.clone());
+        Box::new(move || {
+            let status = health.snapshot();
+            let now = Timestamp::now();
+            let types = status.types.into_iter().map(|(resource_type, found)| PolledType {
+                resource_type,
+                fetched: found.fetched,
+                changed: found.changed,
+                deleted: found.deleted,
+                lag_seconds: found.up_to_date.map(|then| now.duration_since(then).as_secs().max(0).unsigned_abs()),
+            });
+            PollingNumbers {
+                requests: status.requests,
+                failures: status.failures.into_iter().collect(),
+                // What the store cannot say now it says the next time.
+                due: store.read(|reader| resources::due_count(reader, &source)).unwrap_or_default(),
+                types: types.collect(),
+            }
+        })
+    }
+
     /// Polls and tells until `stop`.
     pub(super) async fn serve(self, report: impl Fn(Result<(), String>), stop: CancellationToken) {
         let Self { settings, source, store, metrics, health, changed, poke, first } = self;
@@ -77,12 +104,16 @@ impl Polled {
             let next = ready.take().map_or_else(|| poller(&settings, &store, &health, &changed), Ok);
             let (stop, poke) = (stop.clone(), Arc::clone(&poke));
             async move {
-                match next {
-                    Ok(poller) => {
-                        *poke.lock().unwrap_or_else(PoisonError::into_inner) = poller.poke_handle();
-                        poller.run(stop).await;
-                    }
-                    Err(error) => tracing::error!(%error, "the source cannot be polled"),
+                let poller = match next {
+                    Ok(poller) => poller,
+                    Err(error) => return tracing::error!(%error, "the source cannot be polled"),
+                };
+                *poke.lock().unwrap_or_else(PoisonError::into_inner) = poller.poke_handle();
+                // A thread of its own: taking pages apart is work, and must not hold up connections.
+                let runtime = tokio::runtime::Handle::current();
+                let run = tokio::task::spawn_blocking(move || runtime.block_on(poller.run(stop)));
+                if run.await.is_err() {
+                    tracing::error!("the poller panicked");
                 }
             }
         };
