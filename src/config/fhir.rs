@@ -19,6 +19,12 @@ const DEFAULT_RESOURCES: [&str; 4] = ["Patient", "Encounter", "DiagnosticReport"
 const OVERLAP: Duration = Duration::from_secs(2 * 60);
 /// A shorter interval asks for the same page all the time.
 const LEAST_INTERVAL: Duration = Duration::from_millis(100);
+/// What costs more than a poll is done so much more seldom, unless its own interval is written.
+const POLLS_PER_HISTORY: u32 = 4;
+/// A comparison of all ids: half an hour at the default interval.
+const POLLS_PER_SWEEP: u32 = 60;
+/// A read of everything, where a server cannot say what has changed.
+const POLLS_PER_SCAN: u32 = 10;
 /// Servers cap pages at about a thousand.
 const PAGE_SIZES: std::ops::RangeInclusive<i64> = 1..=10_000;
 
@@ -31,15 +37,14 @@ pub(super) fn read(section: &mut Section<'_>, source: &str, root: &Path) -> Opti
     let filled = settings.as_mut().unwrap_or(&mut scratch);
     filled.resources = resources;
     filled.overlap = OVERLAP;
-    let mut time = |key, least: Duration, written: &'static str, target: &mut Duration| {
-        if let Some(value) = section.parsed(key, |text| at_least(least, written, text)) {
-            *target = value.value;
-        }
+    let mut time = |key, default: Duration| {
+        let written = section.parsed(key, |text| at_least(LEAST_INTERVAL, "100ms", text));
+        written.map_or(default, |value| value.value)
     };
-    time("interval", LEAST_INTERVAL, "100ms", &mut filled.interval);
-    time("history_interval", LEAST_INTERVAL, "100ms", &mut filled.history_interval);
-    time("sweep_interval", LEAST_INTERVAL, "100ms", &mut filled.sweep_interval);
-    time("scan_interval", LEAST_INTERVAL, "100ms", &mut filled.scan_interval);
+    filled.interval = time("interval", filled.interval);
+    filled.history_interval = time("history_interval", filled.interval * POLLS_PER_HISTORY);
+    filled.sweep_interval = time("sweep_interval", filled.interval * POLLS_PER_SWEEP);
+    filled.scan_interval = time("scan_interval", filled.interval * POLLS_PER_SCAN);
     if let Some(overlap) =
         section.parsed("overlap", |text| if text == "0s" { Ok(Duration::ZERO) } else { duration(text) })
     {
@@ -137,10 +142,8 @@ fn resources(section: &mut Section<'_>) -> Vec<String> {
     let mut wanted: Vec<String> = Vec::new();
     for Placed { value, span } in written {
         if !READ.contains(&value.as_str()) {
-            let hint = crate::diagnostic::similar(&value, READ.iter().copied()).map_or_else(
-                || format!("types: {}", READ.join(", ")),
-                |meant| format!("did you mean {meant}?"),
-            );
+            let hint = crate::diagnostic::similar(&value, READ.iter().copied())
+                .map_or_else(|| format!("types: {}", READ.join(", ")), |meant| format!("did you mean {meant}?"));
             section.problems().report(span, format!("resources: no record is made of `{value}`"), Some(hint));
         } else if !wanted.contains(&value) {
             wanted.push(value);

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Asked, Disposition, MapError, Mapped, MappedRecord, Mapping, RuleName, Trace, Unmapped};
 use super::input::Input;
+use super::{Asked, Disposition, MapError, Mapped, MappedRecord, Mapping, RuleName, Trace, Unmapped};
 use crate::hl7v2::Segment;
 use crate::record::schema::{self, Field, Shape};
 use crate::record::{Fields, Kind, Value as Json};

@@ -10,12 +10,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::mirror::rank;
 use super::telling::Subject;
 use super::{Cause, Done, Failure, Source, Unit};
 use crate::fhir;
 use crate::fhir::compose::{gathered_by, is_part};
 use crate::hl7v2::ErrorCode;
-use crate::store::resources::{self, Resource, ResourceName, ResourceState};
+use crate::store::resources::{self, Ready, Resource, ResourceName, ResourceState};
 use crate::store::{Reader, StoreError, Transaction};
 
 /// How far is read from the focal resource: report, order, role, practitioner; a ward, its building.
@@ -35,6 +36,16 @@ pub struct Due {
     unit: Vec<u8>,
 }
 
+/// Who may be told now of what is due by `now`: a record waits `patience` for what it names, and an Observation that may belong to a report
+/// which is to come, `settling`. All in microseconds.
+pub fn ready(now: i64, patience: i64, settling: i64) -> Ready {
+    Ready {
+        patient_since: now.saturating_sub(patience),
+        parts_from: rank("Observation").unwrap_or(i64::MAX),
+        settled_since: now.saturating_sub(settling),
+    }
+}
+
 impl Due {
     /// Where it stands in the order of what is due.
     pub fn place(&self) -> (i64, i64) {
@@ -49,8 +60,7 @@ pub struct DueUnit {
     resource: Resource,
 }
 
-/// What is due of a source, after `after`, in the order in which it should be told. What names something unread is left out unless it is
-/// due since `patient_since`.
+/// What is due of a source and `ready`, after `after`, in the order in which it should be told.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -58,10 +68,10 @@ pub fn due(
     reader: &Reader<'_>,
     source: &str,
     after: (i64, i64),
-    patient_since: i64,
+    ready: Ready,
     limit: usize,
 ) -> Result<Vec<Due>, StoreError> {
-    let found = resources::due(reader, source, after, patient_since, limit)?;
+    let found = resources::due(reader, source, after, ready, limit)?;
     found.into_iter().map(|(rank, resource)| compose(reader, (rank, resource.row), resource)).collect()
 }
 
@@ -118,7 +128,8 @@ fn members(reader: &Reader<'_>, focal: &Resource) -> Result<Vec<Resource>, Store
             }
             for part in parts {
                 if part.state != ResourceState::Present
-                    || !is_part(&whole.name.kind, is_focal, &part.name.kind) && !(is_focal && gathered.contains(&part.name.kind.as_str()))
+                    || !is_part(&whole.name.kind, is_focal, &part.name.kind)
+                        && !(is_focal && gathered.contains(&part.name.kind.as_str()))
                     || !known.insert(part.row)
                 {
                     continue;

@@ -119,7 +119,9 @@ fn mark(
     now: i64,
 ) -> Result<(), StoreError> {
     let mut due: BTreeSet<(i64, i64)> = BTreeSet::new();
-    if let Some(rank) = rank(&name.kind) {
+    if let Some(rank) = rank(&name.kind)
+        && !is_only_a_part(transaction, name, row)?
+    {
         due.insert((rank, row));
     }
     upwards(transaction, name, row, appears, MAX_STEPS, &mut due)?;
@@ -139,6 +141,16 @@ fn mark(
         }
     }
     due.into_iter().try_for_each(|(rank, row)| resources::mark_due(transaction, row, rank, now))
+}
+
+/// An Observation that a report has, and that was not told alone before.
+fn is_only_a_part(transaction: &Transaction<'_>, name: &ResourceName, row: i64) -> Result<bool, StoreError> {
+    if name.kind != "Observation" {
+        return Ok(false);
+    }
+    let was_told = resources::get_row(transaction, row)?.is_some_and(|known| known.number.is_some());
+    Ok(!was_told
+        && resources::naming(transaction, row)?.iter().any(|whole| is_part(&whole.name.kind, true, &name.kind)))
 }
 
 /// The focal resources that a resource is a part of, by those that name it.
@@ -177,6 +189,7 @@ fn upwards(
 mod tests {
     use super::*;
     use crate::store::messages::ContentDigest;
+    use crate::store::resources::Ready;
     use crate::store::{Access, PackedBytes, Store, StoreConfig};
 
     fn name(text: &str) -> ResourceName {
@@ -225,7 +238,7 @@ mod tests {
         }
 
         fn settled(&self) -> String {
-            let due = self.store.read(|r| resources::due(r, "emr", (-1, 0), 1, 99)).unwrap();
+            let due = self.store.read(|r| resources::due(r, "emr", (-1, 0), Ready::ALL, 99)).unwrap();
             let names: Vec<String> = due.iter().map(|(_, resource)| resource.name.to_string()).collect();
             let told = move |t: &Transaction<'_>| {
                 due.iter().try_for_each(|(_, resource)| {

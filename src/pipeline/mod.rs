@@ -49,7 +49,7 @@ use crate::store::{ErrorClass, PackedBytes, Store, StoreError, Transaction};
 
 pub use apply::Cause;
 use apply::{Job, Trouble};
-pub use due::{Due, DueUnit, FIRST_DUE, commit_due, due, prepare_due};
+pub use due::{Due, DueUnit, FIRST_DUE, commit_due, due, prepare_due, ready};
 pub use explain::{Unexplained, explain};
 pub use life::decide_by_hand;
 pub use mirror::{Entered, Order, Removal, enter};

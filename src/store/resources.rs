@@ -133,6 +133,14 @@ pub fn get(reader: &Reader<'_>, source: &str, name: &ResourceName) -> Result<Opt
     reader.one(sql, params![source, name.kind, name.id], resource)
 }
 
+/// What the mirror knows of the resource in a row.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn get_row(reader: &Reader<'_>, row: i64) -> Result<Option<Resource>, StoreError> {
+    reader.one(select!("WHERE r.id = ?1"), [row], resource)
+}
+
 /// The body of a resource, JSON as it came; `None` unless it is present.
 ///
 /// # Errors
@@ -262,8 +270,23 @@ pub fn mark_due(transaction: &Transaction<'_>, row: i64, rank: i64, now: i64) ->
     Ok(())
 }
 
-/// The resources of a source that are due, in the order in which they should be told, after `after` (rank and row). Those that name
-/// what nobody has read yet are left out, unless they are due since `patient_since` or longer.
+/// Who may be told now of what is due.
+#[derive(Debug, Clone, Copy)]
+pub struct Ready {
+    /// What names something unread waits for it, unless it is due since then or longer.
+    pub patient_since: i64,
+    /// What is of this rank or above, and was never told, waits as well until it is due since [`Ready::settled_since`].
+    pub parts_from: i64,
+    /// See there.
+    pub settled_since: i64,
+}
+
+impl Ready {
+    /// Whatever is due, however long.
+    pub const ALL: Self = Self { patient_since: i64::MAX, parts_from: i64::MAX, settled_since: i64::MAX };
+}
+
+/// The resources of a source that are due and `ready`, in the order in which they should be told, after `after` (rank and row).
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -271,16 +294,17 @@ pub fn due(
     reader: &Reader<'_>,
     source: &str,
     after: (i64, i64),
-    patient_since: i64,
+    ready: Ready,
     limit: usize,
 ) -> Result<Vec<(i64, Resource)>, StoreError> {
     let sql = concat!(
         "SELECT r.id, r.type, r.logical_id, r.state, r.version, r.updated_at, r.digest, r.marks, r.number, r.told_at, r.due ",
         "FROM resource r WHERE r.source = ?1 AND r.due IS NOT NULL AND (r.due, r.id) > (?2, ?3) AND (r.due_at <= ?4 OR NOT EXISTS ",
         "(SELECT 1 FROM resource_reference f JOIN resource p ON p.id = f.to_resource WHERE f.from_resource = r.id AND p.state = 'unread')) ",
-        "ORDER BY r.due, r.id LIMIT ?5"
+        "AND (r.due < ?6 OR r.number IS NOT NULL OR r.due_at <= ?7) ORDER BY r.due, r.id LIMIT ?5"
     );
-    let values = params![source, after.0, after.1, patient_since, row_limit(limit)];
+    let Ready { patient_since, parts_from, settled_since } = ready;
+    let values = params![source, after.0, after.1, patient_since, row_limit(limit), parts_from, settled_since];
     reader.all(sql, values, |row| Ok((row.get(10)?, resource(row)?)))
 }
 
@@ -492,7 +516,7 @@ mod tests {
             mark_due(t, rows.1, 0, 5)?;
             Ok(rows)
         });
-        let order = |after| store.read(|r| due(r, "emr", after, 0, 9)).unwrap();
+        let order = |after| store.read(|r| due(r, "emr", after, Ready::ALL, 9)).unwrap();
         let seen = order((-1, 0));
         assert_eq!(seen.iter().map(|(rank, due)| (*rank, due.row)).collect::<Vec<_>>(), [(0, patient), (1, visit)]);
         assert_eq!(order((0, patient)).len(), 1);
@@ -521,10 +545,29 @@ mod tests {
             let row = put(t, "emr", &read("Encounter/1", "{}", &["Patient/1"]))?;
             mark_due(t, row, 1, 50)
         });
-        let due_then = |since| store.read(move |r| due(r, "emr", (-1, 0), since, 9)).unwrap().len();
+        let due_then = |since| {
+            store.read(move |r| due(r, "emr", (-1, 0), Ready { patient_since: since, ..Ready::ALL }, 9)).unwrap().len()
+        };
         assert_eq!((due_then(49), due_then(50)), (0, 1));
         write(&store, |t| remove(t, "emr", &name("Patient/1"), ResourceState::Absent, None));
         assert_eq!(due_then(0), 1);
+    }
+
+    #[test]
+    fn what_may_be_a_part_of_something_that_is_to_come_waits_until_it_was_told_once() {
+        let (_directory, store) = store();
+        let row = write(&store, |t| {
+            let row = put(t, "emr", &read("Observation/1", "{}", &[]))?;
+            mark_due(t, row, 4, 50)?;
+            Ok(row)
+        });
+        let due_then = |since| {
+            let ready = Ready { parts_from: 4, settled_since: since, ..Ready::ALL };
+            store.read(move |r| due(r, "emr", (-1, 0), ready, 9)).unwrap().len()
+        };
+        assert_eq!((due_then(49), due_then(50)), (0, 1));
+        write(&store, move |t| told(t, row, Some("1"), 1));
+        assert_eq!(due_then(49), 1);
     }
 
     #[test]

@@ -190,7 +190,7 @@ mod tests {
         );
         let patient =
             br#"{"managingOrganization":{"reference":"Organization/1"},"link":[{"other":{"reference":"Patient/2"}}]}"#;
-        assert_eq!(references(&name("Patient", "1"), patient, ""), [name("Patient", "2")]);
+        assert_eq!(references(&name("Patient", "1"), patient, ""), [name("Organization", "1"), name("Patient", "2")]);
         assert_eq!(references(&name("Patient", "1"), b"not JSON", ""), []);
         let derived = br#"{"hasMember":[{"reference":"Observation/2"}],"derivedFrom":[{"reference":"Observation/3"}]}"#;
         assert_eq!(references(&name("Observation", "1"), derived, ""), [name("Observation", "2")]);

@@ -118,8 +118,8 @@ impl Polled {
             }
         };
         let telling = || {
-            let (store, source) = (store.clone(), source.clone());
-            teller::tell(store, source, metrics.clone(), health.clone(), Arc::clone(&changed), stop.clone())
+            let (store, source, interval) = (store.clone(), source.clone(), settings.interval);
+            teller::tell(store, source, metrics.clone(), health.clone(), interval, Arc::clone(&changed), stop.clone())
         };
         let part = format!("{name}, records");
         tokio::join!(

@@ -38,12 +38,15 @@ pub(super) async fn tell(
     source: LiveSource,
     metrics: SourceMetrics,
     health: Health,
+    interval: Duration,
     changed: Arc<Notify>,
     stop: CancellationToken,
 ) {
+    // A report that was made with its results is read with the next round at the latest.
+    let settling = i64::try_from((interval + interval / 2).as_micros()).unwrap_or(i64::MAX);
     loop {
         let begun = Instant::now();
-        let pause = match round(&store, &source, &metrics, &health, &stop).await {
+        let pause = match round(&store, &source, &metrics, &health, settling, &stop).await {
             Ok(()) => begun.elapsed() * REST,
             Err(error) => {
                 tracing::warn!(%error, "records could not be told; done again in a moment");
@@ -65,6 +68,7 @@ async fn round(
     live: &LiveSource,
     metrics: &SourceMetrics,
     health: &Health,
+    settling: i64,
     stop: &CancellationToken,
 ) -> Result<(), WriteError> {
     let mut after = pipeline::FIRST_DUE;
@@ -72,12 +76,13 @@ async fn round(
     let mut trouble = None;
     while !stop.is_cancelled() {
         // While much is coming, what is missing comes too.
-        let patience = if health.snapshot().state == State::Loading { i64::MAX } else { PATIENCE };
+        let is_loading = matches!(health.snapshot().state, State::Starting | State::Loading);
+        let (patience, settling) = if is_loading { (i64::MAX, i64::MAX) } else { (PATIENCE, settling) };
         let (source, at) = (live.current(), now());
         let read = store.clone();
         let group = tokio::task::spawn_blocking(move || {
-            let since = at.saturating_sub(patience);
-            let found = read.read(|reader| pipeline::due(reader, &source.name, after, since, GROUP))?;
+            let ready = pipeline::ready(at, patience, settling);
+            let found = read.read(|reader| pipeline::due(reader, &source.name, after, ready, GROUP))?;
             let last = found.last().map(pipeline::Due::place);
             let units: Vec<_> = found.into_iter().map(|due| pipeline::prepare_due(&source, due, at)).collect();
             Ok::<_, StoreError>((units, last))

@@ -13,7 +13,7 @@ use crate::commands::output;
 use crate::config::{Arrival, Config};
 use crate::pipeline::{self, Cause, Order, Source};
 use crate::source::fhir::documents;
-use crate::store::resources::ReadResource;
+use crate::store::resources::{ReadResource, Ready};
 use crate::store::{Store, imports};
 
 /// Puts the resources of a file into the mirror.
@@ -98,7 +98,7 @@ pub(super) fn tell(
     let mut after = pipeline::FIRST_DUE;
     loop {
         // What nobody has read is in none of the files: nothing is waited for.
-        let group = store.read(|reader| pipeline::due(reader, &source.name, after, i64::MAX, GROUP))?;
+        let group = store.read(|reader| pipeline::due(reader, &source.name, after, Ready::ALL, GROUP))?;
         let Some(last) = group.last() else { return Ok(()) };
         after = last.place();
         let units: Vec<_> = group.into_iter().map(|due| pipeline::prepare_due(source, due, now())).collect();

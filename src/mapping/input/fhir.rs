@@ -79,7 +79,12 @@ impl ElementPath {
 
     /// Compiles a condition that is asked of these types.
     pub(crate) fn condition(source: &str, within: &Within) -> Result<Self, PathError> {
-        Ok(Self { path: Path::condition_in(source, &types(within))?, reference: None, absent_reason: None, is_type: false })
+        Ok(Self {
+            path: Path::condition_in(source, &types(within))?,
+            reference: None,
+            absent_reason: None,
+            is_type: false,
+        })
     }
 
     /// What paths inside its nodes are relative to.

@@ -407,9 +407,7 @@ pub(super) fn code_of<'m>(rule: &RulePlan, table: &Table, value: &Value<'m>) -> 
 /// Texts become lines, lists become lists; anything else takes the first value. A FHIRPath says itself how texts are joined.
 fn takes_all(path: &Path, target: &Target) -> bool {
     match path {
-        Path::Hl7v2(_) => {
-            path.is_plural() && !target.spread && matches!(target.shape, Shape::Text | Shape::TextList)
-        }
+        Path::Hl7v2(_) => path.is_plural() && !target.spread && matches!(target.shape, Shape::Text | Shape::TextList),
         Path::Fhir(_) => target.shape == Shape::TextList,
     }
 }

@@ -11,7 +11,7 @@ use crate::record::{Fields, Value};
 use crate::state::{LabReportState, PatientState, VisitState};
 use crate::store::clinical;
 use crate::store::messages::{ContentDigest, MessageState};
-use crate::store::resources::{ReadResource, ResourceName, ResourceState};
+use crate::store::resources::{ReadResource, Ready, ResourceName, ResourceState};
 use crate::store::{Access, PackedBytes, Store, StoreConfig, events, records};
 
 const MAPPING: &str = r#"
@@ -138,7 +138,7 @@ impl Server {
     /// Tells until nothing is due: what is told may remind of something else.
     fn tell(&self) {
         for _ in 0..3 {
-            let due = self.store.read(|r| pipeline::due(r, "emr", FIRST_DUE, i64::MAX, 99)).unwrap();
+            let due = self.store.read(|r| pipeline::due(r, "emr", FIRST_DUE, Ready::ALL, 99)).unwrap();
             for due in due {
                 let unit = pipeline::prepare_due(&self.source, due, 1_800_000_000_000_000);
                 let done =
