@@ -162,9 +162,11 @@ impl Job<'_> {
         Ok(resources::told(self.transaction, patient.row, None, moment.at)?)
     }
 
-    /// The visit or report that a resource was told as is none of the server's any more.
-    fn withdraw_record(&self, focal: &Resource, number: &str) -> Result<(), Trouble> {
-        if resources::is_told_by_another(self.transaction, self.source, focal, number)? {
+    /// The visit or report that a resource was told as, by its id, is none of the server's any more. What it added to another source's
+    /// stays: only that source knows whether there is such a visit.
+    fn withdraw_record(&self, focal: &Resource, id: &str) -> Result<(), Trouble> {
+        let Some(number) = id.strip_prefix(self.source).and_then(|rest| rest.strip_prefix(':')) else { return Ok(()) };
+        if resources::is_told_by_another(self.transaction, self.source, focal, id)? {
             return Ok(());
         }
         let moment = self.withdrawn_at(focal);
@@ -178,14 +180,8 @@ impl Job<'_> {
         let mut state: LabReportState = stored(&report.state, "lab_report.state")?;
         let Applied { record, changed, happenings, .. } =
             state.apply(Fields::from_iter([("status", Value::from("entered_in_error"))]), moment);
-        self.keep_lab_report(
-            report,
-            &state,
-            (record, changed),
-            happenings.iter().map(|found| found.kind),
-            &one_id,
-            moment,
-        )
+        let kinds = happenings.iter().map(|found| found.kind);
+        self.keep_lab_report(report, &state, (record, changed), kinds, &one_id, moment)
     }
 
     /// What names a visit by its former number is told anew.

@@ -72,7 +72,7 @@ pub struct Resource {
     pub digest: Option<ContentDigest>,
     /// How often it became due.
     pub marks: i64,
-    /// The number of the record that it was last told as.
+    /// What it was last told as: the number of a patient's record, else the id of a visit or report.
     pub number: Option<String>,
     /// The source time under which it was.
     pub told_at: Option<i64>,
@@ -319,7 +319,7 @@ pub fn settle(transaction: &Transaction<'_>, row: i64, marks: i64) -> Result<boo
         > 0)
 }
 
-/// Writes down as what record a resource was told, and under which source time.
+/// Writes down as what record a resource was told ([`Resource::number`]), and under which source time.
 ///
 /// # Errors
 /// See [`StoreError`].

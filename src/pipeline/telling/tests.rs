@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -40,6 +41,7 @@ value = "id"
 [visit]
 each = "Encounter"
 number = { from = ["identifier.value", "id"], required = true }
+number_system = "identifier.system"
 status = { from = "status", table = "status" }
 reason = "reasonCode.text"
 updated_at = "meta.lastUpdated"
@@ -78,7 +80,10 @@ fn source() -> Arc<Source> {
         facility: None,
         charset: CharsetSetting::Auto,
         limits: Limits::default(),
-        site: Arc::new(Site::default()),
+        site: Arc::new(Site {
+            owners: BTreeMap::from([("HIS-VISIT".to_owned(), "his".to_owned())]),
+            ..Site::default()
+        }),
     })
 }
 
@@ -170,8 +175,12 @@ impl Server {
 
     /// A visit: `V1 in_progress fever, of HIS|1`.
     fn visit(&self, number: &str) -> String {
+        self.visit_of("emr", number)
+    }
+
+    fn visit_of(&self, source: &str, number: &str) -> String {
         let shown = self.store.read(|reader| {
-            let Some(visit) = clinical::visit(reader, "emr", number)? else { return Ok("none".to_owned()) };
+            let Some(visit) = clinical::visit(reader, source, number)? else { return Ok("none".to_owned()) };
             let state: VisitState = serde_json::from_str(&visit.state).unwrap();
             let fields = state.record();
             let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
@@ -305,6 +314,30 @@ fn two_resources_of_one_number_are_one_record_that_stays_while_one_of_them_does(
     assert_eq!(server.visit("V1"), "in_progress -, of emr|1");
     server.loses("Encounter/2");
     assert_eq!(server.visit("V1"), "entered_in_error -, of emr|1");
+}
+
+#[test]
+fn a_number_of_another_sources_authority_names_that_sources_visit_which_the_server_cannot_withdraw() {
+    let mut server = Server::new();
+    let visit = |system: &str, status: &str| {
+        json!({
+            "identifier": [{"system": system, "value": "V1"}], "status": status, "subject": {"reference": "Patient/1"},
+            "reasonCode": [{"text": "fever"}]
+        })
+    };
+    server.has(&[("Patient/1", json!({})), ("Encounter/1", visit("HIS-VISIT", "planned"))]);
+    assert_eq!(server.visit_of("his", "V1"), "planned fever, of emr|1");
+    assert_eq!(server.visit("V1"), "none");
+    let mut changed = visit("HIS-VISIT", "in-progress");
+    changed.as_object_mut().unwrap().remove("reasonCode");
+    server.has(&[("Encounter/1", changed)]);
+    // It adds to what is known and takes nothing away.
+    assert_eq!(server.visit_of("his", "V1"), "in_progress fever, of emr|1");
+    server.loses("Encounter/1");
+    assert_eq!(server.visit_of("his", "V1"), "in_progress fever, of emr|1");
+    // A number of its own again.
+    server.has(&[("Encounter/1", visit("EMR", "planned"))]);
+    assert_eq!(server.visit("V1"), "planned fever, of emr|1");
 }
 
 #[test]

@@ -14,7 +14,7 @@ CREATE TABLE resource (
     due        INTEGER,                         -- its record has to be told anew, lower ones first; NULL: nothing to do
     due_at     INTEGER,                         -- since when
     marks      INTEGER NOT NULL DEFAULT 0,      -- how often it became due
-    number     TEXT,                            -- the number of the record that it was last told as
+    number     TEXT,                            -- what it was last told as: a patient's SYSTEM|VALUE, else SOURCE:NUMBER
     told_at    INTEGER,                         -- source time under which it was
     refresh_at INTEGER,                         -- when to ask for it again; NULL: polling tells of its changes
     UNIQUE (source, type, logical_id)
