@@ -28,10 +28,7 @@ const MOST: usize = 10_000;
 /// Which references are followed: from resources of a type to resources of others, wherever in the resource the reference stands.
 const FOLLOWED: &[(&str, &[&str])] = &[
     ("Patient", &["Organization"]),
-    (
-        "Encounter",
-        &["Patient", "Practitioner", "PractitionerRole", "Organization", "Location", "Condition", "Procedure"],
-    ),
+    ("Encounter", &["Patient", "Encounter", "Practitioner", "PractitionerRole", "Organization", "Location", "Condition", "Procedure"]),
     ("Appointment", &["Patient", "Practitioner", "PractitionerRole", "Organization", "Location", "HealthcareService"]),
     (
         "DiagnosticReport",
@@ -310,6 +307,25 @@ impl Set {
     /// Where and why it cannot be read; nothing of its content.
     pub fn read(bytes: &[u8]) -> Result<Self, SetError> {
         let mut set = Self::default();
+        set.add_file(bytes)?;
+        set.index();
+        Ok(set)
+    }
+
+    /// Several files as one, as a bulk export has one for each type.
+    ///
+    /// # Errors
+    /// As of [`Set::read`], with the place of the file among them.
+    pub fn read_all<'b>(files: impl IntoIterator<Item = &'b [u8]>) -> Result<Self, (usize, SetError)> {
+        let mut set = Self::default();
+        for (number, bytes) in files.into_iter().enumerate() {
+            set.add_file(bytes).map_err(|error| (number, error))?;
+        }
+        set.index();
+        Ok(set)
+    }
+
+    fn add_file(&mut self, bytes: &[u8]) -> Result<(), SetError> {
         let mut lines_before = 0;
         let mut stream = serde_json::Deserializer::from_slice(bytes).into_iter::<Json>();
         let mut start = 0;
@@ -326,10 +342,9 @@ impl Set {
             let end = stream.byte_offset();
             lines_before += bytes[start..end].iter().filter(|byte| **byte == b'\n').count();
             start = end;
-            set.add(json, &format!("line {}", lines_before + 1))?;
+            self.add(json, &format!("line {}", lines_before + 1))?;
         }
-        set.index();
-        Ok(set)
+        Ok(())
     }
 
     fn add(&mut self, mut json: Json, place: &str) -> Result<(), SetError> {

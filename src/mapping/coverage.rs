@@ -3,7 +3,11 @@
 //! A value counts as read if a rule or condition asked for its field or component in that message, whether or not the value was
 //! the one taken. What the engine reads by itself is no mapping's business.
 
+mod fhir;
+
 use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) use fhir::WHOLE;
 
 use super::input::Input;
 use super::{Asked, Disposition, MapError, Mapped, MappedRecord, Mapping, RuleName, Trace, Unmapped};
@@ -102,7 +106,7 @@ impl Coverage {
                     count_unread(&segment, &asked, &mut unread);
                 }
             }
-            Input::Unit(unit) => {}
+            Input::Unit(unit) => fhir::count_unread(unit, &asked, &mapped.skipped, &mut unread),
         }
         for (place, values) in unread {
             let counted = self.unread.entry(place).or_default();

@@ -283,6 +283,26 @@ impl Condition {
     }
 }
 
+impl Condition {
+    /// Why it has no answer there.
+    pub(crate) fn trouble(&self, scope: &Scope<'_>) -> Option<String> {
+        match (self, scope) {
+            (Self::Fhir(condition), Scope::Fhir(scope)) => condition.trouble(scope),
+            _ => None,
+        }
+    }
+}
+
+impl Path {
+    /// Why it has no answer there.
+    pub(crate) fn trouble(&self, scope: &Scope<'_>) -> Option<String> {
+        match (self, scope) {
+            (Self::Fhir(path), Scope::Fhir(scope)) => path.trouble(scope),
+            _ => None,
+        }
+    }
+}
+
 impl<'m> Scope<'m> {
     /// All of it.
     pub(crate) fn whole(input: Input<'m>) -> Self {

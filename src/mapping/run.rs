@@ -209,7 +209,8 @@ impl<'r> Run<'r> {
     /// `when` and `skip`. What `skip` names is reported, what `when` excludes was never meant.
     fn is_wanted(&mut self, block: &BlockPlan, scope: &Scope<'_>, name: &str) -> bool {
         block.when.iter().chain(block.skip.iter().map(|rule| &rule.when)).for_each(|when| self.ask_condition(when));
-        if block.when.as_ref().is_some_and(|when| !when.holds(scope)) {
+        if let Some(when) = block.when.as_ref().filter(|when| !when.holds(scope)) {
+            self.mapped.notes.extend(when.trouble(scope));
             return false;
         }
         let Some(rule) = block.skip.iter().position(|rule| rule.when.holds(scope)) else { return true };

@@ -148,22 +148,26 @@ fn members(reader: &Reader<'_>, focal: &Resource) -> Result<Vec<Resource>, Store
 
 /// Reads a unit as it is kept: what it is about, and its resources; none of a record that is no more.
 pub(super) fn read(raw: &[u8]) -> Result<(Subject, Option<fhir::Unit>), Failure> {
-    let unreadable = |text: String| Failure { code: ErrorCode::ApplicationInternalError, location: None, text };
     match fhir::Unit::parse(raw) {
         Ok(unit) => {
             let name = |resource: fhir::Resource<'_>| {
                 let id = resource.json().get("id").and_then(serde_json::Value::as_str)?;
                 Some(ResourceName { kind: resource.type_name().to_owned(), id: id.to_owned() })
             };
-            let focal = name(unit.focal()).ok_or_else(|| unreadable("the first resource has no id".to_owned()))?;
+            let focal = name(unit.focal()).ok_or_else(nameless)?;
             Ok((Subject { focal, patient: unit.patient().and_then(name), is_gone: false }, Some(unit)))
         }
         Err(fhir::UnitError::Empty) => match removed(raw) {
             Some(focal) => Ok((Subject { focal, patient: None, is_gone: true }, None)),
-            None => Err(unreadable(fhir::UnitError::Empty.to_string())),
+            None => Err(Failure::unreadable_unit(&fhir::UnitError::Empty)),
         },
-        Err(error) => Err(unreadable(error.to_string())),
+        Err(error) => Err(Failure::unreadable_unit(&error)),
     }
+}
+
+fn nameless() -> Failure {
+    let text = "the first resource has no id: a server gives one to each".to_owned();
+    Failure { code: ErrorCode::RequiredFieldMissing, location: None, text }
 }
 
 /// The resource of [`removal`].

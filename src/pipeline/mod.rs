@@ -41,6 +41,7 @@ use crate::fhir;
 use crate::hl7v2::message::ReadError;
 use crate::hl7v2::{self, Charset, CharsetSetting, ErrorCode, Header, Limits, Message, header};
 use crate::identity::Model;
+use crate::fhir::UnitError;
 use crate::mapping::{Context, Disposition, Format, Input, Location, MapError, Mapped, Mapping, Unmapped};
 use crate::record::when;
 use crate::store::messages::{self, ContentDigest, MessageError, MessageState, NewMessage, Outcome, Seen};
@@ -147,6 +148,25 @@ impl Failure {
             code: ErrorCode::RequiredFieldMissing,
             location: Some(hl7v2::Location::field("MSH", 9).into()),
             text: "MSH-9 is empty: the message does not say what it is".to_owned(),
+        }
+    }
+
+    /// The bytes are no unit of FHIR.
+    pub fn unreadable_unit(error: &UnitError) -> Self {
+        let text = format!("{error}: send FHIR as JSON, a resource or a Bundle");
+        Self { code: ErrorCode::SegmentSequence, location: None, text }
+    }
+
+    /// See [`Failure::nothing`], in the words of the format.
+    pub fn nothing_in(format: Format) -> Self {
+        match format {
+            Format::Hl7v2 => Self::nothing(),
+            Format::Fhir => Self {
+                code: ErrorCode::RequiredFieldMissing,
+                location: None,
+                text: "the unit holds no patient, visit or report that the mapping reads: does its Patient say who it is?"
+                    .to_owned(),
+            },
         }
     }
 

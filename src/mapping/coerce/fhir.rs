@@ -139,6 +139,7 @@ pub(crate) fn type_of(element: &Element<'_>) -> Type {
         "" if has("line") || has("postalCode") => Type::Address,
         "" if json.get("value").is_some_and(Json::is_number) => Type::Quantity,
         "" if has("code") => Type::Coding,
+        "" if has("text") => Type::CodeableConcept,
         _ => Type::Other,
     }
 }

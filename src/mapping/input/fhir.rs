@@ -9,7 +9,7 @@ use std::fmt;
 use serde_json::Value as Json;
 
 use super::{Resolved, Value, Within};
-use crate::fhir::{Node, Path, PathError, Resource, Scope, Types, Unit};
+use crate::fhir::{Node, Path, PathError, Resource, Scope, Truth, Types, Unit};
 use crate::mapping::coerce::fhir::text;
 
 /// A FHIRPath of a mapping file.
@@ -22,6 +22,7 @@ pub(crate) struct ElementPath {
     absent_reason: Option<Path>,
     /// It is the name of a resource type and no more.
     is_type: bool,
+    is_condition: bool,
 }
 
 /// Types that paths are relative to.
@@ -74,17 +75,13 @@ impl ElementPath {
         let is_type = Types::resource(source.trim()).is_some();
         let reason = format!("({source}).first().extension('{ABSENT_REASON}').value");
         let absent_reason = Path::parse_in(&reason, &types).ok();
-        Ok(Self { path, reference, absent_reason, is_type })
+        Ok(Self { path, reference, absent_reason, is_type, is_condition: false })
     }
 
     /// Compiles a condition that is asked of these types.
     pub(crate) fn condition(source: &str, within: &Within) -> Result<Self, PathError> {
-        Ok(Self {
-            path: Path::condition_in(source, &types(within))?,
-            reference: None,
-            absent_reason: None,
-            is_type: false,
-        })
+        let path = Path::condition_in(source, &types(within))?;
+        Ok(Self { path, reference: None, absent_reason: None, is_type: false, is_condition: true })
     }
 
     /// What paths inside its nodes are relative to.
@@ -141,6 +138,16 @@ impl ElementPath {
         found.into_iter().filter(|node| !is_without_value(node)).map(Element).collect()
     }
 
+    /// Why it has no answer in this scope; says nothing of what the resource holds.
+    pub(crate) fn trouble(&self, scope: &ElementScope<'_>) -> Option<String> {
+        let of_condition = || match self.path.truth(scope.inner()) {
+            Truth::Unclear(fault) => Some(fault),
+            Truth::True | Truth::False => None,
+        };
+        let fault = if self.is_condition { of_condition() } else { self.path.evaluate(scope.inner()).err() };
+        fault.map(|fault| format!("{}: {} cannot be answered: {fault}", scope.location(), self.path))
+    }
+
     /// Whether the condition holds; one that cannot be answered does not.
     pub(crate) fn holds(&self, scope: &ElementScope<'_>) -> bool {
         self.path.truth(scope.inner()).holds()
@@ -189,7 +196,7 @@ impl<'m> ElementScope<'m> {
 
     /// `Patient.identifier[0]`
     pub(crate) fn location(&self) -> String {
-        self.inner().focus().location().unwrap_or_else(|| self.inner().unit().focal().type_name().to_owned())
+        located(self.inner().focus()).unwrap_or_else(|| self.inner().unit().focal().type_name().to_owned())
     }
 }
 
@@ -231,8 +238,29 @@ impl<'m> Element<'m> {
 
     /// `Encounter.identifier[0].value`
     pub(crate) fn location(&self) -> String {
-        self.0.location().unwrap_or_else(|| "computed".to_owned())
+        located(&self.0).unwrap_or_else(|| "computed".to_owned())
     }
+
+    /// The same without numbers: `Encounter.identifier.value`. `None` of what was computed.
+    pub(crate) fn element(&self) -> Option<String> {
+        let location = self.0.location()?;
+        let mut parts = location.split(['[', ']']);
+        let first = parts.next().unwrap_or_default().to_owned();
+        // After each bracket comes a number, then what follows it.
+        Some(parts.skip(1).step_by(2).fold(first, |name, part| name + part))
+    }
+}
+
+/// Where a node is; with the id of its resource, where the unit has several of the type: `Observation/7.code`.
+fn located(node: &Node<'_>) -> Option<String> {
+    let location = node.location()?;
+    let home = node.home()?;
+    let name = home.type_name();
+    let mut alike = home.unit().resources().filter(|resource| resource.type_name() == name);
+    if alike.by_ref().nth(1).is_none() {
+        return Some(location);
+    }
+    Some(format!("{}{}", home.name(), location.strip_prefix(name).unwrap_or_default()))
 }
 
 /// A primitive without a value, or an element of extensions alone.

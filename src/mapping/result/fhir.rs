@@ -42,26 +42,19 @@ pub(super) fn value(element: &Element<'_>, zone: &TimeZone) -> ReadValue {
     }
 }
 
+/// The number with its comparator; its unit is a field of its own, with a rule of its own.
 fn quantity(json: &Json) -> ReadValue {
-    let unit = coded_unit(json);
-    let unit_field = || unit.clone().map(|unit| ("unit", Value::from(unit)));
     let Some(sent) = json.get("value").and_then(fhir::number_text) else { return ReadValue::default() };
     let Some(number) = decimal(&sent) else {
         // A number as text, as some servers have it.
-        let read = read_text(&sent, "ST", || unit.clone());
-        return ReadValue { fields: read.fields.into_iter().chain(unit_field()).collect(), ..read };
+        return read_text(&sent, "ST", || fhir::quantity_unit_of(json));
     };
     let written = text_in(json, "comparator");
     let comparator = COMPARATORS.into_iter().find(|known| Some(*known) == written);
     let mut fields = vec![("value_number", Value::Number(number.clone()))];
     fields.extend(comparator.map(|comparator| ("comparator", Value::from(comparator))));
-    fields.extend(unit_field());
     let note = (written.is_some() && comparator.is_none()).then_some("a comparator that records do not have, left out");
     ReadValue { fields, value: Some(LabValue::Number { comparator, number, flag: None }), note }
-}
-
-fn coded_unit(json: &Json) -> Option<String> {
-    fhir::quantity_unit_of(json).filter(|unit| unit != "1")
 }
 
 fn concept(element: &Element<'_>) -> ReadValue {

@@ -7,6 +7,7 @@ use super::{Place, Run};
 use crate::hl7v2;
 use crate::mapping::coerce::{Coercion, coded};
 use crate::mapping::compile::{BlockPlan, RulePlan};
+use crate::mapping::coverage::WHOLE;
 use crate::mapping::input::{Condition, Format, Location, Path, Value};
 use crate::mapping::{Asked, ExplainedField, RuleName};
 use crate::record::{Fields, Value as Json};
@@ -99,7 +100,16 @@ impl Run<'_> {
         }
     }
 
+    /// All that is in an element was read, by the coercion that made something of it.
+    fn ask_whole(&mut self, value: &Value<'_>) {
+        let Value::Fhir(element) = value else { return };
+        if let Some(place) = element.element().filter(|_| element.json().is_some_and(|json| json.is_object())) {
+            self.mapped.trace.asked.insert(Asked::Element(place + WHOLE));
+        }
+    }
+
     fn tell(&mut self, rule: &RulePlan, name: &str, json: &Json, value: Option<&Value<'_>>, place: Place) {
+        value.iter().for_each(|value| self.ask_whole(value));
         let rule_name =
             RuleName { file: self.plan.files[rule.file].clone(), line: rule.line, target: place.target(&rule.target) };
         self.mapped.trace.fired.insert(rule_name);

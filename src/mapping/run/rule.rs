@@ -77,6 +77,7 @@ impl Run<'_> {
                 Resolved::Absent => continue,
                 Resolved::Withheld => {
                     draft.left.push(rule);
+                    self.mapped.notes.extend(path.trouble(scope));
                     continue;
                 }
                 Resolved::Null => {

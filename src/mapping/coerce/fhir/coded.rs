@@ -79,8 +79,9 @@ fn of_coding(coding: &Json) -> Option<Coded> {
 fn of_concept(concept: &Json) -> Option<Coded> {
     let with_code = in_order(concept).find(|coding| text_in(coding, "code").is_some());
     let mut coded = with_code.or_else(|| in_order(concept).next()).and_then(of_coding).unwrap_or_default();
-    if coded.name.is_none() {
-        coded.name = concept_text(concept).map(str::to_owned).filter(|name| Some(name) != coded.code.as_ref());
+    // What was chosen or entered, in the words in which it was; the display of a coding is its system's.
+    if let Some(text) = text_in(concept, "text") {
+        coded.name = Some(text.to_owned());
     }
     (coded.code.is_some() || coded.name.is_some()).then_some(coded)
 }
