@@ -56,7 +56,8 @@ impl<S: Sink> Engine<S> {
         if work.note.history == Some(true) && due(work.note.history_read, self.settings.history_interval) {
             self.history(work).await?;
         }
-        let spared = if work.note.history == Some(true) { SWEEPS_WITH_HISTORY } else { 1 };
+        let told = work.note.history == Some(true) && !work.note.history_cut;
+        let spared = if told { SWEEPS_WITH_HISTORY } else { 1 };
         let interval = self.settings.sweep_interval.saturating_mul(spared);
         // The first load was complete: the first sweep is due an interval after it.
         let last = work.note.swept.or(work.note.loaded);
@@ -78,10 +79,13 @@ impl<S: Sink> Engine<S> {
             match self.whole_history(&name, since, count).await? {
                 History::All { happened, opened } => break Some((happened, opened)),
                 // hapi-fhir #2114: one page, and no link to the rest.
-                History::Cut if count < HISTORY_COUNT => count = count.saturating_mul(5).min(HISTORY_COUNT),
                 History::Cut => {
                     self.health.remark(Some(&name), Remark::HistoryDoesNotPage);
-                    break None;
+                    work.note.history_cut = true;
+                    if count >= HISTORY_COUNT {
+                        break None;
+                    }
+                    count = count.saturating_mul(5).min(HISTORY_COUNT);
                 }
                 History::None => {
                     self.health.remark(Some(&name), Remark::NoHistory);
@@ -117,7 +121,8 @@ impl<S: Sink> Engine<S> {
         work.note.history_mark = Some(opened);
         self.health.update_type(&name, |status| status.deletions_checked = Some(self.now()));
         // A note for every look would be a transaction for every look: the mark may lag, at the price of reading a little more again.
-        let lag = mark.is_none_or(|mark| super::world::later(mark, self.settings.overlap) <= opened);
+        let lag =
+            work.note.history_cut || mark.is_none_or(|mark| super::world::later(mark, self.settings.overlap) <= opened);
         if lag || !gone.is_empty() { self.keep_type(work).await } else { Ok(()) }
     }
 

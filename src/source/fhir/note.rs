@@ -179,6 +179,9 @@ pub(super) struct TypeNote {
     pub(super) exported: bool,
     /// Whether the history can be used, once that is known.
     pub(super) history: Option<bool>,
+    /// It once gave a full page without a link to more: there may be deletions that it does not show.
+    #[serde(default)]
+    pub(super) history_cut: bool,
     /// From where deletions are looked for in it, by the server's clock.
     pub(super) history_mark: Option<Timestamp>,
     /// Last look into the history, by our clock.

@@ -174,6 +174,7 @@ impl<S: Sink> Engine<S> {
             let bundle = match bundle::search(&answer.body, name, &place) {
                 Ok(bundle) => bundle,
                 Err(error) => {
+                    self.health.count(&error);
                     garbled += 1;
                     if garbled < self.settings.limits.attempts {
                         let wait = self.server.wire.world.jittered(self.settings.limits.backoff);

@@ -209,8 +209,10 @@ impl<S: Sink> Poller<S> {
                 Err(error) => {
                     work.more = false;
                     work.failures = work.failures.saturating_add(1);
-                    let longer = settings.interval.saturating_mul(1 << work.failures.min(10));
-                    work.due = later(self.engine.now(), longer.min(LONGEST_PAUSE.max(settings.interval)));
+                    // What may be over in a moment is tried at the usual time: a server that is down rests as a whole.
+                    let longer = if error.is_transient() { 0 } else { work.failures.min(10) };
+                    let pause = settings.interval.saturating_mul(1 << longer).min(LONGEST_PAUSE);
+                    work.due = later(self.engine.now(), pause.max(settings.interval));
                     let name = work.name.clone();
                     if matches!(error, FhirError::Stopped) {
                         return Err(error);

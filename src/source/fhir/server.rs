@@ -33,6 +33,13 @@ struct Breaker {
     resting: Option<Timestamp>,
 }
 
+/// One request with its repeats.
+struct Attempts {
+    made: u32,
+    wait: Duration,
+    renewed: bool,
+}
+
 impl Server {
     pub(super) fn new(settings: &Settings, wire: Wire) -> Result<Self, FhirError> {
         Ok(Self {
@@ -67,68 +74,85 @@ impl Server {
 
     /// Sends a request, and again where that may help. Any status but 401, 429, 3xx and 5xx comes back as an answer.
     pub(super) async fn exchange(&self, call: Call) -> Result<Answer, FhirError> {
-        self.repeat(call, async |call: &Call| {
-            let answer = self.wire.once(call).await?;
-            match answer.status {
-                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                    Err(self.busy(answer.status, &answer.headers, answer.date, &call.place))
+        let mut attempts = self.attempts()?;
+        loop {
+            match self.whole(&call).await {
+                Ok(answer) => {
+                    self.well();
+                    return Ok(answer);
                 }
-                // 501 is an answer: it will not become better.
-                status if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED => Err(answer.failure()),
-                status if status == StatusCode::UNAUTHORIZED || is_redirect(status) => Err(answer.failure()),
-                _ => Ok(answer),
+                Err(error) => self.go_on(&mut attempts, error).await?,
             }
-        })
-        .await
+        }
     }
 
     /// Sends a request whose answer is read piece by piece.
     pub(super) async fn stream(&self, call: Call) -> Result<Body, FhirError> {
-        self.repeat(call, async |call: &Call| self.wire.stream(call).await).await
+        let mut attempts = self.attempts()?;
+        loop {
+            match self.pieces(&call).await {
+                Ok(body) => {
+                    self.well();
+                    return Ok(body);
+                }
+                Err(error) => self.go_on(&mut attempts, error).await?,
+            }
+        }
     }
 
-    async fn repeat<T>(&self, call: Call, once: impl AsyncFn(&Call) -> Result<T, FhirError>) -> Result<T, FhirError> {
-        if let Some(until) = self.resting() {
-            return Err(FhirError::Resting { until });
-        }
-        let limits = self.wire.limits;
-        let mut renewed = false;
-        let mut wait = limits.backoff;
-        let mut attempt = 1;
-        loop {
-            let error = match self.authorized(&call).await {
-                Ok(call) => match once(&call).await {
-                    Ok(answer) => {
-                        self.well();
-                        return Ok(answer);
-                    }
-                    Err(error) => error,
-                },
-                Err(error) => error,
-            };
-            let pause = match &error {
-                FhirError::Unauthorized { .. } if !renewed && self.auth.renews() => {
-                    renewed = true;
-                    self.auth.forget();
-                    continue;
-                }
-                FhirError::Busy { wait, .. } => *wait,
-                error if error.is_transient() => {
-                    let pause = self.wire.world.jittered(wait);
-                    wait = wait.saturating_mul(2);
-                    pause
-                }
-                _ => {
-                    self.ill(&error);
-                    return Err(error);
-                }
-            };
-            if attempt >= limits.attempts || pause > limits.patience {
-                self.ill(&error);
-                return Err(error);
+    async fn whole(&self, call: &Call) -> Result<Answer, FhirError> {
+        let answer = self.wire.once(&self.authorized(call).await?).await?;
+        match answer.status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                Err(self.busy(answer.status, &answer.headers, answer.date, &call.place))
             }
-            attempt += 1;
-            self.wire.pause(pause).await?;
+            // 501 is an answer: it will not become better.
+            status if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED => Err(answer.failure()),
+            status if status == StatusCode::UNAUTHORIZED || is_redirect(status) => Err(answer.failure()),
+            _ => Ok(answer),
+        }
+    }
+
+    async fn pieces(&self, call: &Call) -> Result<Body, FhirError> {
+        self.wire.stream(&self.authorized(call).await?).await
+    }
+
+    fn attempts(&self) -> Result<Attempts, FhirError> {
+        match self.resting() {
+            Some(until) => Err(FhirError::Resting { until }),
+            None => Ok(Attempts { made: 1, wait: self.wire.limits.backoff, renewed: false }),
+        }
+    }
+
+    /// After a failure: waits, if another attempt may help, or gives the failure back.
+    async fn go_on(&self, attempts: &mut Attempts, error: FhirError) -> Result<(), FhirError> {
+        let limits = self.wire.limits;
+        if !matches!(error, FhirError::Stopped) {
+            self.wire.health.count(&error);
+        }
+        let pause = match &error {
+            FhirError::Unauthorized { .. } if !attempts.renewed && self.auth.renews() => {
+                attempts.renewed = true;
+                self.auth.forget();
+                return Ok(());
+            }
+            FhirError::Busy { wait, .. } => Some(*wait),
+            error if error.is_transient() => {
+                let pause = self.wire.world.jittered(attempts.wait);
+                attempts.wait = attempts.wait.saturating_mul(2);
+                Some(pause)
+            }
+            _ => None,
+        };
+        match pause.filter(|&pause| attempts.made < limits.attempts && pause <= limits.patience) {
+            Some(pause) => {
+                attempts.made += 1;
+                self.wire.pause(pause).await
+            }
+            None => {
+                self.ill(&error);
+                Err(error)
+            }
         }
     }
 

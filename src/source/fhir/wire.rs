@@ -140,9 +140,7 @@ impl Wire {
             self.health.update(|status| status.bytes += bytes.len() as u64);
             Ok(Answer { status, headers, body: bytes, url, date, place: call.place.clone() })
         };
-        let done = self.unless_stopped(work).await;
-        self.count(&done);
-        done
+        self.unless_stopped(work).await
     }
 
     /// Sends a request whose answer is read piece by piece; a status that is no success is read at once and given as failure.
@@ -161,9 +159,7 @@ impl Wire {
             }
             Err(Answer { status, headers, body: bytes, url, date: None, place: call.place.clone() }.failure())
         };
-        let done = self.unless_stopped(work).await;
-        self.count(&done);
-        done
+        self.unless_stopped(work).await
     }
 
     /// Waits, unless it is to stop.
@@ -193,13 +189,6 @@ impl Wire {
             request = request.timeout(whole);
         }
         request.send().await.map_err(|error| failure(&error, &call.place))
-    }
-
-    fn count<T>(&self, done: &Result<T, FhirError>) {
-        if let Err(error) = done {
-            let kind = error.kind();
-            self.health.update(|status| *status.failures.entry(kind).or_default() += 1);
-        }
     }
 
     /// The server's clock, compared with ours.
