@@ -148,9 +148,9 @@ impl Unit {
         let single = ["subject", "patient", "beneficiary"].into_iter().filter_map(|name| json.get(name));
         let listed = json.get("participant").and_then(Json::as_array).into_iter().flatten();
         let listed = listed.filter_map(|participant| participant.get("actor"));
-        let mut named = single.chain(listed).filter_map(|reference| reference.get("reference")?.as_str()).peekable();
+        let named = single.chain(listed).filter_map(|reference| reference.get("reference")?.as_str());
         let mut says_patient = false;
-        while let Some(reference) = named.next() {
+        for reference in named {
             match self.resolve(focal, reference) {
                 Some(Resolved::Resource(resource)) if is_patient(&resource) => return Some(resource),
                 Some(_) => {}

@@ -367,7 +367,8 @@ fn keys<'r>(nodes: &Nodes<'r>, unit: &'r Unit, wanted: Option<TypeId>) -> Nodes<
             }
         };
         let kind = key.split('/').next()?;
-        wanted.is_none_or(|wanted| wanted.name() == kind).then(|| Node(Item::Computed(Atom::String(Cow::Owned(key)))))
+        let is_wanted = wanted.is_none_or(|wanted| wanted.name() == kind);
+        is_wanted.then_some(Node(Item::Computed(Atom::String(Cow::Owned(key)))))
     };
     nodes.iter().filter_map(key).collect()
 }

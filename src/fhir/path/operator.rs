@@ -55,6 +55,7 @@ pub(super) fn binary<'r>(
             if joined.len() > limits::TEXT_BYTES {
                 return fault(span, "a computed text is longer than a FHIR string may be");
             }
+            env.spend(joined.len() / limits::BYTES_A_STEP, span)?;
             Nodes::atom(Atom::String(Cow::Owned(joined)))
         }
         Plus | Minus | Times | Divide | Div | Mod => {
@@ -62,7 +63,9 @@ pub(super) fn binary<'r>(
                 return Ok(Nodes::None);
             };
             let (Some(left), Some(right)) = (left.atom(), right.atom()) else { return unread(left, right, span) };
-            arithmetic(operator, left, right, span)?.map_or(Nodes::None, Nodes::atom)
+            let result = arithmetic(operator, left, right, span)?.map_or(Nodes::None, Nodes::atom);
+            env.spend(result.first().map_or(0, Node::weight), span)?;
+            result
         }
     })
 }
@@ -518,22 +521,25 @@ pub(super) fn is_of(node: &Node<'_>, wanted: TypeId, span: &Span) -> Result<bool
         return Ok(dictionary.is_a(kind, wanted) || is_alike);
     }
     let shape = dictionary.shape(wanted);
-    let is_number = matches!(shape, Shape::Integer | Shape::Decimal);
-    let is_text = matches!(shape, Shape::String | Shape::Date | Shape::DateTime | Shape::Time);
-    Ok(match node.json() {
-        Some(Json::Object(object)) => looks_like(object, wanted),
-        Some(Json::Bool(_)) => shape == Shape::Boolean && !wanted.is_system(),
-        Some(Json::Number(_)) if !is_number => false,
-        Some(Json::String(_)) if !is_text => false,
-        _ => {
-            return fault(span, "the type of this is not known here: it is in a resource whose elements are not listed");
-        }
-    })
+    match node.json() {
+        Some(json @ Json::Object(_)) => Ok(looks_like(json, wanted)),
+        Some(Json::Bool(_)) => Ok(shape == Shape::Boolean && !wanted.is_system()),
+        Some(json) if !looks_like(json, wanted) => Ok(false),
+        _ => fault(span, "the type of this is not known here: it is in a resource whose elements are not listed"),
+    }
 }
 
 /// An element that has one type in one version of FHIR and another in the next: told by what is in it.
-fn looks_like(object: &serde_json::Map<String, Json>, wanted: TypeId) -> bool {
+pub(super) fn looks_like(json: &Json, wanted: TypeId) -> bool {
     let dictionary = Dictionary::standard();
-    let mut members = object.keys().filter(|name| !name.starts_with('_'));
-    dictionary.is_checked(wanted) && members.all(|name| dictionary.member(wanted, name).is_some())
+    match (json, dictionary.shape(wanted)) {
+        (Json::Bool(_), shape) => shape == Shape::Boolean,
+        (Json::Number(_), shape) => matches!(shape, Shape::Integer | Shape::Decimal),
+        (Json::String(_), shape) => matches!(shape, Shape::String | Shape::Date | Shape::DateTime | Shape::Time),
+        (Json::Object(object), _) => {
+            let mut members = object.keys().filter(|name| !name.starts_with('_'));
+            dictionary.is_checked(wanted) && members.all(|name| dictionary.member(wanted, name).is_some())
+        }
+        _ => false,
+    }
 }
