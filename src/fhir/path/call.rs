@@ -329,6 +329,9 @@ fn child_kind(data: &Data<'_>, name: &str) -> Option<TypeId> {
 }
 
 fn reference<'n>(node: &'n Node<'_>) -> Option<&'n str> {
+    if let Item::Computed(Atom::String(text)) = &node.0 {
+        return Some(text);
+    }
     match node.json()? {
         Json::String(text) => Some(text),
         Json::Object(object) => match object.get("reference")? {
