@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use serde_json::Value as Json;
 
 use super::compile::{Call, Expression};
+use super::equality::{distinct, equal, is_in};
 use super::evaluate::{Env, add, fault, single, truth};
 use super::function::Function;
-use super::operator::{distinct, equal, is_in, is_of};
+use super::operator::is_of;
 use super::parser::Span;
 use super::value::{Atom, Data, Item, Node, Nodes};
 use super::{Fault, convert, limits, text};

@@ -14,6 +14,7 @@
 mod call;
 mod compile;
 mod convert;
+mod equality;
 mod evaluate;
 mod function;
 mod lexer;
