@@ -22,6 +22,7 @@ mod disk;
 mod durability;
 mod feed;
 mod fhir;
+mod fhir_histories;
 mod files;
 mod framing;
 mod hospital_day;
