@@ -9,9 +9,11 @@
 //! - What the engine does not support is an error of the path, with its place, before any resource is read; never an empty result.
 //! - Neither a path nor a resource can make evaluation run long, grow without end, or exhaust the stack: see [`path::limits`].
 
+pub mod compose;
 mod decimal;
 pub mod dictionary;
 pub mod path;
+mod refer;
 mod unit;
 
 pub use dictionary::Dictionary;

@@ -47,7 +47,8 @@ impl Types {
         Self { kinds: vec![(id, id.name().to_owned())], open: None, targets: None }
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    /// Whether it may be something else than the types that are known.
+    pub fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
