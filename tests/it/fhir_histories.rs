@@ -30,15 +30,28 @@ impl Dice {
     }
 }
 
+/// A patient who can be nobody else: who they are is no matter of this test.
+fn somebody(id: u64, number: &str, given: u64) -> Value {
+    let place = id as usize;
+    let (family, given) = (["孙", "周", "吴", "郑", "欧阳"][place], ["丽", "建国", "志强"][given as usize]);
+    let mut content = patient(number, &format!("{family}{given}"));
+    content["birthDate"] = json!(["1962-04-09", "1971-12-30", "1985-01-17", "1993-08-22", "2004-06-05"][place]);
+    content
+}
+
 /// One thing that happens on the server.
 fn happen(emr: &Emr, dice: &mut Dice) {
     let id = dice.roll(PATIENTS);
     let of = format!("Patient/{id}");
     match dice.roll(12) {
-        0 => emr.put(&of, patient(&format!("M{id}"), &format!("孙丽{}", ["", "君", "华"][dice.roll(3) as usize]))),
+        0 => emr.put(&of, somebody(id, &format!("M{id}"), dice.roll(3))),
         // Its patient number is another one, or there is none any more.
-        1 => emr.put(&of, patient(&format!("N{id}"), "孙丽")),
-        2 => emr.put(&of, json!({"name": [{"text": "孙丽"}], "gender": "female"})),
+        1 => emr.put(&of, somebody(id, &format!("N{id}"), 0)),
+        2 => {
+            let mut nameless = somebody(id, "", 0);
+            nameless.as_object_mut().unwrap().remove("identifier");
+            emr.put(&of, nameless);
+        }
         3..=5 => {
             let visit = dice.roll(4);
             let status = ["planned", "arrived", "in-progress", "finished", "cancelled"][dice.roll(5) as usize];
@@ -103,8 +116,7 @@ fn state(daemon: &Daemon<'_>) -> BTreeMap<String, Value> {
 fn history(seed: u64, manner: Manner) {
     let mut dice = Dice(seed);
     let emr = Emr::start(manner);
-    (0..PATIENTS).for_each(|id| emr.put(&format!("Patient/{id}"), patient(&format!("M{id}"), "孙丽")));
-    // Nobody is anybody else: who they are is no matter of this test.
+    (0..PATIENTS).for_each(|id| emr.put(&format!("Patient/{id}"), somebody(id, &format!("M{id}"), 0)));
     let configuration = emr.configuration("100ms", ", page_size = 3, sweep_interval = \"300ms\", history_interval = \"200ms\", overlap = \"5s\"");
     let site = Site::configured(&configuration);
     let mut daemon = site.start();
