@@ -12,7 +12,8 @@ use super::renumber::VisitAction;
 use crate::feed::EventKind;
 use crate::hl7v2::{ErrorCode, Location};
 use crate::identity::{
-    MergePlan, MergeRefusal, MergeRequest, NameClass, NumberLevel, PatientFacts, compare, plan_merge,
+    BirthDateLevel, MergePlan, MergeRefusal, MergeRequest, NameClass, NameLevel, NumberLevel, PatientFacts, compare,
+    plan_merge,
 };
 use crate::record::{Fields, RecordNumber, Value, json};
 use crate::state::{Moment, PatientState};
@@ -332,6 +333,30 @@ impl Job<'_> {
             self.refresh_person(one_id, EventKind::PatientUpdated, moment)?;
         }
         self.look_at_others(survivor_record.id, moment)
+    }
+
+    /// A record that its source has merged with others says more by now: where it shows that they are two patients, somebody is asked, as if
+    /// it had been known when they were merged. `row` is the record as it was before.
+    pub(super) fn doubt_merge(&self, row: &PatientRecord, said: &PatientFacts) -> Result<(), Trouble> {
+        let there = records::of_person(self.transaction, &self.record(row.id)?.one_id)?;
+        let is_merged = |other: &&PatientRecord| {
+            other.id != row.id && (other.merged_into == Some(row.id) || row.merged_into == Some(other.id))
+        };
+        for other in there.iter().filter(is_merged) {
+            let known = PatientFacts::of(&state_of(other)?.record());
+            let compared = compare(said, &known);
+            // Whoever merged two records that were known had both before them; here nobody had.
+            let was_unseen = row.link == LinkKind::Pending
+                && compared.classes == (NameClass::Normal, NameClass::Normal)
+                && matches!(compared.name, NameLevel::Different | NameLevel::SameSurname)
+                && matches!(compared.birth_date, BirthDateLevel::Different | BirthDateLevel::SameYear);
+            if compared.number == NumberLevel::Conflict {
+                self.raise(Conflict::OtherNumber, (other.id, row.id))?;
+            } else if was_unseen {
+                self.raise(Conflict::OtherPatient, (other.id, row.id))?;
+            }
+        }
+        Ok(())
     }
 
     /// A merge said once more: records that were merged but stand at two persons are brought together.

@@ -49,7 +49,7 @@ pub use explain::{Unexplained, explain};
 pub use life::decide_by_hand;
 pub use preview::{Examined, examine, preview};
 pub use rank::{Ranked, matches, rank};
-pub use rescore::rescore;
+pub use rescore::{Rescored, rescore};
 pub use training::{Change, Differences, Drawn, PairVerdict, SampledPair, compare_models, draw};
 
 /// What the pipeline must know of a source.
