@@ -216,7 +216,10 @@ impl Life<'_, '_> {
             changed = true;
         }
         // Away from others, it goes back there; else it leaves as it came.
-        let take_back = left.filter(|_| changed).map(|from| format!("heyi person link '{}' {from}", named.number));
+        let take_back = left.filter(|_| changed).map(|from| {
+            let source = named.source.as_ref().map(|source| format!(" --source {source}")).unwrap_or_default();
+            format!("heyi person link {} {from}{source}", telling::quoted(&named.number))
+        });
         Ok(Decided { one_id: target, records: told, take_back, changed, ..Decided::default() })
     }
 
@@ -322,10 +325,20 @@ impl Life<'_, '_> {
         self.leave(&holder, &group, &rest)
     }
 
-    /// The records `group` of a person go to a One ID of their own, and are told apart from the `rest`.
+    /// The records `group` of a person go to a One ID of their own, and are told apart from the `rest`. Where the One ID was made for the
+    /// group, and the rest came to it by a merge, the rest goes back: each has its former One ID then.
     pub(super) fn leave(&self, holder: &str, group: &[PatientRecord], rest: &[PatientRecord]) -> Result<Decided, Stop> {
         let job = self.job;
-        let former = job.former_one_id(group)?;
+        let mut former = job.former_one_id(group)?;
+        let (mut group, mut rest) = (group, rest);
+        if former.is_none() && self.is_made_for(holder, group)? {
+            if let Some(others) = job.former_one_id(rest)?
+                && let Some(step) = job.merge_step(&self.person(&others)?)?
+                && rest.iter().all(|row| step.records.contains(&row.id))
+            {
+                (group, rest, former) = (rest, group, Some(others));
+            }
+        }
         let step = match &former {
             Some(one_id) => job.merge_step(&self.person(one_id)?)?,
             None => None,
@@ -336,6 +349,11 @@ impl Life<'_, '_> {
         self.tell_apart_since(group, rest.to_vec(), step.map_or(i64::MAX, |step| step.at))?;
         let records = self.names(group)?;
         Ok(Decided { one_id: holder.to_owned(), other: Some(other), records, changed: true, ..Decided::default() })
+    }
+
+    fn is_made_for(&self, one_id: &str, group: &[PatientRecord]) -> Result<bool, Stop> {
+        let first = records::first_of(self.job.transaction, one_id)?;
+        Ok(first.is_some_and(|first| group.iter().any(|row| row.id == first)))
     }
 
     /// The records that leave are told apart from all of the `rest` that were there at the step `at` of the history; whose those are that

@@ -202,7 +202,11 @@ impl Job<'_> {
         if group.iter().any(|row| row.link == LinkKind::Manual && (row.id == first.id || row.id == other.id)) {
             return self.raise(Conflict::Decided, (first.id, other.id));
         }
-        let goal = revived.as_deref().map_or(Goal::New, Goal::Revived);
+        let former = match revived {
+            Some(one_id) => Some(one_id),
+            None => self.former_one_id(&group)?,
+        };
+        let goal = former.as_deref().map_or(Goal::New, Goal::Revived);
         self.part(holder, &group, goal, basis, moment)?;
         self.tell_apart(&group, &rest, self.source, reason)
     }
@@ -339,10 +343,9 @@ impl Job<'_> {
     /// it had been known when they were merged. `row` is the record as it was before.
     pub(super) fn doubt_merge(&self, row: &PatientRecord, said: &PatientFacts) -> Result<(), Trouble> {
         let there = records::of_person(self.transaction, &self.record(row.id)?.one_id)?;
-        let is_merged = |other: &&PatientRecord| {
-            other.id != row.id && (other.merged_into == Some(row.id) || row.merged_into == Some(other.id))
-        };
-        for other in there.iter().filter(is_merged) {
+        let Some(own) = there.iter().find(|known| known.id == row.id) else { return Ok(()) };
+        let survivor = live_among(&there, own);
+        for other in there.iter().filter(|other| other.id != row.id && live_among(&there, other) == survivor) {
             let known = PatientFacts::of(&state_of(other)?.record());
             let compared = compare(said, &known);
             // Whoever merged two records that were known had both before them; here nobody had.
@@ -407,6 +410,19 @@ impl Job<'_> {
         let id = self.insert_record((number, 1), &state, &record, &PatientFacts::of(&record), link, moment)?;
         self.record(id)
     }
+}
+
+/// The record that a retired one answers as, of those of one person.
+fn live_among(rows: &[PatientRecord], row: &PatientRecord) -> i64 {
+    let mut live = row;
+    // Merges refuse cycles; no chain is longer than the person has records.
+    for _ in rows {
+        match rows.iter().find(|known| live.merged_into == Some(known.id)) {
+            Some(into) => live = into,
+            None => break,
+        }
+    }
+    live.id
 }
 
 fn refused(refusal: MergeRefusal) -> Trouble {

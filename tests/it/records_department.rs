@@ -131,6 +131,21 @@ fn who_returns_has_the_former_one_id_again_whatever_led_away_from_it() {
 }
 
 #[test]
+fn whichever_of_two_merged_records_is_taken_away_each_has_its_own_one_id_again() {
+    for taken in ["HIS|P1", "HIS|P2"] {
+        let site = Site::new();
+        let daemon = site.start();
+        let ids = admitted(&daemon, &["P1", "P2"]);
+        command(&site, &["merge", &ids[1], &ids[0]], "li", "one");
+        let back = command(&site, &["unlink", taken], "li", "two");
+        assert_eq!((&back["one_id"], &back["other"], &back["changed"]), (&json!(ids[0]), &json!(ids[1]), &json!(true)));
+        assert_eq!((daemon.one_id("HIS|P1"), daemon.one_id("HIS|P2")), (ids[0].clone(), ids[1].clone()), "{taken}");
+        assert_eq!(column(&daemon.visits("HIS|P1"), "visit_id"), ["his:V-P1"]);
+        assert_eq!(command(&site, &["unlink", taken], "li", "two")["changed"], false);
+    }
+}
+
+#[test]
 fn a_retired_one_id_answers_as_whoever_has_its_records() {
     let site = Site::new();
     let daemon = site.start();

@@ -10,7 +10,7 @@ use crate::identity::{
     BirthDateLevel, Candidate, CandidateRecord, Decided, ManualStep, NamedRecord, Overruled, PatientFacts, SexLevel,
     Veto, Warning, compare,
 };
-use crate::record::{Fields, Value};
+use crate::record::{Fields, RecordNumber, Value};
 use crate::store::events::{self, PageRequest};
 use crate::store::records::{self, LinkChange, LinkKind, PatientRecord};
 use crate::store::{StoreError, no_links, reviews};
@@ -73,7 +73,10 @@ impl Life<'_, '_> {
 
     fn take_back(&self, decided: &Decided) -> Option<String> {
         match &self.decision.step {
-            ManualStep::Link { record, .. } => Some(format!("heyi person unlink {}", argument(record))),
+            ManualStep::Link { record: NamedRecord { number, source }, .. } => {
+                let source = source.as_ref().map(|source| format!(" --source {source}")).unwrap_or_default();
+                Some(format!("heyi person unlink {}{source}", quoted(number)))
+            }
             ManualStep::Unlink { .. } | ManualStep::Split { .. } => {
                 decided.other.as_ref().map(|other| format!("heyi person merge {other} {}", decided.one_id))
             }
@@ -112,16 +115,20 @@ impl Life<'_, '_> {
 
     /// Notes the decisions that brought a record of `group` and one of the `rest` together, which part now.
     pub(super) fn overrule_joins(&self, group: &[PatientRecord], rest: &[PatientRecord]) -> Result<(), Stop> {
-        for own in group {
-            for other in rest {
-                let Some(change) = self.join_of(own, other)? else { continue };
+        let with_moves = |rows: &[PatientRecord]| -> Result<Vec<(i64, Moves)>, StoreError> {
+            rows.iter().map(|row| Ok((row.id, records::moves_of(self.job.transaction, row.id)?))).collect()
+        };
+        let rest = with_moves(rest)?;
+        for (own, moves) in with_moves(group)? {
+            for (other, others_moves) in &rest {
+                let Some(change) = join_of(&moves, others_moves) else { continue };
                 let text = |name: &str| change.basis.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
                 self.note(Overruled {
                     decision: text("decision"),
                     by: text("by"),
                     reason: text("reason"),
                     at: change.at,
-                    records: (self.name(own.id)?, self.name(other.id)?),
+                    records: (self.name(own)?, self.name(*other)?),
                     review: change.basis.get("review").and_then(Value::as_i64),
                 });
             }
@@ -129,26 +136,13 @@ impl Life<'_, '_> {
         Ok(())
     }
 
-    /// Somebody's decision by which two records of one person came together; `None`: a rule or a source did it.
-    fn join_of(&self, one: &PatientRecord, other: &PatientRecord) -> Result<Option<LinkChange>, Stop> {
-        let mut changes = records::moves_of(self.job.transaction, one.id)?;
-        let arrival = |changes: &[(i64, LinkChange)]| {
-            changes.iter().rev().find(|(_, change)| change.from.as_ref() != Some(&change.to)).map_or(0, |(id, _)| *id)
-        };
-        let others = records::moves_of(self.job.transaction, other.id)?;
-        let together = arrival(&changes).max(arrival(&others));
-        changes.extend(others);
-        changes.sort_by_key(|(id, _)| *id);
-        let by_hand = |(id, change): &(i64, LinkChange)| {
-            *id >= together && change.kind == LinkKind::Manual && decision_of(change).is_some()
-        };
-        Ok(changes.into_iter().find(by_hand).map(|(_, change)| change))
-    }
-
     /// Whether two records of one person are so by somebody's decision.
     pub(in crate::pipeline) fn joined_by_hand(&self, one: &PatientRecord, other: &PatientRecord) -> Result<bool, Stop> {
-        let both = one.link == LinkKind::Manual && other.link == LinkKind::Manual;
-        Ok(one.id == other.id || both || self.join_of(one, other)?.is_some())
+        if one.id == other.id || one.link == LinkKind::Manual && other.link == LinkKind::Manual {
+            return Ok(true);
+        }
+        let moves = |row: &PatientRecord| records::moves_of(self.job.transaction, row.id);
+        Ok(join_of(&moves(one)?, &moves(other)?).is_some())
     }
 
     /// One decision is told once, whatever it was about.
@@ -205,6 +199,22 @@ impl Life<'_, '_> {
     }
 }
 
+/// The moves of a record, oldest first, each with its number in the history of all.
+type Moves = Vec<(i64, LinkChange)>;
+
+/// Somebody's decision by which two records of one person came together; `None`: a rule or a source did it.
+fn join_of<'m>(one: &'m Moves, other: &'m Moves) -> Option<&'m LinkChange> {
+    let arrival = |moves: &Moves| {
+        moves.iter().rev().find(|(_, change)| change.from.as_ref() != Some(&change.to)).map_or(0, |(id, _)| *id)
+    };
+    let together = arrival(one).max(arrival(other));
+    let by_hand = one
+        .iter()
+        .chain(other)
+        .filter(|(id, change)| *id >= together && change.kind == LinkKind::Manual && decision_of(change).is_some());
+    by_hand.min_by_key(|(id, _)| *id).map(|(_, change)| change)
+}
+
 /// What somebody decided that moved a record.
 fn decision_of(change: &LinkChange) -> Option<String> {
     change.basis.get("by")?;
@@ -220,11 +230,7 @@ fn texts(list: Option<&Value>) -> Vec<String> {
     texts.map(str::to_owned).collect()
 }
 
-/// The arguments that name a record in a shell.
-fn argument(record: &NamedRecord) -> String {
-    let quoted = format!("'{}'", record.number.to_string().replace('\'', r"'\''"));
-    match &record.source {
-        Some(source) => format!("{quoted} --source {source}"),
-        None => quoted,
-    }
+/// A number as an argument in a shell.
+pub(super) fn quoted(number: &RecordNumber) -> String {
+    format!("'{}'", number.to_string().replace('\'', r"'\''"))
 }
