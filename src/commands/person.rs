@@ -14,8 +14,10 @@ use crate::pipeline;
 use crate::record::{Fields, RecordNumber, Value, json as record_json, schema, when};
 use crate::store::persons::{self, Person, PersonSearch};
 use crate::store::records::{self, LinkRow};
-use crate::store::{Store, StoreError, all_pages, clinical};
+use crate::store::{Store, StoreError, all_pages};
 use crate::view;
+
+mod show;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Verb {
@@ -158,7 +160,7 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
             }
             find(weighed(&config, &store, &search)?, json)
         }
-        Verb::Show { one_id, json } => show(&store, &one_id, json),
+        Verb::Show { one_id, json } => show::show(&store, &one_id, json),
         Verb::History { one_id, json } => show_history(&store, &one_id, json),
         Verb::Explain { one_id, record, json } => explain(&config, &store, &one_id, &record, json),
         Verb::Link { record, one_id, source, decision } => {
@@ -280,7 +282,7 @@ const WEIGHED: [&str; 7] = ["ONE ID", "NAME", "SEX", "BORN", "NUMBERS", "SCORE",
 fn summary(person: &Person) -> Vec<String> {
     let text = |name: &str| person.golden.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
     let numbers = person.golden.get("identifiers").and_then(Value::as_array).into_iter().flatten();
-    let numbers: Vec<String> = numbers.filter_map(number).collect();
+    let numbers: Vec<String> = numbers.filter_map(show::number).collect();
     vec![person.one_id.clone(), text("name"), text("sex"), text("birth_date"), numbers.join(" ")]
 }
 
@@ -370,50 +372,6 @@ fn explain(config: &Config, store: &Store, one_id: &str, record: &RecordNumber, 
         let names = ["DECIDED", "KIND", "FOR", "LOOKED AT", "RECORD", "BITS", "PROBABILITY", "MODEL", "WHY"];
         output::table(&names, &rows)?;
     }
-    Ok(Verdict::Fine)
-}
-
-fn number(identifier: &Value) -> Option<String> {
-    let text = |part: &str| identifier.get(part).and_then(Value::as_str);
-    Some(format!("{}|{}", text("system").unwrap_or_default(), text("value")?))
-}
-
-fn show(store: &Store, one_id: &str, json: bool) -> anyhow::Result<Verdict> {
-    let shown = store.read(|reader| {
-        let Some(person) = persons::resolve(reader, one_id)? else { return Ok(None) };
-        let now = person.one_id.clone();
-        let visits = all_pages(|after| clinical::visits_of_person(reader, &now, after, PAGE))?;
-        let reports = all_pages(|after| clinical::lab_reports_of_person(reader, &now, after, PAGE))?;
-        let visits: Vec<Fields> = visits.iter().map(|visit| view::visit(visit, &now)).collect::<Result<_, _>>()?;
-        let reports: Vec<Fields> =
-            reports.iter().map(|report| view::lab_report(report, &now)).collect::<Result<_, _>>()?;
-        Ok(Some((now, view::person_looked_up(reader, person)?, visits, reports)))
-    })?;
-    let (survivor, mut document, visits, reports) =
-        shown.with_context(|| format!("no person has the One ID {one_id}"))?;
-    if survivor != one_id {
-        document.insert("merged_into", survivor.into());
-    }
-    if json {
-        document.insert("visits", json!(visits).into());
-        document.insert("lab_reports", json!(reports).into());
-        output::json(&document)?;
-        return Ok(Verdict::Fine);
-    }
-    for (name, value) in &document {
-        let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        output::line(format!("{name:18} {shown}"))?;
-    }
-    let cell = |record: &Fields, name: &str| record.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
-    let rows = |records: &[Fields], names: &[&str]| -> Vec<Vec<String>> {
-        records.iter().map(|record| names.iter().map(|name| cell(record, name)).collect()).collect()
-    };
-    output::line("")?;
-    let names = ["visit_id", "class", "status", "started_at", "ended_at", "ward"];
-    output::table(&["VISIT", "CLASS", "STATUS", "STARTED", "ENDED", "WARD"], &rows(&visits, &names))?;
-    output::line("")?;
-    let names = ["report_id", "kind", "status", "reported_at", "visit_id"];
-    output::table(&["REPORT", "KIND", "STATUS", "REPORTED", "VISIT"], &rows(&reports, &names))?;
     Ok(Verdict::Fine)
 }
 

@@ -9,6 +9,7 @@
 //! - Every change is told at once: who is who now, and each visit and report anew under its One ID.
 
 mod answers;
+mod conflict;
 mod parting;
 mod telling;
 
@@ -25,68 +26,14 @@ use crate::state::Moment;
 use crate::store::messages::ContentDigest;
 use crate::store::persons::Person;
 use crate::store::records::{LinkKind, PatientRecord};
-use crate::store::reviews::ReviewKind;
 use crate::store::{ErrorClass, StoreError, Transaction, events, no_links, persons, records};
 
+pub(super) use conflict::Conflict;
 pub(super) use parting::{Goal, with_merged};
+pub(super) use telling::quoted;
 
 /// The source of events that come of a decision: `heyi/manual`.
 const BY_HAND: &str = "manual";
-
-/// What somebody should look at, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Conflict {
-    /// A source merges, links or moves what was decided otherwise by hand.
-    Decided,
-    /// A source uses a patient's number for another patient.
-    NumberReused,
-    /// A record came to a person after a merge that was undone: whose is it?
-    AfterSplit,
-    /// A source merges two patients who have different resident numbers: done, for the numbers are its own.
-    OtherNumber,
-    /// A source has merged two numbers before it said whose they are, and now says that they are of two patients.
-    OtherPatient,
-    /// A source merges two numbers the other way round than before: refused.
-    Opposite,
-}
-
-impl Conflict {
-    fn kind(self) -> ReviewKind {
-        match self {
-            Self::Decided | Self::OtherNumber | Self::OtherPatient | Self::Opposite => ReviewKind::SourceMergeConflict,
-            Self::NumberReused => ReviewKind::NumberReused,
-            Self::AfterSplit => ReviewKind::PossibleMatch,
-        }
-    }
-
-    /// The sentence for the notes of the message.
-    fn sentence(self) -> &'static str {
-        match self {
-            Self::Decided => {
-                "the two numbers stay with two persons: somebody has decided so by hand; look at `heyi person history`, and link or \
-                 merge them by hand if the source is right"
-            }
-            Self::NumberReused => {
-                "PID-3: the number stood for another patient: name, birth date and resident number all differ; taken for a new \
-                 patient, the former one is as before"
-            }
-            Self::AfterSplit => {
-                "a record came after a merge that was undone: it stays where it is until somebody decides"
-            }
-            Self::OtherNumber => {
-                "the two merged numbers are of patients with different valid resident numbers: merged, as the source says; somebody \
-                 should look, `heyi review list`"
-            }
-            Self::OtherPatient => {
-                "the two merged numbers are of patients whose names and birth dates differ: merged, as the source said before it \
-                 spoke of them; somebody should look, `heyi review list`"
-            }
-            Self::Opposite => {
-                "the source says the opposite of an earlier merge: refused; somebody should look, `heyi review list`"
-            }
-        }
-    }
-}
 
 /// Carries out what somebody decided; runs inside the writer. A refusal leaves everything as it was.
 ///
@@ -218,7 +165,7 @@ impl Life<'_, '_> {
         // Away from others, it goes back there; else it leaves as it came.
         let take_back = left.filter(|_| changed).map(|from| {
             let source = named.source.as_ref().map(|source| format!(" --source {source}")).unwrap_or_default();
-            format!("heyi person link {} {from}{source}", telling::quoted(&named.number))
+            format!("heyi person link {} {from}{source}", quoted(&named.number.to_string()))
         });
         Ok(Decided { one_id: target, records: told, take_back, changed, ..Decided::default() })
     }

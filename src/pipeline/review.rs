@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::life::{Goal, Life, Stop, with_merged};
+use super::life::{Goal, Life, Stop, quoted, with_merged};
 use crate::identity::{Decided, ManualRefusal};
 use crate::record::{Value, json};
 use crate::store::records::{LinkKind, PatientRecord};
@@ -117,8 +117,10 @@ impl Life<'_, '_> {
         let basis = self.basis(json!({"from": record.one_id}));
         job.part(&record.one_id, group, Goal::Known(&target.one_id), basis, self.moment())?;
         job.tell_apart(group, rest, &self.decision.by, &self.decision.reason)?;
-        let (one_id, from) = (target.one_id.clone(), Some(record.one_id.clone()));
-        Ok(Decided { one_id, other: from, records: self.names(group)?, changed: true, ..Decided::default() })
+        let (one_id, from) = (target.one_id.clone(), record.one_id.clone());
+        let take_back = Some(format!("heyi person link {} {from}", quoted(&self.name(record.id)?)));
+        let records = self.names(group)?;
+        Ok(Decided { one_id, other: Some(from), records, take_back, changed: true, ..Decided::default() })
     }
 
     /// The two records are told apart; if they are one person's, they part as they came together.
@@ -138,30 +140,26 @@ impl Life<'_, '_> {
     fn part_pair(&self, one: &PatientRecord, other: &PatientRecord) -> Result<Decided, Stop> {
         let job = self.job;
         let holder = &one.one_id;
+        let (came, was_there) = if self.arrival(one)? > self.arrival(other)? { (one, other) } else { (other, one) };
         // A merge of persons that brought them together is taken back with all that it moved.
-        for (came, was_there) in [(other, one), (one, other)] {
-            let moves = records::moves_of(job.transaction, came.id)?;
-            let came_from =
-                moves.into_iter().rev().find_map(|(_, change)| change.from.filter(|from| *from != change.to));
-            let Some(came_from) = came_from else { continue };
+        let moves = records::moves_of(job.transaction, came.id)?;
+        let came_from = moves.into_iter().rev().find_map(|(_, change)| change.from.filter(|from| *from != change.to));
+        if let Some(came_from) = came_from {
             let retired = self.person(&came_from)?;
-            if retired.merged_into.is_none() || self.person_now(&came_from)? != *holder {
-                continue;
-            }
             let brought = job.merge_step(&retired)?.map(|step| step.records).unwrap_or_default();
             let there = records::of_person(job.transaction, holder)?;
             let back: BTreeSet<i64> = there.iter().map(|row| row.id).filter(|id| brought.contains(id)).collect();
             let (group, _) = with_merged(there, &back);
             let leaves = |record: &PatientRecord| group.iter().any(|row| row.id == record.id);
-            if leaves(came) && !leaves(was_there) {
+            if leaves(came) && !leaves(was_there) && self.person_now(&came_from)? == *holder {
                 return self.undo_merge(&came_from);
             }
         }
-        // Else the later one leaves, with what its source has merged into it; unless the earlier one is merged into it.
+        // Else the one that came later leaves, with what its source has merged into it; unless the other is merged into it.
         let there = records::of_person(job.transaction, holder)?;
         let of = |record: &PatientRecord| with_merged(there.clone(), &BTreeSet::from([record.id]));
-        let (group, rest) = of(other);
-        let (group, rest) = if group.iter().any(|row| row.id == one.id) { of(one) } else { (group, rest) };
+        let (group, rest) = of(came);
+        let (group, rest) = if group.iter().any(|row| row.id == was_there.id) { of(was_there) } else { (group, rest) };
         self.leave(holder, &group, &rest)
     }
 }

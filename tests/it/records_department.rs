@@ -405,3 +405,104 @@ fn a_merge_before_its_patients_that_turns_out_to_be_of_two_is_asked_about() {
         assert_ne!(daemon.one_id("HIS|P1"), daemon.one_id("HIS|P2"));
     }
 }
+
+#[test]
+fn every_decision_is_taken_back_by_the_command_that_it_names() {
+    let site = Site::new();
+    let daemon = site.start();
+    let ids = admitted(&daemon, &["P1", "P2", "P3"]);
+    for (source, system, number) in [("his", "HIS", "A"), ("lis", "LIS", "B"), ("lis", "LIS", "C")] {
+        zhang(&daemon, source, system, number);
+    }
+    let links = || {
+        let all = site.json(&["person", "links", "--json"])["links"].clone();
+        let row = |row: &Value| (row["identifier"].to_string(), row["one_id"].as_str().unwrap().to_owned());
+        all.as_array().unwrap().iter().map(row).collect::<Vec<_>>()
+    };
+    let taken_back = |arguments: &[&str]| {
+        let before = links();
+        let run = |arguments: &[&str]| site.json(&[arguments, &["--reason", "why", "--by", "li", "--json"]].concat());
+        let decided = run(arguments);
+        assert_ne!(links(), before, "{arguments:?}: {decided}");
+        let command = decided["take_back"].as_str().unwrap_or_else(|| panic!("no way back: {decided}"));
+        let words: Vec<&str> = command.split(' ').map(|word| word.trim_matches('\'')).collect();
+        assert_eq!(words[0], "heyi");
+        assert_eq!(run(&words[1..])["changed"], true, "{command}");
+        assert_eq!(links(), before, "{arguments:?}, taken back by {command}");
+    };
+    let one = case(&site, "HIS|A", "LIS|B")["id"].to_string();
+    taken_back(&["person", "merge", &ids[0], &ids[1]]);
+    taken_back(&["person", "link", "HIS|P1", &ids[1]]);
+    taken_back(&["review", "decide", &one, "link"]);
+    site.run(&["person", "merge", &ids[1], &ids[0], "--reason", "one"]).exits(0);
+    for decision in [
+        &["person", "split", &ids[1]][..],
+        &["person", "split", &ids[0], "HIS|P2"],
+        &["person", "split", &ids[0], "HIS|P1"],
+        &["person", "unlink", "HIS|P1"],
+        &["person", "unlink", "HIS|P2"],
+        &["person", "link", "HIS|P2", &ids[2]],
+    ] {
+        taken_back(decision);
+    }
+    // The younger One ID lives on, and does so again.
+    let (a, b) = (daemon.one_id("HIS|A"), daemon.one_id("LIS|B"));
+    site.run(&["person", "merge", &a, &b, "--reason", "one"]).exits(0);
+    taken_back(&["review", "decide", &one, "reject"]);
+    assert_eq!(case(&site, "HIS|A", "LIS|B")["state"], "linked");
+}
+
+#[test]
+fn a_question_about_one_record_moves_that_record_and_not_whom_a_decision_keeps_apart() {
+    let site = Site::new();
+    let daemon = site.start();
+    let ids = admitted(&daemon, &["P1", "P2"]);
+    command(&site, &["merge", &ids[1], &ids[0]], "li", "one");
+    // After the merge comes a record that names a number of P1 beside its own.
+    let identifiers = "Q9^^^HIS^MR~P1^^^HIS^MR";
+    daemon.accept("his", adt("A28", "C9", "20240306080000", &[person("", "王^芳", "", "F", &[(3, identifiers)])]));
+    assert_eq!(daemon.one_id("HIS|Q9"), ids[0]);
+    command(&site, &["split", &ids[1]], "zhao", "two");
+    let asked = case(&site, "HIS|Q9", "HIS|P2");
+    assert_eq!(
+        (&asked["state"], daemon.one_id("HIS|Q9")),
+        (&json!("open"), ids[0].clone()),
+        "it stays until somebody says"
+    );
+    let moved = decide(&site, &asked, "link", "wang");
+    assert_eq!((&moved["state"], &moved["moved"]), (&json!("linked"), &json!(["HIS|Q9"])), "{moved}");
+    let rows = site.json(&["person", "links", "--json"])["links"].clone();
+    let now: Vec<String> = column(rows.as_array().unwrap(), "one_id").into_iter().map(str::to_owned).collect();
+    assert_eq!(now, [&ids[0], &ids[1], &ids[1]].map(Clone::clone), "zhao's decision stands");
+    assert_eq!(overruled(&moved), []);
+}
+
+#[test]
+fn over_http_what_is_said_again_changes_nothing_and_who_is_retired_is_answered_by_the_survivor() {
+    let site = Site::new();
+    let daemon = site.start();
+    let ids = admitted(&daemon, &["P1", "P2"]);
+    let records = site.token("archive", "records");
+    let post = |token: &str, one_id: &str, verb: &str, body: Value| {
+        daemon.http("POST", &format!("/v1/persons/{one_id}/{verb}"), token, body.to_string().as_bytes())
+    };
+    let (merge, split) = (json!({"into": ids[0], "reason": "one"}), json!({"reason": "two"}));
+    for role in ["consumer", "auditor"] {
+        let token = site.token(role, role);
+        post(&token, &ids[1], "merge", merge.clone()).problem(403);
+        post(&token, &ids[1], "split", split.clone()).problem(403);
+    }
+    post(&records, "01ARZ3NDEKTSV4RRFFQ69G5FAV", "split", split.clone()).problem(404);
+    post(&records, &ids[1], "merge", json!({"into": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "reason": "one"})).problem(404);
+    post(&records, &ids[1], "split", json!({"records": []})).problem(400);
+    for changed in [true, false] {
+        let answer = post(&records, &ids[1], "merge", merge.clone()).ok().json();
+        assert_eq!((&answer["changed"], &answer["one_id"]), (&json!(changed), &json!(ids[0])), "{answer}");
+    }
+    assert_eq!(daemon.json(&format!("/v1/persons/{}", ids[1]))["merged_into"], ids[0].as_str());
+    for changed in [true, false] {
+        let answer = post(&records, &ids[1], "split", split.clone()).ok().json();
+        assert_eq!(answer["changed"], changed, "{answer}");
+    }
+    assert_eq!(daemon.one_id("HIS|P2"), ids[1]);
+}

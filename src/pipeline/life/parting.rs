@@ -1,7 +1,7 @@
 //! Records that leave their person: whose One ID they have then, and which One IDs answer as it.
 //!
 //! Invariants
-//! - A One ID is given back to whom it was made for, never to others; a new one is made only for who never had one to come back to.
+//! - A One ID is given back to whom it was made for, or who held it alone; a new one is made only for who has none to come back to.
 //! - A retired One ID answers as the person that has its records now.
 
 use std::collections::BTreeSet;
@@ -58,8 +58,16 @@ impl Job<'_> {
         Ok(Some((step, merge.to)))
     }
 
-    /// The One ID that these records had before, if it is theirs to have again: retired, made for one of them, and of all of them that had
-    /// one of their own; where several are, the oldest.
+    /// Whether a retired One ID is these records' alone: made for one of them, or held by nobody else when it was retired.
+    fn is_of(&self, retired: &str, ids: &BTreeSet<i64>) -> Result<bool, Trouble> {
+        if records::first_of(self.transaction, retired)?.is_some_and(|first| ids.contains(&first)) {
+            return Ok(true);
+        }
+        Ok(self.last_merge(retired)?.is_some_and(|(step, _)| step.records.is_subset(ids)))
+    }
+
+    /// The One ID that these records had before, if it is theirs to have again: retired, theirs alone, and of all of them that had one of
+    /// their own; where several are, the one that they left last, else the oldest.
     pub(in crate::pipeline) fn former_one_id(&self, group: &[PatientRecord]) -> Result<Option<String>, Trouble> {
         let ids: BTreeSet<i64> = group.iter().map(|row| row.id).collect();
         let mut common: Option<Vec<String>> = None;
@@ -69,9 +77,7 @@ impl Job<'_> {
             // The one that it left last comes first.
             for (_, change) in records::moves_of(self.transaction, row.id)?.into_iter().rev() {
                 let Some(from) = change.from.filter(|from| *from != change.to && !own.contains(from)) else { continue };
-                let is_theirs = self.person(&from)?.merged_into.is_some()
-                    && records::first_of(self.transaction, &from)?.is_some_and(|first| ids.contains(&first));
-                if is_theirs {
+                if self.person(&from)?.merged_into.is_some() && self.is_of(&from, &ids)? {
                     own.push(from);
                 }
             }

@@ -10,7 +10,7 @@ use crate::identity::{
     BirthDateLevel, Candidate, CandidateRecord, Decided, ManualStep, NamedRecord, Overruled, PatientFacts, SexLevel,
     Veto, Warning, compare,
 };
-use crate::record::{Fields, RecordNumber, Value};
+use crate::record::{Fields, Value};
 use crate::store::events::{self, PageRequest};
 use crate::store::records::{self, LinkChange, LinkKind, PatientRecord};
 use crate::store::{StoreError, no_links, reviews};
@@ -75,12 +75,16 @@ impl Life<'_, '_> {
         match &self.decision.step {
             ManualStep::Link { record: NamedRecord { number, source }, .. } => {
                 let source = source.as_ref().map(|source| format!(" --source {source}")).unwrap_or_default();
-                Some(format!("heyi person unlink {}{source}", quoted(number)))
+                Some(format!("heyi person unlink {}{source}", quoted(&number.to_string())))
             }
             ManualStep::Unlink { .. } | ManualStep::Split { .. } => {
                 decided.other.as_ref().map(|other| format!("heyi person merge {other} {}", decided.one_id))
             }
             ManualStep::Merge { .. } => decided.other.as_ref().map(|retired| format!("heyi person split {retired}")),
+            // Linked again in the case, the older One ID would live on, which may be the other one.
+            ManualStep::Review { is_same: false, .. } if !decided.records.is_empty() => {
+                decided.other.as_ref().map(|other| format!("heyi person merge {other} {}", decided.one_id))
+            }
             ManualStep::Review { review, is_same } => {
                 let otherwise = if *is_same { "reject" } else { "link" };
                 Some(format!("heyi review decide {review} {otherwise}"))
@@ -134,6 +138,11 @@ impl Life<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// When a record came to its person, in the order of the history of all links.
+    pub(in crate::pipeline) fn arrival(&self, row: &PatientRecord) -> Result<i64, Stop> {
+        Ok(arrival(&records::moves_of(self.job.transaction, row.id)?))
     }
 
     /// Whether two records of one person are so by somebody's decision.
@@ -204,15 +213,17 @@ type Moves = Vec<(i64, LinkChange)>;
 
 /// Somebody's decision by which two records of one person came together; `None`: a rule or a source did it.
 fn join_of<'m>(one: &'m Moves, other: &'m Moves) -> Option<&'m LinkChange> {
-    let arrival = |moves: &Moves| {
-        moves.iter().rev().find(|(_, change)| change.from.as_ref() != Some(&change.to)).map_or(0, |(id, _)| *id)
-    };
     let together = arrival(one).max(arrival(other));
     let by_hand = one
         .iter()
         .chain(other)
         .filter(|(id, change)| *id >= together && change.kind == LinkKind::Manual && decision_of(change).is_some());
     by_hand.min_by_key(|(id, _)| *id).map(|(_, change)| change)
+}
+
+/// The move that brought a record to its person.
+fn arrival(moves: &Moves) -> i64 {
+    moves.iter().rev().find(|(_, change)| change.from.as_ref() != Some(&change.to)).map_or(0, |(id, _)| *id)
 }
 
 /// What somebody decided that moved a record.
@@ -230,7 +241,7 @@ fn texts(list: Option<&Value>) -> Vec<String> {
     texts.map(str::to_owned).collect()
 }
 
-/// A number as an argument in a shell.
-pub(super) fn quoted(number: &RecordNumber) -> String {
-    format!("'{}'", number.to_string().replace('\'', r"'\''"))
+/// A record's name as an argument in a shell.
+pub(in crate::pipeline) fn quoted(name: &str) -> String {
+    format!("'{}'", name.replace('\'', r"'\''"))
 }
