@@ -32,7 +32,7 @@ pub(super) fn steps(reader: &Reader<'_>, changes: Vec<LinkChange>) -> Result<Vec
         let same = |(known, _): &&mut (LinkChange, Step)| {
             (known.at, &known.from, &known.to, &known.basis) == (change.at, &change.from, &change.to, &change.basis)
         };
-        if let Some((_, step)) = steps.last_mut().filter(|step| same(&step)) {
+        if let Some((_, step)) = steps.last_mut().filter(same) {
             step.records.push(named);
             continue;
         }

@@ -278,13 +278,13 @@ impl Life<'_, '_> {
         let job = self.job;
         let mut former = job.former_one_id(group)?;
         let (mut group, mut rest) = (group, rest);
-        if former.is_none() && self.is_made_for(holder, group)? {
-            if let Some(others) = job.former_one_id(rest)?
-                && let Some(step) = job.merge_step(&self.person(&others)?)?
-                && rest.iter().all(|row| step.records.contains(&row.id))
-            {
-                (group, rest, former) = (rest, group, Some(others));
-            }
+        if former.is_none()
+            && self.is_made_for(holder, group)?
+            && let Some(others) = job.former_one_id(rest)?
+            && let Some(step) = job.merge_step(&self.person(&others)?)?
+            && rest.iter().all(|row| step.records.contains(&row.id))
+        {
+            (group, rest, former) = (rest, group, Some(others));
         }
         let step = match &former {
             Some(one_id) => job.merge_step(&self.person(one_id)?)?,
