@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use super::life::Conflict;
 use super::merge::Action;
 use super::renumber::VisitAction;
+use super::telling::Statement;
 use super::{Failure, Site};
 use crate::feed::{EventKind, NewEvent, event_id};
 use crate::hl7v2::{ErrorCode, Location};
@@ -52,6 +53,8 @@ pub enum Cause {
     Message,
     /// A message that was read from a file of the past.
     Import,
+    /// What a server had when it was asked.
+    Poll,
     /// A message that had failed before.
     Retry,
     /// A merge that moved the record to another One ID.
@@ -67,6 +70,7 @@ impl Cause {
         match self {
             Self::Message => "message",
             Self::Import => "import",
+            Self::Poll => "poll",
             Self::Retry => "retry",
             Self::Merge => "merge",
             Self::Split => "split",
@@ -97,6 +101,8 @@ pub(super) struct Job<'a> {
     pub(super) notes: RefCell<Vec<String>>,
     /// What somebody should look at although the message is refused.
     pub(super) refused: RefCell<Vec<(Conflict, (i64, i64))>>,
+    /// Where what is said is all that there is to say of its records.
+    pub(super) statement: Option<Statement>,
 }
 
 /// What a message about a patient means for whose a visit or report is.
@@ -157,7 +163,13 @@ impl Job<'_> {
                     first = first.or_else(|| owner.as_ref().map(|owner| owner.one_id.clone()));
                 }
                 Kind::Merge => match Action::of(&record.fields) {
-                    action @ (Action::Merge | Action::Rename) => self.merge(&record.fields, action)?,
+                    action @ (Action::Merge | Action::Rename) => {
+                        let survivor = self.merge(&record.fields, action)?;
+                        // Of a resource that gave way to another one nothing else is said; what names it is the other one's.
+                        if owner.is_none() && self.statement.is_some() {
+                            owner = survivor;
+                        }
+                    }
                     Action::Move => self.move_numbers(&record.fields)?,
                     Action::Deactivate => self.deactivate(&record.fields)?,
                     action @ (Action::Link | Action::Unlink) => of_patients.push((action, record.fields)),
@@ -189,11 +201,21 @@ impl Job<'_> {
     /// The moment of a record: its own `updated_at`, else when the message came. A time far ahead is a wrong clock, and would
     /// outrank everything that comes in the years up to it.
     pub(super) fn moment(&self, fields: &Fields) -> Moment {
-        let at = fields
+        self.moment_of(Kind::Visit, fields)
+    }
+
+    /// [`Job::moment`] for a record of a kind: of a whole statement, never before what the last one said.
+    pub(super) fn moment_of(&self, kind: Kind, fields: &Fields) -> Moment {
+        let said = fields
             .get("updated_at")
             .and_then(Value::as_str)
             .and_then(|text| when::instant(text, self.zone))
             .map_or(self.received_at, jiff::Timestamp::as_microsecond);
+        let at = self
+            .statement
+            .as_ref()
+            .and_then(|statement| statement.not_before(kind))
+            .map_or(said, |last| said.max(last));
         Moment { at: at.min(self.received_at.saturating_add(CLOCK_AHEAD)), arrival: self.message.unwrap_or_default() }
     }
 
@@ -232,7 +254,14 @@ impl Job<'_> {
         let owner = if matches!(claim, Claim::Kept | Claim::Late) { self.owner_of(visit.record)? } else { owner };
         let moved = claim == Claim::Moved;
         visit.record = owner.record;
-        let Applied { record, mut changed, mut happenings, .. } = state.apply(patch, moment);
+        let applied = match &self.statement {
+            Some(statement) => {
+                statement.remember(Kind::Visit, &visit.number, moment);
+                state.apply_whole(patch, moment)
+            }
+            None => state.apply(patch, moment),
+        };
+        let Applied { record, mut changed, mut happenings, .. } = applied;
         if moved {
             changed.push("one_id".to_owned());
             changed.sort_unstable();
@@ -338,7 +367,14 @@ impl Job<'_> {
         if claim != Claim::Kept {
             report.record = owner.record;
         }
-        let Applied { record, changed: by_message, happenings, .. } = state.apply(patch, moment);
+        let applied = match &self.statement {
+            Some(statement) => {
+                statement.remember(Kind::LabReport, &report.number, moment);
+                state.apply_whole(patch, moment)
+            }
+            None => state.apply(patch, moment),
+        };
+        let Applied { record, changed: by_message, happenings, .. } = applied;
         let mut changed = former.map_or(by_message, |former| changed(&former, &record));
         let visit_id = match state.visit_number() {
             Some(number) => {
@@ -355,19 +391,33 @@ impl Job<'_> {
             changed.push("one_id".to_owned());
         }
         changed.sort_unstable();
-        let mut kinds: Vec<EventKind> = happenings.into_iter().map(|happening| happening.kind).collect();
+        let kinds = happenings.into_iter().map(|happening| happening.kind);
+        self.keep_lab_report(report, &state, (record, changed), kinds, &owner.one_id, moment)
+    }
+
+    /// Publishes what happened to a report and stores it. What changed without an event of its own is told by the one of its status.
+    pub(super) fn keep_lab_report(
+        &self,
+        mut report: LabReport,
+        state: &LabReportState,
+        (record, changed): (Fields, Vec<String>),
+        kinds: impl Iterator<Item = EventKind>,
+        one_id: &str,
+        moment: Moment,
+    ) -> Result<(), Trouble> {
+        let mut kinds: Vec<EventKind> = kinds.collect();
         if kinds.is_empty() && !changed.is_empty() {
             kinds.push(state.event());
         }
         let report_id = report.report_id();
         for kind in kinds {
             report.version += 1;
-            let data = view::lab_report_record(record.clone(), &report, &owner.one_id);
-            let about = About { kind, record: &report_id, one_id: &owner.one_id, moment, version: report.version };
+            let data = view::lab_report_record(record.clone(), &report, one_id);
+            let about = About { kind, record: &report_id, one_id, moment, version: report.version };
             self.publish(about, &changed, data, self.cause)?;
         }
         report.mapping.replace_range(.., self.mapping);
-        report.state = to_stored(&state)?;
+        report.state = to_stored(state)?;
         Ok(clinical::put_lab_report(self.transaction, &report)?)
     }
 

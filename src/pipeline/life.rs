@@ -10,8 +10,8 @@
 
 mod answers;
 mod conflict;
+mod outcome;
 mod parting;
-mod telling;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,8 +29,8 @@ use crate::store::records::{LinkKind, PatientRecord};
 use crate::store::{ErrorClass, StoreError, Transaction, events, no_links, persons, records};
 
 pub(super) use conflict::Conflict;
+pub(super) use outcome::quoted;
 pub(super) use parting::{Goal, with_merged};
-pub(super) use telling::quoted;
 
 /// The source of events that come of a decision: `heyi/manual`.
 const BY_HAND: &str = "manual";
@@ -63,6 +63,7 @@ pub fn decide_by_hand(
         cause: Cause::Manual,
         notes: RefCell::default(),
         refused: RefCell::default(),
+        statement: None,
     };
     let outcome = transaction.attempt(|_| {
         let before = events::head(transaction).map_err(Trouble::from)?.sequence;

@@ -17,6 +17,7 @@ mod explain;
 mod life;
 mod matching;
 mod merge;
+mod mirror;
 mod moves;
 mod patient;
 mod preview;
@@ -24,6 +25,7 @@ mod rank;
 mod renumber;
 mod rescore;
 mod review;
+mod telling;
 mod training;
 
 use std::cell::RefCell;
@@ -47,6 +49,7 @@ pub use apply::Cause;
 use apply::{Job, Trouble};
 pub use explain::{Unexplained, explain};
 pub use life::decide_by_hand;
+pub use mirror::{Removal, enter};
 pub use preview::{Examined, examine, preview};
 pub use rank::{Ranked, matches, rank};
 pub use rescore::{Rescored, rescore};
@@ -304,6 +307,7 @@ pub fn commit(transaction: &Transaction<'_>, unit: Unit, cause: Cause) -> Result
         cause,
         notes: RefCell::default(),
         refused: RefCell::default(),
+        statement: None,
     };
     let outcome = outcome(&job, notes, mapped)?;
     let message = NewMessage {
@@ -389,6 +393,7 @@ fn retry(
         cause: Cause::Retry,
         notes: RefCell::default(),
         refused: RefCell::default(),
+        statement: None,
     };
     let outcome = outcome(&job, notes, mapped)?;
     messages::finish(transaction, id, &outcome)?;
