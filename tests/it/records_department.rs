@@ -184,6 +184,8 @@ fn a_number_of_two_patients_is_named_with_its_generation() {
     of("吴^刚", "19990909", 13, "2", "20260305080000");
     let shown = site.json(&["person", "find", "HIS|P1", "--json"]);
     assert_eq!(shown["persons"].as_array().unwrap().len(), 2);
+    assert_eq!(daemon.one_id("HIS|P1#1"), former);
+    assert_eq!(site.json(&["person", "find", "HIS|P1#1", "--json"])["persons"][0]["one_id"], former.as_str());
     for verb in [&["link", "HIS|P1", &other][..], &["unlink", "HIS|P1"]] {
         let refused = site.run(&[&["person"], verb, &["--reason", "which?"]].concat()).exits(1).stderr;
         assert!(refused.contains("HIS|P1#1") && refused.contains("HIS|P1#2"), "{refused}");
