@@ -384,7 +384,7 @@ impl Job<'_> {
     }
 
     /// The record that a retired one answers as; itself if it is live. Merges refuse cycles.
-    fn live(&self, mut record: PatientRecord) -> Result<PatientRecord, Trouble> {
+    pub(super) fn live(&self, mut record: PatientRecord) -> Result<PatientRecord, Trouble> {
         while let Some(into) = record.merged_into {
             record = self.record(into)?;
         }

@@ -11,6 +11,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::fhir::compose::{FOCAL, gathered_by, is_part};
 use crate::store::resources::{self, ReadResource, Resource, ResourceName, ResourceState};
 use crate::store::{StoreError, Transaction};
 
@@ -31,13 +32,28 @@ pub struct Removal {
 
 /// The order in which records are told: patients before what is about them. `None`: no record is made of this type alone.
 pub(super) fn rank(kind: &str) -> Option<i64> {
-    ["Patient", "Encounter", "Appointment", "DiagnosticReport", "Observation"]
-        .iter()
-        .position(|focal| *focal == kind)
-        .and_then(|place| i64::try_from(place).ok())
+    FOCAL.iter().position(|focal| *focal == kind).and_then(|place| i64::try_from(place).ok())
 }
 
-/// Enters what a server has and what it has no more; gives how many of them were news.
+/// What of a page was news.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Entered {
+    /// Resources that were new or different.
+    pub changed: u64,
+    /// Resources that were there and are no more.
+    pub withdrawn: u64,
+}
+
+/// Which of two states of a resource stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// What came last: the server was asked just now.
+    Arrival,
+    /// What is newer by its own time: files tell of the past.
+    SourceTime,
+}
+
+/// Enters what a server has and what it has no more, as seen at `now`.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -46,8 +62,10 @@ pub fn enter(
     source: &str,
     read: &[ReadResource],
     removed: &[Removal],
-) -> Result<usize, StoreError> {
-    let mut news = 0;
+    order: Order,
+    now: i64,
+) -> Result<Entered, StoreError> {
+    let mut entered = Entered::default();
     for resource in read {
         let known = resources::get(transaction, source, &resource.name)?;
         let is_same = |known: &Resource| {
@@ -55,28 +73,35 @@ pub fn enter(
                 && known.digest == Some(resource.digest)
                 && known.version == resource.version
         };
-        if known.as_ref().is_some_and(is_same) {
+        // Of what the server deleted a file may still tell.
+        let is_older = |known: &Resource| {
+            order == Order::SourceTime && known.state != ResourceState::Unread && known.updated_at > resource.updated_at
+        };
+        if known.as_ref().is_some_and(|known| is_same(known) || is_older(known)) {
             continue;
         }
         let before = parts_of(transaction, known.as_ref())?;
         let row = resources::put(transaction, source, resource)?;
         let appears = known.is_none_or(|known| known.state != ResourceState::Present);
-        mark(transaction, &resource.name, row, before, appears)?;
-        news += 1;
+        mark(transaction, &resource.name, row, before, appears, now)?;
+        entered.changed += 1;
     }
     for Removal { name, state, at } in removed {
         let known = resources::get(transaction, source, name)?;
-        if known.as_ref().is_some_and(|known| matches!(known.state, ResourceState::Deleted) || known.state == *state) {
+        // What the server once gave and now does not show may be hidden: only its own word makes it gone.
+        let is_hidden = |known: &Resource| known.state == ResourceState::Present && *state == ResourceState::Absent;
+        let is_known = |known: &Resource| known.state == ResourceState::Deleted || known.state == *state;
+        if known.as_ref().is_some_and(|known| is_hidden(known) || is_known(known)) {
             continue;
         }
         let before = parts_of(transaction, known.as_ref())?;
         let row = resources::remove(transaction, source, name, *state, *at)?;
+        entered.withdrawn += u64::from(known.as_ref().is_some_and(|known| known.state == ResourceState::Present));
         // Who waited for it need wait no longer.
         let appears = known.is_none_or(|known| known.state == ResourceState::Unread);
-        mark(transaction, name, row, before, appears)?;
-        news += 1;
+        mark(transaction, name, row, before, appears, now)?;
     }
-    Ok(news)
+    Ok(entered)
 }
 
 /// What a resource named before it changed.
@@ -91,31 +116,41 @@ fn mark(
     row: i64,
     before: Vec<Resource>,
     appears: bool,
+    now: i64,
 ) -> Result<(), StoreError> {
     let mut due: BTreeSet<(i64, i64)> = BTreeSet::new();
-    if let Some(rank) = rank(&name.kind) {
+    if let Some(rank) = rank(&name.kind)
+        && !is_only_a_part(transaction, name, row)?
+    {
         due.insert((rank, row));
     }
     upwards(transaction, name, row, appears, MAX_STEPS, &mut due)?;
     // What it says of others: a diagnosis of its visit, a result that stood alone until a report took it in.
-    let told_of: &[&str] = match name.kind.as_str() {
-        "Condition" | "Procedure" => &["Encounter"],
-        "DiagnosticReport" | "Observation" => &["Observation"],
-        _ => &[],
+    let is_told_of = |other: &Resource| {
+        gathered_by(&other.name.kind).contains(&name.kind.as_str())
+            || other.name.kind == "Observation" && is_part(&name.kind, true, "Observation")
     };
-    if !told_of.is_empty() {
-        let after = resources::named_by(transaction, row)?;
-        for part in before.iter().chain(&after).filter(|part| told_of.contains(&part.name.kind.as_str())) {
-            // One that was never told and still has a report needs no telling.
-            let is_news = part.name.kind == "Encounter"
-                || part.number.is_some()
-                || !after.iter().any(|other| other.row == part.row);
-            if let Some(rank) = rank(&part.name.kind).filter(|_| is_news && part.state != ResourceState::Unread) {
-                due.insert((rank, part.row));
-            }
+    let after = resources::named_by(transaction, row)?;
+    for part in before.iter().chain(&after).filter(|part| is_told_of(part)) {
+        // One that was never told and still has a report needs no telling.
+        let is_news = part.name.kind != "Observation"
+            || part.number.is_some()
+            || !after.iter().any(|other| other.row == part.row);
+        if let Some(rank) = rank(&part.name.kind).filter(|_| is_news && part.state != ResourceState::Unread) {
+            due.insert((rank, part.row));
         }
     }
-    due.into_iter().try_for_each(|(rank, row)| resources::mark_due(transaction, row, rank))
+    due.into_iter().try_for_each(|(rank, row)| resources::mark_due(transaction, row, rank, now))
+}
+
+/// An Observation that a report has, and that was not told alone before.
+fn is_only_a_part(transaction: &Transaction<'_>, name: &ResourceName, row: i64) -> Result<bool, StoreError> {
+    if name.kind != "Observation" {
+        return Ok(false);
+    }
+    let was_told = resources::get_row(transaction, row)?.is_some_and(|known| known.number.is_some());
+    Ok(!was_told
+        && resources::naming(transaction, row)?.iter().any(|whole| is_part(&whole.name.kind, true, &name.kind)))
 }
 
 /// The focal resources that a resource is a part of, by those that name it.
@@ -133,8 +168,7 @@ fn upwards(
         return Ok(());
     }
     for whole in resources::naming(transaction, row)? {
-        // Who cares for a patient is no part of what is told of the patient; a merged patient names the one that remains.
-        if whole.name.kind == "Patient" && name.kind != "Patient" {
+        if !is_part(&whole.name.kind, true, &name.kind) {
             continue;
         }
         match rank(&whole.name.kind) {
@@ -155,6 +189,7 @@ fn upwards(
 mod tests {
     use super::*;
     use crate::store::messages::ContentDigest;
+    use crate::store::resources::Ready;
     use crate::store::{Access, PackedBytes, Store, StoreConfig};
 
     fn name(text: &str) -> ResourceName {
@@ -173,6 +208,7 @@ mod tests {
             digest: ContentDigest::of(text.as_bytes()),
             body: PackedBytes::pack(text.as_bytes()),
             references: words.map(super::tests::name).collect(),
+            refresh_at: None,
         }
     }
 
@@ -191,18 +227,18 @@ mod tests {
         /// Enters resources and tells what is due by them, in order; all of it is settled then.
         fn says(&self, texts: &[&str]) -> String {
             let read: Vec<ReadResource> = texts.iter().map(|text| resource(text)).collect();
-            self.store.submit_blocking(move |t| enter(t, "emr", &read, &[])).unwrap();
+            self.store.submit_blocking(move |t| enter(t, "emr", &read, &[], Order::Arrival, 1)).unwrap();
             self.settled()
         }
 
         fn loses(&self, text: &str, state: ResourceState) -> String {
             let removal = [Removal { name: name(text), state, at: None }];
-            self.store.submit_blocking(move |t| enter(t, "emr", &[], &removal)).unwrap();
+            self.store.submit_blocking(move |t| enter(t, "emr", &[], &removal, Order::Arrival, 1)).unwrap();
             self.settled()
         }
 
         fn settled(&self) -> String {
-            let due = self.store.read(|r| resources::due(r, "emr", (-1, 0), 99)).unwrap();
+            let due = self.store.read(|r| resources::due(r, "emr", (-1, 0), Ready::ALL, 99)).unwrap();
             let names: Vec<String> = due.iter().map(|(_, resource)| resource.name.to_string()).collect();
             let told = move |t: &Transaction<'_>| {
                 due.iter().try_for_each(|(_, resource)| {
@@ -261,6 +297,16 @@ mod tests {
         server.says(&["Observation/1 v1 Observation/2", "DiagnosticReport/1 v1 Observation/1 PractitionerRole/1"]);
         assert_eq!(server.says(&["Practitioner/1 v2"]), "DiagnosticReport/1");
         assert!(server.says(&["Observation/2 v2"]).starts_with("DiagnosticReport/1 "));
+    }
+
+    #[test]
+    fn what_is_only_hidden_stays() {
+        let server = Server::new();
+        server.says(&["Encounter/1 v1"]);
+        assert_eq!(server.loses("Encounter/1", ResourceState::Absent), "");
+        assert_eq!(server.loses("Encounter/1", ResourceState::Deleted), "Encounter/1");
+        assert_eq!(server.loses("Encounter/1", ResourceState::Deleted), "");
+        assert_eq!(server.says(&["Encounter/1 v2"]), "Encounter/1");
     }
 
     #[test]

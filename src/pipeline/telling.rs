@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 
-use super::apply::{Job, Trouble};
+use super::apply::{Job, Owner, Trouble};
 use super::patient::{name_authorities, record_number};
 use crate::mapping::MappedRecord;
 use crate::record::{Fields, Kind, RecordNumber, Value};
@@ -14,6 +14,7 @@ use crate::state::{Applied, LabReportState, Moment};
 use crate::store::clinical;
 use crate::store::records;
 use crate::store::resources::{self, Resource, ResourceName, ResourceState};
+use crate::store::{Reader, StoreError};
 use crate::view::stored;
 
 /// What a unit of resources is about.
@@ -28,72 +29,93 @@ pub struct Subject {
 }
 
 /// A whole statement in work.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Statement {
-    /// Source time under which the unit's Patient was last told.
-    patient_told_at: Option<i64>,
-    /// The same of the focal resource.
-    told_at: Option<i64>,
+    subject: Subject,
+    /// What is known of the focal resource. `None`: its source has been read anew since the message was kept.
+    focal: Option<Resource>,
+    /// The same of the unit's Patient.
+    patient: Option<Resource>,
     /// What was told now: number and source time.
     told: RefCell<Vec<(Kind, String, i64)>>,
 }
 
 impl Statement {
+    /// Of a unit, with what is known of its resources.
+    pub(super) fn of(reader: &Reader<'_>, source: &str, subject: Subject) -> Result<Self, StoreError> {
+        let focal = resources::get(reader, source, &subject.focal)?;
+        let patient = subject.patient.as_ref().map(|name| resources::get(reader, source, name)).transpose()?.flatten();
+        Ok(Self { subject, focal, patient, told: RefCell::default() })
+    }
+
     /// The earliest source time that a record of `kind` can have now.
     pub(super) fn not_before(&self, kind: Kind) -> Option<i64> {
-        if kind == Kind::Patient { self.patient_told_at } else { self.told_at }
+        let resource = if kind == Kind::Patient { &self.patient } else { &self.focal };
+        resource.as_ref()?.told_at
     }
 
     /// Remembers what a record was told as.
     pub(super) fn remember(&self, kind: Kind, number: &str, moment: Moment) {
         self.told.borrow_mut().push((kind, number.to_owned(), moment.at));
     }
+
+    /// What the last record of these kinds was told as.
+    fn last(&self, kinds: &[Kind]) -> Option<(String, i64)> {
+        let told = self.told.borrow();
+        told.iter().rev().find(|(kind, ..)| kinds.contains(kind)).map(|(_, number, at)| (number.clone(), *at))
+    }
 }
 
 impl Job<'_> {
     /// Applies the records of a unit, and withdraws what the resource was told as before and is no more.
-    pub(super) fn tell(&mut self, subject: &Subject, mapped: Vec<MappedRecord>) -> Result<Option<String>, Trouble> {
-        let find = |name: &ResourceName| resources::get(self.transaction, self.source, name);
-        let Some(focal) = find(&subject.focal)? else {
-            // Its source has been read anew since the message was kept.
+    pub(super) fn tell(&self, statement: &Statement, mut mapped: Vec<MappedRecord>) -> Result<Option<String>, Trouble> {
+        let Statement { subject, focal, patient, .. } = statement;
+        let Some(focal) = focal else {
             self.note("the resource is not known any more: nothing to tell");
             return Ok(None);
         };
-        let patient = subject.patient.as_ref().map(find).transpose()?.flatten();
-        let statement = Statement {
-            patient_told_at: patient.as_ref().and_then(|patient| patient.told_at),
-            told_at: focal.told_at,
-            told: RefCell::default(),
-        };
-        if let (Some(patient), Some(record)) =
-            (&patient, mapped.iter().find(|record| record.kind == Kind::Patient && !subject.is_gone))
-        {
-            self.follow_number(patient, &record.fields)?;
+        if subject.focal.kind == "Patient" && subject.is_gone {
+            self.withdraw_patient(focal)?;
+            return Ok(None);
         }
-        self.statement = Some(statement);
-        let one_id = self.apply(mapped)?;
-        let told = self.statement.take().unwrap_or_default().told.into_inner();
-        let last = |kind_of: &dyn Fn(Kind) -> bool| told.iter().rev().find(|(kind, ..)| kind_of(*kind));
-        if let (Some(patient), Some((_, number, at))) = (&patient, last(&|kind| kind == Kind::Patient)) {
-            resources::told(self.transaction, patient.row, Some(number), *at)?;
+        let mut owner = None;
+        if let Some(patient) = patient {
+            if subject.focal.kind != "Patient" {
+                owner = self.told_as(patient)?;
+            } else if let Some(record) = mapped.iter().find(|record| record.kind == Kind::Patient) {
+                self.follow_number(patient, &record.fields)?;
+            }
+        }
+        // What is about a patient who was told says nothing of the patient: that has a time of its own.
+        if owner.is_some() {
+            mapped.retain(|record| !matches!(record.kind, Kind::Patient | Kind::Merge));
+        }
+        let one_id = self.apply(mapped, owner)?;
+        if let (Some(patient), Some((number, at))) = (patient, statement.last(&[Kind::Patient])) {
+            resources::told(self.transaction, patient.row, Some(&number), at)?;
         }
         if subject.focal.kind == "Patient" {
-            if subject.is_gone {
-                self.withdraw_patient(&focal)?;
-            }
             return Ok(one_id);
         }
-        let now = last(&|kind| matches!(kind, Kind::Visit | Kind::LabReport));
-        if let Some(former) = focal.number.as_deref().filter(|former| now.is_none_or(|(_, number, _)| number != former))
-        {
-            self.withdraw_record(&focal, former)?;
-        }
-        let at = now.map(|(.., at)| *at).or(focal.updated_at).unwrap_or(self.received_at);
-        resources::told(self.transaction, focal.row, now.map(|(_, number, _)| number.as_str()), at)?;
-        if now.map(|(_, number, _)| number.as_str()) != focal.number.as_deref() && focal.number.is_some() {
-            self.remind_of_number(&focal)?;
+        let now = statement.last(&[Kind::Visit, Kind::LabReport]);
+        let number = now.as_ref().map(|(number, _)| number.as_str());
+        let at = now.as_ref().map(|(_, at)| *at).or(focal.updated_at).unwrap_or(self.received_at);
+        resources::told(self.transaction, focal.row, number, at)?;
+        if let Some(former) = focal.number.as_deref().filter(|former| number != Some(*former)) {
+            self.withdraw_record(focal, former)?;
+            self.remind_of_number(focal)?;
         }
         Ok(one_id)
+    }
+
+    /// Whom a Patient was told as.
+    fn told_as(&self, patient: &Resource) -> Result<Option<Owner>, Trouble> {
+        let Some(number) = patient.number.as_deref().and_then(|number| number.parse::<RecordNumber>().ok()) else {
+            return Ok(None);
+        };
+        let record = records::find(self.transaction, self.source, &number)?;
+        let record = record.map(|record| self.live(record)).transpose()?;
+        Ok(record.map(|record| Owner { record: record.id, number: record.number, one_id: record.one_id }))
     }
 
     /// The moment at which a server withdrew something: never before it was told.
@@ -140,9 +162,11 @@ impl Job<'_> {
         Ok(resources::told(self.transaction, patient.row, None, moment.at)?)
     }
 
-    /// The visit or report that a resource was told as is none of the server's any more.
-    fn withdraw_record(&self, focal: &Resource, number: &str) -> Result<(), Trouble> {
-        if resources::is_told_by_another(self.transaction, self.source, focal, number)? {
+    /// The visit or report that a resource was told as, by its id, is none of the server's any more. What it added to another source's
+    /// stays: only that source knows whether there is such a visit.
+    fn withdraw_record(&self, focal: &Resource, id: &str) -> Result<(), Trouble> {
+        let Some(number) = id.strip_prefix(self.source).and_then(|rest| rest.strip_prefix(':')) else { return Ok(()) };
+        if resources::is_told_by_another(self.transaction, self.source, focal, id)? {
             return Ok(());
         }
         let moment = self.withdrawn_at(focal);
@@ -156,14 +180,8 @@ impl Job<'_> {
         let mut state: LabReportState = stored(&report.state, "lab_report.state")?;
         let Applied { record, changed, happenings, .. } =
             state.apply(Fields::from_iter([("status", Value::from("entered_in_error"))]), moment);
-        self.keep_lab_report(
-            report,
-            &state,
-            (record, changed),
-            happenings.iter().map(|found| found.kind),
-            &one_id,
-            moment,
-        )
+        let kinds = happenings.iter().map(|found| found.kind);
+        self.keep_lab_report(report, &state, (record, changed), kinds, &one_id, moment)
     }
 
     /// What names a visit by its former number is told anew.
@@ -172,9 +190,12 @@ impl Job<'_> {
             if let Some(rank) =
                 super::mirror::rank(&report.name.kind).filter(|_| report.state == ResourceState::Present)
             {
-                resources::mark_due(self.transaction, report.row, rank)?;
+                resources::mark_due(self.transaction, report.row, rank, self.now)?;
             }
         }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,7 +72,7 @@ pub struct Resource {
     pub digest: Option<ContentDigest>,
     /// How often it became due.
     pub marks: i64,
-    /// The number of the record that it was last told as.
+    /// What it was last told as: the number of a patient's record, else the id of a visit or report.
     pub number: Option<String>,
     /// The source time under which it was.
     pub told_at: Option<i64>,
@@ -93,6 +93,8 @@ pub struct ReadResource {
     pub body: PackedBytes,
     /// The resources of the same server that it names, each once.
     pub references: Vec<ResourceName>,
+    /// When to ask for it again; `None`: polling tells of its changes.
+    pub refresh_at: Option<i64>,
 }
 
 /// A statement that reads resources, for [`resource`].
@@ -131,6 +133,14 @@ pub fn get(reader: &Reader<'_>, source: &str, name: &ResourceName) -> Result<Opt
     reader.one(sql, params![source, name.kind, name.id], resource)
 }
 
+/// What the mirror knows of the resource in a row.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn get_row(reader: &Reader<'_>, row: i64) -> Result<Option<Resource>, StoreError> {
+    reader.one(select!("WHERE r.id = ?1"), [row], resource)
+}
+
 /// The body of a resource, JSON as it came; `None` unless it is present.
 ///
 /// # Errors
@@ -149,11 +159,12 @@ pub fn body(reader: &Reader<'_>, row: i64) -> Result<Option<Vec<u8>>, StoreError
 /// # Errors
 /// See [`StoreError`].
 pub fn put(transaction: &Transaction<'_>, source: &str, read: &ReadResource) -> Result<i64, StoreError> {
-    let ReadResource { name, version, updated_at, digest, body, references } = read;
+    let ReadResource { name, version, updated_at, digest, body, references, refresh_at } = read;
     let row = row_of(transaction, source, name)?;
     transaction.run(
-        "UPDATE resource SET state = 'present', version = ?2, updated_at = ?3, digest = ?4, compressed = ?5, body = ?6 WHERE id = ?1",
-        params![row, version, updated_at, digest.bytes(), body.compressed, body.bytes],
+        "UPDATE resource SET state = 'present', version = ?2, updated_at = ?3, digest = ?4, compressed = ?5, body = ?6,
+         refresh_at = ?7 WHERE id = ?1",
+        params![row, version, updated_at, digest.bytes(), body.compressed, body.bytes, refresh_at],
     )?;
     let mut named = Vec::with_capacity(references.len());
     for reference in references {
@@ -177,11 +188,21 @@ pub fn remove(
     let row = row_of(transaction, source, name)?;
     transaction.run(
         "UPDATE resource SET state = ?2, version = NULL, updated_at = coalesce(?3, updated_at), digest = NULL, compressed = 0,
-         body = NULL WHERE id = ?1",
+         body = NULL, refresh_at = NULL WHERE id = ?1",
         params![row, state.name(), at],
     )?;
     refer(transaction, row, &[])?;
     Ok(row)
+}
+
+/// Asks for a resource again at `at`, whatever is known of it.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn refresh(transaction: &Transaction<'_>, source: &str, name: &ResourceName, at: i64) -> Result<(), StoreError> {
+    let row = row_of(transaction, source, name)?;
+    transaction.run("UPDATE resource SET refresh_at = ?2 WHERE id = ?1", params![row, at])?;
+    Ok(())
 }
 
 /// The row of a resource; one that is not known is unread from now on.
@@ -237,16 +258,35 @@ pub fn naming(reader: &Reader<'_>, row: i64) -> Result<Vec<Resource>, StoreError
     reader.all(sql, [row], resource)
 }
 
-/// Marks a resource as due. Of a lower `rank` comes first.
+/// Marks a resource as due from `now`. Of a lower `rank` comes first.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn mark_due(transaction: &Transaction<'_>, row: i64, rank: i64) -> Result<(), StoreError> {
-    transaction.run("UPDATE resource SET due = ?2, marks = marks + 1 WHERE id = ?1", params![row, rank])?;
+pub fn mark_due(transaction: &Transaction<'_>, row: i64, rank: i64, now: i64) -> Result<(), StoreError> {
+    transaction.run(
+        "UPDATE resource SET due = ?2, due_at = coalesce(due_at, ?3), marks = marks + 1 WHERE id = ?1",
+        params![row, rank, now],
+    )?;
     Ok(())
 }
 
-/// The resources of a source that are due, in the order in which they should be told, after `after` (rank and row).
+/// Who may be told now of what is due.
+#[derive(Debug, Clone, Copy)]
+pub struct Ready {
+    /// What names something unread waits for it, unless it is due since then or longer.
+    pub patient_since: i64,
+    /// What is of this rank or above, and was never told, waits as well until it is due since [`Ready::settled_since`].
+    pub parts_from: i64,
+    /// See there.
+    pub settled_since: i64,
+}
+
+impl Ready {
+    /// Whatever is due, however long.
+    pub const ALL: Self = Self { patient_since: i64::MAX, parts_from: i64::MAX, settled_since: i64::MAX };
+}
+
+/// The resources of a source that are due and `ready`, in the order in which they should be told, after `after` (rank and row).
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -254,13 +294,18 @@ pub fn due(
     reader: &Reader<'_>,
     source: &str,
     after: (i64, i64),
+    ready: Ready,
     limit: usize,
 ) -> Result<Vec<(i64, Resource)>, StoreError> {
     let sql = concat!(
         "SELECT r.id, r.type, r.logical_id, r.state, r.version, r.updated_at, r.digest, r.marks, r.number, r.told_at, r.due ",
-        "FROM resource r WHERE r.source = ?1 AND r.due IS NOT NULL AND (r.due, r.id) > (?2, ?3) ORDER BY r.due, r.id LIMIT ?4"
+        "FROM resource r WHERE r.source = ?1 AND r.due IS NOT NULL AND (r.due, r.id) > (?2, ?3) AND (r.due_at <= ?4 OR NOT EXISTS ",
+        "(SELECT 1 FROM resource_reference f JOIN resource p ON p.id = f.to_resource WHERE f.from_resource = r.id AND p.state = 'unread')) ",
+        "AND (r.due < ?6 OR r.number IS NOT NULL OR r.due_at <= ?7) ORDER BY r.due, r.id LIMIT ?5"
     );
-    reader.all(sql, params![source, after.0, after.1, row_limit(limit)], |row| Ok((row.get(10)?, resource(row)?)))
+    let Ready { patient_since, parts_from, settled_since } = ready;
+    let values = params![source, after.0, after.1, patient_since, row_limit(limit), parts_from, settled_since];
+    reader.all(sql, values, |row| Ok((row.get(10)?, resource(row)?)))
 }
 
 /// Takes the mark away, if it is the one that was seen: `marks` as it was read before the record was told. `false`: it became due again
@@ -269,10 +314,12 @@ pub fn due(
 /// # Errors
 /// See [`StoreError`].
 pub fn settle(transaction: &Transaction<'_>, row: i64, marks: i64) -> Result<bool, StoreError> {
-    Ok(transaction.run("UPDATE resource SET due = NULL WHERE id = ?1 AND marks = ?2", params![row, marks])? > 0)
+    Ok(transaction
+        .run("UPDATE resource SET due = NULL, due_at = NULL WHERE id = ?1 AND marks = ?2", params![row, marks])?
+        > 0)
 }
 
-/// Writes down as what record a resource was told, and under which source time.
+/// Writes down as what record a resource was told ([`Resource::number`]), and under which source time.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -302,36 +349,51 @@ pub fn is_told_by_another(
     Ok(found.is_some())
 }
 
-/// Resources of a source that others name and nobody has read.
+/// Resources of a source to be read one by one: what others name and nobody has read, then what was to be asked for again by `now`.
+/// Each with its version, if it is present.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn unread(reader: &Reader<'_>, source: &str, limit: usize) -> Result<Vec<ResourceName>, StoreError> {
-    // One that nothing names any more is of no interest.
-    reader.all(
-        "SELECT type, logical_id FROM resource r WHERE source = ?1 AND state = 'unread'
+pub fn wanted(
+    reader: &Reader<'_>,
+    source: &str,
+    now: i64,
+    limit: usize,
+) -> Result<Vec<(ResourceName, Option<String>)>, StoreError> {
+    let named = |row: &Row<'_>| Ok((ResourceName { kind: row.get(0)?, id: row.get(1)? }, row.get(2)?));
+    // What nothing names any more is of no interest.
+    let mut wanted = reader.all(
+        "SELECT type, logical_id, NULL FROM resource r WHERE source = ?1 AND state = 'unread'
          AND EXISTS (SELECT 1 FROM resource_reference WHERE to_resource = r.id) ORDER BY id LIMIT ?2",
         params![source, row_limit(limit)],
-        |row| Ok(ResourceName { kind: row.get(0)?, id: row.get(1)? }),
-    )
+        named,
+    )?;
+    let left = limit.saturating_sub(wanted.len());
+    wanted.extend(reader.all(
+        "SELECT type, logical_id, version FROM resource r WHERE source = ?1 AND refresh_at <= ?2 AND state <> 'unread'
+         AND EXISTS (SELECT 1 FROM resource_reference WHERE to_resource = r.id) ORDER BY refresh_at LIMIT ?3",
+        params![source, now, row_limit(left)],
+        named,
+    )?);
+    Ok(wanted)
 }
 
-/// Ids of the present resources of a type, in order, after `after`.
+/// Present resources of a type with their versions, in order of id, after `after`.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn ids(
+pub fn held(
     reader: &Reader<'_>,
     source: &str,
     kind: &str,
     after: &str,
     limit: usize,
-) -> Result<Vec<String>, StoreError> {
+) -> Result<Vec<(String, Option<String>)>, StoreError> {
     reader.all(
-        "SELECT logical_id FROM resource WHERE source = ?1 AND type = ?2 AND logical_id > ?3 AND state = 'present'
+        "SELECT logical_id, version FROM resource WHERE source = ?1 AND type = ?2 AND logical_id > ?3 AND state = 'present'
          ORDER BY logical_id LIMIT ?4",
         params![source, kind, after, row_limit(limit)],
-        |row| Ok(row.get(0)?),
+        |row| Ok((row.get(0)?, row.get(1)?)),
     )
 }
 
@@ -356,25 +418,27 @@ pub fn due_count(reader: &Reader<'_>, source: &str) -> Result<u64, StoreError> {
     Ok(reader.one(sql, [source], |row| Ok(row.get::<_, i64>(0)?))?.unwrap_or(0).unsigned_abs())
 }
 
-/// How far the reading of a source has got: what its client wrote down, by its keys.
+/// A note of who reads a source.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn progress(reader: &Reader<'_>, source: &str) -> Result<Vec<(String, String)>, StoreError> {
-    reader.all("SELECT key, progress FROM reading WHERE source = ?1 ORDER BY key", [source], |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })
+pub fn note(reader: &Reader<'_>, source: &str, key: &str) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT progress FROM reading WHERE source = ?1 AND key = ?2";
+    reader.one(sql, params![source, key], |row| Ok(row.get(0)?))
 }
 
-/// Writes down how far a part of the reading has got.
+/// Keeps a note, or with `None` takes it away.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn put_progress(transaction: &Transaction<'_>, source: &str, key: &str, progress: &str) -> Result<(), StoreError> {
-    transaction.run(
-        "INSERT INTO reading (source, key, progress) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET progress = ?3",
-        params![source, key, progress],
-    )?;
+pub fn put_note(transaction: &Transaction<'_>, source: &str, key: &str, text: Option<&str>) -> Result<(), StoreError> {
+    match text {
+        Some(text) => transaction.run(
+            "INSERT INTO reading (source, key, progress) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET progress = ?3",
+            params![source, key, text],
+        )?,
+        None => transaction.run("DELETE FROM reading WHERE source = ?1 AND key = ?2", params![source, key])?,
+    };
     Ok(())
 }
 
@@ -396,7 +460,12 @@ mod tests {
             digest: ContentDigest::of(body.as_bytes()),
             body: PackedBytes::pack(body.as_bytes()),
             references: references.iter().map(|reference| name(reference)).collect(),
+            refresh_at: None,
         }
+    }
+
+    fn missing(reader: &Reader<'_>, source: &str) -> Result<Vec<ResourceName>, StoreError> {
+        Ok(wanted(reader, source, 0, 9)?.into_iter().map(|(name, _)| name).collect())
     }
 
     fn names(resources: Vec<Resource>) -> Vec<String> {
@@ -409,7 +478,7 @@ mod tests {
         let encounter = read("Encounter/1", "{}", &["Patient/1", "Location/7"]);
         let row = write(&store, move |t| put(t, "emr", &encounter));
         let look = |row| {
-            store.read(move |r| Ok((names(named_by(r, row)?), unread(r, "emr", 9)?, unread(r, "other", 9)?))).unwrap()
+            store.read(move |r| Ok((names(named_by(r, row)?), missing(r, "emr")?, missing(r, "other")?))).unwrap()
         };
         let (named, missing, elsewhere) = look(row);
         assert_eq!(named, ["Patient/1 unread", "Location/7 unread"]);
@@ -430,12 +499,12 @@ mod tests {
         let (_directory, store) = store();
         let row = write(&store, |t| put(t, "emr", &read("Encounter/1", "{}", &["Patient/1"])));
         write(&store, |t| remove(t, "emr", &name("Encounter/1"), ResourceState::Deleted, Some(20)));
-        let found = store.read(|r| Ok((get(r, "emr", &name("Encounter/1"))?, body(r, row)?, unread(r, "emr", 9)?)));
+        let found = store.read(|r| Ok((get(r, "emr", &name("Encounter/1"))?, body(r, row)?, missing(r, "emr")?)));
         let (resource, body, missing) = found.unwrap();
         let resource = resource.unwrap();
         assert_eq!((resource.state, resource.updated_at, body), (ResourceState::Deleted, Some(20), None));
         assert_eq!(missing, []);
-        assert_eq!(store.read(|r| ids(r, "emr", "Encounter", "", 9)).unwrap(), Vec::<String>::new());
+        assert_eq!(store.read(|r| held(r, "emr", "Encounter", "", 9)).unwrap(), []);
     }
 
     #[test]
@@ -443,16 +512,16 @@ mod tests {
         let (_directory, store) = store();
         let (visit, patient) = write(&store, |t| {
             let rows = (put(t, "emr", &read("Encounter/1", "{}", &[]))?, put(t, "emr", &read("Patient/1", "{}", &[]))?);
-            mark_due(t, rows.0, 1)?;
-            mark_due(t, rows.1, 0)?;
+            mark_due(t, rows.0, 1, 5)?;
+            mark_due(t, rows.1, 0, 5)?;
             Ok(rows)
         });
-        let order = |after| store.read(|r| due(r, "emr", after, 9)).unwrap();
+        let order = |after| store.read(|r| due(r, "emr", after, Ready::ALL, 9)).unwrap();
         let seen = order((-1, 0));
         assert_eq!(seen.iter().map(|(rank, due)| (*rank, due.row)).collect::<Vec<_>>(), [(0, patient), (1, visit)]);
         assert_eq!(order((0, patient)).len(), 1);
         let marks = seen[1].1.marks;
-        write(&store, move |t| mark_due(t, visit, 1));
+        write(&store, move |t| mark_due(t, visit, 1, 6));
         assert!(!write(&store, move |t| settle(t, visit, marks)));
         assert!(write(&store, move |t| settle(t, visit, marks + 1)));
         assert_eq!(store.read(|r| due_count(r, "emr")).unwrap(), 1);
@@ -470,12 +539,57 @@ mod tests {
     }
 
     #[test]
-    fn reading_goes_on_where_it_was() {
+    fn what_names_something_unread_waits_for_it_as_long_as_somebody_has_patience() {
         let (_directory, store) = store();
-        for text in ["{\"mark\":1}", "{\"mark\":2}"] {
-            write(&store, move |t| put_progress(t, "emr", "Patient", text));
+        write(&store, |t| {
+            let row = put(t, "emr", &read("Encounter/1", "{}", &["Patient/1"]))?;
+            mark_due(t, row, 1, 50)
+        });
+        let due_then = |since| {
+            store.read(move |r| due(r, "emr", (-1, 0), Ready { patient_since: since, ..Ready::ALL }, 9)).unwrap().len()
+        };
+        assert_eq!((due_then(49), due_then(50)), (0, 1));
+        write(&store, |t| remove(t, "emr", &name("Patient/1"), ResourceState::Absent, None));
+        assert_eq!(due_then(0), 1);
+    }
+
+    #[test]
+    fn what_may_be_a_part_of_something_that_is_to_come_waits_until_it_was_told_once() {
+        let (_directory, store) = store();
+        let row = write(&store, |t| {
+            let row = put(t, "emr", &read("Observation/1", "{}", &[]))?;
+            mark_due(t, row, 4, 50)?;
+            Ok(row)
+        });
+        let due_then = |since| {
+            let ready = Ready { parts_from: 4, settled_since: since, ..Ready::ALL };
+            store.read(move |r| due(r, "emr", (-1, 0), ready, 9)).unwrap().len()
+        };
+        assert_eq!((due_then(49), due_then(50)), (0, 1));
+        write(&store, move |t| told(t, row, Some("1"), 1));
+        assert_eq!(due_then(49), 1);
+    }
+
+    #[test]
+    fn what_was_to_be_asked_for_again_is_wanted_then_with_its_version() {
+        let (_directory, store) = store();
+        write(&store, |t| {
+            put(t, "emr", &read("Encounter/1", "{}", &["Practitioner/1"]))?;
+            put(t, "emr", &ReadResource { refresh_at: Some(100), ..read("Practitioner/1", "{}", &[]) })
+        });
+        let wanted_at = |now| store.read(move |r| wanted(r, "emr", now, 9)).unwrap();
+        assert_eq!(wanted_at(99), []);
+        assert_eq!(wanted_at(100), [(name("Practitioner/1"), Some("1".to_owned()))]);
+        write(&store, |t| refresh(t, "emr", &name("Practitioner/1"), 200));
+        assert_eq!(wanted_at(150), []);
+    }
+
+    #[test]
+    fn notes_are_kept_replaced_and_taken_away() {
+        let (_directory, store) = store();
+        for text in [Some("{\"mark\":1}"), Some("{\"mark\":2}"), None] {
+            write(&store, move |t| put_note(t, "emr", "type/Patient", text));
+            assert_eq!(store.read(|r| note(r, "emr", "type/Patient")).unwrap().as_deref(), text);
         }
-        let known = store.read(|r| progress(r, "emr")).unwrap();
-        assert_eq!(known, [("Patient".to_owned(), "{\"mark\":2}".to_owned())]);
     }
 }

@@ -19,7 +19,33 @@
 //! It must never log, or put into an error, what a resource holds, an id, the values of a query, or a secret. It knows nothing of mappings and
 //! of the store.
 
+pub mod documents;
 pub mod instant;
 pub mod settings;
 pub mod sink;
 pub mod status;
+
+mod address;
+pub mod assertion;
+mod auth;
+mod bundle;
+mod capability;
+mod deletions;
+mod engine;
+pub mod error;
+mod export;
+mod note;
+mod pass;
+pub mod poller;
+mod read;
+mod server;
+mod wire;
+pub mod world;
+
+pub use reqwest::Url;
+
+pub use self::error::FhirError;
+pub use self::poller::{Poke, Poller};
+pub use self::settings::Settings;
+pub use self::status::Health;
+pub use self::world::World;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::error::FhirError;
 use super::sink::FhirVersion;
 
 /// What is wrong or remarkable with a server, and what the client does about it.
@@ -230,6 +231,11 @@ impl Health {
 
     pub(super) fn update_type<T>(&self, resource_type: &str, change: impl FnOnce(&mut TypeStatus) -> T) -> T {
         self.update(|status| change(status.types.entry(resource_type.to_owned()).or_default()))
+    }
+
+    /// Counts an attempt that gave no usable answer.
+    pub(super) fn count(&self, error: &FhirError) {
+        self.update(|status| *status.failures.entry(error.kind()).or_default() += 1);
     }
 
     /// Notes a remark on a type, or on the source; logged when it is new.
