@@ -66,6 +66,11 @@ static SHARES: LazyLock<Shares> = LazyLock::new(|| {
     }
 });
 
+/// The sounds of all listed surnames.
+pub(super) fn surname_sounds() -> impl Iterator<Item = &'static str> {
+    SHARES.surname_sounds.keys().map(String::as_str)
+}
+
 /// Share of people who bear this name.
 pub fn name_frequency(name: &Name) -> f64 {
     if name.script == Script::Letters {
