@@ -159,6 +159,8 @@ pub struct Comparison {
     pub phone: PhoneLevel,
     /// The phone that is equal.
     pub phone_term: Option<Term>,
+    /// One of them is a child, whose phone is a parent's.
+    pub is_child: bool,
     /// Addresses.
     pub address: AddressLevel,
     /// The address that is equal.
@@ -216,6 +218,7 @@ pub fn compare(one: &PatientFacts, other: &PatientFacts) -> Comparison {
         is_own_card: card == CardLevel::Exact && one.cards.iter().any(own_card),
         phone,
         phone_term,
+        is_child: one.is_child || other.is_child,
         address,
         address_term,
         sex,
@@ -694,8 +697,11 @@ fn address_pair(one: &Address, other: &Address) -> AddressLevel {
         AddressLevel::Close
     } else if same_street_line && (same_code || same_area) {
         AddressLevel::SameStreet
-    } else if same_code || like_street && near_area || same_area && (part_of_house && like_street) {
+    } else if same_code || like_street && (same_area || part_of_house && near_area) {
         AddressLevel::SameArea
+    } else if like_street && open(&one.area, &other.area) {
+        // Every town has a street of that name.
+        AddressLevel::Missing
     } else {
         AddressLevel::Different
     }

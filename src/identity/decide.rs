@@ -190,9 +190,10 @@ pub fn weigh(
             && matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Partial | BirthDateLevel::Missing);
         (known, compared, gate, model.score(compared, counted))
     });
-    // A number under its authority decides alone, so a visit that leads to another record of the person must not hide it.
+    // A number under its authority decides alone, and an identity number without weighing: a visit that leads to another record of the
+    // person must not hide them.
     let key = |(known, _, gate, score): &(&CandidateRecord, &Comparison, bool, Score)| {
-        (known.tie == Some(Tie::SameNumber), known.tie.is_some(), *gate, score.bits)
+        (known.tie == Some(Tie::SameNumber), *gate, known.tie.is_some(), score.bits)
     };
     let (best, compared, gate, score) =
         scored.reduce(|one, other| if key(&other) > key(&one) { other } else { one })?;
@@ -255,10 +256,11 @@ fn patients(records: &[(&PatientFacts, i64)]) -> Vec<i64> {
 }
 
 /// Whether name and birth date leave open which of a household it is: the name is a rendering or missing, or the birth date is. Then only a
-/// number of the patient's own links, or a phone that nobody else has, if no number of theirs differs.
+/// number of the patient's own links, or a grown-up's phone that nobody else has, if no number differs.
 fn lacks_own(compared: &Comparison, counted: &dyn Frequencies) -> bool {
     let has_own_phone = || {
         compared.phone == PhoneLevel::Exact
+            && !compared.is_child
             && compared.phone_term.is_some_and(|phone| counted.count(phone).0 == 0)
             && matches!(compared.number, NumberLevel::Missing | NumberLevel::OneEdit)
     };
