@@ -428,7 +428,7 @@ pub fn decide(
     }
 }
 
-/// Whom of several persons who fit is meant all the same, by One ID. One whose own number the record has is: what else fits is asked
+/// Whom of several persons who fit is meant all the same. The only one whose own number the record has is: what else fits is asked
 /// about, or shown by this record to be the same person. Else the first, if all are surely one person, whom nothing but this record had
 /// shown to be one, or if they exclude each other and the first is far ahead.
 fn one_of_several<'e>(
@@ -448,7 +448,7 @@ fn one_of_several<'e>(
         .collect();
     let second = rivals.iter().map(|(rival, _)| rival.score.bits).fold(f64::NEG_INFINITY, f64::max);
     let all = |allowed: &dyn Fn(&(&Evidence, Relation)) -> bool| rivals.iter().all(allowed);
-    let is_numbers = by_number.is_some() && all(&|(rival, relation)| *relation != Relation::Apart || !rival.shares_own);
+    let is_numbers = by_number.is_some() && all(&|(rival, relation)| *relation == Relation::Same || !rival.shares_own);
     let is_chosen = is_numbers
         || all(&|(_, relation)| *relation == Relation::Same)
         || all(&|(_, relation)| *relation == Relation::Apart) && chosen.score.bits - second >= model.margin();

@@ -437,8 +437,7 @@ impl People {
                 break name;
             }
         };
-        let last =
-            self.all.iter().enumerate().filter(is_of_birth).filter_map(|(_, other)| other.resident.clone()).last();
+        let last = self.all.iter().enumerate().rev().filter(is_of_birth).find_map(|(_, other)| other.resident.clone());
         let twin = self.add(random, known.family, home, name, is_male, known.born);
         if let Some(number) = last.as_ref().filter(|_| self.all[twin].resident.is_some()) {
             self.all[twin].resident = Some(next_serial(number, is_male));
