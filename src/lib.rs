@@ -14,7 +14,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | 0 pure | [`record`], [`diagnostic`]; [`hl7v2`], [`feed`] → record; [`state`], [`identity`] → record, feed; [`document`] → diagnostic; [`mapping`] → hl7v2, record, diagnostic, document |
+//! | 0 pure | [`record`], [`diagnostic`]; [`hl7v2`], [`feed`] → record; [`state`], [`identity`] → record, feed; [`document`], [`fhir`] → diagnostic; [`mapping`] → hl7v2, record, diagnostic, document |
 //! | 1 store | [`store`] → record, feed, identity, state types |
 //! | 2 work | [`view`] → record, state, store; [`pipeline`] → layers 0 and 1, view |
 //! | 3 edges | [`source`], [`http`]; [`tls`] and [`telemetry`] are theirs in common |
@@ -31,6 +31,7 @@ pub mod config;
 pub mod diagnostic;
 pub mod document;
 pub mod feed;
+pub mod fhir;
 pub mod hl7v2;
 pub mod http;
 pub mod identity;

@@ -16,10 +16,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("feed", &["record"]),
     ("state", &["record", "feed"]),
     ("identity", &["record", "feed"]),
-    ("mapping", &["hl7v2", "record", "diagnostic", "document"]),
+    ("fhir", &["record", "diagnostic"]),
+    ("mapping", &["fhir", "hl7v2", "record", "diagnostic", "document"]),
     ("store", &["record", "feed", "identity", "state"]),
     ("view", &["record", "identity", "state", "store"]),
-    ("pipeline", &["record", "hl7v2", "feed", "state", "identity", "mapping", "store", "view"]),
+    ("pipeline", &["record", "fhir", "hl7v2", "feed", "state", "identity", "mapping", "store", "view"]),
     ("telemetry", &[]),
     ("tls", &[]),
     ("source", &["hl7v2", "record", "tls", "telemetry"]),
@@ -39,6 +40,7 @@ const TOP: &[&str] = &[
     "feed",
     "state",
     "identity",
+    "fhir",
     "mapping",
     "store",
     "view",
@@ -61,7 +63,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("axum", &["http/"]),
     ("hyper", &["http/"]),
     ("hyper_util", &["http/"]),
-    ("reqwest", &["commands/demo"]),
+    ("reqwest", &["commands/demo", "source/fhir/"]),
     ("clap", &["commands/", "main.rs"]),
     ("pinyin", &["identity/name.rs"]),
     (
@@ -76,10 +78,13 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["telemetry.rs"]),
     ("ipnet", &["source/", "config"]),
     ("subtle", &["http/tokens.rs"]),
+    ("aws_lc_rs", &["source/fhir/assertion.rs"]),
+    ("base64", &["source/fhir/"]),
+    ("regex_lite", &["fhir/path/compile.rs"]),
 ];
 
 /// Modules without a clock, files, sockets, threads or randomness.
-const PURE: &[&str] = &["record", "hl7v2", "feed", "state", "identity", "mapping", "document", "diagnostic"];
+const PURE: &[&str] = &["record", "fhir", "hl7v2", "feed", "state", "identity", "mapping", "document", "diagnostic"];
 const IMPURE: &[&str] = &[
     "tokio",
     "tokio_util",

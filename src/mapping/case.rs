@@ -1,21 +1,54 @@
 //! Cases beside the mappings: a message as sent and what is expected of it. The runner behind `heyi mapping test`.
 //!
-//! A case is `fixtures/<mapping>/<case>.hl7` with `<case>.expected.json`; who reads and writes these files is not decided here.
+//! A case is `fixtures/<mapping>/<case>.hl7`, or `<case>.json` with resources of FHIR, with `<case>.expected.json`; who reads and writes these files is not decided here.
 
 use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};
 
-use super::{Context, Disposition, MapError, Mapped, Mapping};
+use super::{Context, Disposition, Format, MapError, Mapped, Mapping};
+use crate::fhir::{Unit, compose};
 use crate::hl7v2::{CharsetSetting, Limits, Message};
 
-/// What a mapping makes of the bytes of one message, in the form of `.expected.json`: `records`, and where there are any
+/// What a mapping makes of the bytes of one message, or of a file of resources, in the form of `.expected.json`: `records`, and where there are any
 /// `skipped`, `rejected`, `unmapped` and `notes`; else `ignored` or `error`.
 pub fn outcome(mapping: &Mapping, raw: &[u8], charset: &CharsetSetting, zone: &TimeZone) -> Json {
-    let message = match Message::read(raw, charset, &Limits::default()) {
-        Ok((message, _)) => message,
-        Err(error) => return json!({"error": {"text": error.to_string()}}),
-    };
-    match mapping.apply(&message, &Context { zone, facility: None, explain: false }) {
+    let context = Context { zone, facility: None, explain: false };
+    match mapping.format() {
+        Format::Hl7v2 => match Message::read(raw, charset, &Limits::default()) {
+            Ok((message, _)) => shown(mapping.apply(&message, &context)),
+            Err(error) => json!({"error": {"text": error.to_string()}}),
+        },
+        Format::Fhir => match compose::Set::read(raw) {
+            Ok(resources) => units_outcome(mapping, &resources, &context),
+            Err(error) => json!({"error": {"text": error.to_string()}}),
+        },
+    }
+}
+
+/// What becomes of each unit that resources make, named by its focal resource; of a single one without the name.
+fn units_outcome(mapping: &Mapping, resources: &compose::Set, context: &Context<'_>) -> Json {
+    let outcomes = resources.units().into_iter().map(|bundle| match Unit::from_json(bundle) {
+        Ok(unit) => {
+            let mut outcome = shown(mapping.apply(&unit, context));
+            outcome["unit"] = json!(unit.focal().name());
+            outcome
+        }
+        Err(error) => json!({"error": {"text": error.to_string()}}),
+    });
+    let mut outcomes: Vec<Json> = outcomes.collect();
+    match outcomes.as_mut_slice() {
+        [single] => {
+            if let Some(fields) = single.as_object_mut() {
+                fields.remove("unit");
+            }
+            outcomes.remove(0)
+        }
+        _ => json!({"units": outcomes}),
+    }
+}
+
+fn shown(outcome: Result<Mapped, MapError>) -> Json {
+    match outcome {
         Ok(mapped) => mapped_outcome(mapped),
         Err(MapError { location, code, text, .. }) => {
             json!({"error": {"location": location.to_string(), "code": code.as_str(), "text": text}})

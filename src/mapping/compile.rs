@@ -1,6 +1,8 @@
 //! Declarations to a plan: paths parsed, tables read, targets, literals and conditions checked. What compiles cannot fail for its
 //! own sake at run time.
 
+mod paths;
+
 use std::ops::Range;
 
 use crate::record::Value as Json;
@@ -8,17 +10,17 @@ use jiff::tz::TimeZone;
 
 use super::RuleName;
 use super::coerce::{self, Coercion, number};
-use super::expression::Expression;
 use super::file::{Block, Declarations, Located, OnNull, Reader, Required, Rule, TableFiles};
+use super::input::{Condition, Format, Path, Within};
 use super::table::{self, Looked, Row, Table};
 use crate::diagnostic::similar;
-use crate::hl7v2::Path;
 use crate::record::schema::{self, Field, Shape};
 use crate::record::{Kind, when};
 
 /// A mapping, ready to run.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
+    pub(crate) format: Format,
     pub(crate) matches: Vec<Match>,
     /// In the order of [`Kind::ALL`], so that a patient's sex is known when results are read.
     pub(crate) records: Vec<(Kind, BlockPlan)>,
@@ -39,7 +41,7 @@ pub(crate) struct Match {
 pub(crate) struct BlockPlan {
     /// The segments or repetitions that make one each; `None`: the scope around it makes one.
     pub(crate) each: Option<Path>,
-    pub(crate) when: Option<Expression>,
+    pub(crate) when: Option<Condition>,
     /// It makes items only where no other item of the list has all of these values.
     pub(crate) when_none: Vec<(&'static str, Json)>,
     pub(crate) skip: Vec<SkipPlan>,
@@ -56,7 +58,7 @@ pub(crate) struct BlockPlan {
 /// One rule of `skip`.
 #[derive(Debug)]
 pub(crate) struct SkipPlan {
-    pub(crate) when: Expression,
+    pub(crate) when: Condition,
     pub(crate) reason: String,
     pub(crate) deliberate: bool,
 }
@@ -84,7 +86,7 @@ pub(crate) struct RulePlan {
     pub(crate) on_unmapped: OnUnmapped,
     pub(crate) on_null: OnNull,
     pub(crate) required: Required,
-    pub(crate) when: Option<Expression>,
+    pub(crate) when: Option<Condition>,
     pub(crate) file: usize,
     pub(crate) line: usize,
 }
@@ -181,18 +183,20 @@ pub(crate) const ON_UNMAPPED: &[&str] = &["reject", "keep", "leave"];
 /// Compiles declarations. Problems go to the reader; the plan is of use only if there is no error among them. Also gives the rows of
 /// each table, in the order of the declarations.
 pub(crate) fn compile(reader: &mut Reader<'_>, declared: &Declarations) -> (Plan, Vec<Vec<Row>>) {
-    let mut compiler = Compiler { reader, rows: Vec::new(), read_files: Vec::new(), table_names: Vec::new() };
+    let format = declared.format();
+    let mut compiler = Compiler { reader, format, rows: Vec::new(), read_files: Vec::new(), table_names: Vec::new() };
+    let whole = Within::whole(format);
     let tables = compiler.tables(declared);
-    let mut plan = Plan { tables, ..Plan::default() };
+    let mut plan = Plan { format, tables, ..Plan::default() };
     for condition in declared.matches.iter().flatten() {
-        if let Some(path) = compiler.path(&condition.path) {
+        if let Some(path) = compiler.path(&condition.path, &whole) {
             plan.matches
                 .push(Match { path, patterns: condition.patterns.iter().map(|glob| glob.value.clone()).collect() });
         }
     }
     for kind in Kind::ALL {
         for (_, block) in declared.records.iter().filter(|(other, _)| *other == kind) {
-            let block = compiler.block(block, kind.name(), schema::fields(kind), false);
+            let block = compiler.block(block, kind.name(), schema::fields(kind), None);
             plan.records.push((kind, block));
         }
     }
@@ -202,6 +206,7 @@ pub(crate) fn compile(reader: &mut Reader<'_>, declared: &Declarations) -> (Plan
 
 struct Compiler<'r, 'a> {
     reader: &'r mut Reader<'a>,
+    format: Format,
     /// Rows of each table, to check their targets against each field that uses it.
     rows: Vec<Vec<Row>>,
     /// Files of tables that were read, by their index, so that a file of two tables is read and complained of once.
@@ -265,15 +270,28 @@ impl Compiler<'_, '_> {
         self.error(written.file, written.span.clone(), "M009", text, &hint);
     }
 
-    fn block(&mut self, block: &Block, place: &str, level: &'static [Field], is_item: bool) -> BlockPlan {
-        let each = block.each.as_ref().and_then(|each| self.each(each));
-        if is_item && block.each.is_none() {
-            let text = format!("a block of {place} says what makes one item");
-            self.error(block.file, block.span.clone(), "M004", text, "add each = \"SEG\" or each = \"SEG-F\"");
+    /// `outer`: what the record is made of, for an item of one of its lists.
+    fn block(&mut self, block: &Block, place: &str, level: &'static [Field], outer: Option<&Within>) -> BlockPlan {
+        let is_item = outer.is_some();
+        let whole = Within::whole(self.format);
+        let outer = outer.unwrap_or(&whole);
+        let (each, within) = match block.each.as_ref().map(|each| self.each(each, outer)) {
+            Some(Some((each, within))) => (Some(each), within),
+            // What its paths are relative to is not known: they are not complained of.
+            Some(None) => (None, Within::unknown(self.format)),
+            None => (None, outer.clone()),
+        };
+        if (is_item || self.format == Format::Fhir) && block.each.is_none() {
+            let text = format!("a block of {place} says what makes one");
+            let hint = match self.format {
+                Format::Hl7v2 => "add each = \"SEG\" or each = \"SEG-F\"",
+                Format::Fhir => "add each = \"Encounter\", or what else makes one",
+            };
+            self.error(block.file, block.span.clone(), "M004", text, hint);
         }
         let mut skip = Vec::new();
         for rule in block.skip.iter().flatten() {
-            if let Some(when) = self.expression(&rule.when) {
+            if let Some(when) = self.condition(&rule.when, &within) {
                 skip.push(SkipPlan { when, reason: rule.reason.clone(), deliberate: rule.deliberate });
             }
         }
@@ -286,7 +304,9 @@ impl Compiler<'_, '_> {
         let when_none = when_none.collect();
         let mut rules = Vec::new();
         for (target, rule) in &block.fields {
-            if let Some(mut rule) = rule.as_ref().and_then(|rule| self.rule(target, rule, place, level, is_item)) {
+            if let Some(mut rule) =
+                rule.as_ref().and_then(|rule| self.rule(target, rule, place, level, (is_item, block, &within)))
+            {
                 rule.is_alternative = rules.iter().any(|other: &RulePlan| other.target == rule.target);
                 rules.push(rule);
             }
@@ -305,14 +325,15 @@ impl Compiler<'_, '_> {
                 _ => continue,
             };
             let place = format!("{place}.{name}");
-            let mut blocks: Vec<_> = blocks.iter().map(|block| self.block(block, &place, inner, true)).collect();
+            let mut blocks: Vec<_> =
+                blocks.iter().map(|block| self.block(block, &place, inner, Some(&within))).collect();
             // What depends on the other items comes after them, wherever a site has added its own.
             blocks.sort_by_key(|block| !block.when_none.is_empty());
             lists.push(ListPlan { name, blocks });
         }
         BlockPlan {
             each,
-            when: block.when.as_ref().and_then(|when| self.expression(when)),
+            when: block.when.as_ref().and_then(|when| self.condition(when, &within)),
             when_none,
             skip,
             on_null: block.on_null.as_ref().map_or(OnNull::Clear, |on_null| on_null.value),
@@ -345,34 +366,21 @@ impl Compiler<'_, '_> {
         Some((target.name, self.literal(value, &target, place, &[])?))
     }
 
-    fn each(&mut self, each: &Located<String>) -> Option<Path> {
-        let path = self.path(each)?;
-        if path.component().is_some() {
-            let text = "each names a segment or a field, not a component".to_owned();
-            self.error(each.file, each.span.clone(), "M005", text, "for example \"OBX\" or \"PID-3\"");
-            return None;
-        }
-        Some(path)
-    }
-
     fn rule(
         &mut self,
         target_name: &Located<String>,
         rule: &Rule,
         place: &str,
         level: &'static [Field],
-        is_item: bool,
+        (is_item, block, within): (bool, &Block, &Within),
     ) -> Option<RulePlan> {
         let target = target(level, &target_name.value)?;
         let coercion = self.coercion(&target, level, rule)?;
-        let mut from: Vec<Path> = rule.from.iter().filter_map(|path| self.path(path)).collect();
-        for (path, written) in from.iter().zip(&rule.from).filter(|(path, _)| path.field().is_none()) {
-            let text = format!("{path} names a whole segment, a field is needed");
-            self.error(written.file, written.span.clone(), "M005", text, &format!("for example \"{path}-1\""));
-        }
+        let mut from = self.sources(rule, within);
+        self.element_types(rule, &from, coercion, &target);
         if coercion == Coercion::LabValue {
             // A value may have several repetitions, and all of them are the value.
-            from = from.into_iter().map(|path| Path::parse(&format!("{path}[*]")).unwrap_or(path)).collect();
+            from = from.into_iter().map(Path::with_repetitions).collect();
         }
         let table = match &rule.table {
             Some(table) => Some(self.table(table, coercion, &target)?),
@@ -381,6 +389,8 @@ impl Compiler<'_, '_> {
         let literal = |this: &mut Self, literal: &Option<Located<String>>, words: &[&str]| {
             literal.as_ref().and_then(|literal| this.literal(literal, &target, place, words))
         };
+        // A resource is complete, so a block may say at once what becomes of all that is not in it.
+        let of_block = block.on_null.as_ref().filter(|_| self.format == Format::Fhir);
         let constant = literal(self, &rule.constant, &[]);
         let default = literal(self, &rule.default, &[]);
         let on_unmapped = match rule.on_unmapped.as_ref().map(|on_unmapped| on_unmapped.value.as_str()) {
@@ -410,10 +420,10 @@ impl Compiler<'_, '_> {
             on_null: if is_item {
                 OnNull::Keep
             } else {
-                rule.on_null.as_ref().map_or(OnNull::Clear, |rule| rule.value)
+                rule.on_null.as_ref().or(of_block).map_or(OnNull::Clear, |on_null| on_null.value)
             },
             required: rule.required.as_ref().map_or(Required::No, |required| required.value),
-            when: rule.when.as_ref().and_then(|when| self.expression(when)),
+            when: rule.when.as_ref().and_then(|when| self.condition(when, within)),
             file: rule.file,
             line: self.reader.files[rule.file].line(rule.span.start),
         })
@@ -508,29 +518,6 @@ impl Compiler<'_, '_> {
             return None;
         }
         value
-    }
-
-    fn path(&mut self, written: &Located<String>) -> Option<Path> {
-        match Path::parse(&written.value) {
-            Ok(path) => Some(path),
-            Err(problem) => {
-                let start = problem.offset.min(written.value.len());
-                let span = self.reader.part_of(written, start..written.value.len());
-                self.error(written.file, span, "M005", format!("{}: {problem}", written.value), "");
-                None
-            }
-        }
-    }
-
-    fn expression(&mut self, written: &Located<String>) -> Option<Expression> {
-        match Expression::parse(&written.value) {
-            Ok(expression) => Some(expression),
-            Err(problem) => {
-                let span = self.reader.part_of(written, problem.span);
-                self.error(written.file, span, "M006", problem.text, "");
-                None
-            }
-        }
     }
 
     fn error(&mut self, file: usize, span: Range<usize>, code: &'static str, text: String, hint: &str) {

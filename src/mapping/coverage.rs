@@ -3,10 +3,15 @@
 //! A value counts as read if a rule or condition asked for its field or component in that message, whether or not the value was
 //! the one taken. What the engine reads by itself is no mapping's business.
 
+mod fhir;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(super) use fhir::WHOLE;
+
+use super::input::Input;
 use super::{Asked, Disposition, MapError, Mapped, MappedRecord, Mapping, RuleName, Trace, Unmapped};
-use crate::hl7v2::{Message, Segment};
+use crate::hl7v2::Segment;
 use crate::record::schema::{self, Field, Shape};
 use crate::record::{Fields, Kind, Value as Json};
 
@@ -61,7 +66,7 @@ impl Coverage {
     /// consumers, where more may be filled.
     pub fn add(
         &mut self,
-        message: &Message,
+        input: Input<'_>,
         result: Result<Mapped, MapError>,
         published: impl Fn(&MappedRecord) -> Fields,
     ) {
@@ -93,12 +98,15 @@ impl Coverage {
         let Trace { asked, fired } = mapped.trace;
         self.fired.extend(fired);
         let mut unread: BTreeMap<Asked, u64> = BTreeMap::new();
-        let is_left_out = |segment: &Segment<'_>| {
-            let place = segment.location_of(0).to_string();
-            mapped.skipped.iter().any(|skipped| skipped.path == place)
-        };
-        for segment in message.segments().skip(1).filter(|segment| !is_left_out(segment)) {
-            count_unread(&segment, &asked, &mut unread);
+        let is_left_out = |place: String| mapped.skipped.iter().any(|skipped| skipped.path == place);
+        match input {
+            Input::Message(message) => {
+                let segments = message.segments().skip(1);
+                for segment in segments.filter(|segment| !is_left_out(segment.location_of(0).to_string())) {
+                    count_unread(&segment, &asked, &mut unread);
+                }
+            }
+            Input::Unit(unit) => fhir::count_unread(unit, &asked, &mapped.skipped, &mut unread),
         }
         for (place, values) in unread {
             let counted = self.unread.entry(place).or_default();
@@ -158,13 +166,12 @@ fn count_unread(segment: &Segment<'_>, asked: &BTreeSet<Asked>, unread: &mut BTr
     let own: &[usize] =
         OF_THE_ENGINE.iter().find(|(name, _)| *name == segment.name()).map_or(&[], |(_, fields)| fields);
     for field in (1..=segment.field_count()).filter(|field| !own.contains(field)) {
-        let place = |component| Asked { segment: segment.name().to_owned(), field, component };
+        let place = |component| Asked::Field { segment: segment.name().to_owned(), field, component };
         if segment.field(field).trim().is_empty() || asked.contains(&place(None)) {
             continue;
         }
-        let first = Asked { component: Some(0), ..place(None) };
-        let is_read_in_part =
-            asked.range(first..).next().is_some_and(|next| next.segment == segment.name() && next.field == field);
+        let last = place(Some(usize::MAX));
+        let is_read_in_part = asked.range(place(Some(0))..=last).next().is_some();
         for repetition in message.repetitions(segment.field(field)) {
             let parts = message.parts(repetition);
             let is_given = |component: &usize| !matches!(parts.component(*component).trim(), "" | "\"\"");

@@ -14,6 +14,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::input::Format;
 use super::overlay::overlay;
 use crate::diagnostic::{Diagnostic, SourceFile, similar};
 use crate::document::syntax_errors;
@@ -38,6 +39,8 @@ pub(crate) struct Located<T> {
 /// One mapping, its base included.
 #[derive(Debug, Default)]
 pub(crate) struct Declarations {
+    /// `format`; without it, that of the base, else HL7 v2.
+    pub(crate) format: Option<Located<Format>>,
     /// `match`: path and globs.
     pub(crate) matches: Option<Vec<MatchRule>>,
     /// `[segments]`: what the sender's own segments hold, and what it puts into others beyond the standard.
@@ -46,6 +49,13 @@ pub(crate) struct Declarations {
     pub(crate) tables: Vec<TableFiles>,
     /// Record blocks.
     pub(crate) records: Vec<(Kind, Block)>,
+}
+
+impl Declarations {
+    /// The format that its paths are written for.
+    pub(crate) fn format(&self) -> Format {
+        self.format.as_ref().map_or(Format::default(), |format| format.value)
+    }
 }
 
 /// One condition of `match`.
@@ -284,7 +294,7 @@ impl<'a> Reader<'a> {
             match key.get_ref().as_ref() {
                 "description" => drop(self.text(file, value)),
                 "extends" => base = self.text(file, value),
-                "format" => self.format(file, value),
+                "format" => declared.format = self.format(file, value),
                 "match" => declared.matches = self.matches(file, value),
                 "segments" => self.segments(file, value, &mut declared),
                 "tables" => self.tables(file, value, &mut declared),
@@ -301,15 +311,13 @@ impl<'a> Reader<'a> {
         (declared, base)
     }
 
-    fn format(&mut self, file: usize, value: &Spanned<DeValue<'_>>) {
-        match value.get_ref().as_str() {
-            Some("hl7v2") => {}
-            Some("fhir") => {
-                let text = "FHIR mappings are not in this version".to_owned();
-                self.error(file, value.span(), "M013", text, "use format = \"hl7v2\", or leave this source out");
-            }
-            _ => self.error(file, value.span(), "M013", "the format is \"hl7v2\"".to_owned(), ""),
+    fn format(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Option<Located<Format>> {
+        let written = value.get_ref().as_str();
+        let format = Format::ALL.into_iter().find(|format| written == Some(format.name()));
+        if format.is_none() {
+            self.error(file, value.span(), "M013", "the format is \"hl7v2\" or \"fhir\"".to_owned(), "");
         }
+        format.map(|format| Located { value: format, file, span: value.span() })
     }
 
     fn matches(&mut self, file: usize, value: &Spanned<DeValue<'_>>) -> Option<Vec<MatchRule>> {

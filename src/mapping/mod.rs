@@ -24,6 +24,7 @@ mod concept_map;
 pub mod coverage;
 mod expression;
 mod file;
+mod input;
 mod overlay;
 mod result;
 mod run;
@@ -33,15 +34,17 @@ mod table;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
 use crate::diagnostic::Diagnostic;
-use crate::hl7v2::{ErrorCode, Location, Message};
+use crate::hl7v2::ErrorCode;
 use crate::record::{Fields, Kind};
 
 pub use file::ReadFile;
+pub use input::{Format, Input, Location};
 
 /// One loaded mapping. Cheap to share, free of state.
 #[derive(Debug)]
@@ -92,15 +95,32 @@ pub struct Trace {
     pub fired: BTreeSet<RuleName>,
 }
 
-/// A field or one of its components, in whichever segment of the name and repetition.
+/// A part of a message or resource, whichever of its kind and repetition.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Asked {
-    /// `PID`.
-    pub segment: String,
-    /// From 1.
-    pub field: usize,
-    /// From 1; `None`: all of them.
-    pub component: Option<usize>,
+pub enum Asked {
+    /// A field of HL7 v2 or one of its components.
+    Field {
+        /// `PID`.
+        segment: String,
+        /// From 1.
+        field: usize,
+        /// From 1; `None`: all of them.
+        component: Option<usize>,
+    },
+    /// An element of FHIR and all that is in it: `Patient.maritalStatus`.
+    Element(String),
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Field { segment, field, component: Some(component) } => {
+                write!(formatter, "{segment}-{field}.{component}")
+            }
+            Self::Field { segment, field, component: None } => write!(formatter, "{segment}-{field}"),
+            Self::Element(element) => formatter.write_str(element),
+        }
+    }
 }
 
 /// Names one rule of a mapping.
@@ -307,8 +327,13 @@ impl Mapping {
         self.plan.knows(table, code)
     }
 
-    /// Says what a message means.
-    pub fn apply(&self, message: &Message, context: &Context<'_>) -> Result<Mapped, MapError> {
-        run::run(&self.plan, message, context)
+    /// The format that it reads.
+    pub fn format(&self) -> Format {
+        self.plan.format
+    }
+
+    /// Says what a message or a unit means. One of another format than the mapping's is ignored.
+    pub fn apply<'m>(&self, input: impl Into<Input<'m>>, context: &Context<'_>) -> Result<Mapped, MapError> {
+        run::run(&self.plan, input.into(), context)
     }
 }

@@ -1,4 +1,6 @@
-//! Laboratory results: what OBX-5 says, what its range says, and whether the one is outside the other.
+//! Laboratory results: what OBX-5 says, what its range says, and whether the one is outside the other. Those of FHIR are in [`fhir`].
+
+mod fhir;
 
 use std::borrow::Cow;
 
@@ -9,6 +11,7 @@ use super::coerce::lab_value::{LabValue, lab_value};
 use super::coerce::number::decimal;
 use super::coerce::range::{self, Limits, Range, ReadRange};
 use super::coerce::{self, coded, part};
+use super::input;
 use crate::hl7v2::{Path, Value, when};
 use crate::record::schema::{self, Field, Shape};
 use crate::record::{Fields, Kind};
@@ -41,8 +44,23 @@ pub(crate) struct ReadValue {
     pub(crate) note: Option<&'static str>,
 }
 
+/// Reads what a result is: all repetitions of OBX-5, or the value of an Observation. `zone` is the source's, for times.
+pub(crate) fn value(values: &[input::Value<'_>], zone: &TimeZone) -> ReadValue {
+    match values {
+        [input::Value::Hl7v2(value)] => read_value(std::slice::from_ref(value), zone),
+        [input::Value::Fhir(element), ..] => fhir::value(element, zone),
+        values => {
+            let fields = values.iter().filter_map(|value| match value {
+                input::Value::Hl7v2(value) => Some(*value),
+                input::Value::Fhir(_) => None,
+            });
+            read_value(&fields.collect::<Vec<_>>(), zone)
+        }
+    }
+}
+
 /// Reads all repetitions of OBX-5; there is at least one. The content decides, OBX-2 only guides. `zone` is the source's, for times.
-pub(crate) fn read_value(values: &[Value<'_>], zone: &TimeZone) -> ReadValue {
+fn read_value(values: &[Value<'_>], zone: &TimeZone) -> ReadValue {
     let Some(first) = values.first() else { return ReadValue::default() };
     let segment = first.segment();
     let declared = if segment.name() == "OBX" { segment.field(2).trim() } else { "" };
@@ -176,8 +194,27 @@ pub(crate) struct ReadReference {
     pub(crate) note: Option<&'static str>,
 }
 
+/// Reads the reference range of a result; `all`: what else the path leads to in FHIR, where ranges are told apart.
+pub(crate) fn range<'m>(
+    path: &input::Path,
+    value: &input::Value<'m>,
+    all: impl FnOnce() -> Vec<input::Value<'m>>,
+    sex: Option<&str>,
+) -> ReadReference {
+    match (path, value) {
+        (input::Path::Hl7v2(path), input::Value::Hl7v2(value)) => reference_range(path, value, sex),
+        _ => {
+            let elements = all().into_iter().filter_map(|value| match value {
+                input::Value::Fhir(element) => Some(element),
+                input::Value::Hl7v2(_) => None,
+            });
+            fhir::ranges(&elements.collect::<Vec<_>>(), sex)
+        }
+    }
+}
+
 /// Reads OBX-7. The whole field counts: a `~` between two limits is no repetition.
-pub(crate) fn reference_range(path: &Path, value: &Value<'_>, sex: Option<&str>) -> ReadReference {
+fn reference_range(path: &Path, value: &Value<'_>, sex: Option<&str>) -> ReadReference {
     let text = match (path.field(), path.component()) {
         (Some(field), None) => value.text_of(value.segment().field(field)),
         _ => value.text(),
@@ -196,8 +233,13 @@ pub(crate) fn reference_range(path: &Path, value: &Value<'_>, sex: Option<&str>)
             None => (None, Some("not understood as reference_range, kept as text")),
         },
     };
+    ReadReference { object: Some(range_object(range.as_ref(), text)), range, note }
+}
+
+/// `reference_range` as records have it.
+fn range_object(range: Option<&Range>, text: &str) -> Json {
     let mut object = Fields::new();
-    if let Some(Range::Numbers(Limits { low, high })) = &range {
+    if let Some(Range::Numbers(Limits { low, high })) = range {
         for (name, limit) in [("low", low), ("high", high)] {
             if let Some((number, _)) = limit {
                 object.insert(name, Json::Number(number.clone()));
@@ -205,7 +247,7 @@ pub(crate) fn reference_range(path: &Path, value: &Value<'_>, sex: Option<&str>)
         }
     }
     object.insert("text", Json::from(text));
-    ReadReference { object: Some(Json::Object(object)), range, note }
+    Json::Object(object)
 }
 
 /// The answer of a range that came as a coded value: `N^阴性^L`.

@@ -1,7 +1,7 @@
-//! A plan applied to a message. Pure: message and context in, records out.
+//! A plan applied to a message or a unit. Pure: input and context in, records out.
 //!
 //! Invariants
-//! - Every OBX ends as stored, skipped by a named rule, or rejected; so does every repetition that a list block opens.
+//! - Every OBX or Observation ends as stored, skipped by a named rule, or rejected; so does every repetition that a list block opens.
 //! - Nothing fails for the mapping's own sake: what can be wrong here is wrong with the message.
 //! - No text of an error, note or reason holds a value of the message.
 
@@ -13,9 +13,10 @@ mod rule;
 use super::coerce::person;
 use super::compile::{BlockPlan, ListPlan, Plan, SkipPlan, Target};
 use super::file::OnNull;
+use super::input::{Format, Input, Location, Path, Resolved, Scope, Value};
 use super::result;
 use super::{Context, Disposition, ExplainedField, MapError, Mapped, MappedRecord, Skipped};
-use crate::hl7v2::{ErrorCode, Location, Message, Path, Resolved, Scope, Value};
+use crate::hl7v2::ErrorCode;
 use crate::record::{Fields, Kind, Text, Value as Json};
 use distinct::Distinct;
 use draft::Draft;
@@ -25,13 +26,17 @@ use rule::Stop;
 /// of 100 000 repetitions would be stored, published and compared with each message after it. Results are not meant: each is a
 /// segment of its own, whose number is bounded for the message, and a document may come as thousands of them.
 const MAX_ITEMS: usize = 1_000;
-/// Applies a plan to a message.
-pub(crate) fn run(plan: &Plan, message: &Message, context: &Context<'_>) -> Result<Mapped, MapError> {
-    let whole = message.scope();
+/// Applies a plan to a message or a unit.
+pub(crate) fn run(plan: &Plan, input: Input<'_>, context: &Context<'_>) -> Result<Mapped, MapError> {
+    if input.format() != plan.format {
+        let reason = format!("the mapping is for format = {:?}", plan.format.name());
+        return Ok(Mapped { disposition: Disposition::Ignored { reason }, ..Mapped::default() });
+    }
+    let whole = Scope::whole(input);
     if let Some(reason) = unfit(plan, &whole) {
         return Ok(Mapped { disposition: Disposition::Ignored { reason }, ..Mapped::default() });
     }
-    let observations = message.segments_named("OBX").map(|segment| (segment.index(), None)).collect();
+    let observations = input.observations().into_iter().map(|index| (index, None)).collect();
     let mut run = Run {
         plan,
         context,
@@ -46,7 +51,7 @@ pub(crate) fn run(plan: &Plan, message: &Message, context: &Context<'_>) -> Resu
     plan.matches.iter().for_each(|condition| run.ask(&condition.path));
     match run.patients(&whole) {
         Ok(()) => {
-            run.report_unread(message);
+            run.report_unread(input);
             Ok(run.mapped)
         }
         Err(error) => Err(MapError { unmapped: run.mapped.unmapped, ..error }),
@@ -128,8 +133,7 @@ impl<'r> Run<'r> {
     fn patients(&mut self, whole: &Scope<'_>) -> Result<(), MapError> {
         let patients = whole.patients();
         // A report that stands before the only patient is that patient's; before several it is nobody's, least of all everybody's.
-        let first =
-            patients.first().filter(|_| patients.len() > 1).and_then(Scope::anchor).map_or(0, |first| first.index());
+        let first = patients.first().filter(|_| patients.len() > 1).and_then(Scope::position).unwrap_or(0);
         for (number, patient) in patients.into_iter().enumerate() {
             self.patient = number;
             self.sex = None;
@@ -140,8 +144,7 @@ impl<'r> Run<'r> {
                     continue;
                 };
                 self.ask(each);
-                let is_nobodys = *kind == Kind::LabReport
-                    && patient.segment(each.segment()).is_some_and(|segment| segment.index() < first);
+                let is_nobodys = *kind == Kind::LabReport && patient.begins_before(each, first);
                 if !is_nobodys {
                     for scope in patient.each(each) {
                         self.record(*kind, block, &scope)?;
@@ -172,13 +175,16 @@ impl<'r> Run<'r> {
                 Stop::Fail(error) => Err(error),
             };
         }
+        if self.plan.format == Format::Fhir {
+            self.withdraw(&block.rules, &mut draft, place);
+        }
         self.clear(&mut draft, place);
         let mut has_substance = draft.has_substance;
         let mut fields = draft.into_fields();
         for list in &block.lists {
             if let Some(items) = self.list(list, scope, kind)? {
+                has_substance |= self.plan.format == Format::Hl7v2 || !items.is_null();
                 fields.insert(list.name, items);
-                has_substance = true;
             }
         }
         if kind == Kind::Merge {
@@ -203,13 +209,14 @@ impl<'r> Run<'r> {
     /// `when` and `skip`. What `skip` names is reported, what `when` excludes was never meant.
     fn is_wanted(&mut self, block: &BlockPlan, scope: &Scope<'_>, name: &str) -> bool {
         block.when.iter().chain(block.skip.iter().map(|rule| &rule.when)).for_each(|when| self.ask_condition(when));
-        if block.when.as_ref().is_some_and(|when| !when.holds(scope)) {
+        if let Some(when) = block.when.as_ref().filter(|when| !when.holds(scope)) {
+            self.mapped.notes.extend(when.trouble(scope));
             return false;
         }
         let Some(rule) = block.skip.iter().position(|rule| rule.when.holds(scope)) else { return true };
         let SkipPlan { reason, deliberate, .. } = &block.skip[rule];
         self.mapped.skipped.push(Skipped {
-            path: scope_path(scope, block.each.as_ref()),
+            path: scope.path(block.each.as_ref()),
             rule: format!("{name}.skip[{rule}]"),
             reason: reason.clone(),
             deliberate: *deliberate,
@@ -231,11 +238,11 @@ impl<'r> Run<'r> {
             let scopes = scope.each(each);
             if scopes.is_empty()
                 && block.on_null == OnNull::Clear
-                && each.field().is_some()
+                && !each.is_whole()
                 && matches!(each.resolve(scope), Resolved::Null)
                 && block.when.as_ref().is_none_or(|when| when.holds(scope))
             {
-                nulls.push((block, missing_location(each, scope)));
+                nulls.push((block, scope.missing(each)));
             }
             for item_scope in scopes {
                 if self.is_anothers(&item_scope) {
@@ -244,7 +251,7 @@ impl<'r> Run<'r> {
                 let place = Place { kind, item: Some((list.name, items.found.kept.len())) };
                 self.item(block, &item_scope, place, &mut items)?;
                 if list.name != "results" && items.read > MAX_ITEMS {
-                    return Err(too_many(format!("{}.{}", kind.name(), list.name), missing_location(each, scope)));
+                    return Err(too_many(format!("{}.{}", kind.name(), list.name), scope.missing(each)));
                 }
             }
         }
@@ -252,7 +259,8 @@ impl<'r> Run<'r> {
             return Ok(Some(Json::Array(items.found.kept)));
         }
         nulls.iter().for_each(|(block, location)| self.explain_list_cleared(block, list.name, location));
-        Ok((!nulls.is_empty()).then_some(Json::Null))
+        let is_withdrawn = self.plan.format == Format::Fhir && items.read == 0 && is_withdrawn(list, scope);
+        Ok((!nulls.is_empty() || is_withdrawn).then_some(Json::Null))
     }
 
     fn item(
@@ -282,7 +290,7 @@ impl<'r> Run<'r> {
             self.explained.truncate(explained);
             match *stop {
                 Stop::LeaveOut(skipped) => {
-                    let path = scope_path(scope, block.each.as_ref());
+                    let path = scope.path(block.each.as_ref());
                     self.mapped.skipped.push(Skipped { path, ..skipped });
                 }
                 Stop::Reject(rejected, _) => self.mapped.rejected.push(rejected),
@@ -295,7 +303,7 @@ impl<'r> Run<'r> {
         match place.list_name() {
             "results" => result::judge(&mut fields, value.as_ref(), range.as_ref()),
             "identifiers" if !person::settle_identifier(&mut fields) => {
-                let path = scope_path(scope, block.each.as_ref());
+                let path = scope.path(block.each.as_ref());
                 self.mapped.notes.push(format!("{path}: no valid resident number, kept as sent"));
             }
             _ => {}
@@ -312,7 +320,7 @@ impl<'r> Run<'r> {
         } else {
             self.explained.truncate(explained);
             self.mapped.skipped.push(Skipped {
-                path: scope_path(scope, block.each.as_ref()),
+                path: scope.path(block.each.as_ref()),
                 rule: place.list_name().to_owned(),
                 reason: "none of the fields that this mapping reads has a value".to_owned(),
                 deliberate: false,
@@ -334,7 +342,7 @@ impl<'r> Run<'r> {
     }
 
     fn observation(&self, scope: &Scope<'_>) -> Option<usize> {
-        let index = scope.anchor().filter(|anchor| anchor.name() == "OBX")?.index();
+        let index = scope.observation()?;
         self.observations.binary_search_by_key(&index, |(index, _)| *index).ok()
     }
 
@@ -343,10 +351,10 @@ impl<'r> Run<'r> {
         let blocks = self.plan.records.iter().filter(|(kind, _)| *kind == Kind::LabReport).map(|(_, block)| block);
         for (block, each) in blocks.filter_map(|block| Some((block, block.each.as_ref().filter(|_| first > 0)?))) {
             let before = whole.each(each).into_iter();
-            let before = before.take_while(|scope| scope.anchor().is_some_and(|anchor| anchor.index() < first));
+            let before = before.take_while(|scope| scope.position().is_some_and(|position| position < first));
             for scope in before.filter(|scope| block.when.as_ref().is_none_or(|when| when.holds(scope))) {
                 self.mapped.skipped.push(Skipped {
-                    path: scope_path(&scope, Some(each)),
+                    path: scope.path(Some(each)),
                     rule: "unread".to_owned(),
                     reason: "it stands before several patients, and nothing says whose it is".to_owned(),
                     deliberate: false,
@@ -355,11 +363,11 @@ impl<'r> Run<'r> {
         }
     }
 
-    fn report_unread(&mut self, message: &Message) {
+    fn report_unread(&mut self, input: Input<'_>) {
         for (index, _) in self.observations.iter().filter(|(_, by)| by.is_none()) {
-            let Some(segment) = message.segment(*index) else { continue };
+            let Some(path) = input.observation_path(*index) else { continue };
             self.mapped.skipped.push(Skipped {
-                path: segment.location_of(0).to_string(),
+                path,
                 rule: "unread".to_owned(),
                 reason: "it belongs to no record that this mapping makes of the message".to_owned(),
                 deliberate: false,
@@ -383,6 +391,15 @@ impl Place {
         }
         name
     }
+}
+
+/// Whether a list without items is there no longer: see [`Run::withdraw`]. Results are never taken back as a list.
+fn is_withdrawn(list: &ListPlan, scope: &Scope<'_>) -> bool {
+    let may_have = |block: &BlockPlan| {
+        block.on_null == OnNull::Keep
+            || block.each.as_ref().is_some_and(|each| matches!(each.resolve(scope), Resolved::Withheld))
+    };
+    list.name != "results" && !list.blocks.iter().any(may_have)
 }
 
 /// Whether an item has these values; no item has none.
@@ -412,27 +429,9 @@ fn whole_merge(block: &BlockPlan, scope: &Scope<'_>, given: &Fields) -> Result<(
     let of_lists = of_lists.filter_map(|block| block.each.as_ref());
     let of_rules = block.rules.iter().filter(|rule| rule.target.name == *missing).flat_map(|rule| &rule.from);
     let paths: Vec<&Path> = of_lists.chain(of_rules).collect();
-    let location = paths.first().map_or_else(|| Location::segment("MRG"), |path| missing_location(path, scope));
+    let location = paths.first().map_or_else(|| scope.merge(), |path| scope.missing(path));
     let mut paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
     paths.dedup();
     let text = format!("merge.{missing} is required and there is no usable value in {}", paths.join(", "));
     Err(MapError::new(location, ErrorCode::RequiredFieldMissing, text))
-}
-
-/// Where a scope is: `OBX[3]`, `PID-3[2]`.
-fn scope_path(scope: &Scope<'_>, each: Option<&Path>) -> String {
-    if let Some(path) = each.filter(|path| path.field().is_some())
-        && let Resolved::Value(value) = path.resolve(scope)
-    {
-        return value.location().to_string();
-    }
-    scope.anchor().map_or_else(|| "MSH".to_owned(), |anchor| anchor.location_of(0).to_string())
-}
-
-/// The place of a value that is missing: in the scope's own segment, if the path means that.
-fn missing_location(path: &Path, scope: &Scope<'_>) -> Location {
-    match scope.anchor().filter(|anchor| anchor.name() == path.segment()) {
-        Some(anchor) => Location { component: path.component(), ..anchor.location_of(path.field().unwrap_or(0)) },
-        None => path.location(),
-    }
 }

@@ -4,8 +4,9 @@
 use super::apply::report_number;
 use super::patient::name_authorities;
 use super::{Failure, Source};
+use crate::fhir::Unit;
 use crate::hl7v2::Message;
-use crate::mapping::{Context, Mapped, MappedRecord, Unmapped};
+use crate::mapping::{Context, Format, Input, Mapped, MappedRecord, Unmapped};
 use crate::record::{Fields, Kind, Text, Value};
 use crate::state::{LabReportState, Moment, PatientState, VisitState};
 use crate::store::clinical::published_id;
@@ -26,8 +27,14 @@ pub struct Examined {
     pub failure: Option<Failure>,
 }
 
-/// Reads and maps one message as [`super::prepare`] does, with an explanation.
+/// Reads and maps one message, or one unit of FHIR, as [`super::prepare`] does, with an explanation.
 pub fn examine(source: &Source, raw: &[u8]) -> Examined {
+    if source.mapping.format() == Format::Fhir {
+        return match Unit::parse(raw) {
+            Ok(unit) => mapped(source, (&unit).into(), Vec::new()),
+            Err(error) => Examined { failure: Some(Failure::unreadable_unit(&error)), ..Examined::default() },
+        };
+    }
     let (message, notes) = match Message::read(raw, &source.charset, &source.limits) {
         Ok(read) => read,
         Err(error) => return Examined { failure: Some(Failure::from(&error)), ..Examined::default() },
@@ -36,12 +43,16 @@ pub fn examine(source: &Source, raw: &[u8]) -> Examined {
     if message.header().message_type.is_empty() {
         return Examined { notes, failure: Some(Failure::untyped()), ..Examined::default() };
     }
+    mapped(source, (&message).into(), notes)
+}
+
+fn mapped(source: &Source, input: Input<'_>, notes: Vec<String>) -> Examined {
     let context = Context { zone: &source.zone, facility: source.facility.as_deref(), explain: true };
-    match source.mapping.apply(&message, &context) {
+    match source.mapping.apply(input, &context) {
         Ok(mut mapped) => Examined {
             notes,
             unmapped: std::mem::take(&mut mapped.unmapped),
-            failure: mapped.holds_nothing().then(Failure::nothing),
+            failure: mapped.holds_nothing().then(|| Failure::nothing_in(input.format())),
             mapped,
         },
         Err(mut error) => Examined {
@@ -63,7 +74,13 @@ pub fn preview(source: &Source, mapped: &MappedRecord) -> Fields {
     name_authorities(&source.name, &mut patch);
     let is_list = |(name, value): &(&Text, &Value)| value.as_array().is_some() && *name != "results";
     let lists: Fields = patch.iter().filter(is_list).map(|(name, value)| (name.clone(), value.clone())).collect();
-    let id = |number: &str| Value::from(published_id(&source.name, number));
+    let owner_of = |system: Option<Value>| {
+        let owner = system.as_ref().and_then(Value::as_str).and_then(|system| source.site.owners.get(system));
+        owner.map_or(source.name.as_str(), String::as_str)
+    };
+    let of = owner_of(patch.remove("number_system"));
+    let visits_of = patch.remove("visit_system").map(|system| owner_of(Some(system)));
+    let id = |number: &str| Value::from(published_id(of, number));
     let mut record = match mapped.kind {
         Kind::LabReport => {
             let number = report_number(&patch, None).map(|number| id(&number));
@@ -71,7 +88,7 @@ pub fn preview(source: &Source, mapped: &MappedRecord) -> Fields {
             let mut record = state.apply(patch, MOMENT).record;
             record.extend(number.map(|id| ("report_id", id)));
             if let Some(visit) = state.visit_number() {
-                let visit = published_id(state.visit_source().unwrap_or(&source.name), visit);
+                let visit = published_id(visits_of.or(state.visit_source()).unwrap_or(&source.name), visit);
                 record.insert("visit_id", Value::from(visit));
             }
             record

@@ -11,10 +11,11 @@ use super::super::{Verdict, WrongUsage, existing_store, output};
 use super::{Progress, each_stored, source};
 use crate::app::FILE_EXTENSIONS;
 use crate::config::Config;
+use crate::fhir::{Unit, compose::Set};
 use crate::hl7v2::Message;
 use crate::hl7v2::batch::Piece;
 use crate::mapping::coverage::{Coverage, Occurrences};
-use crate::mapping::{Asked, Context, Disposition, Mapped, RuleName};
+use crate::mapping::{Context, Disposition, Format, Input, Mapped, RuleName};
 use crate::pipeline::{Failure, Source, preview};
 use crate::record::Kind;
 use crate::source::files::{MessageReader, walk};
@@ -39,7 +40,12 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
     let mut coverage = Coverage::default();
     let mut troubles = Troubles::default();
     let mut progress = Progress::new();
-    for path in walk(&arguments.paths, &FILE_EXTENSIONS.map(str::to_owned)) {
+    if source.mapping.format() == Format::Fhir {
+        resources(&mut coverage, &mut troubles, &source, &arguments.paths)?;
+    }
+    let of_messages = arguments.paths.as_slice();
+    let of_messages = if source.mapping.format() == Format::Hl7v2 { of_messages } else { &[] };
+    for path in walk(of_messages, &FILE_EXTENSIONS.map(str::to_owned)) {
         let path = path.map_err(|error| WrongUsage(error.to_string()))?;
         let mut pieces = MessageReader::open(&path, source.limits.message_bytes)?;
         let before = progress.done;
@@ -80,11 +86,41 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
     Ok(if is_told && troubles.unreadable == 0 { Verdict::Fine } else { Verdict::Wrong })
 }
 
+/// Counts the units of all files together: what one refers to may be in another.
+fn resources(
+    coverage: &mut Coverage,
+    troubles: &mut Troubles,
+    source: &Source,
+    paths: &[PathBuf],
+) -> anyhow::Result<()> {
+    let mut files = Vec::new();
+    for path in walk(paths, &RESOURCE_EXTENSIONS.map(str::to_owned)) {
+        let path = path.map_err(|error| WrongUsage(error.to_string()))?;
+        let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
+        match Set::read(&bytes) {
+            Ok(_) => files.push(bytes),
+            Err(error) => troubles.unreadable(Place::File { path, number: 1 }, error.to_string()),
+        }
+    }
+    let Ok(resources) = Set::read_all(files.iter().map(Vec::as_slice)) else { return Ok(()) };
+    for bundle in resources.units() {
+        let Ok(unit) = Unit::from_json(bundle) else { continue };
+        let place = Place::Unit { focal: unit.focal().name() };
+        count(coverage, troubles, source, (&unit).into(), place);
+    }
+    Ok(())
+}
+
+/// Files of resources, by the ends of their names.
+const RESOURCE_EXTENSIONS: [&str; 2] = ["json", "ndjson"];
+
 /// Which message.
 #[derive(Debug, Clone)]
 enum Place {
     /// Of a file, counted from 1.
     File { path: PathBuf, number: u64 },
+    /// Made of resources.
+    Unit { focal: String },
     /// Of the store.
     Stored { id: i64 },
 }
@@ -93,6 +129,7 @@ impl Place {
     fn document(&self) -> Value {
         match self {
             Self::File { path, number } => json!({"file": path, "number": number}),
+            Self::Unit { focal } => json!({"unit": focal}),
             Self::Stored { id } => json!({"message": id}),
         }
     }
@@ -103,6 +140,7 @@ impl fmt::Display for Place {
         match self {
             Self::File { path, number: 1 } => write!(formatter, "{}", path.display()),
             Self::File { path, number } => write!(formatter, "{}, message {number}", path.display()),
+            Self::Unit { focal } => formatter.write_str(focal),
             Self::Stored { id } => write!(formatter, "message {id}"),
         }
     }
@@ -145,30 +183,37 @@ fn tally(reasons: &mut Reasons, reason: String, place: Place) {
 
 /// Counts one message.
 fn add(coverage: &mut Coverage, troubles: &mut Troubles, source: &Source, raw: &[u8], place: Place) {
-    let message = match Message::read(raw, &source.charset, &source.limits) {
-        Ok((message, _)) => message,
-        Err(error) => return troubles.unreadable(place, error.to_string()),
-    };
+    match source.mapping.format() {
+        Format::Hl7v2 => match Message::read(raw, &source.charset, &source.limits) {
+            Ok((message, _)) => count(coverage, troubles, source, (&message).into(), place),
+            Err(error) => troubles.unreadable(place, error.to_string()),
+        },
+        Format::Fhir => match Unit::parse(raw) {
+            Ok(unit) => count(coverage, troubles, source, (&unit).into(), place),
+            Err(error) => troubles.unreadable(place, error.to_string()),
+        },
+    }
+}
+
+fn count(coverage: &mut Coverage, troubles: &mut Troubles, source: &Source, input: Input<'_>, place: Place) {
     let context = Context { zone: &source.zone, facility: source.facility.as_deref(), explain: true };
-    let mapped = source.mapping.apply(&message, &context);
+    let mapped = source.mapping.apply(input, &context);
     match &mapped {
         Err(error) => tally(&mut troubles.failures, error.to_string(), place),
-        Ok(mapped) if mapped.holds_nothing() => tally(&mut troubles.failures, Failure::nothing().text, place),
+        Ok(mapped) if mapped.holds_nothing() => {
+            tally(&mut troubles.failures, Failure::nothing_in(input.format()).text, place);
+        }
         Ok(Mapped { disposition: Disposition::Ignored { reason }, .. }) => {
             tally(&mut troubles.ignored, reason.clone(), place);
         }
         Ok(_) => {}
     }
-    coverage.add(&message, mapped, |record| preview(source, record));
+    coverage.add(input, mapped, |record| preview(source, record));
 }
 
 /// The most frequent first.
 fn unread(coverage: &Coverage) -> Vec<(String, Occurrences)> {
-    let name = |place: &Asked| match place.component {
-        Some(component) => format!("{}-{}.{component}", place.segment, place.field),
-        None => format!("{}-{}", place.segment, place.field),
-    };
-    let mut unread: Vec<_> = coverage.unread.iter().map(|(place, counted)| (name(place), *counted)).collect();
+    let mut unread: Vec<_> = coverage.unread.iter().map(|(place, counted)| (place.to_string(), *counted)).collect();
     // Stable: places that are as frequent stay in the order of the segment.
     unread.sort_by_key(|(_, counted)| std::cmp::Reverse(counted.messages));
     unread

@@ -1,7 +1,7 @@
 //! `heyi mapping explain`: field, path, text as sent, coercion, table row, rule.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
@@ -9,8 +9,9 @@ use serde_json::json;
 use super::super::{Verdict, WrongUsage, existing_store, output};
 use super::{short, source};
 use crate::config::Config;
+use crate::fhir::compose::{FOCAL, Set};
 use crate::hl7v2::batch;
-use crate::mapping::{Disposition, ExplainedField};
+use crate::mapping::{Disposition, ExplainedField, Format};
 use crate::pipeline::{self, Examined, Failure, Source};
 use crate::record::{Fields, Value};
 use crate::store::messages::{self, Message};
@@ -20,13 +21,13 @@ pub(in crate::commands) struct Arguments {
     /// The source whose mapping is asked; with --message it may be left out.
     #[arg(required_unless_present = "message")]
     source: Option<String>,
-    /// A file with one message; - is standard input.
+    /// A file with one message, or with resources of FHIR (a resource, a Bundle, NDJSON); - is standard input.
     #[arg(required_unless_present = "message", conflicts_with = "message")]
     file: Option<PathBuf>,
     /// A stored message, by its number, as the mapping files are now.
     #[arg(long, value_name = "ID")]
     message: Option<i64>,
-    /// Which message of the file, from 1.
+    /// Which message of the file, or which unit of its resources, from 1.
     #[arg(long, value_name = "N", conflicts_with = "message")]
     number: Option<usize>,
     /// Print JSON.
@@ -35,16 +36,32 @@ pub(in crate::commands) struct Arguments {
 }
 
 pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verdict> {
-    let (source, raw, stored) = match (arguments.message, &arguments.source, &arguments.file) {
-        (Some(id), name, _) => stored(config, id, name.as_deref())?,
-        (None, Some(name), Some(file)) => (source(config, name)?, from_file(file, arguments.number)?, None),
+    let (source, inputs, stored) = match (arguments.message, &arguments.source, &arguments.file) {
+        (Some(id), name, _) => {
+            let (source, raw, message) = stored(config, id, name.as_deref())?;
+            (source, vec![raw], message)
+        }
+        (None, Some(name), Some(file)) => {
+            let source = source(config, name)?;
+            let inputs = match source.mapping.format() {
+                Format::Hl7v2 => vec![from_file(file, arguments.number)?],
+                Format::Fhir => units(file, arguments.number)?,
+            };
+            (source, inputs, None)
+        }
         _ => bail!("name a source and a file, or --message ID"),
     };
-    let examined = pipeline::examine(&source, &raw);
-    let records: Vec<Explained<'_>> =
-        (0..examined.mapped.records.len()).map(|index| explained(&source, &examined, index)).collect();
+    let all: Vec<Examined> = inputs.iter().map(|raw| pipeline::examine(&source, raw)).collect();
+    let mut told: Vec<(&Examined, Vec<Explained<'_>>)> = Vec::new();
+    for examined in &all {
+        let records = (0..examined.mapped.records.len()).map(|index| explained(&source, examined, index));
+        let is_told = |record: &Explained<'_>| told.iter().flat_map(|(_, told)| told).any(|other| other.record == record.record);
+        // Each unit says the whole of its patient: once is enough.
+        let records = records.filter(|record| !is_told(record)).collect();
+        told.push((examined, records));
+    }
     if arguments.json {
-        let mut document = document(&source, &examined, &records);
+        let mut document = document(&source, &told);
         if let Some(message) = &stored {
             document["message"] = json!({
                 "id": message.id,
@@ -60,9 +77,11 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
             let by = if *version == source.mapping.version() { "this mapping" } else { &format!("mapping {version}") };
             output::line(format!("message {id} is stored as {state}, by {by}"))?;
         }
-        print(&examined, &records)?;
+        for (examined, records) in &told {
+            print(examined, records)?;
+        }
     }
-    Ok(if examined.failure.is_none() { Verdict::Fine } else { Verdict::Wrong })
+    Ok(if all.iter().all(|examined| examined.failure.is_none()) { Verdict::Fine } else { Verdict::Wrong })
 }
 
 fn stored(config: &Config, id: i64, name: Option<&str>) -> anyhow::Result<(Source, Vec<u8>, Option<Message>)> {
@@ -79,13 +98,34 @@ fn stored(config: &Config, id: i64, name: Option<&str>) -> anyhow::Result<(Sourc
     Ok((source(config, &message.source)?, bytes, Some(message)))
 }
 
-fn from_file(file: &std::path::Path, number: Option<usize>) -> anyhow::Result<Vec<u8>> {
+fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if file.as_os_str() == "-" {
         std::io::stdin().read_to_end(&mut bytes)?;
     } else {
         bytes = std::fs::read(file).map_err(|error| WrongUsage(format!("{}: {error}", file.display())))?;
     }
+    Ok(bytes)
+}
+
+/// The units of a file of resources, or the one of this number.
+fn units(file: &Path, number: Option<usize>) -> anyhow::Result<Vec<Vec<u8>>> {
+    let wrong = |text: String| WrongUsage(format!("{}: {text}", file.display()));
+    let resources = Set::read(&read(file)?).map_err(|error| wrong(error.to_string()))?;
+    let mut units: Vec<Vec<u8>> = resources.units().iter().map(|unit| unit.to_string().into_bytes()).collect();
+    if units.is_empty() {
+        let focal = FOCAL.join(", ");
+        return Err(wrong(format!("of its {} resources none makes a record: {focal}", resources.len())).into());
+    }
+    let Some(number) = number else { return Ok(units) };
+    match number.checked_sub(1).filter(|index| *index < units.len()) {
+        Some(index) => Ok(vec![units.swap_remove(index)]),
+        None => Err(wrong(format!("it makes {} units", units.len())).into()),
+    }
+}
+
+fn from_file(file: &Path, number: Option<usize>) -> anyhow::Result<Vec<u8>> {
+    let bytes = read(file)?;
     let messages = batch::split(&bytes).messages;
     match (messages.len(), number) {
         (0 | 1, None | Some(1)) => Ok(bytes),
@@ -144,10 +184,10 @@ fn leaves(place: &str, value: &Value, visit: &mut dyn FnMut(&str, &Value)) {
     }
 }
 
-fn document(source: &Source, examined: &Examined, records: &[Explained<'_>]) -> serde_json::Value {
-    let mapped = &examined.mapped;
-    let records: Vec<serde_json::Value> = records
+fn document(source: &Source, told: &[(&Examined, Vec<Explained<'_>>)]) -> serde_json::Value {
+    let records: Vec<serde_json::Value> = told
         .iter()
+        .flat_map(|(_, records)| records)
         .map(|Explained { kind, record, fields, derived }| {
             let told = fields.iter().map(|field| {
                 let mut told = json!({
@@ -175,12 +215,14 @@ fn document(source: &Source, examined: &Examined, records: &[Explained<'_>]) -> 
             json!({"kind": kind, "record": record, "fields": told.chain(derived).collect::<Vec<_>>()})
         })
         .collect();
-    let skipped = mapped.skipped.iter().map(|one| json!({"path": one.path, "rule": one.rule, "reason": one.reason}));
-    let rejected =
-        mapped.rejected.iter().map(|one| json!({"path": one.path, "code": one.code.as_str(), "text": one.text}));
-    let unmapped = examined
-        .unmapped
+    let mapped = || told.iter().map(|(examined, _)| &examined.mapped);
+    let skipped = mapped().flat_map(|mapped| &mapped.skipped);
+    let skipped = skipped.map(|one| json!({"path": one.path, "rule": one.rule, "reason": one.reason}));
+    let rejected = mapped().flat_map(|mapped| &mapped.rejected);
+    let rejected = rejected.map(|one| json!({"path": one.path, "code": one.code.as_str(), "text": one.text}));
+    let unmapped = told
         .iter()
+        .flat_map(|(examined, _)| &examined.unmapped)
         .map(|one| json!({"table": one.table, "code": one.code, "target": one.target, "outcome": one.outcome.name()}));
     let mut document = json!({
         "source": source.name,
@@ -189,12 +231,15 @@ fn document(source: &Source, examined: &Examined, records: &[Explained<'_>]) -> 
         "skipped": skipped.collect::<Vec<_>>(),
         "rejected": rejected.collect::<Vec<_>>(),
         "unmapped": unmapped.collect::<Vec<_>>(),
-        "notes": notes(examined),
+        "notes": told.iter().flat_map(|(examined, _)| notes(examined)).collect::<Vec<_>>(),
     });
-    if let Disposition::Ignored { reason } = &mapped.disposition {
+    if let Some(reason) = mapped().find_map(|mapped| match &mapped.disposition {
+        Disposition::Ignored { reason } => Some(reason),
+        Disposition::Records => None,
+    }) {
         document["ignored"] = json!(reason);
     }
-    if let Some(Failure { code, location, text }) = &examined.failure {
+    if let Some(Failure { code, location, text }) = told.iter().find_map(|(examined, _)| examined.failure.as_ref()) {
         let location = location.as_ref().map(ToString::to_string).unwrap_or_default();
         document["error"] = json!({"code": code.as_str(), "location": location, "text": text});
     }

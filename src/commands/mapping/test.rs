@@ -78,7 +78,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
             cases.push(judge(&name, &input, &found, arguments.accept)?);
         }
         if cases.len() == before {
-            bail!("{} holds no case (<case>.hl7) for {name}", fixtures.join(&name).display());
+            bail!("{} holds no case (<case>.hl7, <case>.json) for {name}", fixtures.join(&name).display());
         }
     }
     if arguments.json {
@@ -134,7 +134,11 @@ fn surroundings(config: &Config, file: &Path) -> (CharsetSetting, TimeZone) {
 fn inputs(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(directory).with_context(|| directory.display().to_string())?;
     let mut files = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "hl7"));
+    let is_case = |file: &PathBuf| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        name.ends_with(".hl7") || (name.ends_with(".json") && !name.ends_with(".expected.json"))
+    };
+    files.retain(is_case);
     files.sort();
     Ok(files)
 }

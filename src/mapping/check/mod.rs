@@ -4,6 +4,7 @@
 //! It reads declarations and adds problems; nothing here changes what a mapping does.
 
 mod effect;
+mod fhir;
 mod needs;
 mod path;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use std::collections::{HashMap, HashSet};
 use super::compile::{self, ON_UNMAPPED, Target, default_coercion};
 use super::expression::Expression;
 use super::file::{Block, Declarations, Located, MatchRule, Reader, Rule};
+use super::input::Format;
 use super::table::{OTHERS, Row};
 use crate::diagnostic::{Diagnostic, similar};
 use crate::hl7v2::{Dictionary, Path};
@@ -42,17 +44,9 @@ pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Ve
         vocabularies: HashMap::new(),
         is_whole,
     };
-    for (_, block) in &declared.records {
-        checker.look_ups(block);
-    }
-    checker.matches();
-    for kind in Kind::ALL {
-        let blocks: Vec<&Block> =
-            declared.records.iter().filter(|(other, _)| *other == kind).map(|(_, block)| block).collect();
-        for block in &blocks {
-            checker.block(block, kind.name(), schema::fields(kind), None);
-        }
-        checker.twins(&blocks, kind.name());
+    match declared.format() {
+        Format::Hl7v2 => checker.messages(),
+        Format::Fhir => checker.units(),
     }
     checker.tables();
     if checker.is_whole {
@@ -83,6 +77,22 @@ struct Checker<'r, 'a, 'd> {
 }
 
 impl<'d> Checker<'_, '_, 'd> {
+    /// The checks of a mapping for HL7 v2.
+    fn messages(&mut self) {
+        for (_, block) in &self.declared.records {
+            self.look_ups(block);
+        }
+        self.matches();
+        for kind in Kind::ALL {
+            let blocks: Vec<&Block> =
+                self.declared.records.iter().filter(|(other, _)| *other == kind).map(|(_, block)| block).collect();
+            for block in &blocks {
+                self.block(block, kind.name(), schema::fields(kind), None);
+            }
+            self.twins(&blocks, kind.name());
+        }
+    }
+
     fn look_ups(&mut self, block: &'d Block) {
         for rule in block.fields.iter().filter_map(|(_, rule)| rule.as_ref()) {
             if let Some(table) = &rule.table {

@@ -2,6 +2,7 @@
 
 use super::Checker;
 use crate::mapping::file::Block;
+use crate::mapping::input::Format;
 
 /// Fields that a record or item needs: one of each list.
 struct Need {
@@ -82,7 +83,7 @@ impl Checker<'_, '_, '_> {
             let text = format!("{place} has no rule for {}: {}", need.one_of.join(" or "), need.reason);
             self.reader.warn(block.file, block.span.clone(), "M023", text, "");
         }
-        if let ("lab_report" | "merge", None) = (place, &block.each) {
+        if let ("lab_report" | "merge", None, Format::Hl7v2) = (place, &block.each, self.declared.format()) {
             let segment = if place == "merge" { "MRG" } else { "OBR" };
             let text = format!("without each there is one {place} of a patient, however many the message holds");
             self.reader.warn(block.file, block.span.clone(), "M023", text, &format!("add each = {segment:?}"));

@@ -1,9 +1,11 @@
 //! Coercions: from a value as sent to a field's type. Named in mapping files, closed list, no user functions.
+//! Here those of HL7 v2; those of FHIR, by the same names, are in [`fhir`].
 //!
 //! They parse content, not the declared type: OBX-2 lies. What is not understood is refused with a reason that holds no value,
 //! or stays text where the field can hold text; it is never half understood.
 
 pub(crate) mod coded;
+pub(crate) mod fhir;
 pub(crate) mod lab_value;
 pub(crate) mod number;
 pub(crate) mod person;
@@ -14,6 +16,7 @@ use std::borrow::Cow;
 use crate::record::Value as Json;
 use jiff::tz::TimeZone;
 
+use super::input;
 use crate::hl7v2::{self, Value};
 use crate::record::Fields;
 use crate::record::resident_id::ResidentId;
@@ -175,18 +178,29 @@ pub(crate) fn is_spread(level: &[Field], name: &str) -> bool {
     name == "value" && level.iter().any(|field| field.name == "value_number")
 }
 
-/// The code that a table or a closed list is asked for: the first component.
-pub(crate) fn code<'m>(value: &Value<'m>) -> Cow<'m, str> {
-    part(value, 1).unwrap_or_default()
+/// The code that a table or a closed list is asked for: the first component of a field.
+pub(crate) fn code<'m>(value: &input::Value<'m>) -> Cow<'m, str> {
+    match value {
+        input::Value::Hl7v2(value) => part(value, 1).unwrap_or_default(),
+        input::Value::Fhir(element) => fhir::code(element),
+    }
 }
 
 /// Applies a coercion that gives one value; `inner` are the fields of an object target. `None`: there is nothing in it.
+#[inline]
 pub(crate) fn apply(
     coercion: Coercion,
-    value: &Value<'_>,
+    value: &input::Value<'_>,
     inner: &[Field],
     zone: &TimeZone,
 ) -> Result<Option<Json>, Refusal> {
+    match value {
+        input::Value::Hl7v2(value) => of_field(coercion, value, inner, zone),
+        input::Value::Fhir(element) => fhir::apply(coercion, element, inner, zone),
+    }
+}
+
+fn of_field(coercion: Coercion, value: &Value<'_>, inner: &[Field], zone: &TimeZone) -> Result<Option<Json>, Refusal> {
     let text = |text: Option<String>| text.map(Json::from);
     let sent = |text: Cow<'_, str>| Json::from(&*text);
     Ok(match coercion {
@@ -248,8 +262,12 @@ fn object<const N: usize>(inner: &[Field], parts: [(&'static str, Option<String>
 const NO_YEARS: [&str; 2] = ["0001", "9999"];
 
 fn when(value: &Value<'_>, zone: &TimeZone) -> Result<Option<String>, Refusal> {
-    let Some(sent) = part(value, 1) else { return Ok(None) };
-    let sent = number::half_width(&sent);
+    part(value, 1).map_or(Ok(None), |sent| when_text(&sent, zone))
+}
+
+/// A date or time as text; what follows the standards of HL7 v2 or FHIR, or is written as people in China write it.
+fn when_text(sent: &str, zone: &TimeZone) -> Result<Option<String>, Refusal> {
+    let sent = number::half_width(sent);
     let read = hl7v2::when::parse(&chinese_date(&sent), zone).map_err(|error| Cow::Owned(error.to_string()))?;
     match read {
         Some(when) if NO_YEARS.contains(&&when[..4]) => Err(Cow::Borrowed("a date that stands for none")),

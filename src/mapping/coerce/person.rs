@@ -38,7 +38,7 @@ pub(crate) fn name(value: &Value<'_>) -> Option<Name> {
 
 /// A name without what keyboards and forms put into it: full-width letters become half width, blanks between Chinese characters
 /// go (`张　伟`), several others become one, and the dot of transcribed names is `·` in all its shapes.
-fn tidy(name: &str) -> String {
+pub(super) fn tidy(name: &str) -> String {
     if name.chars().all(is_han) {
         return name.to_owned();
     }
@@ -87,16 +87,39 @@ pub(crate) fn address(value: &Value<'_>) -> Option<String> {
     // SAD.1 is the whole street line, SAD.2 the street's name, for senders that fill only that.
     let street = value.component(1).value().and_then(|street| part(&street, 1).or_else(|| part(&street, 2)));
     let [other, city, province, postal_code, district] = [2, 3, 4, 5, 9].map(|number| part(value, number));
-    let is_chinese = [&street, &city, &province].into_iter().flatten().any(|part| part.chars().any(is_han));
-    let repeats_province =
-        street.as_deref().zip(province.as_deref()).is_some_and(|(line, province)| line.starts_with(province));
+    address_line(
+        street.as_deref(),
+        other.as_deref(),
+        city.as_deref(),
+        province.as_deref(),
+        postal_code.as_deref(),
+        district.as_deref(),
+    )
+}
+
+/// The parts of an address as one line.
+pub(super) fn address_line(
+    street: Option<&str>,
+    other: Option<&str>,
+    city: Option<&str>,
+    province: Option<&str>,
+    postal_code: Option<&str>,
+    district: Option<&str>,
+) -> Option<String> {
+    let is_chinese = [street, city, province].into_iter().flatten().any(is_chinese);
+    let repeats_province = street.zip(province).is_some_and(|(line, province)| line.starts_with(province));
     let (order, between) = match (is_chinese, repeats_province) {
-        (true, true) => ([&street, &other, &None, &None, &None, &None], ""),
-        (true, false) => ([&province, &city, &district, &street, &other, &None], ""),
-        (false, _) => ([&street, &other, &city, &district, &province, &postal_code], ", "),
+        (true, true) => ([street, other, None, None, None, None], ""),
+        (true, false) => ([province, city, district, street, other, None], ""),
+        (false, _) => ([street, other, city, district, province, postal_code], ", "),
     };
-    let text: Vec<&str> = order.into_iter().flatten().map(|part| part.as_ref()).collect();
+    let text: Vec<&str> = order.into_iter().flatten().collect();
     (!text.is_empty()).then(|| text.join(between))
+}
+
+/// Whether a text is written in Chinese characters, at least in part.
+pub(super) fn is_chinese(text: &str) -> bool {
+    text.chars().any(is_han)
 }
 
 /// XTN: the number in the form of [`dialled`], else put together from its parts. E-mail addresses are no phones.
@@ -125,7 +148,7 @@ pub(crate) fn phone(value: &Value<'_>) -> Option<String> {
 
 /// A number of mainland China as it is dialled there: `13800001234`, `0755-86123456`, `0755-86123456-801`. All others as sent,
 /// without blanks: `(555)555-5555`, `13800001234/13900001234`.
-fn dialled(sent: &str) -> String {
+pub(super) fn dialled(sent: &str) -> String {
     let is_mobile = |digits: &str| digits.len() == 11 && matches!(digits.as_bytes(), [b'1', b'3'..=b'9', ..]);
     if is_mobile(sent) && sent.bytes().all(|byte| byte.is_ascii_digit()) {
         return sent.to_owned();

@@ -1,9 +1,9 @@
 //! A record or item in work: a place for each field that its block can fill, known since the mapping was loaded.
 
-use crate::hl7v2::Location;
 use crate::mapping::coerce::lab_value::LabValue;
 use crate::mapping::coerce::range::Range;
 use crate::mapping::compile::{BlockPlan, RulePlan};
+use crate::mapping::input::Location;
 use crate::record::{Fields, Text, Value as Json};
 
 /// What the rules of a block have given so far.
@@ -14,6 +14,8 @@ pub(super) struct Draft<'p> {
     values: Vec<Option<Json>>,
     /// Rules that found `""` and where: they clear what no other path or rule fills.
     pub(super) nulls: Vec<(&'p RulePlan, Location)>,
+    /// Rules that found something and give nothing: their targets stay as they were.
+    pub(super) left: Vec<&'p RulePlan>,
     /// Something other than the time was said.
     pub(super) has_substance: bool,
     /// What a result's value and range were understood as.
@@ -28,6 +30,7 @@ impl<'p> Draft<'p> {
             names: &block.names,
             values: vec![None; block.names.len()],
             nulls: Vec::new(),
+            left: Vec::new(),
             has_substance: false,
             value: None,
             range: None,

@@ -1,21 +1,25 @@
 //! What a run says of itself when asked: where each field came from, what the rules looked at, which of them gave something.
 
+use std::borrow::Cow;
+
 use super::rule::code_of;
 use super::{Place, Run};
-use crate::hl7v2::{Location, Path, Value};
+use crate::hl7v2;
 use crate::mapping::coerce::{Coercion, coded};
 use crate::mapping::compile::{BlockPlan, RulePlan};
-use crate::mapping::expression::Expression;
+use crate::mapping::coverage::WHOLE;
+use crate::mapping::input::{Condition, Format, Location, Path, Value};
 use crate::mapping::{Asked, ExplainedField, RuleName};
 use crate::record::{Fields, Value as Json};
 
 /// What was read of a value: a range is read from its whole field, because the `~` between two limits is no repetition.
-fn sent<'m>(rule: &RulePlan, value: &Value<'m>) -> &'m str {
-    match value.location() {
-        Location { field: Some(field), component: None, .. } if rule.coercion == Coercion::ReferenceRange => {
-            value.segment().field(field)
-        }
-        _ => value.raw(),
+fn sent<'m>(rule: &RulePlan, value: &Value<'m>) -> Cow<'m, str> {
+    match value {
+        Value::Hl7v2(value) if rule.coercion == Coercion::ReferenceRange => match value.location() {
+            hl7v2::Location { field: Some(field), component: None, .. } => Cow::Borrowed(value.segment().field(field)),
+            _ => Cow::Borrowed(value.raw()),
+        },
+        value => value.raw(),
     }
 }
 
@@ -24,7 +28,8 @@ impl Run<'_> {
     #[inline]
     pub(super) fn explain_all(&mut self, from: usize, values: &[Value<'_>]) {
         if let (true, [_, _, ..]) = (self.context.explain, values) {
-            let all = values.iter().map(Value::raw).collect::<Vec<_>>().join("~");
+            let between = if self.plan.format == Format::Hl7v2 { "~" } else { ", " };
+            let all = values.iter().map(Value::raw).collect::<Vec<_>>().join(between);
             self.explained[from..].iter_mut().for_each(|field| field.raw = Some(all.clone()));
         }
     }
@@ -44,10 +49,19 @@ impl Run<'_> {
         if !self.context.explain {
             return;
         }
+        match path {
+            Path::Hl7v2(path) => self.ask_message(path),
+            Path::Fhir(path) => {
+                self.mapped.trace.asked.extend(path.elements().map(|element| Asked::Element(element.to_owned())))
+            }
+        }
+    }
+
+    fn ask_message(&mut self, path: &hl7v2::Path) {
         let compared = path.predicate().map(|(component, _, _)| Some(component));
-        let mut read = |path: &Path, component: Option<usize>| {
+        let mut read = |path: &hl7v2::Path, component: Option<usize>| {
             if let Some(field) = path.field() {
-                self.mapped.trace.asked.insert(Asked { segment: path.segment().to_owned(), field, component });
+                self.mapped.trace.asked.insert(Asked::Field { segment: path.segment().to_owned(), field, component });
             }
         };
         compared.into_iter().chain([path.component()]).for_each(|component| read(path, component));
@@ -56,9 +70,15 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn ask_condition(&mut self, condition: &Expression) {
-        if self.context.explain {
-            condition.each_path(&mut |path| self.ask(path));
+    pub(super) fn ask_condition(&mut self, condition: &Condition) {
+        if !self.context.explain {
+            return;
+        }
+        match condition {
+            Condition::Hl7v2(condition) => condition.each_path(&mut |path| self.ask_message(path)),
+            Condition::Fhir(path) => {
+                self.mapped.trace.asked.extend(path.elements().map(|element| Asked::Element(element.to_owned())))
+            }
         }
     }
 
@@ -80,7 +100,16 @@ impl Run<'_> {
         }
     }
 
+    /// All that is in an element was read, by the coercion that made something of it.
+    fn ask_whole(&mut self, value: &Value<'_>) {
+        let Value::Fhir(element) = value else { return };
+        if let Some(place) = element.element().filter(|_| element.json().is_some_and(|json| json.is_object())) {
+            self.mapped.trace.asked.insert(Asked::Element(place + WHOLE));
+        }
+    }
+
     fn tell(&mut self, rule: &RulePlan, name: &str, json: &Json, value: Option<&Value<'_>>, place: Place) {
+        value.iter().for_each(|value| self.ask_whole(value));
         let rule_name =
             RuleName { file: self.plan.files[rule.file].clone(), line: rule.line, target: place.target(&rule.target) };
         self.mapped.trace.fired.insert(rule_name);
@@ -104,7 +133,7 @@ impl Run<'_> {
             field,
             value: json.clone(),
             path: value.map(|value| value.location().to_string()),
-            raw: value.map(|value| sent(rule, value).to_owned()),
+            raw: value.map(|value| sent(rule, value).into_owned()),
             unmapped: None,
             coercion: value.map(|_| rule.coercion.name()),
             table: table.map(|table| table.name.clone()),

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 
 use super::distinct::Distinct;
 use super::draft::Draft;
-use super::{MAX_ITEMS, Place, Run, missing_location, too_many};
-use crate::hl7v2::{ErrorCode, Location, Path, Resolved, Scope, Value};
+use super::{MAX_ITEMS, Place, Run, too_many};
+use crate::hl7v2::{self, ErrorCode};
 use crate::mapping::coerce::{self, Coercion, coded, person};
 use crate::mapping::compile::{OnUnmapped, RulePlan, Target, typed};
 use crate::mapping::file::Required;
+use crate::mapping::input::{Location, Path, Resolved, Scope, Value};
 use crate::mapping::result;
 use crate::mapping::table::{Looked, Table};
 use crate::mapping::{MapError, Rejected, Skipped, Unmapped, UnmappedOutcome};
@@ -74,31 +75,39 @@ impl Run<'_> {
         for path in &rule.from {
             let value = match path.resolve(scope) {
                 Resolved::Absent => continue,
+                Resolved::Withheld => {
+                    draft.left.push(rule);
+                    self.mapped.notes.extend(path.trouble(scope));
+                    continue;
+                }
                 Resolved::Null => {
                     if rule.clears() && !KEYS.contains(&(place.kind, rule.target.name)) {
-                        draft.nulls.push((rule, missing_location(path, scope)));
+                        draft.nulls.push((rule, scope.missing(path)));
                     }
-                    let all = if path.is_plural() { path.resolve_all(scope) } else { Vec::new() };
-                    all.into_iter().find_map(Resolved::value)
+                    let all = if path.is_plural() { path.values(scope) } else { Vec::new() };
+                    all.into_iter().next()
                 }
                 Resolved::Value(value) => Some(value),
             };
             let Some(value) = value else { continue };
             let (explained, unmapped) = (self.explained.len(), self.mapped.unmapped.len());
             let mut all = Vec::new();
-            let found = if rule.coercion == Coercion::LabValue || (path.is_plural() && holds_several(&rule.target)) {
-                if path.means_one_segment() && !value.repeats() {
+            let found = if rule.coercion == Coercion::LabValue || takes_all(path, &rule.target) {
+                if is_alone(path, &value) {
                     self.several(rule, std::slice::from_ref(&value), draft, place)
                 } else {
-                    all = path.resolve_all(scope).into_iter().filter_map(Resolved::value).collect();
+                    all = path.values(scope);
                     self.several(rule, &all, draft, place)
                 }
             } else {
-                self.single(rule, path, &value, draft, place)
+                self.single(rule, (path, scope), &value, draft, place)
             };
             match found {
                 Ok(Found::Nothing) => {}
                 Ok(Found::Done) => {
+                    if !draft.is_filled(rule) {
+                        draft.left.push(rule);
+                    }
                     self.explain_all(explained, &all);
                     return Ok(());
                 }
@@ -114,8 +123,10 @@ impl Run<'_> {
                 }
                 Err(Refused::Value(reason)) => {
                     let text = format!("{} was left out: {reason}", place.target(&rule.target));
-                    refused.get_or_insert(value.location());
-                    let path = value.location().to_string();
+                    let location = value.location();
+                    let path = location.to_string();
+                    refused.get_or_insert(location);
+                    draft.left.push(rule);
                     self.mapped.rejected.push(Rejected { path, code: ErrorCode::DataType, text });
                 }
                 Err(Refused::Stop(stop)) => return Err(stop),
@@ -132,6 +143,18 @@ impl Run<'_> {
             return Ok(());
         }
         self.missing(rule, scope, refused, place)
+    }
+
+    /// Takes back what a complete resource does not say any more: it states all that its server knows, so what its rules find no
+    /// value for is there no longer. What is there and not for us, or not understood, stays as it was.
+    pub(super) fn withdraw<'p>(&mut self, rules: &'p [RulePlan], draft: &mut Draft<'p>, place: Place) {
+        for rule in rules.iter().filter(|rule| rule.clears() && !KEYS.contains(&(place.kind, rule.target.name))) {
+            if !draft.is_filled(rule) && !draft.left.iter().any(|left| left.slot == rule.slot) {
+                for name in rule.target.fills() {
+                    draft.clear(name);
+                }
+            }
+        }
     }
 
     /// Carries out what `""` asked for, where nothing else was said.
@@ -168,8 +191,8 @@ impl Run<'_> {
         let paths: Vec<String> = rule.from.iter().map(ToString::to_string).collect();
         let paths = paths.join(", ");
         let code = if refused.is_some() { ErrorCode::DataType } else { ErrorCode::RequiredFieldMissing };
-        let location = refused.or_else(|| rule.from.first().map(|path| missing_location(path, scope)));
-        let location = location.unwrap_or_else(|| Location::segment("MSH"));
+        let location = refused.or_else(|| rule.from.first().map(|path| scope.missing(path)));
+        let location = location.unwrap_or_else(|| scope.header());
         let target = place.target(&rule.target);
         Err(Box::new(match rule.required {
             Required::Block => Stop::LeaveOut(Skipped {
@@ -187,16 +210,20 @@ impl Run<'_> {
     }
 
     /// One value for a target that holds one, or one that it spreads over several.
-    fn single(
+    fn single<'m>(
         &mut self,
         rule: &RulePlan,
-        path: &Path,
-        value: &Value<'_>,
+        (path, scope): (&Path, &Scope<'m>),
+        value: &Value<'m>,
         draft: &mut Draft<'_>,
         place: Place,
     ) -> Result<Found, Refused> {
         if rule.coercion == Coercion::Name && rule.target.spread {
-            let Some(name) = person::name(value) else { return Ok(Found::Nothing) };
+            let name = match value {
+                Value::Hl7v2(value) => person::name(value),
+                Value::Fhir(element) => coerce::fhir::name(element),
+            };
+            let Some(name) = name else { return Ok(Found::Nothing) };
             let parts = [("name", Some(name.whole)), ("family_name", name.family), ("given_name", name.given)];
             for (target, text) in parts {
                 if let Some(text) = text {
@@ -209,7 +236,7 @@ impl Run<'_> {
             return Ok(Found::Done);
         }
         if rule.coercion == Coercion::ReferenceRange {
-            let read = result::reference_range(path, value, self.sex.as_deref());
+            let read = result::range(path, value, || path.values(scope), self.sex.as_deref());
             if let Some(note) = read.note {
                 self.mapped.notes.push(format!("{}: {note}", value.location()));
             }
@@ -234,7 +261,7 @@ impl Run<'_> {
     ) -> Result<Found, Refused> {
         if rule.coercion == Coercion::LabValue {
             let Some(first) = values.first() else { return Ok(Found::Nothing) };
-            let read = result::read_value(values, self.context.zone);
+            let read = result::value(values, self.context.zone);
             if let Some(note) = read.note {
                 self.mapped.notes.push(format!("{}: {note}", first.location()));
             }
@@ -250,7 +277,10 @@ impl Run<'_> {
             return Ok(Found::Done);
         }
         if let Some(last) = values.get(MAX_ITEMS).filter(|_| rule.target.shape == Shape::TextList) {
-            let location = Location { repetition: None, ..last.location() };
+            let location = match last.location() {
+                Location::Hl7v2(location) => Location::Hl7v2(hl7v2::Location { repetition: None, ..location }),
+                location => location,
+            };
             return Err(Refused::Stop(Box::new(Stop::Fail(too_many(place.target(&rule.target), location)))));
         }
         // A list names each thing once; a text may say the same line twice.
@@ -313,13 +343,17 @@ impl Run<'_> {
 
     /// A date or time, read once however often the message says it.
     fn time(&mut self, value: &Value<'_>) -> Result<Option<Json>, coerce::Refusal> {
-        if let Some((_, json)) = self.times.iter().find(|(sent, _)| sent == value.raw()) {
+        let Value::Hl7v2(field) = value else {
+            return coerce::apply(Coercion::DateTime, value, &[], self.context.zone);
+        };
+        let sent = field.raw();
+        if let Some((_, json)) = self.times.iter().find(|(known, _)| known == sent) {
             return Ok(Some(json.clone()));
         }
         let read = coerce::apply(Coercion::DateTime, value, &[], self.context.zone)?;
         if let Some(json) = &read {
             self.times.truncate(MAX_TIMES - 1);
-            self.times.insert(0, (Text::new(value.raw()), json.clone()));
+            self.times.insert(0, (Text::new(sent), json.clone()));
         }
         Ok(read)
     }
@@ -361,6 +395,7 @@ impl Run<'_> {
 pub(super) fn code_of<'m>(rule: &RulePlan, table: &Table, value: &Value<'m>) -> Cow<'m, str> {
     match rule.coercion {
         Coercion::Unit => {
+            let Value::Hl7v2(value) = value else { return coerce::code(value) };
             let is_known = |unit: &String| matches!(table.look_up(unit), Looked::Target(_));
             let joined = coded::joined_unit(value).filter(is_known);
             Cow::Owned(joined.or_else(|| coded::unit(value)).unwrap_or_default())
@@ -370,7 +405,18 @@ pub(super) fn code_of<'m>(rule: &RulePlan, table: &Table, value: &Value<'m>) -> 
     }
 }
 
-/// Texts become lines, lists become lists; anything else takes the first value.
-fn holds_several(target: &Target) -> bool {
-    !target.spread && matches!(target.shape, Shape::Text | Shape::TextList)
+/// Texts become lines, lists become lists; anything else takes the first value. A FHIRPath says itself how texts are joined.
+fn takes_all(path: &Path, target: &Target) -> bool {
+    match path {
+        Path::Hl7v2(_) => path.is_plural() && !target.spread && matches!(target.shape, Shape::Text | Shape::TextList),
+        Path::Fhir(_) => target.shape == Shape::TextList,
+    }
+}
+
+/// Whether the path can lead to no other value than this one.
+fn is_alone(path: &Path, value: &Value<'_>) -> bool {
+    match (path, value) {
+        (Path::Hl7v2(path), Value::Hl7v2(value)) => path.means_one_segment() && !value.repeats(),
+        _ => false,
+    }
 }

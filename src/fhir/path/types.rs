@@ -1,0 +1,157 @@
+//! What is known of the result of an expression before any resource is read: types, and the way that led there.
+
+use std::collections::BTreeSet;
+
+use crate::fhir::dictionary::{Dictionary, Shape, TypeId};
+
+/// More than these are no longer kept apart.
+const MAXIMUM: usize = 96;
+
+/// The types that nodes may have, each with the path that leads to it: `HumanName` by `Patient.name`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Types {
+    pub(super) kinds: Vec<(TypeId, String)>,
+    /// Something else is possible too; the path that leads there, empty at the start of a path.
+    pub(super) open: Option<String>,
+    /// Where references among them may lead; `None`: anywhere.
+    pub(super) targets: Option<BTreeSet<TypeId>>,
+}
+
+impl Types {
+    /// Anything at all: no element can be checked.
+    pub fn any() -> Self {
+        Self::open(String::new())
+    }
+
+    /// Resources of one type. `None`: FHIR has no such type of resource.
+    pub fn resource(name: &str) -> Option<Self> {
+        let dictionary = Dictionary::standard();
+        dictionary.named(name).filter(|id| dictionary.is_resource(*id)).map(Self::of)
+    }
+
+    /// Either's.
+    pub fn or(mut self, other: &Self) -> Self {
+        self.merge(other);
+        self
+    }
+
+    pub(super) fn open(path: String) -> Self {
+        Self { kinds: Vec::new(), open: Some(path), targets: None }
+    }
+
+    pub(super) fn none() -> Self {
+        Self { kinds: Vec::new(), open: None, targets: Some(BTreeSet::new()) }
+    }
+
+    pub(super) fn of(id: TypeId) -> Self {
+        Self { kinds: vec![(id, id.name().to_owned())], open: None, targets: None }
+    }
+
+    /// Whether it may be something else than the types that are known.
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Whether anything that can be is known to be one of these shapes; also true of what is never there.
+    pub(super) fn may_be(&self, wanted: impl Fn(TypeId) -> bool) -> bool {
+        self.is_open() || self.kinds.is_empty() || self.kinds.iter().any(|(id, _)| wanted(*id))
+    }
+
+    /// Whether this may be a boolean.
+    pub fn may_be_boolean(&self) -> bool {
+        self.may_be(|id| Dictionary::standard().shape(id) == Shape::Boolean)
+    }
+
+    /// The names of the types, for messages: `HumanName or string`.
+    pub fn names(&self) -> String {
+        let mut names: Vec<&str> = self.kinds.iter().map(|(id, _)| id.name()).collect();
+        names.dedup();
+        names.join(" or ")
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        for kind in &other.kinds {
+            if !self.kinds.contains(kind) {
+                self.kinds.push(kind.clone());
+            }
+        }
+        if self.open.is_none() {
+            self.open.clone_from(&other.open);
+        }
+        self.targets = match (self.targets.take(), &other.targets) {
+            (Some(mut mine), Some(others)) => {
+                mine.extend(others);
+                Some(mine)
+            }
+            _ => None,
+        };
+        if self.kinds.len() > MAXIMUM {
+            *self = Self::any();
+        }
+    }
+
+    /// What `name` leads to, and whether it is known that nothing here has such an element.
+    pub(super) fn member(&self, name: &str) -> (Self, bool) {
+        let dictionary = Dictionary::standard();
+        let mut found = Self::none();
+        let mut may_have = self.is_open() || self.kinds.is_empty();
+        if let Some(path) = &self.open {
+            found.merge(&Self::open(joined(path, name)));
+        }
+        for (id, path) in &self.kinds {
+            let path = joined(path, name);
+            match dictionary.member(*id, name) {
+                Some(element) => {
+                    may_have = true;
+                    let targets = (!element.targets.is_empty()).then(|| element.targets.iter().copied().collect());
+                    let no_reference = !element.types.iter().any(|id| id.name() == "Reference");
+                    let kinds = element.types.iter().map(|id| (*id, path.clone())).collect();
+                    let targets = if no_reference { Some(BTreeSet::new()) } else { targets };
+                    found.merge(&Self { kinds, open: None, targets });
+                }
+                None if dictionary.is_checked(*id) || id.is_system() => {}
+                None => {
+                    may_have = true;
+                    found.merge(&Self::open(path));
+                }
+            }
+        }
+        (found, !may_have)
+    }
+
+    /// What references lead to.
+    pub(super) fn resolved(&self) -> Self {
+        match &self.targets {
+            Some(targets) if !targets.is_empty() => {
+                let mut found = Self::none();
+                targets.iter().for_each(|id| found.merge(&Self::of(*id)));
+                found
+            }
+            _ => Self::open("resolve()".to_owned()),
+        }
+    }
+
+    /// Those that are, or may turn out to be, of a type.
+    pub(super) fn narrowed(&self, wanted: TypeId) -> Self {
+        let dictionary = Dictionary::standard();
+        let mut found = Self { kinds: Vec::new(), open: None, targets: self.targets.clone() };
+        for (id, path) in &self.kinds {
+            if dictionary.is_a(*id, wanted) {
+                found.kinds.push((*id, path.clone()));
+            } else if dictionary.is_a(wanted, *id) {
+                let path = if dictionary.is_resource(wanted) { wanted.name().to_owned() } else { path.clone() };
+                found.kinds.push((wanted, path));
+            }
+        }
+        if let Some(path) = &self.open {
+            let path = if dictionary.is_resource(wanted) { wanted.name() } else { path };
+            found.kinds.push((wanted, path.to_owned()));
+        }
+        found.kinds.dedup();
+        found
+    }
+}
+
+fn joined(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}

@@ -1,0 +1,119 @@
+//! The checks of a mapping for FHIR. That its paths lead somewhere has been seen when they were compiled; here is what they are for.
+
+use super::super::compile::{self, default_coercion};
+use super::super::file::{Block, Located, MatchRule, Rule};
+use super::super::run::matches_pattern;
+use super::Checker;
+use super::vocabulary::Vocabulary;
+use crate::diagnostic::similar;
+use crate::fhir::compose::FOCAL;
+use crate::mapping::coerce::Coercion;
+use crate::record::Kind;
+use crate::record::schema::{self, Field, Shape};
+
+/// The path by which `match` asks for the type of the focal resource.
+const RESOURCE_TYPE: &str = "resourceType";
+
+impl Checker<'_, '_, '_> {
+    pub(super) fn units(&mut self) {
+        for own in self.declared.segments.iter().take(1) {
+            let text = "segments are of HL7 v2; a unit of FHIR has none".to_owned();
+            self.reader.error(own.segment.file, own.segment.span.clone(), "M014", text, "remove [segments]");
+        }
+        for condition in self.declared.matches.iter().flatten() {
+            self.element_patterns(condition);
+        }
+        for kind in Kind::ALL {
+            let blocks: Vec<&Block> =
+                self.declared.records.iter().filter(|(other, _)| *other == kind).map(|(_, block)| block).collect();
+            for block in &blocks {
+                self.element_block(block, kind.name(), schema::fields(kind));
+            }
+            self.twins(&blocks, kind.name());
+        }
+    }
+
+    fn element_patterns(&mut self, MatchRule { path, patterns }: &MatchRule) {
+        for (index, pattern) in patterns.iter().enumerate() {
+            let fits = FOCAL.iter().any(|kind| matches_pattern(&pattern.value, kind));
+            if path.value.trim() == RESOURCE_TYPE && !fits {
+                let text = format!("no unit is of the type {:?}", pattern.value);
+                let hint = similar(&pattern.value, FOCAL).map_or_else(
+                    || format!("there are {}", FOCAL.join(", ")),
+                    |meant| format!("did you mean {meant}?"),
+                );
+                self.reader.warn(pattern.file, pattern.span.clone(), "M022", text, &hint);
+            }
+            let mut earlier = patterns[..index].iter();
+            if let Some(wider) = earlier.find(|wider| matches_pattern(&wider.value, &pattern.value)) {
+                let text = format!("{:?} is said already by {:?}", pattern.value, wider.value);
+                self.reader.warn(pattern.file, pattern.span.clone(), "M021", text, "leave it out");
+            }
+        }
+    }
+
+    fn element_block(&mut self, block: &Block, place: &str, level: &'static [Field]) {
+        // Switched off, whatever else it says.
+        if block.when.as_ref().is_some_and(|when| when.value.trim() == "false") {
+            return;
+        }
+        let skips = block.skip.as_deref().unwrap_or_default();
+        for (index, rule) in skips.iter().enumerate() {
+            if skips[..index].iter().any(|before| before.when.value.trim() == rule.when.value.trim()) {
+                let text = "this rule is never reached: one before it has the same condition".to_owned();
+                self.reader.warn(rule.when.file, rule.when.span.clone(), "M021", text, "leave it out");
+            }
+        }
+        let rules: Vec<(&Located<String>, &Rule)> =
+            block.fields.iter().filter_map(|(target, rule)| Some((target, rule.as_ref()?))).collect();
+        for (target, rule) in &rules {
+            self.element_rule(target, rule, place, level);
+        }
+        self.alternatives(&rules);
+        self.set_twice(&rules.iter().map(|(target, _)| *target).collect::<Vec<_>>());
+        if self.is_whole {
+            self.needs(block, place);
+        }
+        for (name, blocks) in &block.lists {
+            let Some(Shape::List(inner)) = level.iter().find(|field| field.name == *name).map(|field| field.shape)
+            else {
+                continue;
+            };
+            let place = format!("{place}.{name}");
+            for block in blocks {
+                self.element_block(block, &place, inner);
+            }
+            self.twins(&blocks.iter().collect::<Vec<_>>(), &place);
+        }
+    }
+
+    fn element_rule(&mut self, target: &Located<String>, rule: &Rule, place: &str, level: &'static [Field]) {
+        self.without_effect(rule, place.contains('.'));
+        for (index, written) in rule.from.iter().enumerate() {
+            if rule.from[..index].iter().any(|before| before.value.trim() == written.value.trim()) {
+                let text = format!("{} is named twice", written.value);
+                self.reader.warn(written.file, written.span.clone(), "M021", text, "leave it out");
+            }
+        }
+        let Some(found) = compile::target(level, &target.value) else { return };
+        self.on_unmapped(rule, &found);
+        if let (Shape::Code(legal), None, Some(first), None) =
+            (found.shape, &rule.table, rule.from.first(), &rule.on_unmapped)
+        {
+            let text =
+                format!("{place}.{} is a coded field and needs a table: it takes {}", found.name, legal.join(", "));
+            let hint = format!(
+                "write {{ from = \"{}\", table = \"{}\" }} and name the table in [tables]",
+                first.value, found.name
+            );
+            self.reader.warn(first.file, first.span.clone(), "M011", text, &hint);
+        }
+        let coercion = match &rule.coercion {
+            Some(written) => Coercion::named(&written.value),
+            None => default_coercion(&found, level, rule),
+        };
+        if let (Some(table), Some(vocabulary)) = (&rule.table, Vocabulary::of(&found, coercion)) {
+            self.vocabularies.insert(table.value.clone(), vocabulary);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Paths and conditions of a mapping file, in the language of its format.
+
+use super::Compiler;
+use crate::hl7v2;
+use crate::mapping::coerce::Coercion;
+use crate::mapping::compile::Target;
+use crate::mapping::expression::Expression;
+use crate::mapping::file::{Located, Rule};
+use crate::mapping::input::{Condition, ElementPath, Format, Path, Within};
+
+impl Compiler<'_, '_> {
+    /// What makes one record or item each, and what paths inside it are relative to.
+    pub(super) fn each(&mut self, each: &Located<String>, within: &Within) -> Option<(Path, Within)> {
+        let path = self.path(each, within)?;
+        if path.hl7v2().is_some_and(|path| path.component().is_some()) {
+            let text = "each names a segment or a field, not a component".to_owned();
+            self.error(each.file, each.span.clone(), "M005", text, "for example \"OBX\" or \"PID-3\"");
+            return None;
+        }
+        let inside = match &path {
+            Path::Hl7v2(_) => Within::Message,
+            Path::Fhir(path) => path.inside(),
+        };
+        Some((path, inside))
+    }
+
+    /// The paths of a rule.
+    pub(super) fn sources(&mut self, rule: &Rule, within: &Within) -> Vec<Path> {
+        let paths: Vec<Path> = rule.from.iter().filter_map(|path| self.path(path, within)).collect();
+        for (path, written) in paths.iter().zip(&rule.from).filter(|(path, _)| path.is_whole()) {
+            let text = format!("{path} names a whole segment, a field is needed");
+            self.error(written.file, written.span.clone(), "M005", text, &format!("for example \"{path}-1\""));
+        }
+        paths
+    }
+
+    pub(super) fn path(&mut self, written: &Located<String>, within: &Within) -> Option<Path> {
+        match self.format {
+            Format::Fhir => self.element_path(written, within).map(Path::Fhir),
+            Format::Hl7v2 => match hl7v2::Path::parse(&written.value) {
+                Ok(path) => Some(Path::Hl7v2(path)),
+                Err(problem) => {
+                    let start = problem.offset.min(written.value.len());
+                    let span = self.reader.part_of(written, start..written.value.len());
+                    self.error(written.file, span, "M005", format!("{}: {problem}", written.value), "");
+                    None
+                }
+            },
+        }
+    }
+
+    pub(super) fn condition(&mut self, written: &Located<String>, within: &Within) -> Option<Condition> {
+        if self.format == Format::Fhir {
+            return self.element_condition(written, within).map(Condition::Fhir);
+        }
+        match Expression::parse(&written.value) {
+            Ok(expression) => Some(Condition::Hl7v2(expression)),
+            Err(problem) => {
+                let span = self.reader.part_of(written, problem.span);
+                self.error(written.file, span, "M006", problem.text, "");
+                None
+            }
+        }
+    }
+
+    /// Whether the elements that a rule's paths lead to are what it reads.
+    pub(super) fn element_types(&mut self, rule: &Rule, from: &[Path], coercion: Coercion, target: &Target) {
+        if from.len() != rule.from.len() {
+            return;
+        }
+        for (path, written) in from.iter().zip(&rule.from) {
+            let Path::Fhir(path) = path else { continue };
+            let Some(types) = path.types() else { continue };
+            let types: Vec<&str> = types.iter().map(|name| name.strip_prefix("System.").unwrap_or(name)).collect();
+            if !types.iter().any(|name| reads(coercion, name)) {
+                let text =
+                    format!("{} ({}) does not hold what {} is made of", written.value, types.join(" or "), target.name);
+                let hint = "is another element meant?";
+                self.reader.warn(written.file, written.span.clone(), "M018", text, hint);
+            }
+        }
+    }
+
+    fn element_path(&mut self, written: &Located<String>, within: &Within) -> Option<ElementPath> {
+        let parsed = ElementPath::parse(&written.value, within);
+        parsed.map_err(|problem| self.path_problem(written, problem, "M005")).ok()
+    }
+
+    /// A condition is a path that gives one truth value.
+    fn element_condition(&mut self, written: &Located<String>, within: &Within) -> Option<ElementPath> {
+        let parsed = ElementPath::condition(&written.value, within);
+        parsed.map_err(|problem| self.path_problem(written, problem, "M006")).ok()
+    }
+
+    fn path_problem(&mut self, written: &Located<String>, problem: crate::fhir::PathError, code: &'static str) {
+        let crate::fhir::PathError { offset, length, problem, hint } = problem;
+        let end = (offset + length).min(written.value.len());
+        let span = self.reader.part_of(written, offset.min(end)..end);
+        let text = format!("{}: {problem}", written.value);
+        self.error(written.file, span, code, text, hint.as_deref().unwrap_or_default());
+    }
+}
+
+/// Whether a coercion can make something of a type of FHIR.
+fn reads(coercion: Coercion, data_type: &str) -> bool {
+    const TEXTS: &[&str] = &["string", "String", "markdown", "code", "id", "uri", "url", "canonical", "oid", "uuid"];
+    const TIMES: &[&str] = &["date", "dateTime", "instant", "Date", "DateTime", "Period", "Timing"];
+    const NUMBERS: &[&str] = &["integer", "integer64", "positiveInt", "unsignedInt", "decimal", "Integer", "Decimal"];
+    const QUANTITIES: &[&str] = &["Quantity", "SimpleQuantity", "Age", "Count", "Distance", "Duration", "Money"];
+    const CONCEPTS: &[&str] = &["CodeableConcept", "Coding", "CodeableReference"];
+    const BOOLEANS: &[&str] = &["boolean", "Boolean"];
+    const PEOPLE: &[&str] =
+        &["Practitioner", "PractitionerRole", "Patient", "RelatedPerson", "Organization", "CareTeam", "Group"];
+    const PLACES: &[&str] = &["Organization", "Location", "HealthcareService", "Condition", "Procedure", "Observation"];
+    const READABLE: &[&str] = &[
+        "HumanName",
+        "Address",
+        "Range",
+        "Ratio",
+        "Identifier",
+        "ContactPoint",
+        "Annotation",
+        "Attachment",
+        "Reference",
+    ];
+    const VALUES: &[&str] = &["time", "Time", "Range", "Ratio", "SampledData", "Attachment", "Reference"];
+    let is = |list: &[&str]| list.contains(&data_type);
+    let text = is(TEXTS);
+    match coercion {
+        Coercion::Text => {
+            text || is(TIMES)
+                || is(NUMBERS)
+                || is(QUANTITIES)
+                || is(CONCEPTS)
+                || is(BOOLEANS)
+                || is(READABLE)
+                || is(VALUES)
+        }
+        Coercion::Code => text || is(CONCEPTS) || is(BOOLEANS) || is(NUMBERS) || is(QUANTITIES),
+        Coercion::Name => text || data_type == "HumanName",
+        Coercion::Date | Coercion::DateTime | Coercion::Instant => text || is(TIMES),
+        Coercion::Integer | Coercion::Decimal => text || is(NUMBERS) || is(QUANTITIES),
+        Coercion::Boolean => text || is(BOOLEANS) || is(CONCEPTS),
+        Coercion::Phone | Coercion::Email => text || data_type == "ContactPoint",
+        Coercion::Identifier => text || matches!(data_type, "Identifier" | "Reference"),
+        Coercion::ResidentId => text || data_type == "Identifier",
+        Coercion::LabValue => {
+            text || is(TIMES) || is(NUMBERS) || is(QUANTITIES) || is(CONCEPTS) || is(BOOLEANS) || is(VALUES)
+        }
+        Coercion::ReferenceRange => text || matches!(data_type, "Observation.referenceRange" | "Range"),
+        Coercion::Coded => text || is(CONCEPTS) || is(PLACES) || data_type == "Reference",
+        Coercion::Staff => {
+            text || is(PEOPLE) || matches!(data_type, "Reference" | "CodeableReference" | "HumanName" | "Identifier")
+        }
+        Coercion::Address => text || data_type == "Address",
+        Coercion::Unit => text || is(QUANTITIES),
+    }
+}

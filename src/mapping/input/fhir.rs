@@ -1,0 +1,284 @@
+//! Resources of FHIR as a mapping reads them: FHIRPath for paths and conditions, nodes of resources for values.
+//!
+//! A path of a record's `each` opens its resource; what it finds in other units, such as `Encounter` in that of a report, where the
+//! Encounter only says which visit it was, opens nothing unless the path says more than the type.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde_json::Value as Json;
+
+use super::{Resolved, Value, Within};
+use crate::fhir::{Node, Path, PathError, Resource, Scope, Truth, Types, Unit};
+use crate::mapping::coerce::fhir::text;
+
+/// A FHIRPath of a mapping file.
+#[derive(Debug, Clone)]
+pub(crate) struct ElementPath {
+    path: Path,
+    /// What stands before the first `.resolve()`: where there is something there and nothing behind, a reference leads out of the unit.
+    reference: Option<Path>,
+    /// Why there is no value, where the server says so.
+    absent_reason: Option<Path>,
+    /// It is the name of a resource type and no more.
+    is_type: bool,
+    is_condition: bool,
+}
+
+/// Types that paths are relative to.
+#[derive(Debug, Clone)]
+pub(crate) struct ElementTypes(Types);
+
+/// What a FHIRPath is asked of.
+#[derive(Debug, Clone)]
+pub(crate) enum ElementScope<'m> {
+    /// A unit as a whole.
+    Unit(Scope<'m>),
+    /// Something in it.
+    Element(Scope<'m>),
+}
+
+/// What a FHIRPath leads to.
+#[derive(Debug, Clone)]
+pub(crate) struct Element<'m>(Node<'m>);
+
+const RESOLVE: &str = ".resolve()";
+const ABSENT_REASON: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
+
+impl ElementTypes {
+    /// The focal resource, of whichever type.
+    pub(crate) fn focal() -> Self {
+        Self(Types::any())
+    }
+
+    /// Anything.
+    pub(crate) fn any() -> Self {
+        Self(Types::any())
+    }
+}
+
+fn types(within: &Within) -> Types {
+    match within {
+        Within::Elements(ElementTypes(types)) => types.clone(),
+        Within::Message => Types::any(),
+    }
+}
+
+impl ElementPath {
+    /// Compiles a path that is asked of these types.
+    pub(crate) fn parse(source: &str, within: &Within) -> Result<Self, PathError> {
+        let types = types(within);
+        let path = Path::parse_in(source, &types)?;
+        let before = source.find(RESOLVE).map(|end| &source[..end]);
+        // In parentheses or a function it is not a path of its own: then nothing is known of the reference.
+        let reference = before.and_then(|before| Path::parse_in(before, &types).ok());
+        let is_type = Types::resource(source.trim()).is_some();
+        let reason = format!("({source}).first().extension('{ABSENT_REASON}').value");
+        let absent_reason = Path::parse_in(&reason, &types).ok();
+        Ok(Self { path, reference, absent_reason, is_type, is_condition: false })
+    }
+
+    /// Compiles a condition that is asked of these types.
+    pub(crate) fn condition(source: &str, within: &Within) -> Result<Self, PathError> {
+        let path = Path::condition_in(source, &types(within))?;
+        Ok(Self { path, reference: None, absent_reason: None, is_type: false, is_condition: true })
+    }
+
+    /// What paths inside its nodes are relative to.
+    pub(crate) fn inside(&self) -> Within {
+        Within::Elements(ElementTypes(self.path.types().clone()))
+    }
+
+    /// The names of the types that it may lead to; `None`: others as well.
+    pub(crate) fn types(&self) -> Option<Vec<String>> {
+        let types = self.path.types();
+        (!types.is_open()).then(|| types.names().split(" or ").map(str::to_owned).collect())
+    }
+
+    /// The elements that it reads: `Patient.name.given`.
+    pub(crate) fn elements(&self) -> impl Iterator<Item = &str> {
+        self.path.mentioned()
+    }
+
+    /// The first value; none where the path cannot be answered.
+    pub(crate) fn resolve<'m>(&'m self, scope: &ElementScope<'m>) -> Resolved<'m> {
+        match self.path.first(scope.inner()) {
+            Ok(Some(node)) if is_without_value(&node) => match self.is_withheld(scope) {
+                true => Resolved::Withheld,
+                false => Resolved::Absent,
+            },
+            Ok(Some(node)) => Resolved::Value(Value::Fhir(Element(node))),
+            Ok(None) if self.leads_out(scope) => Resolved::Withheld,
+            Ok(None) => Resolved::Absent,
+            Err(_) => Resolved::Withheld,
+        }
+    }
+
+    /// Whether the server says that there may be a value, which it does not show.
+    fn is_withheld(&self, scope: &ElementScope<'_>) -> bool {
+        /// Codes of <http://terminology.hl7.org/CodeSystem/data-absent-reason> by which a value exists, or may.
+        const WITHHELD: &[&str] = &["masked", "not-permitted", "temp-unknown", "unsupported", "error", "as-text"];
+        let Some(reason) = &self.absent_reason else { return false };
+        let reasons = reason.evaluate(scope.inner()).unwrap_or_default();
+        reasons.iter().filter_map(Node::text).any(|reason| WITHHELD.contains(&&*reason))
+    }
+
+    fn leads_out(&self, scope: &ElementScope<'_>) -> bool {
+        let Some(reference) = &self.reference else { return false };
+        let Ok(references) = reference.evaluate(scope.inner()) else { return true };
+        references.iter().any(|node| {
+            let element = Element(node.clone());
+            element.json().is_some_and(|json| element.referred(json).is_none())
+        })
+    }
+
+    /// All values.
+    pub(crate) fn values<'m>(&'m self, scope: &ElementScope<'m>) -> Vec<Element<'m>> {
+        let found = self.path.evaluate(scope.inner()).unwrap_or_default();
+        found.into_iter().filter(|node| !is_without_value(node)).map(Element).collect()
+    }
+
+    /// Why it has no answer in this scope; says nothing of what the resource holds.
+    pub(crate) fn trouble(&self, scope: &ElementScope<'_>) -> Option<String> {
+        let of_condition = || match self.path.truth(scope.inner()) {
+            Truth::Unclear(fault) => Some(fault),
+            Truth::True | Truth::False => None,
+        };
+        let fault = if self.is_condition { of_condition() } else { self.path.evaluate(scope.inner()).err() };
+        fault.map(|fault| format!("{}: {} cannot be answered: {fault}", scope.location(), self.path))
+    }
+
+    /// Whether the condition holds; one that cannot be answered does not.
+    pub(crate) fn holds(&self, scope: &ElementScope<'_>) -> bool {
+        self.path.truth(scope.inner()).holds()
+    }
+}
+
+impl fmt::Display for ElementPath {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.fmt(formatter)
+    }
+}
+
+impl<'m> ElementScope<'m> {
+    pub(crate) fn whole(unit: &'m Unit) -> Self {
+        Self::Unit(Scope::focal(unit))
+    }
+
+    fn inner(&self) -> &Scope<'m> {
+        match self {
+            Self::Unit(scope) | Self::Element(scope) => scope,
+        }
+    }
+
+    /// The scopes that `each` opens: for the name of a type, of a record, the focal resource or the patient of the unit.
+    pub(crate) fn each(&self, path: &'m ElementPath) -> Vec<Self> {
+        if let (Self::Unit(scope), true) = (self, path.is_type) {
+            let name = path.path.source().trim();
+            let focal = scope.unit().focal();
+            let resource = if focal.type_name() == name {
+                Some(focal)
+            } else if name == "Patient" {
+                scope.unit().patient()
+            } else {
+                None
+            };
+            return resource.map(Scope::resource).map(Self::Element).into_iter().collect();
+        }
+        path.values(self).into_iter().map(|Element(node)| Self::Element(self.inner().inside(node))).collect()
+    }
+
+    /// The place of the Observation that this is in.
+    pub(crate) fn observation(&self) -> Option<usize> {
+        let home = self.inner().focus().home().filter(|home| home.type_name() == "Observation")?;
+        self.inner().unit().resources().position(|resource| resource == home)
+    }
+
+    /// `Patient.identifier[0]`
+    pub(crate) fn location(&self) -> String {
+        located(self.inner().focus()).unwrap_or_else(|| self.inner().unit().focal().type_name().to_owned())
+    }
+}
+
+impl<'m> Element<'m> {
+    /// The JSON of it; `None` of what was computed.
+    pub(crate) fn json(&self) -> Option<&'m Json> {
+        self.0.json()
+    }
+
+    /// The type, as far as it is known: `HumanName`.
+    pub(crate) fn type_name(&self) -> &'static str {
+        self.0.type_name().unwrap_or_default()
+    }
+
+    /// The resource that a Reference in it leads to, inside the unit.
+    pub(crate) fn referred(&self, reference: &Json) -> Option<&'m Json> {
+        let reference = reference.get("reference").and_then(Json::as_str)?;
+        self.0.home()?.referred(reference)
+    }
+
+    /// What was computed, as text.
+    pub(crate) fn computed(&self) -> Option<String> {
+        self.0.text().map(|text| text.trim().to_owned())
+    }
+
+    /// See [`text`].
+    pub(crate) fn text(&self) -> Cow<'m, str> {
+        text(self)
+    }
+
+    /// As sent: a text, or its JSON.
+    pub(crate) fn raw(&self) -> Cow<'m, str> {
+        match self.json() {
+            Some(Json::String(text)) => Cow::Borrowed(text),
+            Some(json) => Cow::Owned(json.to_string()),
+            None => Cow::Owned(self.0.text().map(Cow::into_owned).unwrap_or_default()),
+        }
+    }
+
+    /// `Encounter.identifier[0].value`
+    pub(crate) fn location(&self) -> String {
+        located(&self.0).unwrap_or_else(|| "computed".to_owned())
+    }
+
+    /// The same without numbers: `Encounter.identifier.value`. `None` of what was computed.
+    pub(crate) fn element(&self) -> Option<String> {
+        let location = self.0.location()?;
+        let mut parts = location.split(['[', ']']);
+        let first = parts.next().unwrap_or_default().to_owned();
+        // After each bracket comes a number, then what follows it.
+        Some(parts.skip(1).step_by(2).fold(first, |name, part| name + part))
+    }
+}
+
+/// Where a node is; with the id of its resource, where the unit has several of the type: `Observation/7.code`.
+fn located(node: &Node<'_>) -> Option<String> {
+    let location = node.location()?;
+    let home = node.home()?;
+    let name = home.type_name();
+    let mut alike = home.unit().resources().filter(|resource| resource.type_name() == name);
+    if alike.by_ref().nth(1).is_none() {
+        return Some(location);
+    }
+    Some(format!("{}{}", home.name(), location.strip_prefix(name).unwrap_or_default()))
+}
+
+/// A primitive without a value, or an element of extensions alone.
+fn is_without_value(node: &Node<'_>) -> bool {
+    match node.json() {
+        None | Some(Json::Null) => !node.has_value(),
+        Some(Json::Object(members)) => members.keys().all(|name| name == "extension" || name == "id"),
+        Some(_) => false,
+    }
+}
+
+/// The places of the Observations of a unit.
+pub(super) fn observations(unit: &Unit) -> Vec<usize> {
+    let is_observation = |resource: Resource<'_>| resource.type_name() == "Observation";
+    unit.resources().enumerate().filter(|(_, resource)| is_observation(*resource)).map(|(place, _)| place).collect()
+}
+
+/// What a resource of a unit is called: `Observation/1`.
+pub(super) fn location_of(unit: &Unit, place: usize) -> Option<String> {
+    Some(unit.resources().nth(place)?.name())
+}
