@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::apply::{About, Cause, Job, Trouble};
 use super::life::Goal;
-use super::matching::{Asked, Known, patients};
+use super::matching::{Asked, Known, patients, terms_of_all};
 use crate::feed::EventKind;
 use crate::identity::{Candidate, CandidateRecord, Decision, Evidence, NumberLevel, PatientFacts, Tie, Veto, compare};
 use crate::record::{RecordNumber, Value, json};
@@ -16,7 +16,7 @@ use crate::store::clinical::{LabReport, Visit};
 use crate::store::persons::Person;
 use crate::store::records::{LinkKind, PatientRecord};
 use crate::store::reviews::ReviewKind;
-use crate::store::{StoreError, all_pages, clinical, persons, records};
+use crate::store::{StoreError, all_pages, clinical, matching, persons, records};
 use crate::view::{self, stored};
 
 /// Visits or reports moved in one step of a merge.
@@ -189,6 +189,7 @@ impl Job<'_> {
             }
             _ => None,
         };
+        self.count_apart(own, &ids, found.as_ref().map(|found| found.one_id.as_str()))?;
         let mut basis = self.basis(own, std::slice::from_ref(evidence));
         if let Some(found) = &found {
             self.note_doubt(found);
@@ -248,6 +249,7 @@ impl Job<'_> {
         moment: Moment,
     ) -> Result<(), Trouble> {
         let moved = self.belongings(retired)?;
+        self.count_as_one(survivor, retired)?;
         let rows = records::of_person(self.transaction, retired)?;
         let basis = &moved.noted_in(basis.clone(), rows.len());
         for row in rows {
@@ -262,6 +264,32 @@ impl Job<'_> {
         let told = [("retired", json!([retired])), ("basis", basis.clone()), ("records", moved.ids())];
         self.tell_change(EventKind::PatientMerged, survivor, told, moment)?;
         self.publish_moved(moved, survivor, moment, Cause::Merge)
+    }
+
+    /// Two persons who were counted apart become one: what both bear one person bears.
+    fn count_as_one(&self, survivor: &str, retired: &str) -> Result<(), Trouble> {
+        let (own, others) = (self.records_of(survivor)?, self.records_of(retired)?);
+        if own.is_empty() || others.is_empty() {
+            return Ok(());
+        }
+        let shared: Vec<_> = terms_of_all(&own).intersection(&terms_of_all(&others)).copied().collect();
+        matching::count_terms(self.transaction, &shared, -1)?;
+        Ok(matching::count_person(self.transaction, -1)?)
+    }
+
+    /// Records leave a person for another one, or for a new one: what they bear beside those who stay, one person more bears; what those
+    /// bear whom they join, one less.
+    fn count_apart(&self, own: &Known, leaving: &BTreeSet<i64>, joined: Option<&str>) -> Result<(), Trouble> {
+        let (group, rest): (Vec<Known>, Vec<Known>) =
+            self.records_of(&own.row.one_id)?.into_iter().partition(|known| leaving.contains(&known.row.id));
+        let terms = terms_of_all(&group);
+        let shared = |with: &[Known]| terms.intersection(&terms_of_all(with)).copied().collect::<Vec<_>>();
+        matching::count_terms(self.transaction, &shared(&rest), 1)?;
+        match joined {
+            Some(one_id) => matching::count_terms(self.transaction, &shared(&self.records_of(one_id)?), -1)?,
+            None => matching::count_person(self.transaction, 1)?,
+        }
+        Ok(())
     }
 
     /// Publishes that the records of a person changed hands: its golden record anew, and what moved.

@@ -333,6 +333,14 @@ pub fn get(reader: &Reader<'_>, id: i64) -> Result<Option<PatientRecord>, StoreE
     reader.one(select!("WHERE id = ?1"), [id], record)
 }
 
+/// Whose a record is, by the store's number for it.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn one_id(reader: &Reader<'_>, id: i64) -> Result<Option<String>, StoreError> {
+    reader.one("SELECT one_id FROM patient_record WHERE id = ?1", [id], |row| Ok(row.get(0)?))
+}
+
 /// Inserts a record with its first link (whose `record` and `from` are ignored); gives its number.
 ///
 /// # Errors
