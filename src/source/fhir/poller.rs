@@ -17,7 +17,7 @@ use super::pass::Turn;
 use super::server::Server;
 use super::settings::{Auth, SearchMode, Settings};
 use super::sink::{FhirVersion, Sink, is_id};
-use super::status::{Failure, Health, Remark, State};
+use super::status::{Failure, Health, Remark, State, Status};
 use super::wire::Wire;
 use super::world::{World, later, until};
 
@@ -80,6 +80,12 @@ impl<S: Sink> Poller<S> {
     #[must_use]
     pub fn poke_handle(&self) -> Poke {
         Poke(Arc::clone(&self.poked))
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.engine.health.snapshot()
     }
 
     /// Who keeps what is fetched.
