@@ -58,7 +58,6 @@ impl<S: Sink> Poller<S> {
     pub fn new(settings: Settings, sink: S, health: Health, world: World) -> Result<Self, FhirError> {
         let token_is_secure = match &settings.auth {
             Auth::ClientCredentials { token_url, .. } => token_url.scheme() == "https",
-            // A discovered token URL may be.
             Auth::SmartBackend { token_url, .. } => token_url.as_ref().is_some_and(|url| url.scheme() == "https"),
             _ => false,
         };
