@@ -35,6 +35,9 @@ const SWEEP_COUNT: u32 = 1_000;
 /// Times that a list of ids may begin anew.
 const RESTARTS: u32 = 3;
 
+/// Rows asked for in one page of a history at least: new entries come before those that were read, and push the rest on.
+const SHORTEST_HISTORY: u32 = 100;
+
 /// Rows asked for in one page of a history at most.
 const HISTORY_COUNT: u32 = 5_000;
 
@@ -74,7 +77,7 @@ impl<S: Sink> Engine<S> {
         let name = work.name.clone();
         let mark = work.note.history_mark;
         let since = mark.map(|mark| earlier(mark, self.settings.overlap));
-        let mut count = self.settings.page_size;
+        let mut count = self.settings.page_size.max(SHORTEST_HISTORY);
         let read = loop {
             match self.whole_history(&name, since, count).await? {
                 History::All { happened, opened } => break Some((happened, opened)),

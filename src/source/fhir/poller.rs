@@ -17,7 +17,7 @@ use super::pass::Turn;
 use super::server::Server;
 use super::settings::{Auth, SearchMode, Settings};
 use super::sink::{FhirVersion, Sink, is_id};
-use super::status::{Failure, Health, Remark, State};
+use super::status::{Failure, Health, Remark, State, Status};
 use super::wire::Wire;
 use super::world::{World, later, until};
 
@@ -58,7 +58,6 @@ impl<S: Sink> Poller<S> {
     pub fn new(settings: Settings, sink: S, health: Health, world: World) -> Result<Self, FhirError> {
         let token_is_secure = match &settings.auth {
             Auth::ClientCredentials { token_url, .. } => token_url.scheme() == "https",
-            // A discovered token URL may be.
             Auth::SmartBackend { token_url, .. } => token_url.as_ref().is_some_and(|url| url.scheme() == "https"),
             _ => false,
         };
@@ -80,6 +79,12 @@ impl<S: Sink> Poller<S> {
     #[must_use]
     pub fn poke_handle(&self) -> Poke {
         Poke(Arc::clone(&self.poked))
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.engine.health.snapshot()
     }
 
     /// Who keeps what is fetched.
