@@ -2,8 +2,8 @@
 
 use serde_json::Value as Json;
 
-use super::unit::Resolved;
 use super::Resource;
+use super::unit::Resolved;
 
 impl<'u> Resource<'u> {
     /// `Patient/1`; without an id the type alone.

@@ -10,8 +10,8 @@ use jiff::tz::TimeZone;
 
 use super::RuleName;
 use super::coerce::{self, Coercion, number};
-use super::input::{Condition, Format, Path, Within};
 use super::file::{Block, Declarations, Located, OnNull, Reader, Required, Rule, TableFiles};
+use super::input::{Condition, Format, Path, Within};
 use super::table::{self, Looked, Row, Table};
 use crate::diagnostic::similar;
 use crate::record::schema::{self, Field, Shape};
@@ -282,7 +282,8 @@ impl Compiler<'_, '_> {
             None => (None, outer.clone()),
         };
         if (is_item || self.format == Format::Fhir) && block.each.is_none() {
-            let text = format!("a block of {place} says what makes one");
+            let one = if is_item { "one item" } else { "one record" };
+            let text = format!("a block of {place} says what makes {one}");
             let hint = match self.format {
                 Format::Hl7v2 => "add each = \"SEG\" or each = \"SEG-F\"",
                 Format::Fhir => "add each = \"Encounter\", or what else makes one",
@@ -304,7 +305,9 @@ impl Compiler<'_, '_> {
         let when_none = when_none.collect();
         let mut rules = Vec::new();
         for (target, rule) in &block.fields {
-            if let Some(mut rule) = rule.as_ref().and_then(|rule| self.rule(target, rule, place, level, (is_item, block, &within))) {
+            if let Some(mut rule) =
+                rule.as_ref().and_then(|rule| self.rule(target, rule, place, level, (is_item, block, &within)))
+            {
                 rule.is_alternative = rules.iter().any(|other: &RulePlan| other.target == rule.target);
                 rules.push(rule);
             }
@@ -323,7 +326,8 @@ impl Compiler<'_, '_> {
                 _ => continue,
             };
             let place = format!("{place}.{name}");
-            let mut blocks: Vec<_> = blocks.iter().map(|block| self.block(block, &place, inner, Some(&within))).collect();
+            let mut blocks: Vec<_> =
+                blocks.iter().map(|block| self.block(block, &place, inner, Some(&within))).collect();
             // What depends on the other items comes after them, wherever a site has added its own.
             blocks.sort_by_key(|block| !block.when_none.is_empty());
             lists.push(ListPlan { name, blocks });

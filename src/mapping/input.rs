@@ -384,10 +384,9 @@ impl<'m> Scope<'m> {
         match (self, path) {
             (Self::Hl7v2(scope), Path::Hl7v2(path)) => {
                 Location::Hl7v2(match scope.anchor().filter(|anchor| anchor.name() == path.segment()) {
-                    Some(anchor) => hl7v2::Location {
-                        component: path.component(),
-                        ..anchor.location_of(path.field().unwrap_or(0))
-                    },
+                    Some(anchor) => {
+                        hl7v2::Location { component: path.component(), ..anchor.location_of(path.field().unwrap_or(0)) }
+                    }
                     None => path.location(),
                 })
             }

@@ -34,10 +34,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::fhir::UnitError;
 use crate::hl7v2::message::ReadError;
 use crate::hl7v2::{self, CharsetSetting, ErrorCode, Header, Limits, Message, header};
 use crate::identity::Model;
-use crate::fhir::UnitError;
 use crate::mapping::{Context, Disposition, Format, Location, MapError, Mapped, Mapping, Unmapped};
 use crate::record::when;
 use crate::store::messages::{self, ContentDigest, MessageError, MessageState, NewMessage, Outcome, Seen};
@@ -154,8 +154,9 @@ impl Failure {
             Format::Fhir => Self {
                 code: ErrorCode::RequiredFieldMissing,
                 location: None,
-                text: "the unit holds no patient, visit or report that the mapping reads: does its Patient say who it is?"
-                    .to_owned(),
+                text:
+                    "the unit holds no patient, visit or report that the mapping reads: does its Patient say who it is?"
+                        .to_owned(),
             },
         }
     }

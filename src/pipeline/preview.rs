@@ -4,8 +4,8 @@
 use super::apply::report_number;
 use super::patient::name_authorities;
 use super::{Failure, Source};
-use crate::hl7v2::Message;
 use crate::fhir::Unit;
+use crate::hl7v2::Message;
 use crate::mapping::{Context, Format, Input, Mapped, MappedRecord, Unmapped};
 use crate::record::{Fields, Kind, Text, Value};
 use crate::state::{LabReportState, Moment, PatientState, VisitState};

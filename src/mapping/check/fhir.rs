@@ -38,8 +38,10 @@ impl Checker<'_, '_, '_> {
             let fits = FOCAL.iter().any(|kind| matches_pattern(&pattern.value, kind));
             if path.value.trim() == RESOURCE_TYPE && !fits {
                 let text = format!("no unit is of the type {:?}", pattern.value);
-                let hint = similar(&pattern.value, FOCAL)
-                    .map_or_else(|| format!("there are {}", FOCAL.join(", ")), |meant| format!("did you mean {meant}?"));
+                let hint = similar(&pattern.value, FOCAL).map_or_else(
+                    || format!("there are {}", FOCAL.join(", ")),
+                    |meant| format!("did you mean {meant}?"),
+                );
                 self.reader.warn(pattern.file, pattern.span.clone(), "M022", text, &hint);
             }
             let mut earlier = patterns[..index].iter();
@@ -73,7 +75,8 @@ impl Checker<'_, '_, '_> {
             self.needs(block, place);
         }
         for (name, blocks) in &block.lists {
-            let Some(Shape::List(inner)) = level.iter().find(|field| field.name == *name).map(|field| field.shape) else {
+            let Some(Shape::List(inner)) = level.iter().find(|field| field.name == *name).map(|field| field.shape)
+            else {
                 continue;
             };
             let place = format!("{place}.{name}");
@@ -97,7 +100,8 @@ impl Checker<'_, '_, '_> {
         if let (Shape::Code(legal), None, Some(first), None) =
             (found.shape, &rule.table, rule.from.first(), &rule.on_unmapped)
         {
-            let text = format!("{place}.{} is a coded field and needs a table: it takes {}", found.name, legal.join(", "));
+            let text =
+                format!("{place}.{} is a coded field and needs a table: it takes {}", found.name, legal.join(", "));
             let hint = format!(
                 "write {{ from = \"{}\", table = \"{}\" }} and name the table in [tables]",
                 first.value, found.name

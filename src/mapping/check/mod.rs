@@ -16,8 +16,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::compile::{self, ON_UNMAPPED, Target, default_coercion};
 use super::expression::Expression;
-use super::input::Format;
 use super::file::{Block, Declarations, Located, MatchRule, Reader, Rule};
+use super::input::Format;
 use super::table::{OTHERS, Row};
 use crate::diagnostic::{Diagnostic, similar};
 use crate::hl7v2::{Dictionary, Path};

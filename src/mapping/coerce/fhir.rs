@@ -15,9 +15,9 @@ use serde_json::Value as Json;
 
 use super::{Coercion, Refusal, number, object};
 use crate::mapping::input::Element;
+use crate::record::Value;
 use crate::record::resident_id::ResidentId;
 use crate::record::schema::Field;
-use crate::record::Value;
 
 pub(crate) use coded::{codes, coding, concept_text, quantity_unit, quantity_unit_of, range_text};
 pub(crate) use person::name;
@@ -70,9 +70,8 @@ pub(crate) fn apply(
         }
         Coercion::Address => given(person::address(element)),
         Coercion::Unit => given(quantity_unit(element)),
-        Coercion::Identifier => {
-            person::identifier(element).map(|(value, system)| object(inner, [("value", Some(value)), ("system", system)]))
-        }
+        Coercion::Identifier => person::identifier(element)
+            .map(|(value, system)| object(inner, [("value", Some(value)), ("system", system)])),
         Coercion::Coded => coding(element).map(|coded| super::coded_object(inner, coded)),
         Coercion::Staff => match person::staff(element) {
             (None, None) => None,

@@ -200,12 +200,7 @@ pub(crate) fn apply(
     }
 }
 
-fn of_field(
-    coercion: Coercion,
-    value: &Value<'_>,
-    inner: &[Field],
-    zone: &TimeZone,
-) -> Result<Option<Json>, Refusal> {
+fn of_field(coercion: Coercion, value: &Value<'_>, inner: &[Field], zone: &TimeZone) -> Result<Option<Json>, Refusal> {
     let text = |text: Option<String>| text.map(Json::from);
     let sent = |text: Cow<'_, str>| Json::from(&*text);
     Ok(match coercion {

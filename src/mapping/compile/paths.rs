@@ -73,7 +73,8 @@ impl Compiler<'_, '_> {
             let Some(types) = path.types() else { continue };
             let types: Vec<&str> = types.iter().map(|name| name.strip_prefix("System.").unwrap_or(name)).collect();
             if !types.iter().any(|name| reads(coercion, name)) {
-                let text = format!("{} ({}) does not hold what {} is made of", written.value, types.join(" or "), target.name);
+                let text =
+                    format!("{} ({}) does not hold what {} is made of", written.value, types.join(" or "), target.name);
                 let hint = "is another element meant?";
                 self.reader.warn(written.file, written.span.clone(), "M018", text, hint);
             }
@@ -111,14 +112,29 @@ fn reads(coercion: Coercion, data_type: &str) -> bool {
     const PEOPLE: &[&str] =
         &["Practitioner", "PractitionerRole", "Patient", "RelatedPerson", "Organization", "CareTeam", "Group"];
     const PLACES: &[&str] = &["Organization", "Location", "HealthcareService", "Condition", "Procedure", "Observation"];
-    const READABLE: &[&str] =
-        &["HumanName", "Address", "Range", "Ratio", "Identifier", "ContactPoint", "Annotation", "Attachment", "Reference"];
+    const READABLE: &[&str] = &[
+        "HumanName",
+        "Address",
+        "Range",
+        "Ratio",
+        "Identifier",
+        "ContactPoint",
+        "Annotation",
+        "Attachment",
+        "Reference",
+    ];
     const VALUES: &[&str] = &["time", "Time", "Range", "Ratio", "SampledData", "Attachment", "Reference"];
     let is = |list: &[&str]| list.contains(&data_type);
     let text = is(TEXTS);
     match coercion {
         Coercion::Text => {
-            text || is(TIMES) || is(NUMBERS) || is(QUANTITIES) || is(CONCEPTS) || is(BOOLEANS) || is(READABLE) || is(VALUES)
+            text || is(TIMES)
+                || is(NUMBERS)
+                || is(QUANTITIES)
+                || is(CONCEPTS)
+                || is(BOOLEANS)
+                || is(READABLE)
+                || is(VALUES)
         }
         Coercion::Code => text || is(CONCEPTS) || is(BOOLEANS) || is(NUMBERS) || is(QUANTITIES),
         Coercion::Name => text || data_type == "HumanName",

@@ -24,10 +24,9 @@ pub(super) fn value(element: &Element<'_>, zone: &TimeZone) -> ReadValue {
     match (type_of(element), element.json()) {
         (Type::Quantity, Some(json)) => quantity(json),
         (Type::CodeableConcept | Type::Coding | Type::CodeableReference, Some(_)) => concept(element),
-        (Type::SampledData | Type::Attachment, _) => ReadValue {
-            note: Some("a document, image or wave form, kept in the message only"),
-            ..ReadValue::default()
-        },
+        (Type::SampledData | Type::Attachment, _) => {
+            ReadValue { note: Some("a document, image or wave form, kept in the message only"), ..ReadValue::default() }
+        }
         (Type::Ratio, _) => {
             let text = element.text().into_owned();
             let titre = Some(lab_value(&text, None)).filter(|value| matches!(value, LabValue::Titre { .. }));
@@ -66,7 +65,11 @@ fn concept(element: &Element<'_>) -> ReadValue {
     match (code, name) {
         // Words alone are a value like any other text.
         (None, Some(text)) => read_text(text, "ST", || None),
-        _ => ReadValue { fields: vec![("value_code", coerce::coded_object(value_code(), coded))], value: said, note: None },
+        _ => ReadValue {
+            fields: vec![("value_code", coerce::coded_object(value_code(), coded))],
+            value: said,
+            note: None,
+        },
     }
 }
 
@@ -164,10 +167,6 @@ fn sex_of(range: &Json) -> Option<&'static str> {
     });
     codes.into_iter().find_map(|code| {
         let is = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(code));
-        if is(FEMALE) {
-            Some("female")
-        } else {
-            is(MALE).then_some("male")
-        }
+        if is(FEMALE) { Some("female") } else { is(MALE).then_some("male") }
     })
 }

@@ -51,7 +51,9 @@ impl Run<'_> {
         }
         match path {
             Path::Hl7v2(path) => self.ask_message(path),
-            Path::Fhir(path) => self.mapped.trace.asked.extend(path.elements().map(|element| Asked::Element(element.to_owned()))),
+            Path::Fhir(path) => {
+                self.mapped.trace.asked.extend(path.elements().map(|element| Asked::Element(element.to_owned())))
+            }
         }
     }
 
@@ -74,7 +76,9 @@ impl Run<'_> {
         }
         match condition {
             Condition::Hl7v2(condition) => condition.each_path(&mut |path| self.ask_message(path)),
-            Condition::Fhir(path) => self.mapped.trace.asked.extend(path.elements().map(|element| Asked::Element(element.to_owned()))),
+            Condition::Fhir(path) => {
+                self.mapped.trace.asked.extend(path.elements().map(|element| Asked::Element(element.to_owned())))
+            }
         }
     }
 

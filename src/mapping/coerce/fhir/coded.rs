@@ -20,7 +20,9 @@ pub(crate) fn codes<'m>(element: &Element<'m>) -> Vec<Cow<'m, str>> {
     let found: Vec<Cow<'m, str>> = match type_of(element) {
         Type::CodeableConcept => concept_codes(json),
         Type::CodeableReference => json.get("concept").map(concept_codes).unwrap_or_default(),
-        Type::Coding => text_in(json, "code").or_else(|| text_in(json, "display")).map(Cow::Borrowed).into_iter().collect(),
+        Type::Coding => {
+            text_in(json, "code").or_else(|| text_in(json, "display")).map(Cow::Borrowed).into_iter().collect()
+        }
         Type::Quantity => quantity_unit_of(json).map(Cow::Owned).into_iter().collect(),
         _ => Vec::new(),
     };
