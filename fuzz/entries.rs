@@ -6,6 +6,7 @@ use std::path::Path as FilePath;
 use std::sync::LazyLock;
 
 use heyi::config;
+use heyi::fhir;
 use heyi::hl7v2::{CharsetSetting, Limits, Message, Path, ack, batch, escape, header, when};
 use heyi::mapping::{Context, Disposition, Mapping};
 use heyi::record::{Kind, Value, schema};
@@ -86,6 +87,38 @@ pub(crate) fn path(data: &[u8]) {
         assert!(!value.text().contains(REPLACEMENT));
         assert!(message.text().contains(value.raw()));
         assert!(!value.location().to_string().is_empty());
+    }
+}
+
+/// A FHIRPath and a unit. The first line is the path, the rest a resource or a Bundle.
+pub(crate) fn fhirpath(data: &[u8]) {
+    let cut = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
+    let unit = data.get(cut + 1..).and_then(|bytes| fhir::Unit::parse(bytes).ok());
+    if let Some(unit) = &unit {
+        let count = unit.resources().len();
+        assert!(unit.resources().all(|resource| !resource.type_name().is_empty()) && count > 0);
+        assert!(unit.patient().is_none_or(|patient| patient.type_name() == "Patient"));
+    }
+    let Ok(source) = std::str::from_utf8(&data[..cut]) else { return };
+    let path = match fhir::Path::parse(source) {
+        Ok(path) => path,
+        Err(error) => {
+            assert!(source.is_char_boundary(error.offset), "the place of an error is in the path");
+            assert!(!error.problem.is_empty());
+            return;
+        }
+    };
+    let sample = r##"{"resourceType": "Patient", "id": "1", "active": true, "birthDate": "1974-12-25", "_birthDate": {"id": "b"},
+        "name": [{"given": ["a", null], "_given": [null, {"id": "g"}]}], "contained": [{"resourceType": "Observation", "id": "o",
+        "valueQuantity": {"value": 1.50, "unit": "mg"}}], "generalPractitioner": [{"reference": "#o"}, {"reference": "Patient/1"}]}"##;
+    let unit = unit.unwrap_or_else(|| fhir::Unit::parse(sample.as_bytes()).expect("the sample is a resource"));
+    let scope = fhir::Scope::focal(&unit);
+    let Ok(nodes) = path.evaluate(&scope) else { return };
+    // The same resource yields the same, and what was found in it is found where it is said to be.
+    assert_eq!(path.evaluate(&scope).map(|again| again.len()), Ok(nodes.len()));
+    for node in nodes.iter().take(50) {
+        assert!(node.text().is_none_or(|text| text.len() <= data.len() + fhir::path::limits::TEXT_BYTES));
+        assert!(node.json().is_none() || node.location().is_some_and(|location| !location.is_empty()));
     }
 }
 

@@ -4,6 +4,7 @@
 //! with line, column and a hint. Relative paths start at the *root*: the parent of a directory called `config`, else the
 //! file's own directory.
 
+mod fhir;
 pub mod identity;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +32,8 @@ const CODE: &str = "C001";
 const LEAST_RETENTION: Duration = Duration::from_secs(86_400);
 /// A shorter silence is between any two messages: every connection would be cut all the time.
 const LEAST_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest resource of a FHIR server: one with a document inside may have some tens of megabytes.
+const FHIR_RESOURCE: usize = 64 << 20;
 /// Names that no source can have: the `ready` line uses them for other things.
 const RESERVED_NAMES: [&str; 3] = ["http", "store", "sources"];
 
@@ -141,6 +144,8 @@ pub enum Arrival {
     Mllp(Mllp),
     /// As files in a directory.
     Files(Files),
+    /// From a FHIR server, which is polled.
+    Fhir(Box<crate::source::fhir::settings::Settings>),
 }
 
 /// `mllp = { … }`
@@ -382,27 +387,39 @@ fn read_source(section: &mut Section<'_>, root: &Path) -> Option<Source> {
     if kinds.len() != 1 {
         problems.report(
             section.span(),
-            "a source needs exactly one of the keys mllp and files, which says how its messages arrive",
+            "a source needs exactly one of the keys mllp, files and fhir, which says how its messages arrive",
             Some("for example: mllp = { listen = \"127.0.0.1:2575\" }".into()),
-        );
-    }
-    if let Some(fhir) = section.optional_section("fhir") {
-        problems.report(
-            fhir.span(),
-            "FHIR sources are not in this version",
-            Some("remove the source, or import its resources when a later version can".into()),
         );
     }
     let mllp = section.optional_section("mllp");
     let files = section.optional_section("files");
-    let mut inner = mllp.or(files)?;
-    let is_files = kinds.first() == Some(&"files");
+    let fhir = section.optional_section("fhir");
+    let mut inner = mllp.or(files).or(fhir)?;
+    let kind = kinds.first().copied().unwrap_or_default();
+    if kind == "fhir" {
+        let source = name.as_ref().map(|name| name.value.as_str()).unwrap_or_default();
+        let settings = fhir::read(&mut inner, source, root);
+        inner.finish();
+        return Some(Source {
+            name: name?.value,
+            mapping: root.join(&mapping?.value),
+            span: section.span(),
+            facility,
+            time_zone,
+            authorities,
+            charset: CharsetSetting::Auto,
+            acknowledge: Acknowledge::Received,
+            on_error: OnError::Ae,
+            max_message: FHIR_RESOURCE,
+            arrival: Arrival::Fhir(Box::new(settings?)),
+        });
+    }
     let charset =
         inner.parsed("charset", CharsetSetting::from_str).map_or(CharsetSetting::Auto, |charset| charset.value);
     let max_message = inner.parsed("max_message", size).map_or(16 << 20, |size| size.value);
     // Nobody waits for an answer about a file.
     let (mut acknowledge, mut on_error) = (Acknowledge::Processed, OnError::Ae);
-    let arrival = if is_files {
+    let arrival = if kind == "files" {
         let directory = inner.required("directory");
         let interval = inner.parsed("interval", duration).map_or(Duration::from_secs(5), |value| value.value);
         directory.map(|directory| Arrival::Files(Files { directory: root.join(directory.value), interval }))

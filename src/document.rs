@@ -248,6 +248,11 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// True or false.
+    pub fn boolean(&mut self, key: &'static str) -> Option<Placed<bool>> {
+        self.value(key, "true or false", |value| value.as_bool())
+    }
+
     /// A list of texts.
     pub fn texts(&mut self, key: &'static str) -> Option<Vec<Placed<String>>> {
         self.value(key, "a list of texts", |value| {

@@ -8,6 +8,8 @@
 //!
 //! This module imports no other module of the house; every layer above the pure one may use it.
 
+mod polling;
+
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,6 +22,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tracing_subscriber::EnvFilter;
+
+use polling::PollingFamilies;
+pub use polling::{PolledType, PollingNumbers};
 
 /// Log filter when neither `--log` nor the environment names one.
 pub const DEFAULT_LOG_FILTER: &str = "info";
@@ -197,6 +202,7 @@ pub struct Metrics {
     /// HTTP connections that are open.
     pub http_connections: Gauge,
     writer: WriterCounters,
+    polling: PollingFamilies,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -301,6 +307,7 @@ impl Metrics {
             request_seconds: Family::new_with_constructor(latency_histogram),
             http_connections: Gauge::default(),
             writer: WriterCounters::default(),
+            polling: PollingFamilies::default(),
         };
         metrics.register();
         metrics
@@ -310,6 +317,11 @@ impl Metrics {
     pub fn source(&self, name: &str) -> SourceMetrics {
         let answer_seconds = self.answer_seconds.get_or_create_owned(&SourceLabel { source: name.to_owned() });
         SourceMetrics { source: name.to_owned(), families: self.sources.clone(), answer_seconds }
+    }
+
+    /// Takes over what a source's poller counts itself.
+    pub fn set_polling(&self, source: &str, numbers: &PollingNumbers) {
+        self.polling.set(source, numbers);
     }
 
     /// Counts one attempt to load changed mappings.
@@ -406,6 +418,7 @@ impl Metrics {
         registry.register("waiting_retries", retries, self.waiting_retries.clone());
         let held = "Messages that are being read or in work: memory that is taken or reserved";
         registry.register_with_unit("messages_held", held, Unit::Bytes, self.held.clone());
+        self.polling.register(registry);
         registry.register("source_up", "Whether a source takes messages: 1, else 0", self.source_up.clone());
         registry.register(
             "messages_waiting_failed",

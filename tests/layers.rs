@@ -63,7 +63,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("axum", &["http/"]),
     ("hyper", &["http/"]),
     ("hyper_util", &["http/"]),
-    ("reqwest", &["commands/demo"]),
+    ("reqwest", &["commands/demo", "source/fhir/"]),
     ("clap", &["commands/", "main.rs"]),
     ("pinyin", &["identity/name.rs"]),
     (
@@ -78,6 +78,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["telemetry.rs"]),
     ("ipnet", &["source/", "config"]),
     ("subtle", &["http/tokens.rs"]),
+    ("aws_lc_rs", &["source/fhir/assertion.rs"]),
+    ("base64", &["source/fhir/"]),
     ("regex_lite", &["fhir/path/compile.rs"]),
 ];
 

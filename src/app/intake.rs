@@ -50,6 +50,16 @@ struct Taken {
     result: Result<Done, WriteError>,
 }
 
+/// The label under which a message is counted.
+pub(super) fn counted_as(done: &Done) -> telemetry::MessageState {
+    match done.state {
+        _ if done.repeat => telemetry::MessageState::Repeated,
+        MessageState::Processed => telemetry::MessageState::Processed,
+        MessageState::Failed => telemetry::MessageState::Failed,
+        MessageState::Ignored => telemetry::MessageState::Ignored,
+    }
+}
+
 /// A message that is with the writer.
 type Waiting = (Arc<Envelope>, Result<Pending<Done>, WriteError>);
 
@@ -182,13 +192,7 @@ impl Intake {
         let source = &self.source.current().name;
         match result {
             Ok(done) => {
-                let state = match done.state {
-                    _ if done.repeat => telemetry::MessageState::Repeated,
-                    MessageState::Processed => telemetry::MessageState::Processed,
-                    MessageState::Failed => telemetry::MessageState::Failed,
-                    MessageState::Ignored => telemetry::MessageState::Ignored,
-                };
-                self.metrics.message(state);
+                self.metrics.message(counted_as(done));
                 if let Some(error) = &done.error {
                     tracing::warn!(
                         source,

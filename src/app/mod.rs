@@ -7,6 +7,7 @@
 
 pub mod intake;
 pub mod mappings;
+mod polling;
 mod supervise;
 mod upkeep;
 mod waiting;
@@ -32,6 +33,7 @@ use crate::http::{self, AppState, RetryError, SourceState};
 use crate::pipeline;
 use crate::source::budget::Budget;
 use crate::source::directory::{self, Directory, DirectoryError};
+use crate::source::fhir::FhirError;
 use crate::source::mllp::{self, ListenError, Listener};
 use crate::store::messages::{self, Message, MessageState};
 use crate::store::{Access, Store, StoreConfig, StoreError, Transaction, WriteError};
@@ -40,9 +42,11 @@ use crate::tls::{ServerFiles, ServerTls, TlsError};
 
 use intake::Intake;
 use mappings::{LiveSource, Reloader, Set, named};
+use polling::Polled;
 use supervise::supervise;
 
 pub use mappings::{pipeline_site, pipeline_sources};
+pub use polling::read_resource;
 
 /// How long stopping may take in all.
 const STOP_TIME: Duration = Duration::from_secs(10);
@@ -64,6 +68,14 @@ pub enum StartError {
     /// A source's directory.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// A FHIR source's certificate or key.
+    #[error("{name}: {error}")]
+    Server {
+        /// Which source.
+        name: String,
+        /// What is wrong.
+        error: FhirError,
+    },
     /// The TLS files of the HTTP listener.
     #[error("http: {0}")]
     Tls(#[from] TlsError),
@@ -96,15 +108,15 @@ pub struct App {
 
 struct BoundSource {
     name: String,
-    intake: Intake,
     entrance: Entrance,
     address: String,
     state: watch::Sender<SourceState>,
 }
 
 enum Entrance {
-    Mllp(Arc<Listener>),
-    Directory(Arc<Directory>),
+    Mllp(Arc<Listener>, Intake),
+    Directory(Arc<Directory>, Intake),
+    Server(Box<Polled>),
 }
 
 impl App {
@@ -191,7 +203,7 @@ impl App {
         let metrics = Arc::clone(&state.metrics);
         let mut parts = Parts::default();
         for bound in sources {
-            if let Entrance::Directory(directory) = &bound.entrance {
+            if let Entrance::Directory(directory, _) = &bound.entrance {
                 let (source, directory) = (bound.name.clone(), Arc::clone(directory));
                 let keep = upkeep::keep_files(source.clone(), directory, retention.messages, stop.clone());
                 parts.spawn(format!("{source}, old files"), keep);
@@ -265,12 +277,15 @@ async fn bind_source(
     budget: &Budget,
 ) -> Result<BoundSource, StartError> {
     let counters = metrics.source(&settings.name);
-    let intake = Intake::new(store.clone(), source, settings.acknowledge, settings.on_error, counters);
+    let intake = || {
+        let (store, source) = (store.clone(), source.clone());
+        Intake::new(store, source, settings.acknowledge, settings.on_error, counters.clone())
+    };
     let (entrance, address) = match &settings.arrival {
         Arrival::Mllp(mllp) => {
             let listener = Listener::bind(listener_settings(settings, mllp, budget.clone())).await?;
             let address = listener.address().to_string();
-            (Entrance::Mllp(Arc::new(listener)), address)
+            (Entrance::Mllp(Arc::new(listener), intake()), address)
         }
         Arrival::Files(files) => {
             let limits = directory::Limits {
@@ -285,16 +300,24 @@ async fn bind_source(
                 limits,
                 budget: budget.clone(),
             })?;
-            (Entrance::Directory(Arc::new(directory)), files.directory.display().to_string())
+            (Entrance::Directory(Arc::new(directory), intake()), files.directory.display().to_string())
+        }
+        Arrival::Fhir(fhir) => {
+            let polled = Polled::new(fhir, source.clone(), store, counters.clone());
+            let polled = polled.map_err(|error| StartError::Server { name: settings.name.clone(), error })?;
+            (Entrance::Server(Box::new(polled)), fhir.base_url.to_string())
         }
     };
     // Its port is taken: connections wait in the system's queue until it is served.
     let (state, _) = watch::channel(SourceState::Up);
-    Ok(BoundSource { name: settings.name.clone(), intake, entrance, address, state })
+    Ok(BoundSource { name: settings.name.clone(), entrance, address, state })
 }
 
 /// Which files of a directory hold messages.
 pub const FILE_EXTENSIONS: [&str; 3] = ["hl7", "txt", "dat"];
+
+/// Which files of a directory hold FHIR resources.
+pub const RESOURCE_EXTENSIONS: [&str; 2] = ["json", "ndjson"];
 
 fn listener_settings(settings: &config::Source, mllp: &config::Mllp, budget: Budget) -> mllp::Settings {
     let mut limits = mllp::Limits { connections: mllp.max_connections, idle: mllp.idle_timeout, ..Default::default() };
@@ -319,7 +342,7 @@ pub fn server_files(tls: &config::Tls) -> ServerFiles {
 }
 
 async fn serve_source(bound: BoundSource, stop: CancellationToken) {
-    let BoundSource { name, intake, entrance, state, .. } = bound;
+    let BoundSource { name, entrance, state, .. } = bound;
     let report = {
         let (name, stop, state) = (name.clone(), stop.clone(), Arc::new(state));
         move |found: Result<(), String>| {
@@ -333,7 +356,7 @@ async fn serve_source(bound: BoundSource, stop: CancellationToken) {
         }
     };
     match entrance {
-        Entrance::Mllp(listener) => {
+        Entrance::Mllp(listener, intake) => {
             let handler = move |received, _peer, turn| {
                 let intake = intake.clone();
                 async move { intake.frame(received, turn).await }
@@ -342,7 +365,7 @@ async fn serve_source(bound: BoundSource, stop: CancellationToken) {
             let serve = move || Arc::clone(&listener).serve(handler.clone(), asked.clone());
             supervise(&name, &stop, report, serve).await;
         }
-        Entrance::Directory(directory) => {
+        Entrance::Directory(directory, intake) => {
             let handler = move |piece, _origin, turn| {
                 let intake = intake.clone();
                 async move { intake.file(piece, turn).await }
@@ -354,6 +377,7 @@ async fn serve_source(bound: BoundSource, stop: CancellationToken) {
             };
             supervise(&name, &stop, report.clone(), serve).await;
         }
+        Entrance::Server(polled) => polled.serve(report, stop).await,
     }
 }
 
@@ -380,8 +404,13 @@ fn http_source(bound: &BoundSource) -> http::Source {
     http::Source {
         name: bound.name.clone(),
         kind: match bound.entrance {
-            Entrance::Mllp(_) => "mllp",
-            Entrance::Directory(_) => "files",
+            Entrance::Mllp(..) => "mllp",
+            Entrance::Directory(..) => "files",
+            Entrance::Server(_) => "fhir",
+        },
+        polling: match &bound.entrance {
+            Entrance::Server(polled) => Some(polled.for_http()),
+            Entrance::Mllp(..) | Entrance::Directory(..) => None,
         },
         place: bound.address.clone(),
         state: bound.state.subscribe(),
@@ -390,13 +419,18 @@ fn http_source(bound: &BoundSource) -> http::Source {
 
 /// Brings what the sources count themselves into the metrics.
 fn listener_numbers(bound: &[BoundSource], budget: Budget) -> http::RefreshMetrics {
-    let listener = |bound: &BoundSource| match &bound.entrance {
-        Entrance::Mllp(listener) => Some((bound.name.clone(), listener.statistics())),
-        Entrance::Directory(_) => None,
-    };
-    let listeners: Vec<(String, Arc<mllp::Statistics>)> = bound.iter().filter_map(listener).collect();
+    let mut listeners: Vec<(String, Arc<mllp::Statistics>)> = Vec::new();
+    let mut polled: Vec<(String, polling::Numbers)> = Vec::new();
+    for BoundSource { name, entrance, .. } in bound {
+        match entrance {
+            Entrance::Mllp(listener, _) => listeners.push((name.clone(), listener.statistics())),
+            Entrance::Server(server) => polled.push((name.clone(), server.numbers())),
+            Entrance::Directory(..) => {}
+        }
+    }
     Arc::new(move |metrics| {
         metrics.set_held(budget.taken());
+        polled.iter().for_each(|(source, numbers)| metrics.set_polling(source, &numbers()));
         for (source, counted) in &listeners {
             let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             metrics.source(source).set_listener(&ListenerNumbers {

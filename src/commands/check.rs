@@ -75,7 +75,7 @@ fn surroundings(config: &Config) -> Vec<Diagnostic> {
     let daemon_runs = DaemonLock::is_held(&config.store);
     let listeners = config.sources.iter().filter_map(|source| match &source.arrival {
         Arrival::Mllp(mllp) => Some((source.name.as_str(), mllp.listen, mllp.tls.as_ref())),
-        Arrival::Files(_) => None,
+        Arrival::Files(_) | Arrival::Fhir(_) => None,
     });
     // Held together: every address and one address of the same port cannot both be had.
     let mut held: Vec<(&str, TcpListener)> = Vec::new();

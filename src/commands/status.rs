@@ -154,7 +154,7 @@ fn trouble(config: &Config, name: &str, daemon_runs: bool) -> Option<String> {
     match &source.arrival {
         _ if !daemon_runs => Some("no daemon runs on this store".to_owned()),
         Arrival::Files(files) => directory::usable(&files.directory).err(),
-        Arrival::Mllp(_) => None,
+        Arrival::Mllp(_) | Arrival::Fhir(_) => None,
     }
 }
 

@@ -82,6 +82,28 @@ const FOLLOWED: &[(&str, &[&str])] = &[
     ("Location", &["Location"]),
 ];
 
+/// Every type that a unit may hold: whatever else a server has is of no use to any record.
+pub const READ: [&str; 18] = [
+    "Patient",
+    "Encounter",
+    "Appointment",
+    "DiagnosticReport",
+    "Observation",
+    "Condition",
+    "Procedure",
+    "ServiceRequest",
+    "ProcedureRequest",
+    "DiagnosticRequest",
+    "ReferralRequest",
+    "Specimen",
+    "EpisodeOfCare",
+    "Practitioner",
+    "PractitionerRole",
+    "Organization",
+    "Location",
+    "HealthcareService",
+];
+
 /// What refers to a focal resource and belongs to its record.
 const GATHERED: &[(&str, &[&str])] = &[("Encounter", &["Condition", "Procedure"])];
 
@@ -160,9 +182,19 @@ pub fn compose<R: Resources>(resources: &R, focal: Held<'_>) -> Result<Json, R::
     Ok(bundle(taken))
 }
 
-/// The Encounter of a report says which visit it is, and no more; who a patient is linked with is known by its own unit.
 fn is_followed(home: &Held<'_>, is_focal: bool, found: &Held<'_>) -> bool {
-    let (from, to) = (home.type_name(), found.type_name());
+    is_part(home.type_name(), is_focal, found.type_name())
+}
+
+/// Types whose resources belong to the record of a focal one that they refer to.
+pub fn gathered_by(focal: &str) -> &'static [&'static str] {
+    GATHERED.iter().find(|(kind, _)| *kind == focal).map_or(&[], |(_, kinds)| kinds)
+}
+
+/// Whether a resource of type `to` is a part of a unit in which one of type `from` refers to it.
+///
+/// The Encounter of a report says which visit it is, and no more; who a patient is linked with is known by its own unit.
+pub fn is_part(from: &str, is_focal: bool, to: &str) -> bool {
     match (from, to) {
         ("Encounter", _) if !is_focal => false,
         ("Patient", "Patient") => is_focal,

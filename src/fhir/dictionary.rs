@@ -26,6 +26,9 @@ const SYSTEM: [&str; 8] = [
     "System.Quantity",
 ];
 
+/// Types of which nothing is by itself.
+const ABSTRACT: [&str; 6] = ["Resource", "DomainResource", "Element", "BackboneElement", "Base", "DataType"];
+
 /// How the JSON of a primitive is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -64,6 +67,8 @@ struct TypeFacts {
     parent: Option<TypeId>,
     shape: Shape,
     is_checked: bool,
+    /// Something of this type is always of another type that is made from it.
+    is_abstract: bool,
     own: Vec<&'static str>,
 }
 
@@ -128,6 +133,7 @@ impl Dictionary {
             }
             if let Some(facts) = dictionary.types.get_mut(usize::from(holder.0)) {
                 facts.parent = parent;
+                facts.is_abstract = ABSTRACT.contains(&name);
                 facts.is_checked = !own.is_empty() || name.contains('.');
                 facts.own = own;
             }
@@ -147,7 +153,14 @@ impl Dictionary {
 
     fn add(&mut self, name: &'static str) {
         let id = TypeId(u16::try_from(self.types.len()).unwrap_or(u16::MAX));
-        self.types.push(TypeFacts { name, parent: None, shape: Shape::Complex, is_checked: false, own: Vec::new() });
+        self.types.push(TypeFacts {
+            name,
+            parent: None,
+            shape: Shape::Complex,
+            is_checked: false,
+            is_abstract: false,
+            own: Vec::new(),
+        });
         self.names.insert(name, id);
     }
 
@@ -219,12 +232,12 @@ impl Dictionary {
 
     /// Whether all elements of this type are known, so that another one is a mistake.
     pub fn is_checked(&self, id: TypeId) -> bool {
-        !self.is_abstract(id) && self.facts(id).is_some_and(|facts| facts.is_checked)
+        self.facts(id).is_some_and(|facts| facts.is_checked && !facts.is_abstract)
     }
 
-    /// Something of this type is always of another type that is made from it.
-    fn is_abstract(&self, id: TypeId) -> bool {
-        matches!(id.name_in(self), "Resource" | "DomainResource" | "Element" | "BackboneElement" | "Base" | "DataType")
+    /// Whether something of this type is always of another type that is made from it.
+    pub(super) fn is_abstract(&self, id: TypeId) -> bool {
+        self.facts(id).is_some_and(|facts| facts.is_abstract)
     }
 
     /// What a type has under this name.
@@ -259,13 +272,6 @@ impl Dictionary {
             lower.push_str(suffix.get(1..)?);
             self.named(&lower)
         })
-    }
-}
-
-impl TypeId {
-    /// While the standard's table is still being read.
-    fn name_in(self, dictionary: &Dictionary) -> &'static str {
-        dictionary.facts(self).map_or("", |facts| facts.name)
     }
 }
 

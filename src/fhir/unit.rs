@@ -136,33 +136,38 @@ impl Unit {
         (0..self.entries.len()).map(|index| Resource { unit: self, index })
     }
 
-    /// The patient that the unit is about: the focal resource, else the one that its `subject`, `patient`, `beneficiary` or
-    /// participant leads to, else the only one there is. `None` if that leaves it open.
+    /// The patient that the unit is about: the focal resource; else the one that its `subject`, `patient` or `beneficiary` names;
+    /// else the one patient among its participants; else the only one there is. Whoever is named is never replaced by another:
+    /// `None` if the unit does not hold them, or holds several.
     pub fn patient(&self) -> Option<Resource<'_>> {
         let is_patient = |resource: &Resource<'_>| resource.type_name() == "Patient";
         let focal = self.focal();
         if is_patient(&focal) {
             return Some(focal);
         }
+        let led_to = |reference: &str| match self.resolve(focal, reference) {
+            Some(Resolved::Resource(resource)) => Some(resource).filter(is_patient),
+            _ => None,
+        };
+        let text = |reference: &'_ Json| reference.get("reference").and_then(Json::as_str).map(str::to_owned);
         let json = focal.json();
-        let single = ["subject", "patient", "beneficiary"].into_iter().filter_map(|name| json.get(name));
-        let listed = json.get("participant").and_then(Json::as_array).into_iter().flatten();
-        let listed = listed.filter_map(|participant| participant.get("actor"));
-        let mut named = single.chain(listed).filter_map(|reference| reference.get("reference")?.as_str()).peekable();
-        let mut says_patient = false;
-        while let Some(reference) = named.next() {
-            match self.resolve(focal, reference) {
-                Some(Resolved::Resource(resource)) if is_patient(&resource) => return Some(resource),
-                Some(_) => {}
-                // Nobody else's record is taken for that of a patient who is named and absent.
-                None => says_patient |= reference.contains("Patient/") || !reference.contains('/'),
+        if let Some(named) = ["subject", "patient", "beneficiary"].into_iter().find_map(|name| json.get(name)) {
+            if let Some(reference) = text(named) {
+                return led_to(&reference);
+            }
+            if let Some(identifier) = named.get("identifier") {
+                return only(self.resources().filter(is_patient).filter(|patient| bears(patient.json(), identifier)));
             }
         }
-        let mut all = self.resources().filter(is_patient);
-        match (says_patient, all.next(), all.next()) {
-            (false, Some(only), None) => Some(only),
-            _ => None,
+        let participants = json.get("participant").and_then(Json::as_array).into_iter().flatten();
+        let named: Vec<String> = participants.filter_map(|participant| text(participant.get("actor")?)).collect();
+        let is_named = |reference: &String| led_to(reference).is_some() || reference.contains("Patient/");
+        if named.iter().any(is_named) {
+            let mut patients = named.iter().filter(|reference| is_named(reference)).map(|reference| led_to(reference));
+            let first = patients.next().flatten()?;
+            return patients.all(|patient| patient == Some(first)).then_some(first);
         }
+        only(self.resources().filter(is_patient))
     }
 
     /// What a reference in a resource leads to, inside the unit.
@@ -276,6 +281,18 @@ impl PartialEq for Resource<'_> {
     }
 }
 
+/// The only one.
+fn only<'u>(mut resources: impl Iterator<Item = Resource<'u>>) -> Option<Resource<'u>> {
+    let first = resources.next()?;
+    resources.next().is_none().then_some(first)
+}
+
+/// Whether a resource has an identifier of this system and value.
+fn bears(json: &Json, identifier: &Json) -> bool {
+    let same = |other: &Json| ["system", "value"].into_iter().all(|name| other.get(name) == identifier.get(name));
+    identifier.get("value").is_some() && json.get("identifier").and_then(Json::as_array).into_iter().flatten().any(same)
+}
+
 /// `Patient/1`
 fn is_local(reference: &str) -> bool {
     reference.split('/').count() == 2
@@ -290,4 +307,101 @@ fn split_base(url: &str) -> Option<(&str, &str)> {
 
 pub(super) fn resource_type(json: &Json) -> Option<&str> {
     json.get("resourceType")?.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(entries: &[&str]) -> Unit {
+        let entries: Vec<String> = entries.iter().map(|entry| format!("{{{entry}}}")).collect();
+        let bundle = format!(r#"{{"resourceType": "Bundle", "entry": [{}]}}"#, entries.join(","));
+        Unit::parse(bundle.as_bytes()).unwrap()
+    }
+
+    fn resolved(unit: &Unit, reference: &str) -> Option<usize> {
+        match unit.resolve(unit.focal(), reference)? {
+            Resolved::Resource(resource) => Some(resource.index),
+            Resolved::Contained(_) => None,
+        }
+    }
+
+    #[test]
+    fn what_is_no_unit_is_refused_without_its_content() {
+        let problem = |text: &str| Unit::parse(text.as_bytes()).unwrap_err().to_string();
+        assert_eq!(problem("{\"resourceType\": \"Pat"), "this is not JSON: it ends too early at line 1 column 21");
+        assert_eq!(problem("MSH|^~"), "this is not JSON: a syntax error at line 1 column 1");
+        assert_eq!(problem("[]"), "the document is no FHIR resource: it has no `resourceType`");
+        assert_eq!(
+            problem(r#"{"resourceType": "Bundle", "entry": [{"request": {"method": "DELETE"}}]}"#),
+            "the Bundle holds no resource"
+        );
+        let nested = r#"{"resourceType": "Bundle", "entry": [{"resource": {"resourceType": "Patient"}}, {"resource": {"id": "1"}}]}"#;
+        assert_eq!(problem(nested), "Bundle.entry[1].resource is no FHIR resource: it has no `resourceType`");
+        assert!(problem(&"[".repeat(100_000)).starts_with("this is not JSON"));
+    }
+
+    #[test]
+    fn a_reference_leads_to_the_resource_that_it_names_and_to_no_other() {
+        let unit = unit(&[
+            r#""fullUrl": "https://a/fhir/Encounter/1", "resource": {"resourceType": "Encounter", "id": "1"}"#,
+            r#""fullUrl": "https://a/fhir/Patient/1", "resource": {"resourceType": "Patient", "id": "1"}"#,
+            r#""fullUrl": "https://b/fhir/Patient/1", "resource": {"resourceType": "Patient", "id": "1"}"#,
+            r#""fullUrl": "urn:uuid:2", "resource": {"resourceType": "Patient"}"#,
+            r#""resource": {"resourceType": "Patient", "id": "3"}"#,
+        ]);
+        // A relative reference is meant on the server of the one who refers.
+        assert_eq!(resolved(&unit, "Patient/1"), Some(1));
+        assert_eq!(resolved(&unit, "Patient/1/_history/7"), Some(1));
+        assert_eq!(resolved(&unit, "https://b/fhir/Patient/1"), Some(2));
+        assert_eq!(resolved(&unit, "https://c/fhir/Patient/1"), None);
+        assert_eq!(resolved(&unit, "urn:uuid:2"), Some(3));
+        assert_eq!(resolved(&unit, "Patient/3"), Some(4));
+        assert_eq!(resolved(&unit, "https://a/fhir/Patient/3"), Some(4));
+        assert_eq!(resolved(&unit, "https://b/fhir/Patient/3"), None);
+        for reference in ["", "#", "#x", "Patient/", "Patient", "/", "//", "urn:uuid:9", "Patient?identifier=1"] {
+            assert!(resolved(&unit, reference).is_none_or(|found| found == 0), "{reference}");
+        }
+    }
+
+    #[test]
+    fn two_resources_of_one_name_are_told_apart_or_not_taken() {
+        let unit = unit(&[
+            r#""fullUrl": "urn:uuid:1", "resource": {"resourceType": "Encounter", "id": "1"}"#,
+            r#""fullUrl": "https://a/fhir/Patient/1", "resource": {"resourceType": "Patient", "id": "1"}"#,
+            r#""fullUrl": "https://b/fhir/Patient/1", "resource": {"resourceType": "Patient", "id": "1"}"#,
+        ]);
+        assert_eq!(resolved(&unit, "Patient/1"), None);
+        assert_eq!(resolved(&unit, "https://a/fhir/Patient/1"), Some(1));
+    }
+
+    #[test]
+    fn the_patient_is_the_one_who_is_named_and_nobody_instead() {
+        let patient = |focal: &str| {
+            let unit = unit(&[
+                &format!(r#""resource": {focal}"#),
+                r#""resource": {"resourceType": "Patient", "id": "1", "identifier": [{"system": "a", "value": "7"}]}"#,
+            ]);
+            unit.patient().and_then(|patient| patient.id().map(str::to_owned))
+        };
+        let one = Some("1".to_owned());
+        assert_eq!(patient(r#"{"resourceType": "Encounter", "subject": {"reference": "Patient/1"}}"#), one);
+        assert_eq!(patient(r#"{"resourceType": "Coverage", "beneficiary": {"reference": "Patient/1"}}"#), one);
+        let appointment = r#"{"resourceType": "Appointment", "participant": [{"actor": {"reference": "Practitioner/9"}}, {"actor": {"reference": "Patient/1"}}]}"#;
+        assert_eq!(patient(appointment), one);
+        assert_eq!(patient(r#"{"resourceType": "Patient", "id": "2"}"#), Some("2".to_owned()));
+        assert_eq!(patient(r#"{"resourceType": "Encounter"}"#), one);
+        assert_eq!(patient(r#"{"resourceType": "Encounter", "subject": {"reference": "Patient/2"}}"#), None);
+        assert_eq!(patient(r#"{"resourceType": "Encounter", "subject": {"reference": "urn:uuid:2"}}"#), None);
+        assert_eq!(patient(r#"{"resourceType": "Encounter", "subject": {"reference": "Group/2"}}"#), None);
+        assert_eq!(patient(r#"{"resourceType": "Encounter", "subject": {"display": "somebody"}}"#), one);
+        let named = |system: &str| {
+            patient(&format!(
+                r#"{{"resourceType": "Encounter", "subject": {{"identifier": {{"system": "{system}", "value": "7"}}}}}}"#
+            ))
+        };
+        assert_eq!((named("a"), named("b")), (one, None));
+        let two = r#"{"resourceType": "Appointment", "participant": [{"actor": {"reference": "Patient/1"}}, {"actor": {"reference": "Patient/2"}}]}"#;
+        assert_eq!(patient(two), None);
+    }
 }

@@ -401,7 +401,12 @@ pub(crate) fn sources() -> Value {
         "required": ["name", "kind", "place", "state", "messages"],
         "properties": {
             "name": string(),
-            "kind": {"type": "string", "enum": ["mllp", "files"]},
+            "kind": {"type": "string", "enum": ["mllp", "files", "fhir"]},
+            "polling": {
+                "type": "object",
+                "description": "of a FHIR source: how it stands with its server, by type of resource: mark, mode, last success, last failure, what is remarkable",
+                "additionalProperties": true
+            },
             "place": {"type": "string", "description": "where it listens or reads"},
             "state": {"type": "string", "enum": ["up", "down"]},
             "reason": {"type": "string", "description": "why it is down"},
@@ -427,6 +432,14 @@ pub(crate) fn sources() -> Value {
         }
     });
     list("sources", source)
+}
+
+pub(crate) fn poll() -> Value {
+    json!({
+        "type": "object",
+        "required": ["source", "poll"],
+        "properties": {"source": string(), "poll": {"type": "string", "enum": ["asked"]}}
+    })
 }
 
 pub(crate) fn quality() -> Value {

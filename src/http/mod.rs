@@ -123,12 +123,29 @@ impl Purpose {
 pub struct Source {
     /// Its name.
     pub name: String,
-    /// `mllp` or `files`.
+    /// `mllp`, `files` or `fhir`.
     pub kind: &'static str,
     /// Where it listens or reads.
     pub place: String,
     /// Whether it takes messages.
     pub state: watch::Receiver<SourceState>,
+    /// Where it is polled.
+    pub polling: Option<Polling>,
+}
+
+/// A source that is polled.
+#[derive(Clone)]
+pub struct Polling {
+    /// How it stands with its server, as JSON; without personal data.
+    pub status: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// Has it polled now.
+    pub poke: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl std::fmt::Debug for Polling {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Polling").finish_non_exhaustive()
+    }
 }
 
 /// Whether a source takes messages.

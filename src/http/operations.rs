@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::call::{Answer, Call, from_store, json, with_type};
 use super::problem::{Problem, ProblemKind};
+use super::tokens::Role;
 use super::{AppState, Source, SourceState, limits, openapi, schemas};
 use crate::feed::{Cursor, TypeFilter};
 use crate::store::consumers::{self, Consumer};
@@ -30,7 +31,8 @@ pub(crate) async fn health(_: Arc<AppState>, _: Call) -> Answer {
 pub(crate) async fn ready(state: Arc<AppState>, _: Call) -> Answer {
     let mut waiting: Vec<String> = Vec::new();
     for source in &state.sources {
-        if *source.state.borrow() != SourceState::Up {
+        // A server that does not answer is nothing that this one could be ready for.
+        if source.polling.is_none() && *source.state.borrow() != SourceState::Up {
             waiting.push(format!("source {}", source.name));
         }
     }
@@ -120,6 +122,22 @@ pub(crate) async fn sources(state: Arc<AppState>, _: Call) -> Answer {
     json(&json!({"sources": sources, "next": null}))
 }
 
+/// `POST /v1/sources/{name}/poll`: the end point of a FHIR server's subscription, among others. Whatever it sends is not looked at: what
+/// has changed is asked of the server itself.
+pub(crate) async fn poll(state: Arc<AppState>, call: Call) -> Answer {
+    let name = call.path();
+    if call.caller.as_ref().is_some_and(|caller| caller.role == Role::Source && caller.name != name) {
+        let detail = "A token of the role source has the one source polled whose name it bears.";
+        return Err(Problem::new(ProblemKind::RoleNotAllowed, detail));
+    }
+    let source = state.sources.iter().find(|source| source.name == name);
+    let Some(polling) = source.and_then(|source| source.polling.as_ref()) else {
+        return Err(Problem::new(ProblemKind::RecordUnknown, "No source of this name is polled: see /v1/sources."));
+    };
+    (polling.poke)();
+    json(&json!({"source": name, "poll": "asked"}))
+}
+
 /// `GET /v1/quality`.
 pub(crate) async fn quality(state: Arc<AppState>, _: Call) -> Answer {
     let read = |reader: &Reader<'_>| {
@@ -155,6 +173,9 @@ fn source_document(source: &Source, counts: &[MessageCount]) -> Value {
         SourceState::Down(reason) => ("down", Some(reason.clone())),
     };
     document["state"] = json!(state);
+    if let Some(polling) = &source.polling {
+        document["polling"] = (polling.status)();
+    }
     if let Some(reason) = reason {
         document["reason"] = json!(reason);
     }

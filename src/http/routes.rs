@@ -106,6 +106,7 @@ const PERSON_READERS: Access = Access::Roles(&[Role::Records, Role::Engineer, Ro
 const RECORDS: Access = Access::Roles(&[Role::Records]);
 const DECISION_PROBLEMS: &[ProblemKind] = &[ProblemKind::RecordUnknown, ProblemKind::DecisionRefused];
 const ENGINEER: Access = Access::Roles(&[Role::Engineer]);
+const POLLERS: Access = Access::Roles(&[Role::Engineer, Role::Admin, Role::Source]);
 /// Raw messages are for `engineer` and `admin`, so the paths that lead to them are too.
 const MESSAGE_READERS: Access = Access::Roles(&[Role::Engineer, Role::Admin]);
 
@@ -480,6 +481,18 @@ pub(crate) static ROUTES: &[Route] = &[
         answers: &[("application/json", answers::sources)],
         special_problems: &[],
         handler: |state, call| Box::pin(operations::sources(state, call)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/sources/{name}/poll",
+        name: "pollSource",
+        summary: "Have a FHIR source polled now: where a subscription of its server leads to. The body is not looked at",
+        access: POLLERS,
+        parameters: &[],
+        body: None,
+        answers: &[("application/json", answers::poll)],
+        special_problems: &[ProblemKind::RecordUnknown],
+        handler: |state, call| Box::pin(operations::poll(state, call)),
     },
     Route {
         method: Method::Get,

@@ -43,6 +43,7 @@ struct Server {
     client: Client,
     state: Arc<AppState>,
     retries: Arc<AtomicUsize>,
+    pokes: Arc<AtomicUsize>,
     source: watch::Sender<SourceState>,
     task: JoinHandle<()>,
     _directory: TempDir,
@@ -64,6 +65,12 @@ impl Server {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&StoreConfig::new(directory.path().join("heyi.db"), StoreAccess::Daemon)).unwrap();
         let (source, source_state) = watch::channel(SourceState::Up);
+        let pokes = Arc::new(AtomicUsize::new(0));
+        let poked = Arc::clone(&pokes);
+        let polling = Polling {
+            status: Arc::new(|| json!({"state": "failing"})),
+            poke: Arc::new(move || drop(poked.fetch_add(1, Ordering::Relaxed))),
+        };
         let retries = Arc::new(AtomicUsize::new(0));
         let (counted, retried_store) = (Arc::clone(&retries), store.clone());
         let retry: Retry = Arc::new(move |id| {
@@ -90,12 +97,22 @@ impl Server {
         let state = Arc::new(AppState {
             store,
             consumers,
-            sources: vec![Source {
-                name: "his".to_owned(),
-                kind: "mllp",
-                place: "127.0.0.1:2575".to_owned(),
-                state: source_state,
-            }],
+            sources: vec![
+                Source {
+                    name: "his".to_owned(),
+                    kind: "mllp",
+                    place: "127.0.0.1:2575".to_owned(),
+                    state: source_state,
+                    polling: None,
+                },
+                Source {
+                    name: "emr".to_owned(),
+                    kind: "fhir",
+                    place: "http://127.0.0.1:8090/fhir".to_owned(),
+                    state: watch::channel(SourceState::Down("connection refused".to_owned())).1,
+                    polling: Some(polling),
+                },
+            ],
             metrics: Arc::new(Metrics::new()),
             refresh_metrics: Arc::new(|metrics| {
                 let listener = ListenerNumbers { frames: 5, ..ListenerNumbers::default() };
@@ -120,7 +137,7 @@ impl Server {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let task = tokio::spawn(serve(Arc::new(listener), None, Arc::clone(&state)));
         let client = Client::builder().no_proxy().build().unwrap();
-        Self { base, client, state, retries, source, task, _directory: directory }
+        Self { base, client, state, retries, pokes, source, task, _directory: directory }
     }
 
     async fn write<T: Send + 'static>(
@@ -316,7 +333,8 @@ fn insert_review(transaction: &Transaction<'_>) -> Result<(), StoreError> {
 }
 
 fn sample(route: &Route) -> String {
-    route.path.replace("{one_id}", ONE_ID).replace("{id}", "1").replace("{name}", "visit.v1.json")
+    let path = route.path.replace("sources/{name}", "sources/emr");
+    path.replace("{one_id}", ONE_ID).replace("{id}", "1").replace("{name}", "visit.v1.json")
 }
 
 fn method(route: &Route) -> Method {
@@ -344,7 +362,7 @@ async fn a_role_opens_its_own_routes_and_no_other() {
     server.write(insert_review).await;
     server.write(|transaction| insert_message(transaction, "1", b"MSH|1", MessageState::Failed)).await;
     for role in Role::ALL {
-        let token = server.token("someone", role).await;
+        let token = server.token(if role == Role::Source { "emr" } else { "someone" }, role).await;
         for route in ROUTES {
             let allowed = match route.access {
                 Access::Open | Access::AnyToken => true,
@@ -357,6 +375,26 @@ async fn a_role_opens_its_own_routes_and_no_other() {
             assert!(expected.contains(&answer.0), "{role:?} {} {answer:?}", route.name);
         }
     }
+}
+
+#[tokio::test]
+async fn a_server_has_its_own_source_polled_whatever_it_sends_and_no_other() {
+    let server = Server::start(Vec::new()).await;
+    let (own, other) = (server.token("emr", Role::Source).await, server.token("his", Role::Source).await);
+    let poll = |token: String, path: &'static str| {
+        answer(server.request(Method::POST, path).bearer_auth(token).body("<a notification/>"))
+    };
+    assert_eq!(poll(own, "/v1/sources/emr/poll").await, (200, json!({"source": "emr", "poll": "asked"})));
+    assert_eq!(server.pokes.load(Ordering::Relaxed), 1);
+    assert_eq!(problem(&poll(other.clone(), "/v1/sources/emr/poll").await), "role-not-allowed");
+    assert_eq!(problem(&poll(other, "/v1/sources/his/poll").await), "record-unknown");
+    assert_eq!(server.pokes.load(Ordering::Relaxed), 1);
+    let engineer = server.token("eva", Role::Engineer).await;
+    let sources = server.get(&engineer, "/v1/sources").await.1;
+    assert_eq!(sources["sources"][1]["polling"], json!({"state": "failing"}));
+    assert_eq!(sources["sources"][0].get("polling"), None);
+    // What is polled and does not answer keeps nobody from being ready.
+    assert_eq!(answer(server.request(Method::GET, "/readyz")).await.0, 200);
 }
 
 #[tokio::test]

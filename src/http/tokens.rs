@@ -37,16 +37,19 @@ pub enum Role {
     Auditor,
     /// Configures.
     Admin,
+    /// A FHIR server whose subscription says that the source, whose name the token bears, should be polled now.
+    Source,
 }
 
 /// A text that names no role.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no such role: expected consumer, engineer, records, auditor or admin")]
+#[error("no such role: expected consumer, engineer, records, auditor, admin or source")]
 pub struct RoleError;
 
 impl Role {
     /// Every role.
-    pub const ALL: [Role; 5] = [Role::Consumer, Role::Engineer, Role::Records, Role::Auditor, Role::Admin];
+    pub const ALL: [Role; 6] =
+        [Role::Consumer, Role::Engineer, Role::Records, Role::Auditor, Role::Admin, Role::Source];
 
     /// The role as commands and the store write it.
     pub fn name(self) -> &'static str {
@@ -56,6 +59,7 @@ impl Role {
             Role::Records => "records",
             Role::Auditor => "auditor",
             Role::Admin => "admin",
+            Role::Source => "source",
         }
     }
 }

@@ -7,10 +7,10 @@ mod fhir;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Asked, Disposition, MapError, Mapped, MappedRecord, Mapping, RuleName, Trace, Unmapped};
 pub(super) use fhir::WHOLE;
 
 use super::input::Input;
+use super::{Asked, Disposition, MapError, Mapped, MappedRecord, Mapping, RuleName, Trace, Unmapped};
 use crate::hl7v2::Segment;
 use crate::record::schema::{self, Field, Shape};
 use crate::record::{Fields, Kind, Value as Json};

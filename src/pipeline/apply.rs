@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use super::life::Conflict;
 use super::merge::Action;
 use super::renumber::VisitAction;
+use super::telling::Statement;
 use super::{Failure, Site};
 use crate::feed::{EventKind, NewEvent, event_id};
 use crate::hl7v2::{ErrorCode, Location};
@@ -52,6 +53,8 @@ pub enum Cause {
     Message,
     /// A message that was read from a file of the past.
     Import,
+    /// What a server had when it was asked.
+    Poll,
     /// A message that had failed before.
     Retry,
     /// A merge that moved the record to another One ID.
@@ -67,6 +70,7 @@ impl Cause {
         match self {
             Self::Message => "message",
             Self::Import => "import",
+            Self::Poll => "poll",
             Self::Retry => "retry",
             Self::Merge => "merge",
             Self::Split => "split",
@@ -97,6 +101,8 @@ pub(super) struct Job<'a> {
     pub(super) notes: RefCell<Vec<String>>,
     /// What somebody should look at although the message is refused.
     pub(super) refused: RefCell<Vec<(Conflict, (i64, i64))>>,
+    /// Where what is said is all that there is to say of its records.
+    pub(super) statement: Option<Statement>,
 }
 
 /// What a message about a patient means for whose a visit or report is.
@@ -110,6 +116,15 @@ pub(super) enum Claim {
     Moved,
     /// Another person's: something newer has said so.
     Late,
+}
+
+/// How much a resource says of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// All that there is to say.
+    Whole,
+    /// It adds to another source's record and takes nothing away.
+    Part,
 }
 
 /// What an event is about.
@@ -135,11 +150,19 @@ pub(super) struct Owner {
 }
 
 impl Job<'_> {
-    /// Applies all records and gives the One ID of the first patient.
-    pub(super) fn apply(&self, mapped: Vec<MappedRecord>) -> Result<Option<String>, Trouble> {
-        let mut owner: Option<Owner> = None;
+    /// Does what a message or a unit of resources says, and gives the One ID that it is about.
+    pub(super) fn carry_out(&self, mapped: Vec<MappedRecord>) -> Result<Option<String>, Trouble> {
+        match &self.statement {
+            Some(statement) => self.tell(statement, mapped),
+            None => self.apply(mapped, None),
+        }
+    }
+
+    /// Applies all records and gives the One ID of the first patient. `owner`: whose they are, where they do not say it themselves.
+    pub(super) fn apply(&self, mapped: Vec<MappedRecord>, owner: Option<Owner>) -> Result<Option<String>, Trouble> {
+        let mut first = owner.as_ref().map(|owner| owner.one_id.clone());
+        let mut owner = owner;
         let mut patient = 0;
-        let mut first = None;
         // What is about visits waits for their patient; what is about two patients, for both.
         let mut of_visits: Vec<(VisitAction, Fields)> = Vec::new();
         let mut of_patients: Vec<(Action, Fields)> = Vec::new();
@@ -157,7 +180,13 @@ impl Job<'_> {
                     first = first.or_else(|| owner.as_ref().map(|owner| owner.one_id.clone()));
                 }
                 Kind::Merge => match Action::of(&record.fields) {
-                    action @ (Action::Merge | Action::Rename) => self.merge(&record.fields, action)?,
+                    action @ (Action::Merge | Action::Rename) => {
+                        let survivor = self.merge(&record.fields, action)?;
+                        // Of a resource that gave way to another one nothing else is said; what names it is the other one's.
+                        if owner.is_none() && self.statement.is_some() {
+                            owner = survivor;
+                        }
+                    }
                     Action::Move => self.move_numbers(&record.fields)?,
                     Action::Deactivate => self.deactivate(&record.fields)?,
                     action @ (Action::Link | Action::Unlink) => of_patients.push((action, record.fields)),
@@ -189,16 +218,34 @@ impl Job<'_> {
     /// The moment of a record: its own `updated_at`, else when the message came. A time far ahead is a wrong clock, and would
     /// outrank everything that comes in the years up to it.
     pub(super) fn moment(&self, fields: &Fields) -> Moment {
-        let at = fields
+        self.moment_of(Kind::Visit, fields)
+    }
+
+    /// [`Job::moment`] for a record of a kind: of a whole statement, never before what the last one said.
+    pub(super) fn moment_of(&self, kind: Kind, fields: &Fields) -> Moment {
+        let said = fields
             .get("updated_at")
             .and_then(Value::as_str)
             .and_then(|text| when::instant(text, self.zone))
             .map_or(self.received_at, jiff::Timestamp::as_microsecond);
+        let at = self
+            .statement
+            .as_ref()
+            .and_then(|statement| statement.not_before(kind))
+            .map_or(said, |last| said.max(last));
         Moment { at: at.min(self.received_at.saturating_add(CLOCK_AHEAD)), arrival: self.message.unwrap_or_default() }
     }
 
+    /// The source whose visits or reports bear numbers of an authority: its owner, where the authority has one. So what two sources
+    /// say of one visit comes together where they name it by the same authority.
+    fn source_of(&self, patch: &mut Fields, system: &str) -> &str {
+        let system = patch.remove(system);
+        let owner = system.as_ref().and_then(Value::as_str).and_then(|system| self.site.owners.get(system));
+        owner.map_or(self.source, String::as_str)
+    }
+
     fn visit(&self, mut patch: Fields, owner: Option<&Owner>) -> Result<(), Trouble> {
-        let source = self.source;
+        let source = self.source_of(&mut patch, "number_system");
         let Some(number) = patch.get("number").and_then(Value::as_str).map(str::to_owned) else {
             return Err(Trouble::content(
                 ErrorCode::RequiredFieldMissing,
@@ -214,6 +261,9 @@ impl Job<'_> {
             (None, Some(visit)) => self.owner_of(visit.record)?,
             (None, None) => return Err(no_patient()),
         };
+        if let Some(visit) = known.as_ref().filter(|visit| visit.source != self.source) {
+            self.same_person(visit.record, &owner, "visit")?;
+        }
         let moment = self.moment(&patch);
         let mut visit = match known {
             Some(visit) => visit,
@@ -232,7 +282,15 @@ impl Job<'_> {
         let owner = if matches!(claim, Claim::Kept | Claim::Late) { self.owner_of(visit.record)? } else { owner };
         let moved = claim == Claim::Moved;
         visit.record = owner.record;
-        let Applied { record, mut changed, mut happenings, .. } = state.apply(patch, moment);
+        let applied = match self.statement_of(Kind::Visit, &visit.visit_id(), moment) {
+            Some(Extent::Whole) => state.apply_whole(patch, moment),
+            Some(Extent::Part) => {
+                patch.retain(|_, value| !value.is_null());
+                state.apply(patch, moment)
+            }
+            None => state.apply(patch, moment),
+        };
+        let Applied { record, mut changed, mut happenings, .. } = applied;
         if moved {
             changed.push("one_id".to_owned());
             changed.sort_unstable();
@@ -289,8 +347,33 @@ impl Job<'_> {
         })
     }
 
-    fn lab_report(&self, number: Option<String>, patch: Fields, owner: Option<&Owner>) -> Result<(), Trouble> {
-        let source = self.source;
+    /// Refuses what a source says of another source's visit or report where the two mean different persons: whose it is, its own source
+    /// says.
+    fn same_person(&self, record: i64, owner: &Owner, what: &str) -> Result<(), Trouble> {
+        if self.owner_of(record)?.one_id == owner.one_id {
+            return Ok(());
+        }
+        let text = format!(
+            "the {what} is known from the source that owns its number, as another patient's: link the two patients, or correct the number"
+        );
+        Err(Trouble::Content(Failure { code: ErrorCode::DuplicateKeyIdentifier, location: None, text }))
+    }
+
+    /// Remembers what a resource was told as, and says how much of the record `id` that is. `None`: a message says what it says.
+    fn statement_of(&self, kind: Kind, id: &str, moment: Moment) -> Option<Extent> {
+        self.statement.as_ref()?.remember(kind, id, moment);
+        let is_own = id.strip_prefix(self.source).is_some_and(|rest| rest.starts_with(':'));
+        Some(if is_own { Extent::Whole } else { Extent::Part })
+    }
+
+    fn lab_report(&self, number: Option<String>, mut patch: Fields, owner: Option<&Owner>) -> Result<(), Trouble> {
+        let source = self.source_of(&mut patch, "number_system");
+        if let Some(visits) =
+            patch.get("visit_system").and_then(Value::as_str).and_then(|system| self.site.owners.get(system))
+        {
+            patch.insert("visit_source", Value::from(visits.as_str()));
+        }
+        patch.remove("visit_system");
         let Some(number) = number else {
             return Err(Trouble::content(
                 ErrorCode::RequiredFieldMissing,
@@ -304,6 +387,9 @@ impl Job<'_> {
             (None, Some(report)) => self.owner_of(report.record)?,
             (None, None) => self.owner_of_visit(&patch)?.ok_or_else(no_patient)?,
         };
+        if let Some(report) = known.as_ref().filter(|report| report.source != self.source) {
+            self.same_person(report.record, &owner, "report")?;
+        }
         let moment = self.moment(&patch);
         let mut report = match known {
             Some(report) => report,
@@ -338,11 +424,19 @@ impl Job<'_> {
         if claim != Claim::Kept {
             report.record = owner.record;
         }
-        let Applied { record, changed: by_message, happenings, .. } = state.apply(patch, moment);
+        let applied = match self.statement_of(Kind::LabReport, &report.report_id(), moment) {
+            Some(Extent::Whole) => state.apply_whole(patch, moment),
+            Some(Extent::Part) => {
+                patch.retain(|_, value| !value.is_null());
+                state.apply(patch, moment)
+            }
+            None => state.apply(patch, moment),
+        };
+        let Applied { record, changed: by_message, happenings, .. } = applied;
         let mut changed = former.map_or(by_message, |former| changed(&former, &record));
         let visit_id = match state.visit_number() {
             Some(number) => {
-                let of = state.visit_source().unwrap_or(source);
+                let of = state.visit_source().unwrap_or(self.source);
                 Some(published_id(of, &clinical::visit_number_now(self.transaction, of, number)?))
             }
             None => None,
@@ -355,19 +449,33 @@ impl Job<'_> {
             changed.push("one_id".to_owned());
         }
         changed.sort_unstable();
-        let mut kinds: Vec<EventKind> = happenings.into_iter().map(|happening| happening.kind).collect();
+        let kinds = happenings.into_iter().map(|happening| happening.kind);
+        self.keep_lab_report(report, &state, (record, changed), kinds, &owner.one_id, moment)
+    }
+
+    /// Publishes what happened to a report and stores it. What changed without an event of its own is told by the one of its status.
+    pub(super) fn keep_lab_report(
+        &self,
+        mut report: LabReport,
+        state: &LabReportState,
+        (record, changed): (Fields, Vec<String>),
+        kinds: impl Iterator<Item = EventKind>,
+        one_id: &str,
+        moment: Moment,
+    ) -> Result<(), Trouble> {
+        let mut kinds: Vec<EventKind> = kinds.collect();
         if kinds.is_empty() && !changed.is_empty() {
             kinds.push(state.event());
         }
         let report_id = report.report_id();
         for kind in kinds {
             report.version += 1;
-            let data = view::lab_report_record(record.clone(), &report, &owner.one_id);
-            let about = About { kind, record: &report_id, one_id: &owner.one_id, moment, version: report.version };
+            let data = view::lab_report_record(record.clone(), &report, one_id);
+            let about = About { kind, record: &report_id, one_id, moment, version: report.version };
             self.publish(about, &changed, data, self.cause)?;
         }
         report.mapping.replace_range(.., self.mapping);
-        report.state = to_stored(&state)?;
+        report.state = to_stored(state)?;
         Ok(clinical::put_lab_report(self.transaction, &report)?)
     }
 
@@ -403,7 +511,8 @@ impl Job<'_> {
     fn owner_of_visit(&self, patch: &Fields) -> Result<Option<Owner>, Trouble> {
         let text = |name: &str| patch.get(name).and_then(Value::as_str);
         let Some(number) = text("visit_number") else { return Ok(None) };
-        let source = text("visit_source").unwrap_or(self.source);
+        let owner = text("visit_system").and_then(|system| self.site.owners.get(system));
+        let source = owner.map(String::as_str).or(text("visit_source")).unwrap_or(self.source);
         let number = clinical::visit_number_now(self.transaction, source, number)?;
         match clinical::visit(self.transaction, source, &number)? {
             Some(visit) => self.owner_of(visit.record).map(Some),

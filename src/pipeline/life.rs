@@ -107,6 +107,7 @@ pub fn decide_by_hand(
         cause: Cause::Manual,
         notes: RefCell::default(),
         refused: RefCell::default(),
+        statement: None,
     };
     let outcome = transaction.attempt(|_| Life { job: &job, decision }.carry_out());
     match outcome {

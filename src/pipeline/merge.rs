@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::apply::{Job, Trouble};
+use super::apply::{Job, Owner, Trouble};
 use super::life::{Conflict, Goal, with_merged};
 use super::patient::{numbers_in, only, state_of};
 use super::renumber::VisitAction;
@@ -57,8 +57,8 @@ impl Action {
 
 impl Job<'_> {
     /// Carries out a merge that the source declares (A40 and its older forms), or a change of a number (A46, A47): each retired number
-    /// of MRG-1 goes to the number of PID-3 under the same authority. All or nothing.
-    pub(super) fn merge(&self, fields: &Fields, action: Action) -> Result<(), Trouble> {
+    /// of MRG-1 goes to the number of PID-3 under the same authority. All or nothing. Gives whom the first number stands for now.
+    pub(super) fn merge(&self, fields: &Fields, action: Action) -> Result<Option<Owner>, Trouble> {
         let (survivors, retired) = (sides(fields, "survivor"), sides(fields, "retired"));
         let Some(first) = survivors.first().filter(|_| !retired.is_empty()) else {
             return Err(Trouble::content(
@@ -79,7 +79,9 @@ impl Job<'_> {
             }
             self.merge_numbers(&survivor, &retired, action, moment)?;
         }
-        Ok(())
+        let survivor = records::find(self.transaction, self.source, &self.named(first))?;
+        let survivor = survivor.map(|record| self.live(record)).transpose()?;
+        Ok(survivor.map(|record| Owner { record: record.id, number: record.number, one_id: record.one_id }))
     }
 
     /// A number without an authority belongs to the source itself.
@@ -232,10 +234,14 @@ impl Job<'_> {
                 self.note("PID-3: this source has sent no patient under the number: nothing to delete");
                 continue;
             };
-            records::set_deactivated(self.transaction, record.id, moment.at)?;
-            self.refresh_person(&record.one_id, EventKind::PatientUpdated, moment)?;
+            self.deactivate_record(&record, moment)?;
         }
         Ok(())
+    }
+
+    pub(super) fn deactivate_record(&self, record: &PatientRecord, moment: Moment) -> Result<(), Trouble> {
+        records::set_deactivated(self.transaction, record.id, moment.at)?;
+        self.refresh_person(&record.one_id, EventKind::PatientUpdated, moment)
     }
 
     /// Refuses what a source does in an authority that another one owns.
@@ -350,7 +356,7 @@ impl Job<'_> {
     }
 
     /// The record that a retired one answers as; itself if it is live. Merges refuse cycles.
-    fn live(&self, mut record: PatientRecord) -> Result<PatientRecord, Trouble> {
+    pub(super) fn live(&self, mut record: PatientRecord) -> Result<PatientRecord, Trouble> {
         while let Some(into) = record.merged_into {
             record = self.record(into)?;
         }

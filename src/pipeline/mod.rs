@@ -13,10 +13,12 @@
 //! - A retry takes the message's own arrival, so it can never turn newer values back.
 
 mod apply;
+mod due;
 mod explain;
 mod life;
 mod matching;
 mod merge;
+mod mirror;
 mod moves;
 mod patient;
 mod preview;
@@ -24,6 +26,7 @@ mod rank;
 mod renumber;
 mod rescore;
 mod review;
+mod telling;
 mod training;
 
 use std::cell::RefCell;
@@ -34,11 +37,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::fhir::UnitError;
+use crate::fhir;
 use crate::hl7v2::message::ReadError;
-use crate::hl7v2::{self, CharsetSetting, ErrorCode, Header, Limits, Message, header};
+use crate::hl7v2::{self, Charset, CharsetSetting, ErrorCode, Header, Limits, Message, header};
 use crate::identity::Model;
-use crate::mapping::{Context, Disposition, Format, Location, MapError, Mapped, Mapping, Unmapped};
+use crate::fhir::UnitError;
+use crate::mapping::{Context, Disposition, Format, Input, Location, MapError, Mapped, Mapping, Unmapped};
 use crate::record::when;
 use crate::store::messages::{self, ContentDigest, MessageError, MessageState, NewMessage, Outcome, Seen};
 use crate::store::unmapped::{self, MetCode};
@@ -46,11 +50,15 @@ use crate::store::{ErrorClass, PackedBytes, Store, StoreError, Transaction};
 
 pub use apply::Cause;
 use apply::{Job, Trouble};
+pub use due::{Due, DueUnit, FIRST_DUE, commit_due, due, prepare_due, ready};
 pub use explain::{Unexplained, explain};
 pub use life::decide_by_hand;
+pub use mirror::{Entered, Order, Removal, enter};
 pub use preview::{Examined, examine, preview};
 pub use rank::{Ranked, matches, rank};
 pub use rescore::rescore;
+use telling::Statement;
+pub use telling::Subject;
 pub use training::{Change, Differences, Drawn, PairVerdict, SampledPair, compare_models, draw};
 
 /// What the pipeline must know of a source.
@@ -94,6 +102,8 @@ pub struct Unit {
     /// Codes that no table knows, also where the mapping failed for one of them.
     unmapped: Vec<Unmapped>,
     mapped: Result<Mapped, Failure>,
+    /// What it is about, where it is all that there is to say of it.
+    subject: Option<Subject>,
 }
 
 /// What an answer needs of a message, while the message itself is with the writer.
@@ -188,14 +198,81 @@ pub struct Done {
 }
 
 impl Unit {
+    /// Bytes of a source of which nothing is known yet.
+    fn of(source: &Arc<Source>, raw: &[u8]) -> Self {
+        let header = Header::from_line("", Charset::Utf8);
+        Self {
+            source: Arc::clone(source),
+            envelope: Arc::new(Envelope { header, received_at: 0, is_unreadable: true, is_left_out: false }),
+            message_time: None,
+            charset: Charset::Utf8.to_string(),
+            digest: ContentDigest::of(raw),
+            bytes: PackedBytes::pack(raw),
+            notes: Vec::new(),
+            unmapped: Vec::new(),
+            mapped: Ok(Mapped::default()),
+            subject: None,
+        }
+    }
+
+    fn reading(self) -> Reading {
+        let Self { notes, unmapped, mapped, subject, .. } = self;
+        Reading { notes, unmapped, mapped, subject }
+    }
+
     /// What stays with whoever answers.
     pub fn envelope(&self) -> &Arc<Envelope> {
         &self.envelope
     }
 }
 
-/// Reads and maps one message. `received_at` is in microseconds since the epoch.
+/// Reads and maps one message, or one unit of FHIR resources. `received_at` is in microseconds since the epoch.
 pub fn prepare(source: &Arc<Source>, raw: &[u8], received_at: i64) -> Unit {
+    match source.mapping.format() {
+        Format::Hl7v2 => prepare_message(source, raw, received_at),
+        Format::Fhir => match due::read(raw) {
+            Ok((subject, unit)) => prepare_unit(source, raw, (subject, Ok(unit)), received_at),
+            Err(failure) => Unit {
+                mapped: Err(failure),
+                envelope: Arc::new(Envelope {
+                    header: Header::from_line("", Charset::Utf8),
+                    received_at,
+                    is_unreadable: true,
+                    is_left_out: false,
+                }),
+                ..Unit::of(source, raw)
+            },
+        },
+    }
+}
+
+/// Maps a unit of FHIR resources, which is what is to be said of `subject`; without a unit its record is no more.
+fn prepare_unit(
+    source: &Arc<Source>,
+    raw: &[u8],
+    (subject, unit): (Subject, Result<Option<fhir::Unit>, Failure>),
+    received_at: i64,
+) -> Unit {
+    let mut unmapped = Vec::new();
+    let mapped = unit.and_then(|unit| match &unit {
+        Some(unit) => apply_mapping(source, unit.into(), &mut unmapped),
+        None => Ok(Mapped::default()),
+    });
+    let header = Header {
+        message_type: subject.focal.kind.clone(),
+        control_id: subject.focal.to_string(),
+        ..Header::from_line("", Charset::Utf8)
+    };
+    Unit {
+        envelope: Arc::new(Envelope { header, received_at, is_unreadable: false, is_left_out: false }),
+        unmapped,
+        mapped,
+        subject: Some(subject),
+        ..Unit::of(source, raw)
+    }
+}
+
+fn prepare_message(source: &Arc<Source>, raw: &[u8], received_at: i64) -> Unit {
     let read = Message::read(raw, &source.charset, &source.limits);
     let header = match &read {
         Ok((message, _)) => message.header(),
@@ -204,15 +281,9 @@ pub fn prepare(source: &Arc<Source>, raw: &[u8], received_at: i64) -> Unit {
     let mut unmapped = Vec::new();
     let (message_time, notes, mapped) = match &read {
         Ok((message, notes)) => {
-            let facility = source.facility.as_deref();
-            let context = Context { zone: &source.zone, facility, explain: false };
             let mapped = match header.message_type.as_str() {
                 "" => Err(Failure::untyped()),
-                _ => guarded(|| source.mapping.apply(message, &context)).and_then(|mut mapped| {
-                    let met = mapped.as_mut().map_or_else(|error| &mut error.unmapped, |mapped| &mut mapped.unmapped);
-                    unmapped = std::mem::take(met);
-                    mapped.map_err(Failure::from)
-                }),
+                _ => apply_mapping(source, message.into(), &mut unmapped),
             };
             (message_time(message, &source.zone), notes.iter().map(ToString::to_string).collect(), mapped)
         }
@@ -220,16 +291,24 @@ pub fn prepare(source: &Arc<Source>, raw: &[u8], received_at: i64) -> Unit {
     };
     let is_unreadable = read.is_err();
     Unit {
-        source: Arc::clone(source),
         charset: header.charset.to_string(),
         envelope: Arc::new(Envelope { header, received_at, is_unreadable, is_left_out: false }),
         message_time,
-        digest: ContentDigest::of(raw),
-        bytes: PackedBytes::pack(raw),
         notes,
         unmapped,
         mapped,
+        ..Unit::of(source, raw)
     }
+}
+
+/// What the mapping says; codes that no table knows go to `unmapped`, also where it failed for one of them.
+fn apply_mapping(source: &Source, input: Input<'_>, unmapped: &mut Vec<Unmapped>) -> Result<Mapped, Failure> {
+    let context = Context { zone: &source.zone, facility: source.facility.as_deref(), explain: false };
+    guarded(|| source.mapping.apply(input, &context)).and_then(|mut mapped| {
+        let met = mapped.as_mut().map_or_else(|error| &mut error.unmapped, |mapped| &mut mapped.unmapped);
+        *unmapped = std::mem::take(met);
+        mapped.map_err(Failure::from)
+    })
 }
 
 /// A message beyond the size limit, of which only the head was read. Its bytes are not kept: a retry could take the head for
@@ -260,16 +339,12 @@ pub fn cut(source: &Arc<Source>, bytes: &[u8], length: u64, received_at: i64) ->
 fn mention(source: &Arc<Source>, head: &[u8], received_at: i64, text: String) -> Unit {
     let header = header::peek(head, &source.charset);
     Unit {
-        source: Arc::clone(source),
         charset: header.charset.to_string(),
         envelope: Arc::new(Envelope { header, received_at, is_unreadable: true, is_left_out: true }),
-        message_time: None,
         // Not the digest of the bytes: what comes whole later is another message, whose bytes have to be kept.
         digest: ContentDigest::of(&[text.as_bytes(), head].concat()),
-        bytes: PackedBytes::pack(&[]),
-        notes: Vec::new(),
-        unmapped: Vec::new(),
         mapped: Err(Failure { code: ErrorCode::ApplicationInternalError, location: None, text }),
+        ..Unit::of(source, &[])
     }
 }
 
@@ -297,12 +372,12 @@ impl From<MapError> for Failure {
 /// # Errors
 /// Only what the store itself says; then nothing was kept.
 pub fn commit(transaction: &Transaction<'_>, unit: Unit, cause: Cause) -> Result<Done, StoreError> {
-    let Unit { source, envelope, message_time, charset, digest, bytes, notes, unmapped, mapped } = unit;
-    let Envelope { header, received_at, .. } = &*envelope;
-    let same_control_id = match messages::seen(transaction, &source.name, &header.control_id, digest)? {
+    let Envelope { header, received_at, is_left_out, .. } = &*unit.envelope;
+    let same_control_id = match messages::seen(transaction, &unit.source.name, &header.control_id, unit.digest)? {
         // Of what was left out nothing is kept: even where somebody dismissed it, it may not be taken for known.
-        Seen::Repeat(message) if message.outcome.state == MessageState::Failed || envelope.is_left_out => {
-            return retry(transaction, &source, notes, (mapped, unmapped), &message, *received_at);
+        Seen::Repeat(message) if message.outcome.state == MessageState::Failed || *is_left_out => {
+            let (source, received_at) = (Arc::clone(&unit.source), *received_at);
+            return retry(transaction, &source, unit.reading(), &message, received_at);
         }
         Seen::Repeat(message) => {
             return Ok(Done { repeat: true, ..done(message.id, message.received_at, &message.outcome) });
@@ -311,6 +386,13 @@ pub fn commit(transaction: &Transaction<'_>, unit: Unit, cause: Cause) -> Result
         Seen::SameControlId => !header.control_id.is_empty(),
         Seen::Never => false,
     };
+    keep(transaction, unit, cause, same_control_id)
+}
+
+/// Keeps a message that was not kept before and applies what it says.
+fn keep(transaction: &Transaction<'_>, unit: Unit, cause: Cause, same_control_id: bool) -> Result<Done, StoreError> {
+    let Unit { source, envelope, message_time, charset, digest, bytes, notes, unmapped, mapped, subject } = unit;
+    let Envelope { header, received_at, .. } = &*envelope;
     let id = messages::next_id(transaction)?;
     let job = Job {
         transaction,
@@ -325,6 +407,7 @@ pub fn commit(transaction: &Transaction<'_>, unit: Unit, cause: Cause) -> Result
         cause,
         notes: RefCell::default(),
         refused: RefCell::default(),
+        statement: subject.map(|subject| Statement::of(transaction, &source.name, subject)).transpose()?,
     };
     let outcome = outcome(&job, notes, mapped)?;
     let message = NewMessage {
@@ -345,14 +428,21 @@ pub fn commit(transaction: &Transaction<'_>, unit: Unit, cause: Cause) -> Result
     Ok(done(id, *received_at, &outcome))
 }
 
+/// What was read of a message and made of it.
+#[derive(Debug)]
+struct Reading {
+    notes: Vec<String>,
+    unmapped: Vec<Unmapped>,
+    mapped: Result<Mapped, Failure>,
+    subject: Option<Subject>,
+}
+
 /// A stored message, read and mapped once more, ready for the writer.
 #[derive(Debug)]
 pub struct Again {
     id: i64,
     source: Arc<Source>,
-    notes: Vec<String>,
-    unmapped: Vec<Unmapped>,
-    mapped: Result<Mapped, Failure>,
+    reading: Reading,
 }
 
 /// Reads and maps the stored message `id` through the mapping of now, as [`prepare`] does: outside the writer. `None`: there is no
@@ -363,8 +453,8 @@ pub struct Again {
 pub fn prepare_again(store: &Store, source: &Arc<Source>, id: i64) -> Result<Option<Again>, StoreError> {
     let read = store.read(|reader| Ok(messages::get(reader, id)?.zip(messages::bytes(reader, id)?)))?;
     let Some((message, bytes)) = read.filter(|(_, bytes)| !bytes.is_empty()) else { return Ok(None) };
-    let Unit { notes, unmapped, mapped, .. } = prepare(source, &bytes, message.received_at);
-    Ok(Some(Again { id, source: Arc::clone(source), notes, unmapped, mapped }))
+    let reading = prepare(source, &bytes, message.received_at).reading();
+    Ok(Some(Again { id, source: Arc::clone(source), reading }))
 }
 
 /// Takes a stored message in again, if it is still there and `wanted` says so of it; runs inside the writer. What it says takes its
@@ -378,11 +468,9 @@ pub fn commit_again(
     wanted: impl FnOnce(&messages::Message) -> bool,
     now: i64,
 ) -> Result<Option<Done>, StoreError> {
-    let Again { id, source, notes, unmapped, mapped } = again;
+    let Again { id, source, reading } = again;
     match messages::get(transaction, id)? {
-        Some(message) if wanted(&message) => {
-            retry(transaction, &source, notes, (mapped, unmapped), &message, now).map(Some)
-        }
+        Some(message) if wanted(&message) => retry(transaction, &source, reading, &message, now).map(Some),
         _ => Ok(None),
     }
 }
@@ -391,11 +479,11 @@ pub fn commit_again(
 fn retry(
     transaction: &Transaction<'_>,
     source: &Source,
-    notes: Vec<String>,
-    (mapped, unmapped): (Result<Mapped, Failure>, Vec<Unmapped>),
+    reading: Reading,
     message: &messages::Message,
     now: i64,
 ) -> Result<Done, StoreError> {
+    let Reading { notes, unmapped, mapped, subject } = reading;
     let messages::Message { id, received_at, digest, .. } = *message;
     let job = Job {
         transaction,
@@ -410,6 +498,7 @@ fn retry(
         cause: Cause::Retry,
         notes: RefCell::default(),
         refused: RefCell::default(),
+        statement: subject.map(|subject| Statement::of(transaction, &source.name, subject)).transpose()?,
     };
     let outcome = outcome(&job, notes, mapped)?;
     messages::finish(transaction, id, &outcome)?;
@@ -458,7 +547,8 @@ fn outcome(job: &Job<'_>, mut notes: Vec<String>, mapped: Result<Mapped, Failure
         return Ok(Outcome { state: MessageState::Ignored, error: None, notes, mapping, one_id: None });
     }
     let left_out = mapped.skipped.iter().map(|skipped| format!("{}: skipped, {}", skipped.path, skipped.reason));
-    if mapped.holds_nothing() {
+    // Of a statement too that is the last word: a record that was told before is withdrawn.
+    if mapped.holds_nothing() && job.statement.is_none() {
         notes.extend(left_out);
         return Ok(failed(Failure::nothing(), notes, mapping));
     }
@@ -466,7 +556,7 @@ fn outcome(job: &Job<'_>, mut notes: Vec<String>, mapped: Result<Mapped, Failure
     let records = mapped.records;
     let applied = job
         .transaction
-        .attempt(|_| guarded(|| job.apply(records)).unwrap_or_else(|defect| Err(Trouble::Content(defect))));
+        .attempt(|_| guarded(|| job.carry_out(records)).unwrap_or_else(|defect| Err(Trouble::Content(defect))));
     notes.extend(mapped.notes);
     notes.extend(left_out);
     notes.extend(mapped.rejected.iter().map(|rejected| format!("{}: rejected, {}", rejected.path, rejected.text)));

@@ -9,8 +9,8 @@ use super::life::Conflict;
 use super::matching::Asked;
 use crate::feed::EventKind;
 use crate::identity::{Decision, Evidence, FactKind, Member, NameClass, PatientFacts, Tie, golden, passes};
-use crate::record::{Fields, RecordNumber, Value, json};
-use crate::state::{Moment, PatientState, changed};
+use crate::record::{Fields, Kind, RecordNumber, Value, json};
+use crate::state::{Applied, Moment, PatientState, changed};
 use crate::store::persons::Person;
 use crate::store::records::{LinkChange, LinkKind, NewRecord, PatientRecord, RecordIdentifier};
 use crate::store::reviews::ReviewKind;
@@ -23,7 +23,10 @@ impl Job<'_> {
     pub(super) fn patient(&self, mut patch: Fields, visit_of: Option<i64>) -> Result<Option<Owner>, Trouble> {
         name_authorities(self.source, &mut patch);
         let Some(number) = record_number(&patch) else { return Ok(None) };
-        let moment = self.moment(&patch);
+        let moment = self.moment_of(Kind::Patient, &patch);
+        if let Some(statement) = &self.statement {
+            statement.remember(Kind::Patient, &number.to_string(), moment);
+        }
         let mut generations = records::generations(self.transaction, self.source, &number)?;
         let said = PatientFacts::of(&patch);
         match meant(&generations, &said)? {
@@ -48,7 +51,7 @@ impl Job<'_> {
         earlier: &[PatientRecord],
     ) -> Result<Owner, Trouble> {
         let mut state = PatientState::default();
-        let record = state.apply(patch, moment).record;
+        let record = self.stated(&mut state, patch, moment).record;
         let all_facts = PatientFacts::of(&record);
         let facts = self.usable(all_facts.clone())?;
         let asked = Asked { number, record: &record, facts: &facts, visit_of, except: &BTreeSet::new() };
@@ -149,9 +152,13 @@ impl Job<'_> {
         LinkChange { record, from: None, to: to.to_owned(), kind, basis, message: self.message, at: self.now }
     }
 
+    fn stated(&self, state: &mut PatientState, patch: Fields, moment: Moment) -> Applied {
+        if self.statement.is_some() { state.apply_whole(patch, moment) } else { state.apply(patch, moment) }
+    }
+
     fn update_record(&self, row: PatientRecord, patch: Fields, moment: Moment) -> Result<Owner, Trouble> {
         let mut state = state_of(&row)?;
-        let applied = state.apply(patch, moment);
+        let applied = self.stated(&mut state, patch, moment);
         let facts_before = PatientFacts::of(&applied.before);
         let updated_at = row.updated_at.max(moment.at);
         records::update(self.transaction, row.id, updated_at, self.mapping, &to_stored(&state)?)?;
@@ -251,7 +258,7 @@ pub(super) fn state_of(row: &PatientRecord) -> Result<PatientState, StoreError> 
 }
 
 /// The number that names the source's record of a patient: the first medical record number, else the first number of any kind.
-fn record_number(patch: &Fields) -> Option<RecordNumber> {
+pub(super) fn record_number(patch: &Fields) -> Option<RecordNumber> {
     medical_record_numbers(patch).next().or_else(|| numbers(patch, |_| true).next())
 }
 

@@ -74,7 +74,13 @@ pub fn preview(source: &Source, mapped: &MappedRecord) -> Fields {
     name_authorities(&source.name, &mut patch);
     let is_list = |(name, value): &(&Text, &Value)| value.as_array().is_some() && *name != "results";
     let lists: Fields = patch.iter().filter(is_list).map(|(name, value)| (name.clone(), value.clone())).collect();
-    let id = |number: &str| Value::from(published_id(&source.name, number));
+    let owner_of = |system: Option<Value>| {
+        let owner = system.as_ref().and_then(Value::as_str).and_then(|system| source.site.owners.get(system));
+        owner.map_or(source.name.as_str(), String::as_str)
+    };
+    let of = owner_of(patch.remove("number_system"));
+    let visits_of = patch.remove("visit_system").map(|system| owner_of(Some(system)));
+    let id = |number: &str| Value::from(published_id(of, number));
     let mut record = match mapped.kind {
         Kind::LabReport => {
             let number = report_number(&patch, None).map(|number| id(&number));
@@ -82,7 +88,7 @@ pub fn preview(source: &Source, mapped: &MappedRecord) -> Fields {
             let mut record = state.apply(patch, MOMENT).record;
             record.extend(number.map(|id| ("report_id", id)));
             if let Some(visit) = state.visit_number() {
-                let visit = published_id(state.visit_source().unwrap_or(&source.name), visit);
+                let visit = published_id(visits_of.or(state.visit_source()).unwrap_or(&source.name), visit);
                 record.insert("visit_id", Value::from(visit));
             }
             record

@@ -106,7 +106,7 @@ impl Job<'_> {
     }
 
     /// The visit of a number that was given up never was one of its own.
-    fn void_visit(&self, visit: Visit, one_id: &str, moment: Moment) -> Result<(), Trouble> {
+    pub(super) fn void_visit(&self, visit: Visit, one_id: &str, moment: Moment) -> Result<(), Trouble> {
         let mut state: VisitState = stored(&visit.state, "visit.state")?;
         let applied = state.apply(Fields::from_iter([("event", Value::from("deleted"))]), moment);
         self.keep_visit(visit, state, applied, one_id, moment)

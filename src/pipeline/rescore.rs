@@ -30,6 +30,7 @@ pub fn rescore(transaction: &Transaction<'_>, site: &Site, ids: &[i64], now: i64
         cause: Cause::Manual,
         notes: RefCell::default(),
         refused: RefCell::default(),
+        statement: None,
     };
     let before = reviews::newest(transaction)?;
     for id in ids {

@@ -205,6 +205,11 @@ pub const PATIENT: &[Field] = &[
 /// Fields of a visit.
 pub const VISIT: &[Field] = &[
     field("number", Text, "visit number; with the source it names the visit"),
+    steering(
+        "number_system",
+        Text,
+        "assigning authority of the number: where another source owns it, the visit is that source's",
+    ),
     steering("event", Code(VISIT_EVENTS), "what happened, from the trigger event"),
     field("stay_number", Text, "number of the stay that holds several visits"),
     field("class", Code(VISIT_CLASSES), "class of visit"),
@@ -231,6 +236,16 @@ pub const VISIT: &[Field] = &[
 pub const LAB_REPORT: &[Field] = &[
     steering("visit_number", Text, "number of the visit; with visit_source it gives visit_id"),
     steering("visit_source", Text, "the source that owns the visit number; default: this source"),
+    steering(
+        "visit_system",
+        Text,
+        "assigning authority of the visit number, in place of visit_source: its owner's visit is meant",
+    ),
+    steering(
+        "number_system",
+        Text,
+        "assigning authority of the filler number: where another source owns it, the report is that source's",
+    ),
     field("kind", Code(REPORT_KINDS), "kind of report"),
     field("status", Code(REPORT_STATUSES), "status"),
     field("placer_order_number", Text, "placer order number"),

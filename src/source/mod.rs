@@ -1,4 +1,4 @@
-//! Where messages come from: MLLP listeners ([`mllp`]), directories ([`directory`]) and files
+//! Where messages come from: MLLP listeners ([`mllp`]), directories ([`directory`]), FHIR servers ([`fhir`]) and files
 //! that a command names ([`files`]); [`client`] is the other end of the line.
 //!
 //! Invariants
@@ -13,6 +13,7 @@ pub mod budget;
 pub mod client;
 mod connection;
 pub mod directory;
+pub mod fhir;
 pub mod files;
 pub mod frame;
 pub mod mllp;

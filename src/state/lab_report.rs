@@ -39,10 +39,31 @@ struct StatusRegister(u8, i64, u8, i64, LabStatus);
 
 impl LabReportState {
     /// Takes what one message says of the report. Several records of one message with one key go through [`combine`] first.
-    pub fn apply(&mut self, mut patch: Fields, moment: Moment) -> Applied {
-        let before = self.record();
-        let critical_before = self.critical();
+    pub fn apply(&mut self, patch: Fields, moment: Moment) -> Applied {
+        let (before, critical_before) = (self.record(), self.critical());
+        self.enter(patch, moment);
+        self.applied(before, &critical_before)
+    }
 
+    /// Takes what is all that there is to say of the report, as a FHIR server's resource is: what it leaves out is no more, and a report
+    /// that is preliminary again is preliminary. Of two such statements the newer one stands, whichever came first.
+    pub fn apply_whole(&mut self, patch: Fields, moment: Moment) -> Applied {
+        let (before, critical_before) = (self.record(), self.critical());
+        if self.newest().is_none_or(|newest| newest <= moment) {
+            *self = Self::default();
+            self.enter(patch, moment);
+        }
+        self.applied(before, &critical_before)
+    }
+
+    /// The newest moment of which anything is known.
+    fn newest(&self) -> Option<Moment> {
+        let said = self.registers.layers().map(|(stamp, _)| stamp.moment);
+        let results = self.results.values().filter_map(ResultState::newest);
+        said.chain(results).chain(self.status.map(|StatusRegister(_, at, _, arrival, _)| Moment { at, arrival })).max()
+    }
+
+    fn enter(&mut self, mut patch: Fields, moment: Moment) {
         let stated = LabStatus::of(patch.get("status"));
         let observations = observations(&mut patch);
         patch.remove("status");
@@ -54,7 +75,10 @@ impl LabReportState {
         let rank = own.map_or(status::UNSTATED, LabStatus::rank);
         self.registers.apply(Kind::LabReport, Stamp { rank, moment }, patch);
         self.take(observations, moment);
+    }
 
+    /// What is different from `before`, and what that means.
+    fn applied(&self, before: Fields, critical_before: &BTreeMap<String, Fields>) -> Applied {
         let record = self.record();
         let changed = changed(&before, &record);
         let mut happenings = Vec::new();

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::registers::{Registers, Stamp};
+use super::registers::{Registers, Stamp, clear_unsaid};
 use super::{Applied, Moment, changed};
 use crate::record::schema::IDENTIFIER_TYPES;
 use crate::record::{Fields, Kind, Value};
@@ -30,10 +30,24 @@ pub struct PatientState {
 impl PatientState {
     /// Takes what one message says of the patient.
     pub fn apply(&mut self, mut patch: Fields, moment: Moment) -> Applied {
-        let before = self.record();
         if let Some(identifiers) = patch.remove("identifiers") {
             patch.extend(numbers_by_kind(identifiers));
         }
+        self.enter(patch, moment)
+    }
+
+    /// Takes what is all that there is to say of the patient, as a FHIR server's resource is: what it leaves out is cleared.
+    pub fn apply_whole(&mut self, mut patch: Fields, moment: Moment) -> Applied {
+        if let Some(identifiers) = patch.remove("identifiers") {
+            patch.extend(numbers_by_kind(identifiers));
+        }
+        // Clears the numbers that were said until then, not those of the same message.
+        clear_unsaid(Kind::Patient, &mut patch, &["updated_at"]);
+        self.enter(patch, moment)
+    }
+
+    fn enter(&mut self, mut patch: Fields, moment: Moment) -> Applied {
+        let before = self.record();
         if let Some(name) = patch.get("name").and_then(Value::as_str).filter(|name| !name.is_empty()) {
             // The same message mapped better: what it was misread as was never a name.
             let misread = self.names().into_iter().filter(|(stamp, known)| stamp.moment == moment && *known != name);
@@ -170,6 +184,22 @@ mod tests {
 
     fn resident(value: &str) -> Value {
         json!({"type": "resident_id", "value": value})
+    }
+
+    #[test]
+    fn a_whole_statement_clears_what_it_leaves_out_and_former_names_are_remembered() {
+        let mut state = PatientState::default();
+        let mrn = json!({"type": "mrn", "system": "HIS", "value": "1"});
+        let first = json!({"name": "张三", "sex": "male", "identifiers": [mrn, {"type": "health_card", "system": "H", "value": "9"}]});
+        state.apply_whole(first.as_object().unwrap().clone(), Moment { at: 1, arrival: 1 });
+        let second = json!({"name": "张山", "identifiers": [mrn]});
+        let applied = state.apply_whole(second.as_object().unwrap().clone(), Moment { at: 1, arrival: 2 });
+        assert_eq!(Value::Object(applied.record), second);
+        assert_eq!(applied.changed, ["identifiers", "name", "sex"]);
+        assert_eq!(state.former_names(), ["张三"]);
+        assert!(
+            state.apply_whole(second.as_object().unwrap().clone(), Moment { at: 2, arrival: 3 }).changed.is_empty()
+        );
     }
 
     #[test]

@@ -117,6 +117,15 @@ fn complete_groups(kind: Kind, patch: &mut Fields) {
     }
 }
 
+/// Makes a patch a whole statement: every field that it leaves out is cleared, but for `kept`.
+pub(super) fn clear_unsaid(kind: Kind, patch: &mut Fields, kept: &[&str]) {
+    for field in schema::fields(kind) {
+        if !patch.contains_key(field.name) && !kept.contains(&field.name) {
+            patch.insert(field.name, Value::Null);
+        }
+    }
+}
+
 /// Takes nulls out of the inside of a value; an object or a list with nothing left in it becomes `null`.
 ///
 /// Recursion ends at the depth of [`schema`], whose shapes a mapping cannot leave.

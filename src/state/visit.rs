@@ -20,7 +20,7 @@ mod course;
 use serde::de::value::{Error, StrDeserializer};
 use serde::{Deserialize, Serialize};
 
-use super::registers::{Registers, drop_nulls};
+use super::registers::{Registers, clear_unsaid, drop_nulls};
 use super::{Applied, Happening, Moment, Published, changed};
 use crate::feed::EventKind;
 use crate::record::{Fields, Kind, Text, Value};
@@ -135,6 +135,12 @@ impl Status {
 }
 
 impl VisitState {
+    /// Takes what is all that there is to say of the visit, as a FHIR server's resource is: what it leaves out is cleared.
+    pub fn apply_whole(&mut self, mut patch: Fields, moment: Moment) -> Applied {
+        clear_unsaid(Kind::Visit, &mut patch, &["event", "status", "updated_at"]);
+        self.apply(patch, moment)
+    }
+
     /// Takes what one message says of the visit.
     pub fn apply(&mut self, mut patch: Fields, moment: Moment) -> Applied {
         let before = self.project(&self.course());

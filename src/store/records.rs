@@ -379,6 +379,18 @@ pub fn set_deactivated(transaction: &Transaction<'_>, id: i64, at: i64) -> Resul
     Ok(())
 }
 
+/// Gives a record another number of its source, which no record of it has.
+///
+/// # Errors
+/// See [`StoreError`]; [`StoreError::Constraint`] where a record has the number.
+pub fn rename(transaction: &Transaction<'_>, id: i64, number: &RecordNumber) -> Result<(), StoreError> {
+    transaction.run(
+        "UPDATE patient_record SET system = ?2, value = ?3, generation = 1 WHERE id = ?1",
+        params![id, number.system, number.value],
+    )?;
+    Ok(())
+}
+
 /// The moves of one record, oldest first, each with its number in the history of all.
 ///
 /// # Errors

@@ -39,6 +39,76 @@ static MESSAGES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
 static MAPPINGS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| files(&["mappings"], "toml"));
 static CONFIGURATIONS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| files(&["config"], "toml"));
 
+/// Paths that ask for most of what there is.
+static FHIRPATHS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let paths = [
+        "Observation.value.ofType(Quantity).value > 1.5 and subject.resolve().active",
+        "descendants() | Patient.descendants()",
+        "result.resolve() | result.resolve().repeat(hasMember.resolve())",
+        "name.where(use = 'official' or use.empty()).given.first() & ' ' & name[0].family.upper()",
+        "birthDate > @1970-01-01 and birthDate.extension('urn:x').value is dateTime",
+        "descendants().where($this is string).select($this.replace('a', 'bb').substring(0, 3)).join(',')",
+        "(1 | 2 | 3).aggregate($this + $total, 0) = 6 implies iif(active, 4 'mg', 5 days) ~ 4 'mg'",
+        "code.coding.where(system = %loinc).code.matches('^[0-9]+-[0-9]$')",
+        "-1.5.round(1) * 2 div 1 mod 7 = '3'.toInteger() - @2015.toString().length()",
+    ];
+    paths.iter().map(|path| path.as_bytes().to_vec()).collect()
+});
+/// A Bundle with contained resources, references of each kind, and extensions beside primitives.
+static RESOURCES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let bundle = r##"{"resourceType": "Bundle", "entry": [
+        {"fullUrl": "https://a/fhir/DiagnosticReport/r", "resource": {"resourceType": "DiagnosticReport", "id": "r", "status": "final",
+          "subject": {"reference": "Patient/1"}, "result": [{"reference": "urn:uuid:o"}, {"reference": "#c"}, {"reference": "Observation/2/_history/1"}],
+          "contained": [{"resourceType": "Observation", "id": "c", "valueString": "+", "hasMember": [{"reference": "urn:uuid:o"}]}]}},
+        {"fullUrl": "https://a/fhir/Patient/1", "resource": {"resourceType": "Patient", "id": "1", "active": true, "birthDate": "1974-12-25",
+          "_birthDate": {"extension": [{"url": "urn:x", "valueDateTime": "1974-12-25T10:00:00Z"}]},
+          "name": [{"use": "official", "family": "a", "given": ["b", null], "_given": [null, {"id": "g"}]}]}},
+        {"fullUrl": "urn:uuid:o", "resource": {"resourceType": "Observation", "valueQuantity": {"value": 1.50, "unit": "mg"},
+          "code": {"coding": [{"system": "http://loinc.org", "code": "718-7"}]}}},
+        {"resource": {"resourceType": "Observation", "id": "2", "component": [{"valueInteger": 12}]}}]}"##;
+    vec![bundle.as_bytes().to_vec()]
+});
+
+const JSON_PIECES: [&[u8]; 14] = [
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"\"",
+    b",",
+    b":",
+    b"null",
+    b"1e99",
+    b"\"resourceType\": \"Patient\",",
+    b"\"valueString\": \"x\",",
+    b"\\u0000",
+    b"\"reference\": \"#r\",",
+    b"-0.0",
+];
+
+const FHIRPATH_PIECES: [&[u8]; 20] = [
+    b".",
+    b"(",
+    b")",
+    b"[0]",
+    b"'",
+    b"`",
+    b"\\",
+    b"$this",
+    b"%resource",
+    b" is ",
+    b" as ",
+    b"{}",
+    b" | ",
+    b"~",
+    b".repeat($this)",
+    b".descendants()",
+    b".children()",
+    b".value",
+    b"/*",
+    b"@2015",
+];
+
 /// Pieces at which readers of HL7 stumble.
 const HL7_PIECES: [&[u8]; 22] = [
     b"|",
@@ -184,6 +254,15 @@ proptest! {
         message in any_message(),
     ) {
         entries::path(&[path.as_bytes(), b"\n", &message.0].concat());
+    }
+
+    #[test]
+    fn a_fhirpath_yields_the_same_twice_or_says_where_it_is_wrong(
+        path in prop_oneof![1 => any_bytes(), 4 => damaged(&FHIRPATHS, &FHIRPATH_PIECES)],
+        resource in damaged(&RESOURCES, &JSON_PIECES),
+    ) {
+        let line: Vec<u8> = path.0.into_iter().filter(|byte| *byte != b'\n').collect();
+        entries::fhirpath(&[line.as_slice(), b"\n", &resource.0].concat());
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use serde_json::Value as Json;
 
 use super::compile::{Call, Expression};
+use super::equality::{distinct, equal, is_in};
 use super::evaluate::{Env, add, fault, single, truth};
 use super::function::Function;
-use super::operator::{distinct, equal, is_in, is_of};
+use super::operator::is_of;
 use super::parser::Span;
 use super::value::{Atom, Data, Item, Node, Nodes};
 use super::{Fault, convert, limits, text};
@@ -329,6 +330,9 @@ fn child_kind(data: &Data<'_>, name: &str) -> Option<TypeId> {
 }
 
 fn reference<'n>(node: &'n Node<'_>) -> Option<&'n str> {
+    if let Item::Computed(Atom::String(text)) = &node.0 {
+        return Some(text);
+    }
     match node.json()? {
         Json::String(text) => Some(text),
         Json::Object(object) => match object.get("reference")? {
@@ -367,7 +371,8 @@ fn keys<'r>(nodes: &Nodes<'r>, unit: &'r Unit, wanted: Option<TypeId>) -> Nodes<
             }
         };
         let kind = key.split('/').next()?;
-        wanted.is_none_or(|wanted| wanted.name() == kind).then(|| Node(Item::Computed(Atom::String(Cow::Owned(key)))))
+        let is_wanted = wanted.is_none_or(|wanted| wanted.name() == kind);
+        is_wanted.then_some(Node(Item::Computed(Atom::String(Cow::Owned(key)))))
     };
     nodes.iter().filter_map(key).collect()
 }

@@ -8,7 +8,7 @@ use super::compile::{Expression, Member, Step};
 use super::parser::{Operator, Span};
 use super::value::{Atom, Data, Item, Node, Nodes};
 use super::{Fault, call, limits, operator};
-use crate::fhir::dictionary::{Dictionary, TypeId};
+use crate::fhir::dictionary::{Dictionary, Element, TypeId};
 use crate::fhir::unit::{Resource, Unit, resource_type};
 
 /// What a path is asked of: a node of a unit, and what encloses it.
@@ -58,17 +58,19 @@ impl<'r> Scope<'r> {
     }
 
     fn root(&self, id: TypeId) -> Nodes<'r> {
+        let dictionary = Dictionary::standard();
+        let is_it = |kind: Option<TypeId>| kind.is_some_and(|kind| dictionary.is_a(kind, id));
         let enclosing = std::iter::once(&self.focus).chain(self.outer.iter().rev());
         for node in enclosing {
-            if node.kind() == Some(id) {
+            if is_it(node.kind()) {
                 return Nodes::One(node.clone());
             }
-            if let Some(home) = node.home().filter(|home| home.kind() == Some(id)) {
+            if let Some(home) = node.home().filter(|home| is_it(home.kind())) {
                 return Nodes::One(Node::resource(home));
             }
         }
         let focal = self.unit.focal();
-        if focal.kind() == Some(id) {
+        if is_it(focal.kind()) {
             return Nodes::One(Node::resource(focal));
         }
         if id.name() == "Patient" {
@@ -124,9 +126,16 @@ impl Expression {
             Self::Empty => Nodes::None,
             Self::Context => Nodes::One(env.scope.focus.clone()),
             Self::Resource => Nodes::One(Node::resource(env.scope.home())),
-            Self::This => Nodes::One(env.this.clone()),
+            Self::This => {
+                env.spend(env.this.weight(), &NOWHERE)?;
+                Nodes::One(env.this.clone())
+            }
             Self::Index => Nodes::atom(Atom::Integer(i64::try_from(env.index).unwrap_or(i64::MAX))),
-            Self::Total => env.total.cloned().unwrap_or_default(),
+            Self::Total => {
+                let total = env.total.cloned().unwrap_or_default();
+                env.spend(total.iter().map(Node::weight).sum(), &NOWHERE)?;
+                total
+            }
             Self::Root(id) => env.scope.root(*id),
             Self::Chain(first, steps) => {
                 let mut nodes = first.evaluate(env)?;
@@ -230,16 +239,15 @@ pub(super) fn member_of<'r>(member: &Member, data: &Data<'r>, found: &mut Nodes<
         return;
     };
     let element = data.kind.and_then(|kind| dictionary.element_of(member.elements, kind));
-    let kind = element.and_then(|element| match element.types.as_slice() {
-        [only] => Some(*only),
-        _ => None,
-    });
     let is_choice = element.is_some_and(|element| element.is_choice);
-    if !is_choice || kind.is_some() {
+    // What is a choice in one version only is written without its type in others.
+    if !is_choice || element.is_some_and(|element| element.types.len() == 1) {
         let (value, sibling) = (object.get(&*member.name), object.get(&*member.sibling));
         match (value, sibling) {
-            (Some(value), sibling) => return add(value, sibling, kind, data.home, found),
-            (None, Some(sibling)) => return add(&Json::Null, Some(sibling), kind, data.home, found),
+            (Some(value), sibling) => return add(value, sibling, kind(element, value), data.home, found),
+            (None, Some(sibling)) => {
+                return add(&Json::Null, Some(sibling), kind(element, &Json::Null), data.home, found);
+            }
             (None, None) => {}
         }
     }
@@ -263,6 +271,17 @@ pub(super) fn member_of<'r>(member: &Member, data: &Data<'r>, found: &mut Nodes<
     }
     if let Some((sibling, kind)) = siblings {
         add(&Json::Null, Some(sibling), Some(kind), data.home, found);
+    }
+}
+
+/// The type of an element's content. One that changed from version to version is told by what is there.
+fn kind(element: Option<&Element>, value: &Json) -> Option<TypeId> {
+    match element?.types.as_slice() {
+        [only] => Some(*only),
+        several => {
+            let first = if let Json::Array(items) = value { items.first().unwrap_or(&Json::Null) } else { value };
+            several.iter().copied().find(|kind| operator::looks_like(first, *kind))
+        }
     }
 }
 
@@ -297,6 +316,7 @@ fn add_one<'r>(
     home: Resource<'r>,
     found: &mut Nodes<'r>,
 ) {
+    let dictionary = Dictionary::standard();
     let sibling = sibling.filter(|sibling| sibling.is_object());
     let value = match value {
         Json::Null => None,
@@ -308,7 +328,10 @@ fn add_one<'r>(
         return;
     }
     let kind = match value {
-        Some(Json::Object(_)) => value.and_then(resource_type).map_or(kind, |name| Dictionary::standard().named(name)),
+        // Only a resource can be of a type that FHIR does not say.
+        Some(Json::Object(_)) if kind.is_none_or(|kind| dictionary.is_abstract(kind)) => {
+            value.and_then(resource_type).map_or(kind, |name| dictionary.named(name))
+        }
         _ => kind,
     };
     found.push(Node(Item::Data(Data { value, sibling, kind, home })));

@@ -8,5 +8,7 @@ pub const DEPTH: usize = 48;
 pub const STEPS: u64 = 500_000;
 /// Bytes of a computed text. FHIR's own limit of a string is 1 MB.
 pub const TEXT_BYTES: usize = 1 << 20;
+/// Bytes of text that cost as much as a step when they are read or written: with [`STEPS`], what an evaluation may compute.
+pub const BYTES_A_STEP: usize = 32;
 /// Digits of an argument that counts digits, as of `round`.
 pub const DIGITS: i64 = 30;

@@ -14,6 +14,7 @@
 mod call;
 mod compile;
 mod convert;
+mod equality;
 mod evaluate;
 mod function;
 mod lexer;
@@ -152,7 +153,11 @@ impl Path {
 
     /// What it finds.
     pub fn evaluate<'r>(&'r self, scope: &Scope<'r>) -> Result<Nodes<'r>, Fault> {
-        evaluate::evaluate(&self.expression, scope)
+        evaluate::evaluate(&self.expression, scope).map_err(|fault| match fault.length {
+            // Where a budget ends is chance: the whole path is too much.
+            0 => Fault { length: self.source.len(), ..fault },
+            _ => fault,
+        })
     }
 
     /// The first that it finds.

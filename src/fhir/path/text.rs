@@ -9,9 +9,6 @@ use super::parser::Span;
 use super::value::{Atom, Item, Node, Nodes};
 use super::{Fault, limits};
 
-/// Bytes of a text that count as one step when a regular expression reads them.
-const BYTES_A_STEP: usize = 8;
-
 pub(super) fn call<'r>(
     call: &'r Call,
     input: Nodes<'r>,
@@ -21,20 +18,20 @@ pub(super) fn call<'r>(
     let span = &call.span;
     if call.function == Function::Join {
         let separator = text(&arguments[0], span)?.unwrap_or_default();
-        return join(&input, &separator, span);
+        return join(&input, &separator, span, env);
     }
     let Some(subject) = text(&input, span)? else { return Ok(Nodes::None) };
-    env.spend(1 + subject.len() / BYTES_A_STEP, span)?;
+    env.spend(1 + subject.len() / limits::BYTES_A_STEP, span)?;
     match call.function {
-        Function::Upper => return computed(subject.to_uppercase(), span),
-        Function::Lower => return computed(subject.to_lowercase(), span),
+        Function::Upper => return computed(subject.to_uppercase(), span, env),
+        Function::Lower => return computed(subject.to_lowercase(), span, env),
         Function::Length => return Ok(integer(subject.chars().count())),
-        Function::Trim => return computed(subject.trim().to_owned(), span),
+        Function::Trim => return computed(subject.trim().to_owned(), span, env),
         Function::ToChars => {
             env.spend(subject.len(), span)?;
             return Ok(subject.chars().map(|letter| string(letter.to_string())).collect());
         }
-        Function::Substring => return substring(&subject, &arguments, span),
+        Function::Substring => return substring(&subject, &arguments, span, env),
         _ => {}
     }
     let Some(first) = text(&arguments[0], span)? else { return Ok(Nodes::None) };
@@ -68,7 +65,7 @@ pub(super) fn call<'r>(
             }
             let Some(substitution) = text(&arguments[1], span)? else { return Ok(Nodes::None) };
             if first.is_empty() {
-                return computed(subject.into_owned(), span);
+                return computed(subject.into_owned(), span, env);
             }
             let mut result = String::new();
             let mut end = 0;
@@ -82,7 +79,7 @@ pub(super) fn call<'r>(
                 }
             }
             result.push_str(subject.get(end..).unwrap_or(""));
-            computed(result, span)
+            computed(result, span, env)
         }
         _ => {
             let Some(substitution) = text(&arguments[1], span)? else { return Ok(Nodes::None) };
@@ -90,7 +87,7 @@ pub(super) fn call<'r>(
             if grown > limits::TEXT_BYTES {
                 return fault(span, "a computed text is longer than a FHIR string may be");
             }
-            computed(subject.replace(&*first, &substitution), span)
+            computed(subject.replace(&*first, &substitution), span, env)
         }
     }
 }
@@ -117,14 +114,15 @@ fn integer<'r>(number: usize) -> Nodes<'r> {
     Nodes::atom(Atom::Integer(i64::try_from(number).unwrap_or(i64::MAX)))
 }
 
-fn computed<'r>(text: String, span: &Span) -> Result<Nodes<'r>, Fault> {
+fn computed<'r>(text: String, span: &Span, env: &Env<'_, 'r>) -> Result<Nodes<'r>, Fault> {
+    env.spend(text.len() / limits::BYTES_A_STEP, span)?;
     if text.len() > limits::TEXT_BYTES {
         return fault(span, "a computed text is longer than a FHIR string may be");
     }
     Ok(Nodes::One(string(text)))
 }
 
-fn join<'r>(input: &Nodes<'r>, separator: &str, span: &Span) -> Result<Nodes<'r>, Fault> {
+fn join<'r>(input: &Nodes<'r>, separator: &str, span: &Span, env: &Env<'_, 'r>) -> Result<Nodes<'r>, Fault> {
     let mut joined = String::new();
     let mut is_first = true;
     for node in input {
@@ -139,10 +137,15 @@ fn join<'r>(input: &Nodes<'r>, separator: &str, span: &Span) -> Result<Nodes<'r>
             return fault(span, "a computed text is longer than a FHIR string may be");
         }
     }
-    if is_first { Ok(Nodes::None) } else { computed(joined, span) }
+    if is_first { Ok(Nodes::None) } else { computed(joined, span, env) }
 }
 
-fn substring<'r>(subject: &str, arguments: &[Nodes<'r>; 2], span: &Span) -> Result<Nodes<'r>, Fault> {
+fn substring<'r>(
+    subject: &str,
+    arguments: &[Nodes<'r>; 2],
+    span: &Span,
+    env: &Env<'_, 'r>,
+) -> Result<Nodes<'r>, Fault> {
     let number = |nodes: &Nodes<'r>| match single(nodes, span)?.map(Node::atom) {
         None => Ok(None),
         Some(Some(Atom::Integer(number))) => Ok(Some(number)),
@@ -157,5 +160,5 @@ fn substring<'r>(subject: &str, arguments: &[Nodes<'r>; 2], span: &Span) -> Resu
         Some(length) => rest.take(usize::try_from(length).unwrap_or(0)).collect(),
         None => rest.collect(),
     };
-    computed(text, span)
+    computed(text, span, env)
 }

@@ -232,11 +232,19 @@ impl<'r> Node<'r> {
         find(data.home.json(), wanted, &mut path).then_some(path)
     }
 
-    /// The extension with this URL, on an element or on a primitive.
+    /// A member of an element, or of what stands beside a primitive.
     pub(super) fn member_json(&self, name: &str) -> Option<&'r Json> {
         match &self.0 {
             Item::Data(data) => data.value.and_then(|value| value.get(name)).or_else(|| data.sibling?.get(name)),
             Item::Computed(_) => None,
+        }
+    }
+
+    /// Steps that a copy costs: of computed texts, their length.
+    pub(super) fn weight(&self) -> usize {
+        match &self.0 {
+            Item::Computed(Atom::String(Cow::Owned(text))) => text.len() / super::limits::BYTES_A_STEP,
+            _ => 0,
         }
     }
 

@@ -124,6 +124,11 @@ impl ResultState {
         (at, arrival, self.index)
     }
 
+    /// The newest moment of which anything is held.
+    pub(super) fn newest(&self) -> Option<Moment> {
+        self.held.last().map(|held| Moment { at: held.at, arrival: held.arrival })
+    }
+
     pub(super) fn status(&self) -> Option<LabStatus> {
         self.held.last()?.status
     }

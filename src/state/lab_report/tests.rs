@@ -198,6 +198,26 @@ fn results_keep_the_order_of_their_first_message_and_missing_ones_stay() {
 }
 
 #[test]
+fn a_whole_statement_leaves_nothing_of_what_was_said_before() {
+    let mut state = LabReportState::default();
+    let whole = |state: &mut LabReportState, text: &str, arrival| {
+        let (at, patch) = message(text);
+        let happened = state.apply_whole(patch, Moment { at, arrival }).happenings;
+        happened.iter().map(|happening| happening.kind.name()).collect::<Vec<_>>()
+    };
+    assert_eq!(whole(&mut state, "1 F WBC=5:F HGB=99!:F", 1), ["lab.resulted", "lab.critical"]);
+    // Preliminary again, and a result is gone from the server.
+    assert_eq!(whole(&mut state, "2 P WBC=5:P", 2), ["lab.preliminary"]);
+    assert_eq!(shown(&state), "preliminary WBC=5:preliminary");
+    // The same again, and what is older, say nothing new.
+    assert_eq!(whole(&mut state, "2 P WBC=5:P", 3), Vec::<&str>::new());
+    assert_eq!(whole(&mut state, "1 F WBC=7:F", 1), Vec::<&str>::new());
+    // What is critical is announced when it appears, not each time it is said.
+    assert_eq!(whole(&mut state, "3 F HGB=99!:F", 4), ["lab.resulted", "lab.critical"]);
+    assert_eq!(whole(&mut state, "4 F HGB=99!:F WBC=5:F", 5), ["lab.resulted"]);
+}
+
+#[test]
 fn a_critical_value_is_announced_once() {
     check(&["1 P K=7.1!:P", "2 F K=7.10!:F"], "final! K=7.10!:final", &["preliminary", "critical", "resulted"]);
     check(

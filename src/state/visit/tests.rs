@@ -98,6 +98,31 @@ fn orders<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
 }
 
 #[test]
+fn a_whole_statement_clears_what_it_leaves_out_and_moves_the_status_either_way() {
+    let mut state = VisitState::default();
+    let mut whole = |text: &str, arrival| {
+        let (at, patch) = message(text);
+        let applied = state.apply_whole(patch, moment(at, arrival));
+        let kinds: Vec<&str> = applied.happenings.iter().map(|happening| happening.kind.name()).collect();
+        (kinds.join(" "), applied.record)
+    };
+    let (event, _) = whole("-@1 status=in_progress class=inpatient ward=W1 bed=02 reason=fever", 1);
+    assert_eq!(event, "visit.admitted");
+    let (event, record) = whole("-@2 status=finished class=inpatient ended_at=2", 2);
+    assert_eq!(event, "visit.discharged");
+    assert!(["ward", "bed", "reason"].iter().all(|name| !record.contains_key(name)), "{record:?}");
+    // The server takes the discharge back.
+    let (_, record) = whole("-@3 status=in_progress class=inpatient", 3);
+    assert_eq!(record.get("status"), Some(&json!("in_progress")));
+    assert!(!record.contains_key("ended_at"));
+    // Of one source time the one that came later stands.
+    let (event, _) = whole("-@3 status=entered_in_error class=inpatient", 4);
+    assert_eq!(event, "visit.cancelled");
+    let (event, _) = whole("-@3 status=entered_in_error class=inpatient", 5);
+    assert_eq!(event, "");
+}
+
+#[test]
 fn the_codes_are_those_of_the_schema() {
     for name in VISIT_EVENTS {
         assert!(code::<Verb>(Some(json!(name))).is_some(), "{name}");

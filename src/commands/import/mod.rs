@@ -10,10 +10,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+mod resources;
+
 use super::{Unusable, Verdict, load_config, open_store, output, unknown_source};
-use crate::app::{FILE_EXTENSIONS, now, pipeline_sources};
+use crate::app::{FILE_EXTENSIONS, RESOURCE_EXTENSIONS, now, pipeline_sources};
 use crate::hl7v2::batch::Piece;
-use crate::pipeline::{self, Cause, Source, Unit};
+use crate::mapping::Format;
+use crate::pipeline::{self, Cause, Done, Source, Unit};
 use crate::source::files::{MessageReader, walk};
 use crate::store::Store;
 use crate::store::imports::{self, ImportProgress};
@@ -23,7 +26,7 @@ use crate::store::messages::{ContentDigest, MessageState};
 pub(super) struct Arguments {
     /// The source that the files belong to.
     source: String,
-    /// Files of messages (single, concatenated, FHS/BHS batches) or directories.
+    /// Files of messages (single, concatenated, FHS/BHS batches), or of FHIR resources (JSON, Bundles, NDJSON), or directories.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
 }
@@ -45,6 +48,8 @@ struct Tally {
     ignored: u64,
     failed: u64,
     repeated: u64,
+    /// FHIR resources of the files.
+    read: u64,
     /// What there is to say of whole files.
     notes: u64,
 }
@@ -60,8 +65,19 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
     let store = open_store(&config)?;
     let mut tally = Tally::default();
     let mut reported = Instant::now();
-    for path in walk(&arguments.paths, &FILE_EXTENSIONS.map(str::to_owned)) {
-        import_file(&store, &source, &path?, &mut tally, &mut reported)?;
+    let extensions = match source.mapping.format() {
+        Format::Hl7v2 => FILE_EXTENSIONS.as_slice(),
+        Format::Fhir => RESOURCE_EXTENSIONS.as_slice(),
+    };
+    let extensions: Vec<String> = extensions.iter().map(|&extension| extension.to_owned()).collect();
+    for path in walk(&arguments.paths, &extensions) {
+        match source.mapping.format() {
+            Format::Hl7v2 => import_file(&store, &source, &path?, &mut tally, &mut reported)?,
+            Format::Fhir => resources::import_file(&store, &config, &source, &path?, &mut tally, &mut reported)?,
+        }
+    }
+    if source.mapping.format() == Format::Fhir {
+        resources::tell(&store, &source, &mut tally, &mut reported)?;
     }
     store.close();
     output::line(tally.line())?;
@@ -72,9 +88,14 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
         ));
     }
     if tally.messages() == 0 {
-        let endings = FILE_EXTENSIONS.map(|extension| format!(".{extension}")).join(", ");
+        let endings: Vec<String> = extensions.iter().map(|extension| format!(".{extension}")).collect();
+        let endings = endings.join(", ");
+        let what = match source.mapping.format() {
+            Format::Hl7v2 => "HL7 v2 messages",
+            Format::Fhir => "FHIR resources",
+        };
         output::complain(&format!(
-            "no message was found: give files of HL7 v2 messages, or directories with such files ({endings})"
+            "nothing was found: give files of {what}, or directories with such files ({endings})"
         ));
     }
     let is_fine = tally.failed == 0 && tally.notes == 0 && tally.messages() > 0;
@@ -83,12 +104,26 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
 
 impl Tally {
     fn line(&self) -> String {
-        let Self { processed, ignored, failed, repeated, notes: _ } = self;
-        format!("{processed} processed, {ignored} ignored, {failed} failed, {repeated} known before")
+        let Self { processed, ignored, failed, repeated, read, notes: _ } = self;
+        match read {
+            0 => format!("{processed} processed, {ignored} ignored, {failed} failed, {repeated} known before"),
+            read => {
+                format!("{read} resources read; records: {processed} processed, {ignored} ignored, {failed} failed")
+            }
+        }
     }
 
     fn messages(&self) -> u64 {
-        self.processed + self.ignored + self.failed + self.repeated
+        self.processed + self.ignored + self.failed + self.repeated + self.read
+    }
+
+    fn count(&mut self, done: &Done) {
+        match done.state {
+            _ if done.repeat => self.repeated += 1,
+            MessageState::Processed => self.processed += 1,
+            MessageState::Ignored => self.ignored += 1,
+            MessageState::Failed => self.failed += 1,
+        }
     }
 }
 
@@ -193,14 +228,7 @@ fn write_groups(
                 .map(|unit| transaction.savepoint(|part| pipeline::commit(part, unit, Cause::Import)))
                 .collect::<Result<Vec<_>, _>>()
         })?;
-        for done in done {
-            match done.state {
-                _ if done.repeat => tally.repeated += 1,
-                MessageState::Processed => tally.processed += 1,
-                MessageState::Ignored => tally.ignored += 1,
-                MessageState::Failed => tally.failed += 1,
-            }
-        }
+        done.iter().for_each(|done| tally.count(done));
         std::thread::sleep(PAUSE);
         if reported.elapsed() >= REPORT {
             *reported = Instant::now();

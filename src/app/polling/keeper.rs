@@ -1,0 +1,198 @@
+//! The store as the keeper of what a poller reads: pages into the mirror, with what becomes due by them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::app::now;
+use crate::fhir::compose::{gathered_by, is_part};
+use crate::pipeline::{self, Entered, Order, Removal};
+use crate::source::fhir::sink::{Absence, Held, Page, Reference, Resource, Sink, SinkError, Taken, Wanted};
+use crate::store::messages::ContentDigest;
+use crate::store::resources::{self, ReadResource, ResourceName, ResourceState};
+use crate::store::{PackedBytes, Store, StoreError, WriteError};
+
+/// When what nobody polls, and what could not be found, is asked for again: a day, in microseconds.
+const REFRESH: i64 = 86_400_000_000;
+
+/// Keeps what the poller of one source reads.
+#[derive(Clone)]
+pub(in crate::app) struct Keeper {
+    store: Store,
+    source: Arc<str>,
+    /// The server's base URL: references may name it.
+    base: Arc<str>,
+    /// The types that are polled: of the others nobody tells when they change.
+    polled: Arc<BTreeSet<String>>,
+    /// Told after each page that changed something.
+    changed: Arc<tokio::sync::Notify>,
+}
+
+impl Keeper {
+    /// A keeper for a source.
+    pub(in crate::app) fn new(
+        store: Store,
+        source: &str,
+        base: &str,
+        polled: &[String],
+        changed: Arc<tokio::sync::Notify>,
+    ) -> Self {
+        let polled = Arc::new(polled.iter().cloned().collect());
+        Self { store, source: source.into(), base: base.into(), polled, changed }
+    }
+
+    fn read(&self, resource: &Resource, now: i64) -> ReadResource {
+        let is_polled = self.polled.contains(&resource.reference.resource_type);
+        let refresh_at = (!is_polled).then(|| now.saturating_add(REFRESH));
+        ReadResource { refresh_at, ..read_resource(resource, &self.base) }
+    }
+}
+
+/// A resource as the mirror keeps it; `base` is its server's base URL, by which references may name others.
+pub fn read_resource(resource: &Resource, base: &str) -> ReadResource {
+    let name = name_of(&resource.reference);
+    ReadResource {
+        version: resource.version_id.clone(),
+        updated_at: resource.last_updated.as_ref().map(|instant| instant.time().as_microsecond()),
+        digest: ContentDigest::of(&resource.body),
+        body: PackedBytes::pack(&resource.body),
+        references: references(&name, &resource.body, base),
+        refresh_at: None,
+        name,
+    }
+}
+
+impl Sink for Keeper {
+    async fn note(&self, key: &str) -> Result<Option<String>, SinkError> {
+        let (source, key) = (Arc::clone(&self.source), key.to_owned());
+        self.store.read_async(move |reader| resources::note(reader, &source, &key)).await.map_err(unread)
+    }
+
+    async fn take(&self, page: Page) -> Result<Taken, SinkError> {
+        let at = now();
+        let read: Vec<ReadResource> = page.resources.iter().map(|resource| self.read(resource, at)).collect();
+        let mut removed = Vec::new();
+        let mut again: Vec<ResourceName> = page.unchanged.iter().map(name_of).collect();
+        for gone in &page.gone {
+            let name = name_of(&gone.reference);
+            let state = match gone.absence {
+                Absence::Deleted | Absence::Vanished => ResourceState::Deleted,
+                Absence::NotFound => {
+                    again.push(name.clone());
+                    ResourceState::Absent
+                }
+            };
+            removed.push(Removal { name, state, at: gone.at.as_ref().map(|at| at.time().as_microsecond()) });
+        }
+        let source = Arc::clone(&self.source);
+        let entered = self.store.submit(move |transaction| {
+            let entered = pipeline::enter(transaction, &source, &read, &removed, Order::Arrival, at)?;
+            for name in &again {
+                resources::refresh(transaction, &source, name, at.saturating_add(REFRESH))?;
+            }
+            for note in &page.notes {
+                resources::put_note(transaction, &source, &note.key, note.text.as_deref())?;
+            }
+            Ok(entered)
+        });
+        let Entered { changed, withdrawn } = entered.await.map_err(unwritten)?;
+        if changed + withdrawn > 0 {
+            self.changed.notify_one();
+        }
+        Ok(Taken { changed, withdrawn })
+    }
+
+    async fn held(&self, resource_type: &str, after: Option<&str>, limit: usize) -> Result<Vec<Held>, SinkError> {
+        let (source, kind) = (Arc::clone(&self.source), resource_type.to_owned());
+        let after = after.unwrap_or_default().to_owned();
+        let read = self.store.read_async(move |reader| resources::held(reader, &source, &kind, &after, limit));
+        let held = read.await.map_err(unread)?;
+        Ok(held.into_iter().map(|(id, version_id)| Held { id, version_id }).collect())
+    }
+
+    async fn wanted(&self, limit: usize) -> Result<Vec<Wanted>, SinkError> {
+        let (source, at) = (Arc::clone(&self.source), now());
+        let read = self.store.read_async(move |reader| resources::wanted(reader, &source, at, limit));
+        let wanted = read.await.map_err(unread)?;
+        let reference = |name: ResourceName| Reference { resource_type: name.kind, id: name.id };
+        Ok(wanted.into_iter().map(|(name, held_version)| Wanted { reference: reference(name), held_version }).collect())
+    }
+
+    async fn roster(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, SinkError> {
+        let patients = self.held("Patient", after, limit).await?;
+        Ok(patients.into_iter().map(|patient| patient.id).collect())
+    }
+}
+
+fn name_of(reference: &Reference) -> ResourceName {
+    ResourceName { kind: reference.resource_type.clone(), id: reference.id.clone() }
+}
+
+fn unread(error: StoreError) -> SinkError {
+    SinkError { text: error.to_string() }
+}
+
+fn unwritten(error: WriteError) -> SinkError {
+    SinkError { text: error.to_string() }
+}
+
+/// The resources of the same server that a resource names and that its record may need.
+///
+/// An Observation that another one was derived from is no part of that one: only members are, and the results of a report.
+fn references(name: &ResourceName, body: &[u8], base: &str) -> Vec<ResourceName> {
+    // What is not JSON was refused by the poller, and names nothing.
+    let Ok(Value::Object(members)) = serde_json::from_slice::<Value>(body) else { return Vec::new() };
+    let mut all = BTreeSet::new();
+    for (member, value) in &members {
+        let mut found = BTreeSet::new();
+        collect(value, base, &mut found);
+        // `related` is STU3's hasMember, among others.
+        let has_results = matches!(member.as_str(), "result" | "hasMember" | "related");
+        all.extend(found.into_iter().filter(|reference| has_results || reference.kind != "Observation"));
+    }
+    let is_needed = |reference: &ResourceName| {
+        is_part(&name.kind, true, &reference.kind) || gathered_by(&reference.kind).contains(&name.kind.as_str())
+    };
+    all.into_iter().filter(|reference| reference != name && is_needed(reference)).collect()
+}
+
+/// Every `reference` inside; serde_json bounds the depth.
+fn collect(value: &Value, base: &str, found: &mut BTreeSet<ResourceName>) {
+    match value {
+        Value::Object(members) => {
+            for (key, inner) in members {
+                match inner.as_str().filter(|_| key == "reference") {
+                    Some(text) => found.extend(Reference::parse(text, base).as_ref().map(name_of)),
+                    None => collect(inner, base, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, base, found)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_record_may_need_is_found_wherever_it_is_named() {
+        let body = br##"{"resourceType":"Encounter","id":"1","subject":{"reference":"Patient/7"},
+            "participant":[{"individual":{"reference":"http://h/fhir/Practitioner/3/_history/2"}}],
+            "contained":[{"resourceType":"Location","id":"l"}],"location":[{"location":{"reference":"#l"}}],
+            "account":[{"reference":"Account/9"}],"partOf":{"reference":"Encounter/1"},"basedOn":[{"reference":"http://other/ServiceRequest/4"}]}"##;
+        let name = |kind: &str, id: &str| ResourceName { kind: kind.to_owned(), id: id.to_owned() };
+        assert_eq!(
+            references(&name("Encounter", "1"), body, "http://h/fhir"),
+            [name("Patient", "7"), name("Practitioner", "3")]
+        );
+        let patient =
+            br#"{"managingOrganization":{"reference":"Organization/1"},"link":[{"other":{"reference":"Patient/2"}}]}"#;
+        assert_eq!(references(&name("Patient", "1"), patient, ""), [name("Organization", "1"), name("Patient", "2")]);
+        assert_eq!(references(&name("Patient", "1"), b"not JSON", ""), []);
+        let derived = br#"{"hasMember":[{"reference":"Observation/2"}],"derivedFrom":[{"reference":"Observation/3"}]}"#;
+        assert_eq!(references(&name("Observation", "1"), derived, ""), [name("Observation", "2")]);
+    }
+}

@@ -1,0 +1,156 @@
+//! A FHIR source: what its server has goes into the mirror, what is due by it becomes records.
+//!
+//! Two parts that know each other by the store alone: the poller ([`crate::source::fhir`]) fills the mirror through a [`Keeper`], and the
+//! [`teller`] makes records of what became due. So a server that gives much at once never waits for matching, and whatever ends between
+//! the two goes on where it was.
+
+mod keeper;
+mod teller;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::mappings::LiveSource;
+use super::supervise::supervise;
+use crate::http;
+use crate::source::fhir::settings::Settings;
+use crate::source::fhir::status::{Health, State};
+use crate::source::fhir::{FhirError, Poke, Poller, World};
+use crate::store::{Store, resources};
+use crate::telemetry::{PolledType, PollingNumbers, SourceMetrics};
+use keeper::Keeper;
+
+pub use keeper::read_resource;
+
+/// Between two looks at how a source stands, for `/v1/sources` and the log.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What a source's poller counts, as it is now.
+pub(super) type Numbers = Box<dyn Fn() -> PollingNumbers + Send + Sync>;
+
+/// A FHIR source, ready to be polled.
+pub(super) struct Polled {
+    settings: Settings,
+    source: LiveSource,
+    store: Store,
+    metrics: SourceMetrics,
+    health: Health,
+    changed: Arc<Notify>,
+    poke: Arc<Mutex<Poke>>,
+    first: Poller<Keeper>,
+}
+
+impl Polled {
+    /// Reads the files that the settings name.
+    ///
+    /// # Errors
+    /// A certificate or key that cannot be used.
+    pub(super) fn new(
+        settings: &Settings,
+        source: LiveSource,
+        store: &Store,
+        metrics: SourceMetrics,
+    ) -> Result<Self, FhirError> {
+        let health = Health::new(&settings.source, &settings.resources);
+        let changed = Arc::new(Notify::new());
+        let first = poller(settings, store, &health, &changed)?;
+        let poke = Arc::new(Mutex::new(first.poke_handle()));
+        let (settings, store) = (settings.clone(), store.clone());
+        Ok(Self { settings, source, store, metrics, health, changed, poke, first })
+    }
+
+    /// What HTTP shows and does of it.
+    pub(super) fn for_http(&self) -> http::Polling {
+        let (health, poke) = (self.health.clone(), Arc::clone(&self.poke));
+        http::Polling {
+            status: Arc::new(move || serde_json::to_value(health.snapshot()).unwrap_or_default()),
+            poke: Arc::new(move || poke.lock().unwrap_or_else(PoisonError::into_inner).poke()),
+        }
+    }
+
+    /// How its numbers are had.
+    pub(super) fn numbers(&self) -> Numbers {
+        let (health, store, source) = (self.health.clone(), self.store.clone(), self.settings.source.clone());
+        Box::new(move || {
+            let status = health.snapshot();
+            let now = Timestamp::now();
+            let types = status.types.into_iter().map(|(resource_type, found)| PolledType {
+                resource_type,
+                fetched: found.fetched,
+                changed: found.changed,
+                deleted: found.deleted,
+                lag_seconds: found.up_to_date.map(|then| now.duration_since(then).as_secs().max(0).unsigned_abs()),
+            });
+            PollingNumbers {
+                requests: status.requests,
+                failures: status.failures.into_iter().collect(),
+                // What the store cannot say now it says the next time.
+                due: store.read(|reader| resources::due_count(reader, &source)).unwrap_or_default(),
+                types: types.collect(),
+            }
+        })
+    }
+
+    /// Polls and tells until `stop`.
+    pub(super) async fn serve(self, report: impl Fn(Result<(), String>), stop: CancellationToken) {
+        let Self { settings, source, store, metrics, health, changed, poke, first } = self;
+        let name = settings.source.clone();
+        let mut ready = Some(first);
+        let polling = || {
+            let next = ready.take().map_or_else(|| poller(&settings, &store, &health, &changed), Ok);
+            let (stop, poke) = (stop.clone(), Arc::clone(&poke));
+            async move {
+                let poller = match next {
+                    Ok(poller) => poller,
+                    Err(error) => return tracing::error!(%error, "the source cannot be polled"),
+                };
+                *poke.lock().unwrap_or_else(PoisonError::into_inner) = poller.poke_handle();
+                // A thread of its own: taking pages apart is work, and must not hold up connections.
+                let runtime = tokio::runtime::Handle::current();
+                let run = tokio::task::spawn_blocking(move || runtime.block_on(poller.run(stop)));
+                if run.await.is_err() {
+                    tracing::error!("the poller panicked");
+                }
+            }
+        };
+        let telling = || {
+            let (store, source, interval) = (store.clone(), source.clone(), settings.interval);
+            teller::tell(store, source, metrics.clone(), health.clone(), interval, Arc::clone(&changed), stop.clone())
+        };
+        let part = format!("{name}, records");
+        tokio::join!(
+            supervise(&name, &stop, |_| (), polling),
+            supervise(&part, &stop, |_| (), telling),
+            watch(&health, &report, &stop),
+        );
+    }
+}
+
+fn poller(
+    settings: &Settings,
+    store: &Store,
+    health: &Health,
+    changed: &Arc<Notify>,
+) -> Result<Poller<Keeper>, FhirError> {
+    let base = settings.base_url.as_str();
+    let keeper = Keeper::new(store.clone(), &settings.source, base, &settings.resources, Arc::clone(changed));
+    Poller::new(settings.clone(), keeper, health.clone(), World::default())
+}
+
+/// Reports how the source stands.
+async fn watch(health: &Health, report: &impl Fn(Result<(), String>), stop: &CancellationToken) {
+    loop {
+        tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(LOOK) => {} }
+        let status = health.snapshot();
+        report(match status.state {
+            State::Failing | State::Resting | State::Refused => {
+                Err(status.last_error.map_or_else(|| "its server does not answer".to_owned(), |error| error.text))
+            }
+            State::Starting | State::Loading | State::Polling | State::Degraded | State::Stopped => Ok(()),
+        });
+    }
+}

@@ -1,0 +1,203 @@
+//! What is due of a FHIR source: read from the mirror with all that belongs to it, mapped, committed.
+//!
+//! ```text
+//! due (reader) ─► prepare_due (in parallel, pure) ─► commit_due (in the writer, one transaction with taking the mark away)
+//! ```
+//!
+//! The unit that is mapped is also what is kept as the message: a Bundle of type `collection`, the focal resource first, every resource
+//! byte for byte as the server sent it. Of a record that is no more it has one entry, with a `request` that says DELETE.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::mirror::rank;
+use super::telling::Subject;
+use super::{Cause, Done, Failure, Source, Unit};
+use crate::fhir;
+use crate::fhir::compose::{gathered_by, is_part};
+use crate::hl7v2::ErrorCode;
+use crate::store::resources::{self, Ready, Resource, ResourceName, ResourceState};
+use crate::store::{Reader, StoreError, Transaction};
+
+/// How far is read from the focal resource: report, order, role, practitioner; a ward, its building.
+const MAX_STEPS: usize = 4;
+/// Resources of one unit. A stay of months has some hundreds of results, each in a report of its own.
+const MAX_MEMBERS: usize = 10_000;
+
+/// Before everything that is due, for [`due`].
+pub const FIRST_DUE: (i64, i64) = (-1, 0);
+
+/// Something that is due, with what belongs to it.
+#[derive(Debug)]
+pub struct Due {
+    place: (i64, i64),
+    resource: Resource,
+    subject: Subject,
+    unit: Vec<u8>,
+}
+
+/// Who may be told now of what is due by `now`: a record waits `patience` for what it names, and an Observation that may belong to a report
+/// which is to come, `settling`. All in microseconds.
+pub fn ready(now: i64, patience: i64, settling: i64) -> Ready {
+    Ready {
+        patient_since: now.saturating_sub(patience),
+        parts_from: rank("Observation").unwrap_or(i64::MAX),
+        settled_since: now.saturating_sub(settling),
+    }
+}
+
+impl Due {
+    /// Where it stands in the order of what is due.
+    pub fn place(&self) -> (i64, i64) {
+        self.place
+    }
+}
+
+/// A record that is due, ready for the writer.
+#[derive(Debug)]
+pub struct DueUnit {
+    unit: Unit,
+    resource: Resource,
+}
+
+/// What is due of a source and `ready`, after `after`, in the order in which it should be told.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn due(
+    reader: &Reader<'_>,
+    source: &str,
+    after: (i64, i64),
+    ready: Ready,
+    limit: usize,
+) -> Result<Vec<Due>, StoreError> {
+    let found = resources::due(reader, source, after, ready, limit)?;
+    found.into_iter().map(|(rank, resource)| compose(reader, (rank, resource.row), resource)).collect()
+}
+
+fn compose(reader: &Reader<'_>, place: (i64, i64), resource: Resource) -> Result<Due, StoreError> {
+    let focal = resource.name.clone();
+    if resource.state != ResourceState::Present || is_part_of_another(reader, &resource)? {
+        let unit = removal(&focal);
+        return Ok(Due { place, subject: Subject { focal, patient: None, is_gone: true }, resource, unit });
+    }
+    let members = members(reader, &resource)?;
+    let is_patient = |member: &&Resource| member.name.kind == "Patient";
+    let patient = if focal.kind == "Patient" {
+        Some(focal.clone())
+    } else {
+        members.iter().find(is_patient).map(|found| found.name.clone())
+    };
+    let mut unit = br#"{"resourceType":"Bundle","type":"collection","entry":["#.to_vec();
+    let mut separator: &[u8] = b"";
+    for member in std::iter::once(&resource).chain(&members) {
+        let Some(body) = resources::body(reader, member.row)? else { continue };
+        unit.extend_from_slice(separator);
+        unit.extend_from_slice(br#"{"resource":"#);
+        unit.extend_from_slice(&body);
+        unit.push(b'}');
+        separator = b",";
+    }
+    unit.extend_from_slice(b"]}");
+    Ok(Due { place, subject: Subject { focal, patient, is_gone: false }, resource, unit })
+}
+
+/// An Observation that a report or another Observation names is told with that one.
+fn is_part_of_another(reader: &Reader<'_>, resource: &Resource) -> Result<bool, StoreError> {
+    if resource.name.kind != "Observation" {
+        return Ok(false);
+    }
+    let naming = resources::naming(reader, resource.row)?;
+    Ok(naming.iter().any(|other| matches!(other.name.kind.as_str(), "DiagnosticReport" | "Observation")))
+}
+
+/// What belongs to a focal resource, as far as it is present.
+fn members(reader: &Reader<'_>, focal: &Resource) -> Result<Vec<Resource>, StoreError> {
+    let mut members: Vec<Resource> = Vec::new();
+    let mut known = BTreeSet::from([focal.row]);
+    let mut step = vec![focal.clone()];
+    for steps in 0..MAX_STEPS {
+        let mut next = Vec::new();
+        for whole in &step {
+            let is_focal = steps == 0;
+            let mut parts = resources::named_by(reader, whole.row)?;
+            let gathered = gathered_by(&whole.name.kind);
+            if is_focal && !gathered.is_empty() {
+                let naming = resources::naming(reader, whole.row)?;
+                parts.extend(naming.into_iter().filter(|part| gathered.contains(&part.name.kind.as_str())));
+            }
+            for part in parts {
+                if part.state != ResourceState::Present
+                    || !is_part(&whole.name.kind, is_focal, &part.name.kind)
+                        && !(is_focal && gathered.contains(&part.name.kind.as_str()))
+                    || !known.insert(part.row)
+                {
+                    continue;
+                }
+                if members.len() >= MAX_MEMBERS {
+                    return Ok(members);
+                }
+                next.push(part.clone());
+                members.push(part);
+            }
+        }
+        step = next;
+    }
+    Ok(members)
+}
+
+/// Reads a unit as it is kept: what it is about, and its resources; none of a record that is no more.
+pub(super) fn read(raw: &[u8]) -> Result<(Subject, Option<fhir::Unit>), Failure> {
+    match fhir::Unit::parse(raw) {
+        Ok(unit) => {
+            let name = |resource: fhir::Resource<'_>| {
+                let id = resource.json().get("id").and_then(serde_json::Value::as_str)?;
+                Some(ResourceName { kind: resource.type_name().to_owned(), id: id.to_owned() })
+            };
+            let focal = name(unit.focal()).ok_or_else(nameless)?;
+            Ok((Subject { focal, patient: unit.patient().and_then(name), is_gone: false }, Some(unit)))
+        }
+        Err(fhir::UnitError::Empty) => match removed(raw) {
+            Some(focal) => Ok((Subject { focal, patient: None, is_gone: true }, None)),
+            None => Err(Failure::unreadable_unit(&fhir::UnitError::Empty)),
+        },
+        Err(error) => Err(Failure::unreadable_unit(&error)),
+    }
+}
+
+fn nameless() -> Failure {
+    let text = "the first resource has no id: a server gives one to each".to_owned();
+    Failure { code: ErrorCode::RequiredFieldMissing, location: None, text }
+}
+
+/// The resource of [`removal`].
+fn removed(raw: &[u8]) -> Option<ResourceName> {
+    let bundle: serde_json::Value = serde_json::from_slice(raw).ok()?;
+    let (kind, id) = bundle.pointer("/entry/0/request/url")?.as_str()?.split_once('/')?;
+    Some(ResourceName { kind: kind.to_owned(), id: id.to_owned() })
+}
+
+fn removal(focal: &ResourceName) -> Vec<u8> {
+    let url = focal.to_string();
+    let entry = serde_json::json!({"request": {"method": "DELETE", "url": url}});
+    serde_json::json!({"resourceType": "Bundle", "type": "collection", "entry": [entry]}).to_string().into_bytes()
+}
+
+/// Maps what is due. `received_at` is in microseconds since the epoch.
+pub fn prepare_due(source: &Arc<Source>, due: Due, received_at: i64) -> DueUnit {
+    let Due { resource, subject, unit: raw, .. } = due;
+    let read = if subject.is_gone { Ok(None) } else { read(&raw).map(|(_, unit)| unit) };
+    DueUnit { unit: super::prepare_unit(source, &raw, (subject, read), received_at), resource }
+}
+
+/// Commits what was due, and takes its mark away. `None`: it became due again meanwhile, so what was read of it is old.
+///
+/// # Errors
+/// As [`super::commit`].
+pub fn commit_due(transaction: &Transaction<'_>, due: DueUnit, cause: Cause) -> Result<Option<Done>, StoreError> {
+    let DueUnit { unit, resource } = due;
+    if !resources::settle(transaction, resource.row, resource.marks)? {
+        return Ok(None);
+    }
+    super::keep(transaction, unit, cause, false).map(Some)
+}

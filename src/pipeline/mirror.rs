@@ -1,0 +1,320 @@
+//! What a FHIR server said, entered: which records have to be told anew because a resource changed.
+//!
+//! A record is made of its *focal* resource and of what belongs to it: a visit of an Encounter with its Conditions, Procedures, Locations
+//! and Practitioners, a report of a DiagnosticReport with its Observations. So what becomes due with a resource are the focal ones that
+//! it is a part of, before and after the change. A Patient is told by itself: its visits and reports become due only when it
+//! appears, since they may have waited for it.
+//!
+//! Invariants
+//! - What is entered, what becomes due and how far the reading has got are one transaction.
+//! - The same version again changes nothing and makes nothing due.
+
+use std::collections::BTreeSet;
+
+use crate::fhir::compose::{FOCAL, gathered_by, is_part};
+use crate::store::resources::{self, ReadResource, Resource, ResourceName, ResourceState};
+use crate::store::{StoreError, Transaction};
+
+/// How far a change is followed from a resource to the records that it is a part of: Practitioner, PractitionerRole, ServiceRequest,
+/// DiagnosticReport is the longest way that any record reads, and Observations are nested once.
+const MAX_STEPS: usize = 4;
+
+/// Something that a server does not have any more.
+#[derive(Debug, Clone)]
+pub struct Removal {
+    /// What.
+    pub name: ResourceName,
+    /// [`ResourceState::Deleted`] or [`ResourceState::Absent`].
+    pub state: ResourceState,
+    /// When, by the server's clock; `None`: it does not say.
+    pub at: Option<i64>,
+}
+
+/// The order in which records are told: patients before what is about them. `None`: no record is made of this type alone.
+pub(super) fn rank(kind: &str) -> Option<i64> {
+    FOCAL.iter().position(|focal| *focal == kind).and_then(|place| i64::try_from(place).ok())
+}
+
+/// What of a page was news.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Entered {
+    /// Resources that were new or different.
+    pub changed: u64,
+    /// Resources that were there and are no more.
+    pub withdrawn: u64,
+}
+
+/// Which of two states of a resource stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// What came last: the server was asked just now.
+    Arrival,
+    /// What is newer by its own time: files tell of the past.
+    SourceTime,
+}
+
+/// Enters what a server has and what it has no more, as seen at `now`.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn enter(
+    transaction: &Transaction<'_>,
+    source: &str,
+    read: &[ReadResource],
+    removed: &[Removal],
+    order: Order,
+    now: i64,
+) -> Result<Entered, StoreError> {
+    let mut entered = Entered::default();
+    for resource in read {
+        let known = resources::get(transaction, source, &resource.name)?;
+        let is_same = |known: &Resource| {
+            known.state == ResourceState::Present
+                && known.digest == Some(resource.digest)
+                && known.version == resource.version
+        };
+        // Of what the server deleted a file may still tell.
+        let is_older = |known: &Resource| {
+            order == Order::SourceTime && known.state != ResourceState::Unread && known.updated_at > resource.updated_at
+        };
+        if known.as_ref().is_some_and(|known| is_same(known) || is_older(known)) {
+            continue;
+        }
+        let before = parts_of(transaction, known.as_ref())?;
+        let row = resources::put(transaction, source, resource)?;
+        let appears = known.is_none_or(|known| known.state != ResourceState::Present);
+        mark(transaction, &resource.name, row, before, appears, now)?;
+        entered.changed += 1;
+    }
+    for Removal { name, state, at } in removed {
+        let known = resources::get(transaction, source, name)?;
+        // What the server once gave and now does not show may be hidden: only its own word makes it gone.
+        let is_hidden = |known: &Resource| known.state == ResourceState::Present && *state == ResourceState::Absent;
+        let is_known = |known: &Resource| known.state == ResourceState::Deleted || known.state == *state;
+        if known.as_ref().is_some_and(|known| is_hidden(known) || is_known(known)) {
+            continue;
+        }
+        let before = parts_of(transaction, known.as_ref())?;
+        let row = resources::remove(transaction, source, name, *state, *at)?;
+        entered.withdrawn += u64::from(known.as_ref().is_some_and(|known| known.state == ResourceState::Present));
+        // Who waited for it need wait no longer.
+        let appears = known.is_none_or(|known| known.state == ResourceState::Unread);
+        mark(transaction, name, row, before, appears, now)?;
+    }
+    Ok(entered)
+}
+
+/// What a resource named before it changed.
+fn parts_of(transaction: &Transaction<'_>, known: Option<&Resource>) -> Result<Vec<Resource>, StoreError> {
+    known.map_or(Ok(Vec::new()), |known| resources::named_by(transaction, known.row))
+}
+
+/// Marks what a change of `name` makes due. `before`: what it named until now.
+fn mark(
+    transaction: &Transaction<'_>,
+    name: &ResourceName,
+    row: i64,
+    before: Vec<Resource>,
+    appears: bool,
+    now: i64,
+) -> Result<(), StoreError> {
+    let mut due: BTreeSet<(i64, i64)> = BTreeSet::new();
+    if let Some(rank) = rank(&name.kind)
+        && !is_only_a_part(transaction, name, row)?
+    {
+        due.insert((rank, row));
+    }
+    upwards(transaction, name, row, appears, MAX_STEPS, &mut due)?;
+    // What it says of others: a diagnosis of its visit, a result that stood alone until a report took it in.
+    let is_told_of = |other: &Resource| {
+        gathered_by(&other.name.kind).contains(&name.kind.as_str())
+            || other.name.kind == "Observation" && is_part(&name.kind, true, "Observation")
+    };
+    let after = resources::named_by(transaction, row)?;
+    for part in before.iter().chain(&after).filter(|part| is_told_of(part)) {
+        // One that was never told and still has a report needs no telling.
+        let is_news = part.name.kind != "Observation"
+            || part.number.is_some()
+            || !after.iter().any(|other| other.row == part.row);
+        if let Some(rank) = rank(&part.name.kind).filter(|_| is_news && part.state != ResourceState::Unread) {
+            due.insert((rank, part.row));
+        }
+    }
+    due.into_iter().try_for_each(|(rank, row)| resources::mark_due(transaction, row, rank, now))
+}
+
+/// An Observation that a report has, and that was not told alone before.
+fn is_only_a_part(transaction: &Transaction<'_>, name: &ResourceName, row: i64) -> Result<bool, StoreError> {
+    if name.kind != "Observation" {
+        return Ok(false);
+    }
+    let was_told = resources::get_row(transaction, row)?.is_some_and(|known| known.number.is_some());
+    Ok(!was_told
+        && resources::naming(transaction, row)?.iter().any(|whole| is_part(&whole.name.kind, true, &name.kind)))
+}
+
+/// The focal resources that a resource is a part of, by those that name it.
+fn upwards(
+    transaction: &Transaction<'_>,
+    name: &ResourceName,
+    row: i64,
+    appears: bool,
+    steps: usize,
+    due: &mut BTreeSet<(i64, i64)>,
+) -> Result<(), StoreError> {
+    // A visit and a patient are told by themselves; what names them waits for them at most.
+    let is_told_alone = matches!(name.kind.as_str(), "Patient" | "Encounter");
+    if steps == 0 || (is_told_alone && !appears) {
+        return Ok(());
+    }
+    for whole in resources::naming(transaction, row)? {
+        if !is_part(&whole.name.kind, true, &name.kind) {
+            continue;
+        }
+        match rank(&whole.name.kind) {
+            Some(rank) => {
+                let is_new = due.insert((rank, whole.row));
+                if is_new && whole.name.kind == "Observation" && !is_told_alone {
+                    upwards(transaction, &whole.name, whole.row, false, steps - 1, due)?;
+                }
+            }
+            None if is_told_alone => {}
+            None => upwards(transaction, &whole.name, whole.row, false, steps - 1, due)?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::messages::ContentDigest;
+    use crate::store::resources::Ready;
+    use crate::store::{Access, PackedBytes, Store, StoreConfig};
+
+    fn name(text: &str) -> ResourceName {
+        let (kind, id) = text.split_once('/').unwrap();
+        ResourceName { kind: kind.to_owned(), id: id.to_owned() }
+    }
+
+    /// `Encounter/1 v2 Patient/1 Location/3`: a resource, its version, and what it names.
+    fn resource(text: &str) -> ReadResource {
+        let mut words = text.split_whitespace();
+        let name = name(words.next().unwrap());
+        ReadResource {
+            name,
+            version: words.next().map(str::to_owned),
+            updated_at: Some(1),
+            digest: ContentDigest::of(text.as_bytes()),
+            body: PackedBytes::pack(text.as_bytes()),
+            references: words.map(super::tests::name).collect(),
+            refresh_at: None,
+        }
+    }
+
+    struct Server {
+        _directory: tempfile::TempDir,
+        store: Store,
+    }
+
+    impl Server {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let store = Store::open(&StoreConfig::new(directory.path().join("heyi.db"), Access::Daemon)).unwrap();
+            Self { _directory: directory, store }
+        }
+
+        /// Enters resources and tells what is due by them, in order; all of it is settled then.
+        fn says(&self, texts: &[&str]) -> String {
+            let read: Vec<ReadResource> = texts.iter().map(|text| resource(text)).collect();
+            self.store.submit_blocking(move |t| enter(t, "emr", &read, &[], Order::Arrival, 1)).unwrap();
+            self.settled()
+        }
+
+        fn loses(&self, text: &str, state: ResourceState) -> String {
+            let removal = [Removal { name: name(text), state, at: None }];
+            self.store.submit_blocking(move |t| enter(t, "emr", &[], &removal, Order::Arrival, 1)).unwrap();
+            self.settled()
+        }
+
+        fn settled(&self) -> String {
+            let due = self.store.read(|r| resources::due(r, "emr", (-1, 0), Ready::ALL, 99)).unwrap();
+            let names: Vec<String> = due.iter().map(|(_, resource)| resource.name.to_string()).collect();
+            let told = move |t: &Transaction<'_>| {
+                due.iter().try_for_each(|(_, resource)| {
+                    resources::settle(t, resource.row, resource.marks)?;
+                    resources::told(t, resource.row, Some("N"), 1)
+                })
+            };
+            self.store.submit_blocking(told).unwrap();
+            names.join(" ")
+        }
+    }
+
+    #[test]
+    fn patients_are_told_before_what_is_about_them_and_the_same_again_is_no_news() {
+        let server = Server::new();
+        let page = ["Encounter/1 v1 Patient/1", "Patient/1 v1", "Location/3 v1"];
+        assert_eq!(server.says(&page), "Patient/1 Encounter/1");
+        assert_eq!(server.says(&page), "");
+    }
+
+    #[test]
+    fn a_part_makes_its_whole_due() {
+        let server = Server::new();
+        server.says(&[
+            "Encounter/1 v1 Patient/1 Location/3",
+            "Patient/1 v1",
+            "Location/3 v1",
+            "Condition/5 v1 Encounter/1",
+        ]);
+        assert_eq!(server.says(&["Location/3 v2"]), "Encounter/1");
+        assert_eq!(server.says(&["Condition/5 v2 Encounter/1"]), "Encounter/1");
+        assert_eq!(server.loses("Condition/5", ResourceState::Deleted), "Encounter/1");
+        assert_eq!(server.says(&["Patient/1 v2"]), "Patient/1");
+    }
+
+    #[test]
+    fn a_part_that_moves_makes_both_wholes_due() {
+        let server = Server::new();
+        server.says(&["Encounter/1 v1", "Encounter/2 v1", "Condition/5 v1 Encounter/1"]);
+        assert_eq!(server.says(&["Condition/5 v2 Encounter/2"]), "Encounter/1 Encounter/2");
+    }
+
+    #[test]
+    fn a_result_that_a_report_takes_in_is_told_alone_no_more_and_is_again_when_it_lets_go() {
+        let server = Server::new();
+        assert_eq!(server.says(&["Observation/1 v1"]), "Observation/1");
+        assert_eq!(server.says(&["DiagnosticReport/1 v1 Observation/1"]), "DiagnosticReport/1 Observation/1");
+        assert_eq!(server.says(&["Observation/1 v2"]), "DiagnosticReport/1 Observation/1");
+        assert_eq!(server.says(&["DiagnosticReport/1 v2"]), "DiagnosticReport/1 Observation/1");
+    }
+
+    #[test]
+    fn what_is_nested_and_what_is_behind_a_role_is_followed() {
+        let server = Server::new();
+        server.says(&["Practitioner/1 v1", "PractitionerRole/1 v1 Practitioner/1", "Observation/2 v1"]);
+        server.says(&["Observation/1 v1 Observation/2", "DiagnosticReport/1 v1 Observation/1 PractitionerRole/1"]);
+        assert_eq!(server.says(&["Practitioner/1 v2"]), "DiagnosticReport/1");
+        assert!(server.says(&["Observation/2 v2"]).starts_with("DiagnosticReport/1 "));
+    }
+
+    #[test]
+    fn what_is_only_hidden_stays() {
+        let server = Server::new();
+        server.says(&["Encounter/1 v1"]);
+        assert_eq!(server.loses("Encounter/1", ResourceState::Absent), "");
+        assert_eq!(server.loses("Encounter/1", ResourceState::Deleted), "Encounter/1");
+        assert_eq!(server.loses("Encounter/1", ResourceState::Deleted), "");
+        assert_eq!(server.says(&["Encounter/1 v2"]), "Encounter/1");
+    }
+
+    #[test]
+    fn what_waited_for_its_patient_is_told_when_the_patient_comes_or_is_known_not_to() {
+        let server = Server::new();
+        server.says(&["Encounter/1 v1 Patient/1", "DiagnosticReport/1 v1 Patient/2"]);
+        assert_eq!(server.says(&["Patient/1 v1"]), "Patient/1 Encounter/1");
+        assert_eq!(server.loses("Patient/2", ResourceState::Absent), "Patient/2 DiagnosticReport/1");
+        assert_eq!(server.says(&["Patient/2 v1"]), "Patient/2 DiagnosticReport/1");
+    }
+}

@@ -1,0 +1,201 @@
+//! Records of a FHIR server's resources: whole statements, each of which is all that there is to say of its record.
+//!
+//! What a resource was last told as is remembered with it. So a record whose number has changed at the server is withdrawn under the old
+//! number, a resource that is gone withdraws its record, and whatever clock a server has, what it says later is never
+//! taken for older than what it said before.
+
+use std::cell::RefCell;
+
+use super::apply::{Job, Owner, Trouble};
+use super::patient::{name_authorities, record_number};
+use crate::mapping::MappedRecord;
+use crate::record::{Fields, Kind, RecordNumber, Value};
+use crate::state::{Applied, LabReportState, Moment};
+use crate::store::clinical;
+use crate::store::records;
+use crate::store::resources::{self, Resource, ResourceName, ResourceState};
+use crate::store::{Reader, StoreError};
+use crate::view::stored;
+
+/// What a unit of resources is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// The resource whose record it is.
+    pub focal: ResourceName,
+    /// The Patient that it carries.
+    pub patient: Option<ResourceName>,
+    /// The record is no more: its resource was deleted, or is a part of another record now.
+    pub is_gone: bool,
+}
+
+/// A whole statement in work.
+#[derive(Debug)]
+pub(super) struct Statement {
+    subject: Subject,
+    /// What is known of the focal resource. `None`: its source has been read anew since the message was kept.
+    focal: Option<Resource>,
+    /// The same of the unit's Patient.
+    patient: Option<Resource>,
+    /// What was told now: number and source time.
+    told: RefCell<Vec<(Kind, String, i64)>>,
+}
+
+impl Statement {
+    /// Of a unit, with what is known of its resources.
+    pub(super) fn of(reader: &Reader<'_>, source: &str, subject: Subject) -> Result<Self, StoreError> {
+        let focal = resources::get(reader, source, &subject.focal)?;
+        let patient = subject.patient.as_ref().map(|name| resources::get(reader, source, name)).transpose()?.flatten();
+        Ok(Self { subject, focal, patient, told: RefCell::default() })
+    }
+
+    /// The earliest source time that a record of `kind` can have now.
+    pub(super) fn not_before(&self, kind: Kind) -> Option<i64> {
+        let resource = if kind == Kind::Patient { &self.patient } else { &self.focal };
+        resource.as_ref()?.told_at
+    }
+
+    /// Remembers what a record was told as.
+    pub(super) fn remember(&self, kind: Kind, number: &str, moment: Moment) {
+        self.told.borrow_mut().push((kind, number.to_owned(), moment.at));
+    }
+
+    /// What the last record of these kinds was told as.
+    fn last(&self, kinds: &[Kind]) -> Option<(String, i64)> {
+        let told = self.told.borrow();
+        told.iter().rev().find(|(kind, ..)| kinds.contains(kind)).map(|(_, number, at)| (number.clone(), *at))
+    }
+}
+
+impl Job<'_> {
+    /// Applies the records of a unit, and withdraws what the resource was told as before and is no more.
+    pub(super) fn tell(&self, statement: &Statement, mut mapped: Vec<MappedRecord>) -> Result<Option<String>, Trouble> {
+        let Statement { subject, focal, patient, .. } = statement;
+        let Some(focal) = focal else {
+            self.note("the resource is not known any more: nothing to tell");
+            return Ok(None);
+        };
+        if subject.focal.kind == "Patient" && subject.is_gone {
+            self.withdraw_patient(focal)?;
+            return Ok(None);
+        }
+        let mut owner = None;
+        if let Some(patient) = patient {
+            if subject.focal.kind != "Patient" {
+                owner = self.told_as(patient)?;
+            } else if let Some(record) = mapped.iter().find(|record| record.kind == Kind::Patient) {
+                self.follow_number(patient, &record.fields)?;
+            }
+        }
+        // What is about a patient who was told says nothing of the patient: that has a time of its own.
+        if owner.is_some() {
+            mapped.retain(|record| !matches!(record.kind, Kind::Patient | Kind::Merge));
+        }
+        let one_id = self.apply(mapped, owner)?;
+        if let (Some(patient), Some((number, at))) = (patient, statement.last(&[Kind::Patient])) {
+            resources::told(self.transaction, patient.row, Some(&number), at)?;
+        }
+        if subject.focal.kind == "Patient" {
+            return Ok(one_id);
+        }
+        let now = statement.last(&[Kind::Visit, Kind::LabReport]);
+        let number = now.as_ref().map(|(number, _)| number.as_str());
+        let at = now.as_ref().map(|(_, at)| *at).or(focal.updated_at).unwrap_or(self.received_at);
+        resources::told(self.transaction, focal.row, number, at)?;
+        if let Some(former) = focal.number.as_deref().filter(|former| number != Some(*former)) {
+            self.withdraw_record(focal, former)?;
+            self.remind_of_number(focal)?;
+        }
+        Ok(one_id)
+    }
+
+    /// Whom a Patient was told as.
+    fn told_as(&self, patient: &Resource) -> Result<Option<Owner>, Trouble> {
+        let Some(number) = patient.number.as_deref().and_then(|number| number.parse::<RecordNumber>().ok()) else {
+            return Ok(None);
+        };
+        let record = records::find(self.transaction, self.source, &number)?;
+        let record = record.map(|record| self.live(record)).transpose()?;
+        Ok(record.map(|record| Owner { record: record.id, number: record.number, one_id: record.one_id }))
+    }
+
+    /// The moment at which a server withdrew something: never before it was told.
+    fn withdrawn_at(&self, resource: &Resource) -> Moment {
+        let at = resource.updated_at.max(resource.told_at).unwrap_or(self.received_at);
+        Moment { at, arrival: self.message.unwrap_or_default() }
+    }
+
+    /// A Patient that was told under another number is known by its new one from now on, unless that stands for somebody else already.
+    fn follow_number(&self, patient: &Resource, fields: &Fields) -> Result<(), Trouble> {
+        let Some(former) = patient.number.as_deref().and_then(|number| number.parse::<RecordNumber>().ok()) else {
+            return Ok(());
+        };
+        let mut named = fields.clone();
+        name_authorities(self.source, &mut named);
+        let Some(number) = record_number(&named).filter(|number| *number != former) else {
+            return Ok(());
+        };
+        // Several Patients may bear one number: what the others said stays where it is.
+        if resources::is_told_by_another(self.transaction, self.source, patient, &former.to_string())? {
+            return Ok(());
+        }
+        if records::find(self.transaction, self.source, &number)?.is_some() {
+            return self.withdraw_patient(patient);
+        }
+        match records::find(self.transaction, self.source, &former)? {
+            Some(record) => Ok(records::rename(self.transaction, record.id, &number)?),
+            None => Ok(()),
+        }
+    }
+
+    /// The server has the Patient no more.
+    fn withdraw_patient(&self, patient: &Resource) -> Result<(), Trouble> {
+        let Some(number) = patient.number.as_deref().and_then(|number| number.parse::<RecordNumber>().ok()) else {
+            return Ok(());
+        };
+        if resources::is_told_by_another(self.transaction, self.source, patient, &number.to_string())? {
+            return Ok(());
+        }
+        let Some(record) = records::find(self.transaction, self.source, &number)? else { return Ok(()) };
+        let withdrawn = self.withdrawn_at(patient);
+        let moment = Moment { at: withdrawn.at.max(record.updated_at), ..withdrawn };
+        self.deactivate_record(&record, moment)?;
+        Ok(resources::told(self.transaction, patient.row, None, moment.at)?)
+    }
+
+    /// The visit or report that a resource was told as, by its id, is none of the server's any more. What it added to another source's
+    /// stays: only that source knows whether there is such a visit.
+    fn withdraw_record(&self, focal: &Resource, id: &str) -> Result<(), Trouble> {
+        let Some(number) = id.strip_prefix(self.source).and_then(|rest| rest.strip_prefix(':')) else { return Ok(()) };
+        if resources::is_told_by_another(self.transaction, self.source, focal, id)? {
+            return Ok(());
+        }
+        let moment = self.withdrawn_at(focal);
+        if matches!(focal.name.kind.as_str(), "Encounter" | "Appointment") {
+            let Some(visit) = clinical::visit(self.transaction, self.source, number)? else { return Ok(()) };
+            let one_id = self.owner_of(visit.record)?.one_id;
+            return self.void_visit(visit, &one_id, moment);
+        }
+        let Some(report) = clinical::lab_report(self.transaction, self.source, number)? else { return Ok(()) };
+        let one_id = self.owner_of(report.record)?.one_id;
+        let mut state: LabReportState = stored(&report.state, "lab_report.state")?;
+        let Applied { record, changed, happenings, .. } =
+            state.apply(Fields::from_iter([("status", Value::from("entered_in_error"))]), moment);
+        let kinds = happenings.iter().map(|found| found.kind);
+        self.keep_lab_report(report, &state, (record, changed), kinds, &one_id, moment)
+    }
+
+    /// What names a visit by its former number is told anew.
+    fn remind_of_number(&self, focal: &Resource) -> Result<(), Trouble> {
+        for report in resources::naming(self.transaction, focal.row)? {
+            if let Some(rank) =
+                super::mirror::rank(&report.name.kind).filter(|_| report.state == ResourceState::Present)
+            {
+                resources::mark_due(self.transaction, report.row, rank, self.now)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

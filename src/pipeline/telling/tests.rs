@@ -1,0 +1,358 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use serde_json::{Value as Json, json};
+
+use crate::feed::TypeFilter;
+use crate::hl7v2::{CharsetSetting, Limits};
+use crate::mapping::Mapping;
+use crate::pipeline::{self, Cause, FIRST_DUE, Order, Removal, Site, Source};
+use crate::record::{Fields, Value};
+use crate::state::{LabReportState, PatientState, VisitState};
+use crate::store::clinical;
+use crate::store::messages::{ContentDigest, MessageState};
+use crate::store::resources::{ReadResource, Ready, ResourceName, ResourceState};
+use crate::store::{Access, PackedBytes, Store, StoreConfig, events, records};
+
+const MAPPING: &str = r#"
+format = "fhir"
+
+[patient]
+each = "Patient"
+name = "name.text"
+sex = "gender"
+birth_date = "birthDate"
+updated_at = "meta.lastUpdated"
+
+[[patient.identifiers]]
+each = "identifier"
+type = { constant = "mrn" }
+system = "system"
+value = "value"
+
+[[patient.identifiers]]
+when_none = { type = "mrn" }
+each = "Patient"
+type = { constant = "mrn" }
+system = { constant = "emr" }
+value = "id"
+
+[visit]
+each = "Encounter"
+number = { from = ["identifier.value", "id"], required = true }
+number_system = "identifier.system"
+status = { from = "status", table = "status" }
+reason = "reasonCode.text"
+updated_at = "meta.lastUpdated"
+
+[[lab_report]]
+each = "DiagnosticReport"
+filler_order_number = { from = "id", required = true }
+visit_number = ["encounter.resolve().identifier.value", "encounter.resolve().id"]
+status = { from = "status", table = "report_status" }
+updated_at = "meta.lastUpdated"
+
+[[lab_report.results]]
+each = "result.resolve()"
+code = "code.text"
+value_text = "value.ofType(string)"
+status = { constant = "final" }
+
+[tables]
+status = "status.csv"
+report_status = "report_status.csv"
+"#;
+
+fn source() -> Arc<Source> {
+    let read = |name: &str| match name {
+        "emr.toml" => Ok(MAPPING.to_owned()),
+        "status.csv" => {
+            Ok("source,target,note\nplanned,planned,\nin-progress,in_progress,\nfinished,finished,\n".to_owned())
+        }
+        "report_status.csv" => Ok("source,target,note\nfinal,final,\npreliminary,preliminary,\n".to_owned()),
+        _ => Err(std::io::Error::from(std::io::ErrorKind::NotFound)),
+    };
+    Arc::new(Source {
+        name: "emr".to_owned(),
+        mapping: Mapping::load("emr.toml", &read).unwrap(),
+        zone: TimeZone::UTC,
+        facility: None,
+        charset: CharsetSetting::Auto,
+        limits: Limits::default(),
+        site: Arc::new(Site {
+            owners: BTreeMap::from([("HIS-VISIT".to_owned(), "his".to_owned())]),
+            ..Site::default()
+        }),
+    })
+}
+
+/// A server's resources as the mirror gets them, and what Heyi tells of them.
+struct Server {
+    _directory: tempfile::TempDir,
+    store: Store,
+    source: Arc<Source>,
+    clock: i64,
+    seen: u64,
+}
+
+impl Server {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&StoreConfig::new(directory.path().join("heyi.db"), Access::Daemon)).unwrap();
+        Self { _directory: directory, store, source: source(), clock: 0, seen: 0 }
+    }
+
+    /// Resources written `Type/id` with their members; the server's clock goes on by a second.
+    fn has(&mut self, resources: &[(&str, Json)]) {
+        self.clock += 1;
+        let read: Vec<ReadResource> =
+            resources.iter().map(|(text, members)| self.read(text, members.clone())).collect();
+        self.store.submit_blocking(move |t| pipeline::enter(t, "emr", &read, &[], Order::Arrival, 1)).unwrap();
+        self.tell();
+    }
+
+    fn read(&self, text: &str, mut members: Json) -> ReadResource {
+        let name = name(text);
+        members["resourceType"] = json!(name.kind);
+        members["id"] = json!(name.id);
+        members["meta"] =
+            json!({"lastUpdated": format!("2026-11-22T08:00:{:02}Z", self.clock), "versionId": self.clock.to_string()});
+        let body = members.to_string();
+        let mut references = Vec::new();
+        for part in body.split("\"reference\":\"").skip(1) {
+            references.push(super::tests::name(part.split('"').next().unwrap()));
+        }
+        ReadResource {
+            version: Some(self.clock.to_string()),
+            updated_at: Some(self.clock),
+            digest: ContentDigest::of(body.as_bytes()),
+            body: PackedBytes::pack(body.as_bytes()),
+            references,
+            refresh_at: None,
+            name,
+        }
+    }
+
+    fn loses(&mut self, text: &str) {
+        let removal = [Removal { name: name(text), state: ResourceState::Deleted, at: None }];
+        self.store.submit_blocking(move |t| pipeline::enter(t, "emr", &[], &removal, Order::Arrival, 1)).unwrap();
+        self.tell();
+    }
+
+    /// Tells until nothing is due: what is told may remind of something else.
+    fn tell(&self) {
+        for _ in 0..3 {
+            let due = self.store.read(|r| pipeline::due(r, "emr", FIRST_DUE, Ready::ALL, 99)).unwrap();
+            for due in due {
+                let unit = pipeline::prepare_due(&self.source, due, 1_800_000_000_000_000);
+                let done =
+                    self.store.submit_blocking(move |t| pipeline::commit_due(t, unit, Cause::Poll)).unwrap().unwrap();
+                assert_eq!(done.state, MessageState::Processed, "{:?}", done.error);
+            }
+        }
+        assert_eq!(self.store.read(|r| crate::store::resources::due_count(r, "emr")).unwrap(), 0);
+    }
+
+    /// Every record of the source, by its links: `HIS|1: 张三 male`, `… deleted`.
+    fn patients(&self) -> Vec<String> {
+        let shown = self.store.read(|reader| {
+            let links = records::links(reader, 0, 99)?;
+            links
+                .into_iter()
+                .map(|link| {
+                    let record = records::get(reader, link.record)?.unwrap();
+                    let state: PatientState = serde_json::from_str(&record.state).unwrap();
+                    let fields = state.record();
+                    let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
+                    let gone = if record.is_deactivated() { " deleted" } else { "" };
+                    Ok(format!("{}: {} {}{gone}", record.number, text("name"), text("sex")))
+                })
+                .collect::<Result<Vec<_>, _>>()
+        });
+        shown.unwrap()
+    }
+
+    /// A visit: `V1 in_progress fever, of HIS|1`.
+    fn visit(&self, number: &str) -> String {
+        self.visit_of("emr", number)
+    }
+
+    fn visit_of(&self, source: &str, number: &str) -> String {
+        let shown = self.store.read(|reader| {
+            let Some(visit) = clinical::visit(reader, source, number)? else { return Ok("none".to_owned()) };
+            let state: VisitState = serde_json::from_str(&visit.state).unwrap();
+            let fields = state.record();
+            let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
+            let owner = records::get(reader, visit.record)?.unwrap();
+            Ok(format!("{} {}, of {}", text("status"), text("reason"), owner.number))
+        });
+        shown.unwrap()
+    }
+
+    /// A report: `final WBC=5 HGB=120, of HIS|1 at emr:V1`.
+    fn report(&self, number: &str) -> String {
+        let shown = self.store.read(|reader| {
+            let Some(report) = clinical::lab_report(reader, "emr", number)? else { return Ok("none".to_owned()) };
+            let state: LabReportState = serde_json::from_str(&report.state).unwrap();
+            let fields = state.record();
+            let text = |fields: &Fields, name: &str| fields.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
+            let results = fields.get("results").and_then(Value::as_array).into_iter().flatten();
+            let results = results.map(|result| {
+                let result = result.as_object().unwrap();
+                format!(" {}={}", text(result, "code"), text(result, "value_text"))
+            });
+            let owner = records::get(reader, report.record)?.unwrap();
+            let visit = report.visit_id.unwrap_or_default();
+            Ok(format!("{}{}, of {} at {visit}", text(&fields, "status"), results.collect::<String>(), owner.number))
+        });
+        shown.unwrap()
+    }
+
+    /// Types of the events since the last question.
+    fn events(&mut self) -> Vec<String> {
+        let head = self.store.head().borrow().to_owned();
+        let request =
+            events::PageRequest { after: self.seen, limit: 99, bytes: 1 << 20, filters: vec![TypeFilter::ALL] };
+        self.seen = head;
+        let page = self.store.read(|reader| events::page(reader, &request)).unwrap();
+        page.events.into_iter().map(|event| event.kind.to_string()).collect()
+    }
+}
+
+#[test]
+fn a_record_is_as_its_resource_is_and_what_is_left_out_is_no_more() {
+    let mut server = Server::new();
+    server.has(&[
+        (
+            "Patient/1",
+            json!({"identifier": [{"system": "HIS", "value": "M1"}], "name": [{"text": "张三"}], "gender": "male"}),
+        ),
+        (
+            "Encounter/1",
+            json!({"status": "in-progress", "reasonCode": [{"text": "fever"}], "subject": {"reference": "Patient/1"}}),
+        ),
+    ]);
+    assert_eq!(server.patients(), ["HIS|M1: 张三 male"]);
+    assert_eq!(server.visit("1"), "in_progress fever, of HIS|M1");
+    server.has(&[("Encounter/1", json!({"status": "finished", "subject": {"reference": "Patient/1"}}))]);
+    assert_eq!(server.visit("1"), "finished -, of HIS|M1");
+    server.has(&[("Encounter/1", json!({"status": "in-progress", "subject": {"reference": "Patient/1"}}))]);
+    assert_eq!(server.visit("1"), "in_progress -, of HIS|M1");
+}
+
+#[test]
+fn a_report_follows_its_results_wherever_they_change() {
+    let mut server = Server::new();
+    let report = |results: &[&str]| {
+        let results: Vec<Json> = results.iter().map(|name| json!({"reference": name})).collect();
+        json!({"status": "final", "subject": {"reference": "Patient/1"}, "encounter": {"reference": "Encounter/1"}, "result": results})
+    };
+    let result = |code: &str, value: &str| json!({"code": {"text": code}, "valueString": value, "subject": {"reference": "Patient/1"}});
+    server.has(&[
+        ("DiagnosticReport/5", report(&["Observation/1", "Observation/2"])),
+        (
+            "Encounter/1",
+            json!({"identifier": [{"value": "V1"}], "status": "planned", "subject": {"reference": "Patient/1"}}),
+        ),
+        ("Patient/1", json!({"name": [{"text": "张三"}]})),
+        ("Observation/1", result("WBC", "5")),
+        ("Observation/2", result("HGB", "120")),
+    ]);
+    assert_eq!(server.report("5"), "final WBC=5 HGB=120, of emr|1 at emr:V1");
+    server.has(&[("Observation/2", result("HGB", "99"))]);
+    assert_eq!(server.report("5"), "final WBC=5 HGB=99, of emr|1 at emr:V1");
+    server.loses("Observation/1");
+    assert_eq!(server.report("5"), "final HGB=99, of emr|1 at emr:V1");
+    server.loses("DiagnosticReport/5");
+    assert_eq!(server.report("5"), "entered_in_error HGB=99, of emr|1 at emr:V1");
+    server.has(&[("DiagnosticReport/5", report(&["Observation/2"]))]);
+    assert_eq!(server.report("5"), "final HGB=99, of emr|1 at emr:V1");
+}
+
+#[test]
+fn a_number_that_changes_takes_its_record_along_and_withdraws_the_old_one() {
+    let mut server = Server::new();
+    let visit = |number: &str| json!({"identifier": [{"value": number}], "status": "planned", "subject": {"reference": "Patient/1"}});
+    server.has(&[("Patient/1", json!({"name": [{"text": "张三"}]})), ("Encounter/1", visit("V1"))]);
+    let report =
+        json!({"status": "final", "subject": {"reference": "Patient/1"}, "encounter": {"reference": "Encounter/1"}});
+    server.has(&[("DiagnosticReport/5", report)]);
+    assert_eq!(server.patients(), ["emr|1: 张三 -"]);
+    server.events();
+    server.has(&[("Patient/1", json!({"identifier": [{"system": "HIS", "value": "M1"}], "name": [{"text": "张三"}]}))]);
+    assert_eq!(server.patients(), ["HIS|M1: 张三 -"]);
+    assert_eq!(server.events(), ["patient.updated"]);
+    server.has(&[("Encounter/1", visit("V2"))]);
+    assert_eq!(server.visit("V1"), "entered_in_error -, of HIS|M1");
+    assert_eq!(server.visit("V2"), "planned -, of HIS|M1");
+    assert_eq!(server.report("5"), "final, of HIS|M1 at emr:V2");
+    assert_eq!(server.events(), ["visit.scheduled", "visit.cancelled", "lab.resulted"]);
+}
+
+#[test]
+fn what_is_deleted_is_withdrawn_and_comes_back_with_its_resource() {
+    let mut server = Server::new();
+    let visit = json!({"status": "planned", "subject": {"reference": "Patient/1"}});
+    server.has(&[("Patient/1", json!({"name": [{"text": "张三"}]})), ("Encounter/1", visit.clone())]);
+    server.loses("Encounter/1");
+    assert_eq!(server.visit("1"), "entered_in_error -, of emr|1");
+    server.loses("Patient/1");
+    assert_eq!(server.patients(), ["emr|1: 张三 - deleted"]);
+    server.has(&[("Patient/1", json!({"name": [{"text": "张三"}]})), ("Encounter/1", visit)]);
+    assert_eq!(server.patients(), ["emr|1: 张三 -"]);
+    assert_eq!(server.visit("1"), "planned -, of emr|1");
+}
+
+#[test]
+fn two_resources_of_one_number_are_one_record_that_stays_while_one_of_them_does() {
+    let mut server = Server::new();
+    let visit = |status: &str| json!({"identifier": [{"value": "V1"}], "status": status, "subject": {"reference": "Patient/1"}});
+    server.has(&[("Patient/1", json!({})), ("Encounter/1", visit("planned"))]);
+    server.has(&[("Encounter/2", visit("in-progress"))]);
+    server.loses("Encounter/1");
+    assert_eq!(server.visit("V1"), "in_progress -, of emr|1");
+    server.loses("Encounter/2");
+    assert_eq!(server.visit("V1"), "entered_in_error -, of emr|1");
+}
+
+#[test]
+fn a_number_of_another_sources_authority_names_that_sources_visit_which_the_server_cannot_withdraw() {
+    let mut server = Server::new();
+    let visit = |system: &str, status: &str| {
+        json!({
+            "identifier": [{"system": system, "value": "V1"}], "status": status, "subject": {"reference": "Patient/1"},
+            "reasonCode": [{"text": "fever"}]
+        })
+    };
+    server.has(&[("Patient/1", json!({})), ("Encounter/1", visit("HIS-VISIT", "planned"))]);
+    assert_eq!(server.visit_of("his", "V1"), "planned fever, of emr|1");
+    assert_eq!(server.visit("V1"), "none");
+    let mut changed = visit("HIS-VISIT", "in-progress");
+    changed.as_object_mut().unwrap().remove("reasonCode");
+    server.has(&[("Encounter/1", changed)]);
+    // It adds to what is known and takes nothing away.
+    assert_eq!(server.visit_of("his", "V1"), "in_progress fever, of emr|1");
+    server.loses("Encounter/1");
+    assert_eq!(server.visit_of("his", "V1"), "in_progress fever, of emr|1");
+    // A number of its own again.
+    server.has(&[("Encounter/1", visit("EMR", "planned"))]);
+    assert_eq!(server.visit("V1"), "planned fever, of emr|1");
+}
+
+#[test]
+fn a_clock_that_is_put_back_turns_nothing_back() {
+    let mut server = Server::new();
+    let visit = |status: &str| json!({"status": status, "subject": {"reference": "Patient/1"}});
+    server.clock = 30;
+    server.has(&[("Patient/1", json!({"gender": "male"})), ("Encounter/1", visit("planned"))]);
+    server.clock = 10;
+    server.has(&[("Patient/1", json!({"gender": "female"})), ("Encounter/1", visit("finished"))]);
+    assert_eq!(server.visit("1"), "finished -, of emr|1");
+    assert_eq!(server.patients(), ["emr|1: - female"]);
+}
+
+fn name(text: &str) -> ResourceName {
+    let (kind, id) = text.split_once('/').unwrap();
+    ResourceName { kind: kind.to_owned(), id: id.to_owned() }
+}

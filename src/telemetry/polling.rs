@@ -1,0 +1,127 @@
+//! The numbers of sources that are polled.
+
+use std::sync::atomic::Ordering;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::{SourceLabel, gauge_value, raise};
+
+/// What a poller has done since it started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PollingNumbers {
+    /// Requests sent, repeats among them.
+    pub requests: u64,
+    /// Of these, without a usable answer, by kind.
+    pub failures: Vec<(&'static str, u64)>,
+    /// Resources whose record is to be told anew.
+    pub due: u64,
+    /// By type of resource.
+    pub types: Vec<PolledType>,
+}
+
+/// What was read of one type.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PolledType {
+    /// Such as `Patient`.
+    pub resource_type: String,
+    /// Resources fetched, repeats of the overlap among them.
+    pub fetched: u64,
+    /// Of these, new or different.
+    pub changed: u64,
+    /// Deletions found.
+    pub deleted: u64,
+    /// Seconds since everything was known to be here; `None`: it never was.
+    pub lag_seconds: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailureLabel {
+    source: String,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TypeLabel {
+    source: String,
+    resource_type: String,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct PollingFamilies {
+    requests: Family<SourceLabel, Counter>,
+    failures: Family<FailureLabel, Counter>,
+    due: Family<SourceLabel, Gauge>,
+    fetched: Family<TypeLabel, Counter>,
+    changed: Family<TypeLabel, Counter>,
+    deleted: Family<TypeLabel, Counter>,
+    lag: Family<TypeLabel, Gauge>,
+}
+
+impl PollingFamilies {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register("poll_requests", "Requests to a FHIR server, repeats among them", self.requests.clone());
+        registry.register("poll_failures", "Requests without a usable answer, by kind", self.failures.clone());
+        registry.register("resources_due", "Resources whose record is to be told anew", self.due.clone());
+        registry.register("resources_fetched", "Resources read, repeats among them", self.fetched.clone());
+        registry.register("resources_changed", "Resources read that were new or different", self.changed.clone());
+        registry.register(
+            "resources_deleted",
+            "Resources that their server does not have any more",
+            self.deleted.clone(),
+        );
+        let lag = "Time since all that a server had of a type was known to be here";
+        registry.register_with_unit("poll_lag", lag, Unit::Seconds, self.lag.clone());
+    }
+
+    pub(super) fn set(&self, source: &str, numbers: &PollingNumbers) {
+        let label = SourceLabel { source: source.to_owned() };
+        raise(&self.requests.get_or_create(&label), numbers.requests);
+        self.due.get_or_create(&label).set(gauge_value(numbers.due));
+        for &(kind, total) in &numbers.failures {
+            raise(&self.failures.get_or_create(&FailureLabel { source: source.to_owned(), kind }), total);
+        }
+        for found in &numbers.types {
+            let label = TypeLabel { source: source.to_owned(), resource_type: found.resource_type.clone() };
+            raise(&self.fetched.get_or_create(&label), found.fetched);
+            raise(&self.changed.get_or_create(&label), found.changed);
+            raise(&self.deleted.get_or_create(&label), found.deleted);
+            if let Some(lag) = found.lag_seconds {
+                self.lag.get_or_create(&label).inner().store(gauge_value(lag), Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Metrics;
+
+    #[test]
+    fn a_polled_source_is_counted_by_type() {
+        let metrics = Metrics::new();
+        let types = vec![PolledType {
+            resource_type: "Patient".to_owned(),
+            fetched: 9,
+            changed: 4,
+            deleted: 1,
+            lag_seconds: Some(7),
+        }];
+        metrics.set_polling("emr", &PollingNumbers { requests: 5, failures: vec![("timeout", 2)], due: 3, types });
+        let text = metrics.text().unwrap();
+        for line in [
+            "heyi_poll_requests_total{source=\"emr\"} 5",
+            "heyi_poll_failures_total{source=\"emr\",kind=\"timeout\"} 2",
+            "heyi_resources_due{source=\"emr\"} 3",
+            "heyi_resources_changed_total{source=\"emr\",resource_type=\"Patient\"} 4",
+            "heyi_poll_lag_seconds{source=\"emr\",resource_type=\"Patient\"} 7",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What is on the server no longer.
+
+use std::time::Duration;
+
+use heyi::source::fhir::status::Remark;
+use serde_json::json;
+
+use crate::fhir_server::{Fault, Histories, Manner, Paging};
+use crate::rig::Rig;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[tokio::test]
+async fn a_history_tells_of_deletions_within_its_interval() {
+    let mut rig = Rig::new(Manner::default()).await;
+    rig.patients(40);
+    rig.poll().await;
+    for number in 0..30 {
+        rig.server.advance(Duration::from_secs(1));
+        rig.server.shared().model.delete("Patient", &format!("p{number}"));
+    }
+    rig.put("Patient", "p3", json!({"back": true}));
+    rig.pass_time(Duration::from_secs(330), 2).await;
+    assert_eq!(rig.differences(), [""; 0]);
+    assert_eq!(rig.of("Patient").deleted, 29);
+}
+
+#[tokio::test]
+async fn a_deletion_during_the_first_load_is_seen() {
+    let mut rig = Rig::new(Manner { paging: Paging::Frozen, ..Manner::default() }).await;
+    rig.patients(40);
+    let mut request_number = 0;
+    rig.server.shared().hook = Some(Box::new(move |_, model| {
+        request_number += 1;
+        if request_number == 5 {
+            model.delete("Patient", "p1");
+        }
+        Fault::Nothing
+    }));
+    rig.poll().await;
+    rig.pass_time(Duration::from_secs(330), 2).await;
+    assert_eq!(rig.differences(), [""; 0]);
+}
+
+#[tokio::test]
+async fn without_a_history_ids_are_compared() {
+    for histories in [Histories::No, Histories::Unpaged] {
+        let manner = Manner { histories, page_cap: 7, ..Manner::default() };
+        let mut rig = Rig::new(manner).await;
+        rig.patients(40);
+        rig.poll().await;
+        rig.server.shared().model.delete("Patient", "p3");
+        rig.server.shared().model.delete("Patient", "p4");
+        rig.pass_time(DAY + DAY / 24, 4).await;
+        assert_eq!(rig.differences(), [""; 0], "{histories:?}");
+        assert_eq!(rig.of("Patient").deleted, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_history_without_pages_is_seen_through() {
+    let manner = Manner { histories: Histories::Unpaged, page_cap: 10, ..Manner::default() };
+    let mut rig = Rig::new(manner).await;
+    rig.patients(40);
+    rig.poll().await;
+    rig.server.shared().model.delete("Patient", "p39");
+    for number in 0..30 {
+        rig.put("Patient", &format!("p{number}"), json!({"n": 1}));
+    }
+    rig.pass_time(Duration::from_secs(700), 4).await;
+    assert!(rig.remarks("Patient").contains(&Remark::HistoryDoesNotPage));
+    rig.pass_time(DAY, 1).await;
+    assert_eq!(rig.differences(), [""; 0], "ids are compared every day, as without a history");
+}
+
+#[tokio::test]
+async fn what_is_404_is_gone_only_after_several_sweeps() {
+    let manner = Manner { histories: Histories::No, forgets_deleted: true, ..Manner::default() };
+    let mut rig = Rig::new(manner).await;
+    rig.patients(4);
+    rig.poll().await;
+    rig.server.shared().model.delete("Patient", "p1");
+    rig.server.shared().model.delete("Patient", "p2");
+    for day in 1..=3 {
+        rig.restart();
+        rig.pass_time(DAY + Duration::from_secs(60), 1).await;
+        let held = rig.mirror.ids("Patient").len();
+        assert_eq!(held, if day < 3 { 4 } else { 2 }, "day {day}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_hidden_for_a_while_is_not_gone() {
+    let manner = Manner { histories: Histories::No, forgets_deleted: true, ..Manner::default() };
+    let mut rig = Rig::new(manner).await;
+    rig.patients(4);
+    rig.poll().await;
+    for _ in 0..3 {
+        rig.server.shared().model.delete("Patient", "p1");
+        rig.pass_time(DAY + Duration::from_secs(60), 1).await;
+        rig.put("Patient", "p1", json!({}));
+        rig.pass_time(DAY + Duration::from_secs(60), 1).await;
+    }
+    assert_eq!(rig.of("Patient").deleted, 0);
+    assert_eq!(rig.differences(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_sweep_finds_what_was_written_with_an_old_time() {
+    let manner = Manner { histories: Histories::No, ..Manner::default() };
+    let mut rig = Rig::new(manner).await;
+    rig.patients(12);
+    rig.poll().await;
+    let old = "2020-01-01T00:00:00Z".parse().unwrap();
+    rig.server.shared().model.put_at("Patient", "p5", json!({"n": 2}), old);
+    rig.server.shared().model.put_at("Patient", "old", json!({}), old);
+    rig.pass_time(Duration::from_secs(600), 2).await;
+    assert_eq!(rig.differences().len(), 2, "no poll can see it");
+    rig.pass_time(DAY, 1).await;
+    assert_eq!(rig.differences(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_proxys_404_deletes_nothing() {
+    let manner = Manner { histories: Histories::No, ..Manner::default() };
+    let mut rig = Rig::with(manner, |settings| settings.absent_sweeps = 1).await;
+    rig.patients(4);
+    rig.poll().await;
+    rig.server.shared().model.erase("Patient", "p1");
+    let page = crate::fhir_server::Reply {
+        status: 404,
+        headers: vec![("content-type".to_owned(), "text/html".to_owned())],
+        body: b"<html>404 nginx</html>".to_vec(),
+    };
+    rig.server.shared().others.push(("/fhir/Patient/p1".to_owned(), page));
+    rig.pass_time(DAY + Duration::from_secs(60), 1).await;
+    assert_eq!(rig.mirror.ids("Patient").len(), 4);
+}
