@@ -38,10 +38,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::fhir;
+use crate::fhir::UnitError;
 use crate::hl7v2::message::ReadError;
 use crate::hl7v2::{self, Charset, CharsetSetting, ErrorCode, Header, Limits, Message, header};
 use crate::identity::Model;
-use crate::fhir::UnitError;
 use crate::mapping::{Context, Disposition, Format, Input, Location, MapError, Mapped, Mapping, Unmapped};
 use crate::record::when;
 use crate::store::messages::{self, ContentDigest, MessageError, MessageState, NewMessage, Outcome, Seen};

@@ -4,7 +4,7 @@
 //! server answers in general (what it ignores, how it pages), [`Fault`] what happens to single requests. [`FhirServer`] is the listener.
 
 // Included by path into several test binaries; none uses all of it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod answer;
 mod model;

@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on shall stop")]
 #![allow(clippy::print_stderr, reason = "what was skipped and what a failing daemon last said")]
 
+#[path = "../fhir_server/mod.rs"]
+mod fhir_server;
 mod support;
 
 mod access;
@@ -19,6 +21,7 @@ mod crash;
 mod disk;
 mod durability;
 mod feed;
+mod fhir;
 mod files;
 mod framing;
 mod hospital_day;
