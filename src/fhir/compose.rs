@@ -13,6 +13,9 @@
 //!   of them says the same of the patient.
 //! - A unit is finite: a resource is in it once, and only what [`FOLLOWED`] names is followed.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::convert::Infallible;

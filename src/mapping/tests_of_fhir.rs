@@ -171,7 +171,7 @@ fn mistakes_in_rules_are_told_as_in_mappings_of_messages() {
     );
     check_problems(
         &sound.replace(PATIENT, &format!("{PATIENT}skip = [{{ when = 'active.not()', reason = 'a' }}, {{ when = 'active.not()', reason = 'b' }}]\n")),
-        &[("6:58 warning[M021]", "never reached")],
+        &[("6:59 warning[M021]", "never reached")],
     );
 }
 
@@ -200,4 +200,77 @@ fn elements_that_no_rule_reads_are_listed() {
     assert!(coverage.has(Kind::Patient));
     let idle: Vec<String> = coverage.idle_rules(&mapping).into_iter().map(|rule| rule.target).collect();
     assert_eq!(idle, ["patient.birth_date"]);
+}
+
+#[test]
+fn names_numbers_addresses_phones_and_times_are_read_from_what_fhir_holds_them_in() {
+    let name = |name: Json| json!({"name": [name]});
+    for (rule, elements, expected) in [
+        ("name = 'name'", name(json!({"text": "张　伟"})), json!({"name": "张伟"})),
+        (
+            "name = 'name'",
+            name(json!({"family": "欧阳", "given": ["小", "明"]})),
+            json!({"name": "欧阳小明", "family_name": "欧阳", "given_name": "小明"}),
+        ),
+        (
+            "name = 'name'",
+            name(json!({"family": "Doe", "given": ["John", "Q"], "suffix": ["Jr"]})),
+            json!({"name": "John Q Doe Jr", "family_name": "Doe", "given_name": "John"}),
+        ),
+        ("name = 'name'", name(json!({"given": ["Prince"]})), json!({"name": "Prince"})),
+        (
+            "deceased_at = 'deceased.ofType(dateTime)'",
+            json!({"deceasedDateTime": "2026-03"}),
+            json!({"deceased_at": "2026-03"}),
+        ),
+        (
+            "deceased_at = 'deceased.ofType(dateTime)'",
+            json!({"deceasedDateTime": "2026-03-01T10:20:30.123456-05:00"}),
+            json!({"deceased_at": "2026-03-01T10:20:30.123456-05:00"}),
+        ),
+        ("birth_date = 'birthDate'", json!({"birthDate": "19800517"}), json!({"birth_date": "1980-05-17"})),
+        (
+            "multiple_birth = 'multipleBirth.ofType(integer)'",
+            json!({"multipleBirthInteger": 2}),
+            json!({"multiple_birth": 2}),
+        ),
+        ("deceased = 'deceased.ofType(boolean)'", json!({"deceasedBoolean": false}), json!({"deceased": false})),
+        (
+            "mother_identifier = 'identifier'",
+            json!({"identifier": [{"system": "urn:oid:1.2.3", "value": " M1 "}]}),
+            json!({"mother_identifier": {"system": "1.2.3", "value": "M1"}}),
+        ),
+        (
+            "emails = { from = 'telecom', as = 'email' }",
+            json!({"telecom": [{"system": "email", "value": "mailto:a@example.org"}, {"system": "phone", "value": "1"}]}),
+            json!({"emails": ["a@example.org"]}),
+        ),
+        (
+            "occupation = { from = 'telecom', as = 'phone' }",
+            json!({"telecom": [{"system": "phone", "value": "tel:+86-755-86123456"}]}),
+            json!({"occupation": "0755-86123456"}),
+        ),
+        (
+            "occupation = { from = 'address', as = 'address' }",
+            json!({"address": [{"line": ["中山路1号"], "city": "广州市", "state": "广东省"}]}),
+            json!({"occupation": "广东省广州市中山路1号"}),
+        ),
+        (
+            "occupation = { from = 'address', as = 'address' }",
+            json!({"address": [{"line": ["1 High St", "Flat 2"], "city": "Leeds", "postalCode": "LS1"}]}),
+            json!({"occupation": "1 High St, Flat 2, Leeds, LS1"}),
+        ),
+        (
+            "occupation = 'maritalStatus'",
+            json!({"maritalStatus": {"coding": [{"code": "M", "display": "Married"}]}}),
+            json!({"occupation": "Married"}),
+        ),
+        (
+            "occupation = 'generalPractitioner'",
+            json!({"generalPractitioner": [{"display": "王医生"}]}),
+            json!({"occupation": "王医生"}),
+        ),
+    ] {
+        check(rule, elements, expected);
+    }
 }
