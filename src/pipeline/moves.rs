@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use super::apply::{About, Cause, Job, Trouble};
+use super::life::Goal;
 use super::matching::{Asked, Known, patients};
-use super::patient::golden_of;
 use crate::feed::EventKind;
 use crate::identity::{Candidate, CandidateRecord, Decision, Evidence, NumberLevel, PatientFacts, Tie, Veto, compare};
 use crate::record::{RecordNumber, Value, json};
@@ -174,11 +174,9 @@ impl Job<'_> {
     }
 
     /// The record `own` says what the others of its person rule out: with the `group` that is tied to it, and their visits and reports,
-    /// it goes to the person that it would have found first, else to a new one.
+    /// it goes to the person that it would have found first, else to the One ID that it had before, else to a new one.
     fn detach(&self, own: &Known, group: &[&Known], evidence: &Evidence, moment: Moment) -> Result<(), Trouble> {
         let ids: BTreeSet<i64> = group.iter().map(|known| known.row.id).collect();
-        let mut moved = self.belongings(&own.row.one_id)?;
-        moved.keep_of(&ids);
         let asked =
             Asked { number: &own.row.number, record: &own.record, facts: &own.facts, visit_of: None, except: &ids };
         let others = group.iter().filter(|known| known.row.id != own.row.id);
@@ -192,25 +190,21 @@ impl Job<'_> {
             _ => None,
         };
         let mut basis = self.basis(own, std::slice::from_ref(evidence));
-        let (one_id, is_known) = match found {
-            Some(found) => {
-                self.note_doubt(&found);
-                if let Some(basis) = basis.as_object_mut() {
-                    basis.insert("found", json!(self.told(std::slice::from_ref(&found))));
-                }
-                (found.one_id, true)
+        if let Some(found) = &found {
+            self.note_doubt(found);
+            if let Some(basis) = basis.as_object_mut() {
+                basis.insert("found", json!(self.told(std::slice::from_ref(found))));
             }
-            None => (self.new_person(golden_of(group.iter().map(|known| &known.row))?, moment)?, false),
+        }
+        let rows: Vec<PatientRecord> = group.iter().map(|known| known.row.clone()).collect();
+        let former = self.former_one_id(&rows)?;
+        let goal = match (&found, &former) {
+            (Some(found), _) => Goal::Known(&found.one_id),
+            (None, Some(former)) => Goal::Revived(former),
+            (None, None) => Goal::New,
         };
-        for known in group {
-            records::link(self.transaction, &self.link_change(known.row.id, &one_id, LinkKind::Auto, basis.clone()))?;
-        }
-        let told = [("new_one_id", json!(one_id)), ("basis", basis), ("records", moved.ids())];
-        self.tell_change(EventKind::PatientSplit, &own.row.one_id, told, moment)?;
-        if is_known {
-            self.refresh_person(&one_id, EventKind::PatientUpdated, moment)?;
-        }
-        self.publish_moved(moved, &one_id, moment, Cause::Split)
+        self.part(&own.row.one_id, &rows, goal, basis, moment)?;
+        Ok(())
     }
 
     /// After a merge that a source declared for the record `merged`: whoever the person had linked by an identity number that is now
@@ -254,7 +248,9 @@ impl Job<'_> {
         moment: Moment,
     ) -> Result<(), Trouble> {
         let moved = self.belongings(retired)?;
-        for row in records::of_person(self.transaction, retired)? {
+        let rows = records::of_person(self.transaction, retired)?;
+        let basis = &moved.noted_in(basis.clone(), rows.len());
+        for row in rows {
             // Who was linked by hand, or is now, stays with those.
             let by_hand = self.cause == Cause::Manual || row.link == LinkKind::Manual;
             let kind = if by_hand { LinkKind::Manual } else { LinkKind::Auto };
@@ -334,6 +330,15 @@ impl Belongings {
     pub(super) fn keep_of(&mut self, records: &BTreeSet<i64>) {
         self.visits.retain(|visit| records.contains(&visit.record));
         self.reports.retain(|report| records.contains(&report.record));
+    }
+
+    /// The basis of a move, which says in addition how much moved: the history outlives the events that name each.
+    pub(super) fn noted_in(&self, mut basis: Value, records: usize) -> Value {
+        if let Some(basis) = basis.as_object_mut() {
+            let (visits, reports) = (self.visits.len(), self.reports.len());
+            basis.insert("moved", json!({"records": records, "visits": visits, "lab_reports": reports}));
+        }
+        basis
     }
 
     /// `records` of the events that tell who has them now.
