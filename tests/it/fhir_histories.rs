@@ -63,7 +63,8 @@ fn happen(emr: &Emr, dice: &mut Dice) {
             emr.put(&name, observation(&format!("C{}", dice.roll(3)), dice.roll(90) as f64 / 10.0, &of));
         }
         8 | 9 => {
-            let results: Vec<String> = (0..6).filter(|_| dice.roll(2) == 0).map(|place| format!("Observation/{id}-{place}")).collect();
+            let results: Vec<String> =
+                (0..6).filter(|_| dice.roll(2) == 0).map(|place| format!("Observation/{id}-{place}")).collect();
             let results: Vec<&str> = results.iter().map(String::as_str).collect();
             let mut content = report(&results, &of, &format!("Encounter/{id}-{}", dice.roll(4)));
             content["status"] = json!(["final", "preliminary", "amended"][dice.roll(3) as usize]);
@@ -98,7 +99,9 @@ fn state(daemon: &Daemon<'_>) -> BTreeMap<String, Value> {
                 }
                 let id = record[if kind == "visits" { "visit_id" } else { "report_id" }].as_str().unwrap().to_owned();
                 let members = record.as_object_mut().unwrap();
-                members.retain(|name, _| !matches!(name.as_str(), "one_id" | "version" | "updated_at" | "mapping" | "first_visit"));
+                members.retain(|name, _| {
+                    !matches!(name.as_str(), "one_id" | "version" | "updated_at" | "mapping" | "first_visit")
+                });
                 members.insert("of".to_owned(), person["name"].clone());
                 state.insert(id, record);
             }
@@ -117,7 +120,10 @@ fn history(seed: u64, manner: Manner) {
     let mut dice = Dice(seed);
     let emr = Emr::start(manner);
     (0..PATIENTS).for_each(|id| emr.put(&format!("Patient/{id}"), somebody(id, &format!("M{id}"), 0)));
-    let configuration = emr.configuration("100ms", ", page_size = 3, sweep_interval = \"300ms\", history_interval = \"200ms\", overlap = \"5s\"");
+    let configuration = emr.configuration(
+        "100ms",
+        ", page_size = 3, sweep_interval = \"300ms\", history_interval = \"200ms\", overlap = \"5s\"",
+    );
     let site = Site::configured(&configuration);
     let mut daemon = site.start();
     for step in 0..STEPS {
@@ -156,7 +162,9 @@ fn history(seed: u64, manner: Manner) {
 
 fn difference(followed: &BTreeMap<String, Value>, read: &BTreeMap<String, Value>) -> String {
     let keys = followed.keys().chain(read.keys()).filter(|key| followed.get(*key) != read.get(*key));
-    let shown = keys.take(4).map(|key| format!("\n  {key}\n    followed {:?}\n    read     {:?}", followed.get(key), read.get(key)));
+    let shown = keys
+        .take(4)
+        .map(|key| format!("\n  {key}\n    followed {:?}\n    read     {:?}", followed.get(key), read.get(key)));
     shown.collect()
 }
 
