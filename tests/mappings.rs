@@ -249,7 +249,7 @@ fn unaccounted_observations(unit: &Unit, mapped: &Mapped) -> Vec<String> {
             || skipped
             || mapped.rejected.iter().any(|rejected| is_in(&rejected.path, name))
     };
-    all.iter().map(|resource| name(resource)).filter(|name| !ends(name)).collect()
+    all.iter().map(name).filter(|name| !ends(name)).collect()
 }
 
 #[test]

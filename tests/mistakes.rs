@@ -335,7 +335,7 @@ fn in_fhirpath(line: &str) -> Vec<(&'static str, String)> {
         // Between double quotes, and neither a code nor the name of a table or file.
         let is_in_path = start > value
             && code[..start].matches('"').count() % 2 == 1
-            && code[..start].matches('\'').count() % 2 == 0
+            && code[..start].matches('\'').count().is_multiple_of(2)
             && ![
                 "table = \"",
                 "as = \"",
