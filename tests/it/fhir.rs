@@ -220,6 +220,31 @@ fn the_same_person_by_hl7_v2_has_the_same_one_id() {
 }
 
 #[test]
+fn a_visit_that_both_name_by_one_authority_is_one_visit() {
+    let emr = Emr::start(Manner::default());
+    emr.put("Patient/1", patient("M1", "孙丽"));
+    let mut content = encounter("V1", "in-progress", "Patient/1");
+    content["identifier"] = json!([{"system": "HIS", "value": "V1"}]);
+    content["reasonCode"] = json!([{"text": "发热"}]);
+    emr.put("Encounter/1", content);
+    emr.put("DiagnosticReport/1", report(&[], "Patient/1", "Encounter/1"));
+    let site = emr.site("200ms");
+    let daemon = site.start();
+    visit_becomes(&daemon, "HIS|M1", "visit_id", "his:V1");
+    let segments = [
+        person("M1", "孙^丽", "19620409", "F", &[]),
+        inpatient("V1", "W1^1^1", "20260301080000", "20260303090000"),
+    ];
+    daemon.accept("his", adt("A03", "1", "20260303090000", &segments));
+    visit_becomes(&daemon, "HIS|M1", "status", "finished");
+    let visits = known(&daemon, "HIS|M1", "visits").unwrap();
+    assert_eq!(visits.len(), 1, "{visits:?}");
+    assert_eq!((visits[0]["reason"].as_str(), visits[0]["ward"].as_str()), (Some("发热"), Some("W1")));
+    let reports = reports_become(&daemon, "the report", |reports| !reports.is_empty());
+    assert_eq!(reports[0]["visit_id"], "his:V1");
+}
+
+#[test]
 fn a_server_that_fails_for_a_while_is_told_and_nothing_is_missing_afterwards() {
     let emr = Emr::start(Manner { histories: Histories::No, ..Manner::default() });
     fill(&emr);
