@@ -26,7 +26,7 @@ use crate::http::Purpose;
 use crate::identity::Model;
 
 /// Marks the diagnostics of this file.
-const CODE: &str = "C001";
+pub(crate) const CODE: &str = "C001";
 
 /// What is kept is kept for a day at least: `180s` in place of `180d` would empty the store.
 const LEAST_RETENTION: Duration = Duration::from_secs(86_400);

@@ -21,7 +21,7 @@ use super::supervise::supervise;
 use super::{message_limits, now};
 use crate::config::{self, Config};
 use crate::diagnostic::Diagnostic;
-use crate::mapping::Mapping;
+use crate::mapping::{Format, Mapping};
 use crate::pipeline;
 use crate::store::{Store, mappings};
 use crate::telemetry::{MappingLoad, Metrics};
@@ -89,7 +89,7 @@ pub(super) fn load(config: &Config) -> Loaded {
     let mut problems: Vec<Diagnostic> = Vec::new();
     let mut sources = Vec::new();
     for source in &config.sources {
-        match load_file(&files, &source.mapping) {
+        match load_file(&files, &source.mapping).and_then(|mapping| fitting(config, source, mapping)) {
             Ok(mapping) => sources.push(Arc::new(pipeline_source(source, mapping, &site))),
             // A base that two sources share has its problems once.
             Err(found) => found.into_iter().for_each(|problem| {
@@ -105,6 +105,24 @@ pub(super) fn load(config: &Config) -> Loaded {
     }
     problems.extend(sources.iter().flat_map(|source| source.mapping.warnings().to_vec()));
     Loaded { set: Err(problems), files }
+}
+
+/// The mapping, if it reads what the source gives.
+fn fitting(config: &Config, source: &config::Source, mapping: Mapping) -> Result<Mapping, Vec<Diagnostic>> {
+    let gives = match source.arrival {
+        config::Arrival::Fhir(_) => Format::Fhir,
+        config::Arrival::Mllp(_) | config::Arrival::Files(_) => Format::Hl7v2,
+    };
+    let format = mapping.format();
+    if format == gives {
+        return Ok(mapping);
+    }
+    let file = source.mapping.strip_prefix(&config.root).unwrap_or(&source.mapping).display();
+    let text =
+        format!("source {}: {file} has format = \"{}\", the source gives {}", source.name, format.name(), gives.name());
+    let example = if gives == Format::Fhir { "mappings/fhir-r4.toml" } else { "mappings/hl7v2.toml" };
+    let hint = format!("name a mapping that extends {example}");
+    Err(vec![Diagnostic::unreadable(config.file.display().to_string(), config::CODE, text).hint(hint)])
 }
 
 /// One mapping of a configuration, whichever source it is for; names in diagnostics start at the root where they lie below it.

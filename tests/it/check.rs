@@ -198,6 +198,14 @@ fn a_slip_in_a_fhir_path_is_told_at_its_column_and_a_concept_map_is_a_table() {
 }
 
 #[test]
+fn a_mapping_of_the_other_format_is_told_before_anything_is_lost() {
+    let site = Site::configured(&configuration("", "").replacen("mappings/hl7v2.toml", "mappings/fhir-r4.toml", 1));
+    let run = site.run(&["check"]).exits(1);
+    let told = "source his: mappings/fhir-r4.toml has format = \"fhir\", the source gives hl7v2";
+    assert!(run.stderr.contains(told), "{}", run.stderr);
+}
+
+#[test]
 fn a_target_outside_the_records_own_codes_is_found_in_the_table() {
     let site = Site::configured(&configuration("", "").replacen("mappings/hl7v2.toml", "mappings/site.toml", 1));
     site.write("mappings/site.toml", "extends = \"hl7v2.toml\"\n\n[tables]\nmine = \"tables/mine.csv\"\n\n[patient]\nsex = { from = \"PID-8\", table = \"mine\" }\n");

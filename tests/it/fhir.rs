@@ -231,10 +231,8 @@ fn a_visit_that_both_name_by_one_authority_is_one_visit() {
     let site = emr.site("200ms");
     let daemon = site.start();
     visit_becomes(&daemon, "HIS|M1", "visit_id", "his:V1");
-    let segments = [
-        person("M1", "孙^丽", "19620409", "F", &[]),
-        inpatient("V1", "W1^1^1", "20260301080000", "20260303090000"),
-    ];
+    let segments =
+        [person("M1", "孙^丽", "19620409", "F", &[]), inpatient("V1", "W1^1^1", "20260301080000", "20260303090000")];
     daemon.accept("his", adt("A03", "1", "20260303090000", &segments));
     visit_becomes(&daemon, "HIS|M1", "status", "finished");
     let visits = known(&daemon, "HIS|M1", "visits").unwrap();
