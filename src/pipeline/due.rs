@@ -82,12 +82,6 @@ fn compose(reader: &Reader<'_>, place: (i64, i64), resource: Resource) -> Result
         return Ok(Due { place, subject: Subject { focal, patient: None, is_gone: true }, resource, unit });
     }
     let members = members(reader, &resource)?;
-    let is_patient = |member: &&Resource| member.name.kind == "Patient";
-    let patient = if focal.kind == "Patient" {
-        Some(focal.clone())
-    } else {
-        members.iter().find(is_patient).map(|found| found.name.clone())
-    };
     let mut unit = br#"{"resourceType":"Bundle","type":"collection","entry":["#.to_vec();
     let mut separator: &[u8] = b"";
     for member in std::iter::once(&resource).chain(&members) {
@@ -99,7 +93,7 @@ fn compose(reader: &Reader<'_>, place: (i64, i64), resource: Resource) -> Result
         separator = b",";
     }
     unit.extend_from_slice(b"]}");
-    Ok(Due { place, subject: Subject { focal, patient, is_gone: false }, resource, unit })
+    Ok(Due { place, subject: Subject { focal, patient: None, is_gone: false }, resource, unit })
 }
 
 /// An Observation that a report or another Observation names is told with that one.
@@ -184,8 +178,12 @@ fn removal(focal: &ResourceName) -> Vec<u8> {
 /// Maps what is due. `received_at` is in microseconds since the epoch.
 pub fn prepare_due(source: &Arc<Source>, due: Due, received_at: i64) -> DueUnit {
     let Due { resource, subject, unit: raw, .. } = due;
-    let read = if subject.is_gone { Ok(None) } else { read(&raw).map(|(_, unit)| unit) };
-    DueUnit { unit: super::prepare_unit(source, &raw, (subject, read), received_at), resource }
+    // Whom it is about the focal resource says itself, not who else is in the unit.
+    let (subject, unit) = match if subject.is_gone { Ok((subject.clone(), None)) } else { read(&raw) } {
+        Ok((said, unit)) => (said, Ok(unit)),
+        Err(failure) => (subject, Err(failure)),
+    };
+    DueUnit { unit: super::prepare_unit(source, &raw, (subject, unit), received_at), resource }
 }
 
 /// Commits what was due, and takes its mark away. `None`: it became due again meanwhile, so what was read of it is old; or there was nothing
@@ -197,8 +195,12 @@ pub fn commit_due(transaction: &Transaction<'_>, due: DueUnit, cause: Cause) -> 
     let DueUnit { unit, resource } = due;
     // Of what was never told and is not there, or is a part of something else, there is nothing to tell.
     let is_nothing = unit.subject.as_ref().is_some_and(|subject| subject.is_gone) && resource.told_at.is_none();
-    if !resources::settle(transaction, resource.row, resource.marks)? || is_nothing {
+    let marks = resources::get_row(transaction, resource.row)?.map(|now| now.marks);
+    if marks != Some(resource.marks) {
         return Ok(None);
     }
-    super::keep(transaction, unit, cause, false).map(Some)
+    // The message first: what a unit that fails has written is taken back, and that must not be the mark.
+    let done = if is_nothing { None } else { Some(super::keep(transaction, unit, cause, false)?) };
+    resources::settle(transaction, resource.row, resource.marks)?;
+    Ok(done)
 }

@@ -75,7 +75,13 @@ pub fn enter(
         };
         // Of what the server deleted a file may still tell.
         let is_older = |known: &Resource| {
-            order == Order::SourceTime && known.state != ResourceState::Unread && known.updated_at > resource.updated_at
+            order == Order::SourceTime
+                && match known.state {
+                    ResourceState::Present => known.updated_at > resource.updated_at,
+                    // A deletion without a time has that of the last version.
+                    ResourceState::Deleted => known.updated_at >= resource.updated_at,
+                    ResourceState::Unread | ResourceState::Absent => false,
+                }
         };
         if known.as_ref().is_some_and(|known| is_same(known) || is_older(known)) {
             continue;
@@ -243,7 +249,7 @@ mod tests {
             let told = move |t: &Transaction<'_>| {
                 due.iter().try_for_each(|(_, resource)| {
                     resources::settle(t, resource.row, resource.marks)?;
-                    resources::told(t, resource.row, Some("N"), 1)
+                    resources::told(t, resource.row, Some("N"), 1, None)
                 })
             };
             self.store.submit_blocking(told).unwrap();

@@ -157,6 +157,10 @@ impl Job<'_> {
     }
 
     fn update_record(&self, row: PatientRecord, patch: Fields, moment: Moment) -> Result<Owner, Trouble> {
+        // A server that has the patient again has it, whatever time it gives.
+        if self.statement.is_some() && row.deactivated_at.is_some() {
+            records::reactivate(self.transaction, row.id)?;
+        }
         let mut state = state_of(&row)?;
         let applied = self.stated(&mut state, patch, moment);
         let facts_before = PatientFacts::of(&applied.before);

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 
-use super::apply::{Job, Owner, Trouble};
+use super::apply::{Cause, Job, Owner, Trouble};
 use super::patient::{name_authorities, record_number};
 use crate::mapping::MappedRecord;
 use crate::record::{Fields, Kind, RecordNumber, Value};
@@ -74,6 +74,11 @@ impl Job<'_> {
             self.note("the resource is not known any more: nothing to tell");
             return Ok(None);
         };
+        let is_present = focal.state == ResourceState::Present;
+        if focal.told_by > self.message || (self.cause == Cause::Retry && is_present == subject.is_gone) {
+            self.note("the resource was told anew since: nothing of this is said again");
+            return Ok(None);
+        }
         if subject.focal.kind == "Patient" && subject.is_gone {
             self.withdraw_patient(focal)?;
             return Ok(None);
@@ -92,7 +97,7 @@ impl Job<'_> {
         }
         let one_id = self.apply(mapped, owner)?;
         if let (Some(patient), Some((number, at))) = (patient, statement.last(&[Kind::Patient])) {
-            resources::told(self.transaction, patient.row, Some(&number), at)?;
+            resources::told(self.transaction, patient.row, Some(&number), at, self.message)?;
         }
         if subject.focal.kind == "Patient" {
             return Ok(one_id);
@@ -100,7 +105,7 @@ impl Job<'_> {
         let now = statement.last(&[Kind::Visit, Kind::LabReport]);
         let number = now.as_ref().map(|(number, _)| number.as_str());
         let at = now.as_ref().map(|(_, at)| *at).or(focal.updated_at).unwrap_or(self.received_at);
-        resources::told(self.transaction, focal.row, number, at)?;
+        resources::told(self.transaction, focal.row, number, at, self.message)?;
         if let Some(former) = focal.number.as_deref().filter(|former| number != Some(*former)) {
             self.withdraw_record(focal, former)?;
             self.remind_of_number(focal)?;
@@ -135,7 +140,7 @@ impl Job<'_> {
             return Ok(());
         };
         // Several Patients may bear one number: what the others said stays where it is.
-        if resources::is_told_by_another(self.transaction, self.source, patient, &former.to_string())? {
+        if self.is_told_by_another(patient, &former.to_string())? {
             return Ok(());
         }
         if records::find(self.transaction, self.source, &number)?.is_some() {
@@ -147,26 +152,40 @@ impl Job<'_> {
         }
     }
 
+    /// Whether other resources stand for the same record: those are told anew, for it is theirs alone now.
+    fn is_told_by_another(&self, resource: &Resource, number: &str) -> Result<bool, Trouble> {
+        let others = resources::told_as_well(self.transaction, self.source, resource, number)?;
+        let at = self.withdrawn_at(resource).at;
+        for other in &others {
+            if let Some(rank) = super::mirror::rank(&other.name.kind) {
+                // What is said of it now counts after all that the one that goes has said.
+                resources::told(self.transaction, other.row, other.number.as_deref(), at, None)?;
+                resources::mark_due(self.transaction, other.row, rank, self.now)?;
+            }
+        }
+        Ok(!others.is_empty())
+    }
+
     /// The server has the Patient no more.
     fn withdraw_patient(&self, patient: &Resource) -> Result<(), Trouble> {
         let Some(number) = patient.number.as_deref().and_then(|number| number.parse::<RecordNumber>().ok()) else {
             return Ok(());
         };
-        if resources::is_told_by_another(self.transaction, self.source, patient, &number.to_string())? {
+        if self.is_told_by_another(patient, &number.to_string())? {
             return Ok(());
         }
         let Some(record) = records::find(self.transaction, self.source, &number)? else { return Ok(()) };
         let withdrawn = self.withdrawn_at(patient);
         let moment = Moment { at: withdrawn.at.max(record.updated_at), ..withdrawn };
         self.deactivate_record(&record, moment)?;
-        Ok(resources::told(self.transaction, patient.row, None, moment.at)?)
+        Ok(resources::told(self.transaction, patient.row, None, moment.at, self.message)?)
     }
 
     /// The visit or report that a resource was told as, by its id, is none of the server's any more. What it added to another source's
     /// stays: only that source knows whether there is such a visit.
     fn withdraw_record(&self, focal: &Resource, id: &str) -> Result<(), Trouble> {
         let Some(number) = id.strip_prefix(self.source).and_then(|rest| rest.strip_prefix(':')) else { return Ok(()) };
-        if resources::is_told_by_another(self.transaction, self.source, focal, id)? {
+        if self.is_told_by_another(focal, id)? {
             return Ok(());
         }
         let moment = self.withdrawn_at(focal);

@@ -445,6 +445,15 @@ pub fn set_deactivated(transaction: &Transaction<'_>, id: i64, at: i64) -> Resul
     Ok(())
 }
 
+/// Takes back that the source deleted the patient.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn reactivate(transaction: &Transaction<'_>, id: i64) -> Result<(), StoreError> {
+    transaction.run("UPDATE patient_record SET deactivated_at = NULL WHERE id = ?1", [id])?;
+    Ok(())
+}
+
 /// Gives a record another number of its source, which no record of it has.
 ///
 /// # Errors

@@ -76,6 +76,8 @@ pub struct Resource {
     pub number: Option<String>,
     /// The source time under which it was.
     pub told_at: Option<i64>,
+    /// The message that told it last.
+    pub told_by: Option<i64>,
 }
 
 /// A resource as a server gave it.
@@ -101,7 +103,7 @@ pub struct ReadResource {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT r.id, r.type, r.logical_id, r.state, r.version, r.updated_at, r.digest, r.marks, r.number, r.told_at FROM resource r ",
+            "SELECT r.id, r.type, r.logical_id, r.state, r.version, r.updated_at, r.digest, r.marks, r.number, r.told_at, r.told_by FROM resource r ",
             $rest
         )
     };
@@ -121,6 +123,7 @@ fn resource(row: &Row<'_>) -> Result<Resource, StoreError> {
         marks: row.get(7)?,
         number: row.get(8)?,
         told_at: row.get(9)?,
+        told_by: row.get(10)?,
     })
 }
 
@@ -298,14 +301,14 @@ pub fn due(
     limit: usize,
 ) -> Result<Vec<(i64, Resource)>, StoreError> {
     let sql = concat!(
-        "SELECT r.id, r.type, r.logical_id, r.state, r.version, r.updated_at, r.digest, r.marks, r.number, r.told_at, r.due ",
+        "SELECT r.id, r.type, r.logical_id, r.state, r.version, r.updated_at, r.digest, r.marks, r.number, r.told_at, r.told_by, r.due ",
         "FROM resource r WHERE r.source = ?1 AND r.due IS NOT NULL AND (r.due, r.id) > (?2, ?3) AND (r.due_at <= ?4 OR NOT EXISTS ",
         "(SELECT 1 FROM resource_reference f JOIN resource p ON p.id = f.to_resource WHERE f.from_resource = r.id AND p.state = 'unread')) ",
         "AND (r.due < ?6 OR r.number IS NOT NULL OR r.due_at <= ?7) ORDER BY r.due, r.id LIMIT ?5"
     );
     let Ready { patient_since, parts_from, settled_since } = ready;
     let values = params![source, after.0, after.1, patient_since, row_limit(limit), parts_from, settled_since];
-    reader.all(sql, values, |row| Ok((row.get(10)?, resource(row)?)))
+    reader.all(sql, values, |row| Ok((row.get(11)?, resource(row)?)))
 }
 
 /// Takes the mark away, if it is the one that was seen: `marks` as it was read before the record was told. `false`: it became due again
@@ -319,34 +322,37 @@ pub fn settle(transaction: &Transaction<'_>, row: i64, marks: i64) -> Result<boo
         > 0)
 }
 
-/// Writes down as what record a resource was told ([`Resource::number`]), and under which source time.
+/// Writes down as what a resource was told ([`Resource::number`]), under which source time and by which message.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn told(transaction: &Transaction<'_>, row: i64, number: Option<&str>, at: i64) -> Result<(), StoreError> {
+pub fn told(
+    transaction: &Transaction<'_>,
+    row: i64,
+    number: Option<&str>,
+    at: i64,
+    message: Option<i64>,
+) -> Result<(), StoreError> {
     transaction.run(
-        "UPDATE resource SET number = ?2, told_at = max(?3, coalesce(told_at, ?3)) WHERE id = ?1",
-        params![row, number, at],
+        "UPDATE resource SET number = ?2, told_at = max(?3, coalesce(told_at, ?3)), told_by = coalesce(?4, told_by) WHERE id = ?1",
+        params![row, number, at, message],
     )?;
     Ok(())
 }
 
-/// Whether another resource of the type was told as this record: two may bear one number.
+/// Other present resources that were told as the same: two may bear one number, also two of different types.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn is_told_by_another(
+pub fn told_as_well(
     reader: &Reader<'_>,
     source: &str,
-    resource: &Resource,
+    resource_told: &Resource,
     number: &str,
-) -> Result<bool, StoreError> {
-    let found = reader.one(
-        "SELECT 1 FROM resource WHERE source = ?1 AND type = ?2 AND number = ?3 AND id <> ?4 AND state = 'present' LIMIT 1",
-        params![source, resource.name.kind, number, resource.row],
-        |_| Ok(()),
-    )?;
-    Ok(found.is_some())
+) -> Result<Vec<Resource>, StoreError> {
+    let sql =
+        select!("WHERE r.source = ?1 AND r.number = ?2 AND r.id <> ?3 AND r.state = 'present' ORDER BY r.id LIMIT 100");
+    reader.all(sql, params![source, number, resource_told.row], resource)
 }
 
 /// Resources of a source to be read one by one: what others name and nobody has read, then what was to be asked for again by `now`.
@@ -532,7 +538,7 @@ mod tests {
         let (_directory, store) = store();
         let row = write(&store, |t| put(t, "emr", &read("Encounter/1", "{}", &[])));
         for (number, at) in [("V1", 50), ("V2", 40)] {
-            write(&store, move |t| told(t, row, Some(number), at));
+            write(&store, move |t| told(t, row, Some(number), at, Some(1)));
         }
         let known = store.read(|r| get(r, "emr", &name("Encounter/1"))).unwrap().unwrap();
         assert_eq!((known.number.as_deref(), known.told_at), (Some("V2"), Some(50)));
@@ -566,7 +572,7 @@ mod tests {
             store.read(move |r| due(r, "emr", (-1, 0), ready, 9)).unwrap().len()
         };
         assert_eq!((due_then(49), due_then(50)), (0, 1));
-        write(&store, move |t| told(t, row, Some("1"), 1));
+        write(&store, move |t| told(t, row, Some("1"), 1, None));
         assert_eq!(due_then(49), 1);
     }
 

@@ -16,7 +16,7 @@ use crate::app::intake::counted_as;
 use crate::app::mappings::LiveSource;
 use crate::app::now;
 use crate::pipeline::{self, Cause, Done};
-use crate::source::fhir::status::{Health, State};
+use crate::source::fhir::status::{Health, State, Status};
 use crate::store::{Pending, Store, StoreError, WriteError};
 use crate::telemetry::SourceMetrics;
 
@@ -76,7 +76,7 @@ async fn round(
     let mut trouble = None;
     while !stop.is_cancelled() {
         // While much is coming, what is missing comes too.
-        let is_loading = matches!(health.snapshot().state, State::Starting | State::Loading);
+        let is_loading = is_loading(&health.snapshot());
         let (patience, settling) = if is_loading { (i64::MAX, i64::MAX) } else { (PATIENCE, settling) };
         let (source, at) = (live.current(), now());
         let read = store.clone();
@@ -99,6 +99,11 @@ async fn round(
         }
     }
     finish(writing, metrics).await.or(trouble).map_or(Ok(()), Err)
+}
+
+/// Whether some type was never read to its end. One that the server refuses is not waited for.
+fn is_loading(status: &Status) -> bool {
+    status.types.values().any(|found| found.load_finished.is_none() && found.state != State::Refused)
 }
 
 /// Waits for what is with the writer; gives what one of them could not be written for. It costs the others nothing.

@@ -20,6 +20,7 @@ format = "fhir"
 
 [patient]
 each = "Patient"
+skip = [{ when = "link.exists()", reason = "replaced" }]
 name = "name.text"
 sex = "gender"
 birth_date = "birthDate"
@@ -37,6 +38,22 @@ each = "Patient"
 type = { constant = "mrn" }
 system = { constant = "emr" }
 value = "id"
+
+[[merge]]
+each = "Patient.where(link.exists())"
+updated_at = "meta.lastUpdated"
+
+[[merge.survivor]]
+each = "link"
+type = { constant = "mrn" }
+system = { constant = "emr" }
+value = "other.reference.replace('Patient/', '')"
+
+[[merge.retired]]
+each = "id"
+type = { constant = "mrn" }
+system = { constant = "emr" }
+value = "$this"
 
 [visit]
 each = "Encounter"
@@ -142,15 +159,23 @@ impl Server {
 
     /// Tells until nothing is due: what is told may remind of something else.
     fn tell(&self) {
+        let states = self.tell_all();
+        assert!(states.iter().all(|state| *state == MessageState::Processed), "{states:?}");
+    }
+
+    /// What became of the messages.
+    fn tell_all(&self) -> Vec<MessageState> {
+        let mut states = Vec::new();
         for _ in 0..3 {
             let due = self.store.read(|r| pipeline::due(r, "emr", FIRST_DUE, Ready::ALL, 99)).unwrap();
             for due in due {
                 let unit = pipeline::prepare_due(&self.source, due, 1_800_000_000_000_000);
                 let done = self.store.submit_blocking(move |t| pipeline::commit_due(t, unit, Cause::Poll)).unwrap();
-                assert!(done.iter().all(|done| done.state == MessageState::Processed), "{done:?}");
+                states.extend(done.map(|done| done.state));
             }
         }
         assert_eq!(self.store.read(|r| crate::store::resources::due_count(r, "emr")).unwrap(), 0);
+        states
     }
 
     /// Every record of the source, by its links: `HIS|1: 张三 male`, `… deleted`.
@@ -301,6 +326,65 @@ fn what_is_deleted_is_withdrawn_and_comes_back_with_its_resource() {
     server.has(&[("Patient/1", json!({"name": [{"text": "张三"}]})), ("Encounter/1", visit)]);
     assert_eq!(server.patients(), ["emr|1: 张三 -"]);
     assert_eq!(server.visit("1"), "planned -, of emr|1");
+}
+
+#[test]
+fn what_cannot_be_told_is_one_failed_message_and_holds_nothing_up() {
+    let mut server = Server::new();
+    server.clock = 1;
+    let read = [server.read("Encounter/1", json!({"status": "planned", "subject": {"reference": "Patient/9"}}))];
+    server.store.submit_blocking(move |t| pipeline::enter(t, "emr", &read, &[], Order::Arrival, 1)).unwrap();
+    assert_eq!(server.tell_all(), [MessageState::Failed]);
+    server.has(&[("Patient/9", json!({}))]);
+    assert_eq!(server.visit("1"), "planned -, of emr|9");
+}
+
+#[test]
+fn a_record_is_the_subjects_whoever_else_is_named() {
+    let mut server = Server::new();
+    server.has(&[
+        ("Patient/1", json!({"name": [{"text": "母亲"}]})),
+        ("Patient/2", json!({"name": [{"text": "新生儿"}]})),
+    ]);
+    let visit = json!({
+        "status": "planned", "subject": {"reference": "Patient/2"},
+        "participant": [{"individual": {"reference": "Patient/1"}}]
+    });
+    server.has(&[("Encounter/1", visit)]);
+    assert_eq!(server.visit("1"), "planned -, of emr|2");
+}
+
+#[test]
+fn what_names_a_patient_who_was_replaced_is_the_remaining_ones() {
+    let mut server = Server::new();
+    let link = json!([{"type": "replaced-by", "other": {"reference": "Patient/1"}}]);
+    server.has(&[
+        ("Patient/1", json!({"name": [{"text": "张三"}]})),
+        ("Patient/2", json!({"active": false, "link": link})),
+    ]);
+    server.has(&[("Encounter/1", json!({"status": "planned", "subject": {"reference": "Patient/2"}}))]);
+    assert_eq!(server.visit("1"), "planned -, of emr|1");
+}
+
+#[test]
+fn a_patient_who_was_hidden_and_shows_up_unchanged_is_there_again() {
+    let mut server = Server::new();
+    server.has(&[("Patient/1", json!({"gender": "male"}))]);
+    server.loses("Patient/1");
+    assert_eq!(server.patients(), ["emr|1: - male deleted"]);
+    server.clock -= 1;
+    server.has(&[("Patient/1", json!({"gender": "male"}))]);
+    assert_eq!(server.patients(), ["emr|1: - male"]);
+}
+
+#[test]
+fn of_two_resources_of_one_number_the_one_that_is_left_is_told() {
+    let mut server = Server::new();
+    let visit = |status: &str| json!({"identifier": [{"value": "V1"}], "status": status, "subject": {"reference": "Patient/1"}});
+    server.has(&[("Patient/1", json!({})), ("Encounter/2", visit("in-progress"))]);
+    server.has(&[("Encounter/1", visit("finished"))]);
+    server.loses("Encounter/1");
+    assert_eq!(server.visit("V1"), "in_progress -, of emr|1");
 }
 
 #[test]

@@ -16,11 +16,12 @@ CREATE TABLE resource (
     marks      INTEGER NOT NULL DEFAULT 0,      -- how often it became due
     number     TEXT,                            -- what it was last told as: a patient's SYSTEM|VALUE, else SOURCE:NUMBER
     told_at    INTEGER,                         -- source time under which it was
+    told_by    INTEGER,                         -- the message that told it
     refresh_at INTEGER,                         -- when to ask for it again; NULL: polling tells of its changes
     UNIQUE (source, type, logical_id)
 ) STRICT;
 CREATE INDEX resource_due ON resource (source, due, id) WHERE due IS NOT NULL;
-CREATE INDEX resource_number ON resource (source, type, number) WHERE number IS NOT NULL;
+CREATE INDEX resource_number ON resource (source, number) WHERE number IS NOT NULL;
 CREATE INDEX resource_refresh ON resource (source, refresh_at) WHERE refresh_at IS NOT NULL;
 CREATE INDEX resource_unread ON resource (source, id) WHERE state = 'unread';
 
