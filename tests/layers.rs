@@ -60,7 +60,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("encoding_rs", &["hl7v2/charset.rs"]),
     ("rusqlite", &["store/"]),
     ("lz4_flex", &["store/"]),
-    ("axum", &["http/"]),
+    ("axum", &["http/", "commands/demo/emr.rs"]),
     ("hyper", &["http/"]),
     ("hyper_util", &["http/"]),
     ("reqwest", &["commands/demo", "source/fhir/"]),

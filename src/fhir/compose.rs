@@ -28,7 +28,19 @@ const MOST: usize = 10_000;
 /// Which references are followed: from resources of a type to resources of others, wherever in the resource the reference stands.
 const FOLLOWED: &[(&str, &[&str])] = &[
     ("Patient", &["Organization"]),
-    ("Encounter", &["Patient", "Encounter", "Practitioner", "PractitionerRole", "Organization", "Location", "Condition", "Procedure"]),
+    (
+        "Encounter",
+        &[
+            "Patient",
+            "Encounter",
+            "Practitioner",
+            "PractitionerRole",
+            "Organization",
+            "Location",
+            "Condition",
+            "Procedure",
+        ],
+    ),
     ("Appointment", &["Patient", "Practitioner", "PractitionerRole", "Organization", "Location", "HealthcareService"]),
     (
         "DiagnosticReport",
