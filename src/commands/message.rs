@@ -76,7 +76,7 @@ pub(super) struct Filter {
     /// Of this type, for example ADT, ADT^A01 or, of a FHIR source, Encounter.
     #[arg(long = "type", value_name = "TYPE")]
     message_type: Option<String>,
-    /// With this MSH-10; of a FHIR source, of this version: Encounter/123/_history/4.
+    /// With this MSH-10; of a FHIR source, of this resource: Encounter/123.
     #[arg(long)]
     control_id: Option<String>,
     /// Of this patient.

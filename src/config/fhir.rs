@@ -140,6 +140,7 @@ fn resources(section: &mut Section<'_>) -> Vec<String> {
         return DEFAULT_RESOURCES.map(str::to_owned).to_vec();
     };
     let mut wanted: Vec<String> = Vec::new();
+    let is_none = written.is_empty();
     for Placed { value, span } in written {
         if !READ.contains(&value.as_str()) {
             let hint = crate::diagnostic::similar(&value, READ.iter().copied())
@@ -149,7 +150,7 @@ fn resources(section: &mut Section<'_>) -> Vec<String> {
             wanted.push(value);
         }
     }
-    if wanted.is_empty() {
+    if is_none {
         section.problems().report(section.span(), "resources: name at least one resource type", None);
     }
     wanted
