@@ -60,7 +60,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("encoding_rs", &["hl7v2/charset.rs"]),
     ("rusqlite", &["store/"]),
     ("lz4_flex", &["store/"]),
-    ("axum", &["http/"]),
+    ("axum", &["http/", "commands/demo/emr.rs"]),
     ("hyper", &["http/"]),
     ("hyper_util", &["http/"]),
     ("reqwest", &["commands/demo", "source/fhir/"]),
@@ -74,11 +74,12 @@ const HOMES: &[(&str, &[&str])] = &[
     ("annotate_snippets", &["diagnostic.rs"]),
     ("strsim", &["diagnostic.rs", "identity/compare.rs"]),
     ("csv", &["mapping/table.rs", "commands/"]),
-    ("prometheus_client", &["telemetry"]),
+    ("prometheus_client", &["telemetry.rs", "telemetry/"]),
     ("tracing_subscriber", &["telemetry.rs"]),
     ("ipnet", &["source/", "config"]),
     ("subtle", &["http/tokens.rs"]),
-    ("aws_lc_rs", &["source/fhir/assertion.rs", "tls.rs", "commands/demo"]),
+    // Also as the provider of rustls.
+    ("aws_lc_rs", &["source/fhir/assertion.rs", "tls.rs", "commands/demo/mod.rs"]),
     ("base64", &["source/fhir/"]),
     ("regex_lite", &["fhir/path/compile.rs"]),
 ];

@@ -12,6 +12,7 @@ use super::{Unusable, Verdict, output};
 use crate::app::{pipeline_sources, server_files};
 use crate::config::{self, Arrival, Config};
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::source::fhir;
 use crate::store::DaemonLock;
 use crate::tls::ServerTls;
 
@@ -101,14 +102,23 @@ fn surroundings(config: &Config) -> Vec<Diagnostic> {
         }
     }
     for source in &config.sources {
-        if let Arrival::Files(files) = &source.arrival
-            && !files.directory.is_dir()
-        {
-            report(
+        match &source.arrival {
+            Arrival::Files(files) if !files.directory.is_dir() => report(
                 Severity::Error,
                 format!("{}: {} is not a directory", source.name, files.directory.display()),
                 "make it, or mount the share that it is on",
-            );
+            ),
+            // Nothing is sent: whether the server is up shows when it is polled.
+            Arrival::Fhir(settings) => {
+                if let Err(error) = fhir::examine(settings) {
+                    report(
+                        Severity::Error,
+                        format!("{}: {error}", source.name),
+                        "give files that the service's user can read: PEM for certificates and keys, else the secret alone",
+                    );
+                }
+            }
+            Arrival::Files(_) | Arrival::Mllp(_) => {}
         }
     }
     problems

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
+use serde_json::value::RawValue;
 
 use super::{Verdict, existing_store, load_config, output};
 use crate::app::{message_limits, now, pipeline_sources};
@@ -72,10 +73,10 @@ pub(super) struct Filter {
     /// processed, failed or ignored.
     #[arg(long, value_parser = state)]
     state: Option<MessageState>,
-    /// Of this type, for example ADT or ADT^A01.
+    /// Of this type, for example ADT, ADT^A01 or, of a FHIR source, Encounter.
     #[arg(long = "type", value_name = "TYPE")]
     message_type: Option<String>,
-    /// With this MSH-10.
+    /// With this MSH-10; of a FHIR source, of this resource: Encounter/123.
     #[arg(long)]
     control_id: Option<String>,
     /// Of this patient.
@@ -210,8 +211,13 @@ fn show(config: &Config, store: &Store, id: i64, json: bool) -> anyhow::Result<V
     let message = message.with_context(|| unknown(&[id]))?;
     let bytes = bytes.unwrap_or_default();
     let source = config.sources.iter().find(|source| source.name == message.source);
-    let decoded = source.and_then(|source| text::decode(&bytes, &source.charset, &message_limits(source)).ok());
-    let text = decoded.map(|decoded| decoded.text);
+    // Resources are JSON, which is UTF-8; no message of HL7 v2 begins so.
+    let resources = std::str::from_utf8(&bytes).ok().filter(|text| serde_json::from_str::<&RawValue>(text).is_ok());
+    let decode = || {
+        let source = source?;
+        Some(text::decode(&bytes, &source.charset, &message_limits(source)).ok()?.text)
+    };
+    let text = resources.map(str::to_owned).or_else(decode);
     let mut document = view::message(&message);
     if json {
         add_raw(&mut document, &bytes, text);
@@ -224,6 +230,7 @@ fn show(config: &Config, store: &Store, id: i64, json: bool) -> anyhow::Result<V
     }
     output::line("")?;
     match text {
+        Some(text) if resources.is_some() => output::line(output::indented(&text))?,
         Some(text) => output::line(text.replace('\r', "\n").trim_end())?,
         None if bytes.is_empty() => output::line("(its bytes are not kept)")?,
         None => {

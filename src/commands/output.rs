@@ -46,6 +46,46 @@ fn json_escaped(json: &str) -> String {
     })
 }
 
+/// JSON as it was written, with line ends and blanks anew: nothing else of it changes, neither the order of members nor a number.
+pub(super) fn indented(json: &str) -> String {
+    const STEP: &str = "  ";
+    let mut text = String::with_capacity(json.len() * 2);
+    let (mut depth, mut is_open, mut in_string, mut is_escaped) = (0_usize, false, false, false);
+    let new_line = |text: &mut String, depth: usize| {
+        text.push('\n');
+        text.extend(std::iter::repeat_n(STEP, depth));
+    };
+    for c in json.chars().filter(|c| !matches!(c, '\r' | '\n' | '\t')) {
+        if in_string {
+            text.push(c);
+            in_string = is_escaped || c != '"';
+            is_escaped = !is_escaped && c == '\\';
+            continue;
+        }
+        match c {
+            ' ' => continue,
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                if !is_open {
+                    new_line(&mut text, depth);
+                }
+            }
+            _ if is_open => new_line(&mut text, depth),
+            _ => {}
+        }
+        text.push(c);
+        is_open = matches!(c, '{' | '[');
+        match c {
+            '{' | '[' => depth += 1,
+            ',' => new_line(&mut text, depth),
+            ':' => text.push(' '),
+            '"' => in_string = true,
+            _ => {}
+        }
+    }
+    json_escaped(&text)
+}
+
 /// A message to standard error, as `heyi: …`.
 pub(super) fn complain(text: &str) {
     // Nobody is left to tell when standard error itself is closed.
@@ -136,6 +176,14 @@ mod tests {
         assert_eq!(printable("张\u{1b}[2J\u{9b}\r\nB"), "张·[2J··\nB");
         assert_eq!(printable("张三"), "张三");
         assert_eq!(json_escaped("\"张\u{9b}\u{7f}\""), "\"张\\u009b\\u007f\"");
+    }
+
+    #[test]
+    fn json_is_set_out_as_it_was_written() {
+        let json = r#"{ "z":[1.50, {}, []],"a" : "b: [\"{,\\", "n":{"m":null} }"#;
+        let shown = "{\n  \"z\": [\n    1.50,\n    {},\n    []\n  ],\n  \"a\": \"b: [\\\"{,\\\\\",\n  \"n\": {\n    \"m\": null\n  }\n}";
+        assert_eq!(indented(json), shown);
+        assert_eq!(indented(&shown.replace('\n', "\r\n")), shown);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use super::{Verdict, existing_store, load_config, output};
 use crate::config::{Arrival, Config};
 use crate::source::directory;
 use crate::store::messages::MessageState;
-use crate::store::{DaemonLock, mappings, statistics, unmapped};
+use crate::store::resources::{self, ResourceState};
+use crate::store::{DaemonLock, Reader, StoreError, mappings, statistics, unmapped};
 use crate::view::{self, moment};
 
 #[derive(clap::Args)]
@@ -44,6 +45,15 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
             names.push(&count.source);
         }
     }
+    let mirrors = store.read(|reader| {
+        let polled = names.iter().map(|name| Ok((*name, Mirror::read(reader, name)?)));
+        polled.collect::<Result<Vec<_>, StoreError>>()
+    })?;
+    let mirror = |name: &str| {
+        let found = mirrors.iter().find(|(other, _)| *other == name).map(|(_, mirror)| mirror);
+        // What a source without FHIR never had is not shown as none.
+        found.filter(|mirror| mirror.resources > 0 || is_polled(&config, name))
+    };
     let runs = DaemonLock::is_held(&config.store);
     if arguments.json {
         let sources: Vec<_> = names
@@ -51,7 +61,7 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
             .map(|name| {
                 let mapping = mappings.iter().find(|mapping| mapping.source == *name);
                 let trouble = trouble(&config, name, runs);
-                json!({
+                let mut source = json!({
                     "name": name,
                     "state": state(&trouble),
                     "reason": trouble,
@@ -60,7 +70,11 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
                     "ignored": count(name, MessageState::Ignored),
                     "last_message_at": last(name).map(moment),
                     "mapping": mapping.map(view::mapping_in_force),
-                })
+                });
+                if let Some(mirror) = mirror(name) {
+                    source["resources"] = mirror.json();
+                }
+                source
             })
             .collect();
         let consumers: Vec<_> = consumers.iter().map(Standing::json).collect();
@@ -105,6 +119,9 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
             output::line(format!("down      {name}: {trouble}"))?;
         }
     }
+    for (name, mirror) in names.iter().filter_map(|name| Some((name, mirror(name)?))) {
+        output::line(format!("resources {name}: {mirror}"))?;
+    }
     output::line(format!("feed      head {}", numbers.head))?;
     for consumer in &consumers {
         let lag = consumer.lag.map_or_else(|| "of another epoch".to_owned(), |lag| format!("{lag} behind"));
@@ -143,6 +160,47 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
         store.path().display(),
     ))?;
     Ok(Verdict::Fine)
+}
+
+/// What is held of a FHIR server.
+struct Mirror {
+    /// All that are known, those that were deleted too.
+    resources: u64,
+    present: u64,
+    /// What others name and nobody has read yet.
+    unread: u64,
+    /// What is not yet told.
+    due: u64,
+}
+
+impl Mirror {
+    fn read(reader: &Reader<'_>, source: &str) -> Result<Self, StoreError> {
+        let counts = resources::counts(reader, source)?;
+        let count = |state: ResourceState| {
+            counts.iter().filter(|(_, found, _)| found == state.name()).map(|(.., count)| count).sum()
+        };
+        Ok(Self {
+            resources: counts.iter().map(|(.., count)| count).sum(),
+            present: count(ResourceState::Present),
+            unread: count(ResourceState::Unread),
+            due: resources::due_count(reader, source)?,
+        })
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!({"present": self.present, "unread": self.unread, "due": self.due})
+    }
+}
+
+impl std::fmt::Display for Mirror {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { present, unread, due, .. } = self;
+        write!(formatter, "{present} held, {unread} to be read yet, {due} to be told")
+    }
+}
+
+fn is_polled(config: &Config, name: &str) -> bool {
+    config.sources.iter().any(|source| source.name == name && matches!(source.arrival, Arrival::Fhir(_)))
 }
 
 /// Why a source takes no messages, as far as it shows from outside the daemon: a running one keeps its listeners up, and what it

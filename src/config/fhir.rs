@@ -139,6 +139,7 @@ fn resources(section: &mut Section<'_>) -> Vec<String> {
         return DEFAULT_RESOURCES.map(str::to_owned).to_vec();
     };
     let mut wanted: Vec<String> = Vec::new();
+    let is_none = written.is_empty();
     for Placed { value, span } in written {
         if !READ.contains(&value.as_str()) {
             let hint = crate::diagnostic::similar(&value, READ.iter().copied())
@@ -148,7 +149,7 @@ fn resources(section: &mut Section<'_>) -> Vec<String> {
             wanted.push(value);
         }
     }
-    if wanted.is_empty() {
+    if is_none {
         section.problems().report(section.span(), "resources: name at least one resource type", None);
     }
     wanted
@@ -156,12 +157,14 @@ fn resources(section: &mut Section<'_>) -> Vec<String> {
 
 fn tls(section: &mut Section<'_>, root: &Path) -> ClientFiles {
     let Some(mut section) = section.optional_section("tls") else { return ClientFiles::default() };
-    let ca = section.text("ca").map(|path| root.join(path.value));
-    let certificate = section.text("certificate");
-    let key_file = section.text("key_file");
-    let identity = match (certificate, key_file) {
-        (Some(certificate), Some(key)) => {
-            Some(ClientIdentity { certificate: root.join(certificate.value), key_file: root.join(key.value) })
+    let mut file = |key| {
+        let written = section.text(key)?;
+        Some(existing(&section, key, &written, root))
+    };
+    let ca = file("ca").flatten();
+    let identity = match (file("certificate"), file("key_file")) {
+        (Some(certificate), Some(key_file)) => {
+            certificate.zip(key_file).map(|(certificate, key_file)| ClientIdentity { certificate, key_file })
         }
         (None, None) => None,
         _ => {
@@ -229,10 +232,15 @@ fn read_auth(section: &mut Section<'_>, root: &Path) -> Option<Auth> {
 
 fn secret_file(section: &mut Section<'_>, key: &'static str, root: &Path) -> Option<PathBuf> {
     let written = section.required(key)?;
+    existing(section, key, &written, root)
+}
+
+/// A file that can be looked at; what is not there is reported where it is named.
+fn existing(section: &Section<'_>, key: &str, written: &Placed<String>, root: &Path) -> Option<PathBuf> {
     let path = root.join(&written.value);
     if let Err(error) = std::fs::metadata(&path) {
         let hint = format!("the path starts at {}", root.display());
-        section.problems().report(written.span, format!("{key} cannot be read: {error}"), Some(hint));
+        section.problems().report(written.span.clone(), format!("{key} cannot be read: {error}"), Some(hint));
         return None;
     }
     Some(path)

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use crate::fhir_server::{FhirServer, Manner};
 use crate::support::daemon::Daemon;
+use crate::support::eventually;
 use crate::support::hl7::Ack;
 use crate::support::site::{Site, finish};
 
@@ -34,8 +36,12 @@ fn folder() -> PathBuf {
 
 /// The day's messages in the order of sending: name without ending, sender, bytes.
 fn day() -> Vec<(String, String, Vec<u8>)> {
+    files("hl7")
+}
+
+fn files(ending: &str) -> Vec<(String, String, Vec<u8>)> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "hl7"));
+    files.retain(|path| path.extension().is_some_and(|extension| extension == ending));
     files.sort();
     let message = |path: PathBuf| {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
@@ -45,9 +51,83 @@ fn day() -> Vec<(String, String, Vec<u8>)> {
     files.into_iter().map(message).collect()
 }
 
+/// The medical record, which changes by Bundles of type `transaction`.
+struct Emr {
+    _runtime: tokio::runtime::Runtime,
+    server: FhirServer,
+}
+
+impl Emr {
+    const TYPES: [&str; 4] = ["Patient", "Encounter", "Observation", "DiagnosticReport"];
+
+    fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let server = runtime.block_on(FhirServer::start(Manner::default()));
+        Self { _runtime: runtime, server }
+    }
+
+    /// The other two senders, and this one.
+    fn configuration(&self) -> String {
+        let base = self.server.base();
+        format!(
+            r#"{CONFIGURATION}
+[[sources]]
+name = "emr"
+mapping = "mappings/emr.toml"
+fhir = {{ base_url = "{base}", resources = {:?}, interval = "200ms", history_interval = "200ms" }}
+"#,
+            Self::TYPES
+        )
+    }
+
+    /// Carries out a transaction, and comes back when what follows from it was told.
+    fn carry_out(&self, daemon: &Daemon<'_>, bundle: &[u8]) {
+        let bundle: Value = serde_json::from_slice(bundle).unwrap();
+        {
+            let mut shared = self.server.shared();
+            shared.model.now = bundle["timestamp"].as_str().unwrap().parse().unwrap();
+            for entry in bundle["entry"].as_array().unwrap() {
+                let (kind, id) = entry["request"]["url"].as_str().unwrap().split_once('/').unwrap();
+                if entry["request"]["method"] == "DELETE" {
+                    shared.model.delete(kind, id);
+                    continue;
+                }
+                let mut content = entry["resource"].clone();
+                content.as_object_mut().unwrap().retain(|name, _| name != "resourceType" && name != "id");
+                shared.model.put(kind, id, content);
+            }
+        }
+        let before = Self::passes(daemon);
+        eventually("every type to be read once more", || {
+            // One pass may have been under way.
+            let now = Self::passes(daemon);
+            now.iter().zip(&before).all(|(now, before)| now.0 >= before.0 + 2 && now.1 > before.1).then_some(())
+        });
+        let site = daemon.site;
+        eventually("nothing to be due", || {
+            let status = site.run(&["status", "--json"]).exits(0).json();
+            let sources = status["sources"].as_array().unwrap();
+            let emr = sources.iter().find(|source| source["name"] == "emr").unwrap();
+            (emr["resources"]["due"] == 0 && emr["resources"]["unread"] == 0).then_some(())
+        });
+    }
+
+    /// Of each type: passes that ended, and when it was last looked for deletions.
+    fn passes(daemon: &Daemon<'_>) -> Vec<(u64, String)> {
+        let sources = daemon.get("/v1/sources", daemon.site.engineer()).ok().json();
+        let emr = sources["sources"].as_array().unwrap().iter().find(|source| source["name"] == "emr").unwrap();
+        let of = |kind: &str| {
+            let status = &emr["polling"]["types"][kind];
+            (status["passes"].as_u64().unwrap_or(0), text(&status["deletions_checked"]))
+        };
+        Self::TYPES.map(of).to_vec()
+    }
+}
+
 #[test]
 fn the_day_is_answered_and_told_and_kept_as_expected() {
-    let site = Site::configured(CONFIGURATION);
+    let emr = Emr::start();
+    let site = Site::configured(&emr.configuration());
     let daemon = site.start();
     let (mut answers, mut told) = (Map::new(), Map::new());
     let mut aliases = Aliases::default();
@@ -60,6 +140,12 @@ fn the_day_is_answered_and_told_and_kept_as_expected() {
         for event in events.iter().filter(|event| event["type"] == "patient.created") {
             aliases.learn(&text(&event["subject"]), &event["data"]);
         }
+        told.insert(name, events.iter().map(|event| json!(aliases.event_line(event))).collect());
+    }
+    for (name, _, bundle) in files("json") {
+        emr.carry_out(&daemon, &bundle);
+        let (events, next) = daemon.feed_after(&cursor);
+        cursor = next;
         told.insert(name, events.iter().map(|event| json!(aliases.event_line(event))).collect());
     }
     compare("answers", &Value::Object(answers));
@@ -88,15 +174,20 @@ fn the_day_sent_again_makes_no_event_and_gets_the_same_answers() {
     assert_eq!(daemon.feed_after(&cursor).0, Vec::<Value>::new());
 }
 
-/// Two senders are not in step with one another: whichever comes first, the same is kept.
+/// Senders are not in step with one another: whichever comes first, the same is kept.
 #[test]
-fn it_does_not_matter_which_of_the_two_senders_is_late() {
-    let ends = ["his", "lis"].map(|first| {
-        let site = Site::configured(CONFIGURATION);
+fn it_does_not_matter_which_of_the_senders_is_late() {
+    let ends = [["his", "lis", "emr"], ["emr", "lis", "his"]].map(|order| {
+        let emr = Emr::start();
+        let site = Site::configured(&emr.configuration());
         let daemon = site.start();
-        let (one, other): (Vec<_>, Vec<_>) = day().into_iter().partition(|(_, sender, _)| sender == first);
-        for (_, sender, content) in one.into_iter().chain(other) {
-            daemon.send(&sender, content);
+        for wanted in order {
+            for (_, _, bundle) in files("json").into_iter().filter(|(_, sender, _)| sender == wanted) {
+                emr.carry_out(&daemon, &bundle);
+            }
+            for (_, sender, content) in day().into_iter().filter(|(_, sender, _)| sender == wanted) {
+                daemon.send(&sender, content);
+            }
         }
         kept(&daemon).map(|(kind, records)| (kind, without_history(records)))
     });

@@ -8,16 +8,27 @@ pub(super) struct File {
     pub(super) content: &'static [u8],
 }
 
-// A message of the day is called `NUMBER-SENDER-EVENT-what-happens.hl7`.
+// A message of the day is called `NUMBER-SENDER-EVENT-what-happens.hl7`, what changes in the medical record `….json`.
 impl File {
     /// The source that it is sent to.
     pub(super) fn sender(&self) -> &'static str {
         self.name.split('-').nth(1).unwrap_or_default()
     }
 
+    /// What is sent: the trigger event, or the method of a transaction.
+    pub(super) fn event(&self) -> &'static str {
+        self.name.split('-').nth(2).unwrap_or_default()
+    }
+
+    /// Whether it is a Bundle of FHIR resources, and no message of HL7 v2.
+    pub(super) fn is_fhir(&self) -> bool {
+        self.name.ends_with(".json")
+    }
+
     /// What happens, in words.
     pub(super) fn happening(&self) -> String {
-        self.name.trim_end_matches(".hl7").splitn(4, '-').last().unwrap_or_default().replace('-', " ")
+        let stem = self.name.rsplit_once('.').map_or(self.name, |(stem, _)| stem);
+        stem.splitn(4, '-').last().unwrap_or_default().replace('-', " ")
     }
 }
 
@@ -37,6 +48,7 @@ pub(super) const CHAPTERS: &[(&str, &str)] = &[
     ("06", "One patient, two numbers 合并"),
     ("07", "Going home 出院"),
     ("08", "What goes wrong 异常"),
+    ("09", "The medical record, over FHIR 电子病历"),
 ];
 
 /// `fixtures/hospital-day`, in the order of sending.
@@ -89,12 +101,20 @@ pub(super) const DAY: &[File] = files! {
     "0804-his-text-no-message.hl7"
     "0805-his-O01-order.hl7"
     "0806-his-A08-control-id-used-twice.hl7"
+    "0901-emr-PUT-nutrition-clinic.json"
+    "0902-emr-PUT-imaging-of-a-stay.json"
+    "0903-emr-PUT-glucose-at-the-bedside.json"
+    "0904-emr-PUT-one-result-corrected.json"
+    "0905-emr-PUT-clinic-visit-over.json"
+    "0906-emr-DELETE-clinic-visit-of-another-patient.json"
 };
 
 /// `mappings`, as a site has them.
 pub(super) const MAPPINGS: &[File] = files! {
     "mappings",
     "emr-v2.toml"
+    "emr.toml"
+    "fhir-r4.toml"
     "his.toml"
     "hl7v2.toml"
     "lis.toml"
@@ -104,8 +124,24 @@ pub(super) const MAPPINGS: &[File] = files! {
     "tables/diagnosis-kind.csv"
     "tables/document-kind.csv"
     "tables/document-status.csv"
+    "tables/emr-class.csv"
     "tables/emr-diagnosis-kind.csv"
+    "tables/emr-diagnosis-use.csv"
     "tables/emr-document.csv"
+    "tables/emr-identifier-system.csv"
+    "tables/emr-report-kind.csv"
+    "tables/fhir-address-use.csv"
+    "tables/fhir-appointment-status.csv"
+    "tables/fhir-class.csv"
+    "tables/fhir-diagnosis-use.csv"
+    "tables/fhir-identifier-system.csv"
+    "tables/fhir-marital.csv"
+    "tables/fhir-phone-use.csv"
+    "tables/fhir-report-kind.csv"
+    "tables/fhir-report-status.csv"
+    "tables/fhir-result-status.csv"
+    "tables/fhir-single-status.csv"
+    "tables/fhir-visit-status.csv"
     "tables/gbt2261-1-sex.csv"
     "tables/gbt2261-2-marital.csv"
     "tables/his-class.csv"
@@ -157,7 +193,9 @@ mod tests {
     #[test]
     fn every_message_and_every_mapping_is_carried() {
         let names = |files: &[File]| files.iter().map(|file| file.name.to_owned()).collect::<BTreeSet<_>>();
-        assert_eq!(names(DAY), present("fixtures/hospital-day", &["hl7"]));
+        let mut day = present("fixtures/hospital-day", &["hl7", "json"]);
+        day.retain(|name| !name.starts_with("expected/"));
+        assert_eq!(names(DAY), day);
         assert_eq!(names(MAPPINGS), present("mappings", &["toml", "csv"]));
     }
 

@@ -1,8 +1,9 @@
-//! `heyi demo`: a hospital's day arrives from its HIS and its LIS, and the feed that comes of it.
+//! `heyi demo`: a hospital's day arrives from its HIS, its LIS and its medical record, and the feed that comes of it.
 //!
-//! Nothing here is staged: the daemon is the one that `heyi serve` runs, messages go in over MLLP, events are read over HTTP
-//! with a consumer's token. It all lives in one temporary directory, which goes when the demo ends.
+//! Nothing here is staged: the daemon is the one that `heyi serve` runs, messages go in over MLLP, a FHIR server is polled, events are read
+//! over HTTP with a consumer's token. It all lives in one temporary directory, which goes when the demo ends.
 
+mod emr;
 mod files;
 mod story;
 
@@ -15,8 +16,10 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
+use self::emr::{Emr, Written};
 use self::files::{CHAPTERS, DAY, File, MAPPINGS};
 use self::story::Story;
 use super::{Verdict, answer, output};
@@ -24,16 +27,44 @@ use crate::app::{App, now, stop_on_signals};
 use crate::config;
 use crate::http::{Role, Secret};
 use crate::source::client::{Client, Settings};
+use crate::store::resources::{self, ResourceState};
 use crate::store::tokens::{self, NewToken};
+use crate::store::{Reader, Store, StoreError};
 
 /// Between two messages on a terminal, so that the day can be followed.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// Between two looks at whether what changed in the medical record has been told.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A change in the medical record is told with the next poll or the one after it; a machine may be slow.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The source that is polled.
+const POLLED: &str = "emr";
+
 /// The consumer whose view is shown.
 const CONSUMER: &str = "crm";
 
-/// Two senders and a consumer on free ports.
-const CONFIGURATION: &str = r#"[http]
+/// Two senders, a medical record at `base_url` and a consumer. An interval is as short as nobody would have it, and results are
+/// read before the report that names them.
+fn configuration(base_url: &str) -> String {
+    let types = emr::TYPES.map(|kind| format!("{kind:?}")).join(", ");
+    format!(
+        r#"{SENDERS}
+[[sources]]
+name = "{POLLED}"
+mapping = "mappings/emr.toml"
+fhir = {{ base_url = "{base_url}", resources = [{types}], interval = "1s", history_interval = "1s" }}
+
+[[consumers]]
+name = "{CONSUMER}"
+"#
+    )
+}
+
+/// What sends messages, on free ports.
+const SENDERS: &str = r#"[http]
 listen = "127.0.0.1:0"
 
 [[sources]]
@@ -47,9 +78,6 @@ name = "lis"
 mapping = "mappings/lis.toml"
 authorities = ["LIS"]
 mllp = { listen = "127.0.0.1:0" }
-
-[[consumers]]
-name = "crm"
 "#;
 
 #[derive(clap::Args)]
@@ -66,6 +94,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
 }
 
 async fn play(site: &Site, exit: bool) -> anyhow::Result<Verdict> {
+    let emr_stop = CancellationToken::new();
+    let _emr_goes = emr_stop.clone().drop_guard();
+    let emr = Emr::start(emr_stop).await?;
+    site.write(Site::CONFIGURATION, configuration(emr.base()).as_bytes())?;
     let (config, _) = config::load(&site.configuration()).map_err(|problems| {
         output::diagnostics(&problems);
         super::Unusable
@@ -84,6 +116,10 @@ async fn play(site: &Site, exit: bool) -> anyhow::Result<Verdict> {
 
     let mut senders = BTreeMap::new();
     for (name, address) in app.source_addresses() {
+        if name == POLLED {
+            output::line(format!("{name} is polled at {address} (FHIR)"))?;
+            continue;
+        }
         output::line(format!("{name} listens at {address} (MLLP)"))?;
         let settings = Settings { address: address.to_owned(), tls: None, limits: Default::default() };
         senders.insert(name.to_owned(), Client::connect(&settings).await?);
@@ -91,30 +127,39 @@ async fn play(site: &Site, exit: bool) -> anyhow::Result<Verdict> {
     let mut feed = Feed::new(format!("http://{}/v1/feed", app.http_address()), secret.reveal())?;
     output::line(format!("{CONSUMER} reads {} (HTTP)", feed.url))?;
 
+    let record = Record { emr, store: app.store().clone() };
     let daemon = tokio::spawn(app.serve());
-    tokio::select! {
-        played = day(&mut senders, &mut feed) => played?,
-        () = stop.cancelled() => {}
-    }
-    if !exit && !stop.is_cancelled() {
+    let played = tokio::select! {
+        played = day(&mut senders, &record, &mut feed) => played,
+        () = stop.cancelled() => Ok(()),
+    };
+    if played.is_ok() && !exit && !stop.is_cancelled() {
         output::line(format!("\nStill running, until Ctrl-C. From another terminal:\n{}", site.invitation(&feed)))?;
         stop.cancelled().await;
     }
     stop.cancel();
-    daemon.await??;
+    // The daemon ends well whatever became of the day.
+    let ended = daemon.await?;
+    played?;
+    ended?;
     Ok(Verdict::Fine)
 }
 
 /// Sends the day's messages one after the other, and shows what each gives.
-async fn day(senders: &mut BTreeMap<String, Client>, feed: &mut Feed) -> anyhow::Result<()> {
+async fn day(senders: &mut BTreeMap<String, Client>, record: &Record, feed: &mut Feed) -> anyhow::Result<()> {
     let terminal = std::io::stdout().is_terminal();
     let mut story = Story::new(terminal && std::env::var_os("NO_COLOR").is_none());
     for (chapter, title) in CHAPTERS {
         output::line(story.chapter(title))?;
         for message in DAY.iter().filter(|message| message.name.starts_with(chapter)) {
-            let sender = senders.get_mut(message.sender()).context("the sender is configured")?;
-            let answer = answer::read(&sender.exchange(message.content).await?);
-            output::line(story.message(message, &answer))?;
+            if message.is_fhir() {
+                let written = record.change(message).await?;
+                output::line(story.change(message, &written))?;
+            } else {
+                let sender = senders.get_mut(message.sender()).context("the sender is configured")?;
+                let answer = answer::read(&sender.exchange(message.content).await?);
+                output::line(story.message(message, &answer))?;
+            }
             for event in feed.next().await? {
                 output::line(story.event(&event))?;
             }
@@ -124,6 +169,43 @@ async fn day(senders: &mut BTreeMap<String, Client>, feed: &mut Feed) -> anyhow:
         }
     }
     output::line(story.summary())
+}
+
+/// The medical record, with the store that knows how far it was read and told.
+struct Record {
+    emr: Emr,
+    store: Store,
+}
+
+impl Record {
+    /// Changes the record, and comes back when all that follows is in the feed.
+    async fn change(&self, transaction: &File) -> anyhow::Result<Vec<Written>> {
+        let written = self.emr.carry_out(transaction.content)?;
+        let told = async {
+            while !self.store.read(|reader| is_told(reader, &written))? {
+                tokio::time::sleep(LOOK).await;
+            }
+            Ok::<_, StoreError>(())
+        };
+        let told = tokio::time::timeout(PATIENCE, told).await;
+        told.context("the medical record was not polled; the log on standard error may say why")??;
+        Ok(written)
+    }
+}
+
+/// Whether the mirror holds what was written, and nothing waits to be told. Both come with one transaction.
+fn is_told(reader: &Reader<'_>, written: &[Written]) -> Result<bool, StoreError> {
+    for Written { name, version } in written {
+        let held = resources::get(reader, POLLED, name)?;
+        let is_there = held.is_some_and(|held| match version {
+            Some(_) => held.state == ResourceState::Present && held.version == *version,
+            None => held.state == ResourceState::Deleted,
+        });
+        if !is_there {
+            return Ok(false);
+        }
+    }
+    Ok(resources::due_count(reader, POLLED)? == 0)
 }
 
 /// A consumer that reads the feed from its start.
@@ -165,10 +247,12 @@ struct Site {
 }
 
 impl Site {
+    /// The configuration's place below the root.
+    const CONFIGURATION: &str = "config/heyi.toml";
+
     fn create() -> anyhow::Result<Self> {
         let site = Self { root: std::env::temp_dir().join(format!("heyi-demo-{}", Ulid::generate())) };
         std::fs::DirBuilder::new().mode(0o700).create(&site.root).with_context(|| site.cannot_write(&site.root))?;
-        site.write("config/heyi.toml", CONFIGURATION.as_bytes())?;
         for File { name, content } in MAPPINGS {
             site.write(&format!("mappings/{name}"), content)?;
         }
@@ -189,7 +273,7 @@ impl Site {
     }
 
     fn configuration(&self) -> PathBuf {
-        self.root.join("config/heyi.toml")
+        self.root.join(Self::CONFIGURATION)
     }
 
     /// What a user can try next.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::emr::Written;
 use super::files::File;
 use crate::commands::answer::Answer;
 use crate::hl7v2::{CharsetSetting, header};
@@ -16,6 +17,7 @@ pub(super) struct Story {
     coloured: bool,
     names: BTreeMap<String, String>,
     answers: BTreeMap<String, u32>,
+    changes: u32,
     events: u32,
     persons: BTreeSet<String>,
 }
@@ -30,7 +32,14 @@ enum Ink {
 
 impl Story {
     pub(super) fn new(coloured: bool) -> Self {
-        Self { coloured, names: BTreeMap::new(), answers: BTreeMap::new(), events: 0, persons: BTreeSet::new() }
+        Self {
+            coloured,
+            names: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            changes: 0,
+            events: 0,
+            persons: BTreeSet::new(),
+        }
     }
 
     pub(super) fn chapter(&self, title: &str) -> String {
@@ -50,6 +59,16 @@ impl Story {
             line.push_str(&format!("\n{INDENT}{}", self.ink(Ink::Red, error)));
         }
         line
+    }
+
+    /// One change in the medical record: when, what was done to which resources. Nobody is answered: it was found there.
+    pub(super) fn change(&mut self, transaction: &File, written: &[Written]) -> String {
+        self.changes += 1;
+        let bundle: Value = serde_json::from_slice(transaction.content).unwrap_or_default();
+        let clock = self.ink(Ink::Dim, text(&bundle, "/timestamp").get(11..16).unwrap_or("--:--"));
+        let (sender, method) = (transaction.sender().to_uppercase(), transaction.event());
+        let names: Vec<String> = written.iter().map(|written| written.name.to_string()).collect();
+        format!("  {clock}  {sender} {method:<8} --  {} ({})", transaction.happening(), names.join(", "))
     }
 
     /// One event: its type, whom it is about, what changed.
@@ -92,8 +111,10 @@ impl Story {
         let answers = self.answers.iter().map(|(code, count)| format!("{count} {code}"));
         let messages: u32 = self.answers.values().sum();
         let (events, persons) = (self.events, self.persons.len());
+        let changes =
+            if self.changes > 0 { format!(", {} changes in the medical record", self.changes) } else { String::new() };
         format!(
-            "\n{messages} messages ({}) → {events} events about {persons} persons",
+            "\n{messages} messages ({}){changes} → {events} events about {persons} persons",
             answers.collect::<Vec<_>>().join(", ")
         )
     }

@@ -45,7 +45,7 @@ pub mod world;
 pub use reqwest::Url;
 
 pub use self::error::FhirError;
-pub use self::poller::{Poke, Poller};
+pub use self::poller::{Poke, Poller, examine};
 pub use self::settings::Settings;
 pub use self::status::Health;
 pub use self::world::World;

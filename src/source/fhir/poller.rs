@@ -50,20 +50,34 @@ impl Poke {
     }
 }
 
+/// Reads the files that the settings name, as a poller does before it sends anything.
+///
+/// # Errors
+/// See [`Poller::new`].
+pub fn examine(settings: &Settings) -> Result<(), FhirError> {
+    let health = Health::new(&settings.source, &settings.resources);
+    server(settings, World::default(), &health).map(drop)
+}
+
+fn server(settings: &Settings, world: World, health: &Health) -> Result<Server, FhirError> {
+    let token_is_secure = match &settings.auth {
+        Auth::ClientCredentials { token_url, .. } => token_url.scheme() == "https",
+        // A discovered token URL may be.
+        Auth::SmartBackend { token_url, .. } => token_url.as_ref().is_some_and(|url| url.scheme() == "https"),
+        _ => false,
+    };
+    let secure = settings.base_url.scheme() == "https" || token_is_secure;
+    let wire = Wire::new(&settings.tls, secure, settings.limits, world, health.clone())?;
+    Server::new(settings, wire)
+}
+
 impl<S: Sink> Poller<S> {
     /// Sets everything up; nothing is sent yet.
     ///
     /// # Errors
     /// The URL, or a file with a certificate, key or secret, cannot be used.
     pub fn new(settings: Settings, sink: S, health: Health, world: World) -> Result<Self, FhirError> {
-        let token_is_secure = match &settings.auth {
-            Auth::ClientCredentials { token_url, .. } => token_url.scheme() == "https",
-            Auth::SmartBackend { token_url, .. } => token_url.as_ref().is_some_and(|url| url.scheme() == "https"),
-            _ => false,
-        };
-        let secure = settings.base_url.scheme() == "https" || token_is_secure;
-        let wire = Wire::new(&settings.tls, secure, settings.limits, world, health.clone())?;
-        let server = Server::new(&settings, wire)?;
+        let server = server(&settings, world, &health)?;
         let engine = Engine { settings, server, sink, health, version: FhirVersion::R4, capabilities: None };
         Ok(Self {
             engine,
