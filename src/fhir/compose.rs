@@ -28,7 +28,19 @@ const MOST: usize = 10_000;
 /// Which references are followed: from resources of a type to resources of others, wherever in the resource the reference stands.
 const FOLLOWED: &[(&str, &[&str])] = &[
     ("Patient", &["Organization"]),
-    ("Encounter", &["Patient", "Encounter", "Practitioner", "PractitionerRole", "Organization", "Location", "Condition", "Procedure"]),
+    (
+        "Encounter",
+        &[
+            "Patient",
+            "Encounter",
+            "Practitioner",
+            "PractitionerRole",
+            "Organization",
+            "Location",
+            "Condition",
+            "Procedure",
+        ],
+    ),
     ("Appointment", &["Patient", "Practitioner", "PractitionerRole", "Organization", "Location", "HealthcareService"]),
     (
         "DiagnosticReport",
@@ -188,6 +200,11 @@ pub fn is_part(from: &str, is_focal: bool, to: &str) -> bool {
         ("Patient", "Patient") => is_focal,
         _ => FOLLOWED.iter().any(|(kind, kinds)| *kind == from && kinds.contains(&to)),
     }
+}
+
+/// Whether any resource that one of type `from` refers to [is a part](is_part) of the unit.
+pub fn has_parts(from: &str, is_focal: bool) -> bool {
+    (is_focal || from != "Encounter") && FOLLOWED.iter().any(|(kind, _)| *kind == from)
 }
 
 /// Whether a resource has a unit of its own: a focal type, and of Observations those that no report and no other Observation has.

@@ -55,7 +55,8 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
     let mut told: Vec<(&Examined, Vec<Explained<'_>>)> = Vec::new();
     for examined in &all {
         let records = (0..examined.mapped.records.len()).map(|index| explained(&source, examined, index));
-        let is_told = |record: &Explained<'_>| told.iter().flat_map(|(_, told)| told).any(|other| other.record == record.record);
+        let is_told =
+            |record: &Explained<'_>| told.iter().flat_map(|(_, told)| told).any(|other| other.record == record.record);
         // Each unit says the whole of its patient: once is enough.
         let records = records.filter(|record| !is_told(record)).collect();
         told.push((examined, records));
