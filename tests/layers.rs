@@ -78,7 +78,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["telemetry.rs"]),
     ("ipnet", &["source/", "config"]),
     ("subtle", &["http/tokens.rs"]),
-    ("aws_lc_rs", &["source/fhir/assertion.rs"]),
+    ("aws_lc_rs", &["source/fhir/assertion.rs", "tls.rs", "commands/demo"]),
     ("base64", &["source/fhir/"]),
     ("regex_lite", &["fhir/path/compile.rs"]),
 ];

@@ -193,3 +193,53 @@ fn a_secret_that_cannot_be_read_is_found_at_the_start() {
         assert!(error.contains(token_file.to_str().unwrap()), "{error}");
     }
 }
+
+/// An authority, a server's and a client's certificate, as PEM files in `directory`.
+fn certificates(directory: &tempfile::TempDir) -> (PathBuf, [(PathBuf, PathBuf); 2]) {
+    let mut parameters = rcgen::CertificateParams::default();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let authority = secret(directory, "ca.pem", &parameters.self_signed(&key).unwrap().pem());
+    let issuer = rcgen::Issuer::new(parameters, key);
+    let issue = |name: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &issuer);
+        let certificate = secret(directory, &format!("{name}.pem"), &certificate.unwrap().pem());
+        (certificate, secret(directory, &format!("{name}.key"), &key.serialize_pem()))
+    };
+    (authority, [issue("server"), issue("client")])
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_to_a_server_that_asks_for_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (authority, [server, client]) = certificates(&directory);
+    let files =
+        heyi::tls::ServerFiles { certificate: server.0, key_file: server.1, client_ca: Some(authority.clone()) };
+    let acceptor = heyi::tls::ServerTls::load(files).unwrap().acceptor();
+    let plain = FhirServer::start(Manner::default()).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let inner = plain.address;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let mut outer = acceptor.accept(stream).await?;
+                let mut inner = tokio::net::TcpStream::connect(inner).await?;
+                tokio::io::copy_bidirectional(&mut outer, &mut inner).await
+            });
+        }
+    });
+    for identity in [None, Some(heyi::tls::ClientIdentity { certificate: client.0, key_file: client.1 })] {
+        let shown = identity.is_some();
+        let mut settings =
+            heyi::source::fhir::Settings::new("emr", format!("https://{address}/fhir").parse().unwrap(), &["Patient"]);
+        settings.limits = quick();
+        settings.tls = heyi::tls::ClientFiles { ca: Some(authority.clone()), identity };
+        let mut rig = Rig::on(plain.clone(), settings);
+        rig.patients(3);
+        rig.round().await;
+        assert_eq!(rig.mirror.ids("Patient").len(), if shown { 3 } else { 0 }, "{:?}", rig.status().last_error);
+    }
+}

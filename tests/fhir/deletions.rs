@@ -59,13 +59,13 @@ async fn without_a_history_ids_are_compared() {
 
 #[tokio::test]
 async fn a_history_without_pages_is_seen_through() {
-    let manner = Manner { histories: Histories::Unpaged, page_cap: 10, ..Manner::default() };
+    let manner = Manner { histories: Histories::Unpaged, page_cap: 100, ..Manner::default() };
     let mut rig = Rig::new(manner).await;
     rig.patients(40);
     rig.poll().await;
     rig.server.shared().model.delete("Patient", "p39");
-    for number in 0..30 {
-        rig.put("Patient", &format!("p{number}"), json!({"n": 1}));
+    for number in 0..150 {
+        rig.put("Patient", &format!("p{}", number % 30), json!({"n": number}));
     }
     rig.pass_time(Duration::from_secs(700), 4).await;
     assert!(rig.remarks("Patient").contains(&Remark::HistoryDoesNotPage));

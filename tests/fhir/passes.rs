@@ -214,6 +214,8 @@ async fn rows_that_move_while_pages_are_read_are_not_missed() {
             Fault::Nothing
         }));
         rig.poll().await;
+        // The last changes came behind the pass: the next one sees them.
+        rig.server.shared().hook = None;
         rig.pass_time(Duration::from_secs(120), 3).await;
         assert_eq!(rig.differences(), [""; 0], "{paging:?}");
     }

@@ -112,6 +112,11 @@ impl Rig {
 
     /// What differs between server and mirror, in words.
     pub(crate) fn differences(&self) -> Vec<String> {
+        // Enough to see what is wrong.
+        self.all_differences().into_iter().take(5).collect()
+    }
+
+    pub(crate) fn all_differences(&self) -> Vec<String> {
         differences(&self.server.shared().model.all(), &self.mirror.all())
     }
 
@@ -139,8 +144,7 @@ pub(crate) fn differences(server: &BTreeMap<String, String>, mirror: &BTreeMap<S
     });
     let left =
         mirror.keys().filter(|key| !server.contains_key(*key)).map(|key| format!("{key} is on the server no longer"));
-    // Enough to see what is wrong.
-    lacking.chain(left).take(5).collect()
+    lacking.chain(left).collect()
 }
 
 pub(crate) fn world(server: &FhirServer) -> World {

@@ -1,6 +1,6 @@
 //! What can go wrong with a FHIR server, as sentences that its operator can act on.
 //!
-//! A place is a method and a URL without ids and values (see [`super::address::place`]); what servers say in words is left out, because it
+//! A place is a method and a URL without ids and values (`address.rs` makes it); what servers say in words is left out, because it
 //! may quote patients; of an OperationOutcome only its codes are told.
 
 use std::path::PathBuf;

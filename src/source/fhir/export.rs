@@ -324,7 +324,7 @@ impl<S: Sink> Engine<S> {
                     self.keep_lines(file, whole, note, number).await?;
                     bytes = 0;
                 }
-                if rest.is_empty() && !(last && !line.is_empty()) {
+                if rest.is_empty() {
                     break;
                 }
             }

@@ -26,6 +26,7 @@ pub mod sink;
 pub mod status;
 
 mod address;
+mod ask;
 pub mod assertion;
 mod auth;
 mod bundle;

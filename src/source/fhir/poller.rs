@@ -17,7 +17,7 @@ use super::pass::Turn;
 use super::server::Server;
 use super::settings::{Auth, SearchMode, Settings};
 use super::sink::{FhirVersion, Sink, is_id};
-use super::status::{Failure, Health, Remark, State};
+use super::status::{Failure, Health, Remark, State, Status};
 use super::wire::Wire;
 use super::world::{World, later, until};
 
@@ -58,7 +58,6 @@ impl<S: Sink> Poller<S> {
     pub fn new(settings: Settings, sink: S, health: Health, world: World) -> Result<Self, FhirError> {
         let token_is_secure = match &settings.auth {
             Auth::ClientCredentials { token_url, .. } => token_url.scheme() == "https",
-            // A discovered token URL may be.
             Auth::SmartBackend { token_url, .. } => token_url.as_ref().is_some_and(|url| url.scheme() == "https"),
             _ => false,
         };
@@ -80,6 +79,12 @@ impl<S: Sink> Poller<S> {
     #[must_use]
     pub fn poke_handle(&self) -> Poke {
         Poke(Arc::clone(&self.poked))
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.engine.health.snapshot()
     }
 
     /// Who keeps what is fetched.
@@ -289,9 +294,15 @@ async fn one_type<S: Sink>(engine: &Engine<S>, work: &mut TypeWork) -> Result<()
     if engine.settings.search == SearchMode::PerPatient && work.name != "Patient" {
         work.note.asks.per_patient = true;
     }
+    // A history that cannot be had must not stand in the way of what a search gives.
+    let (told, failure) = match engine.search_by_history(work).await {
+        Ok(told) => (told, None),
+        Err(error) if error.concern() != Concern::Type => return Err(error),
+        Err(error) => (false, Some(error)),
+    };
     let mut turn = engine.settings.limits.turn.max(1);
     let mut done = true;
-    if !work.note.asks.per_patient {
+    if !told && !work.note.asks.per_patient {
         let name = work.name.clone();
         let mut track = std::mem::take(&mut work.note.track);
         let read = engine.pass(&name, None, work, &mut track, &mut turn).await;
@@ -313,6 +324,9 @@ async fn one_type<S: Sink>(engine: &Engine<S>, work: &mut TypeWork) -> Result<()
     }
     if work.note.asks.per_patient {
         done = patients(engine, work, &mut turn).await?;
+    }
+    if let Some(error) = failure {
+        return Err(error);
     }
     if !done {
         work.more = true;

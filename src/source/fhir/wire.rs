@@ -14,7 +14,7 @@ use super::error::FhirError;
 use super::settings::Limits;
 use super::status::{Health, Remark};
 use super::world::World;
-use crate::tls::{self, ClientFiles};
+use crate::tls::{self, ClientFiles, TlsError};
 
 /// Redirects followed on one origin.
 const REDIRECTS: usize = 5;
@@ -255,7 +255,10 @@ pub(super) fn http_date(text: &str) -> Option<Timestamp> {
 }
 
 fn client(tls: &ClientFiles, secure: bool, limits: Limits) -> Result<Client, FhirError> {
-    let trust = if secure { tls::client_config(tls)? } else { tls::plain_client_config()? };
+    let trust = match tls::client_config(tls) {
+        Err(TlsError::NoRoots) if !secure => tls::plain_client_config()?,
+        trust => trust?,
+    };
     let redirects = Policy::custom(|attempt: Attempt<'_>| {
         // Credentials travel with a redirect: it must stay where they were meant for.
         let stays = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
