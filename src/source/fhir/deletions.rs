@@ -47,12 +47,9 @@ const HISTORY_COUNT: u32 = 5_000;
 impl<S: Sink> Engine<S> {
     /// Reads the type's history, where it is time to and it can stand for this poll's search. True: it told all that a search would.
     pub(super) async fn search_by_history(&self, work: &mut TypeWork) -> Result<bool, FhirError> {
-        let note = &work.note;
-        let is_between = note.loaded.is_some() && note.track.pass.is_none() && note.history_mark.is_some();
-        let asks = !note.asks.per_patient && !note.asks.reads_everything();
-        // One that was cut once costs several requests, and may have been cut again.
-        let is_whole = note.history == Some(true) && !note.history_cut;
-        if is_between && asks && is_whole && self.history_is_due(work) { self.history(work).await } else { Ok(false) }
+        // Never twice, one after the other: a search looks through what a history leaves out.
+        let is_its_turn = work.searched && self.history_is_due(work);
+        if is_its_turn && can_stand_for_a_search(work) { self.history(work).await } else { Ok(false) }
     }
 
     fn history_is_due(&self, work: &TypeWork) -> bool {
@@ -69,7 +66,8 @@ impl<S: Sink> Engine<S> {
                 self.health.remark(Some(&work.name), Remark::NoHistory);
             }
         }
-        if work.note.history == Some(true) && self.history_is_due(work) {
+        // One that can stand for a search has a poll of its own.
+        if work.note.history == Some(true) && self.history_is_due(work) && !can_stand_for_a_search(work) {
             self.history(work).await?;
         }
         let told = work.note.history == Some(true) && !work.note.history_cut;
@@ -366,6 +364,15 @@ enum History {
     All { happened: Vec<Happening>, opened: Timestamp },
     Cut,
     None,
+}
+
+/// Whether the type's history can take the place of a search now.
+fn can_stand_for_a_search(work: &TypeWork) -> bool {
+    let note = &work.note;
+    let is_between = note.loaded.is_some() && note.track.pass.is_none() && note.history_mark.is_some();
+    let is_asked_by_time = !note.asks.per_patient && !note.asks.reads_everything();
+    // One that was cut once costs several requests, and may have been cut again.
+    is_between && is_asked_by_time && note.history == Some(true) && !note.history_cut
 }
 
 fn is_due(last: Option<Timestamp>, interval: Duration, now: Timestamp) -> bool {

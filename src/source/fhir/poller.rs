@@ -332,6 +332,7 @@ async fn one_type<S: Sink>(engine: &Engine<S>, work: &mut TypeWork) -> Result<()
         work.more = true;
         return Ok(());
     }
+    work.searched = !told;
     if work.note.loaded.is_none() {
         work.note.loaded = Some(engine.now());
         engine.keep_type(work).await?;
