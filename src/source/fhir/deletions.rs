@@ -124,11 +124,13 @@ impl<S: Sink> Engine<S> {
                 Fate::Lives(None) => told = false,
                 Fate::Deleted(at) => gone.push(Gone { reference, absence: Absence::Deleted, at }),
                 // The order of entries is in doubt: the resource itself knows.
-                Fate::Doubtful => match self.read_one(&reference, None).await? {
+                Fate::Doubtful { deleted } => match self.read_one(&reference, None).await? {
                     Found::Resource(resource) => {
                         pages.push(Page { resources: vec![resource], ..Page::empty(self.version) });
                     }
                     Found::Deleted => gone.push(Gone { reference, absence: Absence::Deleted, at: None }),
+                    // Its history says so, and so does its own URL.
+                    Found::Not if deleted => gone.push(Gone { reference, absence: Absence::Deleted, at: None }),
                     Found::Unchanged | Found::Not => {}
                 },
             }
@@ -385,7 +387,10 @@ enum Fate {
     /// It is there, as this, if that is sure.
     Lives(Option<Resource>),
     Deleted(Option<super::instant::Instant>),
-    Doubtful,
+    /// Which entry is the newest is not sure; whether it may be a deletion.
+    Doubtful {
+        deleted: bool,
+    },
 }
 
 /// A history has the newest first; by their times that is so, or it is in doubt.
@@ -396,6 +401,8 @@ fn fates(happened: Vec<Happening>) -> Vec<(Reference, Fate)> {
     }
     let fate = |entries: Vec<Happening>| {
         let lives = entries.iter().all(|entry| !entry.deleted);
+        let newest = entries.iter().filter_map(|entry| entry.at.as_ref()).map(|at| at.time()).max();
+        let deleted = entries.iter().any(|entry| entry.deleted && entry.at.as_ref().map(|at| at.time()) == newest);
         let mut entries = entries.into_iter();
         let Some(first) = entries.next() else { return Fate::Lives(None) };
         // Rows that move come twice.
@@ -411,7 +418,7 @@ fn fates(happened: Vec<Happening>) -> Vec<(Reference, Fate)> {
             true if older => Fate::Deleted(first.at),
             false if older => Fate::Lives(first.resource),
             _ if lives => Fate::Lives(None),
-            _ => Fate::Doubtful,
+            _ => Fate::Doubtful { deleted },
         }
     };
     by_reference.into_iter().map(|(reference, entries)| (reference, fate(entries))).collect()
@@ -443,6 +450,6 @@ mod tests {
         .map(|(_, fate)| fate)
         .collect();
         assert!(matches!(told[0], Fate::Deleted(Some(_))));
-        assert_eq!(told[1..], [Fate::Lives(None), Fate::Doubtful, Fate::Doubtful]);
+        assert_eq!(told[1..], [Fate::Lives(None), Fate::Doubtful { deleted: true }, Fate::Doubtful { deleted: true }]);
     }
 }
