@@ -130,11 +130,9 @@ fn members(reader: &Reader<'_>, focal: &Resource) -> Result<Vec<Resource>, Store
                 parts.extend(naming.into_iter().filter(|part| gathered.contains(&part.name.kind.as_str())));
             }
             for part in parts {
-                if part.state != ResourceState::Present
-                    || !is_part(&whole.name.kind, is_focal, &part.name.kind)
-                        && !(is_focal && gathered.contains(&part.name.kind.as_str()))
-                    || !known.insert(part.row)
-                {
+                let belongs = is_part(&whole.name.kind, is_focal, &part.name.kind)
+                    || is_focal && gathered.contains(&part.name.kind.as_str());
+                if part.state != ResourceState::Present || !belongs || !known.insert(part.row) {
                     continue;
                 }
                 if members.len() >= MAX_MEMBERS {
