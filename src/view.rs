@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{Decided, Evidence, probability};
+use crate::identity::{Decided, Evidence, Overruled, probability};
 use crate::record::{Fields, Value};
 use crate::state::{LabReportState, PatientState, VisitState};
 use crate::store::clinical::{LabReport, Visit};
@@ -14,7 +14,7 @@ use crate::store::mappings::MappingInForce;
 use crate::store::messages::Message;
 use crate::store::persons::Person;
 use crate::store::records::{self, LinkChange, PatientRecord};
-use crate::store::reviews::Review;
+use crate::store::reviews::{self, Review, ReviewState, Verdict};
 use crate::store::unmapped::UnmappedCode;
 use crate::store::{Reader, StoreError};
 
@@ -170,6 +170,7 @@ pub fn link(reader: &Reader<'_>, change: LinkChange) -> Result<Fields, StoreErro
     let mut link = Fields::new();
     if let Some(record) = records::get(reader, change.record)? {
         link.insert("record", record.number.to_string().into());
+        link.insert("generation", u64::from(record.generation).into());
         link.insert("source", record.source.into());
     }
     if let Some(from) = change.from {
@@ -187,12 +188,52 @@ pub fn link(reader: &Reader<'_>, change: LinkChange) -> Result<Fields, StoreErro
 
 /// What a decision about identities came to.
 pub fn decided(decided: &Decided) -> serde_json::Value {
-    let Decided { one_id, other, records, changed } = decided;
-    let mut document = serde_json::json!({"one_id": one_id, "records": records, "changed": changed});
-    if let Some(other) = other {
+    let overruled = decided.overruled.iter().map(|overruled| {
+        let Overruled { decision, by, reason, at, records: (one, other), review } = overruled;
+        let mut document = serde_json::json!({
+            "decision": decision, "by": by, "reason": reason, "at": moment(*at), "records": [one, other],
+        });
+        if let Some(review) = review {
+            document["review"] = (*review).into();
+        }
+        document
+    });
+    let warnings = decided.warnings.iter().map(|warning| {
+        let (one, other) = &warning.records;
+        serde_json::json!({"veto": warning.veto, "text": warning.sentence(), "records": [one, other]})
+    });
+    let mut document = serde_json::json!({
+        "one_id": decided.one_id,
+        "records": decided.records,
+        "visits": decided.visits,
+        "lab_reports": decided.lab_reports,
+        "retired": decided.retired,
+        "revived": decided.revived,
+        "reviews": decided.reviews,
+        "overruled": overruled.collect::<Vec<_>>(),
+        "warnings": warnings.collect::<Vec<_>>(),
+        "changed": decided.changed,
+    });
+    if let Some(other) = &decided.other {
         document["other"] = other.as_str().into();
     }
+    if let Some(take_back) = &decided.take_back {
+        document["take_back"] = take_back.as_str().into();
+    }
     document
+}
+
+/// A case for review after it was decided, with what the decision led to beside the two records.
+pub fn decided_review(mut review: serde_json::Value, decided: &Decided) -> serde_json::Value {
+    let outcome = self::decided(decided);
+    for name in ["changed", "visits", "lab_reports", "retired", "revived", "overruled", "warnings", "take_back"] {
+        if let Some(value) = outcome.get(name) {
+            review[name] = value.clone();
+        }
+    }
+    review["moved"] = outcome["records"].clone();
+    review["reviews"] = outcome["reviews"].clone();
+    review
 }
 
 /// What speaks for and against two records being one patient, under this version of the model: the bits of each fact, what they start
@@ -241,6 +282,7 @@ pub fn review(reader: &Reader<'_>, review: &Review) -> Result<serde_json::Value,
     let told = StoredEvidence::read(&review.question.evidence).ok_or(damaged.clone())?;
     let shown = told.candidates.first().map(|found| evidence(&told.model, found)).ok_or(damaged)?;
     let rows = sides(reader, review)?;
+    let is_one = rows[0].one_id == rows[1].one_id;
     let mut document = serde_json::json!({
         "id": review.id,
         "kind": review.question.kind.name(),
@@ -248,9 +290,11 @@ pub fn review(reader: &Reader<'_>, review: &Review) -> Result<serde_json::Value,
         "rank": review.rank(),
         "probability": probability(review.question.bits),
         "records": rows.iter().map(|row| row.number.to_string()).collect::<Vec<_>>(),
+        "names": rows.iter().map(|row| records::name(reader, row)).collect::<Result<Vec<_>, _>>()?,
         "persons": rows.iter().map(|row| row.one_id.as_str()).collect::<Vec<_>>(),
         "evidence": shown,
         "created_at": moment(review.question.at),
+        "now": if is_one { "one_person" } else { "two_persons" },
     });
     if let Some(message) = review.question.message {
         document["message"] = message.into();
@@ -259,11 +303,25 @@ pub fn review(reader: &Reader<'_>, review: &Review) -> Result<serde_json::Value,
         document["decided_at"] = moment(verdict.at).into();
         document["decided_by"] = verdict.by.as_str().into();
         document["reason"] = verdict.reason.as_str().into();
+        if let Some(answered_by) = &verdict.answered_by {
+            document["answered_by"] = answered_by.as_str().into();
+        }
     }
     Ok(document)
 }
 
-/// A case for review with what both records say, in `sides`.
+/// An answer to a case, as its list of them shows it.
+fn answer(state: ReviewState, verdict: &Verdict) -> serde_json::Value {
+    let Verdict { at, by, reason, answered_by } = verdict;
+    let mut document =
+        serde_json::json!({"state": state.name(), "decided_at": moment(*at), "decided_by": by, "reason": reason});
+    if let Some(answered_by) = answered_by {
+        document["answered_by"] = answered_by.as_str().into();
+    }
+    document
+}
+
+/// A case for review with what both records say, in `sides`, and everything that was ever answered, in `answers`.
 ///
 /// # Errors
 /// As [`review`].
@@ -273,11 +331,14 @@ pub fn review_with_sides(reader: &Reader<'_>, case: &Review) -> Result<serde_jso
         let state: PatientState = stored(&row.state, "patient_record.state")?;
         Ok(serde_json::json!({
             "record": row.number.to_string(),
+            "generation": row.generation,
             "source": row.source,
             "one_id": row.one_id,
             "patient": state.record(),
         }))
     });
+    let answers = reviews::answers(reader, case.id)?;
+    document["answers"] = answers.iter().map(|(state, verdict)| answer(*state, verdict)).collect();
     document["sides"] = shown.collect::<Result<Vec<_>, StoreError>>()?.into();
     Ok(document)
 }

@@ -74,7 +74,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("annotate_snippets", &["diagnostic.rs"]),
     ("strsim", &["diagnostic.rs", "identity/compare.rs"]),
     ("csv", &["mapping/table.rs", "commands/"]),
-    ("prometheus_client", &["telemetry.rs"]),
+    ("prometheus_client", &["telemetry"]),
     ("tracing_subscriber", &["telemetry.rs"]),
     ("ipnet", &["source/", "config"]),
     ("subtle", &["http/tokens.rs"]),

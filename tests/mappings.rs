@@ -7,14 +7,17 @@ mod triggers;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use heyi::fhir::compose::Set;
+use heyi::fhir::{Resource, Unit};
 use heyi::hl7v2::{Charset, CharsetSetting, Limits, Message, batch};
-use heyi::mapping::{Context, Disposition, ExplainedField, Mapped, Mapping, case};
+use heyi::mapping::{Context, Disposition, ExplainedField, Format, Mapped, Mapping, case};
+use heyi::record::Kind;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use triggers::{COURSE, of_trigger};
 
 /// The base and the examples of sites, each with its cases.
-const SHIPPED: [&str; 5] = ["hl7v2", "his", "lis", "ris", "emr-v2"];
+const SHIPPED: [&str; 7] = ["hl7v2", "his", "lis", "ris", "emr-v2", "fhir-r4", "emr"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -77,7 +80,7 @@ fn every_case_beside_a_mapping_holds() {
         let mapping = load(&format!("mappings/{name}.toml"));
         let mut cases = 0;
         for file in files_below(&root().join("fixtures").join(name)) {
-            if file.extension().is_none_or(|extension| extension != "hl7") {
+            if !is_case(&file) {
                 continue;
             }
             cases += 1;
@@ -96,10 +99,27 @@ fn every_case_beside_a_mapping_holds() {
     assert!(failures.is_empty(), "{failures:#?}");
 }
 
+/// The input of a case beside a mapping.
+fn is_case(file: &Path) -> bool {
+    let name = file.file_name().unwrap().to_string_lossy();
+    name.ends_with(".hl7") || (name.ends_with(".json") && !name.ends_with(".expected.json"))
+}
+
 fn explained(mapping: &Mapping, raw: &[u8]) -> Mapped {
     let zone = TimeZone::get("Asia/Shanghai").unwrap();
     let (message, _) = Message::read(raw, &CharsetSetting::Auto, &Limits::default()).unwrap();
     mapping.apply(&message, &Context { zone: &zone, facility: None, explain: true }).unwrap_or_default()
+}
+
+/// What each unit says that resources make.
+fn explained_units(mapping: &Mapping, raw: &[u8]) -> Vec<(Unit, Mapped)> {
+    let zone = TimeZone::get("Asia/Shanghai").unwrap();
+    let context = Context { zone: &zone, facility: None, explain: true };
+    let units = Set::read(raw).unwrap().units().into_iter().map(|bundle| Unit::from_json(bundle).unwrap());
+    units
+        .map(|unit| (mapping.apply(&unit, &context).unwrap_or_default(), unit))
+        .map(|(mapped, unit)| (unit, mapped))
+        .collect()
 }
 
 #[test]
@@ -122,8 +142,15 @@ fn every_row_of_the_shipped_tables_is_used_by_a_case() {
     for name in SHIPPED {
         let mapping = load(&format!("mappings/{name}.toml"));
         let files = files_below(&root().join("fixtures").join(name));
-        let cases = files.into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "hl7"));
+        let cases = files.into_iter().filter(|file| is_case(file));
         let cases = cases.map(|file| std::fs::read(file).unwrap());
+        if mapping.format() == Format::Fhir {
+            for raw in cases {
+                let explained = explained_units(&mapping, &raw).into_iter().flat_map(|(_, mapped)| mapped.explanation);
+                used.extend(explained.filter_map(|field| field.row));
+            }
+            continue;
+        }
         let triggers = COURSE.iter().flat_map(|(_, triggers)| triggers.split_whitespace());
         for raw in cases.chain(triggers.map(|trigger| of_trigger(trigger).into_bytes())) {
             used.extend(explained(&mapping, &raw).explanation.into_iter().filter_map(|field| field.row));
@@ -203,6 +230,115 @@ fn the_base_reads_the_messages_of_public_projects() {
     }
     println!("{mapped} of {meant} mapped; {failures:#?}");
     assert!(meant > 0 && mapped == meant && failures.is_empty(), "{failures:#?}");
+}
+
+/// Every Observation of a unit that does not end in exactly one way: as a result that is stored, skipped by a rule, or rejected. Of
+/// one with parts the parts are results.
+fn unaccounted_observations(unit: &Unit, mapped: &Mapped) -> Vec<String> {
+    let all: Vec<_> = unit.resources().filter(|resource| resource.type_name() == "Observation").collect();
+    let name = |resource: &Resource<'_>| if all.len() > 1 { resource.name() } else { resource.type_name().to_owned() };
+    let is_in = |path: &str, name: &str| {
+        path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    let ends = |name: &str| {
+        let stored = |field: &ExplainedField| {
+            field.field.starts_with("results[") && field.path.as_deref().is_some_and(|path| is_in(path, name))
+        };
+        let skipped = mapped.skipped.iter().any(|skipped| is_in(&skipped.path, name) || skipped.path == name);
+        mapped.explanation.iter().any(stored)
+            || skipped
+            || mapped.rejected.iter().any(|rejected| is_in(&rejected.path, name))
+    };
+    all.iter().map(name).filter(|name| !ends(name)).collect()
+}
+
+#[test]
+fn the_base_reads_the_resources_of_public_projects() {
+    let Some(corpus) = corpus().map(|corpus| corpus.join("fhir")).filter(|corpus| corpus.is_dir()) else {
+        println!("SKIPPED: no corpus beside the checkout and HEYI_CORPUS is not set");
+        return;
+    };
+    let mapping = load("mappings/fhir-r4.toml");
+    let context = Context { zone: &TimeZone::UTC, facility: None, explain: true };
+    let (mut units, mut failures) = (0, Vec::new());
+    for file in files_below(&corpus) {
+        for bundle in Set::read(&std::fs::read(&file).unwrap()).unwrap().units() {
+            let unit = Unit::from_json(bundle).unwrap();
+            let place = format!("{}: {}", file.display(), unit.focal().name());
+            units += 1;
+            let mapped = match mapping.apply(&unit, &context) {
+                Ok(mapped) => mapped,
+                Err(error) => {
+                    failures.push(format!("{place}: {error}"));
+                    continue;
+                }
+            };
+            failures.extend(unaccounted_observations(&unit, &mapped).iter().map(|one| format!("{place}: {one}")));
+            let is_whole = mapped.records.iter().any(|record| record.kind == Kind::Patient)
+                && (unit.focal().type_name() == "Patient" || mapped.records.len() > 1);
+            if !is_whole || !mapped.rejected.is_empty() || !mapped.unmapped.is_empty() {
+                failures.push(format!("{place}: {:?} {:?}", mapped.rejected, mapped.unmapped));
+            }
+            failures.extend(illegal(&mapped).into_iter().map(|violation| format!("{place}: {violation}")));
+        }
+    }
+    println!("{units} units; {failures:#?}");
+    assert!(units > 100 && failures.is_empty(), "{failures:#?}");
+}
+
+/// What the records of a mapping may not hold.
+fn illegal(mapped: &Mapped) -> Vec<String> {
+    let violations = |record: &heyi::mapping::MappedRecord| {
+        let mut fields = record.fields.clone();
+        fields.retain(|_, value| !value.is_null());
+        heyi::record::schema::violations(record.kind, &fields)
+    };
+    mapped.records.iter().flat_map(violations).collect()
+}
+
+/// Replaces the `number`th value in a document, in the order in which they stand.
+fn replace(document: &mut serde_json::Value, number: &mut usize, with: &serde_json::Value) {
+    if *number == 0 {
+        *document = with.clone();
+    }
+    *number = number.wrapping_sub(1);
+    match document {
+        serde_json::Value::Object(members) => {
+            let inner = members.iter_mut().filter(|(name, _)| *name != "resourceType").map(|(_, value)| value);
+            inner.for_each(|value| replace(value, number, with));
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| replace(item, number, with)),
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_a_resource_holds_its_records_are_legal(
+        case in prop::sample::select(vec!["encounter-inpatient", "report-laboratory", "vital-signs", "patient-every-element", "appointment"]),
+        place in 0_usize..900,
+        with in prop_oneof![
+            Just(serde_json::json!(null)), Just(serde_json::json!([])), Just(serde_json::json!({})), Just(serde_json::json!("")),
+            Just(serde_json::json!(true)), Just(serde_json::json!(-1.5e300)), Just(serde_json::json!([null, {"value": []}])),
+            Just(serde_json::json!({"reference": "Patient/p1"})), Just(serde_json::json!({"coding": [{"code": "<5"}]})),
+            piece().prop_map(serde_json::Value::from),
+        ],
+    ) {
+        static BASE: LazyLock<Mapping> = LazyLock::new(|| load("mappings/fhir-r4.toml"));
+        let text = std::fs::read_to_string(root().join(format!("fixtures/fhir-r4/{case}.json"))).unwrap();
+        let mut document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        replace(&mut document, &mut { place }, &with);
+        let Ok(set) = Set::read(document.to_string().as_bytes()) else { return Ok(()) };
+        for bundle in set.units() {
+            let unit = Unit::from_json(bundle).unwrap();
+            if let Ok(mapped) = BASE.apply(&unit, &Context { zone: &TimeZone::UTC, facility: None, explain: true }) {
+                prop_assert_eq!(illegal(&mapped), Vec::<String>::new());
+                prop_assert_eq!(unaccounted_observations(&unit, &mapped), Vec::<String>::new());
+            }
+        }
+    }
 }
 
 /// Pieces that mean something to a coercion, and any text.

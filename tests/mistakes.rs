@@ -33,7 +33,11 @@ const MAPPINGS: &[(&str, &[&str])] = &[
     ("mappings/lis.toml", &["fixtures/lis", "fixtures/hospital-day"]),
     ("mappings/ris.toml", &["fixtures/ris"]),
     ("mappings/emr-v2.toml", &["fixtures/emr-v2"]),
+    ("mappings/fhir-r4.toml", &["fixtures/fhir-r4"]),
+    ("mappings/emr.toml", &["fixtures/emr"]),
 ];
+/// Those whose paths are FHIRPath.
+const FHIR: &[&str] = &["mappings/fhir-r4.toml", "mappings/emr.toml"];
 
 /// Mistakes that make another mapping, as sound as the one that was meant: only a case can tell. They count for the share of all.
 const MEANINGS: &[&str] = &[
@@ -102,10 +106,20 @@ fn messages(folder: &str) -> Vec<Vec<u8>> {
     let mut files: Vec<_> =
         std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    let files = files.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "hl7"));
+    let is_of_resources = FHIR.iter().any(|name| folder == name.replace("mappings", "fixtures").replace(".toml", ""));
+    let is_case = |path: &Path| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.ends_with(".hl7") || (is_of_resources && name.ends_with(".json") && !name.ends_with(".expected.json"))
+    };
     files
+        .into_iter()
+        .filter(|path| is_case(path))
         .flat_map(|path| {
-            batch::split(&std::fs::read(path).unwrap()).messages.into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>()
+            let bytes = std::fs::read(path).unwrap();
+            match is_of_resources {
+                true => vec![bytes],
+                false => batch::split(&bytes).messages.into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>(),
+            }
         })
         .collect()
 }
@@ -311,6 +325,44 @@ fn in_toml(line: &str) -> Vec<(&'static str, String)> {
     found
 }
 
+/// Mistakes in the FHIRPath of a line: names of elements, types and functions without one of their characters.
+fn in_fhirpath(line: &str) -> Vec<(&'static str, String)> {
+    let code = without_prose(code_of(line));
+    let mut found = Vec::new();
+    let Some(value) = code.find(" = ") else { return found };
+    for (start, end) in runs(&code, |letter| letter.is_ascii_alphabetic()) {
+        let (before, after) = (code[..start].chars().next_back(), code[end..].chars().next());
+        // Between double quotes, and neither a code nor the name of a table or file.
+        let is_in_path = start > value
+            && code[..start].matches('"').count() % 2 == 1
+            && code[..start].matches('\'').count().is_multiple_of(2)
+            && ![
+                "table = \"",
+                "as = \"",
+                "on_unmapped = \"",
+                "required = \"",
+                "reason = \"",
+                "block = \"",
+                "on_null = \"",
+            ]
+            .iter()
+            .any(|key| {
+                code[..start]
+                    .trim_end_matches(|letter: char| letter.is_ascii_lowercase() || letter == '_')
+                    .ends_with(key)
+            });
+        if is_in_path
+            && end - start > 3
+            && matches!(before, Some('.' | '(' | '"' | ' ' | '%'))
+            && matches!(after, Some('.' | '(' | '"' | ' ' | ')'))
+        {
+            found.push(("name with a character missing", replaced(line, start + 1, start + 2, "")));
+            found.push(("name with a character more", replaced(line, end, end, "q")));
+        }
+    }
+    found
+}
+
 fn in_csv(line: &str) -> Vec<(&'static str, String)> {
     let mut found = vec![("opened quote", format!("\"{line}"))];
     for position in places(line, ",").into_iter().take(2) {
@@ -341,7 +393,10 @@ fn mistakes(name: &str, text: &str) -> Vec<Mistake> {
         if line.trim().is_empty() || line.trim_start().starts_with('#') {
             continue;
         }
-        let changed = if is_table { in_csv(line) } else { in_toml(line) };
+        let mut changed = if is_table { in_csv(line) } else { in_toml(line) };
+        if FHIR.contains(&name) {
+            changed.extend(in_fhirpath(line));
+        }
         let mut plant = |kind: &'static str, replacement: &[&str]| {
             let mut all = lines.clone();
             all.splice(index..=index, replacement.iter().copied());

@@ -67,12 +67,14 @@ def main():
                 holder, _, name = path.rpartition(".")
                 if holder == structure:
                     choices |= {name + kind[0].upper() + kind[1:]: name for kind in kinds}
-            for name in version.children.get(structure, []):
+            # What is defined by another element, such as the reference range of a component, is no child of its own.
+            shared = [path.rpartition(".")[2] for path in version.elsewhere if path.rpartition(".")[0] == structure]
+            for name in dict.fromkeys([*version.children.get(structure, []), *shared]):
                 path = f"{structure}.{name}"
                 # The value of a primitive is itself.
                 if version.inherited(structure, name) or structure[0].islower():
                     continue
-                kind, targets = version.types[path], set()
+                kind, targets = version.types.get(path, "BackboneElement"), set()
                 if isinstance(kind, dict):
                     targets = {target for target in kind.get("refType", []) if target != "Resource"}
                     kind = kind["code"]

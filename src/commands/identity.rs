@@ -15,7 +15,7 @@ use super::{Unusable, Verdict, WrongUsage, evidence, existing_store, load_config
 use crate::app::{now, pipeline_site};
 use crate::config::{Config, identity};
 use crate::identity::{FEWEST_MATCHES, FEWEST_STRANGERS, Kept, Learned, Model, Training, train};
-use crate::pipeline::{self, Differences, Site};
+use crate::pipeline::{self, Differences, Rescored, Site};
 use crate::store::{Store, matching, records};
 
 #[derive(clap::Subcommand)]
@@ -343,13 +343,20 @@ fn compared_document(before: &Model, after: &Model, found: &Differences) -> Valu
 
 fn rescore(config: &Config, limit: Option<u64>, as_json: bool) -> anyhow::Result<Verdict> {
     let store = existing_store(config)?;
-    let (looked_at, opened, is_whole) = ask(config, &store, limit.unwrap_or(u64::MAX))?;
+    let (looked_at, Rescored { opened, unchanged }, is_whole) = ask(config, &store, limit.unwrap_or(u64::MAX))?;
     store.close();
     let version = &config.model.version;
     if as_json {
-        output::json(&json!({"model": version, "records": looked_at, "opened": opened, "complete": is_whole}))?;
+        output::json(
+            &json!({"model": version, "records": looked_at, "unchanged": unchanged, "opened": opened, "complete": is_whole}),
+        )?;
     } else {
         output::line(format!("{version}: {looked_at} records looked at, {opened} new cases for review, nobody moved"))?;
+        if unchanged > 0 {
+            output::line(format!(
+                "{unchanged} of them were judged by {version} before: nothing is asked anew (a file with other weights needs another `version`)"
+            ))?;
+        }
         if !is_whole {
             output::line("not all records were looked at: the same command goes on")?;
         }
@@ -358,19 +365,21 @@ fn rescore(config: &Config, limit: Option<u64>, as_json: bool) -> anyhow::Result
 }
 
 /// Looks at all records in the order in which they came, until `limit` cases are new; gives how many of both, and whether it was all.
-fn ask(config: &Config, store: &Store, limit: u64) -> anyhow::Result<(u64, u64, bool)> {
+fn ask(config: &Config, store: &Store, limit: u64) -> anyhow::Result<(u64, Rescored, bool)> {
     let site = pipeline_site(config);
-    let (mut looked_at, mut opened, mut after) = (0, 0, 0);
+    let (mut looked_at, mut done, mut after) = (0, Rescored::default(), 0);
     loop {
         let ids: Vec<i64> =
             store.read(|reader| records::links(reader, after, STEP))?.into_iter().map(|row| row.record).collect();
-        let Some(last) = ids.last().copied() else { return Ok((looked_at, opened, true)) };
-        if opened >= limit {
-            return Ok((looked_at, opened, false));
+        let Some(last) = ids.last().copied() else { return Ok((looked_at, done, true)) };
+        if done.opened >= limit {
+            return Ok((looked_at, done, false));
         }
         (after, looked_at) = (last, looked_at + ids.len() as u64);
         let site = Arc::clone(&site);
-        opened += store.submit_blocking(move |transaction| pipeline::rescore(transaction, &site, &ids, now()))?;
+        let step = store.submit_blocking(move |transaction| pipeline::rescore(transaction, &site, &ids, now()))?;
+        done.opened += step.opened;
+        done.unchanged += step.unchanged;
         std::thread::sleep(PAUSE);
     }
 }

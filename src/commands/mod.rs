@@ -4,9 +4,11 @@
 
 mod answer;
 mod check;
+mod decided;
 mod demo;
 mod evidence;
 mod feed;
+mod history;
 mod identity;
 mod import;
 mod mapping;

@@ -113,6 +113,11 @@ pub(super) fn local_time(microseconds: i64) -> String {
         .unwrap_or_default()
 }
 
+/// The same of a time in a document; as it stands where it is none.
+pub(super) fn local_text(text: &str) -> String {
+    text.parse::<Timestamp>().map_or_else(|_| text.to_owned(), |time| local_time(time.as_microsecond()))
+}
+
 /// A time as people write it: RFC 3339, or without an offset, then local to this machine; a day alone is its beginning.
 pub(super) fn read_time(text: &str) -> Result<Timestamp, &'static str> {
     const WRONG: &str = "write 2026-11-22, 2026-11-22T08:00 (local) or 2026-11-22T08:00:00+08:00";

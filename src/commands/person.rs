@@ -1,12 +1,12 @@
 //! `heyi person`: One ID from the shell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use serde_json::json;
 
-use super::{Verdict, evidence, existing_store, load_config, output};
+use super::{Verdict, decided, evidence, existing_store, history, load_config, output};
 use crate::app::{now, pipeline_site, zone_of_decisions};
 use crate::config::Config;
 use crate::identity::{Decided, Evidence, Grade, ManualDecision, ManualStep, NamedRecord};
@@ -14,8 +14,10 @@ use crate::pipeline;
 use crate::record::{Fields, RecordNumber, Value, json as record_json, schema, when};
 use crate::store::persons::{self, Person, PersonSearch};
 use crate::store::records::{self, LinkRow};
-use crate::store::{Store, StoreError, all_pages, clinical};
+use crate::store::{Store, StoreError, all_pages};
 use crate::view;
+
+mod show;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Verb {
@@ -60,7 +62,7 @@ pub(super) enum Verb {
     Explain {
         /// The One ID, whether or not it has the record.
         one_id: String,
-        /// The record, as `heyi person links` lists it.
+        /// The record, as `heyi person links` lists it; SYSTEM|VALUE#2 is the second patient for whom its source used the number.
         #[arg(value_name = "SYSTEM|VALUE")]
         record: RecordNumber,
         /// Print JSON.
@@ -69,7 +71,7 @@ pub(super) enum Verb {
     },
     /// Give a source record to a person: whatever rules find, it stays there.
     Link {
-        /// The record, as `heyi person links` lists it.
+        /// The record, as `heyi person links` lists it; SYSTEM|VALUE#2 is the second patient for whom its source used the number.
         #[arg(value_name = "SYSTEM|VALUE")]
         record: RecordNumber,
         /// The One ID.
@@ -82,7 +84,7 @@ pub(super) enum Verb {
     },
     /// Take a source record from its person: it gets a One ID of its own, the one that it had before if it had one.
     Unlink {
-        /// The record, as `heyi person links` lists it.
+        /// The record, as `heyi person links` lists it; SYSTEM|VALUE#2 is the second patient for whom its source used the number.
         #[arg(value_name = "SYSTEM|VALUE")]
         record: RecordNumber,
         /// Only what this source says under the number; default: what all do.
@@ -158,8 +160,8 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
             }
             find(weighed(&config, &store, &search)?, json)
         }
-        Verb::Show { one_id, json } => show(&store, &one_id, json),
-        Verb::History { one_id, json } => history(&store, &one_id, json),
+        Verb::Show { one_id, json } => show::show(&store, &one_id, json),
+        Verb::History { one_id, json } => show_history(&store, &one_id, json),
         Verb::Explain { one_id, record, json } => explain(&config, &store, &one_id, &record, json),
         Verb::Link { record, one_id, source, decision } => {
             let record = NamedRecord { number: record, source };
@@ -180,6 +182,7 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
 fn decide(config: &Config, store: &Store, step: ManualStep, why: Why) -> anyhow::Result<Verdict> {
     let Why { reason, by, json } = why;
     let (site, zone) = (pipeline_site(config), zone_of_decisions(config));
+    let verb = step.name();
     let decision = ManualDecision { step, by: by.unwrap_or_else(super::user), reason };
     let done = store
         .submit_blocking(move |transaction| pipeline::decide_by_hand(transaction, &site, &zone, &decision, now()))?;
@@ -188,13 +191,18 @@ fn decide(config: &Config, store: &Store, step: ManualStep, why: Why) -> anyhow:
         output::json(&view::decided(&decided))?;
         return Ok(Verdict::Fine);
     }
-    let Decided { one_id, other, records, changed } = decided;
-    if !changed {
-        output::line(format!("{one_id}: it was so already, nothing is changed"))?;
+    if !decided.changed {
+        output::line(format!("{}: it was so already, nothing is changed", decided.one_id))?;
         return Ok(Verdict::Fine);
     }
-    output::line(other.map_or_else(|| one_id.clone(), |other| format!("{one_id} {other}")))?;
-    records.iter().try_for_each(|record| output::line(format!("  {record}")))?;
+    let Decided { one_id, other, .. } = &decided;
+    let other = other.as_deref().unwrap_or_default();
+    output::line(match verb {
+        "link" => format!("linked to {one_id}"),
+        "merge" => format!("merged {other} into {one_id}"),
+        _ => format!("parted from {one_id}, is now {other}"),
+    })?;
+    decided::outcome(&decided)?;
     Ok(Verdict::Fine)
 }
 
@@ -274,7 +282,7 @@ const WEIGHED: [&str; 7] = ["ONE ID", "NAME", "SEX", "BORN", "NUMBERS", "SCORE",
 fn summary(person: &Person) -> Vec<String> {
     let text = |name: &str| person.golden.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
     let numbers = person.golden.get("identifiers").and_then(Value::as_array).into_iter().flatten();
-    let numbers: Vec<String> = numbers.filter_map(number).collect();
+    let numbers: Vec<String> = numbers.filter_map(show::number).collect();
     vec![person.one_id.clone(), text("name"), text("sex"), text("birth_date"), numbers.join(" ")]
 }
 
@@ -330,6 +338,7 @@ fn explain(config: &Config, store: &Store, one_id: &str, record: &RecordNumber, 
     for explanation in document["explanations"].as_array().into_iter().flatten() {
         let (source, holder) = (text(&explanation["source"]), text(&explanation["one_id"]));
         output::line("")?;
+        let record = text(&explanation["name"]);
         output::line(format!("{record} of {source} is {holder}'s, linked {}", text(&explanation["link"])))?;
         for compared in explanation["comparisons"].as_array().into_iter().flatten() {
             output::line("")?;
@@ -338,7 +347,7 @@ fn explain(config: &Config, store: &Store, one_id: &str, record: &RecordNumber, 
         }
         let mut rows = Vec::new();
         for step in explanation["decided"].as_array().into_iter().flatten() {
-            let begin = [text(&step["at"]), text(&step["kind"]), text(&step["to"])];
+            let begin = [output::local_text(&text(&step["at"])), text(&step["kind"]), text(&step["to"])];
             let candidates = step["candidates"].as_array().cloned().unwrap_or_default();
             for candidate in &candidates {
                 let weighed = &candidate["evidence"];
@@ -366,70 +375,32 @@ fn explain(config: &Config, store: &Store, one_id: &str, record: &RecordNumber, 
     Ok(Verdict::Fine)
 }
 
-fn number(identifier: &Value) -> Option<String> {
-    let text = |part: &str| identifier.get(part).and_then(Value::as_str);
-    Some(format!("{}|{}", text("system").unwrap_or_default(), text("value")?))
-}
-
-fn show(store: &Store, one_id: &str, json: bool) -> anyhow::Result<Verdict> {
-    let shown = store.read(|reader| {
-        let Some(person) = persons::resolve(reader, one_id)? else { return Ok(None) };
-        let now = person.one_id.clone();
-        let visits = all_pages(|after| clinical::visits_of_person(reader, &now, after, PAGE))?;
-        let reports = all_pages(|after| clinical::lab_reports_of_person(reader, &now, after, PAGE))?;
-        let visits: Vec<Fields> = visits.iter().map(|visit| view::visit(visit, &now)).collect::<Result<_, _>>()?;
-        let reports: Vec<Fields> =
-            reports.iter().map(|report| view::lab_report(report, &now)).collect::<Result<_, _>>()?;
-        Ok(Some((now, view::person_looked_up(reader, person)?, visits, reports)))
-    })?;
-    let (survivor, mut document, visits, reports) =
-        shown.with_context(|| format!("no person has the One ID {one_id}"))?;
-    if survivor != one_id {
-        document.insert("merged_into", survivor.into());
-    }
-    if json {
-        document.insert("visits", json!(visits).into());
-        document.insert("lab_reports", json!(reports).into());
-        output::json(&document)?;
-        return Ok(Verdict::Fine);
-    }
-    for (name, value) in &document {
-        let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        output::line(format!("{name:18} {shown}"))?;
-    }
-    let cell = |record: &Fields, name: &str| record.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
-    let rows = |records: &[Fields], names: &[&str]| -> Vec<Vec<String>> {
-        records.iter().map(|record| names.iter().map(|name| cell(record, name)).collect()).collect()
-    };
-    output::line("")?;
-    let names = ["visit_id", "class", "status", "started_at", "ended_at", "ward"];
-    output::table(&["VISIT", "CLASS", "STATUS", "STARTED", "ENDED", "WARD"], &rows(&visits, &names))?;
-    output::line("")?;
-    let names = ["report_id", "kind", "status", "reported_at", "visit_id"];
-    output::table(&["REPORT", "KIND", "STATUS", "REPORTED", "VISIT"], &rows(&reports, &names))?;
-    Ok(Verdict::Fine)
-}
-
-fn history(store: &Store, one_id: &str, json: bool) -> anyhow::Result<Verdict> {
-    let steps = store.read(|reader| {
+fn show_history(store: &Store, one_id: &str, json: bool) -> anyhow::Result<Verdict> {
+    let found = store.read(|reader| {
         let Some(person) = persons::resolve(reader, one_id)? else { return Ok(None) };
         let changes = all_pages(|after| records::whole_history(reader, &person.one_id, after, PAGE))?;
-        let steps: Vec<Fields> =
-            changes.into_iter().map(|change| view::link(reader, change)).collect::<Result<_, _>>()?;
-        Ok(Some(steps))
+        if json {
+            let steps = changes.into_iter().map(|change| view::link(reader, change));
+            return Ok(Some((
+                person.one_id,
+                steps.collect::<Result<Vec<Fields>, StoreError>>()?,
+                Vec::new(),
+                BTreeSet::new(),
+            )));
+        }
+        let steps = history::steps(reader, changes)?;
+        let retired = persons::answering_as(reader, &person.one_id)?.into_iter().filter(|name| *name != person.one_id);
+        Ok(Some((person.one_id.clone(), Vec::new(), steps, retired.collect())))
     })?;
-    let steps = steps.with_context(|| format!("no person has the One ID {one_id}"))?;
+    let (now, documents, steps, retired) = found.with_context(|| format!("no person has the One ID {one_id}"))?;
     if json {
-        output::json(&json!({"history": steps}))?;
+        output::json(&json!({"history": documents}))?;
         return Ok(Verdict::Fine);
     }
-    let cell = |step: &Fields, name: &str| {
-        step.get(name)
-            .map_or_else(|| "-".to_owned(), |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-    };
-    let names = ["at", "source", "record", "from", "to", "kind", "message", "basis"];
-    let rows: Vec<Vec<String>> = steps.iter().map(|step| names.iter().map(|name| cell(step, name)).collect()).collect();
-    output::table(&["AT", "SOURCE", "RECORD", "FROM", "TO", "KIND", "MESSAGE", "BASIS"], &rows)?;
+    if now != one_id {
+        output::line(format!("{one_id} answers as {now}"))?;
+    }
+    history::print(&steps, &retired)?;
     Ok(Verdict::Fine)
 }
 
@@ -447,6 +418,8 @@ fn links(store: &Store, csv: bool, json: bool) -> anyhow::Result<Verdict> {
     const NAMES: [&str; 6] = ["source", "system", "identifier", "one_id", "link", "mapping_version"];
     /// Of them, those of the CSV: its columns are fixed.
     const CSV: usize = 5;
+    /// The place of the number.
+    const IDENTIFIER: usize = 2;
     let next = |after: i64| store.read(|reader| records::links(reader, after, PAGE));
     if csv {
         let mut writer = csv::Writer::from_writer(std::io::stdout().lock());
@@ -456,16 +429,25 @@ fn links(store: &Store, csv: bool, json: bool) -> anyhow::Result<Verdict> {
         return Ok(Verdict::Fine);
     }
     let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut documents: Vec<Fields> = Vec::new();
     each_link(next, |link| {
-        rows.push(row(link).to_vec());
+        if json {
+            let texts = NAMES.iter().zip(row(link)).map(|(name, value)| (*name, Value::from(value)));
+            let mut document: Fields = texts.collect();
+            document.insert("generation", u64::from(link.generation).into());
+            documents.push(document);
+            return Ok(());
+        }
+        let mut row = row(link).to_vec();
+        // A number of several patients is named with its generation.
+        if link.generation > 1 {
+            row[IDENTIFIER] = format!("{}#{}", row[IDENTIFIER], link.generation);
+        }
+        rows.push(row);
         Ok(())
     })?;
     if json {
-        let rows: Vec<Fields> = rows
-            .into_iter()
-            .map(|row| NAMES.iter().zip(row).map(|(name, value)| (*name, Value::from(value))).collect())
-            .collect();
-        output::json(&json!({"links": rows}))?;
+        output::json(&json!({"links": documents}))?;
     } else {
         output::table(&["SOURCE", "SYSTEM", "IDENTIFIER", "ONE ID", "LINK", "MAPPING"], &rows)?;
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::{Verdict, evidence, existing_store, load_config, output};
+use super::{Verdict, decided, evidence, existing_store, load_config, output};
 use crate::app::{now, pipeline_site, zone_of_decisions};
 use crate::config::Config;
 use crate::identity::{CARD_KINDS, IDENTITY_KINDS, ManualDecision, ManualRefusal, ManualStep};
@@ -121,11 +121,11 @@ fn list(store: &Store, filter: ReviewFilter, limit: usize, json: bool) -> anyhow
                 text("kind"),
                 probability,
                 visits.to_string(),
-                pair("records", 0),
-                pair("records", 1),
+                pair("names", 0),
+                pair("names", 1),
                 pair("persons", 0),
                 pair("persons", 1),
-                text("created_at"),
+                output::local_text(&text("created_at")),
             ]
         })
         .collect();
@@ -165,14 +165,21 @@ fn show(review: &Value) -> anyhow::Result<()> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let (one, other) = (&review["sides"][0], &review["sides"][1]);
     output::line(format!("review {}: {}, {}", review["id"], text(&review["kind"]), text(&review["state"])))?;
-    if let Some(by) = review["decided_by"].as_str() {
-        let (at, reason) = (text(&review["decided_at"]), text(&review["reason"]));
-        output::line(format!("decided {at} by {by}: {reason}"))?;
+    let now = if review["now"] == "one_person" { "one person's" } else { "two persons'" };
+    output::line(format!("the two records are {now} now"))?;
+    for answer in review["answers"].as_array().into_iter().flatten() {
+        let (at, by) = (output::local_text(&text(&answer["decided_at"])), text(&answer["decided_by"]));
+        let what = match (answer["state"].as_str(), answer["answered_by"].as_str()) {
+            (Some("open"), Some(decision)) => format!("open again, after {decision}"),
+            (_, Some(decision)) => format!("{}, by {decision}", text(&answer["state"])),
+            _ => text(&answer["state"]),
+        };
+        output::line(format!("{at}  {what}, {by}: {}", text(&answer["reason"])))?;
     }
     output::line("")?;
     let facts = review["evidence"]["facts"].as_array().cloned().unwrap_or_default();
     let mut rows = vec![
-        vec!["record".to_owned(), text(&one["record"]), text(&other["record"]), String::new(), String::new()],
+        vec!["record".to_owned(), text(&review["names"][0]), text(&review["names"][1]), String::new(), String::new()],
         vec!["source".to_owned(), text(&one["source"]), text(&other["source"]), String::new(), String::new()],
         vec!["one_id".to_owned(), text(&one["one_id"]), text(&other["one_id"]), String::new(), String::new()],
     ];
@@ -248,10 +255,9 @@ fn decide(config: &Config, store: &Store, id: i64, decision: ManualDecision, jso
     let done = store
         .submit_blocking(move |transaction| pipeline::decide_by_hand(transaction, &site, &zone, &decision, now()))?;
     let decided = done?;
-    let mut review = load(store, id)?;
+    let review = load(store, id)?;
     if json {
-        review["changed"] = decided.changed.into();
-        output::json(&review)?;
+        output::json(&view::decided_review(review, &decided))?;
         return Ok(Verdict::Fine);
     }
     let state = review["state"].as_str().unwrap_or_default();
@@ -260,11 +266,11 @@ fn decide(config: &Config, store: &Store, id: i64, decision: ManualDecision, jso
         output::line(format!("review {id} is {state} already, by {by}: nothing is changed"))?;
         return Ok(Verdict::Fine);
     }
-    let (one, other) = (&review["sides"][0], &review["sides"][1]);
     output::line(format!("review {id} is {state}"))?;
-    for side in [one, other] {
-        let text = |name: &str| side[name].as_str().unwrap_or_default();
-        output::line(format!("  {} {}", text("one_id"), text("record")))?;
+    for (name, one_id) in [0, 1].map(|side| (&review["names"][side], &review["persons"][side])) {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        output::line(format!("  {} {}", text(one_id), text(name)))?;
     }
+    decided::outcome(&decided)?;
     Ok(Verdict::Fine)
 }

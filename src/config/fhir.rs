@@ -4,11 +4,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::Url;
-
 use super::{at_least, duration};
 use crate::document::{Placed, Section};
 use crate::fhir::compose::READ;
+use crate::source::fhir::Url;
 use crate::source::fhir::settings::{Auth, FirstLoad, Limits, SearchMode, SecretStyle, Settings};
 use crate::tls::{ClientFiles, ClientIdentity};
 

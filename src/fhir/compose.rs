@@ -11,7 +11,10 @@
 //! - Pure, whatever holds the resources: a file in memory, or a store that knows references both ways ([`Resources`]).
 //! - The same resources give the same units, in the same order; what a Patient needs is in every unit that has the Patient, so each
 //!   of them says the same of the patient.
-//! - A unit is finite: a resource is in it once, and only what [`FOLLOWED`] names is followed.
+//! - A unit is finite: a resource is in it once, and only what `FOLLOWED` names is followed.
+
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::collections::HashMap;

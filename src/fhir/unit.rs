@@ -378,8 +378,10 @@ mod tests {
     #[test]
     fn the_patient_is_the_one_who_is_named_and_nobody_instead() {
         let patient = |focal: &str| {
-            let unit =
-                unit(&[&format!(r#""resource": {focal}"#), r#""resource": {"resourceType": "Patient", "id": "1"}"#]);
+            let unit = unit(&[
+                &format!(r#""resource": {focal}"#),
+                r#""resource": {"resourceType": "Patient", "id": "1", "identifier": [{"system": "a", "value": "7"}]}"#,
+            ]);
             unit.patient().and_then(|patient| patient.id().map(str::to_owned))
         };
         let one = Some("1".to_owned());

@@ -143,15 +143,65 @@ fn decision_reason() -> Value {
 }
 
 pub(crate) fn decided() -> Value {
-    json!({
+    let mut properties = outcome();
+    properties["one_id"] =
+        json!({"type": "string", "description": "the One ID that lives on, or that gave records back"});
+    properties["other"] =
+        json!({"type": "string", "description": "the One ID that is given up, or that has the records now"});
+    properties["records"] = moved("records that have another One ID now, as SYSTEM|VALUE, or SYSTEM|VALUE#GENERATION");
+    let required = [
+        "one_id",
+        "records",
+        "visits",
+        "lab_reports",
+        "retired",
+        "revived",
+        "reviews",
+        "overruled",
+        "warnings",
+        "changed",
+    ];
+    json!({"type": "object", "required": required, "properties": properties})
+}
+
+fn moved(meaning: &str) -> Value {
+    json!({"type": "array", "items": string(), "description": meaning})
+}
+
+/// What a decision led to.
+fn outcome() -> Value {
+    let pair = || json!({"type": "array", "items": string(), "minItems": 2, "maxItems": 2});
+    let overruled = json!({
         "type": "object",
-        "required": ["one_id", "records", "changed"],
+        "required": ["decision", "by", "reason", "at", "records"],
         "properties": {
-            "one_id": {"type": "string", "description": "the One ID that lives on, or that gave records back"},
-            "other": {"type": "string", "description": "the One ID that is given up, or that has the records now"},
-            "records": {"type": "array", "items": string(), "description": "those that have another One ID now"},
-            "changed": {"type": "boolean", "description": "false: it was so already"}
+            "decision": {"type": "string", "description": "link, unlink, merge, split, reject, or told_apart"},
+            "by": {"type": "string", "description": "who decided so: a person or a source"},
+            "reason": string(),
+            "at": moment(),
+            "records": pair(),
+            "review": {"type": "integer", "description": "the case that was decided so"}
         }
+    });
+    let warning = json!({
+        "type": "object",
+        "required": ["veto", "text", "records"],
+        "properties": {
+            "veto": {"type": "string", "description": "as in evidence; or other_sex, other_birth_date"},
+            "text": string(),
+            "records": pair()
+        }
+    });
+    json!({
+        "visits": moved("visits that went with the records"),
+        "lab_reports": moved("reports that went with the records"),
+        "retired": moved("One IDs that are given up and answer as another"),
+        "revived": moved("One IDs that were given up and live again"),
+        "reviews": {"type": "array", "items": integer(), "description": "other cases for review that this answers or opens"},
+        "overruled": {"type": "array", "items": overruled, "description": "earlier decisions that do not hold any more"},
+        "warnings": {"type": "array", "items": warning, "description": "what forbids a rule to bring these records together"},
+        "take_back": {"type": "string", "description": "the command that takes it back"},
+        "changed": {"type": "boolean", "description": "false: it was so already"}
     })
 }
 
@@ -262,18 +312,22 @@ fn review_properties() -> Value {
         "rank": {"type": "number", "description": "what an answer is worth: probability, times the visits that wait for it and one"},
         "probability": {"type": "number", "minimum": 0, "maximum": 1},
         "records": pair("SYSTEM|VALUE of the two records, the older first"),
+        "names": pair("as decisions name them: with #GENERATION where a source has used the number for several patients"),
         "persons": pair("their One IDs now"),
         "evidence": evidence(),
         "created_at": moment(),
         "message": {"type": "integer", "description": "id of the message that led to it"},
         "decided_at": moment(),
         "decided_by": string(),
-        "reason": string()
+        "reason": string(),
+        "answered_by": {"type": "string", "description": "the case itself was not decided: link, unlink, merge, split or reject of others answers it"},
+        "now": {"type": "string", "enum": ["one_person", "two_persons"], "description": "what holds now"}
     })
 }
 
 fn review_of(properties: Value) -> Value {
-    let required = ["id", "kind", "state", "rank", "probability", "records", "persons", "evidence", "created_at"];
+    let required =
+        ["id", "kind", "state", "rank", "probability", "records", "names", "persons", "evidence", "created_at", "now"];
     json!({"type": "object", "required": required, "properties": properties})
 }
 
@@ -285,9 +339,24 @@ pub(crate) fn review_with_sides() -> Value {
     let mut properties = review_properties();
     properties["sides"] = json!({"type": "array", "minItems": 2, "maxItems": 2, "items": {
         "type": "object",
-        "required": ["record", "source", "one_id", "patient"],
-        "properties": {"record": record_number(), "source": string(), "one_id": string(), "patient": patient_record()}
+        "required": ["record", "generation", "source", "one_id", "patient"],
+        "properties": {"record": record_number(), "generation": integer(), "source": string(), "one_id": string(), "patient": patient_record()}
     }});
+    properties["answers"] = json!({
+        "type": "array",
+        "description": "all that was answered so far, oldest first; state open: another decision took the ground of an answer away",
+        "items": {
+            "type": "object",
+            "required": ["state", "decided_at", "decided_by", "reason"],
+            "properties": {
+                "state": {"type": "string", "enum": ["open", "linked", "rejected"]},
+                "decided_at": moment(),
+                "decided_by": string(),
+                "reason": string(),
+                "answered_by": string()
+            }
+        }
+    });
     review_of(properties)
 }
 
@@ -305,7 +374,10 @@ pub(crate) fn review_decision() -> Value {
 
 pub(crate) fn review_decided() -> Value {
     let mut schema = review_with_sides();
-    schema["properties"]["changed"] = json!({"type": "boolean", "description": "false: it was so already"});
+    if let (Some(properties), Value::Object(outcome)) = (schema["properties"].as_object_mut(), outcome()) {
+        properties.extend(outcome);
+        properties.insert("moved".to_owned(), moved("records that have another One ID now"));
+    }
     schema
 }
 

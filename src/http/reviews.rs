@@ -65,9 +65,8 @@ pub(crate) async fn decide(state: Arc<AppState>, call: Call) -> Answer {
     let step = ManualStep::Review { review, is_same: matches!(decision, Said::Link) };
     match (state.decide)(ManualDecision { step, by, reason }).await.map_err(from_writer)? {
         Ok(decided) => {
-            let mut shown = load(&state, review).await?;
-            shown["changed"] = decided.changed.into();
-            json(&shown)
+            let shown = load(&state, review).await?;
+            json(&view::decided_review(shown, &decided))
         }
         Err(ManualRefusal::UnknownReview) => Err(unknown()),
         Err(refusal) => Err(Problem::new(ProblemKind::DecisionRefused, format!("{refusal}."))),

@@ -72,10 +72,10 @@ pub fn keys(facts: &PatientFacts) -> Vec<BlockKey> {
     for number in &facts.identity_numbers {
         keys.0.push(number_key(number));
         if number.is_checked() {
-            keys.add_parts(&number.value);
+            keys.add_parts(facts, &number.value);
         }
     }
-    facts.near_numbers.iter().for_each(|number| keys.add_parts(number));
+    facts.near_numbers.iter().for_each(|number| keys.add_parts(facts, number));
     for card in &facts.cards {
         keys.0.push(card_key(card));
     }
@@ -144,8 +144,9 @@ impl Keys {
     }
 
     /// Region and birth date, birth date and serial, region and serial: places 1 to 6, 7 to 14, 15 to 18. Whatever is too many or
-    /// too few stands in one of the parts.
-    fn add_parts(&mut self, number: &str) {
+    /// too few stands in one of the parts. The first and the last are shared by ever more people of a town as it grows: only a record
+    /// that cannot be found by name and birth date has them.
+    fn add_parts(&mut self, facts: &PatientFacts, number: &str) {
         let long;
         let number = if number.len() <= 16 {
             long = format!("{}19{}?", &number[..6], &number[6..]);
@@ -154,9 +155,11 @@ impl Keys {
             number
         };
         let last = number.len() - 1;
-        self.add(BlockKind::ResidentNumberPart, &["12", &number[..14]]);
         self.add(BlockKind::ResidentNumberPart, &["23", &number[last - 11..last]]);
-        self.add(BlockKind::ResidentNumberPart, &["13", &number[..6], &number[last - 3..]]);
+        if facts.names.is_empty() || facts.birth_date.is_none() {
+            self.add(BlockKind::ResidentNumberPart, &["12", &number[..14]]);
+            self.add(BlockKind::ResidentNumberPart, &["13", &number[..6], &number[last - 3..]]);
+        }
     }
 
     fn add_name(&mut self, facts: &PatientFacts, name: &Name) {

@@ -110,7 +110,9 @@ pub enum AddressLevel {
     Exact,
     /// Alike: abbreviated, a slip, the province left out; the house is the same.
     Close,
-    /// The same postal code, or the same town or district and street, and no more.
+    /// The same street of one town or postal code, another house or none.
+    SameStreet,
+    /// The same postal code, or a street alike in the same town or district.
     SameArea,
     /// One side gives none that says more than a town.
     Missing,
@@ -157,6 +159,8 @@ pub struct Comparison {
     pub phone: PhoneLevel,
     /// The phone that is equal.
     pub phone_term: Option<Term>,
+    /// One of them is a child, whose phone is a parent's.
+    pub is_child: bool,
     /// Addresses.
     pub address: AddressLevel,
     /// The address that is equal.
@@ -165,12 +169,14 @@ pub struct Comparison {
     pub sex: SexLevel,
     /// Both name the same mother, by her number.
     pub same_mother: bool,
-    /// Both names are in letters.
+    /// Both names are in letters and not the pinyin of Chinese names.
     pub in_letters: bool,
     /// The classes of the two names, in the order of the records.
     pub classes: (NameClass, NameClass),
     /// Both are of a multiple birth and their birth orders differ, or one says it is of a multiple birth's other child.
     pub other_birth_order: bool,
+    /// Both say which child of their birth they are, and it is the same.
+    pub same_birth_order: bool,
 }
 
 impl Comparison {
@@ -189,8 +195,10 @@ pub fn compare(one: &PatientFacts, other: &PatientFacts) -> Comparison {
     let (birth_date, years_apart) = birth_dates(one, other);
     let number = numbers(one, other);
     let card = cards(one, other, number);
-    let own_card = |card: &&Card| card.kind != "insurance_card" && other.cards.contains(card);
-    let in_letters = |facts: &PatientFacts| facts.names.first().is_some_and(|name| name.script == Script::Letters);
+    let own_card = |card: &Card| is_own(card) && other.cards.contains(card);
+    let first_is = |facts: &PatientFacts, wanted: fn(&Name) -> bool| facts.names.first().is_some_and(wanted);
+    let in_letters = |facts| first_is(facts, |name| name.script == Script::Letters);
+    let is_pinyin = |facts| first_is(facts, |name| name.is_pinyin);
     let (phone, phone_term) = phones(one, other);
     let (address, address_term) = addresses(one, other);
     let sex = match (one.sex, other.sex) {
@@ -207,17 +215,30 @@ pub fn compare(one: &PatientFacts, other: &PatientFacts) -> Comparison {
         years_apart,
         number,
         card,
-        is_own_card: card == CardLevel::Exact && one.cards.iter().any(|card| own_card(&card)),
+        is_own_card: card == CardLevel::Exact && one.cards.iter().any(own_card),
         phone,
         phone_term,
+        is_child: one.is_child || other.is_child,
         address,
         address_term,
         sex,
         same_mother: one.mother.is_some() && one.mother == other.mother,
-        in_letters: in_letters(one) && in_letters(other),
+        in_letters: in_letters(one) && in_letters(other) && !(is_pinyin(one) && is_pinyin(other)),
         classes: (one.name_class, other.name_class),
         other_birth_order: orders.is_some_and(|(one, other)| one != other),
+        same_birth_order: orders.is_some_and(|(one, other)| one == other),
     }
+}
+
+/// Whether two records share a valid resident number, or another card, of the patient's own.
+pub(super) fn share_own_number(one: &PatientFacts, other: &PatientFacts) -> bool {
+    own_resident_ids(one).any(|mine| own_resident_ids(other).any(|theirs| mine == theirs))
+        || one.cards.iter().any(|card| is_own(card) && other.cards.contains(card))
+}
+
+/// An insurance card may be a parent's.
+fn is_own(card: &Card) -> bool {
+    card.kind != "insurance_card"
 }
 
 // ------------------------------------------------------------------------------------------------------------------- names
@@ -260,6 +281,9 @@ fn names(one: &PatientFacts, other: &PatientFacts) -> (NameLevel, Option<Term>, 
 
 fn name_pair(one: &Name, other: &Name) -> (NameLevel, Option<Term>) {
     let is_whole = !one.key.contains(is_blot);
+    if one.is_pinyin && other.is_pinyin {
+        return pinyin_pair(one, other);
+    }
     if is_whole && (one.term == other.term && one.script == other.script || one.key == other.key) {
         return (NameLevel::Exact, Some(one.term.min(other.term)));
     }
@@ -280,6 +304,22 @@ fn name_pair(one: &Name, other: &Name) -> (NameLevel, Option<Term>) {
         NameLevel::Rendering => (level, one.sound_term.or(other.sound_term)),
         NameLevel::Different if same_surname => (NameLevel::SameSurname, one.surname_term),
         level => (level, None),
+    }
+}
+
+/// Two names in pinyin: the characters are not known, so equal letters are no more than one sound, and a slip may be another name.
+fn pinyin_pair(one: &Name, other: &Name) -> (NameLevel, Option<Term>) {
+    let turned = |name: &Name| format!("{}{}", name.surname, name.given);
+    let same = one.sound == other.sound || turned(one) == other.sound || one.sound == turned(other);
+    let same_surname = one.surname_term.is_some() && one.surname_term == other.surname_term;
+    if same {
+        (NameLevel::Rendering, None)
+    } else if is_similar(&one.sound, &other.sound) {
+        (NameLevel::OneCharacter, None)
+    } else if same_surname {
+        (NameLevel::SameSurname, one.surname_term)
+    } else {
+        (NameLevel::Different, None)
     }
 }
 
@@ -624,7 +664,9 @@ fn address_pair(one: &Address, other: &Address) -> AddressLevel {
     let open = |one: &str, other: &str| one.is_empty() || other.is_empty();
     let same_code = agree(&one.postal_code, &other.postal_code);
     let same_area = agree(&one.area, &other.area);
-    if open(&one.street, &other.street) {
+    // Some write the street where others write the house's name.
+    let ((street, extra), (other_street, other_extra)) = (street_and_extra(one), street_and_extra(other));
+    if open(street, other_street) {
         return match (same_code, open(&one.postal_code, &other.postal_code)) {
             (true, _) => AddressLevel::SameArea,
             (false, true) => AddressLevel::Missing,
@@ -633,29 +675,42 @@ fn address_pair(one: &Address, other: &Address) -> AddressLevel {
     }
     let near_area = same_area || same_code || open(&one.area, &other.area) || is_like(&one.area, &other.area);
     let same_house = agree(&one.house, &other.house);
-    if one.street == other.street && one.house == other.house && near_area {
+    if street == other_street && one.house == other.house && near_area {
         return AddressLevel::Exact;
     }
-    let lines = [(&one.street, &other.street), (&one.street, &other.extra), (&one.extra, &other.street)];
+    let lines = [(street, other_street), (street, other_extra), (extra, other_street)];
     // Written together, or with a blank too many: `copland drive`, `coplanddrive`.
     let same_letters = |one: &str, other: &str| {
         let letters = |text: &str| text.chars().filter(|letter| letter.is_alphanumeric()).collect::<String>();
         is_one_edit(&letters(one), &letters(other)) || letters(one) == letters(other)
     };
-    let same_house_line = same_house && same_letters(&one.street, &other.street);
+    let same_street_line = same_letters(street, other_street);
+    let same_house_line = same_house && same_street_line;
     let like_street = lines.iter().any(|(one, other)| !open(one, other) && is_like(one, other));
     // Without the flat, or without the building: 12-5-301 and 12.
     let part_of_house =
         !open(&one.house, &other.house) && (is_within(&one.house, &other.house) || is_within(&other.house, &one.house));
     let one_slip = is_one_edit(&one.house, &other.house) || open(&one.house, &other.house);
-    let same_street = one.street == other.street;
+    let same_street = street == other_street;
     if same_house_line || like_street && near_area && (same_house || same_street && same_area && same_code && one_slip)
     {
         AddressLevel::Close
-    } else if same_code || like_street && near_area || same_area && (part_of_house && like_street) {
+    } else if same_street_line && (same_code || same_area) {
+        AddressLevel::SameStreet
+    } else if same_code || like_street && (same_area || part_of_house && near_area) {
         AddressLevel::SameArea
+    } else if like_street && open(&one.area, &other.area) {
+        // Every town has a street of that name.
+        AddressLevel::Missing
     } else {
         AddressLevel::Different
+    }
+}
+
+fn street_and_extra(address: &Address) -> (&str, &str) {
+    match address.street.as_str() {
+        "" => (&address.extra, ""),
+        street => (street, &address.extra),
     }
 }
 
@@ -698,6 +753,9 @@ mod tests {
             // 27, 28: what laboratories and old systems write.
             ("张伟", "ZHANG WEI", Rendering),
             ("张伟", "Wei Zhang", Rendering),
+            ("ZHANG WEI", "Wei Zhang", Rendering),
+            ("ZHANG JIANGUO", "ZHANG JIANJUN", OneCharacter),
+            ("JOHN SMITH", "JON SMITH", Similar),
             ("张伟", "zhangwei", Rendering),
             ("吕强", "LYU QIANG", Rendering),
             ("吕强", "LU QIANG", Rendering),
@@ -842,7 +900,7 @@ mod tests {
             ("广东省深圳市南山区学府路12号301室", "深圳市南山区学府路12号301", Exact),
             ("广东省深圳市南山区学府路12号301室", "学府路１２号３０１室", Exact),
             ("深圳市南山区学府大路12号301室", "深圳市南山区学府路12号301室", Close),
-            ("深圳市南山区学府路12号301室", "深圳市南山区学府路88号", SameArea),
+            ("深圳市南山区学府路12号301室", "深圳市南山区学府路88号", SameStreet),
             ("深圳市南山区学府路12号301室", "哈尔滨市道里区中央大街7号", Different),
             ("深圳市南山区学府路12号301室", "广东省深圳市", Missing),
             ("7 wallaby street, delmar", "7 wallaby st., delmar", Exact),
@@ -932,8 +990,8 @@ mod tests {
         fn a_record_agrees_with_itself(record in patient()) {
             let facts = facts(&record);
             let found = both(record.clone(), record);
-            // A sign for a rare character, and a number that fails its check, prove less than they could.
-            prop_assert!(facts.names.iter().all(|name| name.key.contains(is_blot)) || found.name == NameLevel::Exact);
+            // A sign for a rare character, pinyin, and a number that fails its check, prove less than they could.
+            prop_assert!(facts.names.iter().all(|name| name.is_pinyin || name.key.contains(is_blot)) || found.name == NameLevel::Exact);
             prop_assert!(own_resident_ids(&facts).next().is_none() || found.number == NumberLevel::Exact);
             prop_assert!(found.birth_date <= BirthDateLevel::Partial || found.birth_date == BirthDateLevel::Missing);
             prop_assert!(matches!(found.card, CardLevel::Exact | CardLevel::Missing));

@@ -7,7 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::compare::{
-    AddressLevel, BirthDateLevel, CardLevel, Comparison, NameLevel, NumberLevel, PhoneLevel, compare,
+    AddressLevel, BirthDateLevel, CardLevel, Comparison, NameLevel, NumberLevel, PhoneLevel, SexLevel, compare,
+    share_own_number,
 };
 use super::model::{FactKind, Frequencies, Model, Score};
 use super::{NameClass, PatientFacts};
@@ -64,6 +65,13 @@ pub struct Evidence {
     /// An identity number with the name and, as far as known, the birth date: enough without weighing.
     #[serde(default, skip_serializing_if = "is_false")]
     pub gate: bool,
+    /// Name and birth date fit brothers and sisters as well, for one of them is missing or the name is a rendering, and nothing of the
+    /// patient's own agrees.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub lacks_own: bool,
+    /// A number of the patient's own agrees.
+    #[serde(skip)]
+    pub shares_own: bool,
     /// Nothing here is worth asking somebody.
     #[serde(default, skip_serializing_if = "is_false")]
     pub ruled_out: bool,
@@ -90,9 +98,9 @@ pub enum Veto {
     BirthOrder,
     /// The names disagree, whatever else agrees.
     NamesDisagree,
-    /// Names nearly the same on the same birth date without a shared number: a slip, or a twin.
+    /// Names nearly the same without a shared number: a slip, or a twin.
     NearNames,
-    /// Names that sound alike on the same birth date without a shared number: a slip, or a twin.
+    /// Names that sound alike without a shared number: a slip, or a twin.
     SoundAlikes,
     /// Born years apart, and no shared number.
     YearsApart,
@@ -158,11 +166,12 @@ pub fn weigh(
     let is_tied = candidate.records.iter().any(|known| known.tie == Some(Tie::SameNumber));
     let is_parted = candidate.records.iter().any(|known| known.is_parted);
     let own: Vec<Comparison> = candidate.records.iter().map(|known| compare(record, &known.facts)).collect();
-    let mut telling = telling(candidate, own.clone());
-    for member in group {
-        let along = candidate.records.iter().map(|known| compare(member, &known.facts)).collect();
-        telling.extend(self::telling(candidate, along));
-    }
+    let known = records_of(candidate);
+    // Each of those who come along speaks for itself, unless a number of their own makes it one with another.
+    let coming = std::iter::once(&record).chain(group).zip(-1_i64..).map(|(facts, place)| (*facts, place));
+    let coming: Vec<(&PatientFacts, i64)> = coming.collect();
+    let along = group.iter().flat_map(|member| known.iter().map(|(facts, _)| compare(member, facts)));
+    let telling = telling(&coming, &known, own.iter().cloned().chain(along).collect());
     let vetoes = vetoes_between(model, || telling.iter(), is_tied, is_parted);
     // Two numbers under two names are two people; under one name somebody may have two numbers.
     let is_other =
@@ -179,13 +188,15 @@ pub fn weigh(
         let gate = compared.number == NumberLevel::Exact
             && matches!(compared.name, NameLevel::Exact | NameLevel::SameSound)
             && matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Partial | BirthDateLevel::Missing);
-        (known, gate, model.score(compared, counted))
+        (known, compared, gate, model.score(compared, counted))
     });
-    // A number under its authority decides alone, so a visit that leads to another record of the person must not hide it.
-    let key = |(known, gate, score): &(&CandidateRecord, bool, Score)| {
-        (known.tie == Some(Tie::SameNumber), known.tie.is_some(), *gate, score.bits)
+    // A number under its authority decides alone, and an identity number without weighing: a visit that leads to another record of the
+    // person must not hide them.
+    let key = |(known, _, gate, score): &(&CandidateRecord, &Comparison, bool, Score)| {
+        (known.tie == Some(Tie::SameNumber), *gate, known.tie.is_some(), score.bits)
     };
-    let (best, gate, score) = scored.reduce(|one, other| if key(&other) > key(&one) { other } else { one })?;
+    let (best, compared, gate, score) =
+        scored.reduce(|one, other| if key(&other) > key(&one) { other } else { one })?;
     let is_thin = !own.iter().any(has_substance) || score.bits < model.review_bits();
     Some(Evidence {
         one_id: candidate.one_id.clone(),
@@ -193,25 +204,72 @@ pub fn weigh(
         tie: best.tie,
         vetoes,
         gate,
+        lacks_own: lacks_own(compared, counted),
+        shares_own: shares_own_number(compared),
         ruled_out: best.tie != Some(Tie::SameNumber) && (rules_out || is_thin && !shares_number),
         score,
     })
 }
 
-/// Of the comparisons with all records of a candidate those that may forbid a link. Records that are one patient's by a source's word
-/// may be so under several names: the one that agrees best speaks for them, but each for its resident number.
-fn telling(candidate: &Candidate, compared: Vec<Comparison>) -> Vec<Comparison> {
-    let patient = |place: usize| candidate.records[place].patient;
+/// Of the comparisons of all records `coming` with all that are `known` (each with the number that stands for its patient) those that may
+/// forbid a link. Records may be one patient's under several names and dates, by a source's word or by a number of their own that they
+/// share: the pair that agrees best speaks for them, but each for its resident number and its birth order.
+fn telling(
+    coming: &[(&PatientFacts, i64)],
+    known: &[(&PatientFacts, i64)],
+    compared: Vec<Comparison>,
+) -> Vec<Comparison> {
+    if compared.len() < 2 {
+        return compared;
+    }
+    let (coming, columns) = (patients(coming), patients(known));
+    let patients = |place: usize| (coming[place / columns.len()], columns[place % columns.len()]);
     let key = |place: usize| {
         let Comparison { number, name, birth_date, .. } = compared[place];
         (number != NumberLevel::Exact, name, birth_date, place)
     };
     let is_spoken_for = |place: usize| {
         compared[place].number != NumberLevel::Conflict
-            && (0..compared.len()).any(|other| patient(other) == patient(place) && key(other) < key(place))
+            && !compared[place].other_birth_order
+            && (0..compared.len()).any(|other| patients(other) == patients(place) && key(other) < key(place))
     };
     let spoken_for: Vec<bool> = (0..compared.len()).map(is_spoken_for).collect();
     compared.into_iter().zip(spoken_for).filter(|(_, spoken_for)| !spoken_for).map(|(compared, _)| compared).collect()
+}
+
+fn records_of(candidate: &Candidate) -> Vec<(&PatientFacts, i64)> {
+    candidate.records.iter().map(|known| (&known.facts, known.patient)).collect()
+}
+
+/// The number that stands for each record's patient, one for all that share a number of their own.
+fn patients(records: &[(&PatientFacts, i64)]) -> Vec<i64> {
+    let mut patients: Vec<i64> = records.iter().map(|(_, patient)| *patient).collect();
+    for (place, (one, _)) in records.iter().enumerate() {
+        for (other_place, (other, _)) in records.iter().enumerate().skip(place + 1) {
+            let (own, others) = (patients[place], patients[other_place]);
+            if own != others && share_own_number(one, other) {
+                patients.iter_mut().filter(|patient| **patient == others).for_each(|patient| *patient = own);
+            }
+        }
+    }
+    patients
+}
+
+/// Whether name and birth date leave open which of a household it is: the name is a rendering or missing, or the birth date is. Then only a
+/// number of the patient's own links, or a grown-up's phone that nobody else has, if no number differs.
+fn lacks_own(compared: &Comparison, counted: &dyn Frequencies) -> bool {
+    let has_own_phone = || {
+        compared.phone == PhoneLevel::Exact
+            && !compared.is_child
+            && compared.phone_term.is_some_and(|phone| counted.count(phone).0 == 0)
+            && matches!(compared.number, NumberLevel::Missing | NumberLevel::OneEdit)
+    };
+    let is_open = match compared.name {
+        NameLevel::Missing => return !shares_own_number(compared),
+        NameLevel::Rendering => true,
+        _ => compared.birth_date == BirthDateLevel::Missing && !compared.in_letters,
+    };
+    is_open && !shares_own_number(compared) && !has_own_phone()
 }
 
 /// What forbids that two groups of records become one person; each pair of records may forbid it. A number of their own that one pair
@@ -254,9 +312,10 @@ fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bo
     }
     let (one, other) = compared.classes;
     let either = |class| one == class || other == class;
-    let same_day = compared.birth_date == BirthDateLevel::Exact;
     if either(NameClass::Newborn) {
-        veto(!(one == other && compared.name == NameLevel::Exact && same_day), Veto::NewbornName);
+        // Twins have one name until they are named, and one mother, home and birthday: each has its number, or its place among them.
+        let is_same = is_same_newborn(compared) && (shares_own || compared.same_birth_order);
+        veto(!is_same, Veto::NewbornName);
     }
     veto(either(NameClass::Unknown), Veto::UnknownName);
     veto(compared.other_birth_order, Veto::BirthOrder);
@@ -271,12 +330,22 @@ fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bo
         compared.in_letters && !model.vetoes_names_in_letters() && (is_called_so || shares_own && another_fact);
     veto(one == NameClass::Normal && other == one && disagree && !outweighed, Veto::NamesDisagree);
     let near = compared.name == NameLevel::OneCharacter;
-    veto(model.vetoes_near_names() && near && same_day && !shares_own, Veto::NearNames);
+    veto(model.vetoes_near_names() && near && !shares_own, Veto::NearNames);
     let alike = compared.name == NameLevel::SameSound;
-    veto(model.vetoes_sound_alikes() && alike && same_day && !shares_own, Veto::SoundAlikes);
-    let apart = compared.years_apart.is_some_and(|years| years >= model.years_apart());
+    veto(model.vetoes_sound_alikes() && alike && !shares_own, Veto::SoundAlikes);
+    // One digit of the year: nobody is born on a namesake's birthday in the same household.
+    let is_slip = compared.birth_date == BirthDateLevel::Near && compared.name == NameLevel::Exact;
+    let apart = !is_slip && compared.years_apart.is_some_and(|years| years >= model.years_apart());
     veto(apart && !shares_own && compared.card != CardLevel::Exact, Veto::YearsApart);
     vetoes
+}
+
+/// Whether two newborns may be one: the same provisional name, the same day, and not a boy and a girl.
+fn is_same_newborn(compared: &Comparison) -> bool {
+    compared.classes == (NameClass::Newborn, NameClass::Newborn)
+        && compared.name == NameLevel::Exact
+        && compared.birth_date == BirthDateLevel::Exact
+        && compared.sex != SexLevel::Different
 }
 
 /// Whether a veto leaves nothing to ask: relations and guesses, not doubtful identities.
@@ -291,7 +360,9 @@ fn is_ruled_out_by(veto: Veto, compared: &Comparison) -> bool {
                 || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close)
                 || compared.card == CardLevel::Exact
                 || compared.same_mother;
-            one == other || compared.birth_date != BirthDateLevel::Exact || !(at_home || shares_number)
+            one == other && !is_same_newborn(compared)
+                || compared.birth_date != BirthDateLevel::Exact
+                || !(at_home || shares_number)
         }
         Veto::UnknownName => !shares_number,
         _ => false,
@@ -350,33 +421,38 @@ pub fn decide(
             });
             if is_ahead { link(evidence, |found| passes(model, found)) } else { ambiguous(Doubt::Margin, evidence) }
         }
-        _ => {
-            if is_one_of_several(model, counted, candidates, &evidence) {
-                link(evidence, |found| passes(model, found))
-            } else {
-                ambiguous(Doubt::SeveralFit, evidence)
-            }
-        }
+        _ => match one_of_several(model, counted, candidates, &evidence).map(|found| found.one_id.clone()) {
+            Some(chosen) => link(evidence, |found| found.one_id == chosen),
+            None => ambiguous(Doubt::SeveralFit, evidence),
+        },
     }
 }
 
-/// Whether the first of several persons who fit is meant all the same. Either they are surely one person, whom nothing but this record
-/// had shown to be one; or they exclude each other, and the first is far ahead.
-fn is_one_of_several(
+/// Whom of several persons who fit is meant all the same. The only one whose own number the record has is: what else fits is asked
+/// about, or shown by this record to be the same person. Else the first, if all are surely one person, whom nothing but this record had
+/// shown to be one, or if they exclude each other and the first is far ahead.
+fn one_of_several<'e>(
     model: &Model,
     counted: &dyn Frequencies,
     candidates: &[Candidate],
-    evidence: &[Evidence],
-) -> bool {
+    evidence: &'e [Evidence],
+) -> Option<&'e Evidence> {
     let person = |found: &Evidence| candidates.iter().find(|candidate| candidate.one_id == found.one_id);
-    let mut passing = evidence.iter().filter(|found| passes(model, found));
-    let Some((best, first)) = passing.next().and_then(|best| Some((best, person(best)?))) else { return false };
-    let rivals: Vec<&Evidence> = passing.collect();
-    let relation = |rival: &&Evidence| person(rival).map(|other| relation(model, counted, first, other));
-    let relations: Vec<Relation> = rivals.iter().filter_map(relation).collect();
-    let second = rivals.iter().map(|found| found.score.bits).fold(f64::NEG_INFINITY, f64::max);
-    relations.iter().all(|relation| *relation == Relation::Same)
-        || relations.iter().all(|relation| *relation == Relation::Apart) && best.score.bits - second >= model.margin()
+    let passing = || evidence.iter().filter(|found| passes(model, found));
+    let by_number = passing().find(|found| found.shares_own);
+    let chosen = by_number.or_else(|| passing().next())?;
+    let first = person(chosen)?;
+    let rivals: Vec<(&Evidence, Relation)> = passing()
+        .filter(|found| found.one_id != chosen.one_id)
+        .filter_map(|rival| Some((rival, relation(model, counted, first, person(rival)?))))
+        .collect();
+    let second = rivals.iter().map(|(rival, _)| rival.score.bits).fold(f64::NEG_INFINITY, f64::max);
+    let all = |allowed: &dyn Fn(&(&Evidence, Relation)) -> bool| rivals.iter().all(allowed);
+    let is_numbers = by_number.is_some() && all(&|(rival, relation)| *relation == Relation::Same || !rival.shares_own);
+    let is_chosen = is_numbers
+        || all(&|(_, relation)| *relation == Relation::Same)
+        || all(&|(_, relation)| *relation == Relation::Apart) && chosen.score.bits - second >= model.margin();
+    is_chosen.then_some(chosen)
 }
 
 /// How two persons who fit one record stand to each other.
@@ -394,11 +470,13 @@ fn relation(model: &Model, counted: &dyn Frequencies, one: &Candidate, other: &C
     let pairs = || one.records.iter().flat_map(|mine| other.records.iter().map(move |theirs| (mine, theirs)));
     let compared: Vec<Comparison> = pairs().map(|(mine, theirs)| compare(&mine.facts, &theirs.facts)).collect();
     let is_parted = pairs().any(|(mine, theirs)| counted.are_parted(mine.id, theirs.id));
-    if !vetoes_between(model, || compared.iter(), false, is_parted).is_empty() {
+    let telling = telling(&records_of(one), &records_of(other), compared.clone());
+    if !vetoes_between(model, || telling.iter(), false, is_parted).is_empty() {
         return Relation::Apart;
     }
     // A name and a birth date alone may be two people's, of whom the record knows the number of one and the phone of the other.
-    let telling = compared.iter().filter(|compared| compared.shares_belongings());
+    let is_near = |compared: &&Comparison| compared.shares_belongings() || compared.address == AddressLevel::SameStreet;
+    let telling = compared.iter().filter(is_near);
     let best = telling.map(|compared| model.score(compared, counted).bits).fold(f64::NEG_INFINITY, f64::max);
     if best >= model.sure_bits() { Relation::Same } else { Relation::Open }
 }
@@ -411,15 +489,8 @@ pub fn passes(model: &Model, evidence: &Evidence) -> bool {
             Some(Tie::SameVisit) => {
                 evidence.score.facts.iter().any(|fact| fact.fact == FactKind::Name && fact.weight > 0.0)
             }
-            _ => evidence.gate || evidence.score.bits >= model.link_bits() && !is_only_rendered(&evidence.score),
+            _ => evidence.gate || evidence.score.bits >= model.link_bits() && !evidence.lacks_own,
         }
-}
-
-/// A name in pinyin, or with a sign for a character, and a birth date: many characters sound so, however rare the name (cases 27, 28).
-fn is_only_rendered(score: &Score) -> bool {
-    let belongings = [FactKind::IdentityNumber, FactKind::Card, FactKind::Phone, FactKind::Address];
-    score.facts.iter().any(|fact| fact.fact == FactKind::Name && fact.level == "rendering")
-        && !score.facts.iter().any(|fact| belongings.contains(&fact.fact) && fact.weight > 0.0)
 }
 
 fn link(mut evidence: Vec<Evidence>, chosen: impl Fn(&Evidence) -> bool) -> Decision {
@@ -446,7 +517,16 @@ mod tests {
         }
     }
 
-    /// `name birth_date word …`; `-` is nothing; `M`, `F` the sex; words of 18 places are resident numbers, of 11 phones, `E…` a passport, `M1` a mother's
+    /// Everybody has two others at home.
+    struct Household;
+
+    impl Frequencies for Household {
+        fn count(&self, _: super::super::Term) -> (u64, u64) {
+            (2, 20_000)
+        }
+    }
+
+    /// `name birth_date word …`; `-` is nothing; `M`, `F` the sex; words that end in 号 are addresses, words of 18 places are resident numbers, of 11 phones, `E…` a passport, `M1` a mother's
     /// number.
     fn facts(text: &str) -> PatientFacts {
         let mut words = text.split_whitespace();
@@ -456,7 +536,7 @@ mod tests {
                 record.insert(name, word.replace('_', " ").into());
             }
         }
-        let (mut identifiers, mut phones) = (Vec::new(), Vec::new());
+        let (mut identifiers, mut phones, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
         for word in words {
             match word {
                 "M" => record.insert("sex", "male".into()),
@@ -464,6 +544,10 @@ mod tests {
                 "M1" => record.insert("mother_identifier", json!({"system": "HIS", "value": word})),
                 _ if word.starts_with('E') => {
                     identifiers.push(json!({"type": "passport", "value": word}));
+                    None
+                }
+                _ if word.ends_with('号') => {
+                    addresses.push(json!({"text": word}));
                     None
                 }
                 _ if word.len() == 11 => {
@@ -478,6 +562,7 @@ mod tests {
         }
         record.insert("identifiers", identifiers.into_iter().collect());
         record.insert("phones", phones.into_iter().collect());
+        record.insert("addresses", addresses.into_iter().collect());
         PatientFacts::of(&record)
     }
 
@@ -608,6 +693,58 @@ mod tests {
     }
 
     #[test]
+    fn of_several_the_one_whose_number_the_record_has_is_meant() {
+        let said = format!("张建国 1990-03-07 M {ONE} 13912345678");
+        let by_number = format!("P1: 张建国 1990-03-07 M {ONE}");
+        check(&said, &[&by_number, "P2: 张建国 1990-03-07 M 13912345678"], "link P1");
+        check(&said, &[&by_number, &format!("P2: 张建国 1990-03-07 M {OTHER} 13912345678")], "link P1");
+        // The numbers of both: whose it is nobody can say.
+        check(
+            "张建国 1990-03-07 M E12345679 E98765431",
+            &[&format!("{by_number} E12345679"), &format!("P2: 张建国 1990-03-07 M {OTHER} E98765431")],
+            "ask P1 P2",
+        );
+    }
+
+    #[test]
+    fn brothers_and_sisters_have_nearly_one_name_whatever_the_birth_date() {
+        let home = "13912345678 于平翾路2号";
+        for (one, other) in [("林梓涵", "林子涵"), ("林梓涵", "林梓轩"), ("LIN_ZIHAN", "LIN_ZIHANG")] {
+            for date in ["2016-04-09", "2016-09-04", "2016-04-08", "2016-11-30", "2016", "-"] {
+                check(&format!("{one} 2016-04-09 M {home}"), &[&format!("P1: {other} {date} M {home}")], "ask P1");
+            }
+        }
+    }
+
+    #[test]
+    fn a_rendering_links_by_a_phone_that_nobody_else_has_and_not_by_an_address() {
+        let known = ["P1: 林子翾 2016-04-09 M 13912345678 于平翾路2号"];
+        for said in ["林子? 2016-04-09 M", "LIN_ZIXUAN 2016-04-09 M", "- 2016-04-09 M"] {
+            check(&format!("{said} 于平翾路2号"), &known, "ask P1");
+        }
+        check("林子? 2016-04-09 M 13912345678", &known, "link P1");
+        check("- 2016-04-09 M 13912345678 于平翾路2号", &known, "ask P1");
+        let said = facts("林子? 2016-04-09 M 13912345678");
+        let decision = decide(&Model::default(), &Household, &said, &[], &candidates(&known));
+        assert!(matches!(decision, Decision::Ambiguous { .. }), "{decision:?}");
+    }
+
+    #[test]
+    fn one_digit_of_the_year_is_a_slip_under_the_same_name_only() {
+        check("卢志刚 1985-05-20 M 13912345678", &["P1: 卢志刚 1965-05-20 M 13912345678"], "link P1");
+        check("卢志刚 1985-05-20 M 13912345678", &["P1: 卢志刚 1965-06-21 M 13912345678"], "ask P1");
+    }
+
+    #[test]
+    fn who_has_a_number_under_two_names_is_known_by_either() {
+        let known = format!("P1: 林子涵 1990-03-07 M {ONE} 13912345678; 林梓涵 1990-03-07 M {ONE}");
+        check("林子涵 1990-03-07 M 13912345678", &[&known], "link P1");
+        check("林紫涵 1990-03-07 M 13912345678", &[&known], "ask P1");
+        let known = "P1: 林子涵 1990-03-07 M 13912345678; 林梓涵 1990-03-07 M";
+        check("林子涵 1990-03-07 M 13912345678", &[known], "ask P1");
+    }
+
+    #[test]
     fn the_sources_own_number_comes_before_all_facts() {
         check("张小宝 2024-03-01", &["P1=: 张三之子 2024-03-01"], "link P1");
         check(&format!("张三 1990-03-07 {ONE}"), &[&format!("P1=: 张三 1990-03-07 {OTHER}")], "ask P1");
@@ -646,6 +783,10 @@ mod tests {
         check("张三之子 2024-03-01 13912345678", &["P1: 张三 1990-03-07 13912345678"], "new");
         check("张三之子甲 2024-03-01 13912345678", &["P1: 张三之子乙 2024-03-01 13912345678"], "new");
         check("张三之子 2024-03-01 13912345678", &["P1: 张三之子 2022-01-01 13912345678"], "new");
+        check("张三之子 2024-03-01 13912345678", &["P1: 张三之子 2024-03-01 13912345678"], "ask P1");
+        check("张三之子 2024-03-01 M 13912345678", &["P1: 张三之子 2024-03-01 F 13912345678"], "new");
+        check("张三之子乙 2024-03-01 13912345678", &["P1: 张三之子乙 2024-03-01 13912345678"], "link P1");
+        check("baby_boy_b_smith 2024-03-01 13912345678", &["P1: baby_boy_a_smith 2024-03-01 13912345678"], "new");
         check("张小宝 2024-03-01 13912345678", &["P1: 张三之子 2024-03-01 13912345678"], "ask P1");
         check("张小宝 2024-03-01 M1", &["P1: 王芳之子 2024-03-01 M1"], "ask P1");
         check("张小宝 2024-03-02 M1", &["P1: 王芳之子 2024-03-01 M1"], "new");

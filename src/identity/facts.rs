@@ -34,6 +34,8 @@ pub struct PatientFacts {
     pub addresses: Vec<Address>,
     /// Birth order in a multiple birth, as sent or from a newborn's name (`张三之子乙`).
     pub birth_order: Option<u8>,
+    /// So young when the source last spoke of the patient that a phone is a parent's.
+    pub is_child: bool,
     /// The mother's number under its authority; a relation, never an identity.
     pub mother: Option<RecordNumber>,
 }
@@ -80,6 +82,10 @@ impl PatientFacts {
             pinyin,
             name_class,
             names,
+            is_child: birth_date
+                .and_then(year)
+                .zip(year(text("updated_at")))
+                .is_some_and(|(born, said)| said < born + CHILDHOOD),
             birth_date: birth_date.map(str::to_owned),
             sex,
             identity_numbers: numbers.identity,
@@ -112,6 +118,13 @@ impl PatientFacts {
     pub(super) fn resident_ids(&self) -> impl Iterator<Item = &str> {
         self.identity_numbers.iter().filter(|number| number.kind == "resident_id").map(|number| number.value.as_str())
     }
+}
+
+/// Years in which few have a phone of their own.
+const CHILDHOOD: u16 = 15;
+
+fn year(date: &str) -> Option<u16> {
+    date.get(..4)?.parse().ok()
 }
 
 fn is_named(class: NameClass) -> bool {

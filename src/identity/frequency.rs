@@ -17,6 +17,8 @@ pub const RAREST: f64 = 1e-7;
 const OTHER_SURNAME: f64 = 2e-4;
 /// Share of a given name of one character that is not listed.
 const OTHER_SINGLE: f64 = 2e-5;
+/// Of the share of a character among given names of two, its share as a given name of its own: the listed ones have a tenth and more.
+const ALONE: f64 = 0.05;
 /// Share, among the places of given names of two characters, of a character that is not listed.
 const OTHER_CHARACTER: f64 = 1e-4;
 /// Share of people whose given name has two characters and is not listed itself.
@@ -66,6 +68,11 @@ static SHARES: LazyLock<Shares> = LazyLock::new(|| {
     }
 });
 
+/// The sounds of all listed surnames.
+pub(super) fn surname_sounds() -> impl Iterator<Item = &'static str> {
+    SHARES.surname_sounds.keys().map(String::as_str)
+}
+
 /// Share of people who bear this name.
 pub fn name_frequency(name: &Name) -> f64 {
     if name.script == Script::Letters {
@@ -76,7 +83,7 @@ pub fn name_frequency(name: &Name) -> f64 {
     let single = || shares.given.get(name.given.as_str()).copied();
     let of = |text: &str| shares.characters.get(text).copied().unwrap_or(OTHER_CHARACTER);
     let given = match (characters.next(), characters.next(), characters.next()) {
-        (Some(_), None, _) => single().unwrap_or(OTHER_SINGLE),
+        (Some(_), None, _) => single().unwrap_or_else(|| (ALONE * of(&name.given)).max(OTHER_SINGLE)),
         (Some(_), Some((second, _)), None) => {
             let (one, two) = name.given.split_at(second);
             single().unwrap_or(0.0).max(TWO_CHARACTERS * of(one) * of(two))

@@ -66,6 +66,8 @@ mod tests {
             score: Score { facts: Vec::new(), prior: bits, household: 0.0, bits },
             vetoes: vetoes.to_vec(),
             gate: false,
+            lacks_own: false,
+            shares_own: false,
             ruled_out,
         };
         // log2 of the odds of 0.9 is 3.17.

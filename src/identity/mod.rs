@@ -36,7 +36,7 @@ pub use facts::PatientFacts;
 pub use frequency::{RAREST, name_frequency, prior_frequency, sound_frequency, surname_frequency};
 pub use golden::{Member, golden};
 pub use grade::{Grade, grade};
-pub use manual::{Decided, ManualDecision, ManualRefusal, ManualStep, NamedRecord};
+pub use manual::{Decided, ManualDecision, ManualRefusal, ManualStep, NamedRecord, Overruled, Warning};
 pub use merge::{MergePlan, MergeRefusal, MergeRequest, plan_merge};
 pub use model::{Fact, FactKind, Frequencies, Model, Score, Setting, probability};
 pub use name::{Name, NameClass, Script, Sex, name_key, pinyin_key};

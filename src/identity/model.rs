@@ -60,10 +60,10 @@ settings! {
     NamesOfNumber "quarantine" "identity_number_names" 3.0 1.0 64.0 "names under which an identity number may come; one more, and it counts no more"
     NamesOfCard "quarantine" "card_names" 3.0 1.0 64.0 "the same of an insurance, health or other card"
     NamesOfPhone "quarantine" "phone_names" 8.0 1.0 64.0 "the same of a phone number"
-    VetoNearNames "veto" "near_names" 1.0 0.0 1.0 "1: names one character or a slip apart on the same birth date, without a shared number, are a case for review; 0: are not"
+    VetoNearNames "veto" "near_names" 1.0 0.0 1.0 "1: Chinese names one character apart, in pinyin a slip apart, without a shared number are a case for review; 0: are not"
     VetoSoundAlikes "veto" "sound_alikes" 1.0 0.0 1.0 "the same of names that only sound alike"
     VetoNamesInLetters "veto" "names_in_letters" 0.0 0.0 1.0 "1: names in letters that disagree are always a case for review; 0: a number of the patient's own with another fact outweighs them"
-    YearsApart "veto" "years_apart" 2.0 1.0 100.0 "years between the years of birth that forbid a link without a shared number"
+    YearsApart "veto" "years_apart" 1.0 1.0 100.0 "years between the years of birth that forbid a link without a shared number, but for one digit under the same name"
     NameTypical "frequency" "name" 8.6e-5 1e-9 1.0 "share of people with an average name; weights.name.exact holds for it"
     SoundTypical "frequency" "sound" 8.5e-4 1e-9 1.0 "the same of the sound of a name"
     SurnameTypical "frequency" "surname" 0.04 1e-9 1.0 "the same of a surname"
@@ -96,10 +96,11 @@ settings! {
     CardDifferent "weights.card" "different" -1.0 -40.0 40.0 "different cards"
     PhoneExact "weights.phone" "exact" 14.3 -40.0 40.0 "the same phone"
     PhoneOneEdit "weights.phone" "one_edit" 10.0 -40.0 40.0 "one digit apart"
-    PhoneDifferent "weights.phone" "different" -1.0 -40.0 40.0 "different phones: people change them"
+    PhoneDifferent "weights.phone" "different" -2.0 -40.0 40.0 "different phones: a quarter of all people has changed it"
     AddressExact "weights.address" "exact" 10.9 -40.0 40.0 "the same address"
-    AddressClose "weights.address" "close" 8.0 -40.0 40.0 "alike: abbreviated, a slip"
-    AddressSameArea "weights.address" "same_area" 4.0 -40.0 40.0 "the same postal code or street"
+    AddressClose "weights.address" "close" 9.0 -40.0 40.0 "alike: abbreviated, a slip"
+    AddressSameStreet "weights.address" "same_street" 5.0 -40.0 40.0 "the same street of one town, another house or none"
+    AddressSameArea "weights.address" "same_area" 4.0 -40.0 40.0 "the same postal code, or a street alike in one town"
     AddressDifferent "weights.address" "different" -1.0 -40.0 40.0 "different addresses: people move"
     MotherEqual "weights.mother_identifier" "equal" 12.0 -40.0 40.0 "the same mother, by her number under its authority: brothers and sisters have it too"
     SexEqual "weights.sex" "equal" 1.0 -40.0 40.0 "the same"
@@ -423,6 +424,7 @@ fn address(level: AddressLevel) -> Option<Id> {
     match level {
         AddressLevel::Exact => Some(Id::AddressExact),
         AddressLevel::Close => Some(Id::AddressClose),
+        AddressLevel::SameStreet => Some(Id::AddressSameStreet),
         AddressLevel::SameArea => Some(Id::AddressSameArea),
         AddressLevel::Missing => None,
         AddressLevel::Different => Some(Id::AddressDifferent),

@@ -1,5 +1,6 @@
 //! Names in normal form, with their parts, sound and class. For comparing only; records keep what was sent.
 
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use pinyin::ToPinyin;
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
 use super::compare::Term;
+use super::frequency::surname_sounds;
 use super::hash::fingerprint;
 use super::placeholder::is_filler;
 
@@ -31,6 +33,8 @@ pub struct Name {
     pub sound_term: Option<Term>,
     /// What [`super::NameLevel::SameSurname`] counts.
     pub surname_term: Option<Term>,
+    /// In letters, and what a Chinese name is in pinyin.
+    pub is_pinyin: bool,
 }
 
 /// What the characters of a name are.
@@ -74,6 +78,7 @@ impl Name {
             key,
             sound,
             surname_sound,
+            is_pinyin: false,
         })
     }
 
@@ -92,6 +97,7 @@ impl Name {
             sound_term: None,
             surname_term: (!surname.is_empty()).then(|| fingerprint(&[&surname])),
             surname_sound: surname.clone(),
+            is_pinyin: is_pinyin(&surname, &rest, &sound),
             surname,
             given: rest,
             script: Script::Letters,
@@ -99,6 +105,42 @@ impl Name {
             sound,
         }
     }
+}
+
+/// Longest syllable of pinyin: `zhuang`.
+const LONGEST_SYLLABLE: usize = 6;
+
+/// All syllables of pinyin without tones.
+static SYLLABLES: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let plain = |letter: char| letter.to_pinyin().map(|pinyin| plain_umlaut(pinyin.plain().to_owned()));
+    // Interjections have syllables without a vowel, which no name has.
+    HAN.filter_map(plain).filter(|syllable| syllable.contains(['a', 'e', 'i', 'o', 'u', 'v'])).collect()
+});
+
+/// Whether a name in letters is a Chinese one in pinyin: a listed surname and one to three syllables, as two parts or in one.
+fn is_pinyin(surname: &str, given: &str, whole: &str) -> bool {
+    if !whole.bytes().all(|byte| byte.is_ascii_lowercase()) || !(3..=4 * LONGEST_SYLLABLE).contains(&whole.len()) {
+        return false;
+    }
+    if !surname.is_empty() && !given.is_empty() {
+        // In either order.
+        return [surname, given].iter().all(|part| is_syllables(part, 3))
+            && surname_sounds().any(|sound| sound == surname || sound == given);
+    }
+    let ends = |surname: &str| {
+        let rests = [whole.strip_prefix(surname), whole.strip_suffix(surname)];
+        rests.into_iter().flatten().any(|rest| is_syllables(rest, 3))
+    };
+    surname_sounds().any(ends)
+}
+
+/// Whether letters are one syllable of pinyin or at most `most`.
+fn is_syllables(letters: &str, most: usize) -> bool {
+    most > 0
+        && (1..=letters.len().min(LONGEST_SYLLABLE)).any(|length| {
+            let (syllable, rest) = letters.split_at(length);
+            SYLLABLES.contains(syllable) && (rest.is_empty() || is_syllables(rest, most - 1))
+        })
 }
 
 /// Surname and given names of a name in letters: `Smith, John`, `John A Smith`; one word alone is a given name.
@@ -204,6 +246,8 @@ const NEWBORN_ENDS: [&str; 17] = [
 const BIRTH_ORDERS: &str = "甲乙丙丁一二三四大小长次双胎";
 /// Beginnings of the names of newborns.
 const NEWBORN_STARTS: [&str; 8] = ["babyof", "babyboy", "babygirl", "newborn", "infantof", "bbof", "新生儿", "婴儿"];
+/// What a newborn's name in letters has behind the family's: `Smith, Baby Boy`.
+const NEWBORN_WORDS: [&str; 3] = ["babyof", "babyboy", "babygirl"];
 /// Beginnings of the names of patients whom nobody knows.
 const UNKNOWN_STARTS: [&str; 17] = [
     "无名",
@@ -239,6 +283,7 @@ impl NameClass {
             Self::Missing
         } else if NEWBORN_ENDS.iter().any(|end| named.ends_with(end))
             || NEWBORN_STARTS.iter().any(|start| name.starts_with(start))
+            || NEWBORN_WORDS.iter().any(|word| name.contains(word))
         {
             Self::Newborn
         } else {
@@ -254,10 +299,13 @@ fn newborn_stem(name: &str) -> &str {
 }
 
 /// What a newborn's name says of the child: birth order (1 is the first) and sex.
-pub(super) fn newborn_signs(name: &str) -> (Option<u8>, Option<Sex>) {
-    let name = folded(name);
+pub(super) fn newborn_signs(sent: &str) -> (Option<u8>, Option<Sex>) {
+    let name = folded(sent);
     if NameClass::of_squeezed(&name) != NameClass::Newborn {
         return (None, None);
+    }
+    if name.is_ascii() {
+        return (order_in_letters(sent), sex_in_letters(&name));
     }
     let stem = newborn_stem(&name);
     let told = ["长", "次", "大", "小"].iter().find(|order| stem.contains(&format!("之{order}"))).copied();
@@ -270,14 +318,34 @@ pub(super) fn newborn_signs(name: &str) -> (Option<u8>, Option<Sex>) {
             _ => None,
         });
     let tail: Vec<char> = stem.chars().rev().take(4).collect();
-    let sex = if name.starts_with("babygirl") || tail.contains(&'女') {
+    let sex = if tail.contains(&'女') {
         Some(Sex::Female)
-    } else if name.starts_with("babyboy") || tail.contains(&'男') || tail.first() == Some(&'子') {
+    } else if tail.contains(&'男') || tail.first() == Some(&'子') {
         Some(Sex::Male)
     } else {
         None
     };
     (order, sex)
+}
+
+/// The birth order that stands alone among the words: `Baby Boy A Smith`, `Smith, Babygirl 2`.
+fn order_in_letters(name: &str) -> Option<u8> {
+    let words = name.split(|letter: char| !letter.is_ascii_alphanumeric());
+    words.filter(|word| word.len() == 1).find_map(|word| match word.as_bytes() {
+        [b'a' | b'A' | b'1'] => Some(1),
+        [b'b' | b'B' | b'2'] => Some(2),
+        [b'c' | b'C' | b'3'] => Some(3),
+        [b'd' | b'D' | b'4'] => Some(4),
+        _ => None,
+    })
+}
+
+fn sex_in_letters(squeezed: &str) -> Option<Sex> {
+    match (squeezed.contains("babygirl"), squeezed.contains("babyboy")) {
+        (true, false) => Some(Sex::Female),
+        (false, true) => Some(Sex::Male),
+        _ => None,
+    }
 }
 
 /// Administrative sex, where it is one of two.

@@ -282,7 +282,8 @@ impl Compiler<'_, '_> {
             None => (None, outer.clone()),
         };
         if (is_item || self.format == Format::Fhir) && block.each.is_none() {
-            let text = format!("a block of {place} says what makes one");
+            let one = if is_item { "one item" } else { "one record" };
+            let text = format!("a block of {place} says what makes {one}");
             let hint = match self.format {
                 Format::Hl7v2 => "add each = \"SEG\" or each = \"SEG-F\"",
                 Format::Fhir => "add each = \"Encounter\", or what else makes one",

@@ -125,7 +125,7 @@ impl From<hl7v2::Location> for Location {
 #[derive(Debug, Clone)]
 pub(crate) enum Path {
     Hl7v2(hl7v2::Path),
-    Fhir(ElementPath),
+    Fhir(Box<ElementPath>),
 }
 
 /// What the paths of a block are relative to, as far as it is known when a mapping is loaded.
@@ -159,7 +159,7 @@ impl Within {
 #[derive(Debug, Clone)]
 pub(crate) enum Condition {
     Hl7v2(Expression),
-    Fhir(ElementPath),
+    Fhir(Box<ElementPath>),
 }
 
 /// What a path is asked of.

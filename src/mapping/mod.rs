@@ -32,6 +32,8 @@ pub mod schema;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_fhir;
 
 use std::collections::BTreeSet;
 use std::fmt;

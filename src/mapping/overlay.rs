@@ -10,11 +10,9 @@ use crate::record::Kind;
 
 /// A site's declarations over its base's.
 pub(super) fn overlay(reader: &mut Reader<'_>, mut base: Declarations, site: Declarations) -> Declarations {
-    if let Some(format) = site.format {
-        if format.value != base.format() {
-            let text = format!("this mapping extends one for format = {:?}", base.format().name());
-            reader.error(format.file, format.span, "M013", text, "extend another base, or leave format out");
-        }
+    if let Some(format) = site.format.filter(|format| format.value != base.format()) {
+        let text = format!("this mapping extends one for format = {:?}", base.format().name());
+        reader.error(format.file, format.span, "M013", text, "extend another base, or leave format out");
     }
     if site.matches.is_some() {
         base.matches = site.matches;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::coerce::{self, Coercion};
 use super::file::{BLOCK_KEYS, FILE_KEYS, RULE_KEYS};
+use super::input::Format;
 use crate::record::Kind;
 use crate::record::schema::{self, Field, Shape};
 
@@ -43,8 +44,10 @@ fn shared() -> Definitions {
             "path",
             json!({
                 "type": "string",
-                "description": "PID-8, PID-3.4.1, PID-3[2].1, PID-3[*], PID-3[5=PI].1, OBX[2]-5",
-                "pattern": "^[A-Z][A-Z0-9]{2}(\\[[^\\]]+\\])?(-[0-9]+(\\[[^\\]]+\\])?(\\.[0-9]+){0,2})?$",
+                "description": "HL7 v2: PID-8, PID-3.4.1, PID-3[2].1, PID-3[*], PID-3[5=PI].1, OBX[2]-5; FHIR: a FHIRPath such as \
+                                identifier.where(use = 'official').value or Patient.birthDate",
+                // Elements begin with a small letter, types of FHIR with a capital and a small one, segments with two capitals.
+                "pattern": "^([A-Z][A-Z0-9]{2}(\\[[^\\]]+\\])?(-[0-9]+(\\[[^\\]]+\\])?(\\.[0-9]+){0,2})?|([a-z%$(]|[A-Z][a-z]).*)$",
             }),
         ),
         ("paths", one_or_more(&reference("path"))),
@@ -52,11 +55,15 @@ fn shared() -> Definitions {
             "condition",
             json!({
                 "type": "string",
-                "description": "PV1 and MSH-9.2 not in ['A28', 'A31']; PID-19.1 is resident_id; OBX-5 is number",
+                "description": "HL7 v2: PV1 and MSH-9.2 not in ['A28', 'A31']; PID-19.1 is resident_id; OBX-5 is number. FHIR: a FHIRPath \
+                                that is true or false, such as status != 'planned' and period.end.exists()",
             }),
         ),
         ("texts", one_or_more(&json!({"type": "string"}))),
-        ("on_null", json!({"type": "string", "enum": ["clear", "keep"], "description": "what HL7's \"\" does"})),
+        (
+            "on_null",
+            json!({"type": "string", "enum": ["clear", "keep"], "description": "what HL7's \"\" does; of FHIR, what becomes of what is not in a resource"}),
+        ),
         (
             "required",
             json!({
@@ -112,7 +119,11 @@ fn file_key(key: &str) -> Json {
         "extends" => {
             json!({"type": "string", "description": "the mapping that this one is laid over, relative to this file"})
         }
-        "format" => json!({"type": "string", "enum": ["hl7v2"]}),
+        "format" => json!({
+            "type": "string",
+            "enum": Format::ALL.map(Format::name),
+            "description": "what it reads; without it, what the mapping that it extends reads, else hl7v2",
+        }),
         "match" => json!({
             "type": "object",
             "description": "paths and patterns (*, ?); a message that fits none is kept as ignored",

@@ -722,7 +722,10 @@ fn all_problems_are_found_at_once_and_at_their_places() {
 #[test]
 fn broken_files_are_refused_with_a_reason() {
     check_problems("[patient\nname = 'PID-5'", &["mappings/site.toml:1:9 error[M001]"]);
-    check_problems("format = 'fhir'", &["error[M013]: FHIR mappings are not in this version"]);
+    check_problems(
+        "format = 'fihr'\n[patient]\nname = 'PID-5'",
+        &["mappings/site.toml:1:10 error[M013]: the format is \"hl7v2\" or \"fhir\""],
+    );
     check_problems(
         "extends = 'none.toml'",
         &["mappings/site.toml:1:11 error[M012]: mappings/none.toml cannot be read"],

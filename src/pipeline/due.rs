@@ -191,13 +191,16 @@ pub fn prepare_due(source: &Arc<Source>, due: Due, received_at: i64) -> DueUnit 
     DueUnit { unit: super::prepare_unit(source, &raw, (subject, read), received_at), resource }
 }
 
-/// Commits what was due, and takes its mark away. `None`: it became due again meanwhile, so what was read of it is old.
+/// Commits what was due, and takes its mark away. `None`: it became due again meanwhile, so what was read of it is old; or there was nothing
+/// to tell.
 ///
 /// # Errors
 /// As [`super::commit`].
 pub fn commit_due(transaction: &Transaction<'_>, due: DueUnit, cause: Cause) -> Result<Option<Done>, StoreError> {
     let DueUnit { unit, resource } = due;
-    if !resources::settle(transaction, resource.row, resource.marks)? {
+    // Of what was never told and is not there, or is a part of something else, there is nothing to tell.
+    let is_nothing = unit.subject.as_ref().is_some_and(|subject| subject.is_gone) && resource.told_at.is_none();
+    if !resources::settle(transaction, resource.row, resource.marks)? || is_nothing {
         return Ok(None);
     }
     super::keep(transaction, unit, cause, false).map(Some)

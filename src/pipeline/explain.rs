@@ -37,7 +37,7 @@ pub fn explain(
     number: &RecordNumber,
 ) -> Result<Result<serde_json::Value, Unexplained>, StoreError> {
     let Some(person) = persons::resolve(reader, one_id)? else { return Ok(Err(Unexplained::UnknownPerson)) };
-    let rows = records::named(reader, number)?;
+    let rows = records::meant_by(reader, number)?;
     if rows.is_empty() {
         return Ok(Err(Unexplained::UnknownRecord));
     }
@@ -81,6 +81,7 @@ fn explanation(matcher: Matcher<'_>, one_id: &str, row: &PatientRecord) -> Resul
         }));
     }
     let mut document = serde_json::json!({
+        "name": records::name(matcher.reader, row)?,
         "source": row.source,
         "one_id": row.one_id,
         "link": row.link.name(),

@@ -8,76 +8,32 @@
 //! - A One ID that was retired lives again with the records that it had; what came after the merge stays, and is asked about.
 //! - Every change is told at once: who is who now, and each visit and report anew under its One ID.
 
+mod answers;
+mod conflict;
+mod outcome;
+mod parting;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 
-use super::apply::{About, Cause, Job, Trouble};
-use super::patient::golden_of;
+use super::apply::{Cause, Job, Trouble};
 use super::{Failure, Site};
-use crate::feed::EventKind;
-use crate::identity::{Decided, ManualDecision, ManualRefusal, ManualStep, NamedRecord};
+use crate::identity::{Decided, ManualDecision, ManualRefusal, ManualStep, NamedRecord, Overruled, Warning};
 use crate::record::{RecordNumber, Value, json};
-use crate::state::{Moment, changed};
+use crate::state::Moment;
 use crate::store::messages::ContentDigest;
 use crate::store::persons::Person;
 use crate::store::records::{LinkKind, PatientRecord};
-use crate::store::reviews::ReviewKind;
-use crate::store::{ErrorClass, StoreError, Transaction, no_links, persons, records};
-use crate::view;
+use crate::store::{ErrorClass, StoreError, Transaction, events, no_links, persons, records};
+
+pub(super) use conflict::Conflict;
+pub(super) use outcome::quoted;
+pub(super) use parting::{Goal, with_merged};
 
 /// The source of events that come of a decision: `heyi/manual`.
 const BY_HAND: &str = "manual";
-
-/// What somebody should look at, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Conflict {
-    /// A source merges, links or moves what was decided otherwise by hand.
-    Decided,
-    /// A source uses a patient's number for another patient.
-    NumberReused,
-    /// A record came to a person after a merge that was undone: whose is it?
-    AfterSplit,
-    /// A source merges two patients who have different resident numbers: done, for the numbers are its own.
-    OtherNumber,
-    /// A source merges two numbers the other way round than before: refused.
-    Opposite,
-}
-
-impl Conflict {
-    fn kind(self) -> ReviewKind {
-        match self {
-            Self::Decided | Self::OtherNumber | Self::Opposite => ReviewKind::SourceMergeConflict,
-            Self::NumberReused => ReviewKind::NumberReused,
-            Self::AfterSplit => ReviewKind::PossibleMatch,
-        }
-    }
-
-    /// The sentence for the notes of the message.
-    fn sentence(self) -> &'static str {
-        match self {
-            Self::Decided => {
-                "the two numbers stay with two persons: somebody has decided so by hand; look at `heyi person history`, and link or \
-                 merge them by hand if the source is right"
-            }
-            Self::NumberReused => {
-                "PID-3: the number stood for another patient: name, birth date and resident number all differ; taken for a new \
-                 patient, the former one is as before"
-            }
-            Self::AfterSplit => {
-                "a record came after a merge that was undone: it stays where it is until somebody decides"
-            }
-            Self::OtherNumber => {
-                "the two merged numbers are of patients with different valid resident numbers: merged, as the source says; somebody \
-                 should look, `heyi review list`"
-            }
-            Self::Opposite => {
-                "the source says the opposite of an earlier merge: refused; somebody should look, `heyi review list`"
-            }
-        }
-    }
-}
 
 /// Carries out what somebody decided; runs inside the writer. A refusal leaves everything as it was.
 ///
@@ -109,7 +65,11 @@ pub fn decide_by_hand(
         refused: RefCell::default(),
         statement: None,
     };
-    let outcome = transaction.attempt(|_| Life { job: &job, decision }.carry_out());
+    let outcome = transaction.attempt(|_| {
+        let before = events::head(transaction).map_err(Trouble::from)?.sequence;
+        let life = Life { job: &job, decision, overruled: RefCell::default(), warnings: RefCell::default() };
+        life.carry_out().and_then(|decided| life.told(decided, before))
+    });
     match outcome {
         Ok(decided) => Ok(Ok(decided)),
         Err(Stop::Refused(refusal)) => Ok(Err(refusal)),
@@ -150,6 +110,10 @@ impl From<ManualRefusal> for Stop {
 pub(super) struct Life<'j, 'a> {
     pub(super) job: &'j Job<'a>,
     pub(super) decision: &'j ManualDecision,
+    /// Earlier decisions that it takes back.
+    overruled: RefCell<Vec<Overruled>>,
+    /// What would have forbidden it to a rule.
+    warnings: RefCell<Vec<Warning>>,
 }
 
 impl Life<'_, '_> {
@@ -170,7 +134,7 @@ impl Life<'_, '_> {
         let rows = self.named(named)?;
         let mut leaving: BTreeMap<String, BTreeSet<i64>> = BTreeMap::new();
         let mut told = Vec::new();
-        let mut changed = false;
+        let (mut left, mut changed) = (None, false);
         for row in rows {
             if row.one_id != target {
                 leaving.entry(row.one_id).or_default().insert(row.id);
@@ -185,17 +149,26 @@ impl Life<'_, '_> {
         for (from, ids) in leaving {
             let there = records::of_person(job.transaction, &from)?;
             let (group, rest) = with_merged(there, &ids);
-            told.extend(group.iter().map(|row| row.number.to_string()));
-            self.lift(&group, &records::of_person(job.transaction, &target)?)?;
+            told.extend(self.names(&group)?);
+            let others = records::of_person(job.transaction, &target)?;
+            self.warn(&group, &others)?;
+            self.lift(&group, &others)?;
             if rest.is_empty() {
                 job.merge_persons(&target, &from, &self.basis(json!({"retired": from})), self.moment())?;
             } else {
+                self.overrule_joins(&group, &rest)?;
+                left = Some(from.clone());
                 job.part(&from, &group, Goal::Known(&target), self.basis(json!({"from": from})), self.moment())?;
                 job.tell_apart(&group, &rest, &self.decision.by, &self.decision.reason)?;
             }
             changed = true;
         }
-        Ok(Decided { one_id: target, other: None, records: told, changed })
+        // Away from others, it goes back there; else it leaves as it came.
+        let take_back = left.filter(|_| changed).map(|from| {
+            let source = named.source.as_ref().map(|source| format!(" --source {source}")).unwrap_or_default();
+            format!("heyi person link {} {from}{source}", quoted(&named.number.to_string()))
+        });
+        Ok(Decided { one_id: target, records: told, take_back, changed, ..Decided::default() })
     }
 
     fn unlink(&self, named: &NamedRecord) -> Result<Decided, Stop> {
@@ -204,7 +177,7 @@ impl Life<'_, '_> {
         let [one_id] = Vec::from_iter(persons)[..] else { return Err(ManualRefusal::SeveralPersons.into()) };
         let (group, rest) = self.group(one_id, &rows.iter().map(|row| row.id).collect())?;
         if rest.is_empty() {
-            return Ok(Decided { one_id: one_id.to_owned(), other: None, records: Vec::new(), changed: false });
+            return Ok(unchanged(one_id));
         }
         self.leave(one_id, &group, &rest)
     }
@@ -216,13 +189,15 @@ impl Life<'_, '_> {
         }
         let (retired, survivor) = (self.person_now(one_id)?, self.person_now(into)?);
         if retired == survivor {
-            return Ok(Decided { one_id: survivor, other: None, records: Vec::new(), changed: false });
+            return Ok(unchanged(&survivor));
         }
         let moved = records::of_person(job.transaction, &retired)?;
-        self.lift(&moved, &records::of_person(job.transaction, &survivor)?)?;
+        let others = records::of_person(job.transaction, &survivor)?;
+        self.warn(&moved, &others)?;
+        self.lift(&moved, &others)?;
         job.merge_persons(&survivor, &retired, &self.basis(json!({"retired": retired})), self.moment())?;
-        let records = moved.iter().map(|row| row.number.to_string()).collect();
-        Ok(Decided { one_id: survivor, other: Some(retired), records, changed: true })
+        let records = self.names(&moved)?;
+        Ok(Decided { one_id: survivor, other: Some(retired), records, changed: true, ..Decided::default() })
     }
 
     /// Takes a merge back, only this step of a chain: who was retired by it lives again with its records.
@@ -250,11 +225,12 @@ impl Life<'_, '_> {
         if rest.is_empty() {
             return Err(ManualRefusal::NothingLeft.into());
         }
+        self.overrule_joins(&group, &rest)?;
         let basis = self.basis(json!({"retired": retired.one_id, "undone": "merge"}));
         job.part(&holder, &group, Goal::Revived(&retired.one_id), basis, self.moment())?;
         self.tell_apart_since(&group, rest, step.at)?;
-        let records = group.iter().map(|row| row.number.to_string()).collect();
-        Ok(Decided { one_id: holder, other: Some(retired.one_id), records, changed: true })
+        let records = self.names(&group)?;
+        Ok(Decided { one_id: holder, other: Some(retired.one_id), records, changed: true, ..Decided::default() })
     }
 
     /// A One ID that stands alone: that is as it should be if it was split before.
@@ -263,7 +239,7 @@ impl Life<'_, '_> {
         let told = records::of_person(self.job.transaction, one_id)?.into_iter().map(apart);
         let told = told.collect::<Result<Vec<_>, StoreError>>()?;
         if told.into_iter().flatten().any(|pair| pair.undone.is_none()) {
-            return Ok(Decided { one_id: one_id.to_owned(), other: None, records: Vec::new(), changed: false });
+            return Ok(unchanged(one_id));
         }
         Err(ManualRefusal::NothingMerged.into())
     }
@@ -275,20 +251,20 @@ impl Life<'_, '_> {
         let mut ids = BTreeSet::new();
         let mut gone = 0;
         for number in numbers {
-            let found: Vec<i64> = there.iter().filter(|row| row.number == *number).map(|row| row.id).collect();
+            let named = records::meant_by(job.transaction, number)?;
+            let found: Vec<&PatientRecord> = named.iter().filter(|row| row.one_id == holder).collect();
             if found.is_empty() {
-                let elsewhere: Vec<i64> =
-                    records::named(job.transaction, number)?.into_iter().map(|row| row.id).collect();
                 let own: Vec<i64> = there.iter().map(|row| row.id).collect();
-                if no_links::between(job.transaction, &elsewhere, &own)?.is_none() {
+                if no_links::between(job.transaction, &self::ids(&named), &own)?.is_none() {
                     return Err(ManualRefusal::NotOfPerson.into());
                 }
                 gone += 1;
             }
-            ids.extend(found);
+            self.one_patient(found.iter().copied())?;
+            ids.extend(found.into_iter().map(|row| row.id));
         }
         if gone == numbers.len() {
-            return Ok(Decided { one_id: holder, other: None, records: Vec::new(), changed: false });
+            return Ok(unchanged(&holder));
         }
         let (group, rest) = with_merged(there, &ids);
         if rest.is_empty() {
@@ -297,19 +273,35 @@ impl Life<'_, '_> {
         self.leave(&holder, &group, &rest)
     }
 
-    /// The records `group` of a person go to a One ID of their own, and are told apart from the `rest`.
+    /// The records `group` of a person go to a One ID of their own, and are told apart from the `rest`. Where the One ID was made for the
+    /// group, and the rest came to it by a merge, the rest goes back: each has its former One ID then.
     pub(super) fn leave(&self, holder: &str, group: &[PatientRecord], rest: &[PatientRecord]) -> Result<Decided, Stop> {
         let job = self.job;
-        let former = job.former_one_id(group)?;
+        let mut former = job.former_one_id(group)?;
+        let (mut group, mut rest) = (group, rest);
+        if former.is_none()
+            && self.is_made_for(holder, group)?
+            && let Some(others) = job.former_one_id(rest)?
+            && let Some(step) = job.merge_step(&self.person(&others)?)?
+            && rest.iter().all(|row| step.records.contains(&row.id))
+        {
+            (group, rest, former) = (rest, group, Some(others));
+        }
         let step = match &former {
             Some(one_id) => job.merge_step(&self.person(one_id)?)?,
             None => None,
         };
+        self.overrule_joins(group, rest)?;
         let goal = former.as_deref().map_or(Goal::New, Goal::Revived);
         let other = job.part(holder, group, goal, self.basis(json!({"from": holder})), self.moment())?;
         self.tell_apart_since(group, rest.to_vec(), step.map_or(i64::MAX, |step| step.at))?;
-        let records = group.iter().map(|row| row.number.to_string()).collect();
-        Ok(Decided { one_id: holder.to_owned(), other: Some(other), records, changed: true })
+        let records = self.names(group)?;
+        Ok(Decided { one_id: holder.to_owned(), other: Some(other), records, changed: true, ..Decided::default() })
+    }
+
+    fn is_made_for(&self, one_id: &str, group: &[PatientRecord]) -> Result<bool, Stop> {
+        let first = records::first_of(self.job.transaction, one_id)?;
+        Ok(first.is_some_and(|first| group.iter().any(|row| row.id == first)))
     }
 
     /// The records that leave are told apart from all of the `rest` that were there at the step `at` of the history; whose those are that
@@ -336,15 +328,42 @@ impl Life<'_, '_> {
     fn lift(&self, some: &[PatientRecord], others: &[PatientRecord]) -> Result<(), Stop> {
         let (some, others) = (ids(some), ids(others));
         while let Some(pair) = no_links::between(self.job.transaction, &some, &others)? {
-            no_links::allow(self.job.transaction, pair, &self.decision.by, self.job.now)?;
+            self.allow(pair)?;
         }
         Ok(())
     }
 
+    /// Takes back that these two were told apart. `false`: they were not.
+    pub(super) fn allow(&self, pair: (i64, i64)) -> Result<bool, Stop> {
+        self.overrule_pair(pair)?;
+        Ok(no_links::allow(self.job.transaction, pair, &self.decision.by, self.job.now)?)
+    }
+
     fn named(&self, named: &NamedRecord) -> Result<Vec<PatientRecord>, Stop> {
-        let mut rows = records::named(self.job.transaction, &named.number)?;
+        let mut rows = records::meant_by(self.job.transaction, &named.number)?;
         rows.retain(|row| named.source.as_ref().is_none_or(|source| row.source == *source));
-        if rows.is_empty() { Err(ManualRefusal::UnknownRecord.into()) } else { Ok(rows) }
+        if rows.is_empty() {
+            return Err(ManualRefusal::UnknownRecord.into());
+        }
+        self.one_patient(rows.iter())?;
+        Ok(rows)
+    }
+
+    /// Refuses a number that one source has used for several of these patients: whom it means nobody can tell.
+    fn one_patient<'r>(&self, rows: impl Iterator<Item = &'r PatientRecord> + Clone) -> Result<(), Stop> {
+        let mut sources = BTreeSet::new();
+        if rows.clone().all(|row| sources.insert((&row.source, &row.number))) {
+            return Ok(());
+        }
+        let names = rows.map(|row| records::name(self.job.transaction, row));
+        let names: BTreeSet<String> = names.collect::<Result<_, StoreError>>()?;
+        Err(ManualRefusal::SeveralGenerations { names: names.into_iter().collect() }.into())
+    }
+
+    /// The records as people name them.
+    pub(super) fn names(&self, rows: &[PatientRecord]) -> Result<Vec<String>, Stop> {
+        let names = rows.iter().map(|row| records::name(self.job.transaction, row));
+        Ok(names.collect::<Result<_, StoreError>>()?)
     }
 
     pub(super) fn person(&self, one_id: &str) -> Result<Person, Stop> {
@@ -358,7 +377,7 @@ impl Life<'_, '_> {
         Ok(persons::resolve(self.job.transaction, one_id)?.ok_or_else(unknown)?.one_id)
     }
 
-    fn moment(&self) -> Moment {
+    pub(super) fn moment(&self) -> Moment {
         Moment { at: self.job.now, arrival: 0 }
     }
 
@@ -374,25 +393,6 @@ impl Life<'_, '_> {
         }
         basis
     }
-}
-
-/// Where records go that leave a person.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Goal<'a> {
-    /// To a living person.
-    Known(&'a str),
-    /// To a One ID that was retired and lives again.
-    Revived(&'a str),
-    /// To a new One ID.
-    New,
-}
-
-/// A merge as the history has it.
-pub(super) struct MergeStep {
-    /// The records that it moved.
-    pub(super) records: BTreeSet<i64>,
-    /// Its first line in the history of all links.
-    pub(super) at: i64,
 }
 
 impl Job<'_> {
@@ -480,116 +480,11 @@ impl Job<'_> {
         }
         Ok(())
     }
-
-    /// The merge that retired this One ID, which is still in force.
-    pub(super) fn merge_step(&self, retired: &Person) -> Result<Option<MergeStep>, Trouble> {
-        let Some(survivor) = retired.merged_into.as_deref() else { return Ok(None) };
-        let history = records::history(self.transaction, &retired.one_id, 0, usize::MAX)?;
-        // Nothing leaves a One ID once it is retired: its last moves are the merge. Others may have gone to the survivor one by one before.
-        let mut steps =
-            history.into_iter().rev().filter(|(_, change)| change.from.as_deref() == Some(&*retired.one_id));
-        let Some((last, merge)) = steps.next().filter(|(_, change)| change.to == survivor) else { return Ok(None) };
-        let mut step = MergeStep { records: BTreeSet::from([merge.record]), at: last };
-        let with_it = steps
-            .take_while(|(_, change)| (change.at, &change.to, &change.basis) == (merge.at, &merge.to, &merge.basis));
-        for (id, change) in with_it {
-            step.records.insert(change.record);
-            step.at = id;
-        }
-        Ok(Some(step))
-    }
-
-    /// The One ID that these records had before they were merged, if it is theirs to have again: retired, common to all of them, and
-    /// begun with one of them.
-    pub(super) fn former_one_id(&self, group: &[PatientRecord]) -> Result<Option<String>, Trouble> {
-        let mut common: Option<Vec<String>> = None;
-        let mut begun = BTreeSet::new();
-        for row in group {
-            let moves = records::moves_of(self.transaction, row.id)?;
-            begun.extend(moves.iter().find(|(_, change)| change.from.is_none()).map(|(_, change)| change.to.clone()));
-            let from: Vec<String> = moves.into_iter().filter_map(|(_, change)| change.from).collect();
-            common = Some(match common {
-                None => from,
-                Some(common) => common.into_iter().filter(|one_id| from.contains(one_id)).collect(),
-            });
-        }
-        for one_id in common.unwrap_or_default() {
-            if begun.contains(&one_id) && self.person(&one_id)?.merged_into.is_some() {
-                return Ok(Some(one_id));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The records `group` of `holder` go to their goal, with their visits and reports; gives its One ID. A merge of their source's
-    /// that ties one of them to a record that stays is taken back.
-    pub(super) fn part(
-        &self,
-        holder: &str,
-        group: &[PatientRecord],
-        goal: Goal<'_>,
-        basis: Value,
-        moment: Moment,
-    ) -> Result<String, Trouble> {
-        let leaving: BTreeSet<i64> = group.iter().map(|row| row.id).collect();
-        let mut moved = self.belongings(holder)?;
-        moved.keep_of(&leaving);
-        let one_id = match goal {
-            Goal::Known(one_id) => one_id.to_owned(),
-            Goal::Revived(one_id) => {
-                let before = self.person(one_id)?;
-                persons::update(self.transaction, &before, &Person { merged_into: None, ..before.clone() })?;
-                one_id.to_owned()
-            }
-            Goal::New => self.new_person(golden_of(group.iter())?, moment)?,
-        };
-        let by_hand = self.cause == Cause::Manual;
-        for row in group {
-            if row.merged_into.is_some_and(|into| !leaving.contains(&into)) {
-                records::set_merged_into(self.transaction, row.id, None)?;
-            }
-            let kind = if by_hand || row.link == LinkKind::Manual { LinkKind::Manual } else { LinkKind::Auto };
-            records::link(self.transaction, &self.link_change(row.id, &one_id, kind, basis.clone()))?;
-        }
-        let told = [("new_one_id", json!(one_id)), ("basis", basis), ("records", moved.ids())];
-        self.tell_change(EventKind::PatientSplit, holder, told, moment)?;
-        match goal {
-            Goal::Known(one_id) => self.refresh_person(one_id, EventKind::PatientUpdated, moment)?,
-            Goal::Revived(one_id) => self.tell_revival(one_id, moment)?,
-            // Its golden record is of records that stood retired, or of one that now stands alone.
-            Goal::New => self.refresh_person(&one_id, EventKind::PatientUpdated, moment)?,
-        }
-        self.publish_moved(moved, &one_id, moment, Cause::Split)?;
-        Ok(one_id)
-    }
-
-    /// A One ID that was retired answers for itself again: told, also where its golden record is as it was.
-    fn tell_revival(&self, one_id: &str, moment: Moment) -> Result<(), Trouble> {
-        let before = self.person(one_id)?;
-        let after = Person { version: before.version + 1, golden: self.golden(one_id)?, ..before.clone() };
-        persons::update(self.transaction, &before, &after)?;
-        let mut changed = changed(&before.golden, &after.golden);
-        changed.push("merged_into".to_owned());
-        changed.sort_unstable();
-        let about = About { kind: EventKind::PatientUpdated, record: one_id, one_id, moment, version: after.version };
-        self.publish(about, &changed, view::person(after), self.cause)?;
-        Ok(())
-    }
 }
 
-/// The records of these numbers with all that their source has merged into them, and the others.
-pub(super) fn with_merged(rows: Vec<PatientRecord>, ids: &BTreeSet<i64>) -> (Vec<PatientRecord>, Vec<PatientRecord>) {
-    let mut group = ids.clone();
-    loop {
-        let grown = group.len();
-        let merged = rows.iter().filter(|row| row.merged_into.is_some_and(|into| group.contains(&into)));
-        let merged: Vec<i64> = merged.map(|row| row.id).collect();
-        group.extend(merged);
-        if group.len() == grown {
-            break;
-        }
-    }
-    rows.into_iter().partition(|row| group.contains(&row.id))
+/// It was so already.
+fn unchanged(one_id: &str) -> Decided {
+    Decided { one_id: one_id.to_owned(), ..Decided::default() }
 }
 
 fn ids(rows: &[PatientRecord]) -> Vec<i64> {

@@ -94,7 +94,8 @@ impl<'a> Matcher<'a> {
         }
         let mut persons: BTreeSet<String> = BTreeSet::new();
         for record in found.into_iter().filter(|record| !except.contains(record)) {
-            persons.insert(self.record(record)?.one_id);
+            let one_id = records::one_id(self.reader, record)?;
+            persons.insert(one_id.ok_or(StoreError::Damaged { what: "patient_record" })?);
         }
         persons.into_iter().map(|one_id| self.candidate(one_id, &ties, except)).collect()
     }
@@ -375,6 +376,11 @@ pub(super) fn patients(records: &[&Known]) -> BTreeMap<i64, i64> {
         }
     }
     patients
+}
+
+/// What is counted of records, each once.
+pub(super) fn terms_of_all<'a>(records: impl IntoIterator<Item = &'a Known>) -> BTreeSet<Term> {
+    records.into_iter().flat_map(|known| terms_of(&known.facts)).collect()
 }
 
 /// What is counted of a record.

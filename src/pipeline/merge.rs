@@ -12,7 +12,8 @@ use super::renumber::VisitAction;
 use crate::feed::EventKind;
 use crate::hl7v2::{ErrorCode, Location};
 use crate::identity::{
-    MergePlan, MergeRefusal, MergeRequest, NameClass, NumberLevel, PatientFacts, compare, plan_merge,
+    BirthDateLevel, MergePlan, MergeRefusal, MergeRequest, NameClass, NameLevel, NumberLevel, PatientFacts, compare,
+    plan_merge,
 };
 use crate::record::{Fields, RecordNumber, Value, json};
 use crate::state::{Moment, PatientState};
@@ -203,7 +204,11 @@ impl Job<'_> {
         if group.iter().any(|row| row.link == LinkKind::Manual && (row.id == first.id || row.id == other.id)) {
             return self.raise(Conflict::Decided, (first.id, other.id));
         }
-        let goal = revived.as_deref().map_or(Goal::New, Goal::Revived);
+        let former = match revived {
+            Some(one_id) => Some(one_id),
+            None => self.former_one_id(&group)?,
+        };
+        let goal = former.as_deref().map_or(Goal::New, Goal::Revived);
         self.part(holder, &group, goal, basis, moment)?;
         self.tell_apart(&group, &rest, self.source, reason)
     }
@@ -340,6 +345,29 @@ impl Job<'_> {
         self.look_at_others(survivor_record.id, moment)
     }
 
+    /// A record that its source has merged with others says more by now: where it shows that they are two patients, somebody is asked, as if
+    /// it had been known when they were merged. `row` is the record as it was before.
+    pub(super) fn doubt_merge(&self, row: &PatientRecord, said: &PatientFacts) -> Result<(), Trouble> {
+        let there = records::of_person(self.transaction, &self.record(row.id)?.one_id)?;
+        let Some(own) = there.iter().find(|known| known.id == row.id) else { return Ok(()) };
+        let survivor = live_among(&there, own);
+        for other in there.iter().filter(|other| other.id != row.id && live_among(&there, other) == survivor) {
+            let known = PatientFacts::of(&state_of(other)?.record());
+            let compared = compare(said, &known);
+            // Whoever merged two records that were known had both before them; here nobody had.
+            let was_unseen = row.link == LinkKind::Pending
+                && compared.classes == (NameClass::Normal, NameClass::Normal)
+                && matches!(compared.name, NameLevel::Different | NameLevel::SameSurname)
+                && matches!(compared.birth_date, BirthDateLevel::Different | BirthDateLevel::SameYear);
+            if compared.number == NumberLevel::Conflict {
+                self.raise(Conflict::OtherNumber, (other.id, row.id))?;
+            } else if was_unseen {
+                self.raise(Conflict::OtherPatient, (other.id, row.id))?;
+            }
+        }
+        Ok(())
+    }
+
     /// A merge said once more: records that were merged but stand at two persons are brought together.
     fn heal(&self, retired: &RecordNumber, basis: &Value, moment: Moment) -> Result<(), Trouble> {
         let Some(mut record) = records::find(self.transaction, self.source, retired)? else { return Ok(()) };
@@ -388,6 +416,19 @@ impl Job<'_> {
         let id = self.insert_record((number, 1), &state, &record, &PatientFacts::of(&record), link, moment)?;
         self.record(id)
     }
+}
+
+/// The record that a retired one answers as, of those of one person.
+fn live_among(rows: &[PatientRecord], row: &PatientRecord) -> i64 {
+    let mut live = row;
+    // Merges refuse cycles; no chain is longer than the person has records.
+    for _ in rows {
+        match rows.iter().find(|known| live.merged_into == Some(known.id)) {
+            Some(into) => live = into,
+            None => break,
+        }
+    }
+    live.id
 }
 
 fn refused(refusal: MergeRefusal) -> Trouble {

@@ -56,7 +56,7 @@ pub use life::decide_by_hand;
 pub use mirror::{Entered, Order, Removal, enter};
 pub use preview::{Examined, examine, preview};
 pub use rank::{Ranked, matches, rank};
-pub use rescore::rescore;
+pub use rescore::{Rescored, rescore};
 use telling::Statement;
 pub use telling::Subject;
 pub use training::{Change, Differences, Drawn, PairVerdict, SampledPair, compare_models, draw};

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use super::apply::{About, Cause, Job, Trouble};
-use super::matching::{Asked, Known, patients};
-use super::patient::golden_of;
+use super::life::Goal;
+use super::matching::{Asked, Known, patients, terms_of_all};
 use crate::feed::EventKind;
 use crate::identity::{Candidate, CandidateRecord, Decision, Evidence, NumberLevel, PatientFacts, Tie, Veto, compare};
 use crate::record::{RecordNumber, Value, json};
@@ -16,7 +16,7 @@ use crate::store::clinical::{LabReport, Visit};
 use crate::store::persons::Person;
 use crate::store::records::{LinkKind, PatientRecord};
 use crate::store::reviews::ReviewKind;
-use crate::store::{StoreError, all_pages, clinical, persons, records};
+use crate::store::{StoreError, all_pages, clinical, matching, persons, records};
 use crate::view::{self, stored};
 
 /// Visits or reports moved in one step of a merge.
@@ -174,11 +174,9 @@ impl Job<'_> {
     }
 
     /// The record `own` says what the others of its person rule out: with the `group` that is tied to it, and their visits and reports,
-    /// it goes to the person that it would have found first, else to a new one.
+    /// it goes to the person that it would have found first, else to the One ID that it had before, else to a new one.
     fn detach(&self, own: &Known, group: &[&Known], evidence: &Evidence, moment: Moment) -> Result<(), Trouble> {
         let ids: BTreeSet<i64> = group.iter().map(|known| known.row.id).collect();
-        let mut moved = self.belongings(&own.row.one_id)?;
-        moved.keep_of(&ids);
         let asked =
             Asked { number: &own.row.number, record: &own.record, facts: &own.facts, visit_of: None, except: &ids };
         let others = group.iter().filter(|known| known.row.id != own.row.id);
@@ -191,26 +189,23 @@ impl Job<'_> {
             }
             _ => None,
         };
+        self.count_apart(own, &ids, found.as_ref().map(|found| found.one_id.as_str()))?;
         let mut basis = self.basis(own, std::slice::from_ref(evidence));
-        let (one_id, is_known) = match found {
-            Some(found) => {
-                self.note_doubt(&found);
-                if let Some(basis) = basis.as_object_mut() {
-                    basis.insert("found", json!(self.told(std::slice::from_ref(&found))));
-                }
-                (found.one_id, true)
+        if let Some(found) = &found {
+            self.note_doubt(found);
+            if let Some(basis) = basis.as_object_mut() {
+                basis.insert("found", json!(self.told(std::slice::from_ref(found))));
             }
-            None => (self.new_person(golden_of(group.iter().map(|known| &known.row))?, moment)?, false),
+        }
+        let rows: Vec<PatientRecord> = group.iter().map(|known| known.row.clone()).collect();
+        let former = self.former_one_id(&rows)?;
+        let goal = match (&found, &former) {
+            (Some(found), _) => Goal::Known(&found.one_id),
+            (None, Some(former)) => Goal::Revived(former),
+            (None, None) => Goal::New,
         };
-        for known in group {
-            records::link(self.transaction, &self.link_change(known.row.id, &one_id, LinkKind::Auto, basis.clone()))?;
-        }
-        let told = [("new_one_id", json!(one_id)), ("basis", basis), ("records", moved.ids())];
-        self.tell_change(EventKind::PatientSplit, &own.row.one_id, told, moment)?;
-        if is_known {
-            self.refresh_person(&one_id, EventKind::PatientUpdated, moment)?;
-        }
-        self.publish_moved(moved, &one_id, moment, Cause::Split)
+        self.part(&own.row.one_id, &rows, goal, basis, moment)?;
+        Ok(())
     }
 
     /// After a merge that a source declared for the record `merged`: whoever the person had linked by an identity number that is now
@@ -254,7 +249,10 @@ impl Job<'_> {
         moment: Moment,
     ) -> Result<(), Trouble> {
         let moved = self.belongings(retired)?;
-        for row in records::of_person(self.transaction, retired)? {
+        self.count_as_one(survivor, retired)?;
+        let rows = records::of_person(self.transaction, retired)?;
+        let basis = &moved.noted_in(basis.clone(), rows.len());
+        for row in rows {
             // Who was linked by hand, or is now, stays with those.
             let by_hand = self.cause == Cause::Manual || row.link == LinkKind::Manual;
             let kind = if by_hand { LinkKind::Manual } else { LinkKind::Auto };
@@ -266,6 +264,32 @@ impl Job<'_> {
         let told = [("retired", json!([retired])), ("basis", basis.clone()), ("records", moved.ids())];
         self.tell_change(EventKind::PatientMerged, survivor, told, moment)?;
         self.publish_moved(moved, survivor, moment, Cause::Merge)
+    }
+
+    /// Two persons who were counted apart become one: what both bear one person bears.
+    fn count_as_one(&self, survivor: &str, retired: &str) -> Result<(), Trouble> {
+        let (own, others) = (self.records_of(survivor)?, self.records_of(retired)?);
+        if own.is_empty() || others.is_empty() {
+            return Ok(());
+        }
+        let shared: Vec<_> = terms_of_all(&own).intersection(&terms_of_all(&others)).copied().collect();
+        matching::count_terms(self.transaction, &shared, -1)?;
+        Ok(matching::count_person(self.transaction, -1)?)
+    }
+
+    /// Records leave a person for another one, or for a new one: what they bear beside those who stay, one person more bears; what those
+    /// bear whom they join, one less.
+    fn count_apart(&self, own: &Known, leaving: &BTreeSet<i64>, joined: Option<&str>) -> Result<(), Trouble> {
+        let (group, rest): (Vec<Known>, Vec<Known>) =
+            self.records_of(&own.row.one_id)?.into_iter().partition(|known| leaving.contains(&known.row.id));
+        let terms = terms_of_all(&group);
+        let shared = |with: &[Known]| terms.intersection(&terms_of_all(with)).copied().collect::<Vec<_>>();
+        matching::count_terms(self.transaction, &shared(&rest), 1)?;
+        match joined {
+            Some(one_id) => matching::count_terms(self.transaction, &shared(&self.records_of(one_id)?), -1)?,
+            None => matching::count_person(self.transaction, 1)?,
+        }
+        Ok(())
     }
 
     /// Publishes that the records of a person changed hands: its golden record anew, and what moved.
@@ -334,6 +358,15 @@ impl Belongings {
     pub(super) fn keep_of(&mut self, records: &BTreeSet<i64>) {
         self.visits.retain(|visit| records.contains(&visit.record));
         self.reports.retain(|report| records.contains(&report.record));
+    }
+
+    /// The basis of a move, which says in addition how much moved: the history outlives the events that name each.
+    pub(super) fn noted_in(&self, mut basis: Value, records: usize) -> Value {
+        if let Some(basis) = basis.as_object_mut() {
+            let (visits, reports) = (self.visits.len(), self.reports.len());
+            basis.insert("moved", json!({"records": records, "visits": visits, "lab_reports": reports}));
+        }
+        basis
     }
 
     /// `records` of the events that tell who has them now.

@@ -164,7 +164,8 @@ impl Job<'_> {
         records::update(self.transaction, row.id, updated_at, self.mapping, &to_stored(&state)?)?;
         if row.link == LinkKind::Pending {
             // Known from a merge alone until now; its own source speaks of it.
-            let basis = json!({"source": self.source, "record": row.number.to_string()});
+            let model = self.site.model.version.as_str();
+            let basis = json!({"source": self.source, "record": row.number.to_string(), "model": model});
             records::link(self.transaction, &self.link_change(row.id, &row.one_id, LinkKind::Auto, basis))?;
         }
         if applied.changed.is_empty() {
@@ -188,6 +189,7 @@ impl Job<'_> {
         self.index(row.id, &row.one_id, &facts_before, &facts)?;
         let shaken = self.quarantine(row.id, &facts)?;
         self.look_again(&row, moment)?;
+        self.doubt_merge(&row, &facts)?;
         self.look_at_shaken(shaken, row.id, moment)?;
         let one_id = self.record(row.id)?.one_id;
         Ok(Owner { record: row.id, number: row.number, one_id })

@@ -49,8 +49,22 @@ pub fn matches(
     if !can_be_looked_for(record) {
         return Ok(None);
     }
-    let ranked = rank(reader, site, record, &[])?.into_iter().filter(|ranked| ranked.grade.is_some());
-    Ok(Some(ranked.take(limit).collect()))
+    let mut ranked = rank(reader, site, record, &[])?;
+    for found in ranked.iter_mut().filter(|found| found.grade.is_none() && fits_as_far_as_said(&found.evidence)) {
+        found.grade = Some(Grade::Possible);
+    }
+    ranked.retain(|found| found.grade.is_some());
+    ranked.truncate(limit);
+    Ok(Some(ranked))
+}
+
+/// Whether all that was asked agrees, and it was only too little to weigh much: a phone, or a phone and a name. Whoever asks so wants to
+/// see who it may be.
+fn fits_as_far_as_said(evidence: &Evidence) -> bool {
+    let facts = &evidence.score.facts;
+    evidence.vetoes.is_empty()
+        && facts.iter().any(|fact| fact.weight > 0.0)
+        && facts.iter().all(|fact| fact.weight >= 0.0)
 }
 
 /// Whether a record says anything by which somebody can be looked for: a number under its authority, an identity number, a card, a

@@ -66,6 +66,11 @@ impl Value {
         if let Self::Number(number) = self { number.as_f64() } else { None }
     }
 
+    /// The number, if it is a whole one of 64 bits.
+    pub fn as_i64(&self) -> Option<i64> {
+        if let Self::Number(number) = self { number.as_i64() } else { None }
+    }
+
     /// Yes or no, if it is that.
     pub fn as_bool(&self) -> Option<bool> {
         if let Self::Bool(value) = self { Some(*value) } else { None }

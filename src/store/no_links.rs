@@ -74,6 +74,16 @@ pub fn between(reader: &Reader<'_>, some: &[i64], others: &[i64]) -> Result<Opti
     Ok(None)
 }
 
+/// The pair of these two records, if it holds.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn get(reader: &Reader<'_>, pair: (i64, i64)) -> Result<Option<NoLink>, StoreError> {
+    let (one, other) = sorted(pair);
+    let known = list(reader, one)?;
+    Ok(known.into_iter().find(|told| told.one == one && told.other == other && told.undone.is_none()))
+}
+
 /// All pairs of a record, those that were taken back included, in the order of the other record.
 ///
 /// # Errors

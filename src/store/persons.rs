@@ -1,10 +1,12 @@
 //! Persons: what a One ID stands for, its golden record, and the redirects that merges leave behind.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Row, params};
 
 use super::packed::{PackedText, unpack_text};
 use super::search_key::{KEY_FIELDS, KeyKind, keys};
-use super::{Reader, StoreError, Transaction, row_limit, signed};
+use super::{Reader, StoreError, Transaction, records, row_limit, signed};
 use crate::record::resident_id::ResidentId;
 use crate::record::{Fields, RecordNumber};
 
@@ -167,7 +169,7 @@ pub fn search(reader: &Reader<'_>, search: &PersonSearch, limit: usize) -> Resul
 }
 
 /// Persons that have a record under this number, or a record that names it among its identifiers, at most `limit`. Without an
-/// authority: any identifier of this value, a resident number in any spelling.
+/// authority: any identifier of this value, a resident number in any spelling. Where nobody has the number so: as [`records::meant_by`].
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -185,7 +187,7 @@ pub fn with_identifier(reader: &Reader<'_>, number: &RecordNumber, limit: usize)
             person,
         );
     }
-    reader.all(
+    let found = reader.all(
         select!(
             "WHERE one_id IN (
                  SELECT one_id FROM patient_record WHERE system = ?1 AND value = ?2
@@ -195,7 +197,13 @@ pub fn with_identifier(reader: &Reader<'_>, number: &RecordNumber, limit: usize)
         ),
         params![number.system, number.value, row_limit(limit)],
         person,
-    )
+    )?;
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    // As people name one of several patients who had the number.
+    let persons: BTreeSet<String> = records::meant_by(reader, number)?.into_iter().map(|row| row.one_id).collect();
+    persons.iter().take(limit).filter_map(|one_id| get(reader, one_id).transpose()).collect()
 }
 
 fn add_key(transaction: &Transaction<'_>, person: i64, kind: KeyKind, value: &str) -> Result<(), StoreError> {
@@ -225,7 +233,7 @@ fn person(row: &Row<'_>) -> Result<Person, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::super::fixtures::{fields, insert_person, number, person as new, store, write};
-    use super::super::records::{self, RecordIdentifier};
+    use super::super::records::RecordIdentifier;
     use super::*;
     use crate::record::json;
 

@@ -137,6 +137,8 @@ pub struct LinkRow {
     pub link: LinkKind,
     /// Version of the mapping by which it was last written; empty in what is older than this column.
     pub mapping: String,
+    /// 1, and more when the source gave the number to another patient.
+    pub generation: u32,
 }
 
 macro_rules! select {
@@ -182,6 +184,62 @@ pub fn named(reader: &Reader<'_>, number: &RecordNumber) -> Result<Vec<PatientRe
         reader.all(select!("WHERE system = ?1 AND value = ?2"), params![number.system, number.value], record)?;
     let present = found.iter().filter(|record| is_present(record, &found)).cloned().collect();
     Ok(oldest_first(present))
+}
+
+/// Every record under this number, of whatever source and generation, oldest first.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn all_named(reader: &Reader<'_>, number: &RecordNumber) -> Result<Vec<PatientRecord>, StoreError> {
+    let found =
+        reader.all(select!("WHERE system = ?1 AND value = ?2"), params![number.system, number.value], record)?;
+    Ok(oldest_first(found))
+}
+
+/// Stands between a number that its source has used for several patients and its generation: `HIS|P0001#2`.
+const GENERATION: char = '#';
+
+/// The records that people mean by this name: those under the number, and where it ends in `#N` and nobody has it so, those of
+/// that generation of the number before it.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn meant_by(reader: &Reader<'_>, name: &RecordNumber) -> Result<Vec<PatientRecord>, StoreError> {
+    let found = all_named(reader, name)?;
+    let generation = name.value.rsplit_once(GENERATION).filter(|(value, _)| found.is_empty() && !value.is_empty());
+    let Some((value, Ok(generation))) = generation.map(|(value, number)| (value, number.parse::<u32>())) else {
+        return Ok(found);
+    };
+    let mut found = all_named(reader, &RecordNumber { system: name.system.clone(), value: value.to_owned() })?;
+    found.retain(|row| row.generation == generation);
+    Ok(found)
+}
+
+/// How people name this record: `SYSTEM|VALUE`, and its generation where the source has used the number for several patients.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn name(reader: &Reader<'_>, row: &PatientRecord) -> Result<String, StoreError> {
+    let others = reader.one(
+        "SELECT 1 FROM patient_record WHERE system = ?1 AND value = ?2 AND source = ?3 AND generation <> ?4 LIMIT 1",
+        params![row.number.system, row.number.value, row.source, row.generation],
+        |_| Ok(()),
+    )?;
+    Ok(match others {
+        Some(()) => format!("{}{GENERATION}{}", row.number, row.generation),
+        None => row.number.to_string(),
+    })
+}
+
+/// The record that came to this One ID before all others; `None`: none ever did.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn first_of(reader: &Reader<'_>, one_id: &str) -> Result<Option<i64>, StoreError> {
+    // The lowest id of an index that ends in it: no sorting.
+    reader.one("SELECT record FROM link_history WHERE to_one_id = ?1 ORDER BY id LIMIT 1", [one_id], |row| {
+        Ok(row.get(0)?)
+    })
 }
 
 /// No other generation of its number in its source is newer.
@@ -273,6 +331,14 @@ pub fn holders(reader: &Reader<'_>, after: &str, limit: usize) -> Result<Vec<Str
 /// See [`StoreError`].
 pub fn get(reader: &Reader<'_>, id: i64) -> Result<Option<PatientRecord>, StoreError> {
     reader.one(select!("WHERE id = ?1"), [id], record)
+}
+
+/// Whose a record is, by the store's number for it.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn one_id(reader: &Reader<'_>, id: i64) -> Result<Option<String>, StoreError> {
+    reader.one("SELECT one_id FROM patient_record WHERE id = ?1", [id], |row| Ok(row.get(0)?))
 }
 
 /// Inserts a record with its first link (whose `record` and `from` are ignored); gives its number.
@@ -451,7 +517,7 @@ pub fn whole_history(
 /// See [`StoreError`].
 pub fn links(reader: &Reader<'_>, after: i64, limit: usize) -> Result<Vec<LinkRow>, StoreError> {
     reader.all(
-        "SELECT id, source, system, value, one_id, link, mapping FROM patient_record WHERE id > ?1 ORDER BY id LIMIT ?2",
+        "SELECT id, source, system, value, one_id, link, mapping, generation FROM patient_record WHERE id > ?1 ORDER BY id LIMIT ?2",
         params![after, row_limit(limit)],
         |row| {
             Ok(LinkRow {
@@ -461,6 +527,7 @@ pub fn links(reader: &Reader<'_>, after: i64, limit: usize) -> Result<Vec<LinkRo
                 one_id: row.get(4)?,
                 link: link_kind(&row.get::<_, String>(5)?, "patient_record.link")?,
                 mapping: row.get(6)?,
+                generation: row.get(7)?,
             })
         },
     )

@@ -184,6 +184,9 @@ pub struct Verdict {
     pub by: String,
     /// Why.
     pub reason: String,
+    /// The decision that answers the case although it was not about it: `merge`, `split` and so on, or another case's answer;
+    /// `None`: somebody decided the case itself.
+    pub answered_by: Option<String>,
 }
 
 /// A case.
@@ -216,7 +219,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT review.id, review.kind, review.record, review.other, review.state, bits, evidence, message, asked_at, ",
-            "decided_at, decided_by, reason, one.one_id, two.one_id, ",
+            "decided_at, decided_by, reason, one.one_id, two.one_id, answered_by, ",
             "(SELECT count(*) FROM visit WHERE visit.record = review.record) + ",
             "(SELECT count(*) FROM visit WHERE visit.record = review.other) AS visits FROM review ",
             "JOIN patient_record AS one ON one.id = review.record JOIN patient_record AS two ON two.id = review.other ",
@@ -225,8 +228,9 @@ macro_rules! select {
     };
 }
 
-/// Asks, unless it was asked before: an open case takes the newest evidence, one that was decided stays decided. Gives the case's number, and
-/// whether it is open.
+/// Asks, unless it was asked before: an open case takes the newest evidence, one that was decided stays decided. One that another
+/// decision answered is open again where the two records do not stand as that decision left them. Gives the case's number, and whether it
+/// is open.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -234,17 +238,27 @@ pub fn ask(transaction: &Transaction<'_>, question: &Question) -> Result<(i64, b
     let Question { kind, records: (one, other), bits, evidence, message, at } = question;
     let (record, other) = (one.min(other), one.max(other));
     let known = transaction.one(
-        "SELECT id, state FROM review WHERE record = ?1 AND other = ?2",
+        "SELECT review.id, review.state, answered_by, one.one_id = two.one_id, kind FROM review
+         JOIN patient_record AS one ON one.id = review.record JOIN patient_record AS two ON two.id = review.other
+         WHERE record = ?1 AND other = ?2",
         params![record, other],
-        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
+        |row| {
+            let (state, answered_by): (String, Option<String>) = (row.get(1)?, row.get(2)?);
+            let is_so = (state == ReviewState::Linked.name()) == row.get::<_, bool>(3)?;
+            // A source that contradicts the decision asks something new.
+            let contradicts = *kind == ReviewKind::SourceMergeConflict && row.get::<_, String>(4)? != kind.name();
+            let is_open = state == ReviewState::Open.name() || answered_by.is_some() && (!is_so || contradicts);
+            Ok((row.get::<_, i64>(0)?, is_open))
+        },
     )?;
     let evidence = serde_json::to_string(evidence).unwrap_or_default();
     let evidence = PackedText::pack(&evidence);
     match known {
-        Some((id, state)) if state != ReviewState::Open.name() => Ok((id, false)),
-        Some((id, _)) => {
+        Some((id, false)) => Ok((id, false)),
+        Some((id, true)) => {
             transaction.run(
-                "UPDATE review SET kind = ?2, bits = ?3, evidence = ?4, message = ?5 WHERE id = ?1",
+                "UPDATE review SET kind = ?2, bits = ?3, evidence = ?4, message = ?5, state = 'open', decided_at = NULL,
+                        decided_by = NULL, reason = NULL, answered_by = NULL WHERE id = ?1",
                 params![id, kind.name(), bits, evidence, message],
             )?;
             Ok((id, true))
@@ -375,25 +389,75 @@ impl Review {
     }
 }
 
-/// Writes a decision down, or takes it back (`None`).
+/// Writes an answer down; with [`ReviewState::Open`], that the one before does not hold any more.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn decide(
-    transaction: &Transaction<'_>,
-    id: i64,
-    state: ReviewState,
-    verdict: Option<&Verdict>,
-) -> Result<(), StoreError> {
+pub fn decide(transaction: &Transaction<'_>, id: i64, state: ReviewState, verdict: &Verdict) -> Result<(), StoreError> {
+    let Verdict { at, by, reason, answered_by } = verdict;
+    let in_force = (state != ReviewState::Open).then_some(());
     transaction.run(
-        "UPDATE review SET state = ?2, decided_at = ?3, decided_by = ?4, reason = ?5 WHERE id = ?1",
+        "UPDATE review SET state = ?2, decided_at = ?3, decided_by = ?4, reason = ?5, answered_by = ?6 WHERE id = ?1",
         params![
             id,
             state.name(),
-            verdict.map(|verdict| verdict.at),
-            verdict.map(|verdict| &verdict.by),
-            verdict.map(|verdict| &verdict.reason)
+            in_force.map(|()| at),
+            in_force.map(|()| by),
+            in_force.map(|()| reason),
+            in_force.and(answered_by.as_ref()),
         ],
+    )?;
+    transaction.insert(
+        "INSERT INTO review_answer (review, state, at, said_by, reason, answered_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![id, state.name(), at, by, reason, answered_by],
+    )?;
+    Ok(())
+}
+
+/// All answers of a case, oldest first.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn answers(reader: &Reader<'_>, id: i64) -> Result<Vec<(ReviewState, Verdict)>, StoreError> {
+    reader.all(
+        "SELECT state, at, said_by, reason, answered_by FROM review_answer WHERE review = ?1 ORDER BY id",
+        [id],
+        |row| {
+            let state = row.get::<_, String>(0)?.parse();
+            let verdict = Verdict { at: row.get(1)?, by: row.get(2)?, reason: row.get(3)?, answered_by: row.get(4)? };
+            Ok((state.map_err(|()| StoreError::Damaged { what: "review_answer.state" })?, verdict))
+        },
+    )
+}
+
+/// All cases about a record, whatever became of them, by their numbers.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn of_record(reader: &Reader<'_>, record: i64) -> Result<Vec<Review>, StoreError> {
+    let mut found = reader.all(select!("WHERE review.record = ?1"), [record], review)?;
+    found.extend(reader.all(select!("WHERE review.other = ?1"), [record], review)?);
+    found.sort_by_key(|review| review.id);
+    Ok(found)
+}
+
+/// Up to which record all were looked at again under this model; 0: nobody did.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn rescored(reader: &Reader<'_>, model: &str) -> Result<i64, StoreError> {
+    let last = reader.one("SELECT record FROM rescored WHERE model = ?1", [model], |row| Ok(row.get(0)?))?;
+    Ok(last.unwrap_or(0))
+}
+
+/// Notes up to which record all were looked at again under this model.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn set_rescored(transaction: &Transaction<'_>, model: &str, record: i64) -> Result<(), StoreError> {
+    transaction.run(
+        "INSERT INTO rescored (model, record) VALUES (?1, ?2) ON CONFLICT (model) DO UPDATE SET record = ?2 WHERE record < ?2",
+        params![model, record],
     )?;
     Ok(())
 }
@@ -402,7 +466,12 @@ fn review(row: &Row<'_>) -> Result<Review, StoreError> {
     let damaged = |what| StoreError::Damaged { what };
     let evidence = unpack_text(row.get_ref(6)?, "review.evidence")?;
     let verdict = match (row.get::<_, Option<i64>>(9)?, row.get::<_, Option<String>>(10)?) {
-        (Some(at), Some(by)) => Some(Verdict { at, by, reason: row.get::<_, Option<String>>(11)?.unwrap_or_default() }),
+        (Some(at), Some(by)) => Some(Verdict {
+            at,
+            by,
+            reason: row.get::<_, Option<String>>(11)?.unwrap_or_default(),
+            answered_by: row.get(14)?,
+        }),
         _ => None,
     };
     Ok(Review {
@@ -418,7 +487,7 @@ fn review(row: &Row<'_>) -> Result<Review, StoreError> {
         one_ids: (row.get(12)?, row.get(13)?),
         state: row.get::<_, String>(4)?.parse().map_err(|()| damaged("review.state"))?,
         verdict,
-        visits: row.get::<_, i64>(14)?.unsigned_abs(),
+        visits: row.get::<_, i64>(15)?.unsigned_abs(),
     })
 }
 
@@ -492,13 +561,20 @@ mod tests {
         let records = four(&store);
         let pair = (records[0], records[1]);
         let (id, _) = asked(&store, question(ReviewKind::PossibleMatch, pair, 1.0));
-        let verdict = Verdict { at: 30, by: "li".to_owned(), reason: "two cards".to_owned() };
+        let verdict = Verdict { at: 30, by: "li".to_owned(), reason: "two cards".to_owned(), answered_by: None };
         let given = verdict.clone();
-        write(&store, move |t| decide(t, id, ReviewState::Rejected, Some(&given)));
+        write(&store, move |t| decide(t, id, ReviewState::Rejected, &given));
         assert_eq!(asked(&store, question(ReviewKind::Veto, pair, 9.0)), (id, false), "not asked again");
         let found = store.read(|r| get(r, id)).unwrap().unwrap();
-        assert_eq!((found.state, found.verdict, found.question.bits), (ReviewState::Rejected, Some(verdict), 1.0));
-        write(&store, move |t| decide(t, id, ReviewState::Open, None));
+        assert_eq!(
+            (found.state, found.verdict, found.question.bits),
+            (ReviewState::Rejected, Some(verdict.clone()), 1.0)
+        );
+        let again = Verdict { at: 31, answered_by: Some("merge".to_owned()), ..verdict.clone() };
+        let given = again.clone();
+        write(&store, move |t| decide(t, id, ReviewState::Open, &given));
+        let said = vec![(ReviewState::Rejected, verdict), (ReviewState::Open, again)];
+        assert_eq!(store.read(|r| answers(r, id)), Ok(said), "nothing that was said is lost");
         let found = store.read(|r| get(r, id)).unwrap().unwrap();
         assert_eq!((found.state, found.verdict), (ReviewState::Open, None));
         assert_eq!(asked(&store, question(ReviewKind::Veto, pair, 9.0)), (id, true));
@@ -537,8 +613,8 @@ mod tests {
         assert_eq!(ids(&store, ReviewStates::Open, None, Some(likely), 2), [unlikely]);
         assert_eq!(ids(&store, ReviewStates::Open, Some(ReviewKind::Margin), None, 9), [even, unlikely]);
         // The page goes on behind a case that was decided after it was listed.
-        let verdict = Verdict { at: 30, by: "li".to_owned(), reason: String::new() };
-        write(&store, move |t| decide(t, even, ReviewState::Linked, Some(&verdict)));
+        let verdict = Verdict { at: 30, by: "li".to_owned(), reason: String::new(), answered_by: None };
+        write(&store, move |t| decide(t, even, ReviewState::Linked, &verdict));
         assert_eq!(ids(&store, ReviewStates::Open, None, Some(even), 9), [likely, unlikely]);
         for (states, expected) in [
             (ReviewStates::Linked, &[even][..]),

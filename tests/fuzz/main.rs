@@ -43,6 +43,7 @@ static CONFIGURATIONS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| files(&["config
 static FHIRPATHS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let paths = [
         "Observation.value.ofType(Quantity).value > 1.5 and subject.resolve().active",
+        "descendants() | Patient.descendants()",
         "result.resolve() | result.resolve().repeat(hasMember.resolve())",
         "name.where(use = 'official' or use.empty()).given.first() & ' ' & name[0].family.upper()",
         "birthDate > @1970-01-01 and birthDate.extension('urn:x').value is dateTime",

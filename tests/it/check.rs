@@ -179,15 +179,12 @@ fn what_only_warns_lets_the_daemon_start_and_is_told_once_for_all_sources() {
 }
 
 #[test]
-fn a_fhir_mapping_is_refused_for_now_and_a_concept_map_is_a_table() {
+fn a_slip_in_a_fhir_path_is_told_at_its_column_and_a_concept_map_is_a_table() {
     let site = Site::configured(&configuration("", "").replacen("mappings/hl7v2.toml", "mappings/site.toml", 1));
-    site.write("mappings/site.toml", "format = \"fhir\"\n");
+    site.write("mappings/site.toml", "extends = \"fhir-r4.toml\"\n\n[patient]\nsex = \"gendr\"\n");
     let run = site.run(&["check"]).exits(1);
-    assert!(
-        run.stderr.contains("mappings/site.toml:1:10 error[M013]: FHIR mappings are not in this version"),
-        "{}",
-        run.stderr
-    );
+    assert!(run.stderr.contains("mappings/site.toml:4:8 error["), "{}", run.stderr);
+    assert!(run.stderr.contains("gender"), "{}", run.stderr);
     let map = r#"{"resourceType": "ConceptMap", "status": "active", "group": [{"element": [
         {"code": "1", "target": [{"code": "male", "equivalence": "equal"}]},
         {"code": "2", "target": [{"code": "femail", "equivalence": "equal"}]}]}]}"#;

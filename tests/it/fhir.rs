@@ -14,26 +14,26 @@ use crate::support::http::request;
 use crate::support::site::Site;
 
 /// A FHIR server of its own, which runs beside the test.
-struct Emr {
+pub(crate) struct Emr {
     _runtime: Runtime,
     server: FhirServer,
 }
 
 impl Emr {
-    fn start(manner: Manner) -> Self {
+    pub(crate) fn start(manner: Manner) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let server = runtime.block_on(FhirServer::start(manner));
         Self { _runtime: runtime, server }
     }
 
     /// Creates or changes `Type/id`, a second after what was before.
-    fn put(&self, name: &str, content: Value) {
+    pub(crate) fn put(&self, name: &str, content: Value) {
         let (kind, id) = name.split_once('/').unwrap();
         self.server.advance(Duration::from_secs(1));
         self.server.shared().model.put(kind, id, content);
     }
 
-    fn delete(&self, name: &str) {
+    pub(crate) fn delete(&self, name: &str) {
         let (kind, id) = name.split_once('/').unwrap();
         self.server.advance(Duration::from_secs(1));
         self.server.shared().model.delete(kind, id);
@@ -44,7 +44,7 @@ impl Emr {
     }
 
     /// Sources `emr` (this server) and `his` (HL7 v2).
-    fn configuration(&self, interval: &str, fhir: &str) -> String {
+    pub(crate) fn configuration(&self, interval: &str, fhir: &str) -> String {
         format!(
             r#"
 [http]
@@ -66,26 +66,26 @@ fhir = {{ base_url = "{}", interval = "{interval}", resources = ["Patient", "Enc
     }
 }
 
-fn patient(number: &str, name: &str) -> Value {
+pub(crate) fn patient(number: &str, name: &str) -> Value {
     let mrn = json!({"type": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "MR"}]}, "system": "HIS", "value": number});
     json!({"identifier": [mrn], "name": [{"text": name}], "gender": "female", "birthDate": "1962-04-09"})
 }
 
-fn encounter(number: &str, status: &str, patient: &str) -> Value {
+pub(crate) fn encounter(number: &str, status: &str, patient: &str) -> Value {
     json!({
         "status": status, "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "IMP"},
         "identifier": [{"value": number}], "subject": {"reference": patient}, "period": {"start": "2026-02-27T08:30:00+08:00"}
     })
 }
 
-fn observation(code: &str, value: f64, patient: &str) -> Value {
+pub(crate) fn observation(code: &str, value: f64, patient: &str) -> Value {
     json!({
         "status": "final", "code": {"coding": [{"system": "http://loinc.org", "code": code}], "text": code},
         "subject": {"reference": patient}, "valueQuantity": {"value": value, "unit": "mmol/L"}
     })
 }
 
-fn report(results: &[&str], patient: &str, encounter: &str) -> Value {
+pub(crate) fn report(results: &[&str], patient: &str, encounter: &str) -> Value {
     let results: Vec<Value> = results.iter().map(|name| json!({"reference": name})).collect();
     json!({
         "status": "final", "code": {"text": "电解质"}, "subject": {"reference": patient}, "encounter": {"reference": encounter},
@@ -217,6 +217,29 @@ fn the_same_person_by_hl7_v2_has_the_same_one_id() {
     let visits = known(&daemon, "HIS|M1", "visits").unwrap();
     let ids: Vec<&str> = visits.iter().map(|visit| visit["visit_id"].as_str().unwrap()).collect();
     assert!(ids.contains(&"his:V9") && ids.contains(&"emr:V1"), "{ids:?}");
+}
+
+#[test]
+fn a_visit_that_both_name_by_one_authority_is_one_visit() {
+    let emr = Emr::start(Manner::default());
+    emr.put("Patient/1", patient("M1", "孙丽"));
+    let mut content = encounter("V1", "in-progress", "Patient/1");
+    content["identifier"] = json!([{"system": "HIS", "value": "V1"}]);
+    content["reasonCode"] = json!([{"text": "发热"}]);
+    emr.put("Encounter/1", content);
+    emr.put("DiagnosticReport/1", report(&[], "Patient/1", "Encounter/1"));
+    let site = emr.site("200ms");
+    let daemon = site.start();
+    visit_becomes(&daemon, "HIS|M1", "visit_id", "his:V1");
+    let segments =
+        [person("M1", "孙^丽", "19620409", "F", &[]), inpatient("V1", "W1^1^1", "20260301080000", "20260303090000")];
+    daemon.accept("his", adt("A03", "1", "20260303090000", &segments));
+    visit_becomes(&daemon, "HIS|M1", "status", "finished");
+    let visits = known(&daemon, "HIS|M1", "visits").unwrap();
+    assert_eq!(visits.len(), 1, "{visits:?}");
+    assert_eq!((visits[0]["reason"].as_str(), visits[0]["ward"].as_str()), (Some("发热"), Some("W1")));
+    let reports = reports_become(&daemon, "the report", |reports| !reports.is_empty());
+    assert_eq!(reports[0]["visit_id"], "his:V1");
 }
 
 #[test]

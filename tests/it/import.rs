@@ -140,7 +140,7 @@ fn an_import_of_nothing_is_told() {
     std::fs::create_dir(site.path("nothing")).unwrap();
     for path in ["garbage.hl7", "empty.hl7", "nothing", "empty.hl7"] {
         let run = import(&site, &[path]).exits(1);
-        assert!(run.stderr.contains("no message was found"), "{run:?}");
+        assert!(run.stderr.contains("nothing was found"), "{run:?}");
     }
 }
 

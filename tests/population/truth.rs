@@ -232,6 +232,7 @@ mod tests {
         let mut person = town.people[place].clone();
         // A name of which there are many.
         person.name = names::Name::new("张", "建国");
+        (person.mother, person.father) = (None, None);
         let mut row = town.rows[0].clone();
         let sheet = &mut row.sheet;
         (sheet.name, sheet.name_kind) = (person.name.clone(), NameKind::Own);

@@ -10,9 +10,11 @@ use super::super::{Verdict, existing_store, output};
 use super::{each_stored, mapping, settings, short};
 use crate::app::mappings::pipeline_source;
 use crate::config::Config;
+use crate::fhir::Unit;
 use crate::hl7v2::Message;
 use crate::mapping::compare::{Change, changes};
-use crate::mapping::{Context, MapError, Mapped, Mapping, Rejected};
+use crate::mapping::{Context, Format, Input, MapError, Mapped, Mapping, Rejected};
+use crate::pipeline::Source;
 use crate::record::Value;
 
 #[derive(clap::Args)]
@@ -58,8 +60,8 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
     // By what is said of it: how many messages, the newest of them, and where in it.
     let mut rejected: BTreeMap<String, (u64, i64, String)> = BTreeMap::new();
     let tried = each_stored(&existing_store(config)?, &source.name, arguments.last, |id, raw| {
-        let Ok((message, _)) = Message::read(raw, &source.charset, &source.limits) else { return Ok(()) };
-        let (before, after) = (source.mapping.apply(&message, &context), new.apply(&message, &context));
+        let Some(stored) = Stored::read(&source, raw) else { return Ok(()) };
+        let (before, after) = (source.mapping.apply(stored.input(), &context), new.apply(stored.input(), &context));
         let fails = |outcome: &Result<Mapped, _>| outcome.as_ref().map_or(true, Mapped::holds_nothing);
         let is_newly_failed = !fails(&before) && fails(&after);
         newly_failed += u64::from(is_newly_failed);
@@ -109,6 +111,31 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
         }
     }
     Ok(if newly_failed + lost == 0 { Verdict::Fine } else { Verdict::Wrong })
+}
+
+/// What was stored, in the format of the source's mapping.
+enum Stored {
+    Message(Message),
+    Unit(Unit),
+}
+
+impl Stored {
+    /// `None`: it cannot be read, by whichever mapping.
+    fn read(source: &Source, raw: &[u8]) -> Option<Self> {
+        match source.mapping.format() {
+            Format::Hl7v2 => {
+                Message::read(raw, &source.charset, &source.limits).ok().map(|(message, _)| Self::Message(message))
+            }
+            Format::Fhir => Unit::parse(raw).ok().map(Self::Unit),
+        }
+    }
+
+    fn input(&self) -> Input<'_> {
+        match self {
+            Self::Message(message) => message.into(),
+            Self::Unit(unit) => unit.into(),
+        }
+    }
 }
 
 /// What the second mapping rejects of a message and the first does not: what is said of it, once, with the first place.

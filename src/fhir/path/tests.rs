@@ -563,7 +563,7 @@ fn no_path_runs_long_grows_without_end_or_exhausts_the_stack() {
             format!("{}1{}", "(".repeat(depth), ")".repeat(depth)),
             format!("{}1", "-".repeat(depth)),
             format!("1{}", " + 1".repeat(depth)),
-            format!("{}true{}", "name.where(".repeat(depth), ")".repeat(depth)),
+            format!("{}true{}", "%context.name.exists(".repeat(depth), ")".repeat(depth)),
             format!("name{}", "[0]".repeat(depth)),
             format!("{}1{}", "iif(true, ".repeat(depth), ")".repeat(depth)),
         ]

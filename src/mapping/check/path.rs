@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::super::coerce::Coercion;
 use super::super::compile::Target;
 use super::super::file::{Located, OwnField};
+use super::super::input::Format;
 use super::super::run::matches_pattern;
 use super::Checker;
 use crate::diagnostic::similar;
@@ -133,6 +134,9 @@ impl<'d> Checker<'_, '_, 'd> {
     }
 
     pub(super) fn unused_segments(&mut self) {
+        if self.declared.format() != Format::Hl7v2 {
+            return;
+        }
         let mut told = HashSet::new();
         for own in &self.declared.segments {
             let name = &own.segment;

@@ -36,7 +36,7 @@ impl Compiler<'_, '_> {
 
     pub(super) fn path(&mut self, written: &Located<String>, within: &Within) -> Option<Path> {
         match self.format {
-            Format::Fhir => self.element_path(written, within).map(Path::Fhir),
+            Format::Fhir => self.element_path(written, within).map(|path| Path::Fhir(Box::new(path))),
             Format::Hl7v2 => match hl7v2::Path::parse(&written.value) {
                 Ok(path) => Some(Path::Hl7v2(path)),
                 Err(problem) => {
@@ -51,7 +51,7 @@ impl Compiler<'_, '_> {
 
     pub(super) fn condition(&mut self, written: &Located<String>, within: &Within) -> Option<Condition> {
         if self.format == Format::Fhir {
-            return self.element_condition(written, within).map(Condition::Fhir);
+            return self.element_condition(written, within).map(|path| Condition::Fhir(Box::new(path)));
         }
         match Expression::parse(&written.value) {
             Ok(expression) => Some(Condition::Hl7v2(expression)),

@@ -69,7 +69,7 @@ impl ElementPath {
     pub(crate) fn parse(source: &str, within: &Within) -> Result<Self, PathError> {
         let types = types(within);
         let path = Path::parse_in(source, &types)?;
-        let before = source.find(RESOLVE).map(|end| &source[..end]);
+        let before = source.find(RESOLVE).map(|end| source[..end].trim_start_matches('('));
         // In parentheses or a function it is not a path of its own: then nothing is known of the reference.
         let reference = before.and_then(|before| Path::parse_in(before, &types).ok());
         let is_type = Types::resource(source.trim()).is_some();

@@ -391,11 +391,22 @@ impl Run<'_> {
     }
 }
 
+/// Of several codes for one thing the first that the table has something for, else the first that it knows, else the first.
+fn known_code<'m>(table: &Table, codes: Vec<Cow<'m, str>>) -> Cow<'m, str> {
+    let says = |wanted: fn(&Looked<'_>) -> bool| codes.iter().find(|code| wanted(&table.look_up(code)));
+    let known = says(|looked| matches!(looked, Looked::Target(_)));
+    let known = known.or_else(|| says(|looked| *looked != Looked::Unknown)).cloned();
+    known.or_else(|| codes.into_iter().next()).unwrap_or_default()
+}
+
 /// The text that a rule's table is asked for.
 pub(super) fn code_of<'m>(rule: &RulePlan, table: &Table, value: &Value<'m>) -> Cow<'m, str> {
+    if let (Value::Fhir(element), false) = (value, rule.coercion == Coercion::Text) {
+        return known_code(table, coerce::fhir::codes(element));
+    }
     match rule.coercion {
         Coercion::Unit => {
-            let Value::Hl7v2(value) = value else { return coerce::code(value) };
+            let Value::Hl7v2(value) = value else { return value.text() };
             let is_known = |unit: &String| matches!(table.look_up(unit), Looked::Target(_));
             let joined = coded::joined_unit(value).filter(is_known);
             Cow::Owned(joined.or_else(|| coded::unit(value)).unwrap_or_default())

@@ -237,8 +237,14 @@ fn any_order() -> impl Strategy<Value = Order> {
 #[derive(Debug, Default)]
 struct Model {
     owner: Vec<String>,
+    /// For whom each One ID was made.
+    made_for: BTreeMap<String, usize>,
+    /// The One IDs that each patient left, in their order.
+    left: BTreeMap<usize, Vec<String>>,
+    /// Who answers for a retired One ID.
     merged_into: BTreeMap<String, String>,
-    moved: BTreeMap<String, BTreeSet<usize>>,
+    /// Whom the merge that retired it moved, and where to.
+    moved: BTreeMap<String, (BTreeSet<usize>, String)>,
 }
 
 impl Model {
@@ -254,15 +260,74 @@ impl Model {
         let (retired, into) = (self.now(retired), self.now(into));
         if retired != into {
             let moved = self.of(&retired);
-            moved.iter().for_each(|place| self.owner[*place] = into.clone());
-            self.moved.insert(retired.clone(), moved);
+            for place in &moved {
+                self.owner[*place].clone_from(&into);
+                self.left.entry(*place).or_default().push(retired.clone());
+            }
+            self.moved.insert(retired.clone(), (moved, into.clone()));
             self.merged_into.insert(retired, into);
         }
     }
 
-    fn leave(&mut self, places: &BTreeSet<usize>, one_id: &str) {
-        self.merged_into.remove(one_id);
-        places.iter().for_each(|place| self.owner[*place] = one_id.to_owned());
+    fn had(&self, retired: &str) -> BTreeSet<usize> {
+        self.moved.get(retired).map(|(moved, _)| moved.clone()).unwrap_or_default()
+    }
+
+    /// These leave a One ID for another; whoever is retired answers as the one that has what it had.
+    fn leave(&mut self, places: &BTreeSet<usize>, from: &str, to: &str) {
+        self.merged_into.remove(to);
+        for place in places {
+            self.owner[*place] = to.to_owned();
+            self.left.entry(*place).or_default().push(from.to_owned());
+        }
+        for retired in self.merged_into.keys().cloned().collect::<Vec<_>>() {
+            let had = self.had(&retired);
+            let now: BTreeSet<String> = had.iter().map(|place| self.owner[*place].clone()).collect();
+            let answers = self.merged_into[&retired].clone();
+            if answers == from && had.is_subset(places) {
+                self.merged_into.insert(retired, to.to_owned());
+            } else if answers == to && had.is_disjoint(places) && now.first().is_some_and(|now| now != to) {
+                let elsewhere = if now.contains(from) { from } else { now.first().unwrap() };
+                self.merged_into.insert(retired, elsewhere.to_owned());
+            }
+        }
+    }
+
+    /// The retired One ID that is these patients' alone.
+    fn former(&self, group: &BTreeSet<usize>) -> Option<String> {
+        let is_theirs = |one_id: &&String| {
+            self.merged_into.contains_key(*one_id)
+                && (self.made_for.get(*one_id).is_some_and(|place| group.contains(place))
+                    || self.had(one_id).is_subset(group))
+        };
+        let own = group.iter().map(|place| {
+            let left = self.left.get(place).into_iter().flatten().rev();
+            left.filter(is_theirs).cloned().collect::<Vec<_>>()
+        });
+        let own: Vec<Vec<String>> = own.filter(|own| !own.is_empty()).collect();
+        let common = own.first()?.iter().find(|one_id| own.iter().all(|others| others.contains(one_id)));
+        common.or_else(|| own.iter().flatten().min()).cloned()
+    }
+
+    /// A patient leaves by hand, for a One ID that is not known yet where it never had one.
+    fn part(&mut self, place: usize) {
+        let holder = self.owner[place].clone();
+        let group = BTreeSet::from([place]);
+        let rest = &self.of(&holder) - &group;
+        if let Some(former) = self.former(&group) {
+            return self.leave(&group, &holder, &former);
+        }
+        let others = self.former(&rest).filter(|others| {
+            self.made_for.get(&holder) == Some(&place)
+                && self
+                    .moved
+                    .get(others)
+                    .is_some_and(|(had, to)| rest.is_subset(had) && self.merged_into.get(others) == Some(to))
+        });
+        match others {
+            Some(others) => self.leave(&rest, &holder, &others),
+            None => self.leave(&group, &holder, ""),
+        }
     }
 }
 
@@ -278,7 +343,8 @@ proptest! {
     fn any_life_ends_where_the_plain_rules_say(orders in prop::collection::vec(any_order(), 1..14)) {
         let mut world = World::peopled();
         let first = world.one_ids();
-        let mut model = Model { owner: first.clone(), ..Model::default() };
+        let made_for = first.iter().cloned().zip(0..).collect();
+        let mut model = Model { owner: first.clone(), made_for, ..Model::default() };
         for order in orders {
             let before = world.events().len();
             let owned = model.owner.clone();
@@ -298,7 +364,7 @@ proptest! {
                         if model.of(&from).len() == 1 {
                             model.merge(&from, &target);
                         } else {
-                            model.owner[record] = target;
+                            model.leave(&BTreeSet::from([record]), &from, &target);
                         }
                     }
                     (ManualStep::Link { record: named(record), one_id: first[of].clone() }, true)
@@ -307,10 +373,11 @@ proptest! {
                     let retired = first[place].clone();
                     let holder = model.now(&retired);
                     let there = model.of(&holder);
-                    let back: BTreeSet<usize> = model.moved.get(&retired).into_iter().flatten().copied().filter(|place| there.contains(place)).collect();
-                    let can = model.merged_into.contains_key(&retired) && !back.is_empty() && back != there;
+                    let back = &model.had(&retired) & &there;
+                    let stands = model.moved.get(&retired).map(|(_, to)| to) == model.merged_into.get(&retired);
+                    let can = model.merged_into.contains_key(&retired) && stands && !back.is_empty() && back != there;
                     if can {
-                        model.leave(&back, &retired);
+                        model.leave(&back, &holder, &retired);
                     }
                     if !model.merged_into.contains_key(&retired) && !can {
                         // A living One ID gives back what was merged into it, if that is one: not modelled.
@@ -321,11 +388,8 @@ proptest! {
                 Order::Unlink(place) | Order::Split(place) => {
                     let holder = model.owner[place].clone();
                     let can = model.of(&holder).len() > 1;
-                    let own = first[place].clone();
-                    if can && model.merged_into.contains_key(&own) {
-                        model.leave(&BTreeSet::from([place]), &own);
-                    } else if can {
-                        model.owner[place] = String::new();
+                    if can {
+                        model.part(place);
                     }
                     if matches!(order, Order::Unlink(_)) {
                         (ManualStep::Unlink { record: named(place) }, true)
@@ -340,7 +404,9 @@ proptest! {
                 // A One ID that nobody had before.
                 let one_id = world.one_ids()[new].clone();
                 prop_assert!(!owned.contains(&one_id) && !first.contains(&one_id));
-                model.owner[new] = one_id;
+                model.made_for.insert(one_id.clone(), new);
+                let unnamed = model.owner.iter_mut().chain(model.merged_into.values_mut());
+                unnamed.filter(|named| named.is_empty()).for_each(|named| named.clone_from(&one_id));
             }
             prop_assert_eq!(&world.one_ids(), &model.owner, "after {:?}", order);
             prop_assert_eq!(world.events().len() > before, owned != model.owner, "told, and only if something changed: {:?}", order);

@@ -19,12 +19,6 @@
 //! It must never log, or put into an error, what a resource holds, an id, the values of a query, or a secret. It knows nothing of mappings and
 //! of the store.
 
-pub mod documents;
-pub mod instant;
-pub mod settings;
-pub mod sink;
-pub mod status;
-
 mod address;
 mod ask;
 pub mod assertion;
@@ -32,14 +26,19 @@ mod auth;
 mod bundle;
 mod capability;
 mod deletions;
+pub mod documents;
 mod engine;
 pub mod error;
 mod export;
+pub mod instant;
 mod note;
 mod pass;
 pub mod poller;
 mod read;
 mod server;
+pub mod settings;
+pub mod sink;
+pub mod status;
 mod wire;
 pub mod world;
 

@@ -182,6 +182,17 @@ fn take(step: Step, hospital: &Hospital<'_>, records: &[Patient], model: &mut Mo
     }
 }
 
+/// Every One ID that there ever was answers as a person who has records.
+fn expect_somebody_answers(hospital: &Hospital<'_>, seen: &mut BTreeSet<String>) {
+    let living: BTreeSet<String> = hospital.links().into_iter().map(|row| row.one_id).collect();
+    seen.extend(living.iter().cloned());
+    for one_id in seen.iter() {
+        let answers = hospital.person(one_id)["one_id"].as_str().unwrap().to_owned();
+        assert!(living.contains(&answers), "{one_id} answers as {answers}, who has no record");
+        assert!(answers == *one_id || !living.contains(one_id), "{one_id} lives and answers as {answers}");
+    }
+}
+
 fn live(steps: &[Step]) {
     let site = site();
     let hospital = Hospital::open(&site);
@@ -195,9 +206,11 @@ fn live(steps: &[Step]) {
         }
     }
     assert_eq!(hospital.partition(), model.partition(&records), "strangers are strangers");
+    let mut seen = BTreeSet::new();
     for step in steps {
         take(*step, &hospital, &records, &mut model);
         assert_eq!(hospital.partition(), model.partition(&records), "after {step:?}");
+        expect_somebody_answers(&hospital, &mut seen);
     }
     expect_consumers_right(&hospital);
 }

@@ -149,13 +149,15 @@ pub(crate) struct People {
 pub(crate) fn settle(random: &mut Random, count: usize) -> People {
     let mut people = People::default();
     while people.all.len() < count {
-        match random.weighted(&[16, 20, 34, 18, 7, 2, 6]) {
+        match random.weighted(&[16, 20, 34, 18, 7, 2, 4, 2, 6]) {
             0 => people.single(random),
             1 => people.couple_alone(random),
             2 => people.parents_and_children(random),
             3 => people.three_generations(random),
             4 => people.one_parent(random),
             5 => people.grown_twins(random),
+            6 => people.brothers(random),
+            7 => people.namesakes(random),
             _ => people.stranger(random),
         }
     }
@@ -309,6 +311,51 @@ impl People {
         self.twin_of(random, first, home);
     }
 
+    /// Brothers or sisters of one generation name, a year or two apart, who live with their parents or in-laws under one phone; the
+    /// elder's wife or husband lives with them.
+    fn brothers(&mut self, random: &mut Random) {
+        let (family, home) = (self.family(), self.home(random));
+        let (is_male, year) = (random.chance(0.6), random.between(1960, 2012));
+        let first = self.grown_up(random, family, home, is_male, year);
+        let (later, other) = (year + random.between(1, 3), year + random.between(-2, 4));
+        let second = self.grown_up(random, family, home, is_male, later);
+        let married = self.grown_up(random, family, home, !is_male, other);
+        let known = self.all[first].clone();
+        let mut letters: Vec<char> = known.name.given.chars().collect();
+        if let Some(last) = letters.last_mut() {
+            let alike = random.chance(0.4).then(|| names::sounds_like(random, *last)).flatten();
+            *last = alike.unwrap_or_else(|| names::mistaken(random, *last, is_male));
+        }
+        self.all[second].name = Name { surname: known.name.surname, given: letters.into_iter().collect() };
+        for person in [second, married] {
+            if random.chance(0.6) {
+                self.all[person].phone.clone_from(&known.phone);
+                self.all[person].former_phone = None;
+            }
+        }
+    }
+
+    /// Two strangers of one name and age, sometimes born on one day, sometimes in one street.
+    fn namesakes(&mut self, random: &mut Random) {
+        let (family, home) = (self.family(), self.home(random));
+        let (is_male, year) = (random.chance(0.5), random.between(1940, 2005));
+        let first = self.grown_up(random, family, home, is_male, year);
+        // Names that two people of one town bear are not the rare ones.
+        while names::is_rare(&self.all[first].name) {
+            self.all[first].name = names::chinese(random, is_male, year);
+        }
+        let (other_family, other_home) = (self.family(), self.home(random));
+        if random.chance(0.2) {
+            let Home { province, city, district, ref road, .. } = self.homes[home];
+            let road = road.clone();
+            let there = &mut self.homes[other_home];
+            (there.province, there.city, there.district, there.road) = (province, city, district, road);
+        }
+        let (name, born) = (self.all[first].name.clone(), self.all[first].born);
+        let born = if random.chance(0.1) { born } else { day_in(random, year) };
+        self.add(random, other_family, other_home, name, is_male, born);
+    }
+
     fn children(&mut self, random: &mut Random, father: Option<usize>, mother: usize) {
         let count = 1 + random.weighted(&[58, 34, 8]);
         let (family, home) = (self.all[mother].family, self.all[mother].home);
@@ -323,7 +370,9 @@ impl People {
                 let age = random.between(21, 38);
                 day_in(random, i32::from(self.all[mother].born.year()) + age)
             };
-            if born > minus(TODAY, 4) {
+            // Between two births of one mother lie months.
+            let is_near = |other: &Person| other.mother == Some(mother) && (other.born - born).get_days().abs() < 300;
+            if born > minus(TODAY, 4) || self.all[mother + 1..].iter().any(is_near) {
                 continue;
             }
             let is_male = random.chance(0.52);
@@ -347,6 +396,10 @@ impl People {
             if random.chance(if is_newborn { 0.08 } else { 0.035 }) {
                 let twin = self.twin_of(random, child, self.all[child].home);
                 self.all[twin].reached_by = self.all[child].reached_by;
+                if random.chance(0.1) {
+                    let third = self.twin_of(random, child, self.all[child].home);
+                    self.all[third].reached_by = self.all[child].reached_by;
+                }
             }
         }
     }
@@ -359,30 +412,43 @@ impl People {
         }
     }
 
-    /// The second of a birth: a name one character apart, sound-alike, or another; a resident number of the next serial.
+    /// The next of a birth: a name one character apart, sound-alike, or another; a resident number of the next serial.
     fn twin_of(&mut self, random: &mut Random, first: usize, home: usize) -> usize {
         let known = self.all[first].clone();
         let is_male = if random.chance(0.75) { known.is_male } else { !known.is_male };
-        let mut letters: Vec<char> = known.name.given.chars().collect();
-        if let Some(last) = letters.last_mut() {
-            let alike = random.chance(0.35).then(|| names::sounds_like(random, *last)).flatten();
-            *last = alike.unwrap_or_else(|| names::mistaken(random, *last, is_male));
-        }
-        let given = if random.chance(0.1) {
-            names::given(random, is_male, i32::from(known.born.year()))
-        } else {
-            letters.iter().collect()
+        let is_of_birth = |(place, other): &(usize, &Person)| {
+            *place == first || known.twin.zip(other.twin).is_some_and(|(one, other)| one.set == other.set)
         };
-        let name = Name { surname: known.name.surname.clone(), given };
+        let taken: Vec<Name> =
+            self.all.iter().enumerate().filter(is_of_birth).map(|(_, other)| other.name.clone()).collect();
+        let name = loop {
+            let mut letters: Vec<char> = known.name.given.chars().collect();
+            if let Some(last) = letters.last_mut() {
+                let alike = random.chance(0.35).then(|| names::sounds_like(random, *last)).flatten();
+                *last = alike.unwrap_or_else(|| names::mistaken(random, *last, is_male));
+            }
+            let given = if random.chance(0.1) {
+                names::given(random, is_male, i32::from(known.born.year()))
+            } else {
+                letters.iter().collect()
+            };
+            let name = Name { surname: known.name.surname.clone(), given };
+            if !taken.contains(&name) {
+                break name;
+            }
+        };
+        let last = self.all.iter().enumerate().rev().filter(is_of_birth).find_map(|(_, other)| other.resident.clone());
         let twin = self.add(random, known.family, home, name, is_male, known.born);
-        if let Some(number) = known.resident.as_ref().filter(|_| self.all[twin].resident.is_some()) {
+        if let Some(number) = last.as_ref().filter(|_| self.all[twin].resident.is_some()) {
             self.all[twin].resident = Some(next_serial(number, is_male));
         }
-        self.twin_sets += 1;
-        let set = self.twin_sets;
-        self.all[first].twin = Some(Twin { set, order: 1 });
+        if known.twin.is_none() {
+            self.twin_sets += 1;
+            self.all[first].twin = Some(Twin { set: self.twin_sets, order: 1 });
+        }
+        let set = known.twin.map_or(self.twin_sets, |twin| twin.set);
         let person = &mut self.all[twin];
-        person.twin = Some(Twin { set, order: 2 });
+        person.twin = Some(Twin { set, order: 1 + taken.len() as u8 });
         (person.mother, person.father) = (known.mother, known.father);
         person.is_newborn = known.is_newborn;
         if known.phone.is_none() {

@@ -288,8 +288,14 @@ impl Writer<'_> {
             (true, None) => "之子".to_owned(),
             (false, None) => "之女".to_owned(),
             (is_male, Some(twin)) => {
-                let orders = random.pick(&[["A", "B"], ["1", "2"], ["甲", "乙"], ["大", "小"], ["", ""]]);
-                let order = orders[usize::from(twin.order - 1)];
+                let orders = random.pick(&[
+                    ["A", "B", "C"],
+                    ["1", "2", "3"],
+                    ["甲", "乙", "丙"],
+                    ["大", "小", "三"],
+                    ["", "", ""],
+                ]);
+                let order = orders[usize::from(twin.order - 1) % 3];
                 format!("{}{order}", if is_male { "之子" } else { "之女" })
             }
         };

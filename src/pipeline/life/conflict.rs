@@ -1,0 +1,58 @@
+//! What a source says against a decision, a number or its own earlier word: the note for the message, and the kind of case that asks.
+
+use crate::store::reviews::ReviewKind;
+
+/// What somebody should look at, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::pipeline) enum Conflict {
+    /// A source merges, links or moves what was decided otherwise by hand.
+    Decided,
+    /// A source uses a patient's number for another patient.
+    NumberReused,
+    /// A record came to a person after a merge that was undone: whose is it?
+    AfterSplit,
+    /// A source merges two patients who have different resident numbers: done, for the numbers are its own.
+    OtherNumber,
+    /// A source has merged two numbers before it said whose they are, and now says that they are of two patients.
+    OtherPatient,
+    /// A source merges two numbers the other way round than before: refused.
+    Opposite,
+}
+
+impl Conflict {
+    pub(super) fn kind(self) -> ReviewKind {
+        match self {
+            Self::Decided | Self::OtherNumber | Self::OtherPatient | Self::Opposite => ReviewKind::SourceMergeConflict,
+            Self::NumberReused => ReviewKind::NumberReused,
+            Self::AfterSplit => ReviewKind::PossibleMatch,
+        }
+    }
+
+    /// The sentence for the notes of the message.
+    pub(super) fn sentence(self) -> &'static str {
+        match self {
+            Self::Decided => {
+                "the two numbers stay with two persons: somebody has decided so by hand; look at `heyi person history`, and link or \
+                 merge them by hand if the source is right"
+            }
+            Self::NumberReused => {
+                "PID-3: the number stood for another patient: name, birth date and resident number all differ; taken for a new \
+                 patient, the former one is as before"
+            }
+            Self::AfterSplit => {
+                "a record came after a merge that was undone: it stays where it is until somebody decides"
+            }
+            Self::OtherNumber => {
+                "the two merged numbers are of patients with different valid resident numbers: merged, as the source says; somebody \
+                 should look, `heyi review list`"
+            }
+            Self::OtherPatient => {
+                "the two merged numbers are of patients whose names and birth dates differ: merged, as the source said before it \
+                 spoke of them; somebody should look, `heyi review list`"
+            }
+            Self::Opposite => {
+                "the source says the opposite of an earlier merge: refused; somebody should look, `heyi review list`"
+            }
+        }
+    }
+}

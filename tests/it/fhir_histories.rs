@@ -1,0 +1,190 @@
+//! Whatever happens on a FHIR server while it is polled, and however often Heyi is killed meanwhile: in the end all is as if everything had
+//! been read at once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::fhir::{Emr, encounter, observation, patient, report};
+use crate::fhir_server::{Histories, Manner, Paging};
+use crate::support::daemon::Daemon;
+use crate::support::eventually;
+use crate::support::site::Site;
+
+/// Patients of one history: few enough that resources meet.
+const PATIENTS: u64 = 5;
+/// Steps of one history.
+const STEPS: u64 = 30;
+
+/// Numbers that look random and are the same for the same seed (SplitMix64; Steele, Lea, Flood 2014).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % sides
+    }
+}
+
+/// A patient who can be nobody else: who they are is no matter of this test.
+fn somebody(id: u64, number: &str, given: u64) -> Value {
+    let place = id as usize;
+    let (family, given) = (["孙", "周", "吴", "郑", "欧阳"][place], ["丽", "建国", "志强"][given as usize]);
+    let mut content = patient(number, &format!("{family}{given}"));
+    content["birthDate"] = json!(["1962-04-09", "1971-12-30", "1985-01-17", "1993-08-22", "2004-06-05"][place]);
+    content
+}
+
+/// One thing that happens on the server.
+fn happen(emr: &Emr, dice: &mut Dice) {
+    let id = dice.roll(PATIENTS);
+    let of = format!("Patient/{id}");
+    match dice.roll(12) {
+        0 => emr.put(&of, somebody(id, &format!("M{id}"), dice.roll(3))),
+        // Its patient number is another one, or there is none any more.
+        1 => emr.put(&of, somebody(id, &format!("N{id}"), 0)),
+        2 => {
+            let mut nameless = somebody(id, "", 0);
+            nameless.as_object_mut().unwrap().remove("identifier");
+            emr.put(&of, nameless);
+        }
+        3..=5 => {
+            let visit = dice.roll(4);
+            let status = ["planned", "arrived", "in-progress", "finished", "cancelled"][dice.roll(5) as usize];
+            let number = if dice.roll(4) == 0 { format!("W{id}-{visit}") } else { format!("V{id}-{visit}") };
+            emr.put(&format!("Encounter/{id}-{visit}"), encounter(&number, status, &of));
+        }
+        6 | 7 => {
+            let name = format!("Observation/{id}-{}", dice.roll(6));
+            emr.put(&name, observation(&format!("C{}", dice.roll(3)), dice.roll(90) as f64 / 10.0, &of));
+        }
+        8 | 9 => {
+            let results: Vec<String> =
+                (0..6).filter(|_| dice.roll(2) == 0).map(|place| format!("Observation/{id}-{place}")).collect();
+            let results: Vec<&str> = results.iter().map(String::as_str).collect();
+            let mut content = report(&results, &of, &format!("Encounter/{id}-{}", dice.roll(4)));
+            content["status"] = json!(["final", "preliminary", "amended"][dice.roll(3) as usize]);
+            emr.put(&format!("DiagnosticReport/{id}-{}", dice.roll(2)), content);
+        }
+        10 => emr.delete(&format!("Encounter/{id}-{}", dice.roll(4))),
+        _ => match dice.roll(3) {
+            0 => emr.delete(&format!("Observation/{id}-{}", dice.roll(6))),
+            _ => emr.delete(&format!("DiagnosticReport/{id}-{}", dice.roll(2))),
+        },
+    }
+}
+
+/// Every patient's visits and reports that are not withdrawn, without what depends on how they came to be.
+fn state(daemon: &Daemon<'_>) -> BTreeMap<String, Value> {
+    let mut state = BTreeMap::new();
+    let mut persons = BTreeMap::new();
+    for event in daemon.feed() {
+        let subject = event["subject"].as_str().unwrap().to_owned();
+        persons.insert(subject, ());
+    }
+    for one_id in persons.into_keys() {
+        let person = daemon.json(&format!("/v1/persons/{one_id}"));
+        if person["merged_into"].is_string() {
+            continue;
+        }
+        for kind in ["visits", "lab-reports"] {
+            let found = daemon.json(&format!("/v1/persons/{one_id}/{kind}?limit=200"));
+            for mut record in found[kind.replace('-', "_")].as_array().unwrap().iter().cloned() {
+                if record["status"] == "entered_in_error" {
+                    continue;
+                }
+                let id = record[if kind == "visits" { "visit_id" } else { "report_id" }].as_str().unwrap().to_owned();
+                let members = record.as_object_mut().unwrap();
+                members.retain(|name, _| {
+                    !matches!(name.as_str(), "one_id" | "version" | "updated_at" | "mapping" | "first_visit")
+                });
+                members.insert("of".to_owned(), person["name"].clone());
+                state.insert(id, record);
+            }
+        }
+        let mut known = person.clone();
+        let members = known.as_object_mut().unwrap();
+        members.retain(|name, _| matches!(name.as_str(), "identifiers" | "name" | "sex" | "birth_date"));
+        if known["identifiers"].as_array().is_some_and(|numbers| !numbers.is_empty()) {
+            state.insert(format!("person {}", known["identifiers"]), known);
+        }
+    }
+    state
+}
+
+fn history(seed: u64, manner: Manner) {
+    let mut dice = Dice(seed);
+    let emr = Emr::start(manner);
+    (0..PATIENTS).for_each(|id| emr.put(&format!("Patient/{id}"), somebody(id, &format!("M{id}"), 0)));
+    let configuration = emr.configuration(
+        "100ms",
+        ", page_size = 3, sweep_interval = \"300ms\", history_interval = \"200ms\", overlap = \"5s\"",
+    );
+    let site = Site::configured(&configuration);
+    let mut daemon = site.start();
+    for step in 0..STEPS {
+        happen(&emr, &mut dice);
+        std::thread::sleep(Duration::from_millis(dice.roll(60)));
+        if step % 10 == 9 {
+            daemon.kill();
+            happen(&emr, &mut dice);
+            daemon = site.start();
+        }
+    }
+    let fresh_site = Site::configured(&configuration);
+    let fresh = fresh_site.start();
+    let is_at_rest = |daemon: &Daemon<'_>| {
+        let sources = daemon.get("/v1/sources", daemon.site.engineer()).ok().json();
+        let polling = &sources["sources"][1]["polling"];
+        polling["state"] == "polling" || polling["state"] == "degraded"
+    };
+    eventually("the fresh reading", || is_at_rest(&fresh).then_some(()));
+    let mut last = None;
+    eventually(&format!("both to say the same (seed {seed})"), || {
+        let (followed, read) = (state(&daemon), state(&fresh));
+        // Nothing would be the same as nothing.
+        let same = followed == read && followed.len() > 5;
+        if !same {
+            let difference = difference(&followed, &read);
+            if last.as_ref() != Some(&difference) {
+                last = Some(difference);
+                eprintln!("seed {seed}, not yet the same: {}", last.as_deref().unwrap_or_default());
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        same.then_some(())
+    });
+}
+
+fn difference(followed: &BTreeMap<String, Value>, read: &BTreeMap<String, Value>) -> String {
+    let keys = followed.keys().chain(read.keys()).filter(|key| followed.get(*key) != read.get(*key));
+    let shown = keys
+        .take(4)
+        .map(|key| format!("\n  {key}\n    followed {:?}\n    read     {:?}", followed.get(key), read.get(key)));
+    shown.collect()
+}
+
+fn seeds() -> Vec<u64> {
+    // More on request: HEYI_FHIR_HISTORIES=50.
+    let more = std::env::var("HEYI_FHIR_HISTORIES").ok().and_then(|count| count.parse().ok());
+    (1..=more.unwrap_or(2)).collect()
+}
+
+#[test]
+fn what_is_followed_ends_as_what_is_read_at_once() {
+    for seed in seeds() {
+        history(seed, Manner::default());
+    }
+}
+
+#[test]
+fn so_it_does_at_a_server_without_history_that_pages_by_offset() {
+    for seed in seeds() {
+        let manner = Manner { histories: Histories::No, paging: Paging::Offset, ..Manner::default() };
+        history(1_000 + seed, manner);
+    }
+}
