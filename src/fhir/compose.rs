@@ -205,6 +205,11 @@ pub fn is_part(from: &str, is_focal: bool, to: &str) -> bool {
     }
 }
 
+/// Whether any resource that one of type `from` refers to [is a part](is_part) of the unit.
+pub fn has_parts(from: &str, is_focal: bool) -> bool {
+    (is_focal || from != "Encounter") && FOLLOWED.iter().any(|(kind, _)| *kind == from)
+}
+
 /// Whether a resource has a unit of its own: a focal type, and of Observations those that no report and no other Observation has.
 ///
 /// # Errors

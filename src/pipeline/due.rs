@@ -14,7 +14,7 @@ use super::mirror::rank;
 use super::telling::Subject;
 use super::{Cause, Done, Failure, Source, Unit};
 use crate::fhir;
-use crate::fhir::compose::{gathered_by, is_part};
+use crate::fhir::compose::{gathered_by, has_parts, is_part};
 use crate::hl7v2::ErrorCode;
 use crate::store::resources::{self, Ready, Resource, ResourceName, ResourceState};
 use crate::store::{Reader, StoreError, Transaction};
@@ -114,6 +114,9 @@ fn members(reader: &Reader<'_>, focal: &Resource) -> Result<Vec<Resource>, Store
         let mut next = Vec::new();
         for whole in &step {
             let is_focal = steps == 0;
+            if !has_parts(&whole.name.kind, is_focal) {
+                continue;
+            }
             let mut parts = resources::named_by(reader, whole.row)?;
             let gathered = gathered_by(&whole.name.kind);
             if is_focal && !gathered.is_empty() {

@@ -66,6 +66,8 @@ pub fn enter(
     now: i64,
 ) -> Result<Entered, StoreError> {
     let mut entered = Entered::default();
+    // A whole becomes due once, however many of its parts are on the page.
+    let mut due = BTreeSet::new();
     for resource in read {
         let known = resources::get(transaction, source, &resource.name)?;
         let is_same = |known: &Resource| {
@@ -86,10 +88,21 @@ pub fn enter(
         if known.as_ref().is_some_and(|known| is_same(known) || is_older(known)) {
             continue;
         }
-        let before = parts_of(transaction, known.as_ref())?;
-        let row = resources::put(transaction, source, resource)?;
-        let appears = known.is_none_or(|known| known.state != ResourceState::Present);
-        mark(transaction, &resource.name, row, before, appears, now)?;
+        let before = parts_of(transaction, &resource.name, known.as_ref())?;
+        let row = resources::put(transaction, source, resource, known.as_ref().map(|known| known.row))?;
+        let after = if resource.references.iter().any(|other| is_told_of(&other.kind, &resource.name.kind)) {
+            resources::named_by(transaction, row)?
+        } else {
+            Vec::new()
+        };
+        let appears = known.as_ref().is_none_or(|known| known.state != ResourceState::Present);
+        mark(
+            transaction,
+            &Changed { name: &resource.name, row, known: known.as_ref(), appears },
+            before,
+            after,
+            &mut due,
+        )?;
         entered.changed += 1;
     }
     for Removal { name, state, at } in removed {
@@ -100,44 +113,69 @@ pub fn enter(
         if known.as_ref().is_some_and(|known| is_hidden(known) || is_known(known)) {
             continue;
         }
-        let before = parts_of(transaction, known.as_ref())?;
+        let before = parts_of(transaction, name, known.as_ref())?;
         let row = resources::remove(transaction, source, name, *state, *at)?;
         entered.withdrawn += u64::from(known.as_ref().is_some_and(|known| known.state == ResourceState::Present));
         // Who waited for it need wait no longer.
-        let appears = known.is_none_or(|known| known.state == ResourceState::Unread);
-        mark(transaction, name, row, before, appears, now)?;
+        let appears = known.as_ref().is_none_or(|known| known.state == ResourceState::Unread);
+        mark(transaction, &Changed { name, row, known: known.as_ref(), appears }, before, Vec::new(), &mut due)?;
     }
+    due.into_iter().try_for_each(|(rank, row)| resources::mark_due(transaction, row, rank, now))?;
     Ok(entered)
 }
 
-/// What a resource named before it changed.
-fn parts_of(transaction: &Transaction<'_>, known: Option<&Resource>) -> Result<Vec<Resource>, StoreError> {
-    known.map_or(Ok(Vec::new()), |known| resources::named_by(transaction, known.row))
+/// A resource that was entered just now.
+struct Changed<'r> {
+    name: &'r ResourceName,
+    row: i64,
+    /// As it was known before.
+    known: Option<&'r Resource>,
+    /// Who waited for it need wait no longer.
+    appears: bool,
 }
 
-/// Marks what a change of `name` makes due. `before`: what it named until now.
-fn mark(
+/// Whether a resource of type `part` says something of a record of type `whole` that it names: a diagnosis of its visit, a result that stood
+/// alone until a report took it in.
+fn is_told_of(whole: &str, part: &str) -> bool {
+    gathered_by(whole).contains(&part) || whole == "Observation" && is_part(part, true, "Observation")
+}
+
+/// What a resource named before it changed, as far as it [told of it](is_told_of).
+fn parts_of(
     transaction: &Transaction<'_>,
     name: &ResourceName,
-    row: i64,
+    known: Option<&Resource>,
+) -> Result<Vec<Resource>, StoreError> {
+    // What was never read named nothing.
+    let Some(known) = known.filter(|known| known.state == ResourceState::Present) else { return Ok(Vec::new()) };
+    let mut named = resources::named_by(transaction, known.row)?;
+    named.retain(|part| is_told_of(&part.name.kind, &name.kind));
+    Ok(named)
+}
+
+/// Adds what a change makes due to `all_due`, as rank and row. `before`: what it named until now; `after`: what it names.
+fn mark(
+    transaction: &Transaction<'_>,
+    changed: &Changed<'_>,
     before: Vec<Resource>,
-    appears: bool,
-    now: i64,
+    after: Vec<Resource>,
+    all_due: &mut BTreeSet<(i64, i64)>,
 ) -> Result<(), StoreError> {
-    let mut due: BTreeSet<(i64, i64)> = BTreeSet::new();
-    if let Some(rank) = rank(&name.kind)
-        && !is_only_a_part(transaction, name, row)?
-    {
+    let Changed { name, row, known, appears } = *changed;
+    // Of this change alone: where the way upwards has been is known by what it made due.
+    let mut due = BTreeSet::new();
+    // Nobody names what was not known.
+    let naming = if known.is_some() { resources::naming(transaction, row)? } else { Vec::new() };
+    let was_told = known.is_some_and(|known| known.number.is_some());
+    // An Observation that a report has, and that was not told alone before.
+    let is_only_a_part = name.kind == "Observation"
+        && !was_told
+        && naming.iter().any(|whole| is_part(&whole.name.kind, true, &name.kind));
+    if let Some(rank) = rank(&name.kind).filter(|_| !is_only_a_part) {
         due.insert((rank, row));
     }
-    upwards(transaction, name, row, appears, MAX_STEPS, &mut due)?;
-    // What it says of others: a diagnosis of its visit, a result that stood alone until a report took it in.
-    let is_told_of = |other: &Resource| {
-        gathered_by(&other.name.kind).contains(&name.kind.as_str())
-            || other.name.kind == "Observation" && is_part(&name.kind, true, "Observation")
-    };
-    let after = resources::named_by(transaction, row)?;
-    for part in before.iter().chain(&after).filter(|part| is_told_of(part)) {
+    upwards(transaction, name, naming, appears, MAX_STEPS, &mut due)?;
+    for part in before.iter().chain(&after).filter(|part| is_told_of(&part.name.kind, &name.kind)) {
         // One that was never told and still has a report needs no telling.
         let is_news = part.name.kind != "Observation"
             || part.number.is_some()
@@ -146,24 +184,15 @@ fn mark(
             due.insert((rank, part.row));
         }
     }
-    due.into_iter().try_for_each(|(rank, row)| resources::mark_due(transaction, row, rank, now))
-}
-
-/// An Observation that a report has, and that was not told alone before.
-fn is_only_a_part(transaction: &Transaction<'_>, name: &ResourceName, row: i64) -> Result<bool, StoreError> {
-    if name.kind != "Observation" {
-        return Ok(false);
-    }
-    let was_told = resources::get_row(transaction, row)?.is_some_and(|known| known.number.is_some());
-    Ok(!was_told
-        && resources::naming(transaction, row)?.iter().any(|whole| is_part(&whole.name.kind, true, &name.kind)))
+    all_due.append(&mut due);
+    Ok(())
 }
 
 /// The focal resources that a resource is a part of, by those that name it.
 fn upwards(
     transaction: &Transaction<'_>,
     name: &ResourceName,
-    row: i64,
+    naming: Vec<Resource>,
     appears: bool,
     steps: usize,
     due: &mut BTreeSet<(i64, i64)>,
@@ -173,7 +202,7 @@ fn upwards(
     if steps == 0 || (is_told_alone && !appears) {
         return Ok(());
     }
-    for whole in resources::naming(transaction, row)? {
+    for whole in naming {
         if !is_part(&whole.name.kind, true, &name.kind) {
             continue;
         }
@@ -181,11 +210,15 @@ fn upwards(
             Some(rank) => {
                 let is_new = due.insert((rank, whole.row));
                 if is_new && whole.name.kind == "Observation" && !is_told_alone {
-                    upwards(transaction, &whole.name, whole.row, false, steps - 1, due)?;
+                    let above = resources::naming(transaction, whole.row)?;
+                    upwards(transaction, &whole.name, above, false, steps - 1, due)?;
                 }
             }
             None if is_told_alone => {}
-            None => upwards(transaction, &whole.name, whole.row, false, steps - 1, due)?,
+            None => {
+                let above = resources::naming(transaction, whole.row)?;
+                upwards(transaction, &whole.name, above, false, steps - 1, due)?;
+            }
         }
     }
     Ok(())

@@ -136,14 +136,6 @@ pub fn get(reader: &Reader<'_>, source: &str, name: &ResourceName) -> Result<Opt
     reader.one(sql, params![source, name.kind, name.id], resource)
 }
 
-/// What the mirror knows of the resource in a row.
-///
-/// # Errors
-/// See [`StoreError`].
-pub fn get_row(reader: &Reader<'_>, row: i64) -> Result<Option<Resource>, StoreError> {
-    reader.one(select!("WHERE r.id = ?1"), [row], resource)
-}
-
 /// The body of a resource, JSON as it came; `None` unless it is present.
 ///
 /// # Errors
@@ -157,23 +149,39 @@ pub fn body(reader: &Reader<'_>, row: i64) -> Result<Option<Vec<u8>>, StoreError
     found.map(PackedBytes::unpack).transpose()
 }
 
-/// Enters what the server has now and gives its row. What was named before keeps being known.
+/// Enters what the server has now and gives its row; `known` is its row, where it has one. What was named before keeps being known.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn put(transaction: &Transaction<'_>, source: &str, read: &ReadResource) -> Result<i64, StoreError> {
+pub fn put(
+    transaction: &Transaction<'_>,
+    source: &str,
+    read: &ReadResource,
+    known: Option<i64>,
+) -> Result<i64, StoreError> {
     let ReadResource { name, version, updated_at, digest, body, references, refresh_at } = read;
-    let row = row_of(transaction, source, name)?;
-    transaction.run(
-        "UPDATE resource SET state = 'present', version = ?2, updated_at = ?3, digest = ?4, compressed = ?5, body = ?6,
-         refresh_at = ?7 WHERE id = ?1",
-        params![row, version, updated_at, digest.bytes(), body.compressed, body.bytes, refresh_at],
-    )?;
+    let digest = digest.bytes();
+    let row = match known {
+        Some(row) => {
+            transaction.run(
+                "UPDATE resource SET state = 'present', version = ?2, updated_at = ?3, digest = ?4, compressed = ?5, body = ?6,
+                 refresh_at = ?7 WHERE id = ?1",
+                params![row, version, updated_at, digest, body.compressed, body.bytes, refresh_at],
+            )?;
+            row
+        }
+        None => transaction.insert(
+            "INSERT INTO resource (source, type, logical_id, state, version, updated_at, digest, compressed, body, refresh_at)
+             VALUES (?1, ?2, ?3, 'present', ?4, ?5, ?6, ?7, ?8, ?9)",
+            params![source, name.kind, name.id, version, updated_at, digest, body.compressed, body.bytes, refresh_at],
+        )?,
+    };
     let mut named = Vec::with_capacity(references.len());
     for reference in references {
         named.push(row_of(transaction, source, reference)?);
     }
-    refer(transaction, row, &named)?;
+    let before = if known.is_some() { referred(transaction, row)? } else { Vec::new() };
+    refer(transaction, row, &before, &named)?;
     Ok(row)
 }
 
@@ -194,7 +202,7 @@ pub fn remove(
          body = NULL, refresh_at = NULL WHERE id = ?1",
         params![row, state.name(), at],
     )?;
-    refer(transaction, row, &[])?;
+    refer(transaction, row, &referred(transaction, row)?, &[])?;
     Ok(row)
 }
 
@@ -224,12 +232,13 @@ fn row_of(transaction: &Transaction<'_>, source: &str, name: &ResourceName) -> R
     }
 }
 
-/// A resource names these, and no others.
-fn refer(transaction: &Transaction<'_>, row: i64, named: &[i64]) -> Result<(), StoreError> {
-    let before =
-        transaction.all("SELECT to_resource FROM resource_reference WHERE from_resource = ?1", [row], |row| {
-            Ok(row.get::<_, i64>(0)?)
-        })?;
+/// The rows that a resource names.
+fn referred(reader: &Reader<'_>, row: i64) -> Result<Vec<i64>, StoreError> {
+    reader.all("SELECT to_resource FROM resource_reference WHERE from_resource = ?1", [row], |row| Ok(row.get(0)?))
+}
+
+/// A resource that named those `before` names these, and no others.
+fn refer(transaction: &Transaction<'_>, row: i64, before: &[i64], named: &[i64]) -> Result<(), StoreError> {
     for gone in before.iter().filter(|known| !named.contains(known)) {
         transaction
             .run("DELETE FROM resource_reference WHERE from_resource = ?1 AND to_resource = ?2", params![row, gone])?;
@@ -468,6 +477,11 @@ mod tests {
             references: references.iter().map(|reference| name(reference)).collect(),
             refresh_at: None,
         }
+    }
+
+    fn put(transaction: &Transaction<'_>, source: &str, read: &ReadResource) -> Result<i64, StoreError> {
+        let known = get(transaction, source, &read.name)?.map(|known| known.row);
+        super::put(transaction, source, read, known)
     }
 
     fn missing(reader: &Reader<'_>, source: &str) -> Result<Vec<ResourceName>, StoreError> {

@@ -136,3 +136,78 @@ async fn a_proxys_404_deletes_nothing() {
     rig.pass_time(DAY + Duration::from_secs(60), 1).await;
     assert_eq!(rig.mirror.ids("Patient").len(), 4);
 }
+
+#[tokio::test]
+async fn a_poll_that_finds_nothing_costs_one_request_a_type() {
+    let mut rig = Rig::with(Manner::default(), |settings| settings.history_interval = settings.interval * 4).await;
+    rig.patients(40);
+    rig.poll().await;
+    // Until no transaction can be open any more that began before.
+    rig.pass_time(rig.settings.overlap * 2, 10).await;
+    rig.server.take_requests();
+    let rounds = 40;
+    rig.pass_time(rig.settings.interval * rounds, rounds).await;
+    let requests = rig.server.take_requests();
+    for resource_type in &rig.settings.resources {
+        let path = format!("/{resource_type}");
+        let asked = requests.iter().filter(|target| target.contains(&path));
+        assert_eq!(asked.clone().count(), rounds as usize, "{resource_type}");
+        let histories = asked.filter(|target| target.contains("/_history")).count();
+        assert_eq!(histories, rounds as usize / 4, "{resource_type}");
+    }
+    assert_eq!(requests.len(), rounds as usize * rig.settings.resources.len(), "and nothing else is asked for");
+}
+
+#[tokio::test]
+async fn a_history_in_the_place_of_a_search_delays_nothing() {
+    let mut rig = Rig::with(Manner::default(), |settings| settings.history_interval = settings.interval).await;
+    rig.patients(12);
+    rig.poll().await;
+    rig.pass_time(rig.settings.interval, 1).await;
+    let mut histories = 0;
+    for round in 0..12 {
+        rig.put("Patient", &format!("p{round}"), json!({"round": round}));
+        rig.put("Patient", &format!("new{round}"), json!({}));
+        rig.server.shared().model.delete("Patient", &format!("p{}", (round + 5) % 12));
+        rig.server.take_requests();
+        rig.pass_time(rig.settings.interval, 1).await;
+        let requests = rig.server.take_requests();
+        let asked = |path: &str| requests.iter().any(|target| target.contains(path));
+        let is_history = asked("/Patient/_history");
+        assert_ne!(is_history, asked("/Patient?"), "round {round}");
+        histories += u32::from(is_history);
+        let differences = rig.differences();
+        let is_behind = |text: &String| is_history || !text.ends_with("on the server no longer");
+        assert!(!differences.iter().any(is_behind), "round {round}: {differences:?}");
+    }
+    assert_eq!(histories, 6, "in every other round");
+}
+
+#[tokio::test]
+async fn what_a_history_leaves_out_the_next_search_finds() {
+    for histories in [Histories::Empty, Histories::WithoutContent] {
+        let manner = Manner { histories, ..Manner::default() };
+        let mut rig = Rig::with(manner, |settings| settings.history_interval = settings.interval * 2).await;
+        rig.patients(12);
+        rig.poll().await;
+        for round in 0..6 {
+            rig.put("Patient", &format!("p{round}"), json!({"round": round}));
+            rig.pass_time(rig.settings.interval * 2, 2).await;
+            assert_eq!(rig.differences(), [""; 0], "{histories:?}, round {round}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_history_that_fails_does_not_stand_in_the_way_of_the_search() {
+    let mut rig = Rig::with(Manner::default(), |settings| settings.history_interval = settings.interval).await;
+    rig.patients(12);
+    rig.poll().await;
+    rig.server.shared().hook = Some(Box::new(|request, _| match request.target.contains("_history") {
+        true => Fault::Status(500, None),
+        false => Fault::Nothing,
+    }));
+    rig.put("Patient", "p1", json!({"n": 1}));
+    rig.pass_time(rig.settings.interval, 1).await;
+    assert_eq!(rig.differences(), [""; 0]);
+}

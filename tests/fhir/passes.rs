@@ -16,7 +16,7 @@ async fn a_poll_that_finds_nothing_costs_one_request_a_type() {
     rig.patients(12);
     rig.poll().await;
     assert_eq!(rig.differences(), [""; 0]);
-    rig.pass_time(Duration::from_secs(600), 10).await;
+    rig.pass_time(Duration::from_secs(540), 9).await;
     rig.server.take_requests();
     rig.server.advance(Duration::from_secs(31));
     rig.round().await;
@@ -115,7 +115,7 @@ async fn a_server_that_ignores_the_bound_is_read_whole_and_says_so() {
         let mut rig = Rig::new(manner).await;
         rig.patients(12);
         rig.poll().await;
-        rig.pass_time(DAY / 2, 2).await;
+        rig.pass_time(DAY / 2, 4).await;
         assert_eq!(rig.of("Patient").mode, Mode::FullScan);
         assert!(rig.remarks("Patient").contains(&Remark::NoLastUpdatedSearch));
         rig.put("Patient", "p3", json!({"active": false}));

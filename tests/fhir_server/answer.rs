@@ -257,6 +257,7 @@ fn history(shared: &Shared, name: &str, query: &[(String, String)]) -> Reply {
         .history(name)
         .into_iter()
         .filter(|(_, version)| since.is_none_or(|since| model.known(version.at) >= model.known(since)))
+        .filter(|_| manner.histories != Histories::Empty)
         .collect();
     let count = get("_count").and_then(|text| text.parse().ok()).unwrap_or(20).clamp(1, manner.page_cap);
     let start = get("row").and_then(|text| text.parse().ok()).unwrap_or(0_usize).min(rows.len());
@@ -265,8 +266,10 @@ fn history(shared: &Shared, name: &str, query: &[(String, String)]) -> Reply {
         .iter()
         .map(|(id, version)| {
             let method = if version.deleted { "DELETE" } else { "PUT" };
-            let resource =
-                if version.deleted { String::new() } else { format!("\"resource\":{},", model.text(name, id, version)) };
+            let resource = match version.deleted || manner.histories == Histories::WithoutContent {
+                true => String::new(),
+                false => format!("\"resource\":{},", model.text(name, id, version)),
+            };
             format!(
                 "{{{resource}\"request\":{{\"method\":\"{method}\",\"url\":\"{name}/{id}\"}},\"response\":{{\"status\":\"200\",\"lastModified\":\"{}\"}}}}",
                 model.time(version.at)
@@ -276,7 +279,7 @@ fn history(shared: &Shared, name: &str, query: &[(String, String)]) -> Reply {
     let base = manner.link_base.clone().unwrap_or_else(|| "/fhir".to_owned());
     let since = get("_since").map(|since| format!("_since={since}&")).unwrap_or_default();
     let links = match manner.histories {
-        Histories::Yes if end < rows.len() => {
+        Histories::Yes | Histories::WithoutContent if end < rows.len() => {
             json!([{"relation": "next", "url": format!("{base}/{name}/_history?{since}_count={count}&row={end}")}])
         }
         _ => json!([]),

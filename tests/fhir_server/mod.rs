@@ -44,6 +44,10 @@ pub(crate) enum Histories {
     Unpaged,
     /// 404.
     No,
+    /// Nothing ever happened, it says.
+    Empty,
+    /// Entries say what happened to what, and no more.
+    WithoutContent,
 }
 
 /// How the server answers in general.

@@ -27,7 +27,8 @@ const GROUP: usize = 64;
 const PATIENCE: i64 = 120_000_000;
 /// Between two looks where nobody says that there is something: what waited may have waited long enough.
 const LOOK: Duration = Duration::from_secs(2);
-/// A look at all that waits is followed by so many times its length, so that a first load is not slowed down by looking.
+/// Looking through what waits without finding a group's worth is followed by so many times its length, so that a first load is not slowed down
+/// by looking.
 const REST: u32 = 4;
 /// Pause after the store could not read or write.
 const TROUBLE: Duration = Duration::from_secs(1);
@@ -45,9 +46,8 @@ pub(super) async fn tell(
     // A report that was made with its results is read with the next round at the latest.
     let settling = i64::try_from((interval + interval / 2).as_micros()).unwrap_or(i64::MAX);
     loop {
-        let begun = Instant::now();
         let pause = match round(&store, &source, &metrics, &health, settling, &stop).await {
-            Ok(()) => begun.elapsed() * REST,
+            Ok(looked) => looked * REST,
             Err(error) => {
                 tracing::warn!(%error, "records could not be told; done again in a moment");
                 TROUBLE
@@ -62,7 +62,7 @@ pub(super) async fn tell(
     }
 }
 
-/// Once through all that is due.
+/// Once through all that is due; gives the time that went into looking rather than into telling.
 async fn round(
     store: &Store,
     live: &LiveSource,
@@ -70,8 +70,9 @@ async fn round(
     health: &Health,
     settling: i64,
     stop: &CancellationToken,
-) -> Result<(), WriteError> {
+) -> Result<Duration, WriteError> {
     let mut after = pipeline::FIRST_DUE;
+    let mut looked = Duration::ZERO;
     let mut writing: Vec<Pending<Option<Done>>> = Vec::new();
     let mut trouble = None;
     while !stop.is_cancelled() {
@@ -82,23 +83,26 @@ async fn round(
         let read = store.clone();
         let group = tokio::task::spawn_blocking(move || {
             let ready = pipeline::ready(at, patience, settling);
+            let begun = Instant::now();
             let found = read.read(|reader| pipeline::due(reader, &source.name, after, ready, GROUP))?;
+            let looked = if found.len() < GROUP { begun.elapsed() } else { Duration::ZERO };
             let last = found.last().map(pipeline::Due::place);
             let units: Vec<_> = found.into_iter().map(|due| pipeline::prepare_due(&source, due, at)).collect();
-            Ok::<_, StoreError>((units, last))
+            Ok::<_, StoreError>((units, last, looked))
         });
         let group = group
             .await
             .unwrap_or_else(|_| Err(StoreError::Defect { reason: "reading what is due panicked".to_owned() }));
         trouble = finish(std::mem::take(&mut writing), metrics).await.or(trouble);
-        let (units, last) = group.map_err(WriteError::Job)?;
+        let (units, last, looking) = group.map_err(WriteError::Job)?;
+        looked += looking;
         let Some(last) = last else { break };
         after = last;
         for unit in units {
             writing.push(store.enqueue(move |transaction| pipeline::commit_due(transaction, unit, Cause::Poll)).await?);
         }
     }
-    finish(writing, metrics).await.or(trouble).map_or(Ok(()), Err)
+    finish(writing, metrics).await.or(trouble).map_or(Ok(looked), Err)
 }
 
 /// Whether some type was never read to its end. One that the server refuses is not waited for.

@@ -45,6 +45,8 @@ pub(super) struct Happening {
     pub(super) reference: Reference,
     pub(super) deleted: bool,
     pub(super) at: Option<Instant>,
+    /// As it was then, if the entry has it.
+    pub(super) resource: Option<Resource>,
 }
 
 #[derive(Deserialize)]
@@ -265,9 +267,13 @@ fn history_entry(entry: &RawValue, wanted: &str) -> Entry {
         None => by_request.or_else(|| entry.full_url.as_deref().and_then(named)),
     };
     let modified = entry.response.and_then(|response| response.last_modified);
-    let at = modified.as_deref().and_then(Instant::parse).or_else(|| inner.and_then(|resource| resource.last_updated));
+    let updated = inner.as_ref().and_then(|resource| resource.last_updated.clone());
+    let at = modified.as_deref().and_then(Instant::parse).or(updated);
     match reference {
-        Some(reference) if reference.resource_type == wanted => Entry::Happened(Happening { reference, deleted, at }),
+        Some(reference) if reference.resource_type == wanted => {
+            let resource = inner.filter(|_| !deleted);
+            Entry::Happened(Happening { reference, deleted, at, resource })
+        }
         _ => Entry::Unreadable,
     }
 }

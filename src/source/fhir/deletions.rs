@@ -1,6 +1,9 @@
 //! What is on the server no longer: a search never shows it.
 //!
-//! Where a type has a history, its DELETE entries tell. Where it has none (and now and then where it has one), all ids are listed and compared
+//! Where a type has a history, its DELETE entries tell; it also has what changed, so it takes the place of a poll's search and costs no request
+//! more. What it gives moves no mark: the next search reads the same again, so a history that leaves something out delays it by one
+//! poll and loses nothing.
+//! Where it has none (and now and then where it has one), all ids are listed and compared
 //! with the mirror: what the mirror holds and the list lacks is asked for at its own URL, what the list has and the mirror lacks or holds in
 //! another version is read. That also finds what a poll cannot see, such as a row that was written with an old time.
 
@@ -19,7 +22,7 @@ use super::note::{absent_key, type_key, write};
 use super::pass::Scan;
 use super::read::Found;
 use super::settings::SWEEPS_WITH_HISTORY;
-use super::sink::{Absence, Gone, Origin, Page, Reference, Sink};
+use super::sink::{Absence, Gone, Origin, Page, Reference, Resource, Sink};
 use super::status::Remark;
 use super::wire::Answer;
 
@@ -42,12 +45,19 @@ const SHORTEST_HISTORY: u32 = 100;
 const HISTORY_COUNT: u32 = 5_000;
 
 impl<S: Sink> Engine<S> {
+    /// Reads the type's history, where it is time to and it can stand for this poll's search. True: it told all that a search would.
+    pub(super) async fn search_by_history(&self, work: &mut TypeWork) -> Result<bool, FhirError> {
+        // Never twice, one after the other: a search looks through what a history leaves out.
+        let is_its_turn = work.searched && self.history_is_due(work);
+        if is_its_turn && can_stand_for_a_search(work) { self.history(work).await } else { Ok(false) }
+    }
+
+    fn history_is_due(&self, work: &TypeWork) -> bool {
+        is_due(work.note.history_read, self.settings.history_interval, self.now())
+    }
+
     /// Looks for deletions where it is time to.
     pub(super) async fn deletions(&self, work: &mut TypeWork) -> Result<(), FhirError> {
-        let now = self.now();
-        let due = |last: Option<Timestamp>, interval: Duration| {
-            last.is_none_or(|last| super::world::later(last, interval) <= now)
-        };
         if work.note.history.is_none() {
             let said = self.capabilities.as_ref().and_then(|known| known.history(&work.name));
             // What is not said is tried.
@@ -56,7 +66,8 @@ impl<S: Sink> Engine<S> {
                 self.health.remark(Some(&work.name), Remark::NoHistory);
             }
         }
-        if work.note.history == Some(true) && due(work.note.history_read, self.settings.history_interval) {
+        // One that can stand for a search has a poll of its own.
+        if work.note.history == Some(true) && self.history_is_due(work) && !can_stand_for_a_search(work) {
             self.history(work).await?;
         }
         let told = work.note.history == Some(true) && !work.note.history_cut;
@@ -66,14 +77,14 @@ impl<S: Sink> Engine<S> {
         let last = work.note.swept.or(work.note.loaded);
         // Reading everything is a sweep by itself, unless it is done patient by patient.
         let sweeps = work.note.asks.per_patient || !work.note.asks.reads_everything();
-        if sweeps && due(last, interval) {
+        if sweeps && is_due(last, interval, self.now()) {
             self.sweep(work).await?;
         }
         Ok(())
     }
 
-    /// Reads what happened to a type since the last look.
-    async fn history(&self, work: &mut TypeWork) -> Result<(), FhirError> {
+    /// Reads what happened to a type since the last look. True: it told of everything, what changed too.
+    async fn history(&self, work: &mut TypeWork) -> Result<bool, FhirError> {
         let name = work.name.clone();
         let mark = work.note.history_mark;
         let since = mark.map(|mark| earlier(mark, self.settings.overlap));
@@ -99,23 +110,34 @@ impl<S: Sink> Engine<S> {
         work.note.history_read = Some(self.now());
         let Some((happened, opened)) = read else {
             work.note.history = Some(false);
-            return self.keep_type(work).await;
+            self.keep_type(work).await?;
+            return Ok(false);
         };
+        let mut told = true;
         let mut gone = Vec::new();
         let mut pages = Vec::new();
+        let mut changed = Vec::new();
         for (reference, fate) in fates(happened) {
             match fate {
-                Fate::Lives => {}
+                Fate::Lives(Some(resource)) => changed.push(resource),
+                // It came without its content, or the order of entries is in doubt: a search has it.
+                Fate::Lives(None) => told = false,
                 Fate::Deleted(at) => gone.push(Gone { reference, absence: Absence::Deleted, at }),
                 // The order of entries is in doubt: the resource itself knows.
-                Fate::Doubtful => match self.read_one(&reference, None).await? {
+                Fate::Doubtful { deleted } => match self.read_one(&reference, None).await? {
                     Found::Resource(resource) => {
                         pages.push(Page { resources: vec![resource], ..Page::empty(self.version) });
                     }
                     Found::Deleted => gone.push(Gone { reference, absence: Absence::Deleted, at: None }),
+                    // Its history says so, and so does its own URL.
+                    Found::Not if deleted => gone.push(Gone { reference, absence: Absence::Deleted, at: None }),
                     Found::Unchanged | Found::Not => {}
                 },
             }
+        }
+        while !changed.is_empty() {
+            let rest = changed.split_off(changed.len().min(TOGETHER));
+            pages.push(Page { resources: std::mem::replace(&mut changed, rest), ..Page::empty(self.version) });
         }
         pages.extend(gone.chunks(TOGETHER).map(|gone| Page { gone: gone.to_vec(), ..Page::empty(self.version) }));
         for page in pages {
@@ -126,7 +148,10 @@ impl<S: Sink> Engine<S> {
         // A note for every look would be a transaction for every look: the mark may lag, at the price of reading a little more again.
         let lag =
             work.note.history_cut || mark.is_none_or(|mark| super::world::later(mark, self.settings.overlap) <= opened);
-        if lag || !gone.is_empty() { self.keep_type(work).await } else { Ok(()) }
+        if lag || !gone.is_empty() {
+            self.keep_type(work).await?;
+        }
+        Ok(told)
     }
 
     async fn whole_history(&self, name: &str, since: Option<Timestamp>, count: u32) -> Result<History, FhirError> {
@@ -158,8 +183,12 @@ impl<S: Sink> Engine<S> {
             }));
             // All that ever happened, at every look: a server that ignores `_since` costs more than it tells.
             let ignored = |entry: &Happening| matches!((&entry.at, since), (Some(at), Some(since)) if at.end() < since);
-            if happened.len() > HISTORY_COUNT as usize && happened.iter().any(ignored) {
-                return Ok(History::None);
+            if happened.len() > HISTORY_COUNT as usize {
+                if happened.iter().any(ignored) {
+                    return Ok(History::None);
+                }
+                // Contents of that many are not held in memory: a search gives them page by page.
+                happened.iter_mut().for_each(|entry| entry.resource = None);
             }
             if happened.len() > self.settings.limits.sweep_ids {
                 return Ok(History::Cut);
@@ -339,33 +368,57 @@ enum History {
     None,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Fate {
-    Lives,
-    Deleted(Option<super::instant::Instant>),
-    Doubtful,
+/// Whether the type's history can take the place of a search now.
+fn can_stand_for_a_search(work: &TypeWork) -> bool {
+    let note = &work.note;
+    let is_between = note.loaded.is_some() && note.track.pass.is_none() && note.history_mark.is_some();
+    let is_asked_by_time = !note.asks.per_patient && !note.asks.reads_everything();
+    // One that was cut once costs several requests, and may have been cut again.
+    is_between && is_asked_by_time && note.history == Some(true) && !note.history_cut
 }
 
-/// What became of each resource, from entries that should be in order, the newest first.
+fn is_due(last: Option<Timestamp>, interval: Duration, now: Timestamp) -> bool {
+    last.is_none_or(|last| super::world::later(last, interval) <= now)
+}
+
+/// What became of a resource, as far as its entries in a history tell.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    /// It is there, as this, if that is sure.
+    Lives(Option<Resource>),
+    Deleted(Option<super::instant::Instant>),
+    /// Which entry is the newest is not sure; whether it may be a deletion.
+    Doubtful {
+        deleted: bool,
+    },
+}
+
+/// A history has the newest first; by their times that is so, or it is in doubt.
 fn fates(happened: Vec<Happening>) -> Vec<(Reference, Fate)> {
     let mut by_reference: BTreeMap<Reference, Vec<Happening>> = BTreeMap::new();
     for happening in happened {
         by_reference.entry(happening.reference.clone()).or_default().push(happening);
     }
     let fate = |entries: Vec<Happening>| {
-        if entries.iter().all(|entry| !entry.deleted) {
-            return Fate::Lives;
-        }
+        let lives = entries.iter().all(|entry| !entry.deleted);
+        let newest = entries.iter().filter_map(|entry| entry.at.as_ref()).map(|at| at.time()).max();
+        let deleted = entries.iter().any(|entry| entry.deleted && entry.at.as_ref().map(|at| at.time()) == newest);
         let mut entries = entries.into_iter();
-        let Some(first) = entries.next() else { return Fate::Lives };
+        let Some(first) = entries.next() else { return Fate::Lives(None) };
+        // Rows that move come twice.
+        let is_again = |entry: &Happening| match (&entry.resource, &first.resource) {
+            (Some(entry), Some(first)) => entry == first,
+            _ => false,
+        };
         let older = entries.all(|entry| match (&entry.at, &first.at) {
-            (Some(entry), Some(first)) => entry.time() < first.time(),
+            (Some(at), Some(first)) => at.time() < first.time() || is_again(&entry),
             _ => false,
         });
         match first.deleted {
             true if older => Fate::Deleted(first.at),
-            false if older => Fate::Lives,
-            _ => Fate::Doubtful,
+            false if older => Fate::Lives(first.resource),
+            _ if lives => Fate::Lives(None),
+            _ => Fate::Doubtful { deleted },
         }
     };
     by_reference.into_iter().map(|(reference, entries)| (reference, fate(entries))).collect()
@@ -378,7 +431,7 @@ mod tests {
 
     fn happening(id: &str, deleted: bool, second: u32) -> Happening {
         let at = Instant::parse(&format!("2026-03-01T00:00:{second:02}Z"));
-        Happening { reference: Reference::new("Patient", id).unwrap(), deleted, at }
+        Happening { reference: Reference::new("Patient", id).unwrap(), deleted, at, resource: None }
     }
 
     #[test]
@@ -397,6 +450,6 @@ mod tests {
         .map(|(_, fate)| fate)
         .collect();
         assert!(matches!(told[0], Fate::Deleted(Some(_))));
-        assert_eq!(told[1..], [Fate::Lives, Fate::Doubtful, Fate::Doubtful]);
+        assert_eq!(told[1..], [Fate::Lives(None), Fate::Doubtful { deleted: true }, Fate::Doubtful { deleted: true }]);
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct TypeWork {
     pub(super) absent: AbsentNote,
     /// What a pass that reads everything has seen so far.
     pub(super) scan: Option<Scan>,
+    /// The last poll of it was a search.
+    pub(super) searched: bool,
     /// Failures of one page, one after the other.
     pub(super) stumbles: u32,
     /// Failures of the type, one after the other.
@@ -63,6 +65,7 @@ impl<S: Sink> Engine<S> {
             note,
             absent,
             scan: None,
+            searched: false,
             stumbles: 0,
             failures: 0,
             due: Timestamp::MIN,

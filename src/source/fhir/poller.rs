@@ -308,9 +308,15 @@ async fn one_type<S: Sink>(engine: &Engine<S>, work: &mut TypeWork) -> Result<()
     if engine.settings.search == SearchMode::PerPatient && work.name != "Patient" {
         work.note.asks.per_patient = true;
     }
+    // A history that cannot be had must not stand in the way of what a search gives.
+    let (told, failure) = match engine.search_by_history(work).await {
+        Ok(told) => (told, None),
+        Err(error) if error.concern() != Concern::Type => return Err(error),
+        Err(error) => (false, Some(error)),
+    };
     let mut turn = engine.settings.limits.turn.max(1);
     let mut done = true;
-    if !work.note.asks.per_patient {
+    if !told && !work.note.asks.per_patient {
         let name = work.name.clone();
         let mut track = std::mem::take(&mut work.note.track);
         let read = engine.pass(&name, None, work, &mut track, &mut turn).await;
@@ -333,10 +339,14 @@ async fn one_type<S: Sink>(engine: &Engine<S>, work: &mut TypeWork) -> Result<()
     if work.note.asks.per_patient {
         done = patients(engine, work, &mut turn).await?;
     }
+    if let Some(error) = failure {
+        return Err(error);
+    }
     if !done {
         work.more = true;
         return Ok(());
     }
+    work.searched = !told;
     if work.note.loaded.is_none() {
         work.note.loaded = Some(engine.now());
         engine.keep_type(work).await?;
