@@ -198,7 +198,8 @@ pub fn commit_due(transaction: &Transaction<'_>, due: DueUnit, cause: Cause) -> 
     let DueUnit { unit, resource } = due;
     // Of what was never told and is not there, or is a part of something else, there is nothing to tell.
     let is_nothing = unit.subject.as_ref().is_some_and(|subject| subject.is_gone) && resource.told_at.is_none();
-    let marks = resources::get_row(transaction, resource.row)?.map(|now| now.marks);
+    let now = resources::get(transaction, &unit.source.name, &resource.name)?;
+    let marks = now.map(|now| now.marks);
     if marks != Some(resource.marks) {
         return Ok(None);
     }
