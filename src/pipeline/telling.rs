@@ -84,11 +84,12 @@ impl Job<'_> {
             return Ok(None);
         }
         let mut owner = None;
+        let mut stays = true;
         if let Some(patient) = patient {
             if subject.focal.kind != "Patient" {
                 owner = self.told_as(patient)?;
             } else if let Some(record) = mapped.iter().find(|record| record.kind == Kind::Patient) {
-                self.follow_number(patient, &record.fields)?;
+                stays = self.follow_number(patient, &record.fields)?;
             }
         }
         // What is about a patient who was told says nothing of the patient: that has a time of its own.
@@ -100,6 +101,10 @@ impl Job<'_> {
             resources::told(self.transaction, patient.row, Some(&number), at, self.message)?;
         }
         if subject.focal.kind == "Patient" {
+            // Another record is the patient's from now on: what is about the patient goes there.
+            if !stays {
+                self.remind_of_number(focal)?;
+            }
             return Ok(one_id);
         }
         let now = statement.last(&[Kind::Visit, Kind::LabReport]);
@@ -130,26 +135,29 @@ impl Job<'_> {
     }
 
     /// A Patient that was told under another number is known by its new one from now on, unless that stands for somebody else already.
-    fn follow_number(&self, patient: &Resource, fields: &Fields) -> Result<(), Trouble> {
+    /// `false`: another record is the patient's now.
+    fn follow_number(&self, patient: &Resource, fields: &Fields) -> Result<bool, Trouble> {
         let Some(former) = patient.number.as_deref().and_then(|number| number.parse::<RecordNumber>().ok()) else {
-            return Ok(());
+            return Ok(true);
         };
         let mut named = fields.clone();
         name_authorities(self.source, &mut named);
         let Some(number) = record_number(&named).filter(|number| *number != former) else {
-            return Ok(());
+            return Ok(true);
         };
         // Several Patients may bear one number: what the others said stays where it is.
         if self.is_told_by_another(patient, &former.to_string())? {
-            return Ok(());
+            return Ok(false);
         }
         if records::find(self.transaction, self.source, &number)?.is_some() {
-            return self.withdraw_patient(patient);
+            self.withdraw_patient(patient)?;
+            return Ok(false);
         }
         match records::find(self.transaction, self.source, &former)? {
-            Some(record) => Ok(records::rename(self.transaction, record.id, &number)?),
-            None => Ok(()),
+            Some(record) => records::rename(self.transaction, record.id, &number)?,
+            None => return Ok(false),
         }
+        Ok(true)
     }
 
     /// Whether other resources stand for the same record: those are told anew, for it is theirs alone now.
@@ -203,7 +211,7 @@ impl Job<'_> {
         self.keep_lab_report(report, &state, (record, changed), kinds, &one_id, moment)
     }
 
-    /// What names a visit by its former number is told anew.
+    /// What names a visit or a patient by a former number is told anew.
     fn remind_of_number(&self, focal: &Resource) -> Result<(), Trouble> {
         for report in resources::naming(self.transaction, focal.row)? {
             if let Some(rank) =

@@ -85,7 +85,7 @@ impl Sink for Mirror {
             taken.changed += u64::from(before.is_none_or(|before| before.body != resource.body));
         }
         for gone in page.gone {
-            if gone.absence == Absence::NotFound {
+            if matches!(gone.absence, Absence::NotFound | Absence::Unanswered) {
                 held.absent.insert(gone.reference);
             } else {
                 taken.withdrawn += u64::from(held.resources.remove(&gone.reference).is_some());

@@ -19,6 +19,9 @@ use crate::store::{PackedBytes, Store, StoreError, WriteError};
 /// When what nobody polls, and what could not be found, is asked for again: a day, in microseconds.
 const REFRESH: i64 = 86_400_000_000;
 
+/// When what gave no usable answer is asked for again: ten minutes, in microseconds.
+const SOON: i64 = 600_000_000;
+
 /// Keeps what the poller of one source reads.
 #[derive(Clone)]
 pub(in crate::app) struct Keeper {
@@ -76,13 +79,18 @@ impl Sink for Keeper {
         let at = now();
         let read: Vec<ReadResource> = page.resources.iter().map(|resource| self.read(resource, at)).collect();
         let mut removed = Vec::new();
-        let mut again: Vec<ResourceName> = page.unchanged.iter().map(name_of).collect();
+        let mut again: Vec<(ResourceName, i64)> =
+            page.unchanged.iter().map(|reference| (name_of(reference), REFRESH)).collect();
         for gone in &page.gone {
             let name = name_of(&gone.reference);
             let state = match gone.absence {
                 Absence::Deleted | Absence::Vanished => ResourceState::Deleted,
                 Absence::NotFound => {
-                    again.push(name.clone());
+                    again.push((name.clone(), REFRESH));
+                    ResourceState::Absent
+                }
+                Absence::Unanswered => {
+                    again.push((name.clone(), SOON));
                     ResourceState::Absent
                 }
             };
@@ -91,8 +99,8 @@ impl Sink for Keeper {
         let source = Arc::clone(&self.source);
         let entered = self.store.submit(move |transaction| {
             let entered = pipeline::enter(transaction, &source, &read, &removed, Order::Arrival, at)?;
-            for name in &again {
-                resources::refresh(transaction, &source, name, at.saturating_add(REFRESH))?;
+            for (name, later) in &again {
+                resources::refresh(transaction, &source, name, at.saturating_add(*later))?;
             }
             for note in &page.notes {
                 resources::put_note(transaction, &source, &note.key, note.text.as_deref())?;

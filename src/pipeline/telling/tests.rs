@@ -340,6 +340,19 @@ fn what_cannot_be_told_is_one_failed_message_and_holds_nothing_up() {
 }
 
 #[test]
+fn numbers_that_shift_from_one_patient_to_the_next_take_their_visits_along() {
+    let mut server = Server::new();
+    let patient = |number: &str, name: &str| json!({"identifier": [{"system": "HIS", "value": number}], "name": [{"text": name}]});
+    let visit = |patient: &str| json!({"status": "planned", "subject": {"reference": patient}});
+    server.has(&[("Patient/1", patient("A", "张三")), ("Patient/2", patient("B", "李四"))]);
+    server.has(&[("Encounter/1", visit("Patient/1")), ("Encounter/2", visit("Patient/2"))]);
+    server.has(&[("Patient/1", patient("B", "张三")), ("Patient/2", patient("C", "李四"))]);
+    assert_eq!(server.visit("1"), "planned -, of HIS|B");
+    assert_eq!(server.visit("2"), "planned -, of HIS|C");
+    assert_eq!(server.patients(), ["HIS|A: 张三 - deleted", "HIS|B: 张三 -", "HIS|C: 李四 -"]);
+}
+
+#[test]
 fn a_record_is_the_subjects_whoever_else_is_named() {
     let mut server = Server::new();
     server.has(&[

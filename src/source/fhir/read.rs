@@ -68,18 +68,32 @@ impl<S: Sink> Engine<S> {
         }
         for (name, ids) in together {
             for ids in ids.chunks(self.settings.limits.ids_in_query.max(1)) {
-                let (found, rest) = self.read_many(&name, ids).await?;
+                // What one of them spoils for all is asked for one by one.
+                let (found, rest) = match self.read_many(&name, ids).await {
+                    Err(error) if error.concern() == Concern::Type => (Vec::new(), ids.to_vec()),
+                    answered => answered?,
+                };
                 page.resources.extend(found);
                 alone.extend(rest.into_iter().filter_map(|id| Some((Reference::new(&name, &id)?, None))));
             }
         }
         for (reference, held) in alone {
-            match self.read_one(&reference, held.as_deref()).await? {
-                Found::Resource(resource) => page.resources.push(resource),
-                Found::Unchanged => page.unchanged.push(reference),
-                Found::Deleted => page.gone.push(Gone { reference, absence: Absence::Deleted, at: None }),
-                Found::Not => page.gone.push(Gone { reference, absence: Absence::NotFound, at: None }),
-            }
+            let absence = match self.read_one(&reference, held.as_deref()).await {
+                Ok(Found::Resource(resource)) => {
+                    page.resources.push(resource);
+                    continue;
+                }
+                Ok(Found::Unchanged) => {
+                    page.unchanged.push(reference);
+                    continue;
+                }
+                Ok(Found::Deleted) => Absence::Deleted,
+                Ok(Found::Not) => Absence::NotFound,
+                // It must not keep all others from being read.
+                Err(error) if error.concern() == Concern::Type => Absence::Unanswered,
+                Err(error) => return Err(error),
+            };
+            page.gone.push(Gone { reference, absence, at: None });
         }
         Ok(page)
     }

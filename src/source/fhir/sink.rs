@@ -156,6 +156,9 @@ pub enum Absence {
     Deleted,
     /// The mirror held it, no search gives it any more, and its own URL has said 404 in as many sweeps as the settings ask for.
     Vanished,
+    /// It was wanted, and its own URL gives no usable answer, while others do: to be asked for again in a while. If the mirror holds it, it stays
+    /// as it is.
+    Unanswered,
     /// It was wanted ([`Sink::wanted`]), and its own URL says 404, 403 or names no resource. If the mirror holds it, it stays as it is: it may be hidden, not gone.
     NotFound,
 }
