@@ -384,6 +384,11 @@ impl People {
             if let Some((shared, last)) = shared.zip(given.chars().last()) {
                 given = [shared, last].iter().collect();
             }
+            // No two children of one family bear one name.
+            let is_named_so = |other: &Person| other.mother == Some(mother) && other.name.given == given;
+            if self.all[mother + 1..].iter().any(is_named_so) {
+                continue;
+            }
             let child = self.add(random, family, home, Name { surname, given }, is_male, born);
             (self.all[child].mother, self.all[child].father) = (Some(mother), father);
             self.all[child].is_newborn = is_newborn;
