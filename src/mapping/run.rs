@@ -58,6 +58,17 @@ pub(crate) fn run(plan: &Plan, input: Input<'_>, context: &Context<'_>) -> Resul
     }
 }
 
+/// A status or a flag of no result, a type of no number: what a block gives that opens again what another one reads.
+fn says_nothing_of_anything(list: &str, fields: &Fields) -> bool {
+    let needed: &[&str] = match list {
+        "results" => &["code", "name", "value_number", "value_text", "value_code"],
+        "identifiers" => &["value"],
+        _ => return false,
+    };
+    // `null` is said: there is no such number any more.
+    !needed.iter().any(|name| fields.contains_key(name))
+}
+
 /// Why the message is not for this mapping.
 fn unfit(plan: &Plan, whole: &Scope<'_>) -> Option<String> {
     let fits = |path: &Path, patterns: &[String]| {
@@ -309,7 +320,8 @@ impl<'r> Run<'r> {
             _ => {}
         }
         self.explain_settled(explained, &fields);
-        if has_substance {
+        let tells_nothing = says_nothing_of_anything(place.list_name(), &fields);
+        if has_substance && !tells_nothing {
             let item = Json::Object(fields);
             // A number that is sent twice is one number; two equal results are two results.
             if place.list_name() == "results" {
@@ -322,7 +334,11 @@ impl<'r> Run<'r> {
             self.mapped.skipped.push(Skipped {
                 path: scope.path(block.each.as_ref()),
                 rule: place.list_name().to_owned(),
-                reason: "none of the fields that this mapping reads has a value".to_owned(),
+                reason: if tells_nothing {
+                    "it has neither a name nor a value: does a block open what another one reads?".to_owned()
+                } else {
+                    "none of the fields that this mapping reads has a value".to_owned()
+                },
                 deliberate: false,
             });
         }

@@ -213,6 +213,26 @@ fn a_block_for_want_of_others_comes_after_all_of_them() {
 }
 
 #[test]
+fn a_flag_of_no_result_and_a_type_of_no_number_are_no_items() {
+    let mapping = r#"
+        [[lab_report]]
+        each = "OBR"
+        filler_order_number = "OBR-3"
+        [[lab_report.results]]
+        each = "OBX"
+        code = "OBX-3"
+        value = "OBX-5"
+        [[lab_report.results]]
+        each = "OBX[*]"
+        abnormal = "OBX-8"
+    "#;
+    let mapped = apply(&Files::of(mapping), "OBR|1||F1\nOBX|1|NM|K||2.1|||true").unwrap();
+    let record = mapped.records.iter().find(|record| record.kind == Kind::LabReport).unwrap();
+    assert_eq!(record.fields.get("results").unwrap().as_array().unwrap().len(), 1, "{record:?}");
+    assert!(mapped.skipped.iter().any(|skipped| skipped.reason.starts_with("it has neither a name nor a value")));
+}
+
+#[test]
 fn lists_take_each_repetition_and_blocks_are_concatenated() {
     let mapping = format!(
         "{PATIENT}

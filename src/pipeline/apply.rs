@@ -23,7 +23,7 @@ use crate::store::{StoreError, Transaction, events, records};
 use crate::view::{self, stored, to_stored};
 
 /// How far a sender's clock may be ahead: a day covers a wrong zone. Microseconds.
-const CLOCK_AHEAD: i64 = 86_400_000_000;
+pub(super) const CLOCK_AHEAD: i64 = 86_400_000_000;
 
 /// Why records could not be applied.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 
-use super::apply::{Cause, Job, Owner, Trouble};
+use super::apply::{CLOCK_AHEAD, Cause, Job, Owner, Trouble};
 use super::patient::{name_authorities, record_number};
 use crate::mapping::MappedRecord;
 use crate::record::{Fields, Kind, RecordNumber, Value};
@@ -130,7 +130,8 @@ impl Job<'_> {
 
     /// The moment at which a server withdrew something: never before it was told.
     fn withdrawn_at(&self, resource: &Resource) -> Moment {
-        let at = resource.updated_at.max(resource.told_at).unwrap_or(self.received_at);
+        let latest = self.received_at.saturating_add(CLOCK_AHEAD);
+        let at = resource.updated_at.map(|at| at.min(latest)).max(resource.told_at).unwrap_or(self.received_at);
         Moment { at, arrival: self.message.unwrap_or_default() }
     }
 
