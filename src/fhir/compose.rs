@@ -26,7 +26,7 @@ use serde_json::Value as Json;
 pub const FOCAL: [&str; 5] = ["Patient", "Encounter", "Appointment", "DiagnosticReport", "Observation"];
 
 /// Most resources of one unit. A stay with all its diagnoses and a report with all its results have some hundreds.
-const MOST: usize = 10_000;
+pub const MOST: usize = 10_000;
 
 /// Which references are followed: from resources of a type to resources of others, wherever in the resource the reference stands.
 const FOLLOWED: &[(&str, &[&str])] = &[
@@ -351,11 +351,7 @@ impl Set {
         let mut start = 0;
         while let Some(read) = stream.next() {
             let json = read.map_err(|error| SetError::Json {
-                problem: match error.classify() {
-                    serde_json::error::Category::Eof => "it ends too early",
-                    serde_json::error::Category::Data => "a value is out of range",
-                    _ => "a syntax error",
-                },
+                problem: super::problem_of_json(&error),
                 line: error.line(),
                 column: error.column(),
             })?;

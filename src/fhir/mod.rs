@@ -19,3 +19,12 @@ mod unit;
 pub use dictionary::Dictionary;
 pub use path::{Fault, Node, Nodes, Path, PathError, Scope, Truth, Types};
 pub use unit::{Resource, Unit, UnitError};
+
+/// What keeps a text from being JSON, without any of its content.
+fn problem_of_json(error: &serde_json::Error) -> &'static str {
+    match error.classify() {
+        serde_json::error::Category::Eof => "it ends too early",
+        serde_json::error::Category::Data => "a value is out of range",
+        serde_json::error::Category::Io | serde_json::error::Category::Syntax => "a syntax error",
+    }
+}

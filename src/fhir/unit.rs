@@ -64,11 +64,7 @@ impl Unit {
     /// are left out.
     pub fn parse(bytes: &[u8]) -> Result<Self, UnitError> {
         let json: Json = serde_json::from_slice(bytes).map_err(|error| UnitError::Json {
-            problem: match error.classify() {
-                serde_json::error::Category::Eof => "it ends too early",
-                serde_json::error::Category::Data => "a value is out of range",
-                _ => "a syntax error",
-            },
+            problem: super::problem_of_json(&error),
             line: error.line(),
             column: error.column(),
         })?;

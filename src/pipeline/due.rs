@@ -14,15 +14,13 @@ use super::mirror::rank;
 use super::telling::Subject;
 use super::{Cause, Done, Failure, Source, Unit};
 use crate::fhir;
-use crate::fhir::compose::{gathered_by, has_parts, is_part};
+use crate::fhir::compose::{MOST, gathered_by, has_parts, is_part};
 use crate::hl7v2::ErrorCode;
 use crate::store::resources::{self, Ready, Resource, ResourceName, ResourceState};
 use crate::store::{Reader, StoreError, Transaction};
 
 /// How far is read from the focal resource: report, order, role, practitioner; a ward, its building.
 const MAX_STEPS: usize = 4;
-/// Resources of one unit. A stay of months has some hundreds of results, each in a report of its own.
-const MAX_MEMBERS: usize = 10_000;
 
 /// Before everything that is due, for [`due`].
 pub const FIRST_DUE: (i64, i64) = (-1, 0);
@@ -32,7 +30,6 @@ pub const FIRST_DUE: (i64, i64) = (-1, 0);
 pub struct Due {
     place: (i64, i64),
     resource: Resource,
-    subject: Subject,
     unit: Vec<u8>,
 }
 
@@ -76,10 +73,9 @@ pub fn due(
 }
 
 fn compose(reader: &Reader<'_>, place: (i64, i64), resource: Resource) -> Result<Due, StoreError> {
-    let focal = resource.name.clone();
     if resource.state != ResourceState::Present || is_part_of_another(reader, &resource)? {
-        let unit = removal(&focal);
-        return Ok(Due { place, subject: Subject { focal, patient: None, is_gone: true }, resource, unit });
+        let unit = removal(&resource.name);
+        return Ok(Due { place, resource, unit });
     }
     let members = members(reader, &resource)?;
     let mut unit = br#"{"resourceType":"Bundle","type":"collection","entry":["#.to_vec();
@@ -93,7 +89,7 @@ fn compose(reader: &Reader<'_>, place: (i64, i64), resource: Resource) -> Result
         separator = b",";
     }
     unit.extend_from_slice(b"]}");
-    Ok(Due { place, subject: Subject { focal, patient: None, is_gone: false }, resource, unit })
+    Ok(Due { place, resource, unit })
 }
 
 /// An Observation that a report or another Observation names is told with that one.
@@ -129,7 +125,7 @@ fn members(reader: &Reader<'_>, focal: &Resource) -> Result<Vec<Resource>, Store
                 if part.state != ResourceState::Present || !belongs || !known.insert(part.row) {
                     continue;
                 }
-                if members.len() >= MAX_MEMBERS {
+                if members.len() >= MOST {
                     return Ok(members);
                 }
                 next.push(part.clone());
@@ -180,11 +176,10 @@ fn removal(focal: &ResourceName) -> Vec<u8> {
 
 /// Maps what is due. `received_at` is in microseconds since the epoch.
 pub fn prepare_due(source: &Arc<Source>, due: Due, received_at: i64) -> DueUnit {
-    let Due { resource, subject, unit: raw, .. } = due;
-    // Whom it is about the focal resource says itself, not who else is in the unit.
-    let (subject, unit) = match if subject.is_gone { Ok((subject.clone(), None)) } else { read(&raw) } {
-        Ok((said, unit)) => (said, Ok(unit)),
-        Err(failure) => (subject, Err(failure)),
+    let Due { resource, unit: raw, .. } = due;
+    let (subject, unit) = match read(&raw) {
+        Ok((subject, unit)) => (subject, Ok(unit)),
+        Err(failure) => (Subject { focal: resource.name.clone(), patient: None, is_gone: false }, Err(failure)),
     };
     DueUnit { unit: super::prepare_unit(source, &raw, (subject, unit), received_at), resource }
 }

@@ -80,9 +80,14 @@ impl Job<'_> {
             }
             self.merge_numbers(&survivor, &retired, action, moment)?;
         }
-        let survivor = records::find(self.transaction, self.source, &self.named(first))?;
-        let survivor = survivor.map(|record| self.live(record)).transpose()?;
-        Ok(survivor.map(|record| Owner { record: record.id, number: record.number, one_id: record.one_id }))
+        self.stands_for(&self.named(first))
+    }
+
+    /// Whom a number of this source stands for now, through every merge.
+    pub(super) fn stands_for(&self, number: &RecordNumber) -> Result<Option<Owner>, Trouble> {
+        let record = records::find(self.transaction, self.source, number)?;
+        let record = record.map(|record| self.live(record)).transpose()?;
+        Ok(record.map(|record| Owner { record: record.id, number: record.number, one_id: record.one_id }))
     }
 
     /// A number without an authority belongs to the source itself.
@@ -384,7 +389,7 @@ impl Job<'_> {
     }
 
     /// The record that a retired one answers as; itself if it is live. Merges refuse cycles.
-    pub(super) fn live(&self, mut record: PatientRecord) -> Result<PatientRecord, Trouble> {
+    fn live(&self, mut record: PatientRecord) -> Result<PatientRecord, Trouble> {
         while let Some(into) = record.merged_into {
             record = self.record(into)?;
         }

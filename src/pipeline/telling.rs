@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 
-use super::apply::{CLOCK_AHEAD, Cause, Job, Owner, Trouble};
+use super::apply::{CLOCK_AHEAD, Cause, Job, Trouble};
 use super::patient::{name_authorities, record_number};
 use crate::mapping::MappedRecord;
 use crate::record::{Fields, Kind, RecordNumber, Value};
@@ -87,7 +87,7 @@ impl Job<'_> {
         let mut stays = true;
         if let Some(patient) = patient {
             if subject.focal.kind != "Patient" {
-                owner = self.told_as(patient)?;
+                owner = told_number(patient).map(|number| self.stands_for(&number)).transpose()?.flatten();
             } else if let Some(record) = mapped.iter().find(|record| record.kind == Kind::Patient) {
                 stays = self.follow_number(patient, &record.fields)?;
             }
@@ -118,16 +118,6 @@ impl Job<'_> {
         Ok(one_id)
     }
 
-    /// Whom a Patient was told as.
-    fn told_as(&self, patient: &Resource) -> Result<Option<Owner>, Trouble> {
-        let Some(number) = patient.number.as_deref().and_then(|number| number.parse::<RecordNumber>().ok()) else {
-            return Ok(None);
-        };
-        let record = records::find(self.transaction, self.source, &number)?;
-        let record = record.map(|record| self.live(record)).transpose()?;
-        Ok(record.map(|record| Owner { record: record.id, number: record.number, one_id: record.one_id }))
-    }
-
     /// The moment at which a server withdrew something: never before it was told.
     fn withdrawn_at(&self, resource: &Resource) -> Moment {
         let latest = self.received_at.saturating_add(CLOCK_AHEAD);
@@ -138,9 +128,7 @@ impl Job<'_> {
     /// A Patient that was told under another number is known by its new one from now on, unless that stands for somebody else already.
     /// `false`: another record is the patient's now.
     fn follow_number(&self, patient: &Resource, fields: &Fields) -> Result<bool, Trouble> {
-        let Some(former) = patient.number.as_deref().and_then(|number| number.parse::<RecordNumber>().ok()) else {
-            return Ok(true);
-        };
+        let Some(former) = told_number(patient) else { return Ok(true) };
         let mut named = fields.clone();
         name_authorities(self.source, &mut named);
         let Some(number) = record_number(&named).filter(|number| *number != former) else {
@@ -166,20 +154,16 @@ impl Job<'_> {
         let others = resources::told_as_well(self.transaction, self.source, resource, number)?;
         let at = self.withdrawn_at(resource).at;
         for other in &others {
-            if let Some(rank) = super::mirror::rank(&other.name.kind) {
-                // What is said of it now counts after all that the one that goes has said.
-                resources::told(self.transaction, other.row, other.number.as_deref(), at, None)?;
-                resources::mark_due(self.transaction, other.row, rank, self.now)?;
-            }
+            // What is said of it now counts after all that the one that goes has said.
+            resources::told(self.transaction, other.row, other.number.as_deref(), at, None)?;
+            self.tell_again(other)?;
         }
         Ok(!others.is_empty())
     }
 
     /// The server has the Patient no more.
     fn withdraw_patient(&self, patient: &Resource) -> Result<(), Trouble> {
-        let Some(number) = patient.number.as_deref().and_then(|number| number.parse::<RecordNumber>().ok()) else {
-            return Ok(());
-        };
+        let Some(number) = told_number(patient) else { return Ok(()) };
         if self.is_told_by_another(patient, &number.to_string())? {
             return Ok(());
         }
@@ -214,15 +198,22 @@ impl Job<'_> {
 
     /// What names a visit or a patient by a former number is told anew.
     fn remind_of_number(&self, focal: &Resource) -> Result<(), Trouble> {
-        for report in resources::naming(self.transaction, focal.row)? {
-            if let Some(rank) =
-                super::mirror::rank(&report.name.kind).filter(|_| report.state == ResourceState::Present)
-            {
-                resources::mark_due(self.transaction, report.row, rank, self.now)?;
-            }
+        let naming = resources::naming(self.transaction, focal.row)?;
+        naming.iter().filter(|other| other.state == ResourceState::Present).try_for_each(|other| self.tell_again(other))
+    }
+
+    /// Makes a resource due, if a record is made of its type.
+    fn tell_again(&self, resource: &Resource) -> Result<(), Trouble> {
+        if let Some(rank) = super::mirror::rank(&resource.name.kind) {
+            resources::mark_due(self.transaction, resource.row, rank, self.now)?;
         }
         Ok(())
     }
+}
+
+/// The number under which a Patient was told.
+fn told_number(patient: &Resource) -> Option<RecordNumber> {
+    patient.number.as_deref()?.parse().ok()
 }
 
 #[cfg(test)]

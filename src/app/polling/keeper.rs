@@ -14,7 +14,7 @@ use crate::pipeline::{self, Entered, Order, Removal};
 use crate::source::fhir::sink::{Absence, Held, Page, Reference, Resource, Sink, SinkError, Taken, Wanted};
 use crate::store::messages::ContentDigest;
 use crate::store::resources::{self, ReadResource, ResourceName, ResourceState};
-use crate::store::{PackedBytes, Store, StoreError, WriteError};
+use crate::store::{PackedBytes, Store};
 
 /// When what nobody polls, and what could not be found, is asked for again: a day, in microseconds.
 const REFRESH: i64 = 86_400_000_000;
@@ -72,7 +72,7 @@ pub fn read_resource(resource: &Resource, base: &str) -> ReadResource {
 impl Sink for Keeper {
     async fn note(&self, key: &str) -> Result<Option<String>, SinkError> {
         let (source, key) = (Arc::clone(&self.source), key.to_owned());
-        self.store.read_async(move |reader| resources::note(reader, &source, &key)).await.map_err(unread)
+        self.store.read_async(move |reader| resources::note(reader, &source, &key)).await.map_err(failed)
     }
 
     async fn take(&self, page: Page) -> Result<Taken, SinkError> {
@@ -107,7 +107,7 @@ impl Sink for Keeper {
             }
             Ok(entered)
         });
-        let Entered { changed, withdrawn } = entered.await.map_err(unwritten)?;
+        let Entered { changed, withdrawn } = entered.await.map_err(failed)?;
         if changed + withdrawn > 0 {
             self.changed.notify_one();
         }
@@ -118,14 +118,14 @@ impl Sink for Keeper {
         let (source, kind) = (Arc::clone(&self.source), resource_type.to_owned());
         let after = after.unwrap_or_default().to_owned();
         let read = self.store.read_async(move |reader| resources::held(reader, &source, &kind, &after, limit));
-        let held = read.await.map_err(unread)?;
+        let held = read.await.map_err(failed)?;
         Ok(held.into_iter().map(|(id, version_id)| Held { id, version_id }).collect())
     }
 
     async fn wanted(&self, limit: usize) -> Result<Vec<Wanted>, SinkError> {
         let (source, at) = (Arc::clone(&self.source), now());
         let read = self.store.read_async(move |reader| resources::wanted(reader, &source, at, limit));
-        let wanted = read.await.map_err(unread)?;
+        let wanted = read.await.map_err(failed)?;
         let reference = |name: ResourceName| Reference { resource_type: name.kind, id: name.id };
         Ok(wanted.into_iter().map(|(name, held_version)| Wanted { reference: reference(name), held_version }).collect())
     }
@@ -140,11 +140,7 @@ fn name_of(reference: &Reference) -> ResourceName {
     ResourceName { kind: reference.resource_type.clone(), id: reference.id.clone() }
 }
 
-fn unread(error: StoreError) -> SinkError {
-    SinkError { text: error.to_string() }
-}
-
-fn unwritten(error: WriteError) -> SinkError {
+fn failed(error: impl fmt::Display) -> SinkError {
     SinkError { text: error.to_string() }
 }
 
