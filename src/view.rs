@@ -2,6 +2,8 @@
 //! looked up says in addition by which mapping it was last written; no event does, or each new mapping would make events of records that
 //! stay the same.
 
+pub mod snapshot;
+
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -66,10 +68,15 @@ fn tell_mapping(document: &mut Fields, mapping: &str) {
 /// # Errors
 /// [`StoreError::Damaged`] if the stored state cannot be read.
 pub fn visit(visit: &Visit, one_id: &str) -> Result<Fields, StoreError> {
-    let state: VisitState = stored(&visit.state, "visit.state")?;
-    let mut document = visit_record(state.record(), visit, one_id);
+    let mut document = published_visit(visit, one_id)?;
     tell_mapping(&mut document, &visit.mapping);
     Ok(document)
+}
+
+/// A visit of the person `one_id`, as events hold it.
+fn published_visit(visit: &Visit, one_id: &str) -> Result<Fields, StoreError> {
+    let state: VisitState = stored(&visit.state, "visit.state")?;
+    Ok(visit_record(state.record(), visit, one_id))
 }
 
 /// A visit whose record is at hand, as events hold it.
@@ -85,10 +92,15 @@ pub fn visit_record(mut record: Fields, visit: &Visit, one_id: &str) -> Fields {
 /// # Errors
 /// [`StoreError::Damaged`] if the stored state cannot be read.
 pub fn lab_report(report: &LabReport, one_id: &str) -> Result<Fields, StoreError> {
-    let state: LabReportState = stored(&report.state, "lab_report.state")?;
-    let mut document = lab_report_record(state.record(), report, one_id);
+    let mut document = published_lab_report(report, one_id)?;
     tell_mapping(&mut document, &report.mapping);
     Ok(document)
+}
+
+/// A report of the person `one_id`, as events hold it.
+fn published_lab_report(report: &LabReport, one_id: &str) -> Result<Fields, StoreError> {
+    let state: LabReportState = stored(&report.state, "lab_report.state")?;
+    Ok(lab_report_record(state.record(), report, one_id))
 }
 
 /// A report whose record is at hand, as events hold it.

@@ -19,7 +19,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("fhir", &["record", "diagnostic"]),
     ("mapping", &["fhir", "hl7v2", "record", "diagnostic", "document"]),
     ("store", &["record", "feed", "identity", "state"]),
-    ("view", &["record", "identity", "state", "store"]),
+    ("view", &["record", "feed", "identity", "state", "store"]),
     ("pipeline", &["record", "fhir", "hl7v2", "feed", "state", "identity", "mapping", "store", "view"]),
     ("telemetry", &[]),
     ("tls", &[]),

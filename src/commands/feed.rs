@@ -10,12 +10,14 @@ use serde_json::{Value, json};
 
 use super::{Verdict, existing_store, load_config, output};
 use crate::config::Config;
+use crate::feed::snapshot::{Part, Place};
 use crate::feed::{Event, Position, TypeFilter};
 use crate::http::Log;
 use crate::store::consumers::{self, Consumer};
 use crate::store::events::{self, PageRequest};
 use crate::store::{Reader, Store, StoreError};
 use crate::view::moment;
+use crate::view::snapshot::{self, Detail};
 
 #[derive(clap::Subcommand)]
 pub(super) enum Verb {
@@ -40,6 +42,12 @@ pub(super) enum Verb {
         #[arg(long = "type", value_name = "PATTERN", default_value = "*")]
         types: Vec<TypeFilter>,
         /// Accepted for symmetry: an export is always JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the current state, one JSON object a line: every person, visit and report, and last the cursor to go on from.
+    Snapshot {
+        /// Accepted for symmetry: a snapshot is always JSON.
         #[arg(long)]
         json: bool,
     },
@@ -71,6 +79,10 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
         }
         Verb::Export { after, types, json: _ } => {
             print(&store, begin(&store, after)?, &types, true)?;
+            Ok(Verdict::Fine)
+        }
+        Verb::Snapshot { json: _ } => {
+            print_snapshot(&store)?;
             Ok(Verdict::Fine)
         }
         Verb::Consumers { json } => {
@@ -107,6 +119,24 @@ fn print(store: &Store, mut sequence: u64, types: &[TypeFilter], json: bool) -> 
         }
         sequence = page.next;
     }
+}
+
+/// Prints the rows of a snapshot, and the cursor from which the feed goes on.
+fn print_snapshot(store: &Store) -> anyhow::Result<()> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let begun = store.read(events::head)?;
+    let mut place = Some(Place::first(begun));
+    while let Some(after) = place {
+        let detail = Detail::Records { bytes: PAGE_BYTES };
+        let page = store.read(|reader| snapshot::page(reader, after, Part::ALL, PAGE, detail))?;
+        for row in &page.rows {
+            serde_json::to_writer(&mut out, row)?;
+            writeln!(out)?;
+        }
+        place = page.next;
+    }
+    writeln!(out, "{}", json!({"cursor": begun.to_string()}))?;
+    Ok(out.flush()?)
 }
 
 /// One event in one line: position, time, type, One ID, record and what changed.

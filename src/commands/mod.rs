@@ -3,6 +3,7 @@
 //! Exit status: 0 done, 1 it ran and found something wrong, 2 wrong usage or unreadable configuration.
 
 mod answer;
+mod backup;
 mod check;
 mod decided;
 mod demo;
@@ -78,6 +79,10 @@ enum Command {
     /// Tokens for the HTTP interface.
     #[command(subcommand)]
     Token(token::Verb),
+    /// Copy the store into a file, while the daemon runs.
+    Backup(backup::BackupArguments),
+    /// Put a backup back in place of the store; the feed's consumers are told.
+    Restore(backup::RestoreArguments),
     /// One screen: sources, failures, feed, consumers, store.
     Status(status::Arguments),
 }
@@ -135,6 +140,8 @@ pub fn run() -> ExitCode {
         Command::Identity(verb) => identity::run(file, verb),
         Command::Feed(verb) => feed::run(file, verb),
         Command::Token(verb) => token::run(file, verb),
+        Command::Backup(arguments) => backup::write(file, &arguments),
+        Command::Restore(arguments) => backup::put_back(file, &arguments),
         Command::Status(arguments) => status::run(file, &arguments),
     };
     match result {

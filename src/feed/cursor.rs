@@ -1,8 +1,11 @@
 //! A position in the log: `EPOCH-SEQUENCE`. The epoch names the log: a position of another one is recognised instead of silently
-//! meaning another event. Every log of this version has epoch 1, because nothing replaces a log yet.
+//! meaning another event. A restore raises the epoch.
 
 use std::fmt;
 use std::str::FromStr;
+
+/// The epoch of a log that was never put back from a backup.
+pub(super) const FIRST_EPOCH: u32 = 1;
 
 /// The position after the event with this sequence number; sequence 0 is before the first event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

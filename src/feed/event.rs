@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
+use super::cursor::FIRST_EPOCH;
 use crate::record::Fields;
 
 macro_rules! event_kinds {
@@ -126,12 +127,16 @@ pub struct Event {
 }
 
 /// The id of an event: a ULID whose time is `at_milliseconds` (source time) and whose other 80 bits are the start of
-/// SHA-256 over what caused it. The same cause gives the same id, on any machine, at any time.
+/// SHA-256 over what caused it. The same cause gives the same id, on any machine, at any time, within one epoch of the log: what
+/// is sent again after a restore must not be taken for the event that the consumer saw and the restore took back.
 ///
 /// `cause` names the trigger (message content digest, or the command), `record` the record that changed.
-pub fn event_id(at_milliseconds: i64, kind: EventKind, record: &str, cause: &[u8]) -> String {
+pub fn event_id(at_milliseconds: i64, kind: EventKind, record: &str, cause: &[u8], epoch: u32) -> String {
     let mut digest = Sha256::new();
-    for part in [kind.name().as_bytes(), record.as_bytes(), cause] {
+    let later = (epoch != FIRST_EPOCH).then(|| epoch.to_be_bytes());
+    let parts = [kind.name().as_bytes(), record.as_bytes(), cause];
+    // Logs that were written before there was a second epoch keep their ids.
+    for part in parts.into_iter().chain(later.as_ref().map(<[u8; 4]>::as_slice)) {
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part);
     }
@@ -152,12 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn an_event_id_depends_on_cause_type_and_record_and_nothing_else() {
-        let id = event_id(1_700_000_000_000, EventKind::VisitAdmitted, "his:1", b"cause");
-        assert_eq!(id, event_id(1_700_000_000_000, EventKind::VisitAdmitted, "his:1", b"cause"));
-        assert_ne!(id, event_id(1_700_000_000_000, EventKind::VisitUpdated, "his:1", b"cause"));
-        assert_ne!(id, event_id(1_700_000_000_000, EventKind::VisitAdmitted, "his:2", b"cause"));
-        assert_ne!(id, event_id(1_700_000_000_000, EventKind::VisitAdmitted, "his:1", b"other"));
-        assert_eq!(id.len(), 26);
+    fn an_event_id_depends_on_cause_type_record_and_epoch_and_nothing_else() {
+        let id = |kind, record, cause, epoch| event_id(1_700_000_000_000, kind, record, cause, epoch);
+        let first = id(EventKind::VisitAdmitted, "his:1", b"cause".as_slice(), 1);
+        assert_eq!(first, id(EventKind::VisitAdmitted, "his:1", b"cause", 1));
+        assert_ne!(first, id(EventKind::VisitUpdated, "his:1", b"cause", 1));
+        assert_ne!(first, id(EventKind::VisitAdmitted, "his:2", b"cause", 1));
+        assert_ne!(first, id(EventKind::VisitAdmitted, "his:1", b"other", 1));
+        assert_ne!(first, id(EventKind::VisitAdmitted, "his:1", b"cause", 2));
+        assert_eq!(first.len(), 26);
     }
 }

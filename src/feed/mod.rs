@@ -6,6 +6,7 @@
 mod cursor;
 mod event;
 mod filter;
+pub mod snapshot;
 
 pub use cursor::{Cursor, CursorError, Position};
 pub use event::{Event, EventKind, NewEvent, event_id};

@@ -7,6 +7,7 @@ use super::openapi::reference;
 use super::parameter::Form;
 use super::persons::MOST_RECORDS;
 use super::routes::{MESSAGE_STATES, PAGE_SIZE, REVIEW_KINDS};
+use crate::feed::snapshot::Part;
 
 fn string() -> Value {
     json!({"type": "string"})
@@ -56,6 +57,37 @@ pub(crate) fn feed_line() -> Value {
     let mut line = reference("event.v1.json");
     line["description"] = json!("one event a line; the last line is a feed.checkpoint with next and head");
     line
+}
+
+pub(crate) fn snapshot() -> Value {
+    let record = json!({
+        "description": "the record as events hold it: a person's with `merged_into` when its One ID is retired",
+        "anyOf": [reference("person.v1.json"), reference("visit.v1.json"), reference("lab_report.v1.json")]
+    });
+    rows(&["kind", "id", "one_id", "version", "record"], Some(record))
+}
+
+pub(crate) fn versions() -> Value {
+    rows(&["kind", "id", "one_id", "version"], None)
+}
+
+/// Rows of a snapshot, with records or without.
+fn rows(required: &[&str], record: Option<Value>) -> Value {
+    let kinds: Vec<&str> = Part::ALL.iter().map(|part| part.name()).collect();
+    let mut properties = json!({
+        "kind": {"type": "string", "enum": kinds},
+        "id": {"type": "string", "description": "One ID, visit_id or report_id"},
+        "one_id": string(),
+        "version": integer()
+    });
+    if let Some(record) = record {
+        properties["record"] = record;
+    }
+    let mut page = list("records", json!({"type": "object", "required": required, "properties": properties}));
+    page["required"] = json!(["records", "next", "cursor"]);
+    page["properties"]["cursor"] =
+        json!({"type": "string", "description": "cursor to go on from in the feed after the last page"});
+    page
 }
 
 pub(crate) fn cursor() -> Value {

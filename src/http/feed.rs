@@ -82,7 +82,8 @@ pub(crate) async fn commit_cursor(state: Arc<AppState>, call: Call) -> Answer {
     json(&json!({"cursor": cursor.to_string(), "head": head.to_string()}))
 }
 
-fn consumer(state: &AppState, call: &Call) -> Result<Consumer, Problem> {
+/// The consumer who calls.
+pub(super) fn consumer(state: &AppState, call: &Call) -> Result<Consumer, Problem> {
     let refused = || Problem::new(ProblemKind::RoleNotAllowed, "The feed is read by consumers.");
     call.consumer(state)?.ok_or_else(refused)
 }
@@ -120,6 +121,16 @@ impl Log {
         Ok(Self { first: events::first_kept(reader)?.unwrap_or(head.sequence + 1), head })
     }
 
+    /// The newest event's position.
+    pub(super) fn head(self) -> Cursor {
+        self.head
+    }
+
+    /// The cursor, or the first that the log can go on from if events after it are no longer kept.
+    pub(super) fn not_before_first(self, cursor: Cursor) -> Cursor {
+        Cursor { sequence: cursor.sequence.max(self.first.saturating_sub(1)), ..cursor }
+    }
+
     fn cursor(self, sequence: u64) -> Cursor {
         Cursor { sequence, ..self.head }
     }
@@ -136,16 +147,17 @@ impl Log {
             Position::At(cursor) => cursor,
         };
         let (kind, detail) = if cursor.epoch != self.head.epoch {
-            let detail = "The cursor is of another log than this one: its numbers mean other events here. \
-                 Check what you keep against /v1/persons, then go on from `start` or `head`.";
+            let detail = "The store was put back from a backup: the cursor's numbers mean other events in this log, and what you read \
+                 after the backup may not be there. Compare what you keep with /v1/feed/reconcile, or take /v1/feed/snapshot, and go on \
+                 from the `cursor` that it gives.";
             (ProblemKind::CursorOfAnotherEpoch, detail)
         } else if cursor.sequence > self.head.sequence {
             let detail = "No such event was written yet: the cursor is mistyped, or a copy of the store was put back. \
-                 In the second case check what you keep against /v1/persons, and go on from `start`.";
+                 In the second case compare what you keep with /v1/feed/reconcile, and go on from the `cursor` that it gives.";
             (ProblemKind::CursorBeyondHead, detail)
         } else if cursor.sequence < before_first {
             let detail = "Retention removed events that you have not read. \
-                 Check what you keep against /v1/persons, then go on from `start` (the oldest event kept) or `head`.";
+                 Take /v1/feed/snapshot and go on from the `cursor` that it gives; `start` is the oldest event kept.";
             (ProblemKind::CursorExpired, detail)
         } else {
             return Ok(cursor.sequence);

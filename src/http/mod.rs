@@ -9,7 +9,7 @@
 //! - Logs and metrics name a request by its path template, never by its path or query: those hold patient data.
 //! - Every request, body, page, wait and connection has a bound ([`limits`]).
 //!
-//! Not here yet, and therefore not routed: stream, snapshot, audit, FHIR.
+//! Not here yet, and therefore not routed: stream, audit, FHIR.
 
 mod answers;
 mod call;
@@ -25,6 +25,7 @@ mod reviews;
 mod routes;
 mod schemas;
 mod server;
+mod snapshot;
 mod tokens;
 
 use std::pin::Pin;

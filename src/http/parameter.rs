@@ -185,7 +185,8 @@ impl Form {
     }
 }
 
-fn not_valid(name: &str, reason: &str) -> Problem {
+/// The problem of a parameter whose text means nothing; `reason` never holds the text.
+pub(super) fn not_valid(name: &str, reason: &str) -> Problem {
     Problem::new(ProblemKind::ParameterNotValid, format!("Parameter `{name}`: {reason}."))
         .with("parameter", name.to_owned())
 }

@@ -9,7 +9,7 @@ use super::call::{Call, Pending};
 use super::parameter::{Form, Parameter, parameter};
 use super::problem::ProblemKind;
 use super::tokens::Role;
-use super::{AppState, answers, feed, messages, operations, persons, reviews};
+use super::{AppState, answers, feed, messages, operations, persons, reviews, snapshot};
 use crate::store::reviews::{ReviewKind, ReviewStates};
 
 /// One method of one path.
@@ -116,6 +116,9 @@ const LIMIT: Parameter = parameter("limit", PAGE_SIZE, "most entries in the answ
 /// Candidates of a match: more than a few are no help.
 const MATCHES: Form = Form::Integer { least: 1, most: 100, default: 10 };
 const AFTER: Parameter = parameter("after", Form::Key, "`next` of the page before");
+const SNAPSHOT_AFTER: Parameter = parameter("after", Form::Text, "`next` of the page before; none: a new one begins");
+/// Names and versions are short, and a consumer compares all of them.
+const VERSIONS: Form = Form::Integer { least: 1, most: 10_000, default: 1_000 };
 /// A report may hold hundreds of results, so their pages are shorter.
 const RECORD_PAGE: &[Parameter] =
     &[AFTER, parameter("limit", Form::Integer { least: 1, most: 200, default: 100 }, "most entries in the answer")];
@@ -236,6 +239,30 @@ pub(crate) static ROUTES: &[Route] = &[
         answers: &[("application/json", answers::cursor)],
         special_problems: CURSOR_PROBLEMS,
         handler: |state, call| Box::pin(feed::commit_cursor(state, call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/feed/snapshot",
+        name: "feed_snapshot",
+        summary: "The current state, row by row, and the cursor to go on from in the feed",
+        access: CONSUMER,
+        parameters: &[SNAPSHOT_AFTER, LIMIT],
+        body: None,
+        answers: &[("application/json", answers::snapshot)],
+        special_problems: CURSOR_PROBLEMS,
+        handler: |state, call| Box::pin(snapshot::state(state, call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/feed/reconcile",
+        name: "feed_reconcile",
+        summary: "Every record's name and version, to compare with what a consumer keeps, and the cursor to go on from in the feed",
+        access: CONSUMER,
+        parameters: &[SNAPSHOT_AFTER, parameter("limit", VERSIONS, "most entries in the answer")],
+        body: None,
+        answers: &[("application/json", answers::versions)],
+        special_problems: CURSOR_PROBLEMS,
+        handler: |state, call| Box::pin(snapshot::reconcile(state, call)),
     },
     Route {
         method: Method::Get,

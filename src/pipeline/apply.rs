@@ -557,7 +557,8 @@ impl Job<'_> {
         let About { kind, record, one_id, moment, version } = about;
         data.insert("changed", changed.iter().map(|name| Value::from(name.as_str())).collect());
         data.insert("cause", cause.name().into());
-        let id = event_id(moment.at.div_euclid(1_000), kind, &format!("{record}#{version}"), self.digest.bytes());
+        let (record, epoch) = (format!("{record}#{version}"), events::epoch(self.transaction)?);
+        let id = event_id(moment.at.div_euclid(1_000), kind, &record, self.digest.bytes(), epoch);
         let time = jiff::Timestamp::from_microsecond(moment.at).unwrap_or_default();
         let event = NewEvent {
             id: id.clone(),

@@ -160,6 +160,16 @@ pub fn visits_of_person(
     )
 }
 
+/// A page of all visits, as [`visits_of_person`], each with the One ID whose it is.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn all_visits(reader: &Reader<'_>, after: i64, limit: usize) -> Result<Vec<(i64, Visit, String)>, StoreError> {
+    let sql = "SELECT visit.source, visit.number, record, version, visit.state, visit.id, visit.mapping, one_id
+               FROM visit JOIN patient_record ON patient_record.id = record WHERE visit.id > ?1 ORDER BY visit.id LIMIT ?2";
+    reader.all(sql, params![after, row_limit(limit)], |row| Ok((row.get(5)?, read_visit(row)?, row.get(7)?)))
+}
+
 /// A report by its key.
 ///
 /// # Errors
@@ -206,6 +216,22 @@ pub fn lab_reports_of_person(
         params![one_id, after, row_limit(limit)],
         |row| Ok((row.get(5)?, read_report(row)?)),
     )
+}
+
+/// A page of all reports, as [`all_visits`].
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn all_lab_reports(
+    reader: &Reader<'_>,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<(i64, LabReport, String)>, StoreError> {
+    let sql = "SELECT lab_report.source, lab_report.number, record, version, lab_report.state, lab_report.id, visit_id,
+                      lab_report.mapping, one_id
+               FROM lab_report JOIN patient_record ON patient_record.id = record
+               WHERE lab_report.id > ?1 ORDER BY lab_report.id LIMIT ?2";
+    reader.all(sql, params![after, row_limit(limit)], |row| Ok((row.get(5)?, read_report(row)?, row.get(8)?)))
 }
 
 fn read_visit(row: &Row<'_>) -> Result<Visit, StoreError> {

@@ -42,6 +42,12 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// The file is a backup, which only a restore makes a store of.
+    #[error("{path}: a backup, not a store in use: put it back with `heyi restore`, which tells the feed's consumers")]
+    IsBackup {
+        /// The file.
+        path: PathBuf,
+    },
     /// A daemon holds the store.
     #[error("{path}: another heyi daemon runs on this store: stop it first, or choose another [store] path")]
     DaemonRunning {
@@ -117,6 +123,7 @@ impl StoreError {
             Self::OldSqlite { .. }
             | Self::NewerStore { .. }
             | Self::NotAStore { .. }
+            | Self::IsBackup { .. }
             | Self::DaemonRunning { .. }
             | Self::File { .. }
             | Self::Thread { .. }

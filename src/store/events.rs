@@ -83,6 +83,17 @@ pub fn epoch(reader: &Reader<'_>) -> Result<u32, StoreError> {
     epoch.ok_or(StoreError::Damaged { what: "meta.epoch" })
 }
 
+/// The newest event's position when the present epoch began: where the log went on after a restore.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn epoch_began(reader: &Reader<'_>) -> Result<Cursor, StoreError> {
+    let began = reader.one("SELECT epoch, epoch_began FROM meta", [], |row| {
+        Ok(Cursor { epoch: row.get(0)?, sequence: row.get::<_, i64>(1)?.unsigned_abs() })
+    })?;
+    began.ok_or(StoreError::Damaged { what: "meta.epoch" })
+}
+
 /// The oldest event that is still kept; `None` in an empty log. A cursor before it has lost events to retention.
 ///
 /// # Errors

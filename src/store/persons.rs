@@ -53,6 +53,17 @@ pub fn get(reader: &Reader<'_>, one_id: &str) -> Result<Option<Person>, StoreErr
     reader.one(select!("WHERE one_id = ?1"), [one_id], person)
 }
 
+/// A page of all persons, retired ones too, in the order in which they were made: at most `limit` after the place `after` (0 for the
+/// beginning). Each with its place.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn all(reader: &Reader<'_>, after: i64, limit: usize) -> Result<Vec<(i64, Person)>, StoreError> {
+    let sql =
+        "SELECT one_id, version, merged_into, created_at, golden, id FROM person WHERE id > ?1 ORDER BY id LIMIT ?2";
+    reader.all(sql, params![after, row_limit(limit)], |row| Ok((row.get(5)?, person(row)?)))
+}
+
 /// The person that answers for this One ID now: redirects are followed to their end.
 ///
 /// # Errors

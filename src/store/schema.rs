@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0004.sql"),
     include_str!("schema/0005.sql"),
     include_str!("schema/0006.sql"),
+    include_str!("schema/0007.sql"),
 ];
 
 /// `application_id` of a store: the letters HEYI.
@@ -70,13 +71,10 @@ pub(super) fn open(path: &Path, access: Access) -> Result<Connection, StoreError
     }
     make_private(path)?;
     let mut connection = Connection::open(path)?;
-    // The first statement that reads the file finds out whether it is a database at all.
-    connection.pragma_query_value(None, "user_version", |_| Ok(())).map_err(|error| {
-        match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::NotADatabase) => StoreError::NotAStore { path: path.to_owned() },
-            _ => error.into(),
-        }
-    })?;
+    refuse_other_files(&connection, path)?;
+    if is_backup(&connection) {
+        return Err(StoreError::IsBackup { path: path.to_owned() });
+    }
     prepare_connection(&mut connection)?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     let deadline = Instant::now() + MIGRATION_WAIT;
@@ -94,12 +92,46 @@ pub(super) fn open(path: &Path, access: Access) -> Result<Connection, StoreError
             Err(error) => return Err(error),
         }
     }
-    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    // A restore that was broken off has taken it from the store that it was to replace.
+    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
         let reason = format!("the journal mode is {mode}, not wal");
         return Err(StoreError::File { path: path.to_owned(), reason });
     }
     Ok(connection)
+}
+
+/// Opens a copy that nobody else knows yet, and migrates it.
+pub(super) fn open_copy(path: &Path) -> Result<Connection, StoreError> {
+    let mut connection = Connection::open(path)?;
+    prepare_connection(&mut connection)?;
+    if version(&connection, path)? < MIGRATIONS.len() {
+        migrate(&mut connection, path)?;
+    }
+    Ok(connection)
+}
+
+/// Refuses what is no database; the first statement that reads the file finds out.
+fn refuse_other_files(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    connection.pragma_query_value(None, "user_version", |_| Ok(())).map_err(|error| match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => StoreError::NotAStore { path: path.to_owned() },
+        _ => error.into(),
+    })
+}
+
+/// Refuses what is no store of this program or of an older one, an empty file too.
+pub(super) fn refuse_foreign(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    refuse_other_files(connection, path)?;
+    match version(connection, path)? {
+        0 => Err(StoreError::NotAStore { path: path.to_owned() }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the file says of itself that it is a backup; stores of older schemas never are.
+fn is_backup(connection: &Connection) -> bool {
+    let said = connection.query_row("SELECT backup_at IS NOT NULL FROM meta", [], |row| row.get(0));
+    said.unwrap_or(false)
 }
 
 /// Makes a missing file readable by its owner only; SQLite gives the write-ahead log the same rights.

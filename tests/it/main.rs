@@ -13,6 +13,7 @@ mod support;
 
 mod access;
 mod answers;
+mod backup;
 mod charset;
 mod check;
 mod commands;
@@ -44,4 +45,5 @@ mod records_department;
 mod resends;
 mod review;
 mod send;
+mod snapshot;
 mod visits;

@@ -4,7 +4,7 @@
 
 CREATE TABLE meta (
     one_row INTEGER PRIMARY KEY CHECK (one_row = 1),
-    epoch   INTEGER NOT NULL                    -- names the log, part of every cursor; nothing raises it yet
+    epoch   INTEGER NOT NULL                    -- names the log, part of every cursor; a restore raises it
 ) STRICT;
 INSERT INTO meta VALUES (1, 1);
 
