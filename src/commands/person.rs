@@ -17,6 +17,7 @@ use crate::store::records::{self, LinkRow};
 use crate::store::{Store, StoreError, all_pages};
 use crate::view;
 
+mod rights;
 mod show;
 
 #[derive(clap::Subcommand)]
@@ -112,6 +113,31 @@ pub(super) enum Verb {
         #[command(flatten)]
         decision: Why,
     },
+    /// Print everything that is held of a person, as JSON: what sources say, visits, reports, messages, events, decisions.
+    Export {
+        /// The One ID.
+        one_id: String,
+        /// Accepted for symmetry: an export is always JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Erase everything that is held of a person but the One ID, and have every consumer told to erase it too. There is no way back.
+    Erase {
+        /// The One ID.
+        one_id: String,
+        #[command(flatten)]
+        decision: Why,
+    },
+    /// Keep what is held of a person, and send nothing of it to anybody any more.
+    Restrict {
+        /// The One ID.
+        one_id: String,
+        /// Take the restriction back: all is sent again, as it is now.
+        #[arg(long)]
+        lift: bool,
+        #[command(flatten)]
+        decision: Why,
+    },
     /// List every source record with its One ID.
     Links {
         /// Print CSV: source,system,identifier,one_id,link.
@@ -175,6 +201,9 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
         Verb::Split { one_id, records, decision } => {
             decide(&config, &store, ManualStep::Split { one_id, records }, decision)
         }
+        Verb::Export { one_id, json: _ } => rights::export(&config, &store, &one_id),
+        Verb::Erase { one_id, decision } => rights::erase(&config, &store, &one_id, decision),
+        Verb::Restrict { one_id, lift, decision } => rights::restrict(&config, &store, &one_id, lift, decision),
         Verb::Links { csv, json } => links(&store, csv, json),
     }
 }

@@ -38,6 +38,8 @@ event_kinds! {
     PatientUpdated "patient.updated" "The golden record of a One ID changes."
     PatientMerged "patient.merged" "Two One IDs become one."
     PatientSplit "patient.split" "A merge is undone, or records move to another One ID."
+    PatientRestricted "patient.restricted" "Nothing is told of a One ID any more, or again: `restricted` says which."
+    PatientErased "patient.erased" "All that was held of these One IDs is erased: erase it too."
     VisitScheduled "visit.scheduled" "An appointment is made."
     VisitRescheduled "visit.rescheduled" "An appointment is moved."
     VisitArrived "visit.arrived" "The patient has come."
@@ -63,10 +65,16 @@ impl EventKind {
         self.name().split('.').next().unwrap_or_default()
     }
 
+    /// Whether every consumer gets it, whatever it asked for: it may hold what it must not keep, or not use, any longer.
+    pub fn reaches_everybody(self) -> bool {
+        matches!(self, Self::PatientRestricted | Self::PatientErased)
+    }
+
     /// The JSON Schema of `data`, by its path below the server's root.
     pub fn schema_path(self) -> &'static str {
         match (self, self.family()) {
             (Self::PatientMerged | Self::PatientSplit, _) => "/schemas/identity_change.v1.json",
+            (Self::PatientRestricted | Self::PatientErased, _) => "/schemas/person_notice.v1.json",
             (_, "patient") => "/schemas/person.v1.json",
             (_, "visit") => "/schemas/visit.v1.json",
             (_, "lab") => "/schemas/lab_report.v1.json",

@@ -13,6 +13,7 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
     vec![
         ("person.v1.json", person()),
         ("identity_change.v1.json", identity_change()),
+        ("person_notice.v1.json", person_notice()),
         ("patient.v1.json", patient()),
         ("evidence.v1.json", evidence()),
         ("visit.v1.json", visit()),
@@ -73,6 +74,7 @@ fn record(title: &str, required: &[&str], fields: &'static [schema::Field], adde
 fn person() -> Value {
     let added = json!({
         "merged_into": text("the surviving One ID, where the one asked for is retired"),
+        "erased_at": {"type": "string", "format": "date-time", "description": "all that was held was erased then; nothing else is here"},
         "sources": {
             "type": "array",
             "description": "the source records behind this person",
@@ -158,6 +160,23 @@ fn identity_change() -> Value {
             "basis": {"description": "why; its `redirected`: One IDs retired before, all of whose records are among these, which answer as new_one_id from now on"},
             "version": {"type": "integer", "minimum": 1},
             "cause": text("message, import, retry or manual")
+        }
+    })
+}
+
+fn person_notice() -> Value {
+    json!({
+        "type": "object",
+        "title": "What must no longer be kept, or used, of a person; says nothing else of the person",
+        "required": ["one_id", "version"],
+        "properties": {
+            "one_id": text("the One ID"),
+            "erased": texts("patient.erased: the One IDs of which all was erased"),
+            "erased_at": schema::json_schema(schema::Shape::DateTime),
+            "restricted": {"type": "boolean", "description": "patient.restricted: true: nothing is told any more; false: it is told again"},
+            "version": {"type": "integer", "minimum": 1},
+            "changed": texts("names of the fields that differ"),
+            "cause": text("manual")
         }
     })
 }

@@ -33,7 +33,7 @@ pub(super) use outcome::quoted;
 pub(super) use parting::{Goal, with_merged};
 
 /// The source of events that come of a decision: `heyi/manual`.
-const BY_HAND: &str = "manual";
+pub(super) const BY_HAND: &str = "manual";
 
 /// Carries out what somebody decided; runs inside the writer. A refusal leaves everything as it was.
 ///

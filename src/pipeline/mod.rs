@@ -26,6 +26,7 @@ mod rank;
 mod renumber;
 mod rescore;
 mod review;
+pub mod rights;
 mod telling;
 mod training;
 

@@ -5,6 +5,7 @@
 //! pass under constant load can never reset the log, the writer resets it once it passes a bound, right after two passes: each
 //! leaves only what was committed during it, so that little is left for the writer to copy.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -132,6 +133,13 @@ fn run(connection: &Connection, woken: &Receiver<()>, statistics: &WriterStatist
             Err(error) => tracing::warn!(%error, "checkpoint failed"),
         }
     }
+}
+
+/// Copies all of the write-ahead log into the file and cuts it to nothing, waiting up to `patience` for whoever is in the way.
+pub(super) fn empty_log(path: &Path, patience: Duration) -> Result<bool, StoreError> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(patience)?;
+    checkpoint(&connection, "TRUNCATE")
 }
 
 /// Whether the checkpoint was complete; `false` when another connection was in its way.

@@ -111,7 +111,8 @@ pub fn page(reader: &Reader<'_>, request: &PageRequest) -> Result<EventPage, Sto
     // The head first: both reads are of one snapshot.
     let head = head(reader)?;
     let mut statement = reader.connection().prepare_cached(
-        "SELECT sequence, type, id, subject, time, source, data FROM event WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
+        "SELECT sequence, type, id, subject, time, source, data, length(data) > 0 FROM event WHERE sequence > ?1
+         ORDER BY sequence LIMIT ?2",
     )?;
     let mut rows = statement.query(params![signed(request.after)?, row_limit(SCAN_LIMIT)])?;
     let mut page = EventPage { events: Vec::new(), next: request.after, head };
@@ -121,7 +122,9 @@ pub fn page(reader: &Reader<'_>, request: &PageRequest) -> Result<EventPage, Sto
         let sequence = row.get::<_, i64>(0)?.unsigned_abs();
         let kind = kind(row)?;
         // Left out before its data is touched.
-        if request.filters.iter().any(|filter| filter.matches(kind)) {
+        let is_wanted = kind.reaches_everybody() || request.filters.iter().any(|filter| filter.matches(kind));
+        // One that was erased keeps its place and is told to nobody.
+        if is_wanted && row.get(7)? {
             let event = event(row, kind)?;
             bytes += event.data.get().len();
             if bytes > request.bytes && !page.events.is_empty() {
@@ -132,6 +135,18 @@ pub fn page(reader: &Reader<'_>, request: &PageRequest) -> Result<EventPage, Sto
         page.next = sequence;
     }
     Ok(page)
+}
+
+/// The event at a place in the log; `None`: there is none (any more), or what it told was erased.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn get(reader: &Reader<'_>, sequence: u64) -> Result<Option<Event>, StoreError> {
+    reader.one(
+        "SELECT sequence, type, id, subject, time, source, data FROM event WHERE sequence = ?1 AND length(data) > 0",
+        [signed(sequence)?],
+        |row| event(row, kind(row)?),
+    )
 }
 
 pub(super) fn head_sequence(reader: &Reader<'_>) -> Result<u64, StoreError> {

@@ -300,7 +300,11 @@ pub fn dismiss(transaction: &Transaction<'_>, id: i64, by: &str, reason: &str) -
     Ok(Some(message))
 }
 
-fn set_outcome(transaction: &Transaction<'_>, before: &Message, outcome: &Outcome) -> Result<(), StoreError> {
+pub(super) fn set_outcome(
+    transaction: &Transaction<'_>,
+    before: &Message,
+    outcome: &Outcome,
+) -> Result<(), StoreError> {
     let error = outcome.error.as_ref();
     transaction.run(
         "UPDATE message SET state = ?2, error_code = ?3, error_location = ?4, error_text = ?5, notes = ?6, mapping = ?7, one_id = ?8

@@ -2,7 +2,7 @@
 //!
 //! Writing is a job for the one writing thread ([`Store::submit`]); many jobs share one transaction and one fsync. Reading is a
 //! closure over a snapshot ([`Store::read_async`]). What can be asked and written is in the domain's words: [`messages`],
-//! [`records`], [`persons`], [`clinical`], [`backup`], [`events`], [`consumers`], [`tokens`], [`unmapped`], [`mappings`], [`matching`], [`reviews`], [`imports`], [`resources`], [`retention`],
+//! [`records`], [`persons`], [`clinical`], [`backup`], [`erasure`], [`events`], [`consumers`], [`tokens`], [`unmapped`], [`mappings`], [`matching`], [`reviews`], [`imports`], [`resources`], [`restrictions`], [`retention`],
 //! [`no_links`], [`statistics`]. Functions that read take a [`Reader`]; those that write take a [`Transaction`], which is also a `Reader`.
 //!
 //! Invariants
@@ -27,6 +27,7 @@ mod writer;
 pub mod backup;
 pub mod clinical;
 pub mod consumers;
+pub mod erasure;
 pub mod events;
 pub mod imports;
 pub mod mappings;
@@ -36,6 +37,7 @@ pub mod no_links;
 pub mod persons;
 pub mod records;
 pub mod resources;
+pub mod restrictions;
 pub mod retention;
 pub mod reviews;
 pub mod statistics;
@@ -121,6 +123,9 @@ impl StoreConfig {
         Self { path: path.into(), access, limits: Limits::default() }
     }
 }
+
+/// Free pages given back in one transaction of [`Store::forget`]: 8 MiB, some tens of milliseconds.
+const FORGET_PAGES: u32 = 2_048;
 
 /// An open store. Clones share it; it closes with the last of them, or by [`Store::close`].
 #[derive(Clone)]
@@ -282,6 +287,16 @@ impl Store {
     /// The store's file.
     pub fn path(&self) -> &Path {
         &self.shared.path
+    }
+
+    /// Takes what was deleted out of the files: gives free pages back and empties the write-ahead log, waiting up to `patience` for readers
+    /// that are in the way. `false`: they still were; what was deleted is in the log until it is reset.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub fn forget(&self, patience: Duration) -> Result<bool, WriteError> {
+        while self.submit_blocking(|transaction| retention::return_space(transaction, FORGET_PAGES))? > 0 {}
+        checkpoint::empty_log(self.path(), patience).map_err(WriteError::Job)
     }
 
     /// Finishes what is in the queue, empties the write-ahead log and gives the daemon's lock back; later jobs are refused.

@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0005.sql"),
     include_str!("schema/0006.sql"),
     include_str!("schema/0007.sql"),
+    include_str!("schema/0008.sql"),
 ];
 
 /// `application_id` of a store: the letters HEYI.
@@ -57,9 +58,11 @@ pub(super) fn prepare_connection(connection: &mut Connection) -> Result<(), Stor
     // the writer's time).
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // FULL: a commit is on disk when it returns; NORMAL may lose acknowledged messages when the power fails.
+    // secure_delete: what is deleted is overwritten in its page; pages that become free are given back (`Store::forget`).
     // temp_store: the undo journal of a savepoint stays in memory.
     connection.execute_batch(
-        "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;",
+        "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;
+         PRAGMA secure_delete = FAST;",
     )?;
     Ok(())
 }

@@ -44,6 +44,7 @@ mod privacy;
 mod records_department;
 mod resends;
 mod review;
+mod rights;
 mod send;
 mod snapshot;
 mod visits;

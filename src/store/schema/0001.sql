@@ -86,7 +86,7 @@ CREATE TABLE identifier (
     value  TEXT NOT NULL,
     type   TEXT NOT NULL,
     system TEXT NOT NULL,
-    record INTEGER NOT NULL REFERENCES patient_record (id),
+    record INTEGER NOT NULL,                    -- a patient_record; as a foreign key each removal of one would read all of this
     PRIMARY KEY (value, type, system, record)
 ) STRICT, WITHOUT ROWID;
 

@@ -3,7 +3,7 @@
 -- Records by what they share (identity::keys); a hash stands for the value.
 CREATE TABLE match_key (
     hash   INTEGER NOT NULL,
-    record INTEGER NOT NULL REFERENCES patient_record (id),
+    record INTEGER NOT NULL,                    -- as in identifier
     PRIMARY KEY (hash, record)
 ) STRICT, WITHOUT ROWID;
 

@@ -1,0 +1,197 @@
+//! What a person may ask for: a copy of all that is held, that it is sent to nobody, and that it is erased without a trace.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::daemon::{Daemon, column};
+use crate::support::hl7::{
+    admission_of_nobody, adt, inpatient, message, number, person, registration, report, segment,
+};
+use crate::support::site::{Site, configuration};
+
+/// Values of one patient that stand nowhere else.
+const CANARIES: [&str; 7] =
+    ["司空见惯", "CANARY-MRN-77", "13900007777", "CANARY-STREET", "CANARY-VISIT-1", "CANARY-REPORT-1", "CANARY-RESULT"];
+
+fn patient() -> String {
+    let contact = [(11, "CANARY-STREET^^杭州市^浙江省"), (13, "^PRN^PH^^^^^^^^^13900007777")];
+    person("CANARY-MRN-77", "司空^见惯", "19710203", "M", &contact)
+}
+
+/// A patient with a visit, a report, a message that failed, and one that was read a second time after a change; and another patient.
+fn fill(daemon: &Daemon<'_>) -> String {
+    let visit = inpatient("CANARY-VISIT-1", "ICU^1^1", "20240305103000", "");
+    daemon.accept("his", adt("A01", "C1", "20240305103000", &[patient(), visit]));
+    let result = segment("OBX", &[(1, "1"), (2, "ST"), (3, "X^Text"), (5, "CANARY-RESULT"), (11, "F")]);
+    daemon.accept("lis", report("C2", "20240305110000", "CANARY-MRN-77", "CANARY-REPORT-1", "F", &[result]));
+    // Refused, so that no One ID leads to it: a merge of a number into itself.
+    let merge = [patient(), segment("MRG", &[(1, "CANARY-MRN-77^^^HIS^MR")])];
+    assert_ne!(daemon.send("his", adt("A40", "C3", "20240305113000", &merge)).code(), "AA");
+    daemon.accept("his", registration("C4", "P2", "钱^多多"));
+    daemon.one_id("HIS|CANARY-MRN-77")
+}
+
+/// Every file below `directory` that holds one of the canaries, in UTF-8 or GB18030.
+fn leaks(directory: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(leaks(&path));
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        for canary in CANARIES {
+            if bytes.windows(canary.len()).any(|window| window == canary.as_bytes()) {
+                found.push(format!("{}: {canary}", path.file_name().unwrap().to_string_lossy()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn an_erased_person_s_values_are_in_no_file_and_in_no_answer() {
+    let site = Site::new();
+    let daemon = site.start();
+    let one_id = fill(&daemon);
+    let before = daemon.feed();
+    // So that the search below proves something.
+    assert!(CANARIES.iter().all(|canary| leaks(&site.path("data")).iter().any(|leak| leak.ends_with(canary))));
+    let erased = site.json(&["person", "erase", &one_id, "--reason", "asked for it", "--json"]);
+    let counts = ["records", "visits", "lab_reports", "messages"].map(|name| erased[name].as_u64().unwrap());
+    assert_eq!((counts, &erased["complete"]), ([2, 1, 1, 3], &Value::Bool(true)), "{erased}");
+    assert_eq!(leaks(&site.path("data")), [""; 0]);
+    let copy = site.path("copy/now.db");
+    site.json(&["backup", copy.to_str().unwrap(), "--json"]);
+    assert_eq!(leaks(&site.path("copy")), [""; 0]);
+    let log = daemon.log();
+    assert!(CANARIES.iter().all(|canary| !log.contains(canary)), "{log}");
+    // The place of each event stays, and what was about others is as it was.
+    let after = daemon.feed();
+    let others: Vec<&Value> = before.iter().filter(|event| event["subject"] != one_id.as_str()).collect();
+    assert_eq!(after[..others.len()].iter().collect::<Vec<_>>(), others);
+    let notice = &after[others.len()];
+    assert_eq!(
+        (notice["type"].as_str(), notice["data"]["erased"][0].as_str()),
+        (Some("patient.erased"), Some(one_id.as_str()))
+    );
+    assert_eq!(after.len(), others.len() + 1);
+    let shown = daemon.json(&format!("/v1/persons/{one_id}"));
+    assert!(shown["erased_at"].is_string() && shown.get("name").is_none(), "{shown}");
+    for list in ["visits", "lab-reports", "history"] {
+        let held = daemon.json(&format!("/v1/persons/{one_id}/{list}"));
+        assert_eq!(held[list.replace('-', "_")].as_array().unwrap().len(), 0, "{held}");
+    }
+    assert_eq!(daemon.person("HIS|P2")["name"], "钱多多");
+    assert_eq!(site.messages(&["--state", "failed"]).len(), 0);
+    let again = site.run(&["person", "erase", &one_id, "--reason", "once more"]).exits(1);
+    assert!(again.stderr.contains("was erased"), "{}", again.stderr);
+}
+
+#[test]
+fn whoever_asked_for_reports_only_is_told_of_an_erasure_too() {
+    let site = Site::configured(&configuration("", "[[consumers]]\nname = \"crm\"\nevents = [\"lab.critical\"]\n"));
+    let daemon = site.start();
+    let one_id = fill(&daemon);
+    site.run(&["person", "erase", &one_id, "--reason", "asked for it"]).exits(0);
+    assert_eq!(column(&daemon.feed(), "type"), ["patient.erased"]);
+}
+
+#[test]
+fn after_an_erasure_a_resend_has_no_effect_and_a_new_message_is_of_a_new_person() {
+    let site = Site::new();
+    let daemon = site.start();
+    let one_id = fill(&daemon);
+    site.run(&["person", "erase", &one_id, "--reason", "asked for it"]).exits(0);
+    let before = daemon.feed().len();
+    let visit = inpatient("CANARY-VISIT-1", "ICU^1^1", "20240305103000", "");
+    daemon.accept("his", adt("A01", "C1", "20240305103000", &[patient(), visit]));
+    assert_eq!(daemon.feed().len(), before);
+    assert_eq!(leaks(&site.path("data")), [""; 0]);
+    daemon.accept("his", adt("A04", "C9", "20250305103000", &[patient()]));
+    let person = daemon.person("HIS|CANARY-MRN-77");
+    assert_ne!(person["one_id"], one_id.as_str());
+    assert_eq!(person["name"], "司空见惯");
+}
+
+#[test]
+fn an_erasure_takes_along_who_was_merged_into_the_person() {
+    let site = Site::new();
+    let daemon = site.start();
+    let one_id = fill(&daemon);
+    daemon.accept("his", registration("M1", "P3", "张^三丰"));
+    let retired = daemon.one_id("HIS|P3");
+    site.run(&["person", "merge", &retired, &one_id, "--reason", "one patient"]).exits(0);
+    let erased = site.json(&["person", "erase", &retired, "--reason", "asked for it", "--json"]);
+    assert_eq!(erased["one_id"], one_id.as_str());
+    let mut told: Vec<&str> = erased["one_ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
+    told.sort_unstable();
+    let mut expected = [one_id.as_str(), retired.as_str()];
+    expected.sort_unstable();
+    assert_eq!(told, expected);
+    let bytes = std::fs::read(site.path("data/heyi.db")).unwrap();
+    assert!(!bytes.windows("张三丰".len()).any(|window| window == "张三丰".as_bytes()));
+}
+
+#[test]
+fn an_export_holds_everything_that_was_ever_received_of_a_person_and_nothing_of_others() {
+    let site = Site::new();
+    let daemon = site.start();
+    let one_id = fill(&daemon);
+    let export = site.json(&["person", "export", &one_id]);
+    let text = export.to_string();
+    assert!(CANARIES.iter().all(|canary| text.contains(canary)), "{text}");
+    assert!(!text.contains("HIS|P2") && !text.contains("多多"));
+    let lengths = ["records", "visits", "lab_reports", "messages"].map(|name| export[name].as_array().unwrap().len());
+    assert_eq!(lengths, [2, 1, 1, 3]);
+    let told: Vec<&Value> = export["events"].as_array().unwrap().iter().collect();
+    let expected = daemon.feed();
+    assert_eq!(told, expected.iter().filter(|event| event["subject"] == one_id.as_str()).collect::<Vec<_>>());
+    site.run(&["person", "export", "01ARZ3NDEKTSV4RRFFQ69G5FAV"]).exits(1);
+}
+
+#[test]
+fn messages_are_the_person_s_by_what_they_say_not_by_what_became_of_them() {
+    let site = Site::new();
+    let daemon = site.start();
+    let one_id = fill(&daemon);
+    // Without a number, but with the name and the date of birth; of somebody else of that name; unreadable with the number in it.
+    let nameless = segment("PID", &[(5, "司空^见惯"), (7, "19710203")]);
+    assert_ne!(daemon.send("his", adt("A01", "N1", "20240306103000", &[nameless])).code(), "AA");
+    let other = segment("PID", &[(5, "司空^见惯"), (7, "19990909")]);
+    assert_ne!(daemon.send("his", adt("A01", "N2", "20240306103000", &[other])).code(), "AA");
+    let mut unreadable = message("ADT^A01", "N3", "20240306103000", &[patient()]).into_bytes();
+    unreadable.extend(b"ZZZ|\xFF\xFE\xFF\r");
+    daemon.send("his", unreadable);
+    daemon.send("his", admission_of_nobody("N4"));
+    let erased = site.json(&["person", "erase", &one_id, "--reason", "asked for it", "--json"]);
+    assert_eq!(erased["messages"], 5, "{erased}");
+    let results = [number("K", "4.1", "mmol/L", "3.5-5.3", "N", "F")];
+    daemon.accept("lis", report("R9", "20240307110000", "P2", "F9", "F", &results));
+}
+
+#[test]
+fn a_restriction_is_told_and_lifted_and_changes_nothing_that_is_held() {
+    let site = Site::new();
+    let daemon = site.start();
+    let one_id = fill(&daemon);
+    let held = daemon.person("HIS|CANARY-MRN-77");
+    let restrict = |more: &[&str]| {
+        let mut arguments = vec!["person", "restrict", &one_id, "--reason", "asked for it", "--json"];
+        arguments.extend_from_slice(more);
+        site.json(&arguments)
+    };
+    assert_eq!(restrict(&[])["changed"], true);
+    assert_eq!(restrict(&[])["changed"], false);
+    let events = daemon.feed();
+    let last = events.last().unwrap();
+    assert_eq!((last["type"].as_str(), &last["data"]["restricted"]), (Some("patient.restricted"), &Value::Bool(true)));
+    assert_eq!(restrict(&["--lift"])["changed"], true);
+    let told = daemon.feed();
+    let told = column(&told[events.len()..], "type");
+    assert_eq!(told, ["patient.restricted", "patient.updated", "visit.updated", "lab.resulted"]);
+    let after = daemon.person("HIS|CANARY-MRN-77");
+    assert_eq!((&after["name"], &after["sources"]), (&held["name"], &held["sources"]));
+}
