@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::person::rights;
 use super::{Verdict, existing_store, load_config, output};
 use crate::app::now;
 use crate::config::Config;
+use crate::pipeline::rights::{Request, RightsRefusal};
 use crate::store::backup::{self, Backup, Restored};
 use crate::store::{Store, StoreError, statistics};
 use crate::view::moment;
@@ -72,7 +74,10 @@ fn with_progress(
 
 pub(super) fn put_back(file: &Path, arguments: &RestoreArguments) -> anyhow::Result<Verdict> {
     let config = load_config(file)?;
-    let Restored { backup_at, head, replaced, tokens_kept } = backup::put_back(&arguments.file, &config.store, now())?;
+    let restored = backup::put_back(&arguments.file, &config.store, now())?;
+    let erased = erase_again(&config, restored.erased.as_deref().unwrap_or_default())?;
+    let Restored { backup_at, head, replaced, tokens_kept, .. } = &restored;
+    let (backup_at, tokens_kept) = (*backup_at, *tokens_kept);
     if arguments.json {
         output::json(&json!({
             "store": config.store,
@@ -81,12 +86,19 @@ pub(super) fn put_back(file: &Path, arguments: &RestoreArguments) -> anyhow::Res
             "epoch": head.epoch,
             "replaced": replaced,
             "tokens_kept": tokens_kept,
+            "erased": erased,
         }))?;
         return Ok(Verdict::Fine);
     }
     output::line(format!("{}: put back, feed up to {head}", config.store.display()))?;
-    if let Some(replaced) = replaced {
+    if let Some(replaced) = &replaced {
         output::line(format!("the store that was there is {}", replaced.display()))?;
+    }
+    if !erased.is_empty() {
+        output::line(format!("erased again, as in that store: {}", erased.join(", ")))?;
+    }
+    if restored.erased.is_none() && replaced.is_some() {
+        output::line("whom that store had erased could not be read: erase again whoever was erased since the backup")?;
     }
     if !tokens_kept {
         output::line(
@@ -98,6 +110,27 @@ pub(super) fn put_back(file: &Path, arguments: &RestoreArguments) -> anyhow::Res
         output::line(step)?;
     }
     Ok(Verdict::Fine)
+}
+
+/// Erases again whom the replaced store had erased; gives those whom the backup held.
+fn erase_again(config: &Config, one_ids: &[String]) -> anyhow::Result<Vec<String>> {
+    let mut erased = Vec::new();
+    if one_ids.is_empty() {
+        return Ok(erased);
+    }
+    let store = existing_store(config)?;
+    for one_id in one_ids {
+        let request = Request { by: "heyi restore".to_owned(), reason: "erased before the restore".to_owned() };
+        match rights::carry_out(config, &store, one_id, &request) {
+            Ok(_) => erased.push(one_id.clone()),
+            // Made after the backup, or erased in it already.
+            Err(error) if error.is::<RightsRefusal>() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    store.forget(rights::PATIENCE)?;
+    store.close();
+    Ok(erased)
 }
 
 /// What the restore cannot do by itself.

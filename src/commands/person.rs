@@ -17,7 +17,7 @@ use crate::store::records::{self, LinkRow};
 use crate::store::{Store, StoreError, all_pages};
 use crate::view;
 
-mod rights;
+pub(super) mod rights;
 mod show;
 
 #[derive(clap::Subcommand)]

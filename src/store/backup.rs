@@ -44,6 +44,8 @@ pub struct Restored {
     /// Whether the tokens are those of the replaced store: a token that was revoked since the backup stays so. `false`: it could not be
     /// read, and the tokens are those of the backup.
     pub tokens_kept: bool,
+    /// One IDs that the replaced store had erased, some of which the backup may hold; `None`: it could not be read.
+    pub erased: Option<Vec<String>>,
 }
 
 /// How long a restore waits for a command to let go of the store that it replaces.
@@ -104,6 +106,7 @@ pub fn put_back(backup: &Path, store: &Path, at: i64) -> Result<Restored, StoreE
     let backup_at = copy.query_row("SELECT backup_at FROM meta", [], |row| row.get(0))?;
     let former = take(store)?;
     let former_epoch = former.as_ref().and_then(epoch_of);
+    let erased = former.as_ref().and_then(|former| erased_in(former).ok());
     let tokens_kept = former.as_ref().is_some_and(|former| keep_tokens(former, &copy).is_ok());
     let epoch = next_epoch(events::epoch(&Reader::new(&copy))?, former_epoch, at)?;
     copy.execute(
@@ -115,7 +118,7 @@ pub fn put_back(backup: &Path, store: &Path, at: i64) -> Result<Restored, StoreE
     drop(former);
     let replaced = set_aside(store, at)?;
     unfinished.rename(store)?;
-    Ok(Restored { backup_at, head, replaced, tokens_kept })
+    Ok(Restored { backup_at, head, replaced, tokens_kept, erased })
 }
 
 /// A store or a backup that this program knows, to be read only.
@@ -182,6 +185,13 @@ fn keep_tokens(former: &Connection, copy: &Connection) -> Result<(), StoreError>
         copy.execute(put, rusqlite::params_from_iter(columns))?;
     }
     Ok(())
+}
+
+/// Golden records that hold nothing but that they were erased (`pipeline::rights`).
+fn erased_in(former: &Connection) -> Result<Vec<String>, StoreError> {
+    let mut rows = former.prepare("SELECT one_id FROM person WHERE golden LIKE '{\"erased_at\"%'")?;
+    let one_ids = rows.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    Ok(one_ids)
 }
 
 /// An epoch that no cursor bears yet: after those of the backup and of the store that it replaces. Where that store is lost, an earlier

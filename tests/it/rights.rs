@@ -153,6 +153,24 @@ fn an_export_holds_everything_that_was_ever_received_of_a_person_and_nothing_of_
 }
 
 #[test]
+fn a_restore_erases_again_whom_the_replaced_store_had_erased() {
+    let site = Site::new();
+    let daemon = site.start();
+    let one_id = fill(&daemon);
+    let copy = site.path("copy/before.db");
+    let copy = copy.to_str().unwrap();
+    site.json(&["backup", copy, "--json"]);
+    site.run(&["person", "erase", &one_id, "--reason", "asked for it"]).exits(0);
+    daemon.kill();
+    let restored = site.json(&["restore", copy, "--json"]);
+    assert_eq!(restored["erased"], serde_json::json!([one_id]));
+    std::fs::remove_file(restored["replaced"].as_str().unwrap()).unwrap();
+    assert_eq!(leaks(&site.path("data")), [""; 0]);
+    let daemon = site.start();
+    assert!(daemon.json(&format!("/v1/persons/{one_id}"))["erased_at"].is_string());
+}
+
+#[test]
 fn messages_are_the_person_s_by_what_they_say_not_by_what_became_of_them() {
     let site = Site::new();
     let daemon = site.start();

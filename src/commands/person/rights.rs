@@ -17,7 +17,7 @@ use crate::store::Store;
 /// Between two lines of progress.
 const REPORT: Duration = Duration::from_secs(3);
 /// How long an erasure waits for readers of the write-ahead log.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(in crate::commands) const PATIENCE: Duration = Duration::from_secs(30);
 /// How often an erasure begins anew because messages about the person came meanwhile.
 const TRIES: usize = 3;
 
@@ -56,7 +56,7 @@ pub(super) fn erase(config: &Config, store: &Store, one_id: &str, why: Why) -> a
 }
 
 /// Erases a person: traced again when it changed meanwhile.
-pub(in super::super) fn carry_out(
+pub(in crate::commands) fn carry_out(
     config: &Config,
     store: &Store,
     one_id: &str,
@@ -75,7 +75,7 @@ pub(in super::super) fn carry_out(
             done => return Ok(done?),
         }
     }
-    bail!("{}", RightsRefusal::ChangedMeanwhile)
+    bail!(RightsRefusal::ChangedMeanwhile)
 }
 
 pub(super) fn restrict(config: &Config, store: &Store, one_id: &str, lift: bool, why: Why) -> anyhow::Result<Verdict> {
