@@ -61,7 +61,9 @@ fn of_its_own(id: TypeId, error: PathError) -> PathError {
         .members(id)
         .filter(|member| !matches!(*member, "id" | "extension" | "modifierExtension"))
         .collect();
-    if members.is_empty() { error } else { error.hint(format!("there are {}", listed(members))) }
+    // Of a resource it would be a list that nobody reads.
+    let is_long = members.is_empty() || Dictionary::standard().is_resource(id);
+    if is_long { error } else { error.hint(format!("there are {}", listed(members))) }
 }
 
 /// The one element of these types that has an element of this name itself: `coding.code` of a concept for `code`.
