@@ -83,6 +83,12 @@ impl Diagnostic {
         self.severity == Severity::Error
     }
 
+    /// Whether `other` begins within the characters that this one is about.
+    pub fn holds(&self, other: &Self) -> bool {
+        (&self.file, self.line) == (&other.file, other.line)
+            && (self.column..self.column + self.length).contains(&other.column)
+    }
+
     fn at(file: &SourceFile, span: Range<usize>, severity: Severity, code: &'static str, text: String) -> Self {
         let start = file.text.floor_char_boundary(span.start);
         let line_start = file.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
@@ -160,15 +166,50 @@ impl SourceFile {
     }
 }
 
-/// What of `known` was probably meant by `written`: the nearest by edit distance, if it is near enough to be a slip.
+/// What of `known` was probably meant by `written`: the nearest by edit distance without regard to case, if it is near enough to be a
+/// slip. Of several that are as near, the first that is nearest with regard to case.
 pub fn similar<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = written.chars().count().div_ceil(3);
+    let small = written.to_lowercase();
+    let distance = |candidate: &str| {
+        let without_case = strsim::osa_distance(&small, &candidate.to_lowercase());
+        (without_case <= allowed).then(|| (without_case, strsim::osa_distance(written, candidate)))
+    };
     known
         .into_iter()
-        .map(|candidate| (strsim::osa_distance(written, candidate), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
+        .filter_map(|candidate| Some((distance(candidate)?, candidate)))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// Most words that a message lists; of more nobody reads all.
+const MOST_LISTED: usize = 12;
+
+/// Words for a message: all, or of many the first and how many there are.
+pub fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let words: Vec<&str> = words.into_iter().collect();
+    match words.len() {
+        ..=MOST_LISTED => words.join(", "),
+        many => format!("{}, … ({many} in all)", words[..MOST_LISTED / 2].join(", ")),
+    }
+}
+
+/// What was meant by a character of an input method or a word processor where a file wants plain ones: curly quotes, full-width marks
+/// and letters (Unicode, Halfwidth and Fullwidth Forms), an ideographic blank.
+pub fn plain_character(character: char) -> Option<char> {
+    Some(match character {
+        '‘' | '’' | '‚' | '‛' | '＇' | '′' | '´' => '\'',
+        '“' | '”' | '„' | '‟' | '＂' | '″' | '「' | '」' | '『' | '』' => '"',
+        '【' => '[',
+        '】' => ']',
+        '、' => ',',
+        '。' => '.',
+        '–' | '—' | '−' | '‐' | '‑' => '-',
+        '\u{3000}' | '\u{a0}' => ' ',
+        '＝' => '=',
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(character) - 0xfee0)?,
+        _ => return None,
+    })
 }
 
 /// Whether two words differ by one letter: put in, left out, exchanged, or two that have changed places.
@@ -221,5 +262,16 @@ mod tests {
     fn slips_are_recognised() {
         assert_eq!(similar("birthdate", ["birth_date", "name"]), Some("birth_date"));
         assert_eq!(similar("zzz", ["birth_date", "name"]), None);
+        assert_eq!(similar("encounter", ["Patient", "Encounter"]), Some("Encounter"));
+        assert_eq!(similar("adt", ["ORU", "ADT"]), Some("ADT"));
+        assert_eq!(similar("A", ["a", "A"]), Some("A"));
+    }
+
+    #[test]
+    fn characters_of_an_input_method_have_plain_ones() {
+        let plain: String =
+            "（ＰＩＤ－３．１＝“Ｉ”，‘O’）".chars().map(|letter| plain_character(letter).unwrap_or(letter)).collect();
+        assert_eq!(plain, "(PID-3.1=\"I\",'O')");
+        assert_eq!(plain_character('科'), None);
     }
 }

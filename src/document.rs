@@ -9,7 +9,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::diagnostic::{Diagnostic, SourceFile, similar};
+use crate::diagnostic::{Diagnostic, SourceFile, plain_character, similar};
 
 /// The problems found so far in one file.
 #[derive(Debug)]
@@ -81,9 +81,30 @@ pub(crate) fn syntax_errors(text: &str, errors: &[toml::de::Error]) -> Vec<(Rang
             found.push((position..position + 1, format!("this {bracket} is not closed")));
             break;
         }
-        found.push((span, message.lines().collect::<Vec<_>>().join(", ")));
+        // Of a line with a character of an input method the rest is read wrongly as well.
+        if found.last().is_some_and(|(before, told): &(Range<usize>, String)| {
+            told.ends_with(PLAIN) && on_one_line(text, before, &span)
+        }) {
+            continue;
+        }
+        let character = text.get(span.start..).and_then(|rest| rest.chars().next());
+        let plain = character.and_then(|character| Some((character, plain_character(character)?)));
+        found.push(match plain {
+            Some((character, plain)) => (
+                span.start..span.start + character.len_utf8(),
+                format!("{character} is no mark of TOML: write {plain}, the {PLAIN}"),
+            ),
+            None => (span, message.lines().collect::<Vec<_>>().join(", ")),
+        });
     }
     found
+}
+
+/// How a problem with a character of an input method ends.
+const PLAIN: &str = "plain character";
+
+fn on_one_line(text: &str, one: &Range<usize>, other: &Range<usize>) -> bool {
+    text.get(one.start..other.start).is_some_and(|between| !between.contains('\n'))
 }
 
 /// Where a string of several lines opens that nothing closes.

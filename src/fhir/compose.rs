@@ -205,6 +205,23 @@ pub fn is_part(from: &str, is_focal: bool, to: &str) -> bool {
     }
 }
 
+/// The types whose resources a unit of this focal type may hold.
+pub fn types_of_unit(focal: &'static str) -> Vec<&'static str> {
+    let mut types = vec![focal];
+    types.extend(gathered_by(focal));
+    let mut next = 0;
+    while let Some(from) = types.get(next).copied() {
+        let parts = READ.into_iter().filter(|to| is_part(from, next == 0, to));
+        for to in parts.collect::<Vec<_>>() {
+            if !types.contains(&to) {
+                types.push(to);
+            }
+        }
+        next += 1;
+    }
+    types
+}
+
 /// Whether any resource that one of type `from` refers to [is a part](is_part) of the unit.
 pub fn has_parts(from: &str, is_focal: bool) -> bool {
     (is_focal || from != "Encounter") && FOLLOWED.iter().any(|(kind, _)| *kind == from)

@@ -1,14 +1,16 @@
 //! What FHIR STU3, R4, R4B and R5 say that there is: the elements of the resources that Heyi reads, of the data types in them, and
 //! the names of all other types. All versions are taken together: an element that one of them has is an element.
 //!
-//! The facts are the file beside this one, made by `tools/fhir_dictionary.py`. A resource type that is named there without
-//! elements is known, and its content is not checked.
+//! The facts are the files beside this one, made by `tools/fhir_dictionary.py`. A resource type that is named there without
+//! elements is known, and its content is not checked. Codes are those of elements that every version binds to a closed list
+//! (<https://hl7.org/fhir/R4/terminologies.html#required>).
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 /// All versions together.
-static STANDARD: LazyLock<Dictionary> = LazyLock::new(|| Dictionary::read(include_str!("dictionary/elements.tsv")));
+static STANDARD: LazyLock<Dictionary> =
+    LazyLock::new(|| Dictionary::read(include_str!("dictionary/elements.tsv"), include_str!("dictionary/codes.tsv")));
 
 /// A FHIR type, backbone element (`Patient.contact`) or System type of FHIRPath.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,10 +81,14 @@ pub struct Element {
     pub is_choice: bool,
     /// It may repeat in some version.
     pub repeats: bool,
+    /// It may repeat in every version that has it.
+    pub always_repeats: bool,
     /// In some version it has one of these types.
     pub types: Vec<TypeId>,
     /// The resources that a reference may lead to; empty: any, or it is no reference.
     pub targets: Vec<TypeId>,
+    /// The codes that it may have, those of all versions; empty: any.
+    pub codes: Vec<&'static str>,
 }
 
 impl TypeId {
@@ -112,8 +118,9 @@ impl Dictionary {
         &STANDARD
     }
 
-    fn read(text: &'static str) -> Self {
-        let lines = || text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    fn read(text: &'static str, codes: &'static str) -> Self {
+        let lines = || facts_of(text);
+        let codes: HashMap<&str, &'static str> = facts_of(codes).filter_map(|line| line.split_once('\t')).collect();
         let mut dictionary = Self { types: Vec::new(), names: HashMap::new(), elements: HashMap::new() };
         for name in SYSTEM {
             dictionary.add(name);
@@ -122,19 +129,21 @@ impl Dictionary {
             dictionary.add(columns(line).0);
         }
         for line in lines() {
-            let (name, parent, elements) = columns(line);
-            let Some(holder) = dictionary.named(name) else { continue };
+            let (structure, parent, elements) = columns(line);
+            let Some(holder) = dictionary.named(structure) else { continue };
             let parent = dictionary.named(parent);
             let mut own = Vec::new();
             for word in elements.split(' ').filter(|word| !word.is_empty()) {
-                let Some((name, element)) = dictionary.element(word) else { continue };
+                let Some((name, mut element)) = dictionary.element(word) else { continue };
+                let bound = codes.get(format!("{structure}.{name}").as_str());
+                element.codes = bound.map_or_else(Vec::new, |codes| codes.split(' ').collect());
                 own.push(name);
                 dictionary.elements.entry(name).or_default().push((holder, element));
             }
             if let Some(facts) = dictionary.types.get_mut(usize::from(holder.0)) {
                 facts.parent = parent;
-                facts.is_abstract = ABSTRACT.contains(&name);
-                facts.is_checked = !own.is_empty() || name.contains('.');
+                facts.is_abstract = ABSTRACT.contains(&structure);
+                facts.is_checked = !own.is_empty() || structure.contains('.');
                 facts.own = own;
             }
         }
@@ -164,12 +173,14 @@ impl Dictionary {
         self.names.insert(name, id);
     }
 
-    /// `value[x]*:Quantity|Reference(Patient,Group)`
+    /// `value[x]*:Quantity|Reference(Patient,Group)`; with two stars it repeats in every version
     fn element(&self, word: &'static str) -> Option<(&'static str, Element)> {
         let (name, kinds) = word.split_once(':')?;
         let (name, repeats) = name.strip_suffix('*').map_or((name, false), |name| (name, true));
+        let (name, always_repeats) = name.strip_suffix('*').map_or((name, false), |name| (name, true));
         let (name, is_choice) = name.strip_suffix("[x]").map_or((name, false), |name| (name, true));
-        let mut element = Element { is_choice, repeats, types: Vec::new(), targets: Vec::new() };
+        let mut element =
+            Element { is_choice, repeats, always_repeats, types: Vec::new(), targets: Vec::new(), codes: Vec::new() };
         for kind in kinds.split('|') {
             let (kind, targets) = kind.split_once('(').unwrap_or((kind, ""));
             element.types.extend(self.named(kind));
@@ -188,6 +199,7 @@ impl Dictionary {
                 if same {
                     first.is_choice |= next.is_choice;
                     first.repeats |= next.repeats;
+                    first.always_repeats &= next.always_repeats;
                     first.types.append(&mut next.types);
                     first.targets.append(&mut next.targets);
                 }
@@ -275,6 +287,11 @@ impl Dictionary {
     }
 }
 
+/// The lines of a file of facts that say something.
+fn facts_of(text: &'static str) -> impl Iterator<Item = &'static str> {
+    text.lines().filter(|line| !line.starts_with('#') && !line.is_empty())
+}
+
 fn columns(line: &'static str) -> (&'static str, &'static str, &'static str) {
     let mut columns = line.split('\t');
     let mut next = || columns.next().unwrap_or_default();
@@ -314,6 +331,36 @@ mod tests {
         assert_eq!(types("Encounter", "class"), ["CodeableConcept", "Coding"]);
         assert!(types("Observation", "value").contains(&"Quantity"));
         assert_eq!(types("Duration", "value"), ["decimal"]);
+    }
+
+    #[test]
+    fn closed_lists_and_repetitions_are_those_of_all_versions() {
+        let dictionary = Dictionary::standard();
+        let element =
+            |holder: &str, member: &str| dictionary.member(dictionary.named(holder).unwrap(), member).unwrap().clone();
+        let status = element("Encounter", "status").codes;
+        for code in ["triaged", "finished", "discharged", "completed", "unknown"] {
+            assert!(status.contains(&code), "{code}");
+        }
+        assert_eq!(element("Encounter.location", "status").codes, ["planned", "active", "reserved", "completed"]);
+        assert!(element("DiagnosticReport", "code").codes.is_empty());
+        // A list in R5 only.
+        assert_eq!(
+            (element("Encounter", "class").repeats, element("Encounter", "class").always_repeats),
+            (true, false)
+        );
+        assert!(element("HumanName", "given").always_repeats && !element("HumanName", "family").repeats);
+    }
+
+    #[test]
+    fn every_element_with_a_closed_list_is_one_of_the_dictionary() {
+        let dictionary = Dictionary::standard();
+        for line in facts_of(include_str!("dictionary/codes.tsv")) {
+            let (path, codes) = line.split_once('\t').unwrap();
+            let (holder, member) = path.rsplit_once('.').unwrap();
+            let element = dictionary.member(dictionary.named(holder).unwrap(), member).unwrap();
+            assert_eq!(element.codes, codes.split(' ').collect::<Vec<_>>(), "{path}");
+        }
     }
 
     #[test]

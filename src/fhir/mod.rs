@@ -17,7 +17,7 @@ mod refer;
 mod unit;
 
 pub use dictionary::Dictionary;
-pub use path::{Fault, Node, Nodes, Path, PathError, Scope, Truth, Types};
+pub use path::{Fault, Node, Nodes, Path, PathError, Remark, RemarkKind, Scope, Truth, Types};
 pub use unit::{Resource, Unit, UnitError};
 
 /// What keeps a text from being JSON, without any of its content.

@@ -15,6 +15,7 @@
 //! All numbers count from 1. Values in a predicate may be quoted (`[5='a,b']`), and are compared without blanks around them.
 
 mod grammar;
+mod meant;
 mod resolve;
 mod value;
 
@@ -154,6 +155,12 @@ impl Path {
     /// The number of the repetition, if the path asks for one.
     pub fn repetition(&self) -> Option<usize> {
         self.repetition.number()
+    }
+
+    /// In the scopes that this path opens as `each`: the current one, which `PID-3[*]` itself does not name.
+    pub fn current(&self) -> Self {
+        let place = Place { component: 0, subcomponent: 0, ..self.place };
+        Self::new(self.source.clone(), self.name, Occurrence::Default, place, Selector::Default)
     }
 
     /// Whether repetitions are chosen: by number, all, or by a predicate.

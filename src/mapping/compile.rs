@@ -2,6 +2,7 @@
 //! own sake at run time.
 
 mod paths;
+mod tables;
 
 use std::ops::Range;
 
@@ -10,9 +11,9 @@ use jiff::tz::TimeZone;
 
 use super::RuleName;
 use super::coerce::{self, Coercion, number};
-use super::file::{Block, Declarations, Located, OnNull, Reader, Required, Rule, TableFiles};
+use super::file::{Block, Declarations, Located, OnNull, Reader, Required, Rule};
 use super::input::{Condition, Format, Path, Within};
-use super::table::{self, Looked, Row, Table};
+use super::table::{Looked, Row, Table};
 use crate::diagnostic::similar;
 use crate::record::schema::{self, Field, Shape};
 use crate::record::{Kind, when};
@@ -211,71 +212,19 @@ struct Compiler<'r, 'a> {
     rows: Vec<Vec<Row>>,
     /// Files of tables that were read, by their index, so that a file of two tables is read and complained of once.
     read_files: Vec<(usize, Vec<Row>)>,
-    table_names: Vec<String>,
+    /// The names of the tables, where they stand.
+    table_names: Vec<Located<String>>,
 }
 
 impl Compiler<'_, '_> {
-    fn tables(&mut self, declared: &Declarations) -> Vec<Table> {
-        let mut tables = Vec::new();
-        for table in &declared.tables {
-            let rows = self.table_rows(table, &declared.tables, &mut Vec::new());
-            tables.push(Table::new(&table.name.value, &rows));
-            self.rows.push(rows);
-            self.table_names.push(table.name.value.clone());
-        }
-        tables
-    }
-
-    /// The rows of the table that it extends, then its own. `chain`: the tables that extend it.
-    fn table_rows<'d>(&mut self, table: &'d TableFiles, all: &'d [TableFiles], chain: &mut Vec<&'d str>) -> Vec<Row> {
-        let mut rows = Vec::new();
-        chain.push(&table.name.value);
-        if let Some(extends) = &table.extends {
-            match all.iter().find(|other| other.name.value == extends.value) {
-                Some(other) if !chain.contains(&other.name.value.as_str()) => rows = self.table_rows(other, all, chain),
-                // Told once, however many tables lead there.
-                _ if self.is_reported(&(extends.file, extends.span.clone()), "M009") => {}
-                Some(other) => {
-                    let text = format!("{} extends {} in turn", other.name.value, table.name.value);
-                    self.error(extends.file, extends.span.clone(), "M009", text, "leave one of them out");
-                }
-                None => {
-                    let text = format!("there is no table {} to extend", extends.value);
-                    self.unknown_table(extends, text, all.iter().map(|table| table.name.value.as_str()));
-                }
-            }
-        }
-        for file in &table.files {
-            if let Some(index) = self.reader.open(file) {
-                let known = self.read_files.iter().position(|(known, _)| *known == index);
-                let position = known.unwrap_or_else(|| {
-                    let source = self.reader.files[index].clone();
-                    self.read_files.push((index, table::rows(&source, index, &mut self.reader.problems)));
-                    self.read_files.len() - 1
-                });
-                rows.extend_from_slice(&self.read_files[position].1);
-            }
-        }
-        rows
-    }
-
-    fn unknown_table<'n>(&mut self, written: &Located<String>, text: String, known: impl Iterator<Item = &'n str>) {
-        if self.reader.lacks_base {
-            return;
-        }
-        let hint = match similar(&written.value, known) {
-            Some(meant) => format!("did you mean {meant}?"),
-            None => format!("add {} = \"tables/….csv\" to [tables]", written.value),
-        };
-        self.error(written.file, written.span.clone(), "M009", text, &hint);
-    }
-
     /// `outer`: what the record is made of, for an item of one of its lists.
     fn block(&mut self, block: &Block, place: &str, level: &'static [Field], outer: Option<&Within>) -> BlockPlan {
         let is_item = outer.is_some();
         let whole = Within::whole(self.format);
         let outer = outer.unwrap_or(&whole);
+        let is_astray = self.reader.astray.contains(&(block.file, block.span.start));
         let (each, within) = match block.each.as_ref().map(|each| self.each(each, outer)) {
+            Some(Some((each, _))) if is_astray => (Some(each), Within::unknown(self.format)),
             Some(Some((each, within))) => (Some(each), within),
             // What its paths are relative to is not known: they are not complained of.
             Some(None) => (None, Within::unknown(self.format)),
@@ -459,47 +408,6 @@ impl Compiler<'_, '_> {
             return None;
         }
         Some(coercion)
-    }
-
-    fn table(&mut self, written: &Located<String>, coercion: Coercion, target: &Target) -> Option<usize> {
-        let Some(index) = self.table_names.iter().position(|name| *name == written.value) else {
-            let names = self.table_names.clone();
-            let text = format!("there is no table {}", written.value);
-            self.unknown_table(written, text, names.iter().map(String::as_str));
-            return None;
-        };
-        let legal_shape =
-            matches!(target.shape, Shape::Text | Shape::Code(_) | Shape::TextList | Shape::Boolean | Shape::Integer);
-        if !coercion.gives_a_code() || !legal_shape || target.spread {
-            let text = format!("a table gives single codes, {} is something else", target.name);
-            self.error(written.file, written.span.clone(), "M011", text, "");
-            return None;
-        }
-        let rows = std::mem::take(&mut self.rows[index]);
-        let is_legal = |row: &&Row| typed(&row.target, target.shape).is_some();
-        let mut filled = rows.iter().filter(|row| !row.target.is_empty()).peekable();
-        if filled.peek().is_some() && rows.len() > 1 && !filled.any(|row| is_legal(&row)) {
-            let text = format!("no row of the table {} has a legal value of {}", written.value, target.name);
-            self.error(written.file, written.span.clone(), "M008", text, &legal(target.shape, ""));
-            self.rows[index] = rows;
-            return None;
-        }
-        for row in rows.iter().filter(|row| !row.target.is_empty() && typed(&row.target, target.shape).is_none()) {
-            let text = format!("{} is no legal value of {}", row.target, target.name);
-            // One wrong row is one message, however many fields use the table.
-            let position = (row.file, row.span.clone());
-            if !self.is_reported(&position, "M008") {
-                self.error(row.file, row.span.clone(), "M008", text, &legal(target.shape, &row.target));
-            }
-        }
-        self.rows[index] = rows;
-        Some(index)
-    }
-
-    fn is_reported(&self, (file, span): &(usize, Range<usize>), code: &str) -> bool {
-        let file = &self.reader.files[*file];
-        let line = file.line(span.start);
-        self.reader.problems.iter().any(|found| found.code == code && found.file == file.name && found.line == line)
     }
 
     fn literal(&mut self, literal: &Located<String>, target: &Target, place: &str, words: &[&str]) -> Option<Json> {

@@ -15,7 +15,7 @@
 
 use std::ops::Range;
 
-use super::coerce;
+use super::{coerce, meant};
 use crate::hl7v2::{Path, Resolved, Scope, Value};
 use crate::record::resident_id::ResidentId;
 
@@ -58,6 +58,8 @@ pub(crate) enum IsKind {
 pub(crate) struct ExpressionError {
     pub(crate) span: Range<usize>,
     pub(crate) text: String,
+    /// What was probably meant; empty if that is not known.
+    pub(crate) hint: String,
 }
 
 /// A path or segment of a condition and what it is compared with, with their places in the text (bytes).
@@ -91,10 +93,10 @@ impl Expression {
     /// Parses a condition and tells what it mentions, in order.
     pub(crate) fn parse_with_mentions(text: &str) -> Result<(Self, Vec<Mention>), ExpressionError> {
         let (tokens, unreadable) = tokens(text);
-        let mut parser = Parser { tokens, position: 0, mentions: Vec::new() };
+        let mut parser = Parser { source: text, tokens, position: 0, mentions: Vec::new() };
         let parsed = parser.any(0).and_then(|expression| match parser.next() {
             (Token::End, _) => Ok(expression),
-            (_, span) => Err(error(span, "expected and, or, or the end of the condition")),
+            (token, span) => Err(parser.unexpected(&token, span, "expected and, or, or the end of the condition")),
         });
         match (parsed, unreadable) {
             // A quote that is missing shows as a quote too many at the end: what is wrong before it is the cause.
@@ -147,13 +149,14 @@ fn any_value(path: &Path, scope: &Scope<'_>, test: impl Fn(Value<'_>) -> bool) -
     }
 }
 
-struct Parser {
+struct Parser<'s> {
+    source: &'s str,
     tokens: Vec<(Token, Range<usize>)>,
     position: usize,
     mentions: Vec<Mention>,
 }
 
-impl Parser {
+impl Parser<'_> {
     fn any(&mut self, depth: usize) -> Result<Expression, ExpressionError> {
         let mut parts = vec![self.all(depth)?];
         while self.take_word("or") {
@@ -183,15 +186,31 @@ impl Parser {
                 self.expect(")")?;
                 Ok(inner)
             }
-            Token::Path(path) => self.test(&path, span),
-            _ => Err(error(span, "expected a path like PV1-2 or a segment like PV1")),
+            Token::Path(path) if !meant::WORDS.contains(&path.to_lowercase().as_str()) => self.test(&path, span),
+            token => Err(self.unexpected(&token, span, "expected a path like PV1-2 or a segment like PV1")),
         }
+    }
+
+    /// A problem with a token, and what was probably meant by it.
+    fn unexpected(&self, token: &Token, span: Range<usize>, text: &str) -> ExpressionError {
+        let rest = self.source.get(span.start..).unwrap_or_default();
+        let hint = match token {
+            Token::Path(word) | Token::Word(word) => meant::hint_of_word(word, rest),
+            _ => None,
+        };
+        ExpressionError { hint: hint.unwrap_or_default(), ..error(span, text) }
     }
 
     fn test(&mut self, written: &str, span: Range<usize>) -> Result<Expression, ExpressionError> {
         let path = Path::parse(written).map_err(|problem| {
             let start = (span.start + problem.offset).min(span.end);
-            ExpressionError { span: start..span.end, text: problem.to_string() }
+            let hint = match written.rsplit('.').next() {
+                Some(word) if word.starts_with(|first: char| first.is_ascii_lowercase()) => {
+                    meant::hint_of_word(word, word).unwrap_or_default()
+                }
+                _ => meant::hint_of_path(written),
+            };
+            ExpressionError { span: start..span.end, text: problem.to_string(), hint }
         })?;
         self.mentions.push(Mention { path: path.clone(), span, values: Vec::new() });
         if written.len() == 3 {
@@ -208,7 +227,7 @@ impl Parser {
             return match token {
                 Token::Word(word) if word == "number" => Ok(Expression::Is(path, IsKind::Number)),
                 Token::Word(word) if word == "resident_id" => Ok(Expression::Is(path, IsKind::ResidentId)),
-                _ => Err(error(span, "after is comes number or resident_id")),
+                token => Err(self.unexpected(&token, span, "after is comes number or resident_id")),
             };
         }
         if self.take_word("in") {
@@ -217,7 +236,8 @@ impl Parser {
         if self.take_word("not") {
             let (token, span) = self.next();
             if token != Token::Word("in".to_owned()) {
-                return Err(error(span, "after a path, not is followed by in"));
+                let hint = "what is denied as a whole is written not PV1-2 = 'I'".to_owned();
+                return Err(ExpressionError { hint, ..error(span, "after a path, not is followed by in") });
             }
             return Ok(Expression::Not(Box::new(Expression::OneOf(path, self.texts()?))));
         }
@@ -243,14 +263,23 @@ impl Parser {
                 }
                 Ok(text)
             }
-            (_, span) => Err(error(span, "expected a text in quotes, like 'A01'")),
+            (_, span) => {
+                let rest = self.source.get(span.start..).unwrap_or_default();
+                let length = rest.bytes().take_while(u8::is_ascii_alphanumeric).count();
+                let hint = if length == 0 { String::new() } else { format!("write '{}'", &rest[..length]) };
+                Err(ExpressionError { hint, ..error(span, "expected a text in quotes, like 'A01'") })
+            }
         }
     }
 
     fn expect(&mut self, mark: &'static str) -> Result<(), ExpressionError> {
         match self.next() {
             (Token::Mark(found), _) if found == mark => Ok(()),
-            (_, span) => Err(error(span, &format!("expected {mark}"))),
+            (Token::Word(word), span) => Err(self.unexpected(&Token::Word(word), span, &format!("expected {mark}"))),
+            (_, span) => {
+                let hint = if mark == "[" { "a list is written ['A01', 'A04']".to_owned() } else { String::new() };
+                Err(ExpressionError { hint, ..error(span, &format!("expected {mark}")) })
+            }
         }
     }
 
@@ -282,7 +311,7 @@ fn single_or(mut parts: Vec<Expression>, all: fn(Vec<Expression>) -> Expression)
 }
 
 fn error(span: Range<usize>, text: &str) -> ExpressionError {
-    ExpressionError { span, text: text.to_owned() }
+    ExpressionError { span, text: text.to_owned(), hint: String::new() }
 }
 
 /// The tokens of a condition as far as it can be read, and why not further.
@@ -301,7 +330,8 @@ fn tokens(text: &str) -> (Vec<(Token, Range<usize>)>, Option<ExpressionError>) {
                 position += length;
             }
             Err((length, problem)) => {
-                unreadable = Some(error(position..position + length, problem));
+                let hint = meant::hint_of_mark(&text[position..]).unwrap_or_default();
+                unreadable = Some(ExpressionError { hint, ..error(position..position + length, problem) });
                 break;
             }
         }
@@ -313,7 +343,11 @@ fn tokens(text: &str) -> (Vec<(Token, Range<usize>)>, Option<ExpressionError>) {
 /// The token that a text starts with, and how long it is; `Err`: how much of the text is none, and why.
 fn token(text: &str, first: char) -> Result<(Token, usize), (usize, &'static str)> {
     const MARKS: &[&str] = &["!=", "=", "(", ")", "[", "]", ","];
-    if let Some(mark) = MARKS.iter().find(|mark| text.starts_with(**mark)) {
+    const FOREIGN: &[&str] = &["===", "!==", "==", "=~"];
+    const UNKNOWN: &str = "not understood; conditions hold paths, quoted texts, =, !=, in, and, or, not";
+    if let Some(mark) = FOREIGN.iter().find(|mark| text.starts_with(**mark)) {
+        Err((mark.len(), UNKNOWN))
+    } else if let Some(mark) = MARKS.iter().find(|mark| text.starts_with(**mark)) {
         Ok((Token::Mark(mark), mark.len()))
     } else if first == '\'' || first == '"' {
         // No code has a line break: a text that reaches the end of its line lacks its quote there, whatever the next line quotes.
@@ -328,7 +362,7 @@ fn token(text: &str, first: char) -> Result<(Token, usize), (usize, &'static str
         let length = text.find(|character| !is_part(character)).unwrap_or(text.len());
         Ok((Token::Word(text[..length].to_owned()), length))
     } else {
-        Err((first.len_utf8(), "not understood; conditions hold paths, quoted texts, =, !=, in, and, or, not"))
+        Err((first.len_utf8(), UNKNOWN))
     }
 }
 

@@ -22,6 +22,8 @@ use crate::hl7v2::{Dictionary, Path};
 use crate::record::Kind;
 use crate::record::schema;
 
+/// Most keys or fields that a hint names.
+const MOST_TOLD: usize = 12;
 /// Longest chain of `extends`. A site, a vendor, a country and the base are four.
 const MAX_EXTENDS: usize = 8;
 
@@ -134,6 +136,17 @@ pub(crate) struct Rule {
     pub(crate) on_null: Option<Located<OnNull>>,
     pub(crate) required: Option<Located<Required>>,
     pub(crate) when: Option<Located<String>>,
+    /// What the base's rule, in whose place it stands, says and this one does not.
+    pub(crate) left_out: Vec<LeftOut>,
+}
+
+/// A key of the base's rule that the rule in its place does not have: `on_unmapped`, `required` or `on_null`, and its value.
+#[derive(Debug, Clone)]
+pub(crate) struct LeftOut {
+    pub(crate) key: &'static str,
+    pub(crate) value: String,
+    /// The base's rule: file and byte.
+    pub(crate) place: (usize, usize),
 }
 
 /// What HL7's `""` does.
@@ -180,11 +193,20 @@ pub(crate) struct Reader<'a> {
     pub(crate) used_tables: HashSet<String>,
     /// A base could not be read: what it would have declared or used is not known.
     pub(crate) lacks_base: bool,
+    /// Blocks (file and byte) that were probably meant for a block of the base which they do not lie over: what they lack is not told.
+    pub(crate) astray: HashSet<(usize, usize)>,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(read: ReadFile<'a>) -> Self {
-        Self { read, files: Vec::new(), problems: Vec::new(), used_tables: HashSet::new(), lacks_base: false }
+        Self {
+            read,
+            files: Vec::new(),
+            problems: Vec::new(),
+            used_tables: HashSet::new(),
+            lacks_base: false,
+            astray: HashSet::new(),
+        }
     }
 
     /// Reads a mapping and its bases.
@@ -488,6 +510,9 @@ impl<'a> Reader<'a> {
     ) {
         let hint = match similar(name, known.clone()) {
             Some(meant) => format!("did you mean {meant}?"),
+            None if known.clone().count() > MOST_TOLD => {
+                format!("one of {}: heyi mapping schema lists them", known.count())
+            }
             None => format!("known: {}", known.collect::<Vec<_>>().join(", ")),
         };
         let code = if what == "field" { "M003" } else { "M002" };

@@ -368,7 +368,8 @@ impl<'m> Scope<'m> {
     pub(crate) fn path(&self, each: Option<&Path>) -> String {
         match self {
             Self::Hl7v2(scope) => {
-                if let Some(path) = each.and_then(Path::hl7v2).filter(|path| path.field().is_some())
+                if let Some(path) =
+                    each.and_then(Path::hl7v2).filter(|path| path.field().is_some()).map(hl7v2::Path::current)
                     && let hl7v2::Resolved::Value(value) = path.resolve(scope)
                 {
                     return value.location().to_string();

@@ -25,6 +25,7 @@ pub mod coverage;
 mod expression;
 mod file;
 mod input;
+mod meant;
 mod overlay;
 mod result;
 mod run;
@@ -292,6 +293,9 @@ impl Mapping {
         let declared = reader.mapping(name);
         let (plan, rows) = compile::compile(&mut reader, &declared);
         check::check(&mut reader, &declared, &rows);
+        // One mistake, one problem: where something is wrong, nothing around it is doubted as well.
+        let wrong: Vec<Diagnostic> = reader.problems.iter().filter(|problem| problem.is_error()).cloned().collect();
+        reader.problems.retain(|problem| problem.is_error() || !wrong.iter().any(|wrong| problem.holds(wrong)));
         let order = |file: &str| reader.files.iter().position(|known| known.name == file);
         reader.problems.sort_by_cached_key(|problem| (order(&problem.file), problem.line, problem.column));
         if reader.problems.iter().any(Diagnostic::is_error) {

@@ -3,9 +3,12 @@
 //! - A field's rule, a block's `each`, `when`, `skip` or `on_null`, a table and `match` replace the base's; `false` removes a rule.
 //! - A block lies over the base's block of its name; without a name, over the one with the same `each` (the n-th such over the n-th,
 //!   those without a name first); without either, over the one at its place. A block without a counterpart is added.
+//! - A rule is replaced as a whole; what it leaves out of the base's is kept for the check ([`LeftOut`]).
 
-use super::file::{Block, Declarations, Located, OwnField, Reader};
+use super::file::{Block, Declarations, LeftOut, Located, OnNull, OwnField, Reader, Required, Rule};
+use super::input::Format;
 use crate::diagnostic::similar;
+use crate::hl7v2::Path;
 use crate::record::Kind;
 
 /// A site's declarations over its base's.
@@ -41,14 +44,15 @@ pub(super) fn overlay(reader: &mut Reader<'_>, mut base: Declarations, site: Dec
         let (of_kind, others) = std::mem::take(&mut base.records).into_iter().partition(|(other, _)| *other == kind);
         let mut blocks: Vec<Block> =
             Vec::from_iter(of_kind).into_iter().map(|(_, block): (Kind, Block)| block).collect();
-        overlay_blocks(reader, &mut blocks, site_blocks, kind.name());
+        let format = base.format();
+        overlay_blocks(reader, &mut blocks, site_blocks, kind.name(), format);
         base.records = others;
         base.records.extend(blocks.into_iter().map(|block| (kind, block)));
     }
     base
 }
 
-fn overlay_blocks(reader: &mut Reader<'_>, base: &mut Vec<Block>, site: Vec<Block>, place: &str) {
+fn overlay_blocks(reader: &mut Reader<'_>, base: &mut Vec<Block>, site: Vec<Block>, place: &str, format: Format) {
     let base_length = base.len();
     let mut taken = vec![false; base_length];
     for (position, block) in site.into_iter().enumerate() {
@@ -65,9 +69,12 @@ fn overlay_blocks(reader: &mut Reader<'_>, base: &mut Vec<Block>, site: Vec<Bloc
         match counterpart {
             Some(index) => {
                 taken[index] = true;
-                overlay_block(reader, &mut base[index], block, place);
+                overlay_block(reader, &mut base[index], block, place, format);
             }
-            None => base.push(block),
+            None => {
+                check_each(reader, &base[..base_length], &taken, &block, place, format);
+                base.push(block);
+            }
         }
     }
 }
@@ -85,8 +92,9 @@ fn check_counterpart(reader: &mut Reader<'_>, base: &[Block], block: &Block, cou
         (Some(name), None) if names().any(|known| known == name.value) => {}
         (Some(name), None) => {
             if let Some(meant) = similar(&name.value, names()) {
-                let text = format!("the base has no block {} of {place}", name.value);
+                let text = format!("the base has no block {} of {place}, so this makes a new one", name.value);
                 reader.warn(name.file, name.span.clone(), "M020", text, &format!("did you mean {meant}?"));
+                reader.astray.insert((block.file, block.span.start));
             }
         }
         (None, Some(counterpart)) => {
@@ -108,7 +116,72 @@ fn check_counterpart(reader: &mut Reader<'_>, base: &[Block], block: &Block, cou
     }
 }
 
-fn overlay_block(reader: &mut Reader<'_>, base: &mut Block, site: Block, place: &str) {
+/// Warns of a new block whose `each` means the same as that of a block of the base, written otherwise: `OBX[*]`, `PID-3[1]` for `PID-3`,
+/// `identifier` for `identifier.where(…)`, `encounter`. One with a name of its own is meant to be new.
+fn check_each(reader: &mut Reader<'_>, base: &[Block], taken: &[bool], block: &Block, place: &str, format: Format) {
+    let Some((each, root)) = block.each.as_ref().and_then(|each| Some((each, root(&each.value, format)?))) else {
+        return;
+    };
+    let alike =
+        |other: &Block| other.each.as_ref().and_then(|each| self::root(&each.value, format)) == Some(root.clone());
+    let mut alike = base.iter().zip(taken).filter(|(other, _)| alike(other)).peekable();
+    let Some((Block { each: Some(meant), .. }, _)) = alike.peek().copied() else { return };
+    if block.label.is_some() || alike.any(|(_, is_taken)| *is_taken) {
+        return;
+    }
+    let file = &reader.files[meant.file];
+    let line = file.line(meant.span.start);
+    let text = format!(
+        "the base's block of {place} has each = {:?} ({}:{line}), so this makes a new one beside it",
+        meant.value, file.name
+    );
+    let hint = "did you mean to change that one? write each as it does; a new one has a name of its own: block = \"…\"";
+    reader.warn(each.file, each.span.clone(), "M020", text, hint);
+    reader.astray.insert((block.file, block.span.start));
+}
+
+/// What an `each` is of, however it chooses among it: `PID-3` of `PID-3[5=MR]`, `identifier` of `identifier.where(…)`.
+fn root(each: &str, format: Format) -> Option<String> {
+    match format {
+        Format::Hl7v2 => Path::parse(each).ok().map(|path| format!("{}-{}", path.segment(), path.field().unwrap_or(0))),
+        Format::Fhir => {
+            let end = each.find(|letter: char| !letter.is_ascii_alphanumeric()).unwrap_or(each.len());
+            Some(each[..end].to_ascii_lowercase()).filter(|root| !root.is_empty())
+        }
+    }
+}
+
+/// What the base's rules for a field say of what is missing or unknown, and those in their place do not.
+fn left_out(base: &[&Rule], site: &[&Rule]) -> Vec<LeftOut> {
+    let mut found = Vec::new();
+    let mut add = |key, value: Option<String>, rule: &Rule, is_said: bool| {
+        let value = value.filter(|_| !is_said && !found.iter().any(|known: &LeftOut| known.key == key));
+        found.extend(value.map(|value| LeftOut { key, value, place: (rule.file, rule.span.start) }));
+    };
+    for rule in base {
+        // Of several rules each speaks of its own table.
+        let table = |rule: &Rule| rule.table.as_ref().map(|table| table.value.clone());
+        let is_of_table = base.len() == 1 || site.iter().any(|own| table(own) == table(rule));
+        let on_unmapped =
+            rule.on_unmapped.as_ref().filter(|_| is_of_table).map(|on_unmapped| on_unmapped.value.clone());
+        let is_constant = site.iter().all(|rule| rule.constant.is_some());
+        add("on_unmapped", on_unmapped, rule, is_constant || site.iter().any(|rule| rule.on_unmapped.is_some()));
+        let required = rule.required.as_ref().and_then(|required| match required.value {
+            Required::No => None,
+            Required::Message => Some("true".to_owned()),
+            Required::Block => Some("skip".to_owned()),
+        });
+        let has_always =
+            site.iter().any(|rule| rule.required.is_some() || rule.default.is_some() || rule.constant.is_some());
+        add("required", required, rule, has_always);
+        let on_null = rule.on_null.as_ref().filter(|on_null| on_null.value == OnNull::Keep).map(|_| "keep".to_owned());
+        add("on_null", on_null, rule, is_constant || site.iter().any(|rule| rule.on_null.is_some()));
+    }
+    found
+}
+
+fn overlay_block(reader: &mut Reader<'_>, base: &mut Block, mut site: Block, place: &str, format: Format) {
+    note_what_is_left_out(base, &mut site);
     base.each = site.each.or(base.each.take());
     base.when = site.when.or(base.when.take());
     base.when_none = site.when_none.or(base.when_none.take());
@@ -125,8 +198,24 @@ fn overlay_block(reader: &mut Reader<'_>, base: &mut Block, site: Block, place: 
     base.fields.extend(site.fields);
     for (name, blocks) in site.lists {
         match base.lists.iter_mut().find(|(other, _)| *other == name) {
-            Some((_, base_blocks)) => overlay_blocks(reader, base_blocks, blocks, &format!("{place}.{name}")),
+            Some((_, base_blocks)) => overlay_blocks(reader, base_blocks, blocks, &format!("{place}.{name}"), format),
             None => base.lists.push((name, blocks)),
+        }
+    }
+}
+
+/// The first of a site's rules for a field bears what they leave out.
+fn note_what_is_left_out(base: &Block, site: &mut Block) {
+    fn of<'b>(block: &'b Block, target: &str) -> Vec<&'b Rule> {
+        let rules = block.fields.iter().filter(|(other, _)| other.value == target);
+        rules.filter_map(|(_, rule)| rule.as_ref()).collect()
+    }
+    for index in 0..site.fields.len() {
+        let target = site.fields[index].0.value.clone();
+        let is_first = !site.fields[..index].iter().any(|(other, _)| other.value == target);
+        let found = if is_first { left_out(&of(base, &target), &of(site, &target)) } else { Vec::new() };
+        if let Some(rule) = &mut site.fields[index].1 {
+            rule.left_out = found;
         }
     }
 }

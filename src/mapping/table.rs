@@ -45,6 +45,8 @@ pub(crate) struct Row {
     pub(crate) target: String,
     pub(crate) file: usize,
     pub(crate) span: Range<usize>,
+    /// Where its target stands.
+    pub(crate) target_span: Range<usize>,
     pub(crate) line: usize,
 }
 
@@ -189,9 +191,21 @@ fn csv_rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnostic>) -> 
         }
         seen.insert(source.to_owned(), rows.len());
         let line = file.line(span.start);
-        rows.push(Row { source: source.to_owned(), target: target.to_owned(), file: index, span, line });
+        let target_span = target_span(&file.text, &span, source, target);
+        rows.push(Row { source: source.to_owned(), target: target.to_owned(), file: index, span, target_span, line });
     }
     rows
+}
+
+/// Where the target stands in the line of a row; the whole line, where it is written otherwise than it reads.
+fn target_span(text: &str, line: &Range<usize>, source: &str, target: &str) -> Range<usize> {
+    let written = text.get(line.clone()).unwrap_or_default();
+    let behind = written.find(source).map(|start| start + source.len());
+    let comma = behind.and_then(|behind| Some(behind + written.get(behind..)?.find(',')? + 1));
+    let start = comma.and_then(|comma| Some(comma + written.get(comma..)?.find(target)?));
+    start
+        .filter(|_| !target.is_empty())
+        .map_or_else(|| line.clone(), |start| line.start + start..line.start + start + target.len())
 }
 
 /// The first line from `start` that is neither blank nor a comment.

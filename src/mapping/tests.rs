@@ -730,7 +730,7 @@ fn all_problems_are_found_at_once_and_at_their_places() {
             "mappings/site.toml:9:12 error[M005]: PID.5:",
             "mappings/site.toml:10:37 error[M010]: there is no coercion dat (did you mean date?)",
             "mappings/site.toml:11:7 error[M004]: expected a path",
-            "mappings/site.toml:12:39 error[M009]: there is no table sexes (did you mean sex?)",
+            "mappings/site.toml:12:39 error[M009]: there is no table sexes, and no rule uses sex in line 4 (did you mean sex?)",
             "mappings/site.toml:13:41 error[M015]: maybe is no legal value of patient.deceased",
             "mappings/site.toml:15:28 error[M006]: expected [",
             "mappings/site.toml:16:40 error[M004]: expected true",
@@ -778,7 +778,7 @@ fn broken_files_are_refused_with_a_reason() {
         .with("mappings/bad.csv", "source,target\nM,male\nF,femal\n");
     assert_eq!(
         files.problems(),
-        ["mappings/bad.csv:3:1 error[M008]: femal is no legal value of sex (did you mean female?)"]
+        ["mappings/bad.csv:3:3 error[M008]: femal is no legal value of sex (did you mean female?)"]
     );
 }
 

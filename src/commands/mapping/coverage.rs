@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::{Verdict, WrongUsage, existing_store, output};
 use super::{Progress, each_stored, source};
-use crate::app::FILE_EXTENSIONS;
+use crate::app::{FILE_EXTENSIONS, counted};
 use crate::config::Config;
 use crate::fhir::{Unit, compose::Set};
 use crate::hl7v2::Message;
@@ -255,7 +255,10 @@ fn document(coverage: &Coverage, troubles: &Troubles, idle: &[RuleName], empty: 
 fn print(coverage: &Coverage, troubles: &Troubles, idle: &[RuleName], empty: &[String]) -> anyhow::Result<()> {
     let Coverage { messages, ignored, failed, .. } = coverage;
     let unreadable = troubles.unreadable;
-    output::line(format!("{messages} messages: {ignored} ignored, {failed} failed; {unreadable} more cannot be read"))?;
+    output::line(format!(
+        "{}: {ignored} ignored, {failed} failed; {unreadable} more cannot be read",
+        counted(*messages, "message")
+    ))?;
     for (what, reasons) in [("ignored", &troubles.ignored), ("failed", &troubles.failures)] {
         for (reason, (messages, first)) in reasons {
             output::line(format!("  {messages} {what}: {reason} (first: {first})"))?;
@@ -273,7 +276,9 @@ fn print(coverage: &Coverage, troubles: &Troubles, idle: &[RuleName], empty: &[S
     };
     let lines: Vec<String> = unread(coverage)
         .into_iter()
-        .map(|(path, counted)| format!("{path:12} {} values in {} messages", counted.values, counted.messages))
+        .map(|(path, read)| {
+            format!("{path:12} {} in {}", counted(read.values, "value"), counted(read.messages, "message"))
+        })
         .collect();
     section("Values that no rule reads", &lines)?;
     section("Fields that are never filled", empty)?;
@@ -292,7 +297,8 @@ fn print(coverage: &Coverage, troubles: &Troubles, idle: &[RuleName], empty: &[S
         .iter()
         .map(|(code, messages)| {
             let outcome = code.outcome.name();
-            format!("{} {}, for {}, {outcome}, in {messages} messages", code.table, code.code, code.target)
+            let messages = counted(*messages, "message");
+            format!("{} {}, for {}, {outcome}, in {messages}", code.table, code.code, code.target)
         })
         .collect();
     section("Codes that no table knows", &lines)

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::super::{Verdict, existing_store, output};
 use super::{each_stored, mapping, settings, short};
+use crate::app::counted;
 use crate::app::mappings::pipeline_source;
 use crate::config::Config;
 use crate::fhir::Unit;
@@ -101,13 +102,17 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
         }))?;
     } else {
         output::line(format!(
-            "{tried} messages of {}: {changed} would change, {newly_failed} would fail that do not now, {lost} would lose a record",
+            "{} of {}: {changed} would change, {newly_failed} would fail that do not now, {lost} would lose a record",
+            counted(tried, "message"),
             source.name
         ))?;
         fields.iter().try_for_each(|(field, tally)| print(field, tally))?;
         for (index, (text, (messages, message, path))) in rejected.iter().enumerate() {
             let heading = if index == 0 { "\nnewly rejected:\n" } else { "" };
-            output::line(format!("{heading}  {text}, in {messages} messages (message {message}, {path})"))?;
+            output::line(format!(
+                "{heading}  {text}, in {} (message {message}, {path})",
+                counted(*messages, "message")
+            ))?;
         }
     }
     Ok(if newly_failed + lost == 0 { Verdict::Fine } else { Verdict::Wrong })
@@ -160,7 +165,7 @@ fn document(field: &str, tally: &Tally) -> serde_json::Value {
 }
 
 fn print(field: &str, tally: &Tally) -> anyhow::Result<()> {
-    output::line(format!("\n{field}: {} changes in {} messages", tally.changes, tally.messages))?;
+    output::line(format!("\n{field}: {} in {}", counted(tally.changes, "change"), counted(tally.messages, "message")))?;
     let shown = |value: &Option<Value>| value.as_ref().map_or_else(|| "nothing".to_owned(), short);
     for (message, change) in &tally.samples {
         output::line(format!("  message {message}: {} → {}", shown(&change.before), shown(&change.after)))?;

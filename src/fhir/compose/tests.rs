@@ -124,3 +124,18 @@ fn what_is_no_resource_is_told_with_its_place() {
     }
     assert!(Set::read(b"").unwrap().is_empty());
 }
+
+#[test]
+fn a_unit_holds_what_is_followed_from_its_focal_resource() {
+    assert_eq!(types_of_unit("Patient"), ["Patient", "Organization"]);
+    let visit = types_of_unit("Encounter");
+    assert!(
+        visit.contains(&"Condition") && visit.contains(&"Location") && !visit.contains(&"Observation"),
+        "{visit:?}"
+    );
+    let report = types_of_unit("DiagnosticReport");
+    assert!(
+        report.contains(&"Observation") && report.contains(&"Encounter") && !report.contains(&"Condition"),
+        "{report:?}"
+    );
+}

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use regex_lite::{Regex, RegexBuilder};
 
+use super::expect::{self, binary_types, condition, error, missing, must_be, narrowed, shape};
 use super::function::{Argument, FUNCTIONS, Function, LEFT_OUT, Yields};
 use super::parser::{Kind, Operator, Span, Step as WrittenStep, StepKind, Tree, TypeName, type_argument};
 use super::types::Types;
 use super::value::Atom;
-use super::{PathError, limits};
+use super::{PathError, Remark, limits};
 use crate::fhir::dictionary::{Dictionary, Element, Shape, TypeId};
 
 /// Bytes that a regular expression may take when it is compiled: it runs in time proportional to this and the text.
@@ -75,23 +76,36 @@ pub(super) struct Compiled {
     pub(super) expression: Expression,
     pub(super) types: Types,
     pub(super) mentioned: BTreeSet<String>,
+    pub(super) remarks: Vec<Remark>,
+    pub(super) roots: Vec<(TypeId, Span)>,
 }
 
-pub(super) fn compile(tree: &Tree, from: &Types) -> Result<Compiled, PathError> {
-    let mut compiler = Compiler { mentioned: BTreeSet::new() };
+pub(super) fn compile(source: &str, tree: &Tree, from: &Types) -> Result<Compiled, PathError> {
+    let mut compiler = Compiler { source, mentioned: BTreeSet::new(), remarks: Vec::new(), roots: Vec::new() };
     let scope = Scope { context: from, this: from, total: None, is_each: false };
     let (expression, types) = compiler.expression(tree, &scope)?;
-    Ok(Compiled { expression, types, mentioned: compiler.mentioned })
+    let Compiler { mentioned, remarks, roots, .. } = compiler;
+    Ok(Compiled { expression, types, mentioned, remarks, roots })
 }
 
-struct Compiler {
+struct Compiler<'s> {
+    source: &'s str,
     /// `Patient.name.given` of each member step.
     mentioned: BTreeSet<String>,
+    /// What can be answered and is probably not what was meant.
+    remarks: Vec<Remark>,
+    /// The resources of the unit that the path begins with.
+    roots: Vec<(TypeId, Span)>,
 }
 
 type Typed = (Expression, Types);
 
-impl Compiler {
+impl Compiler<'_> {
+    /// What is compiled again, as the argument of repeat(), is remarked once.
+    fn remark(&mut self, remark: Option<Remark>) {
+        self.remarks.extend(remark.filter(|remark| !self.remarks.contains(remark)));
+    }
+
     fn expression(&mut self, tree: &Tree, scope: &Scope<'_>) -> Result<Typed, PathError> {
         Ok(match &tree.kind {
             Kind::Literal(atom) => (Expression::Literal(atom.clone()), Types::of(atom.kind())),
@@ -112,10 +126,14 @@ impl Compiler {
                 let types = if *is_test { Types::of(TypeId::BOOLEAN) } else { narrowed };
                 (Expression::Type(*is_test, Box::new(operand), id, tree.span.clone()), types)
             }
-            Kind::Binary(operator, left, right) => {
-                let (left, left_types) = self.expression(left, scope)?;
-                let (right, right_types) = self.expression(right, scope)?;
+            Kind::Binary(operator, written_left, written_right) => {
+                let (left, left_types) = self.expression(written_left, scope)?;
+                let (right, right_types) = self.expression(written_right, scope)?;
                 let types = binary_types(*operator, &left_types, &right_types, &tree.span)?;
+                let sides = [(&**written_left, &left_types), (&**written_right, &right_types)];
+                for remark in expect::of_operands(*operator, sides, self.source) {
+                    self.remark(Some(remark));
+                }
                 (Expression::Binary(*operator, Box::new((left, right)), tree.span.clone()), types)
             }
             Kind::Chain(first, steps) => self.chain(first.as_deref(), steps, scope)?,
@@ -151,6 +169,7 @@ impl Compiler {
                 return Err(error(span, format!("FHIR has no resource type {name}")).like(name, known));
             };
             (expression, types) = (Expression::Root(id), Types::of(id));
+            self.roots.push((id, span.clone()));
             steps.next();
         }
         let mut compiled = Vec::with_capacity(steps.len());
@@ -165,6 +184,7 @@ impl Compiler {
                 StepKind::Index(index) => {
                     let (index, index_types) = self.expression(index, scope)?;
                     must_be(&index_types, &step.span, "a whole number", |id| shape(id) == Shape::Integer)?;
+                    types = types.each();
                     compiled.push(Step::Index(index, step.span.clone()));
                 }
                 StepKind::Call(name, arguments) => {
@@ -181,7 +201,7 @@ impl Compiler {
 
     fn member(&mut self, name: &str, span: &Span, types: &Types) -> Result<Types, PathError> {
         let (found, is_missing) = types.member(name);
-        if is_missing {
+        if is_missing || (types.is_open() && expect::is_function_without_parentheses(name)) {
             return Err(missing(name, span, types));
         }
         let paths = found.kinds.iter().map(|(_, path)| path).chain(&found.open);
@@ -233,25 +253,30 @@ impl Compiler {
             let types = self.typed_call(&mut call, written, yields, input)?;
             return Ok((call, types));
         }
-        expect_input(function, name, input, span)?;
+        expect::input(function, name, input, span)?;
+        self.remark(expect::one_input(function, name, input, span));
+        let item = input.clone().each();
         let mut arguments = Vec::with_capacity(written.len());
         let mut argument_types = Vec::with_capacity(written.len());
         for (index, tree) in written.iter().enumerate() {
-            // aggregate()'s start and skip()'s number are of the focus; iif() asks its input as a whole.
+            // aggregate()'s start and skip()'s number are of the focus.
             let is_each = how == Argument::Each && !(function == Function::Aggregate && index == 1);
             let (argument, types) = match (is_each, function) {
                 (false, _) => self.expression(tree, scope)?,
                 (true, Function::Repeat) => self.repeated(tree, input, scope)?,
                 (true, Function::Aggregate) => {
                     let total = Types::any();
-                    let inner = Scope { context: scope.context, this: input, total: Some(&total), is_each: true };
+                    let inner = Scope { context: scope.context, this: &item, total: Some(&total), is_each: true };
                     self.expression(tree, &inner)?
                 }
                 (true, _) => {
-                    let inner = Scope { context: scope.context, this: input, total: scope.total, is_each: true };
+                    // iif() asks its input as a whole.
+                    let this = if function == Function::Iif { input } else { &item };
+                    let inner = Scope { context: scope.context, this, total: scope.total, is_each: true };
                     self.expression(tree, &inner)?
                 }
             };
+            expect::argument(function, name, index, &types, &tree.span)?;
             if is_each
                 && index == 0
                 && matches!(function, Function::Iif | Function::All | Function::Where | Function::Exists)
@@ -267,8 +292,15 @@ impl Compiler {
             call.regex = Some(regex(pattern, function).map_err(|problem| error(&tree.span, problem))?);
         }
         let types = match yields {
-            Yields::Input => input.clone(),
-            Yields::Argument => argument_types.pop().unwrap_or_else(Types::none),
+            Yields::Input => match function {
+                // What was chosen is as many as the author means.
+                Function::Where | Function::First | Function::Last | Function::Single | Function::Take => item,
+                _ => input.clone(),
+            },
+            Yields::Argument => {
+                let selected = argument_types.pop().unwrap_or_else(Types::none);
+                Types { several: selected.several || input.several, ..selected }
+            }
             Yields::Both => argument_types.iter().fold(input.clone(), Types::or),
             Yields::System(id) => Types::of(id),
             Yields::Special => match function {
@@ -276,7 +308,7 @@ impl Compiler {
                 Function::Repeat => argument_types.pop().unwrap_or_else(Types::none),
                 Function::Abs | Function::GetValue => input.clone(),
                 Function::Resolve => input.resolved(),
-                Function::Extension => self.member("extension", span, input)?,
+                Function::Extension => self.member("extension", span, input)?.each(),
                 _ => Types::any(),
             },
         };
@@ -306,7 +338,7 @@ impl Compiler {
 
     /// What repeat() asks again is what it found: types are followed until no new ones come.
     fn repeated(&mut self, tree: &Tree, input: &Types, scope: &Scope<'_>) -> Result<Typed, PathError> {
-        let mut this = input.clone();
+        let mut this = input.clone().each();
         for _ in 0..4 {
             let inner = Scope { context: scope.context, this: &this, total: scope.total, is_each: true };
             let (expression, types) = self.expression(tree, &inner)?;
@@ -315,19 +347,11 @@ impl Compiler {
             if no_new && next.is_open() == this.is_open() {
                 return Ok((expression, types));
             }
-            this = next;
+            this = next.each();
         }
         let any = Types::any();
         self.expression(tree, &Scope { context: scope.context, this: &any, total: scope.total, is_each: true })
     }
-}
-
-fn error(span: &Span, problem: impl Into<String>) -> PathError {
-    PathError::new(span.start, span.len(), problem)
-}
-
-fn shape(id: TypeId) -> Shape {
-    Dictionary::standard().shape(id)
 }
 
 fn constant(name: &str, span: &Span, scope: &Scope<'_>) -> Result<Typed, PathError> {
@@ -354,132 +378,6 @@ fn constant(name: &str, span: &Span, scope: &Scope<'_>) -> Result<Typed, PathErr
                 return Err(error(span, format!("there is no %{name}")).like(name, known));
             }
         },
-    })
-}
-
-/// An element that nothing here has, with what was probably meant.
-fn missing(name: &str, span: &Span, types: &Types) -> PathError {
-    let dictionary = Dictionary::standard();
-    let problem = match types.kinds.as_slice() {
-        [] => format!("nothing here has an element {name}"),
-        _ => format!("{} has no element {name}", types.names()),
-    };
-    let error = error(span, problem);
-    let members = || types.kinds.iter().flat_map(|(id, _)| dictionary.members(*id));
-    let choice = members().find_map(|member| {
-        let kind = name.strip_prefix(member).and_then(|suffix| dictionary.choice_suffix(suffix))?;
-        let holders = types.kinds.iter();
-        let is_choice = holders.filter_map(|(id, _)| dictionary.member(*id, member)).any(|element| element.is_choice);
-        is_choice.then(|| format!("{member}.ofType({})", kind.name()))
-    });
-    match choice {
-        Some(choice) => error.hint(format!("write {choice}")),
-        None => error.like(name, members()),
-    }
-}
-
-/// The types after `ofType(id)`; an error if none can be of it.
-fn narrowed(types: &Types, id: TypeId, is_test: bool, span: &Span) -> Result<Types, PathError> {
-    let narrowed = types.narrowed(id);
-    if !is_test && narrowed.kinds.is_empty() && !types.kinds.is_empty() {
-        let mut error = error(span, format!("this is never of type {}: it is {}", id.name(), types.names()));
-        let small = types.kinds.iter().map(|(kind, _)| kind.name());
-        let wanted = id.name().trim_start_matches("System.");
-        if let Some(kind) = small.clone().find(|kind| kind.eq_ignore_ascii_case(wanted)) {
-            error = error.hint(format!("FHIR's own type is written {kind}"));
-        }
-        return Err(error);
-    }
-    Ok(narrowed)
-}
-
-fn must_be(types: &Types, span: &Span, wanted: &str, is: impl Fn(TypeId) -> bool) -> Result<(), PathError> {
-    if types.may_be(is) {
-        return Ok(());
-    }
-    Err(error(span, format!("expected {wanted} here, and this is {}", types.names())))
-}
-
-/// A condition that is no boolean means "is there one": FHIRPath 4.5 has it so, and in a mapping it is a slip.
-fn condition(types: &Types, tree: &Tree, function: &str) -> Result<(), PathError> {
-    if types.may_be_boolean() {
-        return Ok(());
-    }
-    let problem = format!("{function}() expects a condition that is true or false, and this is {}", types.names());
-    Err(error(&tree.span, problem).hint("compare it, or write .exists() behind it"))
-}
-
-/// Whether a function can do anything with what it is asked of.
-fn expect_input(function: Function, name: &str, input: &Types, span: &Span) -> Result<(), PathError> {
-    use Function::*;
-    let (wanted, is): (&str, fn(TypeId) -> bool) = match function {
-        IndexOf | LastIndexOf | Substring | StartsWith | EndsWith | Contains | Upper | Lower | Replace | Matches
-        | MatchesFull | ReplaceMatches | Length | ToChars | Trim | Split | Join => ("a text", |id| is_text(shape(id))),
-        Abs | Ceiling | Floor | Round | Truncate => {
-            ("a number", |id| matches!(shape(id), Shape::Integer | Shape::Decimal | Shape::Quantity))
-        }
-        Resolve | GetReferenceKey => {
-            ("a reference", |id| matches!(id.name(), "Reference" | "CodeableReference") || shape(id) == Shape::String)
-        }
-        _ => return Ok(()),
-    };
-    if input.may_be(is) {
-        return Ok(());
-    }
-    Err(error(span, format!("{name}() expects {wanted}, and this is {}", input.names())))
-}
-
-/// FHIR writes dates as texts, so that what asks a text may ask them too.
-fn is_text(shape: Shape) -> bool {
-    matches!(shape, Shape::String | Shape::Date | Shape::DateTime | Shape::Time)
-}
-
-fn binary_types(operator: Operator, left: &Types, right: &Types, span: &Span) -> Result<Types, PathError> {
-    use Operator::*;
-    Ok(match operator {
-        Implies | Or | Xor | And | In | Contains | Equal | NotEqual | Equivalent | NotEquivalent | Less
-        | LessOrEqual | Greater | GreaterOrEqual => {
-            comparable(operator, left, right, span)?;
-            Types::of(TypeId::BOOLEAN)
-        }
-        Union => left.clone().or(right),
-        Concatenate => Types::of(TypeId::STRING),
-        Plus | Minus | Times | Divide | Div | Mod => Types::any(),
-    })
-}
-
-/// A comparison of what is never alike is never true: dates with texts, codes with numbers.
-fn comparable(operator: Operator, left: &Types, right: &Types, span: &Span) -> Result<(), PathError> {
-    use Operator::*;
-    if !matches!(
-        operator,
-        Equal | NotEqual | Equivalent | NotEquivalent | Less | LessOrEqual | Greater | GreaterOrEqual
-    ) {
-        return Ok(());
-    }
-    let is_fhir = |types: &Types| types.kinds.iter().any(|(id, _)| !id.is_system());
-    let is_closed = |types: &Types| !types.is_open() && !types.kinds.is_empty();
-    if !is_closed(left) || !is_closed(right) || !(is_fhir(left) || is_fhir(right)) {
-        return Ok(());
-    }
-    let group = |id: TypeId| match shape(id) {
-        Shape::Integer | Shape::Decimal | Shape::Quantity => 1,
-        Shape::Date | Shape::DateTime => 2,
-        Shape::Time => 3,
-        Shape::String => 4,
-        Shape::Boolean => 5,
-        Shape::Complex => 6,
-    };
-    let alike = left.kinds.iter().any(|(left, _)| right.kinds.iter().any(|(right, _)| group(*left) == group(*right)));
-    if alike {
-        return Ok(());
-    }
-    let error = error(span, format!("{} is never comparable with {}", left.names(), right.names()));
-    let has = |wanted: &[Shape]| left.kinds.iter().chain(&right.kinds).any(|(id, _)| wanted.contains(&shape(*id)));
-    Err(if has(&[Shape::Date, Shape::DateTime]) && has(&[Shape::String]) {
-        error.hint("dates are written @2015-02-04, points in time @2015-02-04T14:34")
-    } else {
-        error
     })
 }
 

@@ -1,6 +1,7 @@
 //! The words of FHIRPath, each with the place that it stands at.
 
 use super::PathError;
+use crate::diagnostic::plain_character;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Word {
@@ -38,6 +39,10 @@ const SYMBOLS: [&str; 25] = [
     "<=", ">=", "!=", "!~", "(", ")", "[", "]", "{", "}", ".", ",", "=", "~", "<", ">", "+", "-", "*", "/", "&", "|",
     "!", ":", ";",
 ];
+
+/// Operators of other languages, and what is written here. Longer ones first.
+const FOREIGN: [(&str, &str); 6] =
+    [("===", "="), ("==", "="), ("!==", "!="), ("<>", "!="), ("&&", "and"), ("||", "or")];
 
 pub(super) fn words(source: &str) -> Result<Vec<Token>, PathError> {
     let mut lexer = Lexer { source, offset: 0 };
@@ -124,6 +129,7 @@ impl<'s> Lexer<'s> {
             first if first.is_ascii_alphabetic() || first == '_' => {
                 Ok(Word::Name(self.take_while(is_name).to_owned(), Quoted::No))
             }
+            _ if let Some(error) = self.foreign() => Err(error),
             _ => match SYMBOLS.into_iter().find(|symbol| self.rest().starts_with(symbol)) {
                 Some(symbol) => {
                     self.offset += symbol.len();
@@ -131,14 +137,31 @@ impl<'s> Lexer<'s> {
                 }
                 None => {
                     self.offset += first.len_utf8();
-                    let problem = match first {
-                        '"' => "texts are written in single quotes, names in backquotes",
-                        _ => "this character has no meaning here",
-                    };
-                    self.problem(start, problem)
+                    let error = |problem: &str| PathError::new(start, first.len_utf8(), problem);
+                    const UNKNOWN: &str = "this character has no meaning here";
+                    Err(match plain_character(first).unwrap_or(first) {
+                        '"' | '\'' => {
+                            let error = error("texts are written in single quotes, names in backquotes");
+                            if first == '"' { error } else { error.hint("write '…'") }
+                        }
+                        ' ' => error(UNKNOWN).hint("write a plain blank"),
+                        plain if plain != first => error(UNKNOWN).hint(format!("write a plain {plain}")),
+                        _ => error(UNKNOWN),
+                    })
                 }
             },
         }
+    }
+
+    /// An operator of another language.
+    fn foreign(&self) -> Option<PathError> {
+        let rest = self.rest();
+        let error = |length: usize, problem: &str| PathError::new(self.offset, length, problem);
+        if let Some((written, meant)) = FOREIGN.into_iter().find(|(written, _)| rest.starts_with(written)) {
+            return Some(error(written.len(), &format!("FHIRPath has no {written}")).hint(format!("write {meant}")));
+        }
+        let is_not = rest.starts_with('!') && !rest.starts_with("!=") && !rest.starts_with("!~");
+        is_not.then(|| error(1, "FHIRPath has no !").hint("write .not() behind what is denied"))
     }
 
     fn number(&mut self) -> String {

@@ -16,6 +16,7 @@ mod compile;
 mod convert;
 mod equality;
 mod evaluate;
+mod expect;
 mod function;
 mod lexer;
 pub mod limits;
@@ -31,14 +32,15 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 
 pub use evaluate::Scope;
 pub use types::Types;
 pub use value::{IntoNodes, Node, Nodes};
 
-use super::dictionary::Dictionary;
+use super::dictionary::{Dictionary, TypeId};
 use crate::diagnostic;
-use compile::Expression;
+use compile::{Compiled, Expression};
 
 /// A compiled path.
 #[derive(Debug, Clone)]
@@ -47,6 +49,32 @@ pub struct Path {
     expression: Expression,
     types: Types,
     mentioned: BTreeSet<String>,
+    remarks: Vec<Remark>,
+    roots: Vec<(TypeId, Range<usize>)>,
+}
+
+/// What a path says that can be answered and was hardly meant so, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// What it is about.
+    pub kind: RemarkKind,
+    /// Bytes in the path.
+    pub span: Range<usize>,
+    /// What happens.
+    pub problem: String,
+    /// What was probably meant.
+    pub hint: String,
+}
+
+/// What a [`Remark`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RemarkKind {
+    /// A code that the closed list of the element does not have.
+    UnknownCode,
+    /// Several values where one is asked for.
+    Several,
+    /// What is neither true nor false, where that is asked for.
+    NoTruth,
 }
 
 /// Why a text is no path that can be used, and where.
@@ -112,6 +140,12 @@ impl PathError {
     }
 }
 
+impl Remark {
+    pub(self) fn new(kind: RemarkKind, span: &Range<usize>, problem: String, hint: String) -> Self {
+        Self { kind, span: span.clone(), problem, hint }
+    }
+}
+
 impl Path {
     /// Compiles a path that may be asked of anything: elements are checked from the first known type on, as in `Patient.name`.
     pub fn parse(source: &str) -> Result<Self, PathError> {
@@ -121,9 +155,9 @@ impl Path {
     /// Compiles a path that is asked of nodes of these types: those of the enclosing block.
     pub fn parse_in(source: &str, focus: &Types) -> Result<Self, PathError> {
         let tree = parser::parse(source)?;
-        let compiled = compile::compile(&tree, focus)?;
-        let (expression, types, mentioned) = (compiled.expression, compiled.types, compiled.mentioned);
-        Ok(Self { source: source.to_owned(), expression, types, mentioned })
+        let compiled = compile::compile(source, &tree, focus)?;
+        let Compiled { expression, types, mentioned, remarks, roots } = compiled;
+        Ok(Self { source: source.to_owned(), expression, types, mentioned, remarks, roots })
     }
 
     /// Compiles a condition: a path that yields true or false.
@@ -149,6 +183,16 @@ impl Path {
     /// The elements that it asks for, from a resource or from its focus: `Patient.name.given`.
     pub fn mentioned(&self) -> impl Iterator<Item = &str> {
         self.mentioned.iter().map(String::as_str)
+    }
+
+    /// What it says that was hardly meant so.
+    pub fn remarks(&self) -> &[Remark] {
+        &self.remarks
+    }
+
+    /// The types of resources that it asks of the unit by name, and where (bytes).
+    pub fn roots(&self) -> impl Iterator<Item = (&'static str, Range<usize>)> {
+        self.roots.iter().map(|(id, span)| (id.name(), span.clone()))
     }
 
     /// What it finds.

@@ -128,9 +128,12 @@ pub(super) fn parse(source: &str) -> Result<Tree, PathError> {
     let tree = parser.expression(0)?;
     match parser.peek() {
         Word::End => Ok(tree),
-        _ => Err(parser.problem("expected an operator or the end of the path")),
+        _ => Err(parser.unexpected()),
     }
 }
+
+/// Words that join expressions, for who misspells one.
+const JOINING: [&str; 11] = ["and", "or", "xor", "implies", "in", "contains", "is", "as", "div", "mod", "not"];
 
 struct Parser {
     tokens: Vec<Token>,
@@ -184,7 +187,31 @@ impl Parser {
     }
 
     fn expect(&mut self, symbol: &str) -> Result<(), PathError> {
-        if self.take(symbol) { Ok(()) } else { Err(self.problem(format!("expected {symbol}"))) }
+        if self.take(symbol) {
+            return Ok(());
+        }
+        let error = self.problem(format!("expected {symbol}"));
+        Err(match self.peek() {
+            Word::Symbol(",") => error.hint("a list is written with |, as in ('a' | 'b')"),
+            Word::Name(..) => self.unexpected(),
+            _ => error,
+        })
+    }
+
+    /// What stands where an operator or the end was expected.
+    fn unexpected(&self) -> PathError {
+        let error = self.problem("expected an operator or the end of the path");
+        let before = self.position.checked_sub(1).and_then(|before| self.tokens.get(before)).map(|token| &token.word);
+        match (before, self.peek()) {
+            (Some(Word::Name(name, Quoted::No)), _) if name.eq_ignore_ascii_case("not") => {
+                error.hint("not stands behind what it denies: (…).not()")
+            }
+            (_, Word::Name(name, Quoted::No)) if name == "not" => {
+                error.hint("not stands behind what it denies, as in (status in ('a' | 'b')).not()")
+            }
+            (_, Word::Name(name, Quoted::No)) => error.like(name, JOINING),
+            _ => error,
+        }
     }
 
     fn tree(&self, kind: Kind, start: usize, depth: usize) -> Result<Tree, PathError> {
@@ -349,6 +376,9 @@ impl Parser {
             Word::Variable(name) if matches!(name.as_str(), "this" | "index" | "total") => Kind::Variable(name),
             Word::Variable(_) => return Err(invalid("there are $this, $index and $total")),
             Word::End => return Err(invalid("the path ends where an expression was expected")),
+            Word::Symbol("[") => {
+                return Err(invalid("expected an expression here").hint("a list is written ('a' | 'b')"));
+            }
             Word::Symbol(_) => return Err(invalid("expected an expression here")),
         };
         self.tree(kind, span.start, 1)

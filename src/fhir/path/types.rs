@@ -4,6 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::fhir::dictionary::{Dictionary, Shape, TypeId};
 
+/// Most types that a message lists.
+const MOST_NAMED: usize = 12;
+/// By which JSON says what a resource is; no element of FHIR's own.
+pub(super) const RESOURCE_TYPE: &str = "resourceType";
 /// More than these are no longer kept apart.
 const MAXIMUM: usize = 96;
 
@@ -15,6 +19,10 @@ pub struct Types {
     pub(super) open: Option<String>,
     /// Where references among them may lead; `None`: anywhere.
     pub(super) targets: Option<BTreeSet<TypeId>>,
+    /// The codes that texts among them may be; `None`: any.
+    pub(super) codes: Option<BTreeSet<&'static str>>,
+    /// A resource may hold several, whichever its version.
+    pub(super) several: bool,
 }
 
 impl Types {
@@ -36,15 +44,26 @@ impl Types {
     }
 
     pub(super) fn open(path: String) -> Self {
-        Self { kinds: Vec::new(), open: Some(path), targets: None }
+        Self { open: Some(path), ..Self::default() }
     }
 
     pub(super) fn none() -> Self {
-        Self { kinds: Vec::new(), open: None, targets: Some(BTreeSet::new()) }
+        Self { targets: Some(BTreeSet::new()), codes: Some(BTreeSet::new()), ..Self::default() }
     }
 
     pub(super) fn of(id: TypeId) -> Self {
-        Self { kinds: vec![(id, id.name().to_owned())], open: None, targets: None }
+        Self { kinds: vec![(id, id.name().to_owned())], ..Self::default() }
+    }
+
+    /// The same of one node: what is asked of each is not asked of several.
+    pub fn each(mut self) -> Self {
+        self.several = false;
+        self
+    }
+
+    /// The codes that this may be; `None`: it may be any text, or is none.
+    pub fn codes(&self) -> Option<&BTreeSet<&'static str>> {
+        self.codes.as_ref().filter(|codes| !codes.is_empty())
     }
 
     /// Whether it may be something else than the types that are known.
@@ -62,11 +81,37 @@ impl Types {
         self.may_be(|id| Dictionary::standard().shape(id) == Shape::Boolean)
     }
 
-    /// The names of the types, for messages: `HumanName or string`.
+    /// Whether all are texts of elements whose names say what they hold: `Patient.gender`, and not `Extension.value`.
+    pub fn are_named_texts(&self) -> bool {
+        let dictionary = Dictionary::standard();
+        let is_named = |(id, path): &(TypeId, String)| {
+            let name = path.rsplit('.').next().unwrap_or_default();
+            !id.is_system()
+                && dictionary.shape(*id) == Shape::String
+                && path.contains('.')
+                && !matches!(name, "value" | "text")
+        };
+        !self.is_open() && !self.kinds.is_empty() && self.kinds.iter().all(is_named)
+    }
+
+    /// The types by name, each once, in order.
+    pub fn type_names(&self) -> Vec<&'static str> {
+        let mut names: Vec<&str> = Vec::new();
+        for (id, _) in &self.kinds {
+            if !names.contains(&id.name()) {
+                names.push(id.name());
+            }
+        }
+        names
+    }
+
+    /// The names of the types, for messages: `HumanName or string`; of many, as of the value of an extension, only how many.
     pub fn names(&self) -> String {
-        let mut names: Vec<&str> = self.kinds.iter().map(|(id, _)| id.name()).collect();
-        names.dedup();
-        names.join(" or ")
+        let names = self.type_names();
+        match names.len() {
+            ..=MOST_NAMED => names.join(" or "),
+            many => format!("one of {many} types ({}, {}, …)", names[0], names[1]),
+        }
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
@@ -85,6 +130,14 @@ impl Types {
             }
             _ => None,
         };
+        self.codes = match (self.codes.take(), &other.codes) {
+            (Some(mut mine), Some(others)) => {
+                mine.extend(others);
+                Some(mine)
+            }
+            _ => None,
+        };
+        self.several |= other.several;
         if self.kinds.len() > MAXIMUM {
             *self = Self::any();
         }
@@ -95,6 +148,7 @@ impl Types {
         let dictionary = Dictionary::standard();
         let mut found = Self::none();
         let mut may_have = self.is_open() || self.kinds.is_empty();
+        let mut all_repeat = !self.is_open();
         if let Some(path) = &self.open {
             found.merge(&Self::open(joined(path, name)));
         }
@@ -103,19 +157,27 @@ impl Types {
             match dictionary.member(*id, name) {
                 Some(element) => {
                     may_have = true;
+                    all_repeat &= element.always_repeats;
+                    let codes = (!element.codes.is_empty()).then(|| element.codes.iter().copied().collect());
                     let targets = (!element.targets.is_empty()).then(|| element.targets.iter().copied().collect());
                     let no_reference = !element.types.iter().any(|id| id.name() == "Reference");
                     let kinds = element.types.iter().map(|id| (*id, path.clone())).collect();
                     let targets = if no_reference { Some(BTreeSet::new()) } else { targets };
-                    found.merge(&Self { kinds, open: None, targets });
+                    found.merge(&Self { kinds, open: None, targets, codes, several: false });
+                }
+                None if name == RESOURCE_TYPE && dictionary.is_resource(*id) => {
+                    (may_have, all_repeat) = (true, false);
+                    let codes = (!dictionary.is_abstract(*id)).then(|| [id.name()].into());
+                    found.merge(&Self { kinds: vec![(TypeId::STRING, path)], codes, ..Self::default() });
                 }
                 None if dictionary.is_checked(*id) || id.is_system() => {}
                 None => {
-                    may_have = true;
+                    (may_have, all_repeat) = (true, false);
                     found.merge(&Self::open(path));
                 }
             }
         }
+        found.several = self.several || (all_repeat && !found.kinds.is_empty());
         (found, !may_have)
     }
 
@@ -125,16 +187,16 @@ impl Types {
             Some(targets) if !targets.is_empty() => {
                 let mut found = Self::none();
                 targets.iter().for_each(|id| found.merge(&Self::of(*id)));
-                found
+                Self { several: self.several, ..found }
             }
-            _ => Self::open("resolve()".to_owned()),
+            _ => Self { several: self.several, ..Self::open("resolve()".to_owned()) },
         }
     }
 
     /// Those that are, or may turn out to be, of a type.
     pub(super) fn narrowed(&self, wanted: TypeId) -> Self {
         let dictionary = Dictionary::standard();
-        let mut found = Self { kinds: Vec::new(), open: None, targets: self.targets.clone() };
+        let mut found = Self { kinds: Vec::new(), open: None, ..self.clone() };
         for (id, path) in &self.kinds {
             if dictionary.is_a(*id, wanted) {
                 found.kinds.push((*id, path.clone()));

@@ -6,9 +6,11 @@ use std::ops::Range;
 use super::Checker;
 use super::truth::Facts;
 use crate::hl7v2::Path;
+use crate::mapping::compile::Target;
 use crate::mapping::expression::Expression;
-use crate::mapping::file::{Block, Located, Required, Rule};
+use crate::mapping::file::{Block, LeftOut, Located, Required, Rule};
 use crate::mapping::table::Row;
+use crate::record::schema::Shape;
 
 /// Targets that fill others, in one place.
 const FILLS: &[(&str, &[&str])] =
@@ -126,6 +128,36 @@ impl Checker<'_, '_, '_> {
         }
     }
 
+    /// What the base's rule says of unknown codes and of what is missing, and the rule in its place does not.
+    pub(super) fn left_out(&mut self, rule: &Rule, target: &Target) {
+        let by_itself = if matches!(target.shape, Shape::Code(_)) { "reject" } else { "keep" };
+        let differs = |left: &&LeftOut| match left.key {
+            "on_unmapped" => left.value != by_itself && (rule.table.is_some() || by_itself == "reject"),
+            _ => true,
+        };
+        let left: Vec<&LeftOut> = rule.left_out.iter().filter(differs).collect();
+        let Some(first) = left.first() else { return };
+        let says = left.iter().map(|left| match left.value.as_str() {
+            "true" => format!("{} = true", left.key),
+            value => format!("{} = {value:?}", left.key),
+        });
+        let says = says.collect::<Vec<_>>().join(", ");
+        let base = &self.reader.files[first.place.0];
+        let text = format!(
+            "this rule takes the place of the base's in {}:{} as a whole, which says {says}",
+            base.name,
+            base.line(first.place.1)
+        );
+        let instead = left.iter().map(|left| match left.key {
+            "on_unmapped" => format!("on_unmapped = {by_itself:?}"),
+            "required" => "required = false".to_owned(),
+            _ => "on_null = \"clear\"".to_owned(),
+        });
+        let instead = instead.collect::<Vec<_>>().join(", ");
+        let hint = format!("say so here as well; if it is not meant to hold any more, say {instead}");
+        self.reader.warn(rule.file, rule.span.clone(), "M026", text, &hint);
+    }
+
     /// Two blocks that make the same items.
     pub(super) fn twins(&mut self, blocks: &[&Block], place: &str) {
         let text_of =
@@ -138,7 +170,8 @@ impl Checker<'_, '_, '_> {
                     && text_of(&other.each) == text_of(&block.each)
                     && text_of(&other.when) == text_of(&block.when)
             });
-            let Some(twin) = twin else { continue };
+            let is_astray = self.reader.astray.contains(&(block.file, block.span.start));
+            let Some(twin) = twin.filter(|_| !is_astray) else { continue };
             let line = self.reader.files[twin.file].line(twin.span.start);
             let text = format!(
                 "this block and the one in {}:{line} make the same {place} twice",

@@ -5,9 +5,10 @@ use super::super::file::{Block, Located, MatchRule, Rule};
 use super::super::run::matches_pattern;
 use super::Checker;
 use super::vocabulary::Vocabulary;
-use crate::diagnostic::similar;
 use crate::fhir::compose::FOCAL;
 use crate::mapping::coerce::Coercion;
+use crate::mapping::input::{ElementPath, Format, Within};
+use crate::mapping::meant;
 use crate::record::Kind;
 use crate::record::schema::{self, Field, Shape};
 
@@ -35,13 +36,21 @@ impl Checker<'_, '_, '_> {
 
     fn element_patterns(&mut self, MatchRule { path, patterns }: &MatchRule) {
         for (index, pattern) in patterns.iter().enumerate() {
-            let fits = FOCAL.iter().any(|kind| matches_pattern(&pattern.value, kind));
-            if path.value.trim() == RESOURCE_TYPE && !fits {
-                let text = format!("no unit is of the type {:?}", pattern.value);
-                let hint = similar(&pattern.value, FOCAL).map_or_else(
-                    || format!("there are {}", FOCAL.join(", ")),
-                    |meant| format!("did you mean {meant}?"),
-                );
+            let is_type = path.value.trim() == RESOURCE_TYPE;
+            let codes = match is_type {
+                true => Some(FOCAL.to_vec()),
+                false => {
+                    ElementPath::parse(&path.value, &Within::whole(Format::Fhir)).ok().and_then(|path| path.codes())
+                }
+            };
+            let lacks = |codes: &Vec<&str>| !codes.iter().any(|code| matches_pattern(&pattern.value, code));
+            // Without any character it is of what has no value there.
+            if let Some(codes) = codes.filter(|codes| !pattern.value.is_empty() && lacks(codes)) {
+                let text = match is_type {
+                    true => format!("no unit is of the type {:?}", pattern.value),
+                    false => format!("no version of FHIR has the code {:?} for {}", pattern.value, path.value),
+                };
+                let hint = meant::hint_of_pattern(&pattern.value, &codes);
                 self.reader.warn(pattern.file, pattern.span.clone(), "M022", text, &hint);
             }
             let mut earlier = patterns[..index].iter();
@@ -97,6 +106,7 @@ impl Checker<'_, '_, '_> {
         }
         let Some(found) = compile::target(level, &target.value) else { return };
         self.on_unmapped(rule, &found);
+        self.left_out(rule, &found);
         if let (Shape::Code(legal), None, Some(first), None) =
             (found.shape, &rule.table, rule.from.first(), &rule.on_unmapped)
         {

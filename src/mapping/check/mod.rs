@@ -9,17 +9,19 @@ mod needs;
 mod path;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_fhir;
 mod truth;
 mod vocabulary;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::compile::{self, ON_UNMAPPED, Target, default_coercion};
 use super::expression::Expression;
 use super::file::{Block, Declarations, Located, MatchRule, Reader, Rule};
 use super::input::Format;
 use super::table::{OTHERS, Row};
-use crate::diagnostic::{Diagnostic, similar};
+use crate::diagnostic::{Diagnostic, listed, similar};
 use crate::hl7v2::{Dictionary, Path};
 use crate::record::Kind;
 use crate::record::schema::{self, Field, Shape};
@@ -28,7 +30,7 @@ use vocabulary::Vocabulary;
 
 /// Checks declarations that were compiled.
 pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Vec<Row>]) {
-    // What is missing, or used by nothing, may only be misspelled.
+    // What is missing, or used by nothing, may only be misspelled, or stand in what could not be read.
     let is_whole = !reader.problems.iter().any(Diagnostic::is_error);
     let dictionary = Dictionary::standard();
     let mut checker = Checker {
@@ -36,11 +38,14 @@ pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Ve
         declared,
         rows,
         looked_up: HashMap::new(),
+        strangers: BTreeMap::new(),
+        known_codes: HashSet::new(),
         dictionary,
         match_facts: match_facts(declared, dictionary),
         match_file: declared.matches.iter().flatten().map(|condition| condition.path.file).next(),
         seen_segments: HashSet::new(),
-        event_tables: HashSet::new(),
+        unknown_segments: HashSet::new(),
+        event_tables: HashMap::new(),
         vocabularies: HashMap::new(),
         is_whole,
     };
@@ -60,16 +65,21 @@ struct Checker<'r, 'a, 'd> {
     declared: &'d Declarations,
     /// Rows of each table, in the order of the declarations.
     rows: &'d [Vec<Row>],
-    /// The tables that a path is looked up in by some rule.
-    looked_up: HashMap<&'d str, HashSet<&'d str>>,
+    /// The tables that a path is looked up in by some rule, and the path of one.
+    looked_up: HashMap<&'d str, (HashSet<&'d str>, &'d Located<String>)>,
+    /// Codes that conditions name and no table knows in which their path is looked up, by the path; and paths of which one is known.
+    strangers: BTreeMap<String, Vec<Located<String>>>,
+    known_codes: HashSet<String>,
     dictionary: &'static Dictionary,
     /// What `match` says of each message, and the file that it stands in.
     match_facts: Facts,
     match_file: Option<usize>,
     /// Segments that some path names.
     seen_segments: HashSet<String>,
-    /// Tables that are asked for trigger events only, which are the standard's or begin with Z.
-    event_tables: HashSet<String>,
+    /// Segments of the sender's own of which it was told that nothing is known of them.
+    unknown_segments: HashSet<String>,
+    /// Tables that are asked for trigger events only, which are the standard's or begin with Z, and a path that asks.
+    event_tables: HashMap<&'d str, &'d Located<String>>,
     /// What the targets of tables are, where the fields that they fill take any text.
     vocabularies: HashMap<String, Vocabulary>,
     /// There is no error so far.
@@ -91,13 +101,19 @@ impl<'d> Checker<'_, '_, 'd> {
             }
             self.twins(&blocks, kind.name());
         }
+        self.codes_without_row();
     }
 
     fn look_ups(&mut self, block: &'d Block) {
         for rule in block.fields.iter().filter_map(|(_, rule)| rule.as_ref()) {
             if let Some(table) = &rule.table {
                 for path in &rule.from {
-                    self.looked_up.entry(&path.value).or_default().insert(&table.value);
+                    let (tables, place) = self.looked_up.entry(&path.value).or_insert((HashSet::new(), path));
+                    tables.insert(&table.value);
+                    // A base's rules are sound for other sites.
+                    if path.file < place.file {
+                        *place = path;
+                    }
                 }
             }
         }
@@ -108,21 +124,48 @@ impl<'d> Checker<'_, '_, 'd> {
 
     /// A code that a condition names and that no table knows in which a rule looks up the same path.
     fn code_without_row(&mut self, path: &Path, written: &Located<String>) {
-        let Some(names) = self.looked_up.get(path.to_string().as_str()) else { return };
-        let tables =
-            self.declared.tables.iter().zip(self.rows).filter(|(table, _)| names.contains(table.name.value.as_str()));
-        let rows: Vec<&Row> = tables.flat_map(|(_, rows)| rows).collect();
-        if rows.is_empty()
-            || rows.iter().any(|row| row.source == OTHERS || row.source.eq_ignore_ascii_case(&written.value))
-        {
+        let path = path.to_string();
+        let rows = self.rows_for(&path);
+        if rows.is_empty() {
             return;
         }
-        let hint = similar(&written.value, rows.iter().map(|row| row.source.as_str()))
-            .map_or_else(|| "add a row for it".to_owned(), |meant| format!("did you mean {meant}?"));
-        let mut names: Vec<&str> = names.iter().copied().collect();
-        names.sort_unstable();
-        let text = format!("{path} is looked up in {}, which has no code {}", names.join(" and "), written.value);
-        self.reader.warn(written.file, written.span.clone(), "M022", text, &hint);
+        if rows.iter().any(|row| row.source == OTHERS || row.source.eq_ignore_ascii_case(&written.value)) {
+            self.known_codes.insert(path);
+        } else {
+            self.strangers.entry(path).or_default().push(written.clone());
+        }
+    }
+
+    /// The rows of all tables that a path is looked up in.
+    fn rows_for(&self, path: &str) -> Vec<&'d Row> {
+        let Some((names, _)) = self.looked_up.get(path) else { return Vec::new() };
+        let (declared, rows) = (self.declared, self.rows);
+        let tables = declared.tables.iter().zip(rows).filter(|(table, _)| names.contains(table.name.value.as_str()));
+        tables.flat_map(|(_, rows)| rows).collect()
+    }
+
+    /// Each code without a row; where a path has none of several codes that it is compared with, the path is the mistake.
+    fn codes_without_row(&mut self) {
+        for (path, codes) in std::mem::take(&mut self.strangers) {
+            let Some((names, place)) = self.looked_up.get(path.as_str()) else { continue };
+            let mut names: Vec<&str> = names.iter().copied().collect();
+            names.sort_unstable();
+            let looked_up = format!("{path} is looked up in {}", names.join(" and "));
+            if codes.len() > 1 && !self.known_codes.contains(&path) {
+                let all = listed(codes.iter().map(|code| code.value.as_str()));
+                let text = format!("{looked_up}, which has none of the codes that conditions compare it with: {all}");
+                let (file, span) = (place.file, place.span.clone());
+                self.reader.warn(file, span, "M022", text, "is another path or another table meant?");
+                continue;
+            }
+            let rows = self.rows_for(&path);
+            for code in codes {
+                let hint = similar(&code.value, rows.iter().map(|row| row.source.as_str()))
+                    .map_or_else(|| "add a row for it".to_owned(), |meant| format!("did you mean {meant}?"));
+                let text = format!("{looked_up}, which has no code {}", code.value);
+                self.reader.warn(code.file, code.span, "M022", text, &hint);
+            }
+        }
     }
 
     fn matches(&mut self) {
@@ -130,7 +173,9 @@ impl<'d> Checker<'_, '_, 'd> {
             let Some(parsed) = self.path(path, None) else { continue };
             let takes_nothing = !patterns.iter().any(|pattern| self.fits_a_code(&parsed, &pattern.value));
             for (index, pattern) in patterns.iter().enumerate() {
-                self.pattern(&parsed, pattern, takes_nothing);
+                if !self.compared_in_parts(&parsed, pattern) {
+                    self.pattern(&parsed, pattern, takes_nothing);
+                }
                 let earlier = patterns[..index].iter();
                 if let Some(wider) =
                     earlier.into_iter().find(|wider| super::run::matches_pattern(&wider.value, &pattern.value))
@@ -142,7 +187,7 @@ impl<'d> Checker<'_, '_, 'd> {
         }
     }
 
-    fn block(&mut self, block: &Block, place: &str, level: &'static [Field], outer: Option<(&Path, &Facts)>) {
+    fn block(&mut self, block: &'d Block, place: &str, level: &'static [Field], outer: Option<(&Path, &Facts)>) {
         // Switched off, whatever else it says.
         if block.when.as_ref().is_some_and(|when| when.value.trim() == "false") {
             return;
@@ -187,7 +232,7 @@ impl<'d> Checker<'_, '_, 'd> {
     fn rule(
         &mut self,
         target: &Located<String>,
-        rule: &Rule,
+        rule: &'d Rule,
         place: &str,
         level: &'static [Field],
         facts: &Facts,
@@ -200,6 +245,7 @@ impl<'d> Checker<'_, '_, 'd> {
         self.fallbacks(rule);
         let Some(found) = compile::target(level, &target.value) else { return };
         self.on_unmapped(rule, &found);
+        self.left_out(rule, &found);
         let coercion = match &rule.coercion {
             Some(written) => super::coerce::Coercion::named(&written.value),
             None => default_coercion(&found, level, rule),
@@ -216,8 +262,8 @@ impl<'d> Checker<'_, '_, 'd> {
             self.data_type(&path, written, coercion, &found, rule.coercion.is_some());
             are_events &= self.meaning(&path).is_ok_and(|meaning| meaning.table == "0003");
         }
-        if let Some(table) = rule.table.as_ref().filter(|_| are_events) {
-            self.event_tables.insert(table.value.clone());
+        if let (Some(table), Some(path), true) = (&rule.table, rule.from.first(), are_events) {
+            self.event_tables.insert(&table.value, path);
         }
     }
 
@@ -269,7 +315,10 @@ impl<'d> Checker<'_, '_, 'd> {
                 } else if mention.values[..index].iter().any(|(before, _)| before == value) {
                     self.reader.warn(written.file, span, "M021", format!("{value} is named twice"), "leave it out");
                 } else {
-                    self.code(&mention.path, &Located { value: value.clone(), file: written.file, span });
+                    let value = Located { value: value.clone(), file: written.file, span };
+                    if !self.compared_in_parts(&mention.path, &value) {
+                        self.code(&mention.path, &value);
+                    }
                 }
             }
         }
@@ -294,8 +343,8 @@ impl<'d> Checker<'_, '_, 'd> {
         for (table, rows) in self.declared.tables.iter().zip(self.rows) {
             let name = &table.name;
             let extended = self.declared.tables.iter().filter_map(|other| other.extends.as_ref());
-            let is_used = self.reader.used_tables.contains(&name.value);
-            if !is_used && !self.reader.lacks_base && !extended.into_iter().any(|other| other.value == name.value) {
+            let is_used = self.reader.used_tables.contains(&name.value) || !self.is_whole;
+            if !is_used && !extended.into_iter().any(|other| other.value == name.value) {
                 let text = format!("no rule uses the table {}", name.value);
                 self.reader.warn(name.file, name.span.clone(), "M024", text, "use it with table = \"…\", or remove it");
             }
@@ -303,12 +352,30 @@ impl<'d> Checker<'_, '_, 'd> {
             if let Some(vocabulary) = self.vocabularies.get(&name.value).copied() {
                 self.targets(vocabulary, rows);
             }
-            if self.event_tables.contains(&name.value) {
-                for row in rows.iter().filter(|row| row.source != OTHERS) {
-                    let source = Located { value: row.source.clone(), file: row.file, span: row.span.clone() };
-                    self.code_of("0003", &source);
-                }
+            if let Some(path) = self.event_tables.get(name.value.as_str()).copied() {
+                self.events(name, rows, path);
             }
+        }
+    }
+
+    /// The rows of a table that trigger events are looked up in. Where most are none, the path is the mistake and not the rows.
+    fn events(&mut self, table: &Located<String>, rows: &[Row], path: &Located<String>) {
+        let rows: Vec<&Row> = rows.iter().filter(|row| row.source != OTHERS).collect();
+        let strangers = rows.iter().filter(|row| !self.is_code_of("0003", &row.source)).count();
+        if strangers > 1 && strangers * 2 > rows.len() {
+            let text =
+                format!("{} is a trigger event, and the table {} has codes of something else", path.value, table.value);
+            return self.reader.warn(
+                path.file,
+                path.span.clone(),
+                "M022",
+                text,
+                "is another path or another table meant?",
+            );
+        }
+        for row in rows {
+            let source = Located { value: row.source.clone(), file: row.file, span: row.span.clone() };
+            self.code_of("0003", &source);
         }
     }
 }

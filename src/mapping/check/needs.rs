@@ -69,7 +69,8 @@ const NEEDS: &[Need] = &[
 impl Checker<'_, '_, '_> {
     pub(super) fn needs(&mut self, block: &Block, place: &str) {
         let skips_all = block.skip.iter().flatten().any(|rule| rule.when.value.trim() == "true");
-        if skips_all || (block.fields.is_empty() && block.lists.is_empty()) {
+        let is_astray = self.reader.astray.contains(&(block.file, block.span.start));
+        if is_astray || skips_all || (block.fields.is_empty() && block.lists.is_empty()) {
             // It only switches something, or what it lacks has been said of it.
             return;
         }

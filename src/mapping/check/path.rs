@@ -6,6 +6,7 @@ use super::super::coerce::Coercion;
 use super::super::compile::Target;
 use super::super::file::{Located, OwnField};
 use super::super::input::Format;
+use super::super::meant;
 use super::super::run::matches_pattern;
 use super::Checker;
 use crate::diagnostic::similar;
@@ -111,6 +112,9 @@ impl<'d> Checker<'_, '_, 'd> {
     fn own_segment(&mut self, path: &Path, missing: &Missing, written: &Located<String>) {
         let name = path.segment();
         let is_known = self.own_fields(name).next().is_some();
+        if !is_known && !self.unknown_segments.insert(name.to_owned()) {
+            return;
+        }
         let names = self.declared.segments.iter().map(|own| own.segment.value.as_str());
         let (text, hint) = match (missing, similar(name, names)) {
             (Missing::Segment, _) if is_known => {
@@ -168,12 +172,41 @@ impl<'d> Checker<'_, '_, 'd> {
     }
 
     pub(super) fn code_of(&mut self, table: &str, written: &Located<String>) {
-        let Some(codes) = self.dictionary.codes(table) else { return };
         let code = written.value.as_str();
-        if !codes.contains(&code) && !is_own(code) {
+        if let Some(codes) = self.dictionary.codes(table).filter(|_| !self.is_code_of(table, code)) {
             let text = format!("HL7 table {table} has no code {code}");
-            self.reader.warn(written.file, written.span.clone(), "M022", text, &hint_of(code, codes));
+            self.reader.warn(written.file, written.span.clone(), "M022", text, &meant::hint_of_pattern(code, codes));
         }
+    }
+
+    /// Whether a code is one of an HL7 table, or of a site's own; true of tables whose codes are not known.
+    pub(super) fn is_code_of(&self, table: &str, code: &str) -> bool {
+        self.dictionary.codes(table).is_none_or(|codes| codes.contains(&code)) || is_own(code)
+    }
+
+    /// Tells of a text that is compared with what is sent in several components, and could only be equal to all of them.
+    pub(super) fn compared_in_parts(&mut self, path: &Path, written: &Located<String>) -> bool {
+        let (Some(field), Ok(meaning)) = (path.field(), self.meaning(path)) else { return false };
+        let parts: Vec<&str> = written.value.split('^').collect();
+        let is_whole = path.component().is_none() && !meaning.types.is_empty();
+        let has_components =
+            is_whole && meaning.types.iter().all(|name| self.dictionary.is_composite(name) && *name != "TS");
+        if parts.len() == 1 && (!has_components || written.value.is_empty() || written.value.contains('*')) {
+            return false;
+        }
+        let first = path.component().unwrap_or(1);
+        let numbered = parts.iter().enumerate().filter(|(_, part)| !part.is_empty());
+        let single = numbered.map(|(index, part)| format!("{}-{field}.{} = {part:?}", path.segment(), first + index));
+        let hint = format!("compare its components: {}", single.collect::<Vec<_>>().join(", "));
+        let text = match path.component() {
+            None => format!(
+                "{path} is sent with all its components, and is equal to {:?} only where no other is sent",
+                written.value
+            ),
+            Some(_) => format!("{path} is one component, and {:?} is several", written.value),
+        };
+        self.reader.warn(written.file, written.span.clone(), "M018", text, &hint);
+        true
     }
 
     /// Whether some code of the field, or one of a site's own, can fit a pattern.
@@ -191,7 +224,7 @@ impl<'d> Checker<'_, '_, 'd> {
         if !self.fits_a_code(path, pattern) {
             let so = if takes_nothing { ": the mapping takes no message" } else { "" };
             let text = format!("no code of HL7 table {} fits {pattern:?}{so}", meaning.table);
-            self.reader.warn(written.file, written.span.clone(), "M022", text, &hint_of(pattern, codes));
+            self.reader.warn(written.file, written.span.clone(), "M022", text, &meant::hint_of_pattern(pattern, codes));
         }
     }
 
@@ -244,14 +277,6 @@ const FILLED_IN_PARTS: &[&str] = &["CX", "EI", "HD", "PL", "XAD", "XCN", "XON", 
 /// Codes of a site's own begin with Z.
 fn is_own(code: &str) -> bool {
     code.starts_with('Z')
-}
-
-fn hint_of(code: &str, codes: &[&'static str]) -> String {
-    match similar(code, codes.iter().copied()) {
-        Some(meant) => format!("did you mean {meant}?"),
-        None if codes.len() <= 20 => format!("known: {}", codes.join(", ")),
-        None => String::new(),
-    }
 }
 
 /// Whether a coercion can make something of a data type. Old versions, and types that hold anything, are taken kindly.

@@ -24,7 +24,7 @@ fn problems_of(files: &[(&str, &str)]) -> Vec<Diagnostic> {
 }
 
 /// Checks files: each problem as `line:column code` (with its file, where that is not the site's), and a part of what it says.
-fn check_files(files: &[(&str, &str)], expected: &[(&str, &str)]) {
+pub(super) fn check_files(files: &[(&str, &str)], expected: &[(&str, &str)]) {
     let found = problems_of(files);
     let places: Vec<String> = found
         .iter()
@@ -39,7 +39,7 @@ fn check_files(files: &[(&str, &str)], expected: &[(&str, &str)]) {
     }
 }
 
-fn check(mapping: &str, expected: &[(&str, &str)]) {
+pub(super) fn check(mapping: &str, expected: &[(&str, &str)]) {
     check_files(&[("site.toml", mapping), ("sex.csv", SEX)], expected);
 }
 
@@ -431,8 +431,8 @@ fn a_table_may_extend_another_or_the_base_s_of_its_own_name() {
         let site = format!("extends = 'base.toml'\n[tables]\n{tables}\n");
         check_files(&[("site.toml", &site), ("base.toml", &base), ("sex.csv", SEX), ("more.csv", more)], expected);
     };
-    check("sex = { extends = 'sex', files = 'more.csv' }", &[("more.csv:3:1 M008", "did you mean female?")]);
-    check("digits = 'more.csv'\nsex = { extends = 'digits', files = 'sex.csv' }", &[("more.csv:3:1 M008", "femail")]);
+    check("sex = { extends = 'sex', files = 'more.csv' }", &[("more.csv:3:3 M008", "did you mean female?")]);
+    check("digits = 'more.csv'\nsex = { extends = 'digits', files = 'sex.csv' }", &[("more.csv:3:3 M008", "femail")]);
     check("sex = { extends = 'sexes' }", &[("3:19 M009", "did you mean sex?")]);
     check(
         "a = { extends = 'b' }\nb = { extends = 'a' }\nsex = { extends = 'a' }",
@@ -464,15 +464,158 @@ fn targets_that_no_closed_list_checks_are_units_flags_or_words_seen_before() {
     check_targets(
         unit,
         "g/l,g/L,\nG/L,g/Lq,\n×10⁹/L,10^9 /L,\n",
-        &[("own.csv:3:1 M025", "g/Lq is no unit of UCUM"), ("own.csv:4:1 M025", "no unit of UCUM")],
+        &[("own.csv:3:5 M025", "g/Lq is no unit of UCUM"), ("own.csv:4:8 M025", "no unit of UCUM")],
     );
     let flags = "flags = { from = 'OBX-8[*]', table = 'own' }";
     check_targets(flags, "↑,H,\n危,HH,\n自,Z1,\n", &[]);
-    check_targets(flags, "↑,H,\n↓,Lq,\n", &[("own.csv:3:1 M025", "Lq is no flag of HL7 table 0078")]);
+    check_targets(flags, "↑,H,\n↓,Lq,\n", &[("own.csv:3:3 M025", "Lq is no flag of HL7 table 0078")]);
     check_targets("marital_status", "M,married,\nK,married,\nS,single,\nD,divorced,\n", &[]);
     check_targets(
         "marital_status",
         "M,married,\nK,marriedq,\nS,single,\nE,singl,\nT,single,\n",
-        &[("own.csv:3:1 M025", "one letter away"), ("own.csv:5:1 M025", "one letter away")],
+        &[("own.csv:3:3 M025", "one letter away"), ("own.csv:5:3 M025", "one letter away")],
+    );
+}
+
+/// Checks a site's mapping that extends `base`.
+pub(super) fn check_over(base: &str, site: &str, expected: &[(&str, &str)]) {
+    let site = format!("extends = 'base.toml'\n{site}");
+    check_files(&[("site.toml", &site), ("base.toml", base), ("sex.csv", SEX)], expected);
+}
+
+#[test]
+fn an_each_that_means_a_block_of_the_base_in_another_spelling_is_told_where_it_stands() {
+    let base = format!("{SOUND}[[patient.phones]]\neach = 'PID-13'\nvalue = 'PID-13.1'\n");
+    let phones = |each: &str| format!("[[patient.phones]]\neach = '{each}'\nuse = {{ constant = 'home' }}\n");
+    for each in ["PID-13[*]", "PID-13[1]", "PID-13[3=PH]"] {
+        let text = "the base's block of patient.phones has each = \"PID-13\" (base.toml:10), so this makes a new one";
+        check_over(&base, &phones(each), &[("3:8 M020", text)]);
+    }
+    // One that has a name, or stands beside the one that lies over the base's, is meant to be new.
+    check_over(&base, &phones("PID-13"), &[]);
+    check_over(&base, "[[patient.phones]]\nblock = 'more'\neach = 'PID-13[3=PH]'\nvalue = 'PID-13.1'\n", &[]);
+    let both = format!("{}[[patient.phones]]\neach = 'PID-13[3=PH]'\nvalue = 'PID-13.1'\n", phones("PID-13"));
+    check_over(&base, &both, &[]);
+    check_over(&base, &phones("PID.13"), &[("3:12 M005", "did you mean PID-13?")]);
+    // The same of a block by its name.
+    let named = format!("{SOUND}{}block = 'stay'\n", VISIT.replace("[visit]", "[[visit]]"));
+    let site = "[[visit]]\nblock = 'stays'\nward = 'PV1-3.1.1'\n";
+    check_over(&named, site, &[("3:9 M020", "no block stays of visit, so this makes a new one (did you mean stay?)")]);
+}
+
+#[test]
+fn a_rule_that_leaves_out_what_the_base_s_says_of_the_unknown_and_missing_is_told() {
+    let tables = "[tables]\nsex = 'sex.csv'\n";
+    let rule = |rule: &str| SOUND.replace("name = 'PID-5'", &format!("name = 'PID-5'\n{rule}")) + tables;
+    let base = rule("sex = { from = 'PID-8', table = 'sex', on_unmapped = 'keep', on_null = 'keep' }");
+    check_over(
+        &base,
+        "[patient]\nsex = { from = 'PID-8.1', table = 'sex' }\n",
+        &[(
+            "3:7 M026",
+            "the base's in base.toml:4 as a whole, which says on_unmapped = \"keep\", on_null = \"keep\" (say so",
+        )],
+    );
+    let said = "[patient]\nsex = { from = 'PID-8.1', table = 'sex', on_unmapped = 'reject', on_null = 'clear' }\n";
+    check_over(&base, said, &[]);
+    check_over(&base, "[patient]\nsex = { constant = 'male' }\n", &[]);
+    check_over(&base, "[patient]\nsex = false\n", &[]);
+    // What the base's says is so by itself.
+    let base = rule("sex = { from = 'PID-8', table = 'sex', on_unmapped = 'reject' }");
+    check_over(&base, "[patient]\nsex = { from = 'PID-8.1', table = 'sex' }\n", &[]);
+    let base = SOUND.replace("'PID-3.1'", "{ from = 'PID-3.1', required = 'skip' }");
+    let number = |value: &str| format!("[[patient.identifiers]]\neach = 'PID-3'\nvalue = {value}\n");
+    check_over(&base, &number("'PID-3.4.1'"), &[("4:9 M026", "required = \"skip\"")]);
+    check_over(&base, &number("{ from = 'PID-3.4.1', required = false }"), &[]);
+}
+
+#[test]
+fn what_can_only_be_equal_to_several_components_is_told_with_the_components() {
+    let matching =
+        |condition: &str, expected: &[(&str, &str)]| check(&format!("match = {{ {condition} }}\n{SOUND}"), expected);
+    let parts = "compare its components: MSH-9.1 = \"ADT\", MSH-9.2 = \"A01\"";
+    matching("'MSH-9' = 'ADT^A01'", &[("1:21 M018", parts)]);
+    matching("'MSH-9.1' = 'ADT^A01'", &[("1:23 M018", parts)]);
+    matching("'MSH-9' = 'ADT^A01*'", &[("1:21 M018", "MSH-9.1 = \"ADT\", MSH-9.2 = \"A01*\"")]);
+    matching("'MSH-9.1' = 'ADT|ORU'", &[("1:23 M022", "takes no message (several are a list: [\"ADT\", \"ORU\"])")]);
+    matching("'MSH-9.1' = 'adt'", &[("1:23 M022", "did you mean ADT?")]);
+    matching("'MSH-9.1' = 'ADT', 'MSH-9.2' = 'A*'", &[]);
+    matching("'MSH-3' = 'HIS'", &[]);
+    let when = |when: &str| format!("language = {{ from = 'PID-15.1', when = \"{when}\" }}");
+    check_line(&when("MSH-9 = 'ADT^A01'"), &[("4:49 M018", parts)]);
+    check_line(&when("PID-3 = 'P1'"), &[("4:49 M018", "PID-3.1 = \"P1\"")]);
+    check_line(&when("PID-3.1 = 'P1'"), &[]);
+}
+
+#[test]
+fn paths_in_another_spelling_are_told_with_the_right_one() {
+    for (path, place, meant) in [
+        ("PV-11", "4:13 M005", "did you mean PV1-11?"),
+        ("pv1-11", "4:13 M005", "did you mean PV1-11?"),
+        ("PID3", "4:16 M005", "did you mean PID-3?"),
+        ("PID.3", "4:16 M005", "did you mean PID-3?"),
+        ("OBX-5-1", "4:18 M005", "did you mean OBX-5.1?"),
+        ("PID－8", "4:16 M005", "did you mean PID-8?"),
+        ("name.given", "4:13 M005", "FHIRPath stands in mappings with format = \"fhir\""),
+    ] {
+        check_line(&format!("language = '{path}'"), &[(place, meant)]);
+    }
+}
+
+#[test]
+fn marks_and_words_of_other_languages_are_told_with_what_is_written_here() {
+    for (when, column, hint) in [
+        ("PID-8 == 'M'", 47, "(write =)"),
+        ("PID-8 <> 'M'", 47, "(write !=)"),
+        ("PV1 && PID-8", 45, "(write and)"),
+        ("PV1 || PID-8", 45, "(write or)"),
+        ("!PV1", 41, "(write not before the path"),
+        ("PID-8 > '1'", 47, "have no order"),
+        ("PV1 AND PID-8", 45, "(write and, in small letters)"),
+        ("NOT PV1", 41, "(write not, in small letters)"),
+        ("PID-8 IN ['M']", 47, "(write in, in small letters)"),
+        ("PV1 adn PID-8", 45, "(did you mean and?)"),
+        ("PID-8 in ('M', 'F')", 50, "a list is written ['A01', 'A04']"),
+        ("PID-8 = M", 49, "(write 'M')"),
+        ("PID-8 eq 'M'", 47, "(write =)"),
+        ("PID-8 is null", 50, "not before a path asks whether there is no value"),
+        ("PID-8.exists()", 47, "a path alone asks whether there is a value"),
+        ("PID-8 not 'M'", 51, "not PV1-2 = 'I'"),
+        ("PID-8 ＝ 'M'", 47, "(write a plain =)"),
+        ("PID-8 = ‘M’", 49, "(write plain quotes: 'A01')"),
+        ("（PV1）", 41, "(write a plain ()"),
+        ("pid-8 = 'M'", 41, "(did you mean PID-8?)"),
+    ] {
+        let place = format!("4:{column} M006");
+        check_line(&format!("language = {{ from = 'PID-15.1', when = \"{when}\" }}"), &[(&place, hint)]);
+    }
+    check_line("language = “PID-15.1”", &[("4:12 M001", "write \", the plain character")]);
+    check_line("language ＝ 'PID-15.1'", &[("4:10 M001", "write =, the plain character")]);
+}
+
+#[test]
+fn one_mistake_is_one_problem() {
+    // A path that is looked up in the wrong table, and not each code that is compared with it.
+    let rule = "sex = { from = 'PV1-2', table = 'sex', when = \"PV1-2 in ['I', 'O'] or PV1-2 = 'E'\" }";
+    let text = "PV1-2 is looked up in sex, which has none of the codes that conditions compare it with: I, O, E";
+    check_line_with_table(rule, &[("4:16 M022", text)]);
+    // A trigger event that is looked up in a table of something else, and not each row of it.
+    let event = "language = { from = 'MSH-9.2', table = 'sex', as = 'code' }";
+    check_line_with_table(event, &[("4:21 M022", "the table sex has codes of something else")]);
+    // A base that cannot be read: what is the base's is not missing, and nothing is unused.
+    let site = "extends = 'bse.toml'\n[tables]\nsex = { extends = 'sex', files = 'sex.csv' }\nown = 'sex.csv'\n[patient]\nsex = { from = 'PID-8', table = 'sexx' }\n";
+    check_files(&[("site.toml", site), ("sex.csv", SEX)], &[("1:11 M012", "cannot be read")]);
+    // A segment of which nothing is said, however many paths name it.
+    let insurance = "[[patient.insurance]]\neach = 'ZPV'\nkind = 'ZPV-1'\nnumber = 'ZPV-2'\n";
+    check(&format!("{SOUND}{insurance}"), &[("10:8 M016", "ZPV is the sender's own segment")]);
+    // A table whose name is misspelled where it is declared or where it is used: one problem names both places.
+    let misspelled = format!("{SOUND}[tables]\nsxe = 'sex.csv'\n")
+        .replace("name = 'PID-5'", "sex = { from = 'PID-8', table = 'sex' }");
+    check(&misspelled, &[("3:33 M009", "there is no table sex, and no rule uses sxe in line 10 (did you mean sxe?)")]);
+    // A field that there is not: its table is used all the same.
+    check_line_with_table("sexx = { from = 'PID-8', table = 'sex' }", &[("4:1 M003", "did you mean sex?")]);
+    check(
+        &format!("{SOUND}[tables]\nsex = {{ extends = 'sex', files = 'sex.csv' }}\n"),
+        &[("10:19 M009", "no base has a table sex")],
     );
 }

@@ -101,7 +101,7 @@ impl Checker<'_, '_, '_> {
         let is_told = |found: &Diagnostic| found.code == "M025" && found.file == file.name && found.line == row.line;
         // A file may belong to several tables.
         if !self.reader.problems.iter().any(is_told) {
-            self.reader.warn(row.file, row.span.clone(), "M025", text, &hint);
+            self.reader.warn(row.file, row.target_span.clone(), "M025", text, &hint);
         }
     }
 }

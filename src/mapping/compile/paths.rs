@@ -1,12 +1,15 @@
 //! Paths and conditions of a mapping file, in the language of its format.
 
 use super::Compiler;
+use crate::fhir::RemarkKind;
+use crate::fhir::compose::{READ, types_of_unit};
 use crate::hl7v2;
 use crate::mapping::coerce::Coercion;
 use crate::mapping::compile::Target;
 use crate::mapping::expression::Expression;
 use crate::mapping::file::{Located, Rule};
 use crate::mapping::input::{Condition, ElementPath, Format, Path, Within};
+use crate::mapping::meant;
 
 impl Compiler<'_, '_> {
     /// What makes one record or item each, and what paths inside it are relative to.
@@ -19,7 +22,7 @@ impl Compiler<'_, '_> {
         }
         let inside = match &path {
             Path::Hl7v2(_) => Within::Message,
-            Path::Fhir(path) => path.inside(),
+            Path::Fhir(path) => path.inside(within),
         };
         Some((path, inside))
     }
@@ -42,7 +45,8 @@ impl Compiler<'_, '_> {
                 Err(problem) => {
                     let start = problem.offset.min(written.value.len());
                     let span = self.reader.part_of(written, start..written.value.len());
-                    self.error(written.file, span, "M005", format!("{}: {problem}", written.value), "");
+                    let hint = meant::hint_of_path(&written.value);
+                    self.error(written.file, span, "M005", format!("{}: {problem}", written.value), &hint);
                     None
                 }
             },
@@ -57,7 +61,7 @@ impl Compiler<'_, '_> {
             Ok(expression) => Some(Condition::Hl7v2(expression)),
             Err(problem) => {
                 let span = self.reader.part_of(written, problem.span);
-                self.error(written.file, span, "M006", problem.text, "");
+                self.error(written.file, span, "M006", problem.text, &problem.hint);
                 None
             }
         }
@@ -72,7 +76,8 @@ impl Compiler<'_, '_> {
             let Path::Fhir(path) = path else { continue };
             let Some(types) = path.types() else { continue };
             let types: Vec<&str> = types.iter().map(|name| name.strip_prefix("System.").unwrap_or(name)).collect();
-            if !types.iter().any(|name| reads(coercion, name)) {
+            let is_named_text = rule.coercion.is_none() && path.is_named_text() && !takes_named_texts(coercion);
+            if is_named_text || !types.iter().any(|name| reads(coercion, name)) {
                 let text =
                     format!("{} ({}) does not hold what {} is made of", written.value, types.join(" or "), target.name);
                 let hint = "is another element meant?";
@@ -83,13 +88,43 @@ impl Compiler<'_, '_> {
 
     fn element_path(&mut self, written: &Located<String>, within: &Within) -> Option<ElementPath> {
         let parsed = ElementPath::parse(&written.value, within);
-        parsed.map_err(|problem| self.path_problem(written, problem, "M005")).ok()
+        let path = parsed.map_err(|problem| self.path_problem(written, problem, "M005")).ok()?;
+        self.remarks(written, &path, within);
+        Some(path)
     }
 
     /// A condition is a path that gives one truth value.
     fn element_condition(&mut self, written: &Located<String>, within: &Within) -> Option<ElementPath> {
         let parsed = ElementPath::condition(&written.value, within);
-        parsed.map_err(|problem| self.path_problem(written, problem, "M006")).ok()
+        let path = parsed.map_err(|problem| self.path_problem(written, problem, "M006")).ok()?;
+        self.remarks(written, &path, within);
+        Some(path)
+    }
+
+    /// What a path says that can be answered and was hardly meant so, and resources that no unit of the block's has.
+    fn remarks(&mut self, written: &Located<String>, path: &ElementPath, within: &Within) {
+        for remark in path.remarks() {
+            let code = match remark.kind {
+                RemarkKind::UnknownCode => "M022",
+                RemarkKind::Several | RemarkKind::NoTruth => "M027",
+            };
+            let span = self.reader.part_of(written, remark.span.clone());
+            self.reader.warn(written.file, span, code, remark.problem.clone(), &remark.hint);
+        }
+        let opened = within.opened();
+        let held = opened.map_or_else(|| READ.to_vec(), types_of_unit);
+        for (root, span) in path.roots().filter(|(root, _)| !held.contains(root)) {
+            let text = match opened {
+                Some("Patient") => format!(
+                    "the unit of a Patient alone holds no {root}: what other units find here is taken back by it"
+                ),
+                Some(opened) => format!("a unit of {opened} holds no {root}: this is never there"),
+                None => format!("no unit holds a {root}: this is never there"),
+            };
+            let hint = format!("there are {}", held.join(", "));
+            let span = self.reader.part_of(written, span);
+            self.reader.warn(written.file, span, "M021", text, &hint);
+        }
     }
 
     fn path_problem(&mut self, written: &Located<String>, problem: crate::fhir::PathError, code: &'static str) {
@@ -99,6 +134,21 @@ impl Compiler<'_, '_> {
         let text = format!("{}: {problem}", written.value);
         self.error(written.file, span, code, text, hint.as_deref().unwrap_or_default());
     }
+}
+
+/// Whether a coercion can make something of an element of FHIR that is a text by its meaning, such as a name or a code. The value of an
+/// extension or of an Observation may be any text, and what is computed as well.
+fn takes_named_texts(coercion: Coercion) -> bool {
+    !matches!(
+        coercion,
+        Coercion::Date
+            | Coercion::DateTime
+            | Coercion::Instant
+            | Coercion::Integer
+            | Coercion::Decimal
+            | Coercion::Boolean
+            | Coercion::ReferenceRange
+    )
 }
 
 /// Whether a coercion can make something of a type of FHIR.

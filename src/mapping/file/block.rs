@@ -148,6 +148,7 @@ impl Reader<'_> {
             on_null: None,
             required: None,
             when: None,
+            left_out: Vec::new(),
         };
         match value.get_ref() {
             DeValue::String(_) | DeValue::Array(_) => rule.from = self.texts(file, value),

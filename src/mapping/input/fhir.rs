@@ -5,11 +5,13 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use serde_json::Value as Json;
 
 use super::{Resolved, Value, Within};
-use crate::fhir::{Node, Path, PathError, Resource, Scope, Truth, Types, Unit};
+use crate::fhir::compose::FOCAL;
+use crate::fhir::{Node, Path, PathError, Remark, Resource, Scope, Truth, Types, Unit};
 use crate::mapping::coerce::fhir::text;
 
 /// A FHIRPath of a mapping file.
@@ -25,9 +27,13 @@ pub(crate) struct ElementPath {
     is_condition: bool,
 }
 
-/// Types that paths are relative to.
+/// What paths are relative to: nodes of these types.
 #[derive(Debug, Clone)]
-pub(crate) struct ElementTypes(Types);
+pub(crate) struct ElementTypes {
+    types: Types,
+    /// The focal type whose resource a record's `each` has opened.
+    opened: Option<&'static str>,
+}
 
 /// What a FHIRPath is asked of.
 #[derive(Debug, Clone)]
@@ -42,24 +48,35 @@ pub(crate) enum ElementScope<'m> {
 #[derive(Debug, Clone)]
 pub(crate) struct Element<'m>(Node<'m>);
 
+impl Within {
+    /// The focal type whose resource the block of the record has opened, if it is known.
+    pub(crate) fn opened(&self) -> Option<&'static str> {
+        match self {
+            Self::Elements(elements) => elements.opened,
+            Self::Message => None,
+        }
+    }
+}
+
 const RESOLVE: &str = ".resolve()";
 const ABSENT_REASON: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 
 impl ElementTypes {
     /// The focal resource, of whichever type.
     pub(crate) fn focal() -> Self {
-        Self(Types::any())
+        let all = FOCAL.into_iter().filter_map(Types::resource).reduce(|all, next| all.or(&next));
+        Self { types: all.unwrap_or_else(Types::any), opened: None }
     }
 
     /// Anything.
     pub(crate) fn any() -> Self {
-        Self(Types::any())
+        Self { types: Types::any(), opened: None }
     }
 }
 
 fn types(within: &Within) -> Types {
     match within {
-        Within::Elements(ElementTypes(types)) => types.clone(),
+        Within::Elements(elements) => elements.types.clone(),
         Within::Message => Types::any(),
     }
 }
@@ -85,14 +102,39 @@ impl ElementPath {
     }
 
     /// What paths inside its nodes are relative to.
-    pub(crate) fn inside(&self) -> Within {
-        Within::Elements(ElementTypes(self.path.types().clone()))
+    pub(crate) fn inside(&self, outer: &Within) -> Within {
+        let before = match outer {
+            Within::Elements(elements) => elements.opened,
+            Within::Message => None,
+        };
+        let named = FOCAL.into_iter().find(|focal| self.is_type && *focal == self.path.source().trim());
+        Within::Elements(ElementTypes { types: self.path.types().clone().each(), opened: before.or(named) })
+    }
+
+    /// What it says that was hardly meant so.
+    pub(crate) fn remarks(&self) -> &[Remark] {
+        self.path.remarks()
+    }
+
+    /// The types of resources that it asks of the unit by name, and where (bytes).
+    pub(crate) fn roots(&self) -> impl Iterator<Item = (&'static str, Range<usize>)> {
+        self.path.roots()
+    }
+
+    /// The codes that it may lead to; `None`: any text.
+    pub(crate) fn codes(&self) -> Option<Vec<&'static str>> {
+        Some(self.path.types().codes()?.iter().copied().collect())
     }
 
     /// The names of the types that it may lead to; `None`: others as well.
     pub(crate) fn types(&self) -> Option<Vec<String>> {
         let types = self.path.types();
-        (!types.is_open()).then(|| types.names().split(" or ").map(str::to_owned).collect())
+        (!types.is_open()).then(|| types.type_names().into_iter().map(str::to_owned).collect())
+    }
+
+    /// Whether it leads to elements that are texts, and what they are is said by their names: not by `value`, nor computed.
+    pub(crate) fn is_named_text(&self) -> bool {
+        self.path.types().are_named_texts()
     }
 
     /// The elements that it reads: `Patient.name.given`.
