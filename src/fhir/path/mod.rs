@@ -33,7 +33,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 pub use evaluate::Scope;
-pub use types::Types;
+pub use types::{Types, extension_place};
 pub use value::{IntoNodes, Node, Nodes};
 
 use super::dictionary::Dictionary;

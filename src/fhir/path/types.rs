@@ -62,6 +62,18 @@ impl Types {
         self.may_be(|id| Dictionary::standard().shape(id) == Shape::Boolean)
     }
 
+    /// The ways that lead there: `Patient.name`.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.kinds.iter().map(|(_, path)| path).chain(&self.open).map(String::as_str)
+    }
+
+    /// The extensions among them that have this URL, in their own ways: `Patient.extension('https://…')`.
+    pub(super) fn extensions_of(mut self, url: &str) -> Self {
+        let paths = self.kinds.iter_mut().map(|(_, path)| path).chain(&mut self.open);
+        paths.for_each(|path| *path = extension_place(path, url));
+        self
+    }
+
     /// The names of the types, for messages: `HumanName or string`.
     pub fn names(&self) -> String {
         let mut names: Vec<&str> = self.kinds.iter().map(|(id, _)| id.name()).collect();
@@ -154,4 +166,9 @@ impl Types {
 
 fn joined(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// The way to the extensions of one URL: `Patient.extension('https://…')`, of `Patient.extension`.
+pub fn extension_place(extension: &str, url: &str) -> String {
+    format!("{extension}('{url}')")
 }
