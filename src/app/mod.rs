@@ -564,8 +564,9 @@ pub fn reload_on_hangup(reload: Arc<Notify>) -> Result<(), StartError> {
 }
 
 /// `1 problem`, `2 problems`.
-fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+pub fn count(number: impl std::fmt::Display, noun: &str) -> String {
+    let number = number.to_string();
+    format!("{number} {noun}{}", if number == "1" { "" } else { "s" })
 }
 
 /// Microseconds since the epoch.
