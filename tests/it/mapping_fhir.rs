@@ -151,7 +151,8 @@ fn a_broken_line_or_file_costs_itself_alone() {
     site.run(&["mapping", "explain", "emr", "nowhere.json"]).exits(2);
     std::fs::create_dir(site.path("nothing")).expect("a directory");
     assert!(site.run(&["mapping", "explain", "emr", "nothing"]).exits(1).stderr.contains(".json, .ndjson"));
-    let nameless = site.run_with(&["mapping", "explain", "emr", "-"], b"{\"resourceType\": \"Patient\", \"gender\": \"male\"}");
+    let nameless =
+        site.run_with(&["mapping", "explain", "emr", "-"], b"{\"resourceType\": \"Patient\", \"gender\": \"male\"}");
     assert!(nameless.exits(0).stderr.contains("it has no id"));
     assert!(
         site.run_with(&["mapping", "explain", "emr", "-"], b"").exits(1).stdout.contains("it holds no FHIR resource")
