@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn what_is_no_resource_is_told_with_its_place_and_what_came_before_it_is_not_lost() {
-        let broken = format!("{{\n \"resourceType\":\"Patient\"\n}}\n{{\"resourceType\":");
+        let broken = "{\n \"resourceType\":\"Patient\"\n}\n{\"resourceType\":";
         let found = read(broken.as_bytes());
         assert_eq!(found.len(), 2);
         assert_eq!(found[1], "line 4, column 16: this is not JSON: it ends too early");

@@ -75,11 +75,11 @@ impl<'a> Looked<'a> {
 /// The names of a path of elements: the URL of an extension has dots of its own.
 fn names(path: &str) -> Vec<&str> {
     let mut is_in_url = false;
-    let mut is_between = |letter: char| {
+    let is_between = |letter: char| {
         is_in_url ^= letter == '\'';
         letter == '.' && !is_in_url
     };
-    path.split(|letter| is_between(letter)).collect()
+    path.split(is_between).collect()
 }
 
 /// Members that say what their element is, and nothing by themselves: where a Reference leads to is followed by the engine, and the URL of
