@@ -60,7 +60,7 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Mapping files; one diagnostic for each problem.
-    #[error("{} in the mappings", counted(.0.len(), "problem"))]
+    #[error("{} in the mappings", count(.0.len(), "problem"))]
     Mappings(Vec<Diagnostic>),
     /// A source's port.
     #[error(transparent)]
@@ -564,9 +564,9 @@ pub fn reload_on_hangup(reload: Arc<Notify>) -> Result<(), StartError> {
 }
 
 /// `1 problem`, `2 problems`.
-pub(crate) fn counted<N: std::fmt::Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
-    let ending = if number == N::from(1) { "" } else { "s" };
-    format!("{number} {noun}{ending}")
+pub fn count(number: impl std::fmt::Display, noun: &str) -> String {
+    let number = number.to_string();
+    format!("{number} {noun}{}", if number == "1" { "" } else { "s" })
 }
 
 /// Microseconds since the epoch.

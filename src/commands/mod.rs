@@ -16,6 +16,7 @@ mod mapping;
 mod message;
 mod output;
 mod person;
+mod resource_files;
 mod review;
 mod send;
 mod serve;

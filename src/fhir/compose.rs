@@ -17,10 +17,12 @@
 mod tests;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::convert::Infallible;
 
 use serde_json::Value as Json;
+
+use super::documents::{self, Stated, Unreadable};
 
 /// Types whose resources make records, in the order in which their units come: a patient before what refers to it.
 pub const FOCAL: [&str; 5] = ["Patient", "Encounter", "Appointment", "DiagnosticReport", "Observation"];
@@ -146,6 +148,11 @@ pub trait Resources {
 /// # Errors
 /// What the resources say themselves.
 pub fn compose<R: Resources>(resources: &R, focal: Held<'_>) -> Result<Json, R::Error> {
+    Ok(bundle(parts(resources, focal)?))
+}
+
+/// The resources of a unit, the focal one first.
+fn parts<'r, R: Resources>(resources: &'r R, focal: Held<'r>) -> Result<Vec<Held<'r>>, R::Error> {
     let mut taken: Vec<Held<'_>> = Vec::new();
     let mut known: HashMap<String, ()> = HashMap::new();
     known.insert(focal.key.clone(), ());
@@ -182,7 +189,7 @@ pub fn compose<R: Resources>(resources: &R, focal: Held<'_>) -> Result<Json, R::
         }
         next += 1;
     }
-    Ok(bundle(taken))
+    Ok(taken)
 }
 
 fn is_followed(home: &Held<'_>, is_focal: bool, found: &Held<'_>) -> bool {
@@ -308,6 +315,15 @@ pub struct Set {
     referring: HashMap<usize, Vec<usize>>,
 }
 
+/// What the resources of a [`Set`] make.
+#[derive(Debug)]
+pub struct Cut {
+    /// The names of the focal resources, as [`Set::add`] gives them, and the units as the Bundles that are kept as their messages.
+    pub units: Vec<(String, Json)>,
+    /// By type, how many resources are in no unit: nothing that they say is in any record.
+    pub unused: BTreeMap<String, u64>,
+}
+
 #[derive(Debug)]
 struct SetEntry {
     key: String,
@@ -315,107 +331,58 @@ struct SetEntry {
     json: Json,
 }
 
-/// Why bytes are no resources.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SetError {
-    /// They are not JSON.
-    #[error("this is not JSON: {problem} at line {line}, column {column}")]
-    Json {
-        /// What the reader of JSON says, without any content.
-        problem: &'static str,
-        /// From 1.
-        line: usize,
-        /// From 1.
-        column: usize,
-    },
-    /// They are JSON without a resource.
-    #[error("{place} is no FHIR resource: it has no resourceType")]
-    NoResource {
-        /// `line 3`, `Bundle.entry[3]`.
-        place: String,
-    },
-}
-
 impl Set {
-    /// Reads a resource, a Bundle of any type, or resources one on each line (NDJSON). Of several versions of a resource, as a
-    /// history has them, the first one in the file counts.
+    /// Reads the resources of a text, all of which must be such; see [`documents`]. Of several versions of a resource, as a history
+    /// has them, the first one counts.
     ///
     /// # Errors
-    /// Where and why it cannot be read; nothing of its content.
-    pub fn read(bytes: &[u8]) -> Result<Self, SetError> {
+    /// The first that is none, with its place; nothing of its content.
+    pub fn read(text: &[u8]) -> Result<Self, Unreadable> {
         let mut set = Self::default();
-        set.add_file(bytes)?;
-        set.index();
-        Ok(set)
+        let mut problem = None;
+        documents::each(text, &mut |found| {
+            problem = found.and_then(|stated| set.add(&stated)).err();
+            problem.is_none()
+        });
+        match problem {
+            Some(problem) => Err(problem),
+            None => Ok(set.ready()),
+        }
     }
 
-    /// Several files as one, as a bulk export has one for each type.
+    /// Puts a resource in, unless there is one of its name. After the last one comes [`Set::ready`]. Gives its name, `Patient/1`.
     ///
     /// # Errors
-    /// As of [`Set::read`], with the place of the file among them.
-    pub fn read_all<'b>(files: impl IntoIterator<Item = &'b [u8]>) -> Result<Self, (usize, SetError)> {
-        let mut set = Self::default();
-        for (number, bytes) in files.into_iter().enumerate() {
-            set.add_file(bytes).map_err(|error| (number, error))?;
-        }
-        set.index();
-        Ok(set)
+    /// It is no JSON that can be held, such as one of too many levels.
+    pub fn add(&mut self, stated: &Stated<'_>) -> Result<String, Unreadable> {
+        let json = serde_json::from_slice(&stated.text).map_err(|error| {
+            Unreadable::new(stated.place.clone(), format!("this cannot be read: {}", super::problem_of_json(&error)))
+        })?;
+        Ok(self.put(json, stated.full_url.clone()))
     }
 
-    fn add_file(&mut self, bytes: &[u8]) -> Result<(), SetError> {
-        let mut lines_before = 0;
-        let mut stream = serde_json::Deserializer::from_slice(bytes).into_iter::<Json>();
-        let mut start = 0;
-        while let Some(read) = stream.next() {
-            let json = read.map_err(|error| SetError::Json {
-                problem: super::problem_of_json(&error),
-                line: error.line(),
-                column: error.column(),
-            })?;
-            let end = stream.byte_offset();
-            lines_before += bytes[start..end].iter().filter(|byte| **byte == b'\n').count();
-            start = end;
-            self.add(json, &format!("line {}", lines_before + 1))?;
-        }
-        Ok(())
+    /// All of them are in: what refers to what is known from now on.
+    #[must_use]
+    pub fn ready(mut self) -> Self {
+        self.index();
+        self
     }
 
-    fn add(&mut self, mut json: Json, place: &str) -> Result<(), SetError> {
-        match type_name(&json) {
-            "" => return Err(SetError::NoResource { place: place.to_owned() }),
-            "Bundle" => {
-                let entries = json.get_mut("entry").and_then(Json::as_array_mut).map(std::mem::take);
-                for (index, mut entry) in entries.into_iter().flatten().enumerate() {
-                    let full_url = entry.get("fullUrl").and_then(Json::as_str).map(str::to_owned);
-                    // A deletion in a history, or the request of a batch.
-                    let Some(resource) = entry.get_mut("resource").map(Json::take) else { continue };
-                    match type_name(&resource) {
-                        "" => return Err(SetError::NoResource { place: format!("Bundle.entry[{index}].resource") }),
-                        // Bundles in a Bundle, as a batch answers.
-                        "Bundle" => self.add(resource, place)?,
-                        _ => self.put(resource, full_url),
-                    }
-                }
-            }
-            _ => self.put(json, None),
-        }
-        Ok(())
-    }
-
-    fn put(&mut self, json: Json, full_url: Option<String>) {
+    fn put(&mut self, json: Json, full_url: Option<String>) -> String {
         let id = json.get("id").and_then(Json::as_str);
         let local = id.map(|id| format!("{}/{id}", type_name(&json)));
         let nameless = || format!("{}#{}", type_name(&json), self.entries.len());
         let key = local.or_else(|| full_url.clone()).unwrap_or_else(nameless);
         if self.places.contains_key(&key) {
-            return;
+            return key;
         }
         let place = self.entries.len();
         self.places.insert(key.clone(), place);
         if let Some(url) = &full_url {
             self.places.entry(without_version(url).to_owned()).or_insert(place);
         }
-        self.entries.push(SetEntry { key, full_url, json });
+        self.entries.push(SetEntry { key: key.clone(), full_url, json });
+        key
     }
 
     fn index(&mut self) {
@@ -462,16 +429,28 @@ impl Set {
     /// The units of all focal resources: by type in the order of [`FOCAL`], of each type in the order of the file. One resource alone
     /// that is not of a focal type makes none.
     pub fn units(&self) -> Vec<Json> {
+        self.cut().units.into_iter().map(|(_, unit)| unit).collect()
+    }
+
+    /// See [`Set::units`]; with what is in none of them.
+    pub fn cut(&self) -> Cut {
         let mut units = Vec::new();
+        let mut used: HashSet<String> = HashSet::new();
         for kind in FOCAL {
             for held in (0..self.entries.len()).filter_map(|place| self.held(place)) {
                 let is_wanted = held.type_name() == kind && is_focal(self, &held).unwrap_or(false);
-                if is_wanted && let Ok(unit) = compose(self, held) {
-                    units.push(unit);
+                let name = held.key.clone();
+                if is_wanted && let Ok(parts) = parts(self, held) {
+                    used.extend(parts.iter().map(|held| held.key.clone()));
+                    units.push((name, bundle(parts)));
                 }
             }
         }
-        units
+        let mut unused: BTreeMap<String, u64> = BTreeMap::new();
+        for entry in self.entries.iter().filter(|entry| !used.contains(&entry.key)) {
+            *unused.entry(type_name(&entry.json).to_owned()).or_default() += 1;
+        }
+        Cut { units, unused }
     }
 }
 

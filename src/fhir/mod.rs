@@ -12,12 +12,13 @@
 pub mod compose;
 mod decimal;
 pub mod dictionary;
+pub mod documents;
 pub mod path;
 mod refer;
 mod unit;
 
 pub use dictionary::Dictionary;
-pub use path::{Fault, Node, Nodes, Path, PathError, Remark, RemarkKind, Scope, Truth, Types};
+pub use path::{Fault, Node, Nodes, Path, PathError, Remark, RemarkKind, Scope, Truth, Types, extension_place};
 pub use unit::{Resource, Unit, UnitError};
 
 /// What keeps a text from being JSON, without any of its content.

@@ -327,6 +327,7 @@ fn count_in(trailer: &[u8]) -> Option<u64> {
 impl fmt::Display for BatchNote {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Junk { offset, bytes: 1 } => write!(formatter, "1 byte at offset {offset} belongs to no message"),
             Self::Junk { offset, bytes } => write!(formatter, "{bytes} bytes at offset {offset} belong to no message"),
             Self::MessageCount { batch, declared, found } => {
                 write!(formatter, "batch {batch} declares {declared} messages in BTS-1 and holds {found}")

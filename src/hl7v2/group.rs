@@ -5,7 +5,8 @@
 //! - PID opens a patient; PV1, PD1, NK1, MRG, IN1 and the like belong to the nearest PID before them.
 //! - OBR opens an order of its patient. An ORC belongs to the OBR after it (in OUL: before it). SPM belongs to the OBR before it;
 //!   where it comes before the first OBR of its patient (OUL), each SPM opens a specimen and the OBRs after it belong to that.
-//! - TXA opens a document of its patient (MDM); what comes after belongs to it as to an OBR.
+//! - TXA opens a document of its patient (MDM); what comes after belongs to it as to an OBR. In messages about orders (ORU, OUL, ORM …)
+//!   it says more about a document of the order (ORDER_DOCUMENT, v2.8) and opens nothing.
 //! - OBX belongs to the nearest OBR or TXA before it, whatever lies between; without one to the ORC (RXA), specimen or patient.
 //! - NTE belongs to the segment before it. Companions that say more about another segment (TQ1, PRT, Z-segments …) have no notes of
 //!   their own: a note after one is about what that belongs to, and a note on an ORC about its OBR.
@@ -49,6 +50,15 @@ pub(super) struct Current<'m> {
     pub(super) raw: &'m str,
 }
 
+/// What the type of a message says of the order of its segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Structure {
+    /// An ORC comes behind its OBR, as in OUL.
+    pub(super) orc_follows: bool,
+    /// A TXA opens a document, as in MDM.
+    pub(super) has_documents: bool,
+}
+
 /// Segments of a patient, even where they come after an OBR.
 const OF_PATIENT: &[&[u8; 3]] =
     &[b"PD1", b"ARV", b"NK1", b"PV1", b"MRG", b"GT1", b"IN1", b"ACC", b"DB1", b"AL1", b"IAM", b"PDA"];
@@ -81,17 +91,17 @@ impl Current<'_> {
 }
 
 impl Groups {
-    /// Groups segments by their names in order. `orc_follows` its OBR, as in OUL.
-    pub(super) fn of(names: &[[u8; 3]], orc_follows: bool) -> Self {
+    /// Groups segments by their names in order.
+    pub(super) fn of(names: &[[u8; 3]], structure: Structure) -> Self {
         let mut groups = Self { owners: vec![NOBODY; names.len()], ..Self::default() };
         let mut open = Open::default();
         for (index, name) in names.iter().enumerate() {
             let owner = match name {
                 b"NTE" => index.checked_sub(1).and_then(|before| groups.noted(before, names)),
-                _ => open.owner(name, orc_follows),
+                _ => open.owner(name, structure),
             };
             groups.set_owner(index, owner);
-            let taken_orc = open.take(index, name, orc_follows);
+            let taken_orc = open.take(index, name, structure);
             if let Some(orc) = taken_orc {
                 groups.set_owner(orc, Some(index));
                 for (note, _) in names[..index].iter().enumerate().skip(orc).filter(|(_, name)| *name == b"NTE") {
@@ -109,7 +119,7 @@ impl Groups {
     fn noted(&self, before: usize, names: &[[u8; 3]]) -> Option<usize> {
         let of_another = match &names[before] {
             b"NTE" => true,
-            b"ORC" => self.owner(before).is_some_and(|owner| &names[owner] == b"OBR"),
+            b"ORC" | b"TXA" => self.owner(before).is_some_and(|owner| matches!(&names[owner], b"OBR" | b"ORC")),
             [b'Z', ..] => self.owner(before).is_some(),
             name => COMPANIONS.contains(&name) && self.owner(before).is_some(),
         };
@@ -200,15 +210,15 @@ fn is_like(branch: Option<usize>, child: Option<usize>, message: &Message) -> bo
 }
 
 impl Open {
-    fn owner(&self, name: &[u8; 3], orc_follows: bool) -> Option<usize> {
+    fn owner(&self, name: &[u8; 3], structure: Structure) -> Option<usize> {
         let above_orders = self.specimen.or(self.patient);
         let order = self.order.or(self.waiting_orc);
         let innermost = order.or(above_orders);
         match name {
             b"OBX" => innermost,
             b"OBR" => above_orders,
-            b"TXA" => self.patient,
-            b"ORC" if orc_follows && self.order.is_some() => self.order,
+            b"TXA" if structure.has_documents => self.patient,
+            b"ORC" if structure.orc_follows && self.order.is_some() => self.order,
             b"ORC" => above_orders,
             b"SPM" if self.specimen.is_some() => self.patient,
             b"SPM" => order.or(self.patient),
@@ -224,7 +234,7 @@ impl Open {
     }
 
     /// Opens what the segment opens and closes what it closes. Gives the ORC that has waited for this OBR.
-    fn take(&mut self, index: usize, name: &[u8; 3], orc_follows: bool) -> Option<usize> {
+    fn take(&mut self, index: usize, name: &[u8; 3], structure: Structure) -> Option<usize> {
         match name {
             b"PID" => *self = Self { patient: Some(index), resource: self.resource, ..Self::default() },
             b"PV1" => self.visit = Some(index),
@@ -237,11 +247,11 @@ impl Open {
                 self.open_order(Some(index), waiting.and(self.timing));
                 return waiting;
             }
-            b"TXA" => {
+            b"TXA" if structure.has_documents => {
                 self.waiting_orc = None;
                 self.open_order(Some(index), None);
             }
-            b"ORC" if !(orc_follows && self.order.is_some()) => {
+            b"ORC" if !(structure.orc_follows && self.order.is_some()) => {
                 self.open_order(None, None);
                 self.waiting_orc = Some(index);
             }
@@ -434,6 +444,16 @@ mod tests {
         check(&mdm, "TXA OBX", "NTE", &["13", ""]);
         let several = message("MDM^T02", "PID TXA OBX TXA OBX");
         check(&several, "TXA", "OBX", &["3", "5"]);
+    }
+
+    #[test]
+    fn the_document_of_an_order_takes_no_results_from_it() {
+        let oul = message("OUL^R22", "PID SPM OBR ORC OBX TXA NTE TQ1 OBX OBX");
+        check(&oul, "OBR", "OBX", &["5 9 10"]);
+        check(&oul, "OBR", "NTE", &["7"]);
+        let oru = message("ORU^R01", "PID ORC OBX TXA OBR OBX OBR TXA OBX");
+        check(&oru, "OBR", "OBX", &["3 6", "9"]);
+        check(&oru, "OBR", "ORC", &["2", ""]);
     }
 
     #[test]

@@ -182,7 +182,7 @@ impl Message {
         let groups = group::Groups::default();
         let mut message = Self { text, charset, delimiters, segments, fields, by_name, names, has_escapes, groups };
         let names: Vec<[u8; 3]> = message.segments.iter().map(|entry| entry.name).collect();
-        message.groups = group::Groups::of(&names, message.orc_follows_obr());
+        message.groups = group::Groups::of(&names, message.grouping());
         message.check_parts(limits.parts_of_field)?;
         Ok(message)
     }
@@ -348,11 +348,15 @@ impl Message {
         }
     }
 
-    /// In OUL an ORC comes after the OBR that it belongs to, everywhere else before it (HL7 v2.5.1 chapter 7, 7.3.7).
-    fn orc_follows_obr(&self) -> bool {
+    /// In OUL an ORC comes after the OBR that it belongs to, everywhere else before it (HL7 v2.5.1 chapter 7, 7.3.7). All types of
+    /// messages about orders and observations begin with O (table 0076): a TXA there is a part of an order (v2.8.2 chapter 7, 7.3.1).
+    fn grouping(&self) -> group::Structure {
         let first = |name: &[u8; 3]| self.positions(*name).first();
-        self.message_type() == "OUL"
-            && matches!((first(b"OBR"), first(b"ORC")), (Some(order), Some(orc)) if order < orc)
+        let is_behind = matches!((first(b"OBR"), first(b"ORC")), (Some(order), Some(orc)) if order < orc);
+        group::Structure {
+            orc_follows: self.message_type() == "OUL" && is_behind,
+            has_documents: !self.message_type().starts_with('O'),
+        }
     }
 
     pub(super) fn groups(&self) -> &group::Groups {

@@ -7,22 +7,43 @@ use serde_json::{Value as Json, json};
 
 use super::{Context, Disposition, Format, MapError, Mapped, Mapping};
 use crate::fhir::{Unit, compose};
-use crate::hl7v2::{CharsetSetting, Limits, Message};
+use crate::hl7v2::{CharsetSetting, Limits, Message, batch};
 
 /// What a mapping makes of the bytes of one message, or of a file of resources, in the form of `.expected.json`: `records`, and where there are any
 /// `skipped`, `rejected`, `unmapped` and `notes`; else `ignored` or `error`.
 pub fn outcome(mapping: &Mapping, raw: &[u8], charset: &CharsetSetting, zone: &TimeZone) -> Json {
     let context = Context { zone, facility: None, explain: false };
     match mapping.format() {
-        Format::Hl7v2 => match Message::read(raw, charset, &Limits::default()) {
-            Ok((message, _)) => shown(mapping.apply(&message, &context)),
-            Err(error) => json!({"error": {"text": error.to_string()}}),
+        Format::Hl7v2 => match batch::split(raw).messages.len() {
+            // What follows the first one would go by unseen.
+            several @ 2.. => unreadable(&format!("a case is one message, and this file holds {several}")),
+            _ => match Message::read(raw, charset, &Limits::default()) {
+                Ok((message, _)) => shown(mapping.apply(&message, &context)),
+                Err(error) => unreadable(&error),
+            },
         },
         Format::Fhir => match compose::Set::read(raw) {
+            Ok(resources) if resources.is_empty() => unreadable(&"it holds no FHIR resource"),
             Ok(resources) => units_outcome(mapping, &resources, &context),
-            Err(error) => json!({"error": {"text": error.to_string()}}),
+            Err(error) => unreadable(&error),
         },
     }
+}
+
+fn unreadable(error: &dyn std::fmt::Display) -> Json {
+    json!({"error": {"text": error.to_string()}})
+}
+
+/// Why an outcome is a rejection: the message, or a unit of it, cannot be read or mapped. `None`: it is none.
+pub fn rejection(outcome: &Json) -> Option<String> {
+    let units = outcome.get("units").and_then(Json::as_array);
+    if units.is_some_and(Vec::is_empty) {
+        return Some("of its resources none makes a record".to_owned());
+    }
+    let units = units.into_iter().flatten();
+    let error = std::iter::once(outcome).chain(units).find_map(|outcome| outcome.get("error"))?;
+    let [location, text] = ["location", "text"].map(|name| error.get(name).and_then(Json::as_str).unwrap_or_default());
+    Some(if location.is_empty() { text.to_owned() } else { format!("{location}: {text}") })
 }
 
 /// What becomes of each unit that resources make, named by its focal resource; of a single one without the name.
@@ -33,7 +54,7 @@ fn units_outcome(mapping: &Mapping, resources: &compose::Set, context: &Context<
             outcome["unit"] = json!(unit.focal().name());
             outcome
         }
-        Err(error) => json!({"error": {"text": error.to_string()}}),
+        Err(error) => unreadable(&error),
     });
     let mut outcomes: Vec<Json> = outcomes.collect();
     match outcomes.as_mut_slice() {

@@ -6,6 +6,11 @@
 use super::{Disposition, MapError, Mapped, MappedRecord};
 use crate::record::{Fields, Kind, Value as Json};
 
+/// The field of a change of the message as a whole, and what is said of it.
+const MESSAGE: &str = "message";
+const TAKEN: &str = "taken";
+const IGNORED: &str = "ignored: ";
+
 /// One difference.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
@@ -18,9 +23,13 @@ pub struct Change {
 }
 
 impl Change {
-    /// A whole record of the first mapping is missing from the second's.
+    /// A whole record of the first mapping is missing from the second's, or all of them are, because it is for other messages.
     pub fn loses_a_record(&self) -> bool {
-        self.after.is_none() && Kind::ALL.iter().any(|kind| kind.name() == self.field)
+        let is = |said: &Option<Json>, what: &str| {
+            said.as_ref().and_then(Json::as_str).is_some_and(|said| said.starts_with(what))
+        };
+        let is_ignored = self.field == MESSAGE && is(&self.before, TAKEN) && is(&self.after, IGNORED);
+        is_ignored || (self.after.is_none() && Kind::ALL.iter().any(|kind| kind.name() == self.field))
     }
 }
 
@@ -28,7 +37,7 @@ impl Change {
 pub fn changes(before: &Result<Mapped, MapError>, after: &Result<Mapped, MapError>) -> Vec<Change> {
     let (said, says) = (outcome(before), outcome(after));
     if said != says {
-        return vec![Change { field: "message".to_owned(), before: Some(said.into()), after: Some(says.into()) }];
+        return vec![Change { field: MESSAGE.to_owned(), before: Some(said.into()), after: Some(says.into()) }];
     }
     let (Ok(before), Ok(after)) = (before, after) else { return Vec::new() };
     let mut changes = Vec::new();
@@ -50,8 +59,8 @@ fn outcome(result: &Result<Mapped, MapError>) -> String {
     match result {
         Err(error) => format!("failed: {error}"),
         Ok(mapped) => match &mapped.disposition {
-            Disposition::Ignored { reason } => format!("ignored: {reason}"),
-            Disposition::Records => "taken".to_owned(),
+            Disposition::Ignored { reason } => format!("{IGNORED}{reason}"),
+            Disposition::Records => TAKEN.to_owned(),
         },
     }
 }
@@ -176,5 +185,6 @@ mod tests {
         let found = changes(&mapped(&[(Kind::Patient, json!({"sex": "male"}))]), &Ok(ignored));
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].field.as_str(), &found[0].after), ("message", &Some(json!("ignored: MSH-3"))));
+        assert!(found[0].loses_a_record(), "all that it said");
     }
 }

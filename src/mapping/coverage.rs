@@ -1,7 +1,9 @@
 //! What a mapping leaves unread in a set of messages, and which of its rules never gave anything.
 //!
-//! A value counts as read if a rule or condition asked for its field or component in that message, whether or not the value was
-//! the one taken. What the engine reads by itself is no mapping's business.
+//! A value counts as read if a rule or condition asked for its field, component or element in that message, whether or not the value was
+//! the one taken. A rule asks for what its coercion looks at: of a field the components of the data type, of an element all that is in
+//! it, behind a Reference the number and name. What `each` opens is not yet read. What the engine reads by itself is no mapping's
+//! business.
 
 mod fhir;
 
@@ -95,7 +97,7 @@ impl Coverage {
                 fill(record.kind.name(), &Json::Object(fields), &mut self.filled);
             }
         }
-        let Trace { asked, fired } = mapped.trace;
+        let Trace { asked, fired, .. } = mapped.trace;
         self.fired.extend(fired);
         let mut unread: BTreeMap<Asked, u64> = BTreeMap::new();
         let is_left_out = |place: String| mapped.skipped.iter().any(|skipped| skipped.path == place);

@@ -9,6 +9,7 @@ mod fhir;
 use std::borrow::Cow;
 use std::fmt;
 
+pub use fhir::LostReference;
 pub(crate) use fhir::{Element, ElementPath, ElementScope, ElementTypes};
 
 use super::expression::Expression;
@@ -71,6 +72,16 @@ impl<'m> Input<'m> {
         match self {
             Self::Message(message) => Some(message.segment(place)?.location_of(0).to_string()),
             Self::Unit(unit) => fhir::location_of(unit, place),
+        }
+    }
+}
+
+impl Input<'_> {
+    /// The references of a unit that lead to nothing in it, although what they name would belong to it.
+    pub(crate) fn lost(&self) -> Vec<LostReference> {
+        match self {
+            Self::Message(_) => Vec::new(),
+            Self::Unit(unit) => fhir::lost(unit),
         }
     }
 }
@@ -279,6 +290,16 @@ impl Condition {
             (Self::Hl7v2(condition), Scope::Hl7v2(scope)) => condition.holds(scope),
             (Self::Fhir(condition), Scope::Fhir(scope)) => condition.holds(scope),
             _ => false,
+        }
+    }
+}
+
+impl Path {
+    /// The references on its way that lead out of the unit.
+    pub(crate) fn lost(&self, scope: &Scope<'_>) -> Vec<LostReference> {
+        match (self, scope) {
+            (Self::Fhir(path), Scope::Fhir(scope)) => path.lost(scope),
+            _ => Vec::new(),
         }
     }
 }

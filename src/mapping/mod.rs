@@ -36,7 +36,7 @@ mod tests;
 #[cfg(test)]
 mod tests_of_fhir;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::tz::TimeZone;
@@ -47,7 +47,7 @@ use crate::hl7v2::ErrorCode;
 use crate::record::{Fields, Kind};
 
 pub use file::ReadFile;
-pub use input::{Format, Input, Location};
+pub use input::{Format, Input, Location, LostReference};
 
 /// One loaded mapping. Cheap to share, free of state.
 #[derive(Debug)]
@@ -96,6 +96,17 @@ pub struct Trace {
     pub asked: BTreeSet<Asked>,
     /// Rules that gave a value or cleared one.
     pub fired: BTreeSet<RuleName>,
+    /// References that lead to nothing in the unit, although what they name would belong to it.
+    pub lost: BTreeMap<LostReference, LostFields>,
+}
+
+/// The fields of which a reference that leads to nothing is the reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LostFields {
+    /// They have no value: `visit.stay_number`.
+    pub empty: BTreeSet<String>,
+    /// They have what the reference says itself, such as the id at its end.
+    pub partial: BTreeSet<String>,
 }
 
 /// A part of a message or resource, whichever of its kind and repetition.

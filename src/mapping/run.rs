@@ -52,6 +52,7 @@ pub(crate) fn run(plan: &Plan, input: Input<'_>, context: &Context<'_>) -> Resul
     match run.patients(&whole) {
         Ok(()) => {
             run.report_unread(input);
+            run.explain_other_lost(input);
             Ok(run.mapped)
         }
         Err(error) => Err(MapError { unmapped: run.mapped.unmapped, ..error }),
@@ -177,6 +178,7 @@ impl<'r> Run<'r> {
         let place = Place { kind, item: None };
         for rule in &block.rules {
             let Err(stop) = self.rule(rule, scope, &mut draft, place) else { continue };
+            self.explain_lost(&draft, place);
             return match *stop {
                 Stop::LeaveOut(skipped) => {
                     self.mapped.skipped.push(skipped);
@@ -186,6 +188,7 @@ impl<'r> Run<'r> {
                 Stop::Fail(error) => Err(error),
             };
         }
+        self.explain_lost(&draft, place);
         if self.plan.format == Format::Fhir {
             self.withdraw(&block.rules, &mut draft, place);
         }
@@ -246,6 +249,7 @@ impl<'r> Run<'r> {
             // The compiler has seen to it that there is one.
             let Some(each) = &block.each else { continue };
             self.ask(each);
+            self.explain_lost_items(each, scope, kind, list.name);
             let scopes = scope.each(each);
             if scopes.is_empty()
                 && block.on_null == OnNull::Clear
@@ -298,6 +302,7 @@ impl<'r> Run<'r> {
                 Ok(()) => continue,
                 Err(stop) => stop,
             };
+            self.explain_lost(&draft, place);
             self.explained.truncate(explained);
             match *stop {
                 Stop::LeaveOut(skipped) => {
@@ -309,6 +314,7 @@ impl<'r> Run<'r> {
             }
             return Ok(());
         }
+        self.explain_lost(&draft, place);
         let (has_substance, value, range) = (draft.has_substance, draft.value.take(), draft.range.take());
         let mut fields = draft.into_fields();
         match place.list_name() {

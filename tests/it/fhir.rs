@@ -323,6 +323,6 @@ fn a_broken_file_is_told_with_its_line_and_the_rest_is_taken() {
     };
     site.write("past.ndjson", format!("{}\n{{\"resourceType\":\n{}\n", one("1"), one("2")));
     let run = site.run(&["import", "emr", "past.ndjson"]).exits(1);
-    assert!(run.stderr.contains("line 2: no FHIR resource"), "{}", run.stderr);
+    assert!(run.stderr.contains("line 2, column 16: this is not JSON"), "{}", run.stderr);
     assert!(run.stdout.contains("2 resources read"), "{}", run.stdout);
 }

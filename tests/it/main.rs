@@ -35,6 +35,7 @@ mod life;
 mod life_messages;
 mod lifecycle;
 mod mapping_commands;
+mod mapping_fhir;
 mod mapping_guide;
 mod mapping_reload;
 mod mapping_unmapped;

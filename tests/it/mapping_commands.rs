@@ -135,10 +135,104 @@ fn explain_answers_for_a_stored_message_and_one_of_a_batch() {
     assert!(site.run(&["mapping", "explain", "lis", "--message", "1"]).exits(2).stderr.contains("of source his"));
     site.run(&["mapping", "explain", "--message", "99"]).exits(2);
     site.write("two.hl7", format!("{}{}", admission("3"), admission("ZZ")));
-    assert!(site.run(&["mapping", "explain", "his", "two.hl7"]).exits(2).stderr.contains("--number 1 to 2"));
+    let both = site.json(&["mapping", "explain", "his", "two.hl7", "--json"]);
+    assert_eq!(column(both["units"].as_array().unwrap(), "unit"), ["two.hl7", "two.hl7, message 2"]);
+    assert_eq!(both["records"][3]["unit"], "two.hl7, message 2");
+    assert!(
+        site.run(&["mapping", "explain", "his", "two.hl7", "--number", "3"]).exits(2).stderr.contains("2 messages")
+    );
     let second = site.json(&["mapping", "explain", "his", "two.hl7", "--number", "2", "--json"]);
     assert_eq!(column(second["unmapped"].as_array().unwrap(), "code"), ["ZZ"]);
     assert!(!daemon.log().contains("张"), "what is explained goes to the terminal alone");
+}
+
+#[test]
+fn explain_goes_on_after_a_message_that_fails_and_says_which() {
+    let site = site();
+    let nobody = adt("A01", "1", "20240305103000", &[segment("PID", &[(5, "张^伟")])]);
+    site.write("in/1-batch.hl7", format!("BHS|^~\\&|HIS\r{}{nobody}{}BTS|3\r", admission("3"), admission("1")));
+    site.write("in/sub/2-unix.txt", admission("3").replace('\r', "\n"));
+    site.write("in/sub/3-windows.hl7", format!("\u{feff}{}", admission("3").replace('\r', "\r\n")));
+    site.write(
+        "in/sub/4-chinese.hl7",
+        crate::support::hl7::gb18030(&admission("3").replace("UNICODE UTF-8", "GB 18030-2000")),
+    );
+    site.write("in/sub/5-empty.hl7", "");
+    site.write("in/sub/6.pdf", "%PDF-1.7");
+    let told = site.run(&["mapping", "explain", "his", "in", "--json"]).exits(1).json();
+    let units = told["units"].as_array().expect("units");
+    let names = [
+        "in/1-batch.hl7",
+        "in/1-batch.hl7, message 2",
+        "in/1-batch.hl7, message 3",
+        "in/sub/2-unix.txt",
+        "in/sub/3-windows.hl7",
+        "in/sub/4-chinese.hl7",
+    ];
+    assert_eq!(column(units, "unit"), names);
+    let failed: Vec<bool> = units.iter().map(|unit| unit["error"].is_object()).collect();
+    assert_eq!(failed, [false, true, false, false, false, false], "{units:?}");
+    assert_eq!(column(told["unreadable"].as_array().unwrap(), "file"), ["in/sub/5-empty.hl7"]);
+    let patients = told["records"].as_array().unwrap().iter().filter(|record| record["kind"] == "patient");
+    assert!(patients.clone().all(|record| record["record"]["name"] == "张伟"), "{told}");
+    assert_eq!(patients.count(), 5);
+    let shown = site.run(&["mapping", "explain", "his", "in"]).exits(1).stdout;
+    assert!(shown.contains("\n1 of 6 failed:\n  in/1-batch.hl7, message 2: "), "{shown}");
+    assert!(shown.contains("cannot be read: in/sub/5-empty.hl7: "), "{shown}");
+}
+
+#[test]
+fn a_case_that_is_broken_or_not_one_message_fails_alone() {
+    let site = site();
+    let write = |name: &str, text: &str| drop(site.write(&format!("fixtures/his/{name}"), text));
+    write_case(&site, "fine", "3");
+    site.run(&["mapping", "test", "his", "--accept"]).exits(0);
+    write("two.hl7", &format!("{}{}", admission("3"), admission("3")));
+    write("text.hl7", "no message");
+    write("spoilt.hl7", &admission("3"));
+    write("spoilt.expected.json", "{");
+    write("resources.json", "{}");
+    let run = site.run(&["mapping", "test", "his"]).exits(1);
+    assert!(run.stdout.ends_with("1 passed, 3 failed, 0 accepted\n"), "{}", run.stdout);
+    assert!(run.stdout.contains("failed    his/two: a case is one message, and this file holds 2"), "{}", run.stdout);
+    assert!(run.stderr.contains("resources.json: no case of this mapping, which reads <case>.hl7"), "{}", run.stderr);
+    site.run(&["mapping", "test", "his", "--accept"]).exits(1);
+    assert!(
+        !site.path("fixtures/his/two.expected.json").exists() && !site.path("fixtures/his/text.expected.json").exists()
+    );
+    std::fs::create_dir_all(site.path("none/his")).expect("a directory");
+    assert!(site.run(&["mapping", "test", "--fixtures", "none"]).exits(2).stderr.contains("holds no case of his"));
+    assert!(site.run(&["mapping", "test", "lis"]).exits(2).stderr.contains("there are no cases: no directory"));
+    assert!(site.run(&["mapping", "test", "--fixtures", "nowhere"]).exits(2).stderr.contains("nowhere"));
+}
+
+#[test]
+fn coverage_counts_the_components_that_a_rule_looks_at_and_no_others() {
+    let site = site();
+    let fields = [
+        (3, "P1^7^M10^HIS^MR"),
+        (5, "张^伟^^^Dr.^^L"),
+        (11, "1 Main St^Flat^Town^State^12345^US^H^^District"),
+        (13, "^PRN^PH^^86^755^86123456^^note"),
+    ];
+    let visit =
+        segment("PV1", &[(2, "3^x"), (3, "NK3^301^05"), (7, "D1^王^伟^^^Dr."), (19, "V1"), (44, "20240305103000")]);
+    site.write("in/1.hl7", adt("A01", "1", "20240305103000", &[segment("PID", &fields), visit]));
+    let told = site.json(&["mapping", "coverage", "his", "in", "--json"]);
+    let paths = column(told["unread"].as_array().unwrap(), "path");
+    assert_eq!(paths, ["PID-3.2", "PID-3.3", "PID-5.5", "PID-11.6", "PID-13.9", "PV1-2.2", "PV1-7.6"]);
+    let report = report(
+        "2",
+        "20240305110000",
+        "P1",
+        "F1",
+        "F",
+        &[segment("OBX", &[(2, "SN"), (3, "K"), (5, ">^100^-^200"), (6, "mmol/L^x^UCUM"), (7, "3-5"), (11, "F")])],
+    );
+    site.write("oru/2.hl7", report);
+    let told = site.json(&["mapping", "coverage", "lis", "oru", "--json"]);
+    let paths = column(told["unread"].as_array().unwrap(), "path");
+    assert_eq!(paths, ["OBX-6.3"], "a structured number is read whole");
 }
 
 fn write_case(site: &Site, name: &str, class: &str) {
@@ -300,6 +394,8 @@ fn diff_tells_what_another_mapping_would_make_of_stored_messages() {
     assert_eq!(site.json(&against)["changed"], 0);
     let shown = site.run(&["mapping", "diff", "his", "mappings/new.toml"]).exits(0).stdout;
     assert!(shown.contains("visit.class: 2 changes in 2 messages"), "{shown}");
+    let shown_last = site.run(&["mapping", "diff", "his", "mappings/new.toml", "--last", "1"]).exits(0).stdout;
+    assert!(shown_last.contains("visit.reason: 1 change in 1 message\n"), "{shown_last}");
     assert!(shown.contains("message 3: inpatient → outpatient"), "{shown}");
     assert_eq!(fields[0]["samples"].as_array().map(Vec::len), Some(1), "one example of one change: {told}");
     // What is no longer there may have been rejected: that is told with the reason.

@@ -9,10 +9,12 @@ use std::time::Instant;
 
 use super::{GROUP, GROUP_BYTES, PAUSE, REPORT, Tally, progress_of};
 use crate::app::{now, read_resource};
-use crate::commands::output;
+use crate::commands::{output, resource_files};
 use crate::config::{Arrival, Config};
+use crate::fhir::documents::Unreadable;
 use crate::pipeline::{self, Cause, Order, Source};
-use crate::source::fhir::documents;
+use crate::source::fhir;
+use crate::source::fhir::sink::Origin;
 use crate::store::resources::{ReadResource, Ready};
 use crate::store::{Store, imports};
 
@@ -52,8 +54,13 @@ pub(super) fn import_file(
         Ok(())
     };
     let mut problems = 0;
-    documents::each(path, source.limits.message_bytes, |found| {
-        match found {
+    resource_files::each(path, source.limits.message_bytes, &mut |found| {
+        // What is kept is found again by its type and id.
+        let named = found.and_then(|stated| {
+            let problem = || Unreadable::new(stated.place.clone(), "no FHIR resource with a type and an id");
+            fhir::resource(&stated.text, Origin::Export).ok_or_else(problem)
+        });
+        match named {
             Ok(resource) => {
                 number += 1;
                 if number > skip {

@@ -1,30 +1,27 @@
 //! `heyi mapping coverage`: what a mapping leaves unread.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::super::{Verdict, WrongUsage, existing_store, output};
-use super::{Progress, each_stored, source};
-use crate::app::{FILE_EXTENSIONS, counted};
+use super::super::{Verdict, existing_store, output};
+use super::inputs::{self, Content, Place};
+use super::{Progress, each_stored, source, unused_document, unused_lines};
+use crate::app::count as number_of;
 use crate::config::Config;
-use crate::fhir::{Unit, compose::Set};
+use crate::fhir::Unit;
 use crate::hl7v2::Message;
-use crate::hl7v2::batch::Piece;
 use crate::mapping::coverage::{Coverage, Occurrences};
 use crate::mapping::{Context, Disposition, Format, Input, Mapped, RuleName};
 use crate::pipeline::{Failure, Source, preview};
 use crate::record::Kind;
-use crate::source::files::{MessageReader, walk};
 
 #[derive(clap::Args)]
 pub(in crate::commands) struct Arguments {
     /// The source whose mapping is asked.
     source: String,
-    /// Files of messages or directories.
+    /// Files of messages or resources, or directories; - is standard input.
     #[arg(value_name = "PATH", required_unless_present = "last")]
     paths: Vec<PathBuf>,
     /// Also the last N stored messages of the source.
@@ -40,110 +37,37 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
     let mut coverage = Coverage::default();
     let mut troubles = Troubles::default();
     let mut progress = Progress::new();
-    if source.mapping.format() == Format::Fhir {
-        resources(&mut coverage, &mut troubles, &source, &arguments.paths)?;
-    }
-    let of_messages = arguments.paths.as_slice();
-    let of_messages = if source.mapping.format() == Format::Hl7v2 { of_messages } else { &[] };
-    for path in walk(of_messages, &FILE_EXTENSIONS.map(str::to_owned)) {
-        let path = path.map_err(|error| WrongUsage(error.to_string()))?;
-        let mut pieces = MessageReader::open(&path, source.limits.message_bytes)?;
-        let before = progress.done;
-        for piece in &mut pieces {
-            let place = Place::File { path: path.clone(), number: progress.done - before + 1 };
-            match piece.with_context(|| path.display().to_string())? {
-                Piece::Message(raw) => add(&mut coverage, &mut troubles, &source, &raw, place),
-                Piece::TooLarge { length, .. } => {
-                    let limit = source.limits.message_bytes;
-                    troubles.unreadable(place, format!("the message has {length} bytes, the limit is {limit}"));
-                }
-            }
-            progress.one();
+    let unused = inputs::each(&source, &arguments.paths, |place, content| {
+        match content {
+            Content::Bytes(raw) => add(&mut coverage, &mut troubles, &source, &raw, place),
+            Content::Unreadable(reason) => troubles.unreadable(place, reason),
         }
-        // A file without a message is none that was looked at.
-        if progress.done == before {
-            troubles.unreadable(Place::File { path: path.clone(), number: 1 }, "it holds no message".to_owned());
-        }
-        for note in pieces.notes() {
-            output::complain(&format!("{}: {note}", path.display()));
-        }
-    }
+        progress.one();
+        Ok(())
+    })?;
     if let Some(last) = arguments.last {
-        each_stored(&existing_store(config)?, &source.name, last, |id, raw| {
+        let looked = each_stored(&existing_store(config)?, &source.name, last, |id, raw| {
             add(&mut coverage, &mut troubles, &source, raw, Place::Stored { id });
             Ok(())
         })?;
+        looked.complain(&source.name);
     }
     let idle = coverage.idle_rules(&source.mapping);
     let empty = coverage.empty_fields();
     if arguments.json {
-        output::json(&document(&coverage, &troubles, &idle, &empty))?;
+        let mut document = document(&coverage, &troubles, &idle, &empty);
+        if source.mapping.format() == Format::Fhir {
+            document["unused"] = unused_document(&unused);
+        }
+        output::json(&document)?;
     } else {
         print(&coverage, &troubles, &idle, &empty)?;
+        unused_lines(&unused).iter().try_for_each(output::line)?;
     }
     // Without a message that the mapping could take, nothing above says anything.
     let is_told = coverage.messages > coverage.ignored + coverage.failed;
-    Ok(if is_told && troubles.unreadable == 0 { Verdict::Fine } else { Verdict::Wrong })
-}
-
-/// Counts the units of all files together: what one refers to may be in another.
-fn resources(
-    coverage: &mut Coverage,
-    troubles: &mut Troubles,
-    source: &Source,
-    paths: &[PathBuf],
-) -> anyhow::Result<()> {
-    let mut files = Vec::new();
-    for path in walk(paths, &RESOURCE_EXTENSIONS.map(str::to_owned)) {
-        let path = path.map_err(|error| WrongUsage(error.to_string()))?;
-        let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
-        match Set::read(&bytes) {
-            Ok(_) => files.push(bytes),
-            Err(error) => troubles.unreadable(Place::File { path, number: 1 }, error.to_string()),
-        }
-    }
-    let Ok(resources) = Set::read_all(files.iter().map(Vec::as_slice)) else { return Ok(()) };
-    for bundle in resources.units() {
-        let Ok(unit) = Unit::from_json(bundle) else { continue };
-        let place = Place::Unit { focal: unit.focal().name() };
-        count(coverage, troubles, source, (&unit).into(), place);
-    }
-    Ok(())
-}
-
-/// Files of resources, by the ends of their names.
-const RESOURCE_EXTENSIONS: [&str; 2] = ["json", "ndjson"];
-
-/// Which message.
-#[derive(Debug, Clone)]
-enum Place {
-    /// Of a file, counted from 1.
-    File { path: PathBuf, number: u64 },
-    /// Made of resources.
-    Unit { focal: String },
-    /// Of the store.
-    Stored { id: i64 },
-}
-
-impl Place {
-    fn document(&self) -> Value {
-        match self {
-            Self::File { path, number } => json!({"file": path, "number": number}),
-            Self::Unit { focal } => json!({"unit": focal}),
-            Self::Stored { id } => json!({"message": id}),
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File { path, number: 1 } => write!(formatter, "{}", path.display()),
-            Self::File { path, number } => write!(formatter, "{}, message {number}", path.display()),
-            Self::Unit { focal } => formatter.write_str(focal),
-            Self::Stored { id } => write!(formatter, "message {id}"),
-        }
-    }
+    let is_fine = is_told && troubles.unreadable == 0 && coverage.failed == 0;
+    Ok(if is_fine { Verdict::Fine } else { Verdict::Wrong })
 }
 
 /// Messages and reasons of one kind that are told: more than anybody reads through.
@@ -255,10 +179,8 @@ fn document(coverage: &Coverage, troubles: &Troubles, idle: &[RuleName], empty: 
 fn print(coverage: &Coverage, troubles: &Troubles, idle: &[RuleName], empty: &[String]) -> anyhow::Result<()> {
     let Coverage { messages, ignored, failed, .. } = coverage;
     let unreadable = troubles.unreadable;
-    output::line(format!(
-        "{}: {ignored} ignored, {failed} failed; {unreadable} more cannot be read",
-        counted(*messages, "message")
-    ))?;
+    let all = number_of(*messages, "message");
+    output::line(format!("{all}: {ignored} ignored, {failed} failed; {unreadable} cannot be read"))?;
     for (what, reasons) in [("ignored", &troubles.ignored), ("failed", &troubles.failures)] {
         for (reason, (messages, first)) in reasons {
             output::line(format!("  {messages} {what}: {reason} (first: {first})"))?;
@@ -276,8 +198,9 @@ fn print(coverage: &Coverage, troubles: &Troubles, idle: &[RuleName], empty: &[S
     };
     let lines: Vec<String> = unread(coverage)
         .into_iter()
-        .map(|(path, read)| {
-            format!("{path:12} {} in {}", counted(read.values, "value"), counted(read.messages, "message"))
+        .map(|(path, counted)| {
+            let (values, messages) = (number_of(counted.values, "value"), number_of(counted.messages, "message"));
+            format!("{path:12} {values} in {messages}")
         })
         .collect();
     section("Values that no rule reads", &lines)?;
@@ -288,7 +211,8 @@ fn print(coverage: &Coverage, troubles: &Troubles, idle: &[RuleName], empty: &[S
         if coverage.has(kind) {
             lines.extend(of_kind.map(|rule| format!("{:40} {}:{}", rule.target, rule.file, rule.line)));
         } else {
-            lines.push(format!("{:40} no record of this kind: all its {} rules", kind.name(), of_kind.count()));
+            let rules = number_of(of_kind.count(), "rule");
+            lines.push(format!("{:40} no record of this kind: {rules}", kind.name()));
         }
     }
     section("Rules that gave nothing", &lines)?;
@@ -297,7 +221,7 @@ fn print(coverage: &Coverage, troubles: &Troubles, idle: &[RuleName], empty: &[S
         .iter()
         .map(|(code, messages)| {
             let outcome = code.outcome.name();
-            let messages = counted(*messages, "message");
+            let messages = number_of(*messages, "message");
             format!("{} {}, for {}, {outcome}, in {messages}", code.table, code.code, code.target)
         })
         .collect();

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::super::{Verdict, existing_store, output};
+use super::super::{Verdict, WrongUsage, existing_store, output};
 use super::{each_stored, mapping, settings, short};
-use crate::app::counted;
+use crate::app::count as number_of;
 use crate::app::mappings::pipeline_source;
 use crate::config::Config;
 use crate::fhir::Unit;
@@ -54,13 +54,19 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
     };
     let old = load(arguments.against.as_ref().unwrap_or(&settings.mapping))?;
     let new = load(&arguments.new)?;
+    if old.format() != new.format() {
+        let [old, new] = [old.format(), new.format()].map(Format::name);
+        let text =
+            format!("{} reads format {new:?}, the messages of {} are {old:?}", arguments.new.display(), settings.name);
+        return Err(WrongUsage(text).into());
+    }
     let source = pipeline_source(settings, old, &std::sync::Arc::default());
     let context = Context { zone: &source.zone, facility: source.facility.as_deref(), explain: false };
     let mut fields: BTreeMap<String, Tally> = BTreeMap::new();
     let (mut changed, mut newly_failed, mut lost) = (0_u64, 0_u64, 0_u64);
     // By what is said of it: how many messages, the newest of them, and where in it.
     let mut rejected: BTreeMap<String, (u64, i64, String)> = BTreeMap::new();
-    let tried = each_stored(&existing_store(config)?, &source.name, arguments.last, |id, raw| {
+    let looked = each_stored(&existing_store(config)?, &source.name, arguments.last, |id, raw| {
         let Some(stored) = Stored::read(&source, raw) else { return Ok(()) };
         let (before, after) = (source.mapping.apply(stored.input(), &context), new.apply(stored.input(), &context));
         let fails = |outcome: &Result<Mapped, _>| outcome.as_ref().map_or(true, Mapped::holds_nothing);
@@ -85,6 +91,8 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
         }
         Ok(())
     })?;
+    looked.complain(&source.name);
+    let tried = looked.given;
     if arguments.json {
         let rejected = rejected.iter().map(|(text, (messages, message, path))| {
             json!({"text": text, "messages": messages, "sample": {"message": message, "path": path}})
@@ -103,7 +111,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
     } else {
         output::line(format!(
             "{} of {}: {changed} would change, {newly_failed} would fail that do not now, {lost} would lose a record",
-            counted(tried, "message"),
+            number_of(tried, "message"),
             source.name
         ))?;
         fields.iter().try_for_each(|(field, tally)| print(field, tally))?;
@@ -111,11 +119,11 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
             let heading = if index == 0 { "\nnewly rejected:\n" } else { "" };
             output::line(format!(
                 "{heading}  {text}, in {} (message {message}, {path})",
-                counted(*messages, "message")
+                number_of(*messages, "message")
             ))?;
         }
     }
-    Ok(if newly_failed + lost == 0 { Verdict::Fine } else { Verdict::Wrong })
+    Ok(if newly_failed + lost == 0 && tried > 0 { Verdict::Fine } else { Verdict::Wrong })
 }
 
 /// What was stored, in the format of the source's mapping.
@@ -165,7 +173,8 @@ fn document(field: &str, tally: &Tally) -> serde_json::Value {
 }
 
 fn print(field: &str, tally: &Tally) -> anyhow::Result<()> {
-    output::line(format!("\n{field}: {} in {}", counted(tally.changes, "change"), counted(tally.messages, "message")))?;
+    let (changes, messages) = (number_of(tally.changes, "change"), number_of(tally.messages, "message"));
+    output::line(format!("\n{field}: {changes} in {messages}"))?;
     let shown = |value: &Option<Value>| value.as_ref().map_or_else(|| "nothing".to_owned(), short);
     for (message, change) in &tally.samples {
         output::line(format!("  message {message}: {} → {}", shown(&change.before), shown(&change.after)))?;

@@ -5,6 +5,7 @@
 mod coverage;
 mod diff;
 mod explain;
+mod inputs;
 mod test;
 mod unmapped;
 
@@ -12,9 +13,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::{Unusable, Verdict, load_config, output, unknown_source};
+use crate::app::count;
 use crate::app::mappings::{load_mapping, pipeline_source};
 use crate::config::{self, Config};
+use crate::fhir::Dictionary;
 use crate::mapping::{Mapping, schema};
 use crate::pipeline::Source;
 use crate::record::Value;
@@ -73,35 +78,62 @@ fn source(config: &Config, name: &str) -> anyhow::Result<Source> {
 /// Rows read at a time.
 const PAGE: usize = 200;
 
+/// Stored messages that were looked at.
+#[derive(Default)]
+struct Looked {
+    /// With their bytes.
+    given: usize,
+    /// Of which the bytes are not kept any more.
+    without_bytes: usize,
+}
+
+impl Looked {
+    /// What keeps the stored messages from saying anything.
+    fn complain(&self, source: &str) {
+        match self {
+            Self { given: 0, without_bytes: 0 } => output::complain(&format!("no message of {source} is stored")),
+            Self { without_bytes: 0, .. } => {}
+            Self { without_bytes, .. } => {
+                let stored = count(without_bytes, "message");
+                output::complain(&format!("{stored} of {source} could not be tried: the bytes are not kept any more"));
+            }
+        }
+    }
+}
+
 /// Hands the newest `count` stored messages of a source to `each`, newest first, with their bytes; those whose bytes are not kept
-/// are left out. Gives how many there were.
+/// are left out.
 fn each_stored(
     store: &Store,
     source: &str,
     count: usize,
     mut each: impl FnMut(i64, &[u8]) -> anyhow::Result<()>,
-) -> anyhow::Result<usize> {
+) -> anyhow::Result<Looked> {
     let filter = MessageFilter { source: Some(source.to_owned()), ..MessageFilter::default() };
-    let (mut after, mut given) = (None, 0);
+    let (mut after, mut looked) = (None, Looked::default());
     let mut progress = Progress::new();
-    while given < count {
+    while looked.given + looked.without_bytes < count {
+        let left = count - looked.given - looked.without_bytes;
         let page = |reader: &Reader<'_>| {
-            let listed = messages::list(reader, &filter, Page::NewestFirst(after), PAGE.min(count - given))?;
+            let listed = messages::list(reader, &filter, Page::NewestFirst(after), PAGE.min(left))?;
             let bytes = listed.messages.iter().map(|message| Ok((message.id, messages::bytes(reader, message.id)?)));
             Ok((bytes.collect::<Result<Vec<_>, StoreError>>()?, listed.next))
         };
         let (page, next) = store.read(page)?;
         for (id, bytes) in page {
-            given += 1;
-            if let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) {
-                each(id, &bytes)?;
+            match bytes.filter(|bytes| !bytes.is_empty()) {
+                Some(bytes) => {
+                    looked.given += 1;
+                    each(id, &bytes)?;
+                }
+                None => looked.without_bytes += 1,
             }
             progress.one();
         }
         let Some(next) = next else { break };
         after = Some(next);
     }
-    Ok(given)
+    Ok(looked)
 }
 
 /// A line on standard error every few seconds of long work.
@@ -121,9 +153,31 @@ impl Progress {
         self.done += 1;
         if self.reported.elapsed() >= REPORT {
             self.reported = Instant::now();
-            output::complain(&format!("{} messages so far", self.done));
+            output::complain(&format!("{} so far", count(self.done, "message")));
         }
     }
+}
+
+/// Resources that no record is made of, by type; those of a type that FHIR does not have are named so.
+fn unused_document(unused: &inputs::Unused) -> serde_json::Value {
+    let rows = unused.iter().map(|(kind, count)| json!({"resource": kind, "count": count, "known": is_known(kind)}));
+    rows.collect()
+}
+
+/// See [`unused_document`].
+fn unused_lines(unused: &inputs::Unused) -> Vec<String> {
+    let told = |(kind, number): (&String, &u64)| {
+        let none = if is_known(kind) { "" } else { " (FHIR has no such type)" };
+        format!("unused    {}: {kind}{none}", count(*number, "resource"))
+    };
+    let heading = "\nIn no unit, so in no record:".to_owned();
+    let lines: Vec<String> = unused.iter().map(told).collect();
+    if lines.is_empty() { lines } else { std::iter::once(heading).chain(lines).collect() }
+}
+
+fn is_known(kind: &str) -> bool {
+    let dictionary = Dictionary::standard();
+    dictionary.named(kind).is_some_and(|kind| dictionary.is_resource(kind))
 }
 
 /// A value in one short line: texts without quotes, the rest as JSON.

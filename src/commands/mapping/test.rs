@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use super::super::{Verdict, WrongUsage, output};
 use super::mapping;
 use crate::config::{Config, default_zone};
 use crate::hl7v2::CharsetSetting;
-use crate::mapping::case;
+use crate::mapping::{Format, Mapping, case};
 
 #[derive(clap::Args)]
 pub(in crate::commands) struct Arguments {
@@ -43,6 +43,10 @@ enum CaseResult {
     Fails(Vec<String>),
     NothingExpected,
     Accepted,
+    /// What was found is a rejection that nobody expects: --accept does not write it.
+    NotAccepted(String),
+    /// The case or what is expected of it is no file that can be used.
+    Broken(String),
 }
 
 impl CaseResult {
@@ -52,6 +56,8 @@ impl CaseResult {
             Self::Fails(_) => "failed",
             Self::NothingExpected => "nothing_expected",
             Self::Accepted => "accepted",
+            Self::NotAccepted(_) => "not_accepted",
+            Self::Broken(_) => "broken",
         }
     }
 
@@ -72,13 +78,29 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let mapping = mapping(config, &file)?;
         let (charset, zone) = surroundings(config, &file);
-        let before = cases.len();
-        for input in inputs(&fixtures.join(&name))? {
-            let found = case::outcome(&mapping, &std::fs::read(&input)?, &charset, &zone);
-            cases.push(judge(&name, &input, &found, arguments.accept)?);
+        let directory = fixtures.join(&name);
+        let Files { inputs, others, lonely } = files(&directory, mapping.format())?;
+        for file in others {
+            output::complain(&format!(
+                "{}: no case of this mapping, which reads {}",
+                file.display(),
+                read_by(&mapping)
+            ));
         }
-        if cases.len() == before {
-            bail!("{} holds no case (<case>.hl7, <case>.json) for {name}", fixtures.join(&name).display());
+        if inputs.is_empty() {
+            let text = format!("{} holds no case of {name}: {}", directory.display(), read_by(&mapping));
+            return Err(WrongUsage(text).into());
+        }
+        for input in inputs {
+            let result = match std::fs::read(&input) {
+                Ok(raw) => judge(&input, &case::outcome(&mapping, &raw, &charset, &zone), arguments.accept),
+                Err(error) => CaseResult::Broken(format!("{}: {error}", input.display())),
+            };
+            cases.push(Case { name: case_name(&name, &input), result });
+        }
+        for expected in lonely {
+            let text = format!("{}: there is no case of this name beside it", expected.display());
+            cases.push(Case { name: case_name(&name, &expected), result: CaseResult::Broken(text) });
         }
     }
     if arguments.json {
@@ -91,7 +113,8 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
 
 /// The mappings that have a directory of cases.
 fn with_cases(config: &Config, fixtures: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(fixtures).with_context(|| fixtures.display().to_string())?;
+    let entries =
+        std::fs::read_dir(fixtures).map_err(|error| WrongUsage(format!("{}: {error}", fixtures.display())))?;
     let mut names = Vec::new();
     for entry in entries {
         names.push(entry?.file_name().to_string_lossy().into_owned());
@@ -105,7 +128,8 @@ fn with_cases(config: &Config, fixtures: &Path) -> anyhow::Result<Vec<PathBuf>> 
         tracing::warn!("{} is called after no mapping: its cases are not tried", fixtures.join(name).display());
     }
     if found.is_empty() {
-        bail!("no directory of {} is called after a mapping", fixtures.display());
+        let text = format!("no directory of {} is called after a mapping", fixtures.display());
+        return Err(WrongUsage(text).into());
     }
     Ok(found)
 }
@@ -131,36 +155,92 @@ fn surroundings(config: &Config, file: &Path) -> (CharsetSetting, TimeZone) {
     }
 }
 
-fn inputs(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(directory).with_context(|| directory.display().to_string())?;
-    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
-    let is_case = |file: &PathBuf| {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        name.ends_with(".hl7") || (name.ends_with(".json") && !name.ends_with(".expected.json"))
+/// The files of a mapping's cases.
+#[derive(Default)]
+struct Files {
+    /// The cases.
+    inputs: Vec<PathBuf>,
+    /// Files for mappings of the other format.
+    others: Vec<PathBuf>,
+    /// What is expected of cases that are not there.
+    lonely: Vec<PathBuf>,
+}
+
+/// The end of the names of what is expected.
+const EXPECTED: &str = ".expected.json";
+
+fn files(directory: &Path, format: Format) -> anyhow::Result<Files> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(WrongUsage(format!("there are no cases: no directory {}", directory.display())).into());
+        }
+        Err(error) => return Err(error).with_context(|| directory.display().to_string()),
     };
-    files.retain(is_case);
-    files.sort();
+    let mut all = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    all.sort();
+    let mut files = Files::default();
+    for file in all.iter().filter(|file| file.is_file()) {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let ending = match () {
+            () if name.ends_with(EXPECTED) => {
+                let case = name.strip_suffix(EXPECTED).unwrap_or_default();
+                let has_case =
+                    [".hl7", ".json"].iter().any(|end| all.contains(&directory.join(format!("{case}{end}"))));
+                if !has_case {
+                    files.lonely.push(file.clone());
+                }
+                continue;
+            }
+            () if name.ends_with(".hl7") => Format::Hl7v2,
+            () if name.ends_with(".json") => Format::Fhir,
+            () => continue,
+        };
+        if ending == format { &mut files.inputs } else { &mut files.others }.push(file.clone());
+    }
     Ok(files)
 }
 
-fn judge(mapping: &str, input: &Path, found: &Value, accept: bool) -> anyhow::Result<Case> {
-    let name = format!("{mapping}/{}", input.file_stem().unwrap_or_default().to_string_lossy());
+fn read_by(mapping: &Mapping) -> &'static str {
+    match mapping.format() {
+        Format::Hl7v2 => "<case>.hl7",
+        Format::Fhir => "<case>.json",
+    }
+}
+
+/// `his/a01-admission`
+fn case_name(mapping: &str, file: &Path) -> String {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let ends = [EXPECTED, ".hl7", ".json"];
+    let stem = ends.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+    format!("{mapping}/{stem}")
+}
+
+fn judge(input: &Path, found: &Value, accept: bool) -> CaseResult {
     let file = input.with_extension("expected.json");
+    let broken = |problem: &dyn std::fmt::Display| CaseResult::Broken(format!("{}: {problem}", file.display()));
     let expected: Option<Value> = match std::fs::read(&file) {
-        Ok(text) => Some(serde_json::from_slice(&text).with_context(|| file.display().to_string())?),
+        Ok(text) => match serde_json::from_slice(&text) {
+            Ok(expected) => Some(expected),
+            Err(error) => return broken(&error),
+        },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error).with_context(|| file.display().to_string()),
+        Err(error) => return broken(&error),
     };
-    let result = match expected {
-        Some(expected) if expected == *found => CaseResult::Holds,
-        _ if accept => {
-            std::fs::write(&file, format!("{found:#}\n")).with_context(|| file.display().to_string())?;
-            CaseResult::Accepted
+    match (expected, case::rejection(found)) {
+        (Some(expected), _) if expected == *found => CaseResult::Holds,
+        // Only who wrote that it is to be rejected meant it.
+        (expected, Some(reason)) if accept && expected.as_ref().and_then(case::rejection).is_none() => {
+            CaseResult::NotAccepted(reason)
         }
-        Some(expected) => CaseResult::Fails(case::differences(&expected, found)),
-        None => CaseResult::NothingExpected,
-    };
-    Ok(Case { name, result })
+        _ if accept => match std::fs::write(&file, format!("{found:#}\n")) {
+            Ok(()) => CaseResult::Accepted,
+            Err(error) => broken(&error),
+        },
+        (Some(expected), _) => CaseResult::Fails(case::differences(&expected, found)),
+        (None, Some(reason)) => CaseResult::Broken(reason),
+        (None, None) => CaseResult::NothingExpected,
+    }
 }
 
 fn document(cases: &[Case]) -> Value {
@@ -168,6 +248,9 @@ fn document(cases: &[Case]) -> Value {
         let mut document = json!({"case": name, "result": result.name()});
         if let CaseResult::Fails(differences) = result {
             document["differences"] = json!(differences);
+        }
+        if let CaseResult::Broken(reason) | CaseResult::NotAccepted(reason) = result {
+            document["reason"] = json!(reason);
         }
         document
     });
@@ -184,6 +267,14 @@ fn print(cases: &[Case]) -> anyhow::Result<()> {
                     "failed    {name}: nothing is expected of it yet; --accept writes what is found"
                 ))?;
             }
+            CaseResult::Broken(reason) => output::line(format!("failed    {name}: {reason}"))?,
+            CaseResult::NotAccepted(reason) => {
+                output::line(format!("failed    {name}: {reason}"))?;
+                output::line(
+                    "          --accept writes no rejection that nobody expects; is it meant, write it yourself:",
+                )?;
+                output::line("          {\"error\": {}}, and --accept fills it in")?;
+            }
             CaseResult::Fails(differences) => {
                 output::line(format!("failed    {name}"))?;
                 for difference in differences.iter().take(SHOWN) {
@@ -196,6 +287,6 @@ fn print(cases: &[Case]) -> anyhow::Result<()> {
         }
     }
     let count = |wanted: &str| cases.iter().filter(|case| case.result.name() == wanted).count();
-    let failed = count("failed") + count("nothing_expected");
+    let failed = cases.iter().filter(|case| !case.result.is_fine()).count();
     output::line(format!("{} passed, {failed} failed, {} accepted", count("passed"), count("accepted")))
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::{Verdict, existing_store, output};
+use super::settings;
 use crate::config::Config;
 use crate::store::unmapped;
 use crate::view;
@@ -21,6 +22,10 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
     let store = existing_store(config)?;
     let mut codes = store.read(|reader| unmapped::list(reader, usize::MAX))?;
     codes.retain(|code| arguments.source.as_ref().is_none_or(|source| *source == code.source));
+    // A source that was taken out of the configuration may still have codes.
+    if let Some(name) = arguments.source.as_ref().filter(|_| codes.is_empty()) {
+        settings(config, name)?;
+    }
     if arguments.json {
         let codes: Vec<Value> = codes.iter().map(view::unmapped_code).collect();
         output::json(&json!({"unmapped": codes}))?;
@@ -39,13 +44,15 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verd
             code.message.to_string(),
         ]
     };
+    if codes.is_empty() {
+        output::line("The tables know every code of the stored messages.")?;
+        return Ok(Verdict::Fine);
+    }
     let rows: Vec<Vec<String>> = codes.iter().map(row).collect();
     output::table(
         &["SOURCE", "TABLE", "CODE", "FIELD", "OUTCOME", "MESSAGES", "WAITING", "LAST SEEN", "SAMPLE"],
         &rows,
     )?;
-    if !codes.is_empty() {
-        output::line("Add the rows that are missing to the tables: the daemon takes in what waits by itself.")?;
-    }
+    output::line("Add the rows that are missing to the tables: the daemon takes in what waits by itself.")?;
     Ok(Verdict::Fine)
 }

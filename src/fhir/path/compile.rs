@@ -204,8 +204,21 @@ impl Compiler<'_> {
         if is_missing || (types.is_open() && expect::is_function_without_parentheses(name)) {
             return Err(missing(name, span, types));
         }
-        let paths = found.kinds.iter().map(|(_, path)| path).chain(&found.open);
-        self.mentioned.extend(paths.cloned());
+        self.mentioned.extend(found.paths().map(str::to_owned));
+        Ok(found)
+    }
+
+    /// Of a URL that is known, no other extensions are asked for.
+    fn extension(&mut self, arguments: &[Expression], span: &Span, types: &Types) -> Result<Types, PathError> {
+        let Some(Expression::Literal(Atom::String(url))) = arguments.first() else {
+            return self.member("extension", span, types);
+        };
+        let (found, is_missing) = types.member("extension");
+        if is_missing {
+            return Err(missing("extension", span, types));
+        }
+        let found = found.extensions_of(url);
+        self.mentioned.extend(found.paths().map(str::to_owned));
         Ok(found)
     }
 
@@ -308,7 +321,7 @@ impl Compiler<'_> {
                 Function::Repeat => argument_types.pop().unwrap_or_else(Types::none),
                 Function::Abs | Function::GetValue => input.clone(),
                 Function::Resolve => input.resolved(),
-                Function::Extension => self.member("extension", span, input)?.each(),
+                Function::Extension => self.extension(&arguments, span, input)?,
                 _ => Types::any(),
             },
         };

@@ -35,7 +35,7 @@ use std::fmt;
 use std::ops::Range;
 
 pub use evaluate::Scope;
-pub use types::Types;
+pub use types::{Types, extension_place};
 pub use value::{IntoNodes, Node, Nodes};
 
 use super::dictionary::{Dictionary, TypeId};

@@ -105,6 +105,18 @@ impl Types {
         names
     }
 
+    /// The ways that lead there: `Patient.name`.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.kinds.iter().map(|(_, path)| path).chain(&self.open).map(String::as_str)
+    }
+
+    /// The extensions among them that have this URL, in their own ways: `Patient.extension('https://…')`.
+    pub(super) fn extensions_of(mut self, url: &str) -> Self {
+        let paths = self.kinds.iter_mut().map(|(_, path)| path).chain(&mut self.open);
+        paths.for_each(|path| *path = extension_place(path, url));
+        self
+    }
+
     /// The names of the types, for messages: `HumanName or string`; of many, as of the value of an extension, only how many.
     pub fn names(&self) -> String {
         let names = self.type_names();
@@ -216,4 +228,9 @@ impl Types {
 
 fn joined(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// The way to the extensions of one URL: `Patient.extension('https://…')`, of `Patient.extension`.
+pub fn extension_place(extension: &str, url: &str) -> String {
+    format!("{extension}('{url}')")
 }

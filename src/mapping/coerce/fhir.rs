@@ -144,6 +144,29 @@ pub(crate) fn type_of(element: &Element<'_>) -> Type {
     }
 }
 
+/// The elements of other resources that a coercion looks at, where a Reference leads to them: `Practitioner.identifier`. The kinds of
+/// [`text`], [`coding`], `identifier` and `staff`.
+pub(crate) fn read_behind(coercion: Coercion, element: &Element<'_>) -> Vec<String> {
+    let Some(json) = element.json() else { return Vec::new() };
+    let first = match type_of(element) {
+        Type::Reference => element.referred(json),
+        Type::CodeableReference => json.get("reference").and_then(|reference| element.referred(reference)),
+        Type::Other if json.get("resourceType").is_some() => Some(json),
+        _ => None,
+    };
+    let looked_at: &[&str] = match coercion {
+        Coercion::Staff => &["practitioner", "identifier", "name"],
+        Coercion::Identifier => &["identifier"],
+        Coercion::Coded => &["code", "identifier", "name"],
+        _ => &["name", "code"],
+    };
+    let person = first.filter(|_| coercion == Coercion::Staff).and_then(|first| first.get("practitioner"));
+    let second = person.and_then(|person| element.referred(person));
+    let resources = first.into_iter().chain(second);
+    let kinds = resources.filter_map(|resource| text_in(resource, "resourceType"));
+    kinds.flat_map(|kind| looked_at.iter().map(move |name| format!("{kind}.{name}"))).collect()
+}
+
 /// A text inside an element, without blanks around it; `None` if it is empty.
 pub(crate) fn text_in<'j>(json: &'j Json, name: &str) -> Option<&'j str> {
     json.get(name).and_then(Json::as_str).map(str::trim).filter(|text| !text.is_empty())

@@ -148,6 +148,29 @@ impl Coercion {
         }
     }
 
+    /// The components of a field of HL7 v2 that it looks at; `None`: all of them.
+    pub(crate) fn components(self) -> Option<&'static [usize]> {
+        match self {
+            Self::Text | Self::LabValue | Self::ReferenceRange => None,
+            Self::Code
+            | Self::Date
+            | Self::DateTime
+            | Self::Instant
+            | Self::Integer
+            | Self::Decimal
+            | Self::Boolean
+            | Self::ResidentId => Some(&[1]),
+            Self::Name => Some(&[1, 2, 3, 4]),
+            Self::Phone => Some(&[1, 3, 5, 6, 7, 8, 12]),
+            Self::Email => Some(&[1, 4]),
+            Self::Identifier => Some(&[1, 4]),
+            Self::Coded => Some(&[1, 2, 3, 4, 5, 6, 9]),
+            Self::Staff => Some(&[1, 2, 3]),
+            Self::Address => Some(&[1, 2, 3, 4, 5, 9]),
+            Self::Unit => Some(&[1, 2]),
+        }
+    }
+
     /// Whether a table can be applied to its result.
     pub(crate) fn gives_a_code(self) -> bool {
         matches!(self, Self::Text | Self::Code | Self::Unit | Self::Boolean | Self::Integer)
@@ -310,4 +333,85 @@ pub(crate) fn read<T: Default>(sent: &str, reader: impl Fn(&Value<'_>) -> T) -> 
     let message = Message::parse(text, Charset::Utf8, &Limits::default()).unwrap();
     let found = Path::parse("ZZZ-1").unwrap().resolve(&message.scope());
     found.value().map_or_else(T::default, |value| reader(&value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a coercion makes of a field as sent.
+    fn made_of(coercion: Coercion, sent: &str) -> Option<String> {
+        let schema = |kind, name| crate::record::schema::find(kind, name).map(|field| field.shape);
+        let inner = match coercion {
+            Coercion::Staff => schema(crate::record::Kind::Visit, "attending"),
+            Coercion::Coded => schema(crate::record::Kind::LabReport, "results.value_code"),
+            Coercion::Identifier => schema(crate::record::Kind::Patient, "mother_identifier"),
+            _ => None,
+        };
+        let inner = match inner {
+            Some(Shape::Object(inner)) => inner,
+            _ => &[],
+        };
+        read(sent, |value| match coercion {
+            Coercion::Name => person::name(value).map(|name| format!("{name:?}")),
+            _ => {
+                let made = apply(coercion, &input::Value::Hl7v2(*value), inner, &TimeZone::UTC);
+                made.map_or_else(|refusal| Some(refusal.into_owned()), |made| made.map(|made| made.to_string()))
+            }
+        })
+    }
+
+    #[test]
+    fn the_components_of_a_field_that_a_coercion_looks_at_are_those_that_make_a_difference() {
+        const MOST: usize = 15;
+        // Fields in which each component that counts gets its turn.
+        let samples: &[(Coercion, &[&str])] = &[
+            (Coercion::Code, &["A^B^C"]),
+            (Coercion::Date, &["20240305^B"]),
+            (Coercion::DateTime, &["202403051030^B"]),
+            (Coercion::Integer, &["7^B"]),
+            (Coercion::Decimal, &["7.5^B"]),
+            (Coercion::Boolean, &["Y^B"]),
+            (Coercion::ResidentId, &["110101199003078515^B"]),
+            (Coercion::Name, &["Everyman^Adam^A^III^Dr.^MD^L"]),
+            (
+                Coercion::Phone,
+                &["^PRN^PH^a@b^86^755^86123456^801^x", "A86^PRN^NET^^^^^^^^^^13800001234", "^^^^^^^^^^^13800001234"],
+            ),
+            (Coercion::Email, &["^NET^Internet^a@example.org", "a@example.org"]),
+            (Coercion::Identifier, &["P1^^^HIS^MR"]),
+            (
+                Coercion::Coded,
+                &["WBC^White^L", "^^^6690-2^Leukocytes^LN", "625-4^^LN^^Name", "625-4^^LN^^^^^^Bacteria"],
+            ),
+            (Coercion::Staff, &["D1^Wang^Wei^X^^Dr."]),
+            (Coercion::Address, &["1 Main St^Flat 2^Town^State^12345^US^H^^District"]),
+            (Coercion::Unit, &["10^9/L^x", "^mmol/L"]),
+        ];
+        for (coercion, fields) in samples {
+            let mut counting: Vec<usize> = Vec::new();
+            for sent in *fields {
+                let parts: Vec<&str> = sent.split('^').chain(std::iter::repeat("")).take(MOST).collect();
+                for number in 1..=MOST {
+                    let differs = |other: &str| {
+                        let mut changed = parts.clone();
+                        changed[number - 1] = other;
+                        made_of(*coercion, &changed.join("^")) != made_of(*coercion, sent)
+                    };
+                    // Taken away, or another one.
+                    if ["", "Y", "NET", "13900009999"].into_iter().any(differs) {
+                        counting.push(number);
+                    }
+                }
+            }
+            counting.sort_unstable();
+            counting.dedup();
+            assert_eq!(Some(counting.as_slice()), coercion.components(), "{}", coercion.name());
+        }
+        let tried = |coercion: &Coercion| samples.iter().any(|(tried, _)| tried == coercion);
+        let untried: Vec<_> = NAMES.iter().map(|(_, coercion)| *coercion).filter(|coercion| !tried(coercion)).collect();
+        assert!(
+            untried.iter().all(|coercion| matches!(coercion, Coercion::Instant) || coercion.components().is_none())
+        );
+    }
 }

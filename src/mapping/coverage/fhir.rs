@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value as Json;
 
 use crate::fhir::dictionary::TypeId;
-use crate::fhir::{Dictionary, Resource, Unit};
+use crate::fhir::{Dictionary, Resource, Unit, extension_place};
 use crate::mapping::{Asked, Skipped};
 
 /// Elements of every resource that are about it and not about its patient, or that the engine follows by itself.
@@ -22,13 +22,12 @@ pub(super) fn count_unread(
     skipped: &[Skipped],
     unread: &mut BTreeMap<Asked, u64>,
 ) {
-    let asked: BTreeSet<&str> = asked
-        .iter()
-        .filter_map(|asked| match asked {
-            Asked::Element(element) => Some(element.as_str()),
-            Asked::Field { .. } => None,
-        })
-        .collect();
+    let mut root = Looked::default();
+    for asked in asked {
+        if let Asked::Element(element) = asked {
+            root.add(element);
+        }
+    }
     let focal = unit.focal();
     // The Encounter of a report, or a Patient who is linked, only says who it is here; the rest is read with its own unit.
     let is_of_another = |resource: &Resource<'_>| {
@@ -42,49 +41,93 @@ pub(super) fn count_unread(
             continue;
         }
         let Some(members) = resource.json().as_object() else { continue };
-        let walk = Walk { asked: &asked };
+        let looked: Vec<&Looked<'_>> = root.parts.get(name).into_iter().collect();
         for (member, value) in members.iter().filter(|(member, _)| !OF_THE_ENGINE.contains(&member.as_str())) {
-            walk.member((name, resource.kind()), member, value, unread);
+            count_member((name, resource.kind()), &looked, member, value, unread);
         }
     }
 }
 
-struct Walk<'w> {
-    asked: &'w BTreeSet<&'w str>,
+/// What was looked at, by the names of elements: `Patient`, in it `name`, in it `family`.
+#[derive(Default)]
+struct Looked<'a> {
+    /// With all that is in it.
+    whole: bool,
+    /// By itself: whether it is there, or which text it is.
+    itself: bool,
+    parts: BTreeMap<&'a str, Looked<'a>>,
 }
 
-impl Walk<'_> {
-    fn member(
-        &self,
-        (place, kind): (&str, Option<TypeId>),
-        member: &str,
-        value: &Json,
-        unread: &mut BTreeMap<Asked, u64>,
-    ) {
-        // The extensions of a primitive are named as those of its element.
-        let member = member.strip_prefix('_').unwrap_or(member);
-        let (name, kind) = element(kind, member);
-        let place = format!("{place}.{name}");
-        let is_whole = self.asked.contains(format!("{place}{WHOLE}").as_str());
-        let below = format!("{place}.");
-        let is_read_in_part = self.asked.range(below.as_str()..).next().is_some_and(|next| next.starts_with(&below));
-        if is_whole || (self.asked.contains(place.as_str()) && !is_read_in_part) {
-            return;
+impl<'a> Looked<'a> {
+    fn add(&mut self, element: &'a str) {
+        let (path, whole) = element.strip_suffix(WHOLE).map_or((element, false), |path| (path, true));
+        let looked = names(path).into_iter().fold(self, |looked, name| looked.parts.entry(name).or_default());
+        looked.whole |= whole;
+        looked.itself |= !whole;
+    }
+
+    /// All that is in it counts as read: it was read whole, or asked for and nothing in it.
+    fn is_whole(&self) -> bool {
+        self.whole || (self.itself && self.parts.is_empty())
+    }
+}
+
+/// The names of a path of elements: the URL of an extension has dots of its own.
+fn names(path: &str) -> Vec<&str> {
+    let mut is_in_url = false;
+    let is_between = |letter: char| {
+        is_in_url ^= letter == '\'';
+        letter == '.' && !is_in_url
+    };
+    path.split(is_between).collect()
+}
+
+/// Members that say what their element is, and nothing by themselves: where a Reference leads to is followed by the engine, and the URL of
+/// an extension is its name.
+fn is_of_the_engine(kind: Option<TypeId>, member: &str) -> bool {
+    member == "id"
+        || match kind.map(TypeId::name) {
+            Some("Reference") => matches!(member, "reference" | "type"),
+            Some("Extension") => member == "url",
+            _ => false,
         }
-        let values = match value {
-            Json::Array(items) => items.as_slice(),
-            single => std::slice::from_ref(single),
-        };
-        for value in values.iter().filter(|value| !value.is_null()) {
-            match value {
-                Json::Object(members) if is_read_in_part => {
-                    for (member, value) in members.iter().filter(|(member, _)| *member != "id") {
-                        self.member((&place, kind), member, value, unread);
-                    }
+}
+
+fn count_member(
+    (place, kind): (&str, Option<TypeId>),
+    around: &[&Looked<'_>],
+    member: &str,
+    value: &Json,
+    unread: &mut BTreeMap<Asked, u64>,
+) {
+    // The extensions of a primitive are named as those of its element.
+    let member = member.strip_prefix('_').unwrap_or(member);
+    let (name, kind) = element(kind, member);
+    let values = match value {
+        Json::Array(items) => items.as_slice(),
+        single => std::slice::from_ref(single),
+    };
+    for value in values.iter().filter(|value| !value.is_null()) {
+        let url = value.get("url").and_then(Json::as_str).filter(|_| matches!(name, "extension" | "modifierExtension"));
+        // Those of one URL are an element of their own.
+        let own = url.map(|url| extension_place(name, url));
+        let place = format!("{place}.{}", own.as_deref().unwrap_or(name));
+        let names = [Some(name), own.as_deref()];
+        let looked: Vec<&Looked<'_>> = around
+            .iter()
+            .flat_map(|looked| names.iter().flatten().filter_map(|name| looked.parts.get(*name)))
+            .collect();
+        if looked.iter().any(|looked| looked.is_whole()) {
+            continue;
+        }
+        match value {
+            Json::Object(members) if looked.iter().any(|looked| !looked.parts.is_empty()) => {
+                for (member, value) in members.iter().filter(|(member, _)| !is_of_the_engine(kind, member)) {
+                    count_member((&place, kind), &looked, member, value, unread);
                 }
-                _ if self.asked.contains(place.as_str()) => {}
-                _ => *unread.entry(Asked::Element(place.clone())).or_default() += 1,
             }
+            _ if looked.iter().any(|looked| looked.itself) => {}
+            _ => *unread.entry(Asked::Element(place)).or_default() += 1,
         }
     }
 }

@@ -10,8 +10,7 @@ use std::ops::Range;
 use serde_json::Value as Json;
 
 use super::{Resolved, Value, Within};
-use crate::fhir::compose::FOCAL;
-use crate::fhir::{Node, Path, PathError, Remark, Resource, Scope, Truth, Types, Unit};
+use crate::fhir::{Node, Path, PathError, Remark, Resource, Scope, Truth, Types, Unit, compose};
 use crate::mapping::coerce::fhir::text;
 
 /// A FHIRPath of a mapping file.
@@ -58,13 +57,22 @@ impl Within {
     }
 }
 
+/// A Reference that leads to nothing in the unit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LostReference {
+    /// Where it stands: `Encounter.participant[0].individual`.
+    pub element: String,
+    /// What it names: `Practitioner/9`, or an identifier.
+    pub names: String,
+}
+
 const RESOLVE: &str = ".resolve()";
 const ABSENT_REASON: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 
 impl ElementTypes {
     /// The focal resource, of whichever type.
     pub(crate) fn focal() -> Self {
-        let all = FOCAL.into_iter().filter_map(Types::resource).reduce(|all, next| all.or(&next));
+        let all = compose::FOCAL.into_iter().filter_map(Types::resource).reduce(|all, next| all.or(&next));
         Self { types: all.unwrap_or_else(Types::any), opened: None }
     }
 
@@ -107,7 +115,7 @@ impl ElementPath {
             Within::Elements(elements) => elements.opened,
             Within::Message => None,
         };
-        let named = FOCAL.into_iter().find(|focal| self.is_type && *focal == self.path.source().trim());
+        let named = compose::FOCAL.into_iter().find(|focal| self.is_type && *focal == self.path.source().trim());
         Within::Elements(ElementTypes { types: self.path.types().clone().each(), opened: before.or(named) })
     }
 
@@ -137,9 +145,22 @@ impl ElementPath {
         self.path.types().are_named_texts()
     }
 
-    /// The elements that it reads: `Patient.name.given`.
+    /// The elements that it asks for: `Patient.name.given`.
     pub(crate) fn elements(&self) -> impl Iterator<Item = &str> {
         self.path.mentioned()
+    }
+
+    /// The elements that it leads to. Resources are none: nobody makes something of a whole one.
+    pub(crate) fn results(&self) -> impl Iterator<Item = &str> {
+        self.path.types().paths().filter(|path| path.contains('.'))
+    }
+
+    /// The references on its way that lead out of the unit.
+    pub(crate) fn lost(&self, scope: &ElementScope<'_>) -> Vec<LostReference> {
+        let Some(Ok(references)) = self.reference.as_ref().map(|path| path.evaluate(scope.inner())) else {
+            return Vec::new();
+        };
+        references.iter().filter_map(|node| Element(node.clone()).lost()).collect()
     }
 
     /// The first value; none where the path cannot be answered.
@@ -259,6 +280,13 @@ impl<'m> Element<'m> {
         self.0.home()?.referred(reference)
     }
 
+    /// What it names, if it is a Reference that leads out of the unit.
+    pub(crate) fn lost(&self) -> Option<LostReference> {
+        let json = self.json()?;
+        let names = names(json).filter(|_| self.referred(json).is_none())?;
+        Some(LostReference { element: self.location(), names })
+    }
+
     /// What was computed, as text.
     pub(crate) fn computed(&self) -> Option<String> {
         self.0.text().map(|text| text.trim().to_owned())
@@ -282,27 +310,72 @@ impl<'m> Element<'m> {
     pub(crate) fn location(&self) -> String {
         located(&self.0).unwrap_or_else(|| "computed".to_owned())
     }
-
-    /// The same without numbers: `Encounter.identifier.value`. `None` of what was computed.
-    pub(crate) fn element(&self) -> Option<String> {
-        let location = self.0.location()?;
-        let mut parts = location.split(['[', ']']);
-        let first = parts.next().unwrap_or_default().to_owned();
-        // After each bracket comes a number, then what follows it.
-        Some(parts.skip(1).step_by(2).fold(first, |name, part| name + part))
-    }
 }
 
 /// Where a node is; with the id of its resource, where the unit has several of the type: `Observation/7.code`.
 fn located(node: &Node<'_>) -> Option<String> {
-    let location = node.location()?;
-    let home = node.home()?;
-    let name = home.type_name();
-    let mut alike = home.unit().resources().filter(|resource| resource.type_name() == name);
-    if alike.by_ref().nth(1).is_none() {
-        return Some(location);
+    let (location, home) = (node.location()?, node.home()?);
+    Some(format!("{}{}", called(home), location.strip_prefix(home.type_name()).unwrap_or_default()))
+}
+
+/// A resource by its type; where the unit has several of the type, by its id too.
+fn called(resource: Resource<'_>) -> String {
+    let name = resource.type_name();
+    let mut alike = resource.unit().resources().filter(|other| other.type_name() == name);
+    if alike.nth(1).is_none() { name.to_owned() } else { resource.name() }
+}
+
+/// What a Reference names.
+fn names(reference: &Json) -> Option<String> {
+    let text = reference.get("reference").and_then(Json::as_str).map(str::to_owned);
+    text.or_else(|| {
+        let identifier = reference.get("identifier")?;
+        let [system, value] = ["system", "value"].map(|name| identifier.get(name).and_then(Json::as_str));
+        Some(format!("the identifier {}|{}", system.unwrap_or_default(), value?))
+    })
+}
+
+/// The references in a unit that lead to nothing in it, although what they name would belong to it.
+pub(super) fn lost(unit: &Unit) -> Vec<LostReference> {
+    let mut found = Vec::new();
+    for resource in unit.resources() {
+        collect_lost(resource, resource.json(), &called(resource), &mut found);
     }
-    Some(format!("{}{}", home.name(), location.strip_prefix(name).unwrap_or_default()))
+    found
+}
+
+/// serde_json bounds the depth.
+fn collect_lost(home: Resource<'_>, json: &Json, place: &str, found: &mut Vec<LostReference>) {
+    match json {
+        Json::Object(members) => {
+            for (name, value) in members {
+                match value.as_str().filter(|_| name == "reference") {
+                    Some(reference) => {
+                        if belongs(home, reference) && home.referred(reference).is_none() {
+                            found.push(LostReference { element: place.to_owned(), names: reference.to_owned() });
+                        }
+                    }
+                    None => collect_lost(home, value, &format!("{place}.{name}"), found),
+                }
+            }
+        }
+        Json::Array(items) => {
+            let place = |index: usize| format!("{place}[{index}]");
+            items.iter().enumerate().for_each(|(index, item)| collect_lost(home, item, &place(index), found));
+        }
+        _ => {}
+    }
+}
+
+/// Whether what a reference names would be in the unit if it were known. Of a name without a type nobody can tell.
+fn belongs(home: Resource<'_>, reference: &str) -> bool {
+    let reference = reference.split_once("/_history/").map_or(reference, |(reference, _)| reference);
+    let kind = reference.rsplit('/').nth(1).filter(|kind| kind.starts_with(|letter: char| letter.is_ascii_uppercase()));
+    let is_focal = home == home.unit().focal();
+    match kind {
+        Some(kind) => compose::is_part(home.type_name(), is_focal, kind),
+        None => reference.starts_with('#') || compose::has_parts(home.type_name(), is_focal),
+    }
 }
 
 /// A primitive without a value, or an element of extensions alone.

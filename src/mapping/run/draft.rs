@@ -3,7 +3,7 @@
 use crate::mapping::coerce::lab_value::LabValue;
 use crate::mapping::coerce::range::Range;
 use crate::mapping::compile::{BlockPlan, RulePlan};
-use crate::mapping::input::Location;
+use crate::mapping::input::{Location, LostReference};
 use crate::record::{Fields, Text, Value as Json};
 
 /// What the rules of a block have given so far.
@@ -16,6 +16,8 @@ pub(super) struct Draft<'p> {
     pub(super) nulls: Vec<(&'p RulePlan, Location)>,
     /// Rules that found something and give nothing: their targets stay as they were.
     pub(super) left: Vec<&'p RulePlan>,
+    /// Rules that found references that lead to nothing, where it is asked for.
+    pub(super) lost: Vec<(&'p RulePlan, LostReference)>,
     /// Something other than the time was said.
     pub(super) has_substance: bool,
     /// What a result's value and range were understood as.
@@ -31,6 +33,7 @@ impl<'p> Draft<'p> {
             values: vec![None; block.names.len()],
             nulls: Vec::new(),
             left: Vec::new(),
+            lost: Vec::new(),
             has_substance: false,
             value: None,
             range: None,

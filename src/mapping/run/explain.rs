@@ -2,15 +2,16 @@
 
 use std::borrow::Cow;
 
+use super::draft::Draft;
 use super::rule::code_of;
 use super::{Place, Run};
 use crate::hl7v2;
-use crate::mapping::coerce::{Coercion, coded};
+use crate::mapping::coerce::{self, Coercion, coded};
 use crate::mapping::compile::{BlockPlan, RulePlan};
 use crate::mapping::coverage::WHOLE;
-use crate::mapping::input::{Condition, Format, Location, Path, Value};
+use crate::mapping::input::{Condition, Format, Input, Location, Path, Scope, Value};
 use crate::mapping::{Asked, ExplainedField, RuleName};
-use crate::record::{Fields, Value as Json};
+use crate::record::{Fields, Kind, Value as Json};
 
 /// What was read of a value: a range is read from its whole field, because the `~` between two limits is no repetition.
 fn sent<'m>(rule: &RulePlan, value: &Value<'m>) -> Cow<'m, str> {
@@ -22,6 +23,11 @@ fn sent<'m>(rule: &RulePlan, value: &Value<'m>) -> Cow<'m, str> {
         value => value.raw(),
     }
 }
+
+/// OBX-6.
+const UNIT: usize = 6;
+/// Elements that name the patient of a focal resource.
+const PATIENTS: &[&str] = &[".subject", ".patient"];
 
 impl Run<'_> {
     /// Several values made what was explained since `from`: all of them were sent.
@@ -44,29 +50,68 @@ impl Run<'_> {
         self.explained[from..].iter_mut().for_each(|field| field.unmapped = outcome);
     }
 
-    /// Notes that the mapping looks there.
+    /// Notes that the mapping looks there, as `each` does: which there are, and not what is in them.
     pub(super) fn ask(&mut self, path: &Path) {
         if !self.context.explain {
             return;
         }
         match path {
-            Path::Hl7v2(path) => self.ask_message(path),
+            Path::Hl7v2(path) => self.ask_choices(path),
+            Path::Fhir(path) => self.ask_elements(path.elements(), ""),
+        }
+    }
+
+    /// Notes what a rule looks at: of the field or element that the path leads to, what its coercion reads.
+    pub(super) fn ask_for(&mut self, rule: &RulePlan, path: &Path) {
+        let path = match path {
+            Path::Hl7v2(path) => path,
             Path::Fhir(path) => {
-                self.mapped.trace.asked.extend(path.elements().map(|element| Asked::Element(element.to_owned())))
+                self.ask_elements(path.elements(), "");
+                self.ask_elements(path.results(), WHOLE);
+                return;
+            }
+        };
+        self.ask_choices(path);
+        let Some(field) = path.field() else { return };
+        let components = match (path.component(), rule.coercion.components()) {
+            (None, Some(read)) => read.iter().copied().map(Some).collect(),
+            (component, _) => vec![component],
+        };
+        components.into_iter().for_each(|component| self.ask_field(path.segment(), field, component));
+        if path.segment() == "OBX" && matches!(rule.coercion, Coercion::LabValue | Coercion::ReferenceRange) {
+            // The unit tells a percentage from a count, and what a range without one means.
+            let unit = Coercion::Unit.components().unwrap_or_default();
+            unit.iter().for_each(|component| self.ask_field("OBX", UNIT, Some(*component)));
+        }
+    }
+
+    /// Notes what is read behind a reference.
+    pub(super) fn ask_behind(&mut self, rule: &RulePlan, value: &Value<'_>) {
+        let Value::Fhir(element) = value else { return };
+        if self.context.explain {
+            for read in coerce::fhir::read_behind(rule.coercion, element) {
+                self.mapped.trace.asked.insert(Asked::Element(read + WHOLE));
             }
         }
     }
 
-    fn ask_message(&mut self, path: &hl7v2::Path) {
-        let compared = path.predicate().map(|(component, _, _)| Some(component));
-        let mut read = |path: &hl7v2::Path, component: Option<usize>| {
-            if let Some(field) = path.field() {
-                self.mapped.trace.asked.insert(Asked::Field { segment: path.segment().to_owned(), field, component });
-            }
-        };
-        compared.into_iter().chain([path.component()]).for_each(|component| read(path, component));
-        if let Some((choice, _)) = path.chosen_by() {
-            read(&choice, choice.component());
+    fn ask_elements<'e>(&mut self, elements: impl Iterator<Item = &'e str>, how: &str) {
+        self.mapped.trace.asked.extend(elements.map(|element| Asked::Element(format!("{element}{how}"))));
+    }
+
+    fn ask_field(&mut self, segment: &str, field: usize, component: Option<usize>) {
+        self.mapped.trace.asked.insert(Asked::Field { segment: segment.to_owned(), field, component });
+    }
+
+    /// The components by which a path chooses among segments and repetitions.
+    fn ask_choices(&mut self, path: &hl7v2::Path) {
+        if let (Some((component, _, _)), Some(field)) = (path.predicate(), path.field()) {
+            self.ask_field(path.segment(), field, Some(component));
+        }
+        if let Some((choice, _)) = path.chosen_by()
+            && let Some(field) = choice.field()
+        {
+            self.ask_field(choice.segment(), field, choice.component());
         }
     }
 
@@ -75,9 +120,49 @@ impl Run<'_> {
             return;
         }
         match condition {
-            Condition::Hl7v2(condition) => condition.each_path(&mut |path| self.ask_message(path)),
-            Condition::Fhir(path) => {
-                self.mapped.trace.asked.extend(path.elements().map(|element| Asked::Element(element.to_owned())))
+            Condition::Hl7v2(condition) => condition.each_path(&mut |path| {
+                self.ask_choices(path);
+                if let Some(field) = path.field() {
+                    self.ask_field(path.segment(), field, path.component());
+                }
+            }),
+            Condition::Fhir(path) => self.ask_elements(path.elements(), ""),
+        }
+    }
+
+    /// Rules of a record or item that have no value because a reference leads to nothing.
+    pub(super) fn explain_lost(&mut self, draft: &Draft<'_>, place: Place) {
+        for (rule, lost) in draft.lost.iter().filter(|(rule, _)| !draft.is_filled(rule)) {
+            self.mapped.trace.lost.entry(lost.clone()).or_default().empty.insert(place.target(&rule.target));
+        }
+    }
+
+    /// Items of a list that are not there because a reference leads to nothing.
+    pub(super) fn explain_lost_items(&mut self, each: &Path, scope: &Scope<'_>, kind: Kind, list: &str) {
+        if !self.context.explain {
+            return;
+        }
+        for lost in each.lost(scope) {
+            self.mapped.trace.lost.entry(lost).or_default().empty.insert(format!("{}.{list}", kind.name()));
+        }
+    }
+
+    /// Other references that lead to nothing: that of the patient, without whom the record is nobody's, and those of which no field is
+    /// the worse.
+    pub(super) fn explain_other_lost(&mut self, input: Input<'_>) {
+        let Input::Unit(unit) = input else { return };
+        if !self.context.explain {
+            return;
+        }
+        let is_nobodys = unit.patient().is_none();
+        let focal = unit.focal().type_name();
+        for lost in input.lost() {
+            let is_patient =
+                lost.element.starts_with(focal) && PATIENTS.iter().any(|name| lost.element.ends_with(name));
+            let is_patient = is_patient || lost.names.contains("Patient/");
+            let fields = self.mapped.trace.lost.entry(lost).or_default();
+            if is_nobodys && is_patient {
+                fields.empty.insert(Kind::Patient.name().to_owned());
             }
         }
     }
@@ -100,16 +185,12 @@ impl Run<'_> {
         }
     }
 
-    /// All that is in an element was read, by the coercion that made something of it.
-    fn ask_whole(&mut self, value: &Value<'_>) {
-        let Value::Fhir(element) = value else { return };
-        if let Some(place) = element.element().filter(|_| element.json().is_some_and(|json| json.is_object())) {
-            self.mapped.trace.asked.insert(Asked::Element(place + WHOLE));
-        }
-    }
-
     fn tell(&mut self, rule: &RulePlan, name: &str, json: &Json, value: Option<&Value<'_>>, place: Place) {
-        value.iter().for_each(|value| self.ask_whole(value));
+        if let Some(Value::Fhir(element)) = value
+            && let Some(lost) = element.lost()
+        {
+            self.mapped.trace.lost.entry(lost).or_default().partial.insert(place.target(&rule.target));
+        }
         let rule_name =
             RuleName { file: self.plan.files[rule.file].clone(), line: rule.line, target: place.target(&rule.target) };
         self.mapped.trace.fired.insert(rule_name);

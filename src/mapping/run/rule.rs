@@ -60,7 +60,7 @@ impl Run<'_> {
     ) -> Result<(), Box<Stop>> {
         if self.context.explain {
             rule.when.iter().for_each(|when| self.ask_condition(when));
-            rule.from.iter().for_each(|path| self.ask(path));
+            rule.from.iter().for_each(|path| self.ask_for(rule, path));
         }
         if rule.is_alternative && draft.is_filled(rule) || rule.when.as_ref().is_some_and(|when| !when.holds(scope)) {
             return Ok(());
@@ -78,6 +78,9 @@ impl Run<'_> {
                 Resolved::Withheld => {
                     draft.left.push(rule);
                     self.mapped.notes.extend(path.trouble(scope));
+                    if self.context.explain {
+                        draft.lost.extend(path.lost(scope).into_iter().map(|lost| (rule, lost)));
+                    }
                     continue;
                 }
                 Resolved::Null => {
@@ -90,6 +93,7 @@ impl Run<'_> {
                 Resolved::Value(value) => Some(value),
             };
             let Some(value) = value else { continue };
+            self.ask_behind(rule, &value);
             let (explained, unmapped) = (self.explained.len(), self.mapped.unmapped.len());
             let mut all = Vec::new();
             let found = if rule.coercion == Coercion::LabValue || takes_all(path, &rule.target) {

@@ -125,8 +125,8 @@ pub(super) fn history(body: &[u8], wanted: &str, place: &str) -> Result<Bundle, 
     Ok(Bundle { total, next, own, entries })
 }
 
-/// One resource by itself.
-pub(super) fn resource(body: &[u8], origin: Origin) -> Option<Resource> {
+/// One resource by itself; `None`: it has no type or no id, or is no JSON object.
+pub fn resource(body: &[u8], origin: Origin) -> Option<Resource> {
     let body = body.trim_ascii();
     let head: Head = serde_json::from_slice(body).ok()?;
     let reference = Reference::new(&head.resource_type, head.id.as_deref()?)?;

@@ -26,7 +26,6 @@ mod auth;
 mod bundle;
 mod capability;
 mod deletions;
-pub mod documents;
 mod engine;
 pub mod error;
 mod export;
@@ -44,6 +43,7 @@ pub mod world;
 
 pub use reqwest::Url;
 
+pub use self::bundle::resource;
 pub use self::error::FhirError;
 pub use self::poller::{Poke, Poller, examine};
 pub use self::settings::Settings;
