@@ -18,7 +18,7 @@ mod unit;
 
 pub use dictionary::Dictionary;
 pub use path::{Fault, Node, Nodes, Path, PathError, Scope, Truth, Types};
-pub use unit::{Resource, Unit, UnitError};
+pub use unit::{Resource, Unit, UnitError, read_resource};
 
 /// What keeps a text from being JSON, without any of its content.
 fn problem_of_json(error: &serde_json::Error) -> &'static str {
