@@ -211,7 +211,8 @@ fn said(unit: &Unit) -> Option<ContentDigest> {
     let subject = unit.subject.as_ref().filter(|subject| !subject.is_gone)?;
     let mapped = unit.mapped.as_ref().ok().filter(|_| unit.unmapped.is_empty())?;
     let is_patient = subject.focal.kind == "Patient";
-    let told = mapped.records.iter().filter(|record| is_patient || matches!(record.kind, Kind::Visit | Kind::LabReport));
+    let told =
+        mapped.records.iter().filter(|record| is_patient || matches!(record.kind, Kind::Visit | Kind::LabReport));
     let told: Vec<(&str, &Fields)> = told.map(|record| (record.kind.name(), &record.fields)).collect();
     let patient = subject.patient.as_ref().map(ToString::to_string);
     serde_json::to_vec(&(patient, told)).ok().map(|text| ContentDigest::of(&text))

@@ -366,8 +366,7 @@ pub fn put_spread(transaction: &Transaction<'_>, source: &str, spread: Spread) -
 /// # Errors
 /// See [`StoreError`].
 pub fn next_spread(reader: &Reader<'_>, source: &str) -> Result<Option<Spread>, StoreError> {
-    let sql =
-        "SELECT resource, appears, steps, after FROM resource_spread WHERE source = ?1 ORDER BY resource LIMIT 1";
+    let sql = "SELECT resource, appears, steps, after FROM resource_spread WHERE source = ?1 ORDER BY resource LIMIT 1";
     reader.one(sql, [source], |row| {
         let steps = usize::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
         Ok(Spread { row: row.get(0)?, appears: row.get(1)?, steps, after: row.get(3)? })
@@ -552,6 +551,53 @@ pub fn wanted(
         named,
     )?);
     Ok(wanted)
+}
+
+/// Types of which a source has resources.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn types(reader: &Reader<'_>, source: &str) -> Result<Vec<String>, StoreError> {
+    reader.all("SELECT DISTINCT type FROM resource WHERE source = ?1", [source], |row| Ok(row.get(0)?))
+}
+
+/// Asks for the present resources of a type again at `at`, at most `limit` of those that nobody would ask for; `None`: polling tells of their
+/// changes from now on. Gives how many there were.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn refresh_type(
+    transaction: &Transaction<'_>,
+    source: &str,
+    kind: &str,
+    at: Option<i64>,
+    limit: usize,
+) -> Result<usize, StoreError> {
+    transaction.run(
+        "UPDATE resource SET refresh_at = ?3 WHERE id IN (SELECT id FROM resource WHERE source = ?1 AND type = ?2
+         AND state = 'present' AND (refresh_at IS NULL) = (?3 IS NOT NULL) LIMIT ?4)",
+        params![source, kind, at, row_limit(limit)],
+    )
+}
+
+/// Asks at `at` for everything that was to be asked for later: another server answers now.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn refresh_all(transaction: &Transaction<'_>, source: &str, at: i64) -> Result<(), StoreError> {
+    transaction
+        .run("UPDATE resource SET refresh_at = ?2 WHERE source = ?1 AND refresh_at > ?2", params![source, at])?;
+    Ok(())
+}
+
+/// Takes all notes of a source away but those under `kept`.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn forget_notes(transaction: &Transaction<'_>, source: &str, kept: [&str; 2]) -> Result<(), StoreError> {
+    transaction
+        .run("DELETE FROM reading WHERE source = ?1 AND key NOT IN (?2, ?3)", params![source, kept[0], kept[1]])?;
+    Ok(())
 }
 
 /// Present resources of a type with their versions, in order of id, after `after`.

@@ -46,14 +46,18 @@ impl Keeper {
     }
 
     fn read(&self, resource: &Resource, now: i64) -> ReadResource {
-        let is_polled = self.polled.contains(&resource.reference.resource_type);
-        let refresh_at = (!is_polled).then(|| now.saturating_add(REFRESH));
-        ReadResource { refresh_at, ..read_resource(resource, &self.base) }
+        read_resource(resource, &self.base, |kind| self.polled.contains(kind), now.saturating_add(REFRESH))
     }
 }
 
-/// A resource as the mirror keeps it; `base` is its server's base URL, by which references may name others.
-pub fn read_resource(resource: &Resource, base: &str) -> ReadResource {
+/// A resource as the mirror keeps it; `base` is its server's base URL, by which references may name others. What `is_polled` does not
+/// hold of is asked for again at `later`.
+pub fn read_resource(
+    resource: &Resource,
+    base: &str,
+    is_polled: impl FnOnce(&str) -> bool,
+    later: i64,
+) -> ReadResource {
     let name = name_of(&resource.reference);
     let (references, unreadable) = match fhir::read_resource(&resource.body) {
         Ok(read) => (references(&name, &read, base), None),
@@ -65,7 +69,7 @@ pub fn read_resource(resource: &Resource, base: &str) -> ReadResource {
         digest: ContentDigest::of(&resource.body),
         body: PackedBytes::pack(&resource.body),
         references,
-        refresh_at: None,
+        refresh_at: (!is_polled(&name.kind)).then_some(later),
         unreadable,
         name,
     }
@@ -178,8 +182,7 @@ mod tests {
             "contained":[{"resourceType":"Location","id":"l"}],"location":[{"location":{"reference":"#l"}}],
             "account":[{"reference":"Account/9"}],"partOf":{"reference":"Encounter/1"},"basedOn":[{"reference":"http://other/ServiceRequest/4"}]}"##;
         let name = |kind: &str, id: &str| ResourceName { kind: kind.to_owned(), id: id.to_owned() };
-        let references =
-            |name, body, base: &str| references(&name, &serde_json::from_slice(body).unwrap(), base);
+        let references = |name, body, base: &str| references(&name, &serde_json::from_slice(body).unwrap(), base);
         assert_eq!(
             references(name("Encounter", "1"), body, "http://h/fhir"),
             [name("Patient", "7"), name("Practitioner", "3")]
@@ -190,7 +193,8 @@ mod tests {
         let odd: &[u8] = br#"{"reference":"Patient/9","a":[1.50,-2,1e9,true,null,{"reference":7},{"reference":{"reference":"Patient\/3"}},
             {"reference":["Patient/4"]},{"referenc\u0065":"Patient/5"}]}"#;
         assert_eq!(references(name("Patient", "1"), odd, ""), [name("Patient", "3"), name("Patient", "5")]);
-        let derived: &[u8] = br#"{"hasMember":[{"reference":"Observation/2"}],"derivedFrom":[{"reference":"Observation/3"}]}"#;
+        let derived: &[u8] =
+            br#"{"hasMember":[{"reference":"Observation/2"}],"derivedFrom":[{"reference":"Observation/3"}]}"#;
         assert_eq!(references(name("Observation", "1"), derived, ""), [name("Observation", "2")]);
     }
 }

@@ -620,8 +620,11 @@ fn what_cannot_be_read_is_named_left_out_and_recovers() {
         assert_eq!(server.has_unreadable("Organization/1", body).last(), Some(&MessageState::Failed), "{body}");
         assert_eq!((server.count(MessageState::Failed), server.count(MessageState::Ignored)), (1, round as u64));
         // What names it is told without it.
-        server.has(&[("Encounter/2", json!({"status": "planned", "subject": {"reference": "Patient/1"},
-            "serviceProvider": {"reference": "Organization/1"}, "reasonCode": [{"text": round.to_string()}]}))]);
+        server.has(&[(
+            "Encounter/2",
+            json!({"status": "planned", "subject": {"reference": "Patient/1"},
+            "serviceProvider": {"reference": "Organization/1"}, "reasonCode": [{"text": round.to_string()}]}),
+        )]);
         assert_eq!(server.visit("2"), format!("planned {round}, of emr|1"));
     }
     server.has(&[("Organization/1", json!({"name": "分院"}))]);

@@ -81,8 +81,8 @@ fn each_line(mut lines: impl BufRead, limit: usize, take: &mut impl FnMut(Found)
 
 /// The resources of what is one resource, or a Bundle, or several of these one after the other. `None`: no more are wanted.
 fn document(text: &[u8], take: &mut impl FnMut(Found) -> bool) -> Option<()> {
-    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
-    for document in serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>() {
+    let text = bundle::as_text(text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text));
+    for document in serde_json::Deserializer::from_slice(&text).into_iter::<&RawValue>() {
         let Ok(document) = document else {
             take(Err(Unreadable {
                 place: "the file".to_owned(),
