@@ -94,8 +94,9 @@ impl Job<'_> {
     /// Where a Patient says that it gave way to another one: it stays the record that it was, and answers as the other one's.
     pub(super) fn remember_retired(&self, fields: &Fields) -> Result<(), Trouble> {
         let Some(statement) = &self.statement else { return Ok(()) };
-        let retired = sides(fields, "retired").first().map(|number| named(self.source, number));
-        if let Some(record) = retired.map(|number| self.record_under(&number)).transpose()?.flatten() {
+        if let Some(record) =
+            retired(self.source, fields).map(|number| self.record_under(&number)).transpose()?.flatten()
+        {
             statement.remember_patient(&record, self.moment(fields));
         }
         Ok(())
@@ -523,6 +524,11 @@ pub(super) fn survivors(source: &str, fields: &Fields) -> Vec<RecordNumber> {
         return Vec::new();
     }
     sides(fields, "survivor").iter().map(|number| named(source, number)).collect()
+}
+
+/// The number that is given up by a merge, or by a change of number.
+pub(super) fn retired(source: &str, fields: &Fields) -> Option<RecordNumber> {
+    sides(fields, "retired").first().map(|number| named(source, number))
 }
 
 /// The numbers of one side of a merge: medical record numbers; where there are none, all.

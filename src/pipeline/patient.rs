@@ -47,7 +47,7 @@ impl Job<'_> {
     /// could be meant the one that agrees in most, then the one that the source spoke of last.
     ///
     /// A server's Patient is the record that it was told as before, and that of another Patient only if the two may be one.
-    fn meant(&self, generations: &[PatientRecord], said: &PatientFacts) -> Result<Option<usize>, Trouble> {
+    pub(super) fn meant(&self, generations: &[PatientRecord], said: &PatientFacts) -> Result<Option<usize>, Trouble> {
         let own = self.statement.as_ref().and_then(Statement::own_record);
         let mut best: Option<(usize, usize)> = None;
         for (place, row) in generations.iter().enumerate() {
@@ -115,9 +115,7 @@ impl Job<'_> {
         let id = self.insert_record((number, generation), &state, &record, &all_facts, link, moment)?;
         self.index(id, &one_id, &PatientFacts::default(), &all_facts)?;
         if let Some(former) = earlier.first() {
-            let reason = "the source uses the number for another patient";
-            self.tell_apart(&[self.record(id)?], earlier, self.source, reason)?;
-            self.raise(Conflict::NumberReused, (former.id, id))?;
+            self.part_by_number(&self.record(id)?, earlier, former.id)?;
         }
         let shaken = self.quarantine(id, &all_facts)?;
         let owner = |one_id| Owner { record: id, number: number.clone(), one_id };
@@ -133,6 +131,18 @@ impl Job<'_> {
         self.look_at_shaken(shaken, id, moment)?;
         self.ask_about(id, &decision)?;
         Ok(owner(self.record(id)?.one_id))
+    }
+
+    /// A number that stood for the patients `earlier` stands for one more: they are told apart, and somebody is asked.
+    pub(super) fn part_by_number(
+        &self,
+        row: &PatientRecord,
+        earlier: &[PatientRecord],
+        former: i64,
+    ) -> Result<(), Trouble> {
+        let reason = "the source uses the number for another patient";
+        self.tell_apart(std::slice::from_ref(row), earlier, self.source, reason)?;
+        self.raise(Conflict::NumberReused, (former, row.id))
     }
 
     /// Looks again at records whose links may have rested on a value that proves nothing any more.

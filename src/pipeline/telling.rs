@@ -8,8 +8,9 @@
 use std::cell::RefCell;
 
 use super::apply::{CLOCK_AHEAD, Cause, Job, Owner, Trouble};
-use super::merge::survivors;
+use super::merge::{retired, survivors};
 use super::patient::{name_authorities, record_number};
+use crate::identity::PatientFacts;
 use crate::mapping::MappedRecord;
 use crate::record::{Fields, Kind, RecordNumber, Value};
 use crate::state::{Applied, LabReportState, Moment};
@@ -115,8 +116,8 @@ impl Job<'_> {
                 owner = self.told_record(patient)?.map(|record| self.owner_now(record)).transpose()?;
             } else {
                 stays = !self.take_back_merge(patient, &mapped)?;
-                if let Some(record) = mapped.iter().find(|record| record.kind == Kind::Patient) {
-                    stays &= self.follow_number(patient, &record.fields)?;
+                if let Some((number, said)) = self.number_now(&mapped) {
+                    stays &= self.follow_number(patient, &number, &said)?;
                 }
             }
         }
@@ -200,24 +201,38 @@ impl Job<'_> {
         Moment { at, arrival: self.message.unwrap_or_default() }
     }
 
-    /// A Patient that was told under another number is known by its new one from now on, unless that stands for somebody else already.
+    /// The number that a Patient's unit gives it, and what it says of the person: nothing where it gave way to another one.
+    fn number_now(&self, mapped: &[MappedRecord]) -> Option<(RecordNumber, PatientFacts)> {
+        if let Some(patient) = mapped.iter().find(|record| record.kind == Kind::Patient) {
+            let mut named = patient.fields.clone();
+            name_authorities(self.source, &mut named);
+            return Some((record_number(&named)?, PatientFacts::of(&named)));
+        }
+        let merge = mapped.iter().find(|record| record.kind == Kind::Merge)?;
+        Some((retired(self.source, &merge.fields)?, PatientFacts::default()))
+    }
+
+    /// A Patient that was told under another number is known by its new one from now on, unless that stands for the same person
+    /// already.
     /// `false`: another record is the patient's now.
-    fn follow_number(&self, patient: &Resource, fields: &Fields) -> Result<bool, Trouble> {
+    fn follow_number(&self, patient: &Resource, number: &RecordNumber, said: &PatientFacts) -> Result<bool, Trouble> {
         let Some(record) = self.told_record(patient)? else { return Ok(patient.number.is_none()) };
-        let mut named = fields.clone();
-        name_authorities(self.source, &mut named);
-        let Some(number) = record_number(&named).filter(|number| *number != record.number) else {
+        if *number == record.number {
             return Ok(true);
-        };
+        }
         // Several Patients may be one record: what the others said stays where it is.
         if self.is_record_of_another(patient, record.id)? {
             return Ok(false);
         }
-        if records::find(self.transaction, self.source, &number)?.is_some() {
+        let others = records::generations(self.transaction, self.source, number)?;
+        if self.meant(&others, said)?.is_some() {
             self.withdraw_patient(patient)?;
             return Ok(false);
         }
-        records::rename(self.transaction, record.id, &number)?;
+        records::rename(self.transaction, record.id, number)?;
+        if let Some(other) = others.first() {
+            self.part_by_number(&self.record(record.id)?, &others, other.id)?;
+        }
         Ok(true)
     }
 

@@ -162,7 +162,16 @@ fn what_a_server_has_changes_and_withdraws_is_so_in_the_feed() {
 
 #[test]
 fn a_daemon_that_is_killed_goes_on_where_it_was_and_tells_nothing_twice() {
-    let emr = Emr::start(Manner::default());
+    killed_at_any_moment(Manner::default());
+}
+
+#[test]
+fn so_it_does_in_the_middle_of_an_export() {
+    killed_at_any_moment(Manner { export_post: true, export_waits: 1, ..Manner::default() });
+}
+
+fn killed_at_any_moment(manner: Manner) {
+    let emr = Emr::start(manner);
     for index in 0..40 {
         emr.put(&format!("Patient/{index}"), patient(&format!("M{index}"), "孙丽"));
         emr.put(

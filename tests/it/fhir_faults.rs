@@ -183,10 +183,10 @@ fn a_token_that_the_server_no_longer_takes_is_renewed_once_and_nothing_waits_for
     let daemon = site.start();
     visit_becomes(&daemon, "HIS|M1", "status", "in_progress");
     token("second");
-    emr.server.shared().manner.authorization = Some("Bearer second".to_owned());
     emr.server.take_requests();
+    emr.server.shared().manner.authorization = Some("Bearer second".to_owned());
     emr.put("Encounter/1", encounter("V1", "finished", "Patient/1"));
     visit_becomes(&daemon, "HIS|M1", "status", "finished");
-    let asked = emr.server.take_requests().iter().filter(|target| target.starts_with("/token")).count();
+    let asked = emr.server.take_requests().iter().filter(|target| target.starts_with("POST /token")).count();
     assert_eq!(asked, 1);
 }
