@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::apply::{Job, Owner, Trouble};
 use super::life::{Conflict, Goal, with_merged};
-use super::patient::{numbers_in, only, state_of};
+use super::patient::{identifiers, numbers_in, only, state_of};
 use super::renumber::VisitAction;
 use super::telling::Statement;
 use crate::feed::EventKind;
@@ -21,6 +21,7 @@ use crate::state::{Moment, PatientState};
 use crate::store::StoreError;
 use crate::store::records;
 use crate::store::records::{LinkKind, PatientRecord};
+use crate::view::to_stored;
 
 /// What a message does to numbers: `record::schema::MERGE_ACTIONS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,9 +98,28 @@ impl Job<'_> {
         if let Some(record) =
             retired(self.source, fields).map(|number| self.record_under(&number)).transpose()?.flatten()
         {
-            statement.remember_patient(&record, self.moment(fields));
+            let moment = self.moment(fields);
+            statement.remember_patient(&record, moment);
+            self.bear_only(&record, moment)?;
         }
         Ok(())
+    }
+
+    /// A record that gave way to another one bears the number under which it did, whatever number it was told under before.
+    fn bear_only(&self, record: &PatientRecord, moment: Moment) -> Result<(), Trouble> {
+        let mut state = state_of(record)?;
+        let known = state.record();
+        let mut numbers = numbers_in(&known, "identifiers", |kind| kind == "mrn");
+        if numbers.all(|number| number == record.number) {
+            return Ok(());
+        }
+        let only = json!([{"type": "mrn", "system": record.number.system, "value": record.number.value}]);
+        let applied = state.apply(Fields::from_iter([("identifiers".to_owned(), only)]), moment);
+        let updated_at = record.updated_at.max(moment.at);
+        records::update(self.transaction, record.id, updated_at, self.mapping, &to_stored(&state)?)?;
+        let of = |fields: &Fields| identifiers(fields, &PatientFacts::of(fields));
+        records::set_identifiers(self.transaction, record.id, &of(&applied.before), &of(&applied.record))?;
+        self.refresh_person(&self.record(record.id)?.one_id, EventKind::PatientUpdated, moment)
     }
 
     /// The record that a number means: of several patients' the one that the Patient in work was told as, else the one spoken of last.

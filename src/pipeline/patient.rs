@@ -369,7 +369,7 @@ fn differences(known: &PatientFacts, said: &PatientFacts) -> [bool; 3] {
 }
 
 /// What the store looks records up by: all numbers as sent, and identity numbers in normal form.
-fn identifiers(record: &Fields, facts: &PatientFacts) -> Vec<RecordIdentifier> {
+pub(super) fn identifiers(record: &Fields, facts: &PatientFacts) -> Vec<RecordIdentifier> {
     let sent = record.get("identifiers").and_then(Value::as_array).into_iter().flatten();
     let sent = sent.map(|identifier| {
         let text = |part| identifier.get(part).and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -117,7 +117,7 @@ impl Job<'_> {
             } else {
                 stays = !self.take_back_merge(patient, &mapped)?;
                 if let Some((number, said)) = self.number_now(&mapped) {
-                    stays &= self.follow_number(patient, &number, &said)?;
+                    stays &= self.follow_number(patient, &number, said.as_ref())?;
                 }
             }
         }
@@ -202,20 +202,25 @@ impl Job<'_> {
     }
 
     /// The number that a Patient's unit gives it, and what it says of the person: nothing where it gave way to another one.
-    fn number_now(&self, mapped: &[MappedRecord]) -> Option<(RecordNumber, PatientFacts)> {
+    fn number_now(&self, mapped: &[MappedRecord]) -> Option<(RecordNumber, Option<PatientFacts>)> {
         if let Some(patient) = mapped.iter().find(|record| record.kind == Kind::Patient) {
             let mut named = patient.fields.clone();
             name_authorities(self.source, &mut named);
-            return Some((record_number(&named)?, PatientFacts::of(&named)));
+            return Some((record_number(&named)?, Some(PatientFacts::of(&named))));
         }
         let merge = mapped.iter().find(|record| record.kind == Kind::Merge)?;
-        Some((retired(self.source, &merge.fields)?, PatientFacts::default()))
+        Some((retired(self.source, &merge.fields)?, None))
     }
 
     /// A Patient that was told under another number is known by its new one from now on, unless that stands for the same person
     /// already.
     /// `false`: another record is the patient's now.
-    fn follow_number(&self, patient: &Resource, number: &RecordNumber, said: &PatientFacts) -> Result<bool, Trouble> {
+    fn follow_number(
+        &self,
+        patient: &Resource,
+        number: &RecordNumber,
+        said: Option<&PatientFacts>,
+    ) -> Result<bool, Trouble> {
         let Some(record) = self.told_record(patient)? else { return Ok(patient.number.is_none()) };
         if *number == record.number {
             return Ok(true);
@@ -225,12 +230,14 @@ impl Job<'_> {
             return Ok(false);
         }
         let others = records::generations(self.transaction, self.source, number)?;
-        if self.meant(&others, said)?.is_some() {
+        if let Some(said) = said
+            && self.meant(&others, said)?.is_some()
+        {
             self.withdraw_patient(patient)?;
             return Ok(false);
         }
         records::rename(self.transaction, record.id, number)?;
-        if let Some(other) = others.first() {
+        if let Some(other) = others.first().filter(|_| said.is_some()) {
             self.part_by_number(&self.record(record.id)?, &others, other.id)?;
         }
         Ok(true)

@@ -138,11 +138,11 @@ fn history(seed: u64, manner: Manner) {
     let site = Site::configured(&configuration);
     let mut daemon = site.start();
     for step in 0..STEPS {
-        happen(&emr, &mut dice, seed % 2 == 0);
+        happen(&emr, &mut dice, seed.is_multiple_of(2));
         std::thread::sleep(Duration::from_millis(dice.roll(60)));
         if step % 10 == 9 {
             daemon.kill();
-            happen(&emr, &mut dice, seed % 2 == 0);
+            happen(&emr, &mut dice, seed.is_multiple_of(2));
             daemon = site.start();
         }
     }
