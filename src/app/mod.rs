@@ -46,7 +46,7 @@ use polling::Polled;
 use supervise::supervise;
 
 pub use mappings::{pipeline_site, pipeline_sources};
-pub use polling::read_resource;
+pub use polling::{read_resource, standing_of};
 
 /// How long stopping may take in all.
 const STOP_TIME: Duration = Duration::from_secs(10);

@@ -1,5 +1,7 @@
 //! Files of FHIR resources, read for who imports, explains or counts them. Blocking.
 //!
+//! Bytes that are no text spoil the resource that they are in, and no other.
+//!
 //! A file of lines (`.ndjson`) is read line by line, however large it is; any other as a whole.
 
 use std::fs::File;
@@ -7,6 +9,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use crate::fhir::documents::{self, Found, Unreadable};
+use crate::source::fhir;
 
 /// Bytes of a file without lines: a Bundle is read as a whole, with all its resources.
 const DOCUMENT_BYTES: u64 = 1 << 30;
@@ -27,7 +30,7 @@ pub(super) fn each(path: &Path, limit: usize, take: &mut impl FnMut(Found<'_>) -
     }
     let mut text = Vec::new();
     file.take(DOCUMENT_BYTES).read_to_end(&mut text)?;
-    documents::each(&text, &mut |found| take(found));
+    documents::each(&fhir::as_text(&text), &mut |found| take(found));
     Ok(())
 }
 
@@ -46,7 +49,7 @@ fn each_line(mut lines: impl BufRead, limit: usize, take: &mut impl FnMut(Found<
         let problem = "the line is longer than a resource may be";
         let is_wanted = match is_cut {
             true => take(Err(Unreadable::new(format!("line {number}"), problem))),
-            false => documents::line(&line, number, &mut |found| take(found)),
+            false => documents::line(&fhir::as_text(&line), number, &mut |found| take(found)),
         };
         if !is_wanted {
             return Ok(());

@@ -6,8 +6,10 @@ use serde_json::json;
 
 use super::feed::{Standing, standings};
 use super::{Verdict, existing_store, load_config, output};
+use crate::app::standing_of;
 use crate::config::{Arrival, Config};
 use crate::source::directory;
+use crate::source::fhir::status::ServerStanding;
 use crate::store::messages::MessageState;
 use crate::store::resources::{self, ResourceState};
 use crate::store::{DaemonLock, Reader, StoreError, mappings, statistics, unmapped};
@@ -60,7 +62,7 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
             .iter()
             .map(|name| {
                 let mapping = mappings.iter().find(|mapping| mapping.source == *name);
-                let trouble = trouble(&config, name, runs);
+                let trouble = trouble(&config, name, runs, mirror(name));
                 let mut source = json!({
                     "name": name,
                     "state": state(&trouble),
@@ -73,6 +75,7 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
                 });
                 if let Some(mirror) = mirror(name) {
                     source["resources"] = mirror.json();
+                    source["polling"] = json!(mirror.standing);
                 }
                 source
             })
@@ -103,7 +106,7 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
         .map(|name| {
             vec![
                 (*name).to_owned(),
-                state(&trouble(&config, name, runs)).to_owned(),
+                state(&trouble(&config, name, runs, mirror(name))).to_owned(),
                 last(name).map_or_else(|| "-".to_owned(), output::local_time),
                 count(name, MessageState::Processed).to_string(),
                 count(name, MessageState::Ignored).to_string(),
@@ -115,12 +118,15 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
     output::line("")?;
     output::line(format!("daemon    {}", if runs { "running" } else { "not running" }))?;
     for name in names.iter().filter(|_| runs) {
-        if let Some(trouble) = trouble(&config, name, runs) {
+        if let Some(trouble) = trouble(&config, name, runs, mirror(name)) {
             output::line(format!("down      {name}: {trouble}"))?;
         }
     }
     for (name, mirror) in names.iter().filter_map(|name| Some((name, mirror(name)?))) {
         output::line(format!("resources {name}: {mirror}"))?;
+        if let Some(standing) = &mirror.standing {
+            output::line(format!("server    {name}: {}", in_words(standing)))?;
+        }
     }
     output::line(format!("feed      head {}", numbers.head))?;
     for consumer in &consumers {
@@ -171,6 +177,9 @@ struct Mirror {
     unread: u64,
     /// What is not yet told.
     due: u64,
+    unreadable: u64,
+    /// How its server stood when it was last asked.
+    standing: Option<ServerStanding>,
 }
 
 impl Mirror {
@@ -184,18 +193,24 @@ impl Mirror {
             present: count(ResourceState::Present),
             unread: count(ResourceState::Unread),
             due: resources::due_count(reader, source)?,
+            unreadable: resources::unreadable_count(reader, source)?,
+            standing: standing_of(reader, source)?,
         })
     }
 
     fn json(&self) -> serde_json::Value {
-        json!({"present": self.present, "unread": self.unread, "due": self.due})
+        json!({"present": self.present, "unread": self.unread, "due": self.due, "unreadable": self.unreadable})
     }
 }
 
 impl std::fmt::Display for Mirror {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { present, unread, due, .. } = self;
-        write!(formatter, "{present} held, {unread} to be read yet, {due} to be told")
+        let Self { present, unread, due, unreadable, .. } = self;
+        write!(formatter, "{present} held, {unread} to be read yet, {due} to be told")?;
+        if *unreadable > 0 {
+            write!(formatter, ", {unreadable} that nobody can read (`heyi message list --state failed`)")?;
+        }
+        Ok(())
     }
 }
 
@@ -205,14 +220,34 @@ fn is_polled(config: &Config, name: &str) -> bool {
 
 /// Why a source takes no messages, as far as it shows from outside the daemon: a running one keeps its listeners up, and what it
 /// does with a directory that is gone can be seen there as well.
-fn trouble(config: &Config, name: &str, daemon_runs: bool) -> Option<String> {
+fn trouble(config: &Config, name: &str, daemon_runs: bool, mirror: Option<&Mirror>) -> Option<String> {
     let Some(source) = config.sources.iter().find(|source| source.name == name) else {
         return Some("it is not configured any more".to_owned());
     };
     match &source.arrival {
         _ if !daemon_runs => Some("no daemon runs on this store".to_owned()),
         Arrival::Files(files) => directory::usable(&files.directory).err(),
-        Arrival::Mllp(_) | Arrival::Fhir(_) => None,
+        Arrival::Mllp(_) => None,
+        Arrival::Fhir(_) => {
+            let standing = mirror?.standing.as_ref().filter(|standing| standing.answers == Some(false))?;
+            let text = standing.last_error.as_ref().map(|error| error.text.clone());
+            Some(text.unwrap_or_else(|| "its server does not answer".to_owned()))
+        }
+    }
+}
+
+/// How a server stands: `answers since …`; `does not answer since …, last success …: why`.
+fn in_words(standing: &ServerStanding) -> String {
+    let time =
+        |at: Option<jiff::Timestamp>| at.map_or_else(|| "-".to_owned(), |at| output::local_time(at.as_microsecond()));
+    let (since, last) = (time(standing.since), time(standing.last_success));
+    match (standing.answers, &standing.last_error) {
+        (None, _) => "was not asked yet".to_owned(),
+        (Some(true), _) => format!("answers since {since}, last success {last}"),
+        (Some(false), error) => {
+            let why = error.as_ref().map_or("", |error| error.text.as_str());
+            format!("does not answer since {since}, last success {last}: {why}")
+        }
     }
 }
 

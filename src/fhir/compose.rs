@@ -1,7 +1,7 @@
 //! Units cut out of a set of resources: for each focal resource, it and what its record needs.
 //!
 //! ```text
-//! Patient ──────────────────► the patient                 with it: who its links name
+//! Patient ──────────────────► the patient                 with it: who its links name, Coverages and RelatedPersons
 //! Encounter, Appointment ───► a visit, and its patient    with it: people, places, Conditions and Procedures
 //! DiagnosticReport ─────────► a report, and its patient   with it: its Encounter, Observations with their members, orders, specimens
 //! Observation by itself ────► a report, and its patient   one that no report and no other Observation has
@@ -9,8 +9,8 @@
 //!
 //! Invariants
 //! - Pure, whatever holds the resources: a file in memory, or a store that knows references both ways ([`Resources`]).
-//! - The same resources give the same units, in the same order; what a Patient needs is in every unit that has the Patient, so each
-//!   of them says the same of the patient.
+//! - The same resources give the same units, in the same order. What refers to a Patient is in the Patient's own unit alone: the patient is
+//!   told by that one, by others only until then.
 //! - A unit is finite: a resource is in it once, and only what `FOLLOWED` names is followed.
 
 #[cfg(test)]
@@ -88,8 +88,10 @@ const FOLLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Every type that a unit may hold: whatever else a server has is of no use to any record.
-pub const READ: [&str; 18] = [
+pub const READ: [&str; 20] = [
     "Patient",
+    "Coverage",
+    "RelatedPerson",
     "Encounter",
     "Appointment",
     "DiagnosticReport",
@@ -110,7 +112,8 @@ pub const READ: [&str; 18] = [
 ];
 
 /// What refers to a focal resource and belongs to its record.
-const GATHERED: &[(&str, &[&str])] = &[("Encounter", &["Condition", "Procedure"])];
+const GATHERED: &[(&str, &[&str])] =
+    &[("Patient", &["Coverage", "RelatedPerson"]), ("Encounter", &["Condition", "Procedure"])];
 
 /// A resource and where it was read.
 #[derive(Debug, Clone, PartialEq)]

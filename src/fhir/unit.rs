@@ -59,6 +59,29 @@ pub enum UnitError {
     TooMany,
 }
 
+/// What stands around a resource in a unit, for a reader that bounds nesting: the Bundle, the list of its entries, the entry.
+const AROUND: (&[u8], &[u8]) = (b"[[[", b"]]]");
+
+/// Reads a resource by itself exactly as it will be read inside a unit: what this accepts keeps no unit that holds it from being read.
+///
+/// # Errors
+/// What the reader of JSON found, without any content.
+pub fn read_resource(body: &[u8]) -> Result<Json, String> {
+    let inside = [AROUND.0, body, AROUND.1].concat();
+    match serde_json::from_slice::<Json>(&inside) {
+        Ok(mut json) => match json.pointer_mut("/0/0/0").map(Json::take) {
+            Some(resource) if resource_type(&resource).is_some() => Ok(resource),
+            _ => Err("it has no resourceType".to_owned()),
+        },
+        // The texts of syntax errors are serde_json's own, and never of the content.
+        Err(error) if error.is_syntax() => {
+            let text = error.to_string();
+            Err(text.split_once(" at line").map_or(text.as_str(), |(text, _)| text).to_owned())
+        }
+        Err(error) => Err(super::problem_of_json(&error).to_owned()),
+    }
+}
+
 impl Unit {
     /// Reads a resource, or a Bundle whose first resource is the focal one. Entries without a resource (deletions, in a history)
     /// are left out.

@@ -182,10 +182,7 @@ impl Job<'_> {
                 Kind::Merge => match Action::of(&record.fields) {
                     action @ (Action::Merge | Action::Rename) => {
                         let survivor = self.merge(&record.fields, action)?;
-                        if let (Some(statement), Some(survivor)) = (&self.statement, &survivor) {
-                            let number = survivor.number.to_string();
-                            statement.remember(Kind::Patient, &number, self.moment(&record.fields));
-                        }
+                        self.remember_retired(&record.fields)?;
                         // Of a resource that gave way to another one nothing else is said; what names it is the other one's.
                         if owner.is_none() && self.statement.is_some() {
                             owner = survivor;

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The unit that is mapped is also what is kept as the message: a Bundle of type `collection`, the focal resource first, every resource
-//! byte for byte as the server sent it. Of a record that is no more it has one entry, with a `request` that says DELETE.
+//! byte for byte as the server sent it. Of a record that is no more it has one entry, with a `request` that says DELETE. A resource that
+//! cannot be read is its own unit, whatever its type is: a failed message that names it, until the server has a version that can.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use super::{Cause, Done, Failure, Source, Unit};
 use crate::fhir;
 use crate::fhir::compose::{MOST, gathered_by, has_parts, is_part};
 use crate::hl7v2::ErrorCode;
+use crate::record::{Fields, Kind};
+use crate::store::messages::{ContentDigest, MessageState};
 use crate::store::resources::{self, Ready, Resource, ResourceName, ResourceState};
 use crate::store::{Reader, StoreError, Transaction};
 
@@ -73,6 +76,11 @@ pub fn due(
 }
 
 fn compose(reader: &Reader<'_>, place: (i64, i64), resource: Resource) -> Result<Due, StoreError> {
+    if resource.state == ResourceState::Present && resource.unreadable.is_some() {
+        let unit = resources::body(reader, resource.row)?.unwrap_or_default();
+        return Ok(Due { place, resource, unit });
+    }
+    // What was due because it could not be read, and is there no more: of its type no record is made.
     if resource.state != ResourceState::Present || is_part_of_another(reader, &resource)? {
         let unit = removal(&resource.name);
         return Ok(Due { place, resource, unit });
@@ -122,7 +130,8 @@ fn members(reader: &Reader<'_>, focal: &Resource) -> Result<Vec<Resource>, Store
             for part in parts {
                 let belongs = is_part(&whole.name.kind, is_focal, &part.name.kind)
                     || is_focal && gathered.contains(&part.name.kind.as_str());
-                if part.state != ResourceState::Present || !belongs || !known.insert(part.row) {
+                let is_there = part.state == ResourceState::Present && part.unreadable.is_none();
+                if !is_there || !belongs || !known.insert(part.row) {
                     continue;
                 }
                 if members.len() >= MOST {
@@ -174,32 +183,67 @@ fn removal(focal: &ResourceName) -> Vec<u8> {
     serde_json::json!({"resourceType": "Bundle", "type": "collection", "entry": [entry]}).to_string().into_bytes()
 }
 
+/// A resource that cannot be read, in words without its content.
+fn unreadable(reason: &str) -> Failure {
+    let text = format!(
+        "the server sends it in a form that nobody can read ({reason}): have it stored anew there; until then it is left out of all that names it"
+    );
+    Failure { code: ErrorCode::DataType, location: None, text }
+}
+
 /// Maps what is due. `received_at` is in microseconds since the epoch.
 pub fn prepare_due(source: &Arc<Source>, due: Due, received_at: i64) -> DueUnit {
     let Due { resource, unit: raw, .. } = due;
-    let (subject, unit) = match read(&raw) {
-        Ok((subject, unit)) => (subject, Ok(unit)),
-        Err(failure) => (Subject { focal: resource.name.clone(), patient: None, is_gone: false }, Err(failure)),
+    let nameless = || Subject { focal: resource.name.clone(), patient: None, is_gone: false };
+    let (subject, unit) = match resource.unreadable.as_deref().filter(|_| resource.state == ResourceState::Present) {
+        Some(reason) => (nameless(), Err(unreadable(reason))),
+        None => match read(&raw) {
+            Ok((subject, unit)) => (subject, Ok(unit)),
+            Err(failure) => (nameless(), Err(failure)),
+        },
     };
     DueUnit { unit: super::prepare_unit(source, &raw, (subject, unit), received_at), resource }
 }
 
+/// Of what a unit says, as far as it is told: what is about a patient says nothing of the patient. `None`: it has to be told whatever it says,
+/// because its record is withdrawn, it failed, or codes wait for a table.
+fn said(unit: &Unit) -> Option<ContentDigest> {
+    let subject = unit.subject.as_ref().filter(|subject| !subject.is_gone)?;
+    let mapped = unit.mapped.as_ref().ok().filter(|_| unit.unmapped.is_empty())?;
+    let is_patient = subject.focal.kind == "Patient";
+    let told =
+        mapped.records.iter().filter(|record| is_patient || matches!(record.kind, Kind::Visit | Kind::LabReport));
+    let told: Vec<(&str, &Fields)> = told.map(|record| (record.kind.name(), &record.fields)).collect();
+    let patient = subject.patient.as_ref().map(ToString::to_string);
+    serde_json::to_vec(&(patient, told)).ok().map(|text| ContentDigest::of(&text))
+}
+
 /// Commits what was due, and takes its mark away. `None`: it became due again meanwhile, so what was read of it is old; or there was nothing
-/// to tell.
+/// to tell, because it was never told or says what it said before.
 ///
 /// # Errors
 /// As [`super::commit`].
 pub fn commit_due(transaction: &Transaction<'_>, due: DueUnit, cause: Cause) -> Result<Option<Done>, StoreError> {
     let DueUnit { unit, resource } = due;
+    let Some(now) = resources::get(transaction, &unit.source.name, &resource.name)? else { return Ok(None) };
+    if now.marks != resource.marks {
+        return Ok(None);
+    }
     // Of what was never told and is not there, or is a part of something else, there is nothing to tell.
     let is_nothing = unit.subject.as_ref().is_some_and(|subject| subject.is_gone) && resource.told_at.is_none();
-    let now = resources::get(transaction, &unit.source.name, &resource.name)?;
-    let marks = now.map(|now| now.marks);
-    if marks != Some(resource.marks) {
+    let said = said(&unit);
+    if is_nothing || said.is_some() && said == now.told_digest {
+        resources::settle(transaction, resource.row, resource.marks)?;
         return Ok(None);
     }
     // The message first: what a unit that fails has written is taken back, and that must not be the mark.
-    let done = if is_nothing { None } else { Some(super::keep(transaction, unit, cause, false)?) };
+    let done = super::keep(transaction, unit, cause, false)?;
     resources::settle(transaction, resource.row, resource.marks)?;
-    Ok(done)
+    let said = said.filter(|_| done.state == MessageState::Processed);
+    resources::put_told_digest(transaction, resource.row, said)?;
+    if now.unreadable.is_some() {
+        super::mirror::mend(transaction, Some(&now))?;
+        resources::put_unreadable_by(transaction, resource.row, Some(done.id))?;
+    }
+    Ok(Some(done))
 }

@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 
 use super::apply::{Job, Owner, Trouble};
 use super::life::{Conflict, Goal, with_merged};
-use super::patient::{numbers_in, only, state_of};
+use super::patient::{identifiers, numbers_in, only, state_of};
 use super::renumber::VisitAction;
+use super::telling::Statement;
 use crate::feed::EventKind;
 use crate::hl7v2::{ErrorCode, Location};
 use crate::identity::{
@@ -20,6 +21,7 @@ use crate::state::{Moment, PatientState};
 use crate::store::StoreError;
 use crate::store::records;
 use crate::store::records::{LinkKind, PatientRecord};
+use crate::view::to_stored;
 
 /// What a message does to numbers: `record::schema::MERGE_ACTIONS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,10 +92,73 @@ impl Job<'_> {
         Ok(record.map(|record| Owner { record: record.id, number: record.number, one_id: record.one_id }))
     }
 
-    /// A number without an authority belongs to the source itself.
+    /// Where a Patient says that it gave way to another one: it stays the record that it was, and answers as the other one's.
+    pub(super) fn remember_retired(&self, fields: &Fields) -> Result<(), Trouble> {
+        let Some(statement) = &self.statement else { return Ok(()) };
+        if let Some(record) =
+            retired(self.source, fields).map(|number| self.record_under(&number)).transpose()?.flatten()
+        {
+            let moment = self.moment(fields);
+            statement.remember_patient(&record, moment);
+            self.bear_only(&record, moment)?;
+        }
+        Ok(())
+    }
+
+    /// A record that gave way to another one bears the number under which it did, whatever number it was told under before.
+    fn bear_only(&self, record: &PatientRecord, moment: Moment) -> Result<(), Trouble> {
+        let mut state = state_of(record)?;
+        let known = state.record();
+        let mut numbers = numbers_in(&known, "identifiers", |kind| kind == "mrn");
+        if numbers.all(|number| number == record.number) {
+            return Ok(());
+        }
+        let only = json!([{"type": "mrn", "system": record.number.system, "value": record.number.value}]);
+        let applied = state.apply(Fields::from_iter([("identifiers".to_owned(), only)]), moment);
+        let updated_at = record.updated_at.max(moment.at);
+        records::update(self.transaction, record.id, updated_at, self.mapping, &to_stored(&state)?)?;
+        let of = |fields: &Fields| identifiers(fields, &PatientFacts::of(fields));
+        records::set_identifiers(self.transaction, record.id, &of(&applied.before), &of(&applied.record))?;
+        self.refresh_person(&self.record(record.id)?.one_id, EventKind::PatientUpdated, moment)
+    }
+
+    /// The record that a number means: of several patients' the one that the Patient in work was told as, else the one spoken of last.
+    fn record_under(&self, number: &RecordNumber) -> Result<Option<PatientRecord>, Trouble> {
+        let own = self.statement.as_ref().and_then(Statement::own_record).and_then(|(_, record)| record);
+        if let Some(record) = own.map(|own| records::get(self.transaction, own)).transpose()?.flatten()
+            && record.number == *number
+        {
+            return Ok(Some(record));
+        }
+        Ok(records::find(self.transaction, self.source, number)?)
+    }
+
     fn named(&self, number: &RecordNumber) -> RecordNumber {
-        let system = if number.system.is_empty() { self.source.to_owned() } else { number.system.clone() };
-        RecordNumber { system, value: number.value.clone() }
+        named(self.source, number)
+    }
+
+    /// The record `retired` is no longer merged into `survivor`, by the word of the server that had said so. Its records, and those that came
+    /// with it, stay together only as far as rules would join them.
+    pub(super) fn undo_merge_of(
+        &self,
+        retired: &PatientRecord,
+        survivor: &PatientRecord,
+        moment: Moment,
+    ) -> Result<(), Trouble> {
+        let step = self.merged_apart(retired.id, survivor.id)?;
+        records::set_merged_into(self.transaction, retired.id, None)?;
+        if retired.one_id != survivor.one_id {
+            return self.refresh_person(&retired.one_id, EventKind::PatientUpdated, moment);
+        }
+        self.look_again_without(&self.record(retired.id)?, moment)?;
+        let along = step.map(|(_, records)| records).unwrap_or_default();
+        for id in along.into_iter().filter(|id| *id != retired.id) {
+            let row = self.record(id)?;
+            if row.one_id == survivor.one_id {
+                self.look_again_without(&row, moment)?;
+            }
+        }
+        self.refresh_person(&survivor.one_id, EventKind::PatientUpdated, moment)
     }
 
     /// What was said under the numbers of MRG-1 is the patient's of PID-3 (A43): their records leave whoever they were with.
@@ -273,7 +338,7 @@ impl Job<'_> {
         action: Action,
         moment: Moment,
     ) -> Result<(), Trouble> {
-        let find = |number| match records::find(self.transaction, self.source, number)? {
+        let find = |number| match self.record_under(number)? {
             Some(record) => self.live(record).map(Some),
             None => Ok(None),
         };
@@ -389,7 +454,7 @@ impl Job<'_> {
     }
 
     /// The record that a retired one answers as; itself if it is live. Merges refuse cycles.
-    fn live(&self, mut record: PatientRecord) -> Result<PatientRecord, Trouble> {
+    pub(super) fn live(&self, mut record: PatientRecord) -> Result<PatientRecord, Trouble> {
         while let Some(into) = record.merged_into {
             record = self.record(into)?;
         }
@@ -465,6 +530,25 @@ fn are_family(one: &PatientRecord, other: &PatientRecord) -> Result<bool, StoreE
 
 fn pair_basis(source: &str, action: &str, first: &PatientRecord, other: &PatientRecord) -> Value {
     json!({"source": source, "action": action, "records": [first.number.to_string(), other.number.to_string()]})
+}
+
+/// A number without an authority belongs to the source itself.
+fn named(source: &str, number: &RecordNumber) -> RecordNumber {
+    let system = if number.system.is_empty() { source.to_owned() } else { number.system.clone() };
+    RecordNumber { system, value: number.value.clone() }
+}
+
+/// The numbers that live on by a merge.
+pub(super) fn survivors(source: &str, fields: &Fields) -> Vec<RecordNumber> {
+    if Action::of(fields) != Action::Merge {
+        return Vec::new();
+    }
+    sides(fields, "survivor").iter().map(|number| named(source, number)).collect()
+}
+
+/// The number that is given up by a merge, or by a change of number.
+pub(super) fn retired(source: &str, fields: &Fields) -> Option<RecordNumber> {
+    sides(fields, "retired").first().map(|number| named(source, number))
 }
 
 /// The numbers of one side of a merge: medical record numbers; where there are none, all.

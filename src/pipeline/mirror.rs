@@ -8,16 +8,41 @@
 //! Invariants
 //! - What is entered, what becomes due and how far the reading has got are one transaction.
 //! - The same version again changes nothing and makes nothing due.
+//! - However many resources name one that changed, a transaction marks a bounded number of them: the rest is written down, and reached
+//!   by [`spread`].
+//! - What cannot be read is entered and named as such, and is a part of nothing until a version comes that can.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::fhir::compose::{FOCAL, gathered_by, is_part};
-use crate::store::resources::{self, ReadResource, Resource, ResourceName, ResourceState};
+use crate::store::messages;
+use crate::store::resources::{self, Mark, ReadResource, Resource, ResourceName, ResourceState, Spread};
 use crate::store::{StoreError, Transaction};
 
 /// How far a change is followed from a resource to the records that it is a part of: Practitioner, PractitionerRole, ServiceRequest,
 /// DiagnosticReport is the longest way that any record reads, and Observations are nested once.
 const MAX_STEPS: usize = 4;
+
+/// Resources that name one that changed, marked in its own transaction; of more than that the rest is left to [`spread`]. A page holds some
+/// hundred resources.
+const AT_ONCE: usize = 100;
+
+/// The same in one step of [`spread`]: a commit of some milliseconds.
+const A_STEP: usize = 500;
+
+/// What becomes due: by row its rank, and whether it is told whatever it says.
+type AllDue = BTreeMap<i64, (i64, Mark)>;
+
+fn add(due: &mut AllDue, row: i64, rank: i64, mark: Mark) -> bool {
+    let is_new = !due.contains_key(&row);
+    let entry = due.entry(row).or_insert((rank, mark));
+    entry.1 = entry.1.max(mark);
+    is_new
+}
+
+fn mark_all(transaction: &Transaction<'_>, due: AllDue, now: i64) -> Result<(), StoreError> {
+    due.into_iter().try_for_each(|(row, (rank, mark))| resources::mark_due(transaction, row, rank, mark, now))
+}
 
 /// Something that a server does not have any more.
 #[derive(Debug, Clone)]
@@ -33,6 +58,12 @@ pub struct Removal {
 /// The order in which records are told: patients before what is about them. `None`: no record is made of this type alone.
 pub(super) fn rank(kind: &str) -> Option<i64> {
     FOCAL.iter().position(|focal| *focal == kind).and_then(|place| i64::try_from(place).ok())
+}
+
+/// The same of one that cannot be read: whatever its type is, it is told that it cannot. After all others.
+fn rank_of(name: &ResourceName, is_unreadable: bool) -> Option<i64> {
+    let last = || i64::try_from(FOCAL.len()).unwrap_or(i64::MAX);
+    rank(&name.kind).or_else(|| is_unreadable.then(last))
 }
 
 /// What of a page was news.
@@ -67,7 +98,7 @@ pub fn enter(
 ) -> Result<Entered, StoreError> {
     let mut entered = Entered::default();
     // A whole becomes due once, however many of its parts are on the page.
-    let mut due = BTreeSet::new();
+    let mut due = AllDue::new();
     for resource in read {
         let known = resources::get(transaction, source, &resource.name)?;
         let is_same = |known: &Resource| {
@@ -96,13 +127,12 @@ pub fn enter(
             Vec::new()
         };
         let appears = known.as_ref().is_none_or(|known| known.state != ResourceState::Present);
-        mark(
-            transaction,
-            &Changed { name: &resource.name, row, known: known.as_ref(), appears },
-            before,
-            after,
-            &mut due,
-        )?;
+        let is_unreadable = resource.unreadable.is_some();
+        if !is_unreadable {
+            mend(transaction, known.as_ref())?;
+        }
+        let change = Changed { source, name: &resource.name, row, known: known.as_ref(), appears, is_unreadable };
+        mark(transaction, &change, before, after, &mut due)?;
         entered.changed += 1;
     }
     for Removal { name, state, at } in removed {
@@ -118,20 +148,56 @@ pub fn enter(
         entered.withdrawn += u64::from(known.as_ref().is_some_and(|known| known.state == ResourceState::Present));
         // Who waited for it need wait no longer.
         let appears = known.as_ref().is_none_or(|known| known.state == ResourceState::Unread);
-        mark(transaction, &Changed { name, row, known: known.as_ref(), appears }, before, Vec::new(), &mut due)?;
+        mend(transaction, known.as_ref())?;
+        let change = Changed { source, name, row, known: known.as_ref(), appears, is_unreadable: false };
+        mark(transaction, &change, before, Vec::new(), &mut due)?;
     }
-    due.into_iter().try_for_each(|(rank, row)| resources::mark_due(transaction, row, rank, now))?;
+    mark_all(transaction, due, now)?;
     Ok(entered)
+}
+
+/// The message that says that a resource cannot be read waits for nothing any more: what could not be read is no longer there.
+pub(super) fn mend(transaction: &Transaction<'_>, known: Option<&Resource>) -> Result<(), StoreError> {
+    let Some((row, id)) = known.and_then(|known| Some((known.row, known.unreadable_by?))) else { return Ok(()) };
+    resources::put_unreadable_by(transaction, row, None)?;
+    // It may be pruned by now, or answered: then there is nothing to do.
+    messages::dismiss(transaction, id, "the server", "what could not be read was replaced since")?;
+    Ok(())
+}
+
+/// Goes on with a change that more resources name than one transaction marks. `false`: all changes of the source have reached everything.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn spread(transaction: &Transaction<'_>, source: &str, now: i64) -> Result<bool, StoreError> {
+    let Some(spread) = resources::next_spread(transaction, source)? else { return Ok(false) };
+    let naming = resources::naming_from(transaction, spread.row, spread.after, A_STEP)?;
+    let Some(changed) = resources::by_row(transaction, spread.row)? else {
+        resources::end_spread(transaction, spread.row)?;
+        return Ok(true);
+    };
+    let last = naming.last().map(|last| last.row).filter(|_| naming.len() >= A_STEP);
+    match last {
+        Some(after) => resources::put_spread(transaction, source, Spread { after, ..spread })?,
+        None => resources::end_spread(transaction, spread.row)?,
+    }
+    let mut due = AllDue::new();
+    let way = Way { source, appears: spread.appears };
+    way.through(transaction, &changed.name, naming, spread.steps, &mut due)?;
+    mark_all(transaction, due, now)?;
+    Ok(true)
 }
 
 /// A resource that was entered just now.
 struct Changed<'r> {
+    source: &'r str,
     name: &'r ResourceName,
     row: i64,
     /// As it was known before.
     known: Option<&'r Resource>,
     /// Who waited for it need wait no longer.
     appears: bool,
+    is_unreadable: bool,
 }
 
 /// Whether a resource of type `part` says something of a record of type `whole` that it names: a diagnosis of its visit, a result that stood
@@ -153,82 +219,112 @@ fn parts_of(
     Ok(named)
 }
 
-/// Adds what a change makes due to `all_due`, as rank and row. `before`: what it named until now; `after`: what it names.
+/// Adds what a change makes due to `all_due`. `before`: what it named until now; `after`: what it names.
 fn mark(
     transaction: &Transaction<'_>,
     changed: &Changed<'_>,
     before: Vec<Resource>,
     after: Vec<Resource>,
-    all_due: &mut BTreeSet<(i64, i64)>,
+    all_due: &mut AllDue,
 ) -> Result<(), StoreError> {
-    let Changed { name, row, known, appears } = *changed;
+    let Changed { source, name, row, known, appears, is_unreadable } = *changed;
     // Of this change alone: where the way upwards has been is known by what it made due.
-    let mut due = BTreeSet::new();
-    // Nobody names what was not known.
-    let naming = if known.is_some() { resources::naming(transaction, row)? } else { Vec::new() };
+    let mut due = AllDue::new();
     let was_told = known.is_some_and(|known| known.number.is_some());
     // An Observation that a report has, and that was not told alone before.
-    let is_only_a_part = name.kind == "Observation"
-        && !was_told
-        && naming.iter().any(|whole| is_part(&whole.name.kind, true, &name.kind));
-    if let Some(rank) = rank(&name.kind).filter(|_| !is_only_a_part) {
-        due.insert((rank, row));
+    let is_only_a_part = name.kind == "Observation" && known.is_some() && !was_told && {
+        let naming = resources::naming(transaction, row)?;
+        naming.iter().any(|whole| is_part(&whole.name.kind, true, &name.kind))
+    };
+    if let Some(rank) = rank_of(name, is_unreadable).filter(|_| is_unreadable || !is_only_a_part) {
+        add(&mut due, row, rank, Mark::Anew);
     }
-    upwards(transaction, name, naming, appears, MAX_STEPS, &mut due)?;
+    // Nobody names what was not known.
+    if known.is_some() {
+        Way { source, appears }.up(transaction, name, row, MAX_STEPS, &mut due)?;
+    }
     for part in before.iter().chain(&after).filter(|part| is_told_of(&part.name.kind, &name.kind)) {
         // One that was never told and still has a report needs no telling.
         let is_news = part.name.kind != "Observation"
             || part.number.is_some()
             || !after.iter().any(|other| other.row == part.row);
         if let Some(rank) = rank(&part.name.kind).filter(|_| is_news && part.state != ResourceState::Unread) {
-            due.insert((rank, part.row));
+            add(&mut due, part.row, rank, Mark::Anew);
         }
     }
-    all_due.append(&mut due);
+    for (row, (rank, mark)) in due {
+        add(all_due, row, rank, mark);
+    }
     Ok(())
 }
 
-/// The focal resources that a resource is a part of, by those that name it.
-fn upwards(
-    transaction: &Transaction<'_>,
-    name: &ResourceName,
-    naming: Vec<Resource>,
+/// From a resource that changed to the focal ones that it is a part of, by those that name it.
+#[derive(Clone, Copy)]
+struct Way<'s> {
+    source: &'s str,
+    /// Who waited for it need wait no longer.
     appears: bool,
-    steps: usize,
-    due: &mut BTreeSet<(i64, i64)>,
-) -> Result<(), StoreError> {
-    // A visit and a patient are told by themselves; what names them waits for them at most.
-    let is_told_alone = matches!(name.kind.as_str(), "Patient" | "Encounter");
-    if steps == 0 || (is_told_alone && !appears) {
-        return Ok(());
-    }
-    for whole in naming {
-        if !is_part(&whole.name.kind, true, &name.kind) {
-            continue;
+}
+
+impl Way<'_> {
+    fn up(
+        self,
+        transaction: &Transaction<'_>,
+        name: &ResourceName,
+        row: i64,
+        steps: usize,
+        due: &mut AllDue,
+    ) -> Result<(), StoreError> {
+        // A visit and a patient are told by themselves; what names them waits for them at most.
+        let is_told_alone = matches!(name.kind.as_str(), "Patient" | "Encounter");
+        if steps == 0 || (is_told_alone && !self.appears) {
+            return Ok(());
         }
-        match rank(&whole.name.kind) {
-            Some(rank) => {
-                let is_new = due.insert((rank, whole.row));
-                if is_new && whole.name.kind == "Observation" && !is_told_alone {
-                    let above = resources::naming(transaction, whole.row)?;
-                    upwards(transaction, &whole.name, above, false, steps - 1, due)?;
+        let naming = resources::naming_from(transaction, row, 0, AT_ONCE + 1)?;
+        if naming.len() > AT_ONCE {
+            let spread = Spread { row, appears: self.appears, steps, after: 0 };
+            return resources::put_spread(transaction, self.source, spread);
+        }
+        self.through(transaction, name, naming, steps, due)
+    }
+
+    /// The same through some of those that name it.
+    fn through(
+        self,
+        transaction: &Transaction<'_>,
+        name: &ResourceName,
+        naming: Vec<Resource>,
+        steps: usize,
+        due: &mut AllDue,
+    ) -> Result<(), StoreError> {
+        let is_told_alone = matches!(name.kind.as_str(), "Patient" | "Encounter");
+        // Whose visit or report it is may be another one's now, although the unit says the same.
+        let mark = if self.appears { Mark::Anew } else { Mark::IfDifferent };
+        let next = Self { appears: false, ..self };
+        for whole in naming {
+            if !is_part(&whole.name.kind, true, &name.kind) {
+                continue;
+            }
+            match rank(&whole.name.kind) {
+                Some(rank) => {
+                    let is_new = add(due, whole.row, rank, mark);
+                    if is_new && whole.name.kind == "Observation" && !is_told_alone {
+                        next.up(transaction, &whole.name, whole.row, steps.saturating_sub(1), due)?;
+                    }
                 }
-            }
-            None if is_told_alone => {}
-            None => {
-                let above = resources::naming(transaction, whole.row)?;
-                upwards(transaction, &whole.name, above, false, steps - 1, due)?;
+                None if is_told_alone => {}
+                None => next.up(transaction, &whole.name, whole.row, steps.saturating_sub(1), due)?,
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::messages::ContentDigest;
-    use crate::store::resources::Ready;
+    use crate::store::resources::{Ready, Told};
     use crate::store::{Access, PackedBytes, Store, StoreConfig};
 
     fn name(text: &str) -> ResourceName {
@@ -248,6 +344,7 @@ mod tests {
             body: PackedBytes::pack(text.as_bytes()),
             references: words.map(super::tests::name).collect(),
             refresh_at: None,
+            unreadable: None,
         }
     }
 
@@ -282,7 +379,7 @@ mod tests {
             let told = move |t: &Transaction<'_>| {
                 due.iter().try_for_each(|(_, resource)| {
                     resources::settle(t, resource.row, resource.marks)?;
-                    resources::told(t, resource.row, Some("N"), 1, None)
+                    resources::told(t, resource.row, Told { number: Some("N"), record: None, at: 1, message: None })
                 })
             };
             self.store.submit_blocking(told).unwrap();

@@ -54,7 +54,7 @@ use apply::{Job, Trouble};
 pub use due::{Due, DueUnit, FIRST_DUE, commit_due, due, prepare_due, ready};
 pub use explain::{Unexplained, explain};
 pub use life::decide_by_hand;
-pub use mirror::{Entered, Order, Removal, enter};
+pub use mirror::{Entered, Order, Removal, enter, spread};
 pub use preview::{Examined, examine, preview};
 pub use rank::{Ranked, matches, rank};
 pub use rescore::{Rescored, rescore};

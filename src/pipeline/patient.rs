@@ -7,6 +7,7 @@ use ulid::Ulid;
 use super::apply::{About, Job, Owner, Trouble};
 use super::life::Conflict;
 use super::matching::Asked;
+use super::telling::Statement;
 use crate::feed::EventKind;
 use crate::identity::{Decision, Evidence, FactKind, Member, NameClass, PatientFacts, Tie, golden, passes};
 use crate::record::{Fields, Kind, RecordNumber, Value, json};
@@ -14,7 +15,7 @@ use crate::state::{Applied, Moment, PatientState, changed};
 use crate::store::persons::Person;
 use crate::store::records::{LinkChange, LinkKind, NewRecord, PatientRecord, RecordIdentifier};
 use crate::store::reviews::ReviewKind;
-use crate::store::{StoreError, matching, persons, records};
+use crate::store::{StoreError, matching, persons, records, resources};
 use crate::view::{self, stored, to_stored};
 
 impl Job<'_> {
@@ -24,21 +25,56 @@ impl Job<'_> {
         name_authorities(self.source, &mut patch);
         let Some(number) = record_number(&patch) else { return Ok(None) };
         let moment = self.moment_of(Kind::Patient, &patch);
-        if let Some(statement) = &self.statement {
-            statement.remember(Kind::Patient, &number.to_string(), moment);
-        }
         let mut generations = records::generations(self.transaction, self.source, &number)?;
         let said = PatientFacts::of(&patch);
-        match meant(&generations, &said)? {
+        let owner = match self.meant(&generations, &said)? {
             Some(place) => {
                 let record = generations.swap_remove(place);
                 if record.merged_into.is_some() {
                     self.note("PID-3: the number was given up for another one (merged or renamed): what is said counts for that one");
                 }
-                self.update_record(record, patch, moment).map(Some)
+                self.update_record(record, patch, moment)?
             }
-            None => self.new_record(&number, patch, visit_of, moment, &generations).map(Some),
+            None => self.new_record(&number, patch, visit_of, moment, &generations)?,
+        };
+        if let Some(statement) = &self.statement {
+            statement.remember_patient(&self.record(owner.record)?, moment);
         }
+        Ok(Some(owner))
+    }
+
+    /// Which of the patients for whom a source has used one number a message means that says `said`; `None`: none of them. Of several that
+    /// could be meant the one that agrees in most, then the one that the source spoke of last.
+    ///
+    /// A server's Patient is the record that it was told as before, and that of another Patient only if the two may be one.
+    pub(super) fn meant(&self, generations: &[PatientRecord], said: &PatientFacts) -> Result<Option<usize>, Trouble> {
+        let own = self.statement.as_ref().and_then(Statement::own_record);
+        let mut best: Option<(usize, usize)> = None;
+        for (place, row) in generations.iter().enumerate() {
+            let known = PatientFacts::of(&state_of(row)?.record());
+            if is_somebody_else(&known, said) {
+                continue;
+            }
+            if let Some((patient, record)) = own {
+                if record == Some(row.id) {
+                    return Ok(Some(place));
+                }
+                let others = resources::told_as_record(self.transaction, row.id, patient)?;
+                if !others.is_empty() && are_two(&known, said) {
+                    continue;
+                }
+            }
+            let agreements = [
+                !said.pinyin.is_empty() && known.pinyin == said.pinyin,
+                said.birth_date.is_some() && known.birth_date == said.birth_date,
+                shares_number(&known, said),
+            ];
+            let agreements = agreements.into_iter().filter(|agrees| *agrees).count();
+            if best.is_none_or(|(most, _)| agreements > most) {
+                best = Some((agreements, place));
+            }
+        }
+        Ok(best.map(|(_, place)| place))
     }
 
     /// A record that is not known. `earlier` are the patients for whom its source has used the number before: it is none of them.
@@ -79,9 +115,7 @@ impl Job<'_> {
         let id = self.insert_record((number, generation), &state, &record, &all_facts, link, moment)?;
         self.index(id, &one_id, &PatientFacts::default(), &all_facts)?;
         if let Some(former) = earlier.first() {
-            let reason = "the source uses the number for another patient";
-            self.tell_apart(&[self.record(id)?], earlier, self.source, reason)?;
-            self.raise(Conflict::NumberReused, (former.id, id))?;
+            self.part_by_number(&self.record(id)?, earlier, former.id)?;
         }
         let shaken = self.quarantine(id, &all_facts)?;
         let owner = |one_id| Owner { record: id, number: number.clone(), one_id };
@@ -97,6 +131,18 @@ impl Job<'_> {
         self.look_at_shaken(shaken, id, moment)?;
         self.ask_about(id, &decision)?;
         Ok(owner(self.record(id)?.one_id))
+    }
+
+    /// A number that stood for the patients `earlier` stands for one more: they are told apart, and somebody is asked.
+    pub(super) fn part_by_number(
+        &self,
+        row: &PatientRecord,
+        earlier: &[PatientRecord],
+        former: i64,
+    ) -> Result<(), Trouble> {
+        let reason = "the source uses the number for another patient";
+        self.tell_apart(std::slice::from_ref(row), earlier, self.source, reason)?;
+        self.raise(Conflict::NumberReused, (former, row.id))
     }
 
     /// Looks again at records whose links may have rested on a value that proves nothing any more.
@@ -291,41 +337,35 @@ pub(super) fn numbers_in(
     })
 }
 
-/// Which of the patients for whom a source has used one number a message means that says `said`; `None`: none of them. Of several that
-/// could be meant the one that agrees in most, then the one that the source spoke of last.
-fn meant(generations: &[PatientRecord], said: &PatientFacts) -> Result<Option<usize>, StoreError> {
-    let mut best: Option<(usize, usize)> = None;
-    for (place, row) in generations.iter().enumerate() {
-        let known = PatientFacts::of(&state_of(row)?.record());
-        if is_somebody_else(&known, said) {
-            continue;
-        }
-        let agrees = [
-            !said.pinyin.is_empty() && known.pinyin == said.pinyin,
-            said.birth_date.is_some() && known.birth_date == said.birth_date,
-            known.identity_numbers.iter().any(|number| said.identity_numbers.contains(number)),
-        ];
-        let agreements = agrees.into_iter().filter(|agrees| *agrees).count();
-        if best.is_none_or(|(most, _)| agreements > most) {
-            best = Some((agreements, place));
-        }
-    }
-    Ok(best.map(|(_, place)| place))
-}
-
 /// A number that stands for another patient: everything that tells two people apart is known on both sides and differs. Two patients
 /// in one record could never be told apart again. `said` is the message's own word: what is late changes none of this, and would mix
 /// in all the rest.
 fn is_somebody_else(known: &PatientFacts, said: &PatientFacts) -> bool {
+    differences(known, said) == [true; 3]
+}
+
+/// Two Patients that a server has beside each other: two of three that tell people apart differ, and nothing shows that they are one.
+fn are_two(known: &PatientFacts, said: &PatientFacts) -> bool {
+    let differences = differences(known, said).into_iter().filter(|differs| *differs).count();
+    differences >= 2 && !shares_number(known, said)
+}
+
+fn shares_number(known: &PatientFacts, said: &PatientFacts) -> bool {
+    known.identity_numbers.iter().any(|number| said.identity_numbers.contains(number))
+}
+
+/// Whether name, birth date and resident number are known on both sides and differ.
+fn differences(known: &PatientFacts, said: &PatientFacts) -> [bool; 3] {
     let resident = |facts: &PatientFacts| {
         facts.identity_numbers.iter().find(|number| number.kind == "resident_id").map(|number| number.value.clone())
     };
     let differ = |one: Option<String>, other: Option<String>| one.is_some() && other.is_some() && one != other;
     let named = known.name_class == NameClass::Normal && said.name_class == NameClass::Normal;
-    named
-        && known.pinyin != said.pinyin
-        && differ(known.birth_date.clone(), said.birth_date.clone())
-        && differ(resident(known), resident(said))
+    [
+        named && known.pinyin != said.pinyin,
+        differ(known.birth_date.clone(), said.birth_date.clone()),
+        differ(resident(known), resident(said)),
+    ]
 }
 
 /// What the store looks records up by: all numbers as sent, and identity numbers in normal form.

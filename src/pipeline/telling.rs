@@ -1,19 +1,23 @@
 //! Records of a FHIR server's resources: whole statements, each of which is all that there is to say of its record.
 //!
-//! What a resource was last told as is remembered with it. So a record whose number has changed at the server is withdrawn under the old
+//! What a resource was last told as is remembered with it: a Patient's own record, which no other Patient of the same number changes, and a
+//! visit's or report's number. So a record whose number has changed at the server is withdrawn under the old
 //! number, a resource that is gone withdraws its record, and whatever clock a server has, what it says later is never
-//! taken for older than what it said before.
+//! taken for older than what it said before. A merge that the server took back is undone by looking again at whose the records are.
 
 use std::cell::RefCell;
 
-use super::apply::{CLOCK_AHEAD, Cause, Job, Trouble};
+use super::apply::{CLOCK_AHEAD, Cause, Job, Owner, Trouble};
+use super::merge::{retired, survivors};
 use super::patient::{name_authorities, record_number};
+use crate::identity::PatientFacts;
 use crate::mapping::MappedRecord;
 use crate::record::{Fields, Kind, RecordNumber, Value};
 use crate::state::{Applied, LabReportState, Moment};
 use crate::store::clinical;
 use crate::store::records;
-use crate::store::resources::{self, Resource, ResourceName, ResourceState};
+use crate::store::records::PatientRecord;
+use crate::store::resources::{self, Mark, Resource, ResourceName, ResourceState, Told};
 use crate::store::{Reader, StoreError};
 use crate::view::stored;
 
@@ -36,8 +40,18 @@ pub(super) struct Statement {
     focal: Option<Resource>,
     /// The same of the unit's Patient.
     patient: Option<Resource>,
-    /// What was told now: number and source time.
-    told: RefCell<Vec<(Kind, String, i64)>>,
+    /// What was told now.
+    told: RefCell<Vec<Remembered>>,
+}
+
+/// What a record was told as just now.
+#[derive(Debug, Clone)]
+struct Remembered {
+    kind: Kind,
+    number: String,
+    /// The row of a patient's record.
+    record: Option<i64>,
+    at: i64,
 }
 
 impl Statement {
@@ -54,15 +68,27 @@ impl Statement {
         resource.as_ref()?.told_at
     }
 
-    /// Remembers what a record was told as.
+    /// The Patient that it is about, and the record that this one was told as before.
+    pub(super) fn own_record(&self) -> Option<(i64, Option<i64>)> {
+        self.patient.as_ref().map(|patient| (patient.row, patient.record))
+    }
+
+    /// Remembers what a visit or report was told as.
     pub(super) fn remember(&self, kind: Kind, number: &str, moment: Moment) {
-        self.told.borrow_mut().push((kind, number.to_owned(), moment.at));
+        let number = number.to_owned();
+        self.told.borrow_mut().push(Remembered { kind, number, record: None, at: moment.at });
+    }
+
+    /// Remembers the record that a Patient was told as.
+    pub(super) fn remember_patient(&self, record: &PatientRecord, moment: Moment) {
+        let (number, record) = (record.number.to_string(), Some(record.id));
+        self.told.borrow_mut().push(Remembered { kind: Kind::Patient, number, record, at: moment.at });
     }
 
     /// What the last record of these kinds was told as.
-    fn last(&self, kinds: &[Kind]) -> Option<(String, i64)> {
+    fn last(&self, kinds: &[Kind]) -> Option<Remembered> {
         let told = self.told.borrow();
-        told.iter().rev().find(|(kind, ..)| kinds.contains(kind)).map(|(_, number, at)| (number.clone(), *at))
+        told.iter().rev().find(|told| kinds.contains(&told.kind)).cloned()
     }
 }
 
@@ -87,9 +113,12 @@ impl Job<'_> {
         let mut stays = true;
         if let Some(patient) = patient {
             if subject.focal.kind != "Patient" {
-                owner = told_number(patient).map(|number| self.stands_for(&number)).transpose()?.flatten();
-            } else if let Some(record) = mapped.iter().find(|record| record.kind == Kind::Patient) {
-                stays = self.follow_number(patient, &record.fields)?;
+                owner = self.told_record(patient)?.map(|record| self.owner_now(record)).transpose()?;
+            } else {
+                stays = !self.take_back_merge(patient, &mapped)?;
+                if let Some((number, said)) = self.number_now(&mapped) {
+                    stays &= self.follow_number(patient, &number, said.as_ref())?;
+                }
             }
         }
         // What is about a patient who was told says nothing of the patient: that has a time of its own.
@@ -97,8 +126,9 @@ impl Job<'_> {
             mapped.retain(|record| !matches!(record.kind, Kind::Patient | Kind::Merge));
         }
         let one_id = self.apply(mapped, owner)?;
-        if let (Some(patient), Some((number, at))) = (patient, statement.last(&[Kind::Patient])) {
-            resources::told(self.transaction, patient.row, Some(&number), at, self.message)?;
+        if let (Some(patient), Some(told)) = (patient, statement.last(&[Kind::Patient])) {
+            stays &= patient.record.is_none_or(|former| told.record == Some(former));
+            self.tell_as(patient, Some(&told), told.at)?;
         }
         if subject.focal.kind == "Patient" {
             // Another record is the patient's from now on: what is about the patient goes there.
@@ -108,14 +138,60 @@ impl Job<'_> {
             return Ok(one_id);
         }
         let now = statement.last(&[Kind::Visit, Kind::LabReport]);
-        let number = now.as_ref().map(|(number, _)| number.as_str());
-        let at = now.as_ref().map(|(_, at)| *at).or(focal.updated_at).unwrap_or(self.received_at);
-        resources::told(self.transaction, focal.row, number, at, self.message)?;
+        let number = now.as_ref().map(|now| now.number.as_str());
+        let at = now.as_ref().map(|now| now.at).or(focal.updated_at).unwrap_or(self.received_at);
+        self.tell_as(focal, now.as_ref(), at)?;
         if let Some(former) = focal.number.as_deref().filter(|former| number != Some(*former)) {
             self.withdraw_record(focal, former)?;
             self.remind_of_number(focal)?;
         }
         Ok(one_id)
+    }
+
+    fn tell_as(&self, resource: &Resource, told: Option<&Remembered>, at: i64) -> Result<(), Trouble> {
+        let (number, record) = (told.map(|told| told.number.as_str()), told.and_then(|told| told.record));
+        let told = Told { number, record, at, message: self.message };
+        Ok(resources::told(self.transaction, resource.row, told)?)
+    }
+
+    /// The record that a Patient was told as, also where it has given way to another one since.
+    fn told_record(&self, patient: &Resource) -> Result<Option<PatientRecord>, Trouble> {
+        match (patient.record, told_number(patient)) {
+            (Some(row), _) => Ok(records::get(self.transaction, row)?),
+            (None, Some(number)) => Ok(records::find(self.transaction, self.source, &number)?),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Whose the visits and reports of a Patient are that was told as this record: through every merge, whatever else bears its number.
+    fn owner_now(&self, record: PatientRecord) -> Result<Owner, Trouble> {
+        let record = self.live(record)?;
+        Ok(Owner { record: record.id, number: record.number, one_id: record.one_id })
+    }
+
+    /// A Patient that had given way to another one (`replaced-by`), and does so no longer: its record stands for itself again, and whose it is
+    /// is found out as if the two had never been one. What people decided stays, and somebody is asked. `true`: it was taken back.
+    fn take_back_merge(&self, patient: &Resource, mapped: &[MappedRecord]) -> Result<bool, Trouble> {
+        let Some(record) = self.told_record(patient)? else { return Ok(false) };
+        let Some(into) = record.merged_into else { return Ok(false) };
+        let merges = mapped.iter().filter(|mapped| mapped.kind == Kind::Merge);
+        let mut survivors = merges.flat_map(|merge| survivors(self.source, &merge.fields)).peekable();
+        // One that gives way to somebody whom nobody knows says nothing.
+        if survivors.peek().is_none() && !mapped.iter().any(|mapped| mapped.kind == Kind::Patient) {
+            return Ok(false);
+        }
+        let into = self.live(self.record(into)?)?;
+        for survivor in survivors {
+            if self.stands_for(&survivor)?.is_some_and(|survivor| survivor.record == into.id) {
+                return Ok(false);
+            }
+        }
+        // Of several that are one patient's another one may still give way.
+        if !resources::told_as_record(self.transaction, record.id, patient.row)?.is_empty() {
+            return Ok(false);
+        }
+        self.undo_merge_of(&record, &into, self.withdrawn_at(patient))?;
+        Ok(true)
     }
 
     /// The moment at which a server withdrew something: never before it was told.
@@ -125,37 +201,63 @@ impl Job<'_> {
         Moment { at, arrival: self.message.unwrap_or_default() }
     }
 
-    /// A Patient that was told under another number is known by its new one from now on, unless that stands for somebody else already.
+    /// The number that a Patient's unit gives it, and what it says of the person: nothing where it gave way to another one.
+    fn number_now(&self, mapped: &[MappedRecord]) -> Option<(RecordNumber, Option<PatientFacts>)> {
+        if let Some(patient) = mapped.iter().find(|record| record.kind == Kind::Patient) {
+            let mut named = patient.fields.clone();
+            name_authorities(self.source, &mut named);
+            return Some((record_number(&named)?, Some(PatientFacts::of(&named))));
+        }
+        let merge = mapped.iter().find(|record| record.kind == Kind::Merge)?;
+        Some((retired(self.source, &merge.fields)?, None))
+    }
+
+    /// A Patient that was told under another number is known by its new one from now on, unless that stands for the same person
+    /// already.
     /// `false`: another record is the patient's now.
-    fn follow_number(&self, patient: &Resource, fields: &Fields) -> Result<bool, Trouble> {
-        let Some(former) = told_number(patient) else { return Ok(true) };
-        let mut named = fields.clone();
-        name_authorities(self.source, &mut named);
-        let Some(number) = record_number(&named).filter(|number| *number != former) else {
+    fn follow_number(
+        &self,
+        patient: &Resource,
+        number: &RecordNumber,
+        said: Option<&PatientFacts>,
+    ) -> Result<bool, Trouble> {
+        let Some(record) = self.told_record(patient)? else { return Ok(patient.number.is_none()) };
+        if *number == record.number {
             return Ok(true);
-        };
-        // Several Patients may bear one number: what the others said stays where it is.
-        if self.is_told_by_another(patient, &former.to_string())? {
+        }
+        // Several Patients may be one record: what the others said stays where it is.
+        if self.is_record_of_another(patient, record.id)? {
             return Ok(false);
         }
-        if records::find(self.transaction, self.source, &number)?.is_some() {
+        let others = records::generations(self.transaction, self.source, number)?;
+        if let Some(said) = said
+            && self.meant(&others, said)?.is_some()
+        {
             self.withdraw_patient(patient)?;
             return Ok(false);
         }
-        match records::find(self.transaction, self.source, &former)? {
-            Some(record) => records::rename(self.transaction, record.id, &number)?,
-            None => return Ok(false),
+        records::rename(self.transaction, record.id, number)?;
+        if let Some(other) = others.first().filter(|_| said.is_some()) {
+            self.part_by_number(&self.record(record.id)?, &others, other.id)?;
         }
         Ok(true)
     }
 
-    /// Whether other resources stand for the same record: those are told anew, for it is theirs alone now.
+    /// Whether other resources were told as the same visit or report: those are told anew, for it is theirs alone now.
     fn is_told_by_another(&self, resource: &Resource, number: &str) -> Result<bool, Trouble> {
-        let others = resources::told_as_well(self.transaction, self.source, resource, number)?;
+        self.tell_others_again(resource, resources::told_as_well(self.transaction, self.source, resource, number)?)
+    }
+
+    /// The same of a patient's record.
+    fn is_record_of_another(&self, patient: &Resource, record: i64) -> Result<bool, Trouble> {
+        self.tell_others_again(patient, resources::told_as_record(self.transaction, record, patient.row)?)
+    }
+
+    fn tell_others_again(&self, resource: &Resource, others: Vec<Resource>) -> Result<bool, Trouble> {
         let at = self.withdrawn_at(resource).at;
         for other in &others {
             // What is said of it now counts after all that the one that goes has said.
-            resources::told(self.transaction, other.row, other.number.as_deref(), at, None)?;
+            resources::tell_after(self.transaction, other.row, at)?;
             self.tell_again(other)?;
         }
         Ok(!others.is_empty())
@@ -163,15 +265,14 @@ impl Job<'_> {
 
     /// The server has the Patient no more.
     fn withdraw_patient(&self, patient: &Resource) -> Result<(), Trouble> {
-        let Some(number) = told_number(patient) else { return Ok(()) };
-        if self.is_told_by_another(patient, &number.to_string())? {
+        let Some(record) = self.told_record(patient)? else { return Ok(()) };
+        if self.is_record_of_another(patient, record.id)? {
             return Ok(());
         }
-        let Some(record) = records::find(self.transaction, self.source, &number)? else { return Ok(()) };
         let withdrawn = self.withdrawn_at(patient);
         let moment = Moment { at: withdrawn.at.max(record.updated_at), ..withdrawn };
         self.deactivate_record(&record, moment)?;
-        Ok(resources::told(self.transaction, patient.row, None, moment.at, self.message)?)
+        self.tell_as(patient, None, moment.at)
     }
 
     /// The visit or report that a resource was told as, by its id, is none of the server's any more. What it added to another source's
@@ -205,7 +306,7 @@ impl Job<'_> {
     /// Makes a resource due, if a record is made of its type.
     fn tell_again(&self, resource: &Resource) -> Result<(), Trouble> {
         if let Some(rank) = super::mirror::rank(&resource.name.kind) {
-            resources::mark_due(self.transaction, resource.row, rank, self.now)?;
+            resources::mark_due(self.transaction, resource.row, rank, Mark::Anew, self.now)?;
         }
         Ok(())
     }

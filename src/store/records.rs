@@ -454,13 +454,14 @@ pub fn reactivate(transaction: &Transaction<'_>, id: i64) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Gives a record another number of its source, which no record of it has.
+/// Gives a record another number of its source, as the next patient that this stands for.
 ///
 /// # Errors
-/// See [`StoreError`]; [`StoreError::Constraint`] where a record has the number.
+/// See [`StoreError`].
 pub fn rename(transaction: &Transaction<'_>, id: i64, number: &RecordNumber) -> Result<(), StoreError> {
     transaction.run(
-        "UPDATE patient_record SET system = ?2, value = ?3, generation = 1 WHERE id = ?1",
+        "UPDATE patient_record SET system = ?2, value = ?3, generation = 1 + coalesce((SELECT max(generation) FROM patient_record other
+         WHERE other.source = patient_record.source AND other.system = ?2 AND other.value = ?3 AND other.id <> ?1), 0) WHERE id = ?1",
         params![id, number.system, number.value],
     )?;
     Ok(())

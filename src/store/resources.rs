@@ -74,6 +74,14 @@ pub struct Resource {
     pub marks: i64,
     /// What it was last told as: the number of a patient's record, else the id of a visit or report.
     pub number: Option<String>,
+    /// Of a Patient: the row of that record. `None` with a number: it was told before this was remembered.
+    pub record: Option<i64>,
+    /// Of what its unit said then; `None`: it is told anew whatever it says.
+    pub told_digest: Option<ContentDigest>,
+    /// Why its body cannot be read.
+    pub unreadable: Option<String>,
+    /// The message that says so.
+    pub unreadable_by: Option<i64>,
     /// The source time under which it was.
     pub told_at: Option<i64>,
     /// The message that told it last.
@@ -97,15 +105,35 @@ pub struct ReadResource {
     pub references: Vec<ResourceName>,
     /// When to ask for it again; `None`: polling tells of its changes.
     pub refresh_at: Option<i64>,
+    /// Why the body cannot be read, without content; `None`: it can.
+    pub unreadable: Option<String>,
+}
+
+/// What a record was told as, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'t> {
+    /// [`Resource::number`].
+    pub number: Option<&'t str>,
+    /// [`Resource::record`].
+    pub record: Option<i64>,
+    /// The source time under which it was.
+    pub at: i64,
+    /// The message that told it.
+    pub message: Option<i64>,
+}
+
+/// The columns that [`resource`] reads.
+macro_rules! columns {
+    () => {
+        "r.id, r.type, r.logical_id, r.state, r.version, r.updated_at, r.digest, r.marks, r.number, r.told_at, r.told_by, r.record, \
+         r.told_digest, r.unreadable, r.unreadable_by"
+    };
 }
 
 /// A statement that reads resources, for [`resource`].
 macro_rules! select {
     ($rest:literal) => {
-        concat!(
-            "SELECT r.id, r.type, r.logical_id, r.state, r.version, r.updated_at, r.digest, r.marks, r.number, r.told_at, r.told_by FROM resource r ",
-            $rest
-        )
+        concat!("SELECT ", columns!(), " FROM resource r ", $rest)
     };
 }
 
@@ -113,6 +141,7 @@ fn resource(row: &Row<'_>) -> Result<Resource, StoreError> {
     let state: String = row.get(3)?;
     let state = ResourceState::ALL.into_iter().find(|known| known.name() == state);
     let digest: Option<[u8; 16]> = row.get(6)?;
+    let told_digest: Option<[u8; 16]> = row.get(12)?;
     Ok(Resource {
         row: row.get(0)?,
         name: ResourceName { kind: row.get(1)?, id: row.get(2)? },
@@ -124,6 +153,10 @@ fn resource(row: &Row<'_>) -> Result<Resource, StoreError> {
         number: row.get(8)?,
         told_at: row.get(9)?,
         told_by: row.get(10)?,
+        record: row.get(11)?,
+        told_digest: told_digest.map(ContentDigest::from_bytes),
+        unreadable: row.get(13)?,
+        unreadable_by: row.get(14)?,
     })
 }
 
@@ -134,6 +167,14 @@ fn resource(row: &Row<'_>) -> Result<Resource, StoreError> {
 pub fn get(reader: &Reader<'_>, source: &str, name: &ResourceName) -> Result<Option<Resource>, StoreError> {
     let sql = select!("WHERE r.source = ?1 AND r.type = ?2 AND r.logical_id = ?3");
     reader.one(sql, params![source, name.kind, name.id], resource)
+}
+
+/// The same by its row.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn by_row(reader: &Reader<'_>, row: i64) -> Result<Option<Resource>, StoreError> {
+    reader.one(select!("WHERE r.id = ?1"), [row], resource)
 }
 
 /// The body of a resource, JSON as it came; `None` unless it is present.
@@ -159,21 +200,32 @@ pub fn put(
     read: &ReadResource,
     known: Option<i64>,
 ) -> Result<i64, StoreError> {
-    let ReadResource { name, version, updated_at, digest, body, references, refresh_at } = read;
+    let ReadResource { name, version, updated_at, digest, body, references, refresh_at, unreadable } = read;
     let digest = digest.bytes();
     let row = match known {
         Some(row) => {
             transaction.run(
                 "UPDATE resource SET state = 'present', version = ?2, updated_at = ?3, digest = ?4, compressed = ?5, body = ?6,
-                 refresh_at = ?7 WHERE id = ?1",
-                params![row, version, updated_at, digest, body.compressed, body.bytes, refresh_at],
+                 refresh_at = ?7, unreadable = ?8 WHERE id = ?1",
+                params![row, version, updated_at, digest, body.compressed, body.bytes, refresh_at, unreadable],
             )?;
             row
         }
         None => transaction.insert(
-            "INSERT INTO resource (source, type, logical_id, state, version, updated_at, digest, compressed, body, refresh_at)
-             VALUES (?1, ?2, ?3, 'present', ?4, ?5, ?6, ?7, ?8, ?9)",
-            params![source, name.kind, name.id, version, updated_at, digest, body.compressed, body.bytes, refresh_at],
+            "INSERT INTO resource (source, type, logical_id, state, version, updated_at, digest, compressed, body, refresh_at, unreadable)
+             VALUES (?1, ?2, ?3, 'present', ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            params![
+                source,
+                name.kind,
+                name.id,
+                version,
+                updated_at,
+                digest,
+                body.compressed,
+                body.bytes,
+                refresh_at,
+                unreadable
+            ],
         )?,
     };
     let mut named = Vec::with_capacity(references.len());
@@ -199,7 +251,7 @@ pub fn remove(
     let row = row_of(transaction, source, name)?;
     transaction.run(
         "UPDATE resource SET state = ?2, version = NULL, updated_at = coalesce(?3, updated_at), digest = NULL, compressed = 0,
-         body = NULL, refresh_at = NULL WHERE id = ?1",
+         body = NULL, refresh_at = NULL, unreadable = NULL WHERE id = ?1",
         params![row, state.name(), at],
     )?;
     refer(transaction, row, &referred(transaction, row)?, &[])?;
@@ -270,14 +322,84 @@ pub fn naming(reader: &Reader<'_>, row: i64) -> Result<Vec<Resource>, StoreError
     reader.all(sql, [row], resource)
 }
 
+/// The first `limit` resources behind the row `after` that name a resource.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn naming_from(reader: &Reader<'_>, row: i64, after: i64, limit: usize) -> Result<Vec<Resource>, StoreError> {
+    let sql = select!(
+        "JOIN resource_reference f ON f.from_resource = r.id WHERE f.to_resource = ?1 AND f.from_resource > ?2 \
+         ORDER BY f.from_resource LIMIT ?3"
+    );
+    reader.all(sql, params![row, after, row_limit(limit)], resource)
+}
+
+/// A change that has not yet reached all that name its resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spread {
+    /// The row of the resource.
+    pub row: i64,
+    /// Who waited for it need wait no longer.
+    pub appears: bool,
+    /// How far to go on from here.
+    pub steps: usize,
+    /// The last row that was reached.
+    pub after: i64,
+}
+
+/// Writes down that a change has yet to reach those that name the resource. What was under way begins anew.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn put_spread(transaction: &Transaction<'_>, source: &str, spread: Spread) -> Result<(), StoreError> {
+    let Spread { row, appears, steps, after } = spread;
+    transaction.run(
+        "INSERT INTO resource_spread (resource, source, appears, steps, after) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT DO UPDATE SET appears = max(appears, ?3), steps = max(steps, ?4), after = ?5",
+        params![row, source, appears, row_limit(steps), after],
+    )?;
+    Ok(())
+}
+
+/// A change of a source that has yet to go on; `None`: all have reached everything.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn next_spread(reader: &Reader<'_>, source: &str) -> Result<Option<Spread>, StoreError> {
+    let sql = "SELECT resource, appears, steps, after FROM resource_spread WHERE source = ?1 ORDER BY resource LIMIT 1";
+    reader.one(sql, [source], |row| {
+        let steps = usize::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
+        Ok(Spread { row: row.get(0)?, appears: row.get(1)?, steps, after: row.get(3)? })
+    })
+}
+
+/// A change has reached everything.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn end_spread(transaction: &Transaction<'_>, row: i64) -> Result<(), StoreError> {
+    transaction.run("DELETE FROM resource_spread WHERE resource = ?1", [row])?;
+    Ok(())
+}
+
+/// Whether what is due is told whatever it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mark {
+    /// A part of it changed: it is told if its unit says something else than before.
+    IfDifferent,
+    /// It is told anew.
+    Anew,
+}
+
 /// Marks a resource as due from `now`. Of a lower `rank` comes first.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn mark_due(transaction: &Transaction<'_>, row: i64, rank: i64, now: i64) -> Result<(), StoreError> {
+pub fn mark_due(transaction: &Transaction<'_>, row: i64, rank: i64, mark: Mark, now: i64) -> Result<(), StoreError> {
     transaction.run(
-        "UPDATE resource SET due = ?2, due_at = coalesce(due_at, ?3), marks = marks + 1 WHERE id = ?1",
-        params![row, rank, now],
+        "UPDATE resource SET due = ?2, due_at = coalesce(due_at, ?3), marks = marks + 1,
+         told_digest = CASE WHEN ?4 THEN NULL ELSE told_digest END WHERE id = ?1",
+        params![row, rank, now, mark == Mark::Anew],
     )?;
     Ok(())
 }
@@ -310,14 +432,15 @@ pub fn due(
     limit: usize,
 ) -> Result<Vec<(i64, Resource)>, StoreError> {
     let sql = concat!(
-        "SELECT r.id, r.type, r.logical_id, r.state, r.version, r.updated_at, r.digest, r.marks, r.number, r.told_at, r.told_by, r.due ",
-        "FROM resource r WHERE r.source = ?1 AND r.due IS NOT NULL AND (r.due, r.id) > (?2, ?3) AND (r.due_at <= ?4 OR NOT EXISTS ",
+        "SELECT ",
+        columns!(),
+        ", r.due FROM resource r WHERE r.source = ?1 AND r.due IS NOT NULL AND (r.due, r.id) > (?2, ?3) AND (r.due_at <= ?4 OR NOT EXISTS ",
         "(SELECT 1 FROM resource_reference f JOIN resource p ON p.id = f.to_resource WHERE f.from_resource = r.id AND p.state = 'unread')) ",
         "AND (r.due < ?6 OR r.number IS NOT NULL OR r.due_at <= ?7) ORDER BY r.due, r.id LIMIT ?5"
     );
     let Ready { patient_since, parts_from, settled_since } = ready;
     let values = params![source, after.0, after.1, patient_since, row_limit(limit), parts_from, settled_since];
-    reader.all(sql, values, |row| Ok((row.get(11)?, resource(row)?)))
+    reader.all(sql, values, |row| Ok((row.get(15)?, resource(row)?)))
 }
 
 /// Takes the mark away, if it is the one that was seen: `marks` as it was read before the record was told. `false`: it became due again
@@ -331,25 +454,53 @@ pub fn settle(transaction: &Transaction<'_>, row: i64, marks: i64) -> Result<boo
         > 0)
 }
 
-/// Writes down as what a resource was told ([`Resource::number`]), under which source time and by which message.
+/// Writes down as what a resource was told.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn told(
-    transaction: &Transaction<'_>,
-    row: i64,
-    number: Option<&str>,
-    at: i64,
-    message: Option<i64>,
-) -> Result<(), StoreError> {
+pub fn told(transaction: &Transaction<'_>, row: i64, told: Told<'_>) -> Result<(), StoreError> {
+    let Told { number, record, at, message } = told;
     transaction.run(
-        "UPDATE resource SET number = ?2, told_at = max(?3, coalesce(told_at, ?3)), told_by = coalesce(?4, told_by) WHERE id = ?1",
-        params![row, number, at, message],
+        "UPDATE resource SET number = ?2, record = ?3, told_at = max(?4, coalesce(told_at, ?4)), told_by = coalesce(?5, told_by)
+         WHERE id = ?1",
+        params![row, number, record, at, message],
     )?;
     Ok(())
 }
 
-/// Other present resources that were told as the same: two may bear one number, also two of different types.
+/// What is said of a resource from now on counts after all that was said before `at`.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn tell_after(transaction: &Transaction<'_>, row: i64, at: i64) -> Result<(), StoreError> {
+    transaction.run("UPDATE resource SET told_at = max(?2, coalesce(told_at, ?2)) WHERE id = ?1", params![row, at])?;
+    Ok(())
+}
+
+/// Remembers what a unit said, for [`Mark::IfDifferent`]; `None`: nothing came of it.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn put_told_digest(
+    transaction: &Transaction<'_>,
+    row: i64,
+    digest: Option<ContentDigest>,
+) -> Result<(), StoreError> {
+    let digest = digest.as_ref().map(ContentDigest::bytes);
+    transaction.run("UPDATE resource SET told_digest = ?2 WHERE id = ?1", params![row, digest])?;
+    Ok(())
+}
+
+/// The message that says that a resource cannot be read; `None`: there is none any more.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn put_unreadable_by(transaction: &Transaction<'_>, row: i64, message: Option<i64>) -> Result<(), StoreError> {
+    transaction.run("UPDATE resource SET unreadable_by = ?2 WHERE id = ?1", params![row, message])?;
+    Ok(())
+}
+
+/// Other present resources that were told as the same visit or report: two may bear one number, also two of different types.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -362,6 +513,15 @@ pub fn told_as_well(
     let sql =
         select!("WHERE r.source = ?1 AND r.number = ?2 AND r.id <> ?3 AND r.state = 'present' ORDER BY r.id LIMIT 100");
     reader.all(sql, params![source, number, resource_told.row], resource)
+}
+
+/// Present Patients, other than the row `except`, that were told as a record.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn told_as_record(reader: &Reader<'_>, record: i64, except: i64) -> Result<Vec<Resource>, StoreError> {
+    let sql = select!("WHERE r.record = ?1 AND r.id <> ?2 AND r.state = 'present' ORDER BY r.id LIMIT 100");
+    reader.all(sql, params![record, except], resource)
 }
 
 /// Resources of a source to be read one by one: what others name and nobody has read, then what was to be asked for again by `now`.
@@ -391,6 +551,53 @@ pub fn wanted(
         named,
     )?);
     Ok(wanted)
+}
+
+/// Types of which a source has resources.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn types(reader: &Reader<'_>, source: &str) -> Result<Vec<String>, StoreError> {
+    reader.all("SELECT DISTINCT type FROM resource WHERE source = ?1", [source], |row| Ok(row.get(0)?))
+}
+
+/// Asks for the present resources of a type again at `at`, at most `limit` of those that nobody would ask for; `None`: polling tells of their
+/// changes from now on. Gives how many there were.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn refresh_type(
+    transaction: &Transaction<'_>,
+    source: &str,
+    kind: &str,
+    at: Option<i64>,
+    limit: usize,
+) -> Result<usize, StoreError> {
+    transaction.run(
+        "UPDATE resource SET refresh_at = ?3 WHERE id IN (SELECT id FROM resource WHERE source = ?1 AND type = ?2
+         AND state = 'present' AND (refresh_at IS NULL) = (?3 IS NOT NULL) LIMIT ?4)",
+        params![source, kind, at, row_limit(limit)],
+    )
+}
+
+/// Asks at `at` for everything that was to be asked for later: another server answers now.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn refresh_all(transaction: &Transaction<'_>, source: &str, at: i64) -> Result<(), StoreError> {
+    transaction
+        .run("UPDATE resource SET refresh_at = ?2 WHERE source = ?1 AND refresh_at > ?2", params![source, at])?;
+    Ok(())
+}
+
+/// Takes all notes of a source away but those under `kept`.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn forget_notes(transaction: &Transaction<'_>, source: &str, kept: [&str; 2]) -> Result<(), StoreError> {
+    transaction
+        .run("DELETE FROM reading WHERE source = ?1 AND key NOT IN (?2, ?3)", params![source, kept[0], kept[1]])?;
+    Ok(())
 }
 
 /// Present resources of a type with their versions, in order of id, after `after`.
@@ -430,6 +637,27 @@ pub fn counts(reader: &Reader<'_>, source: &str) -> Result<Vec<(String, String, 
 /// See [`StoreError`].
 pub fn due_count(reader: &Reader<'_>, source: &str) -> Result<u64, StoreError> {
     let sql = "SELECT count(*) FROM resource WHERE source = ?1 AND due IS NOT NULL";
+    Ok(reader.one(sql, [source], |row| Ok(row.get::<_, i64>(0)?))?.unwrap_or(0).unsigned_abs())
+}
+
+/// Resources of a source that are present and cannot be read, the first `limit` of them.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn unreadable(reader: &Reader<'_>, source: &str, limit: usize) -> Result<Vec<ResourceName>, StoreError> {
+    reader.all(
+        "SELECT type, logical_id FROM resource WHERE source = ?1 AND unreadable IS NOT NULL ORDER BY id LIMIT ?2",
+        params![source, row_limit(limit)],
+        |row| Ok(ResourceName { kind: row.get(0)?, id: row.get(1)? }),
+    )
+}
+
+/// How many there are of [`unreadable`].
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn unreadable_count(reader: &Reader<'_>, source: &str) -> Result<u64, StoreError> {
+    let sql = "SELECT count(*) FROM resource WHERE source = ?1 AND unreadable IS NOT NULL";
     Ok(reader.one(sql, [source], |row| Ok(row.get::<_, i64>(0)?))?.unwrap_or(0).unsigned_abs())
 }
 
@@ -476,6 +704,7 @@ mod tests {
             body: PackedBytes::pack(body.as_bytes()),
             references: references.iter().map(|reference| name(reference)).collect(),
             refresh_at: None,
+            unreadable: None,
         }
     }
 
@@ -532,8 +761,8 @@ mod tests {
         let (_directory, store) = store();
         let (visit, patient) = write(&store, |t| {
             let rows = (put(t, "emr", &read("Encounter/1", "{}", &[]))?, put(t, "emr", &read("Patient/1", "{}", &[]))?);
-            mark_due(t, rows.0, 1, 5)?;
-            mark_due(t, rows.1, 0, 5)?;
+            mark_due(t, rows.0, 1, Mark::Anew, 5)?;
+            mark_due(t, rows.1, 0, Mark::Anew, 5)?;
             Ok(rows)
         });
         let order = |after| store.read(|r| due(r, "emr", after, Ready::ALL, 9)).unwrap();
@@ -541,7 +770,7 @@ mod tests {
         assert_eq!(seen.iter().map(|(rank, due)| (*rank, due.row)).collect::<Vec<_>>(), [(0, patient), (1, visit)]);
         assert_eq!(order((0, patient)).len(), 1);
         let marks = seen[1].1.marks;
-        write(&store, move |t| mark_due(t, visit, 1, 6));
+        write(&store, move |t| mark_due(t, visit, 1, Mark::Anew, 6));
         assert!(!write(&store, move |t| settle(t, visit, marks)));
         assert!(write(&store, move |t| settle(t, visit, marks + 1)));
         assert_eq!(store.read(|r| due_count(r, "emr")).unwrap(), 1);
@@ -552,7 +781,7 @@ mod tests {
         let (_directory, store) = store();
         let row = write(&store, |t| put(t, "emr", &read("Encounter/1", "{}", &[])));
         for (number, at) in [("V1", 50), ("V2", 40)] {
-            write(&store, move |t| told(t, row, Some(number), at, Some(1)));
+            write(&store, move |t| told(t, row, Told { number: Some(number), record: None, at, message: Some(1) }));
         }
         let known = store.read(|r| get(r, "emr", &name("Encounter/1"))).unwrap().unwrap();
         assert_eq!((known.number.as_deref(), known.told_at), (Some("V2"), Some(50)));
@@ -563,7 +792,7 @@ mod tests {
         let (_directory, store) = store();
         write(&store, |t| {
             let row = put(t, "emr", &read("Encounter/1", "{}", &["Patient/1"]))?;
-            mark_due(t, row, 1, 50)
+            mark_due(t, row, 1, Mark::Anew, 50)
         });
         let due_then = |since| {
             store.read(move |r| due(r, "emr", (-1, 0), Ready { patient_since: since, ..Ready::ALL }, 9)).unwrap().len()
@@ -578,7 +807,7 @@ mod tests {
         let (_directory, store) = store();
         let row = write(&store, |t| {
             let row = put(t, "emr", &read("Observation/1", "{}", &[]))?;
-            mark_due(t, row, 4, 50)?;
+            mark_due(t, row, 4, Mark::Anew, 50)?;
             Ok(row)
         });
         let due_then = |since| {
@@ -586,7 +815,7 @@ mod tests {
             store.read(move |r| due(r, "emr", (-1, 0), ready, 9)).unwrap().len()
         };
         assert_eq!((due_then(49), due_then(50)), (0, 1));
-        write(&store, move |t| told(t, row, Some("1"), 1, None));
+        write(&store, move |t| told(t, row, Told { number: Some("1"), record: None, at: 1, message: None }));
         assert_eq!(due_then(49), 1);
     }
 

@@ -19,6 +19,8 @@ pub struct PollingNumbers {
     pub failures: Vec<(&'static str, u64)>,
     /// Resources whose record is to be told anew.
     pub due: u64,
+    /// Resources that nobody can read.
+    pub unreadable: u64,
     /// By type of resource.
     pub types: Vec<PolledType>,
 }
@@ -56,6 +58,7 @@ pub(super) struct PollingFamilies {
     requests: Family<SourceLabel, Counter>,
     failures: Family<FailureLabel, Counter>,
     due: Family<SourceLabel, Gauge>,
+    unreadable: Family<SourceLabel, Gauge>,
     fetched: Family<TypeLabel, Counter>,
     changed: Family<TypeLabel, Counter>,
     deleted: Family<TypeLabel, Counter>,
@@ -67,6 +70,7 @@ impl PollingFamilies {
         registry.register("poll_requests", "Requests to a FHIR server, repeats among them", self.requests.clone());
         registry.register("poll_failures", "Requests without a usable answer, by kind", self.failures.clone());
         registry.register("resources_due", "Resources whose record is to be told anew", self.due.clone());
+        registry.register("resources_unreadable", "Resources that nobody can read", self.unreadable.clone());
         registry.register("resources_fetched", "Resources read, repeats among them", self.fetched.clone());
         registry.register("resources_changed", "Resources read that were new or different", self.changed.clone());
         registry.register(
@@ -82,6 +86,7 @@ impl PollingFamilies {
         let label = SourceLabel { source: source.to_owned() };
         raise(&self.requests.get_or_create(&label), numbers.requests);
         self.due.get_or_create(&label).set(gauge_value(numbers.due));
+        self.unreadable.get_or_create(&label).set(gauge_value(numbers.unreadable));
         for &(kind, total) in &numbers.failures {
             raise(&self.failures.get_or_create(&FailureLabel { source: source.to_owned(), kind }), total);
         }
@@ -112,12 +117,14 @@ mod tests {
             deleted: 1,
             lag_seconds: Some(7),
         }];
-        metrics.set_polling("emr", &PollingNumbers { requests: 5, failures: vec![("timeout", 2)], due: 3, types });
+        let failures = vec![("timeout", 2)];
+        metrics.set_polling("emr", &PollingNumbers { requests: 5, failures, due: 3, unreadable: 2, types });
         let text = metrics.text().unwrap();
         for line in [
             "heyi_poll_requests_total{source=\"emr\"} 5",
             "heyi_poll_failures_total{source=\"emr\",kind=\"timeout\"} 2",
             "heyi_resources_due{source=\"emr\"} 3",
+            "heyi_resources_unreadable{source=\"emr\"} 2",
             "heyi_resources_changed_total{source=\"emr\",resource_type=\"Patient\"} 4",
             "heyi_poll_lag_seconds{source=\"emr\",resource_type=\"Patient\"} 7",
         ] {

@@ -15,8 +15,8 @@ use crate::rig::{Rig, TYPES};
 /// Histories of an ordinary run.
 const HISTORIES: u64 = 40;
 
-/// Histories at once.
-const AT_ONCE: usize = 4;
+/// Histories at once: most of the time of one is waiting for repeats and for the network.
+const AT_ONCE: usize = 32;
 
 /// Small numbers from a seed.
 struct Chance(TestRng);

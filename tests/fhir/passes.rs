@@ -264,7 +264,7 @@ async fn a_total_without_a_way_to_the_rest_does_not_move_the_mark() {
     }
     rig.round().await;
     let patient = rig.of("Patient");
-    assert_eq!((patient.last_error.unwrap().kind, patient.mark, patient.state), ("short", None, State::Failing));
+    assert_eq!((patient.last_error.unwrap().kind, patient.mark, patient.state), ("short".into(), None, State::Failing));
     assert_eq!(rig.of("Observation").state, State::Polling, "one type's failure does not stop the others");
 }
 

@@ -16,7 +16,7 @@ use crate::support::site::Site;
 /// A FHIR server of its own, which runs beside the test.
 pub(crate) struct Emr {
     _runtime: Runtime,
-    server: FhirServer,
+    pub(crate) server: FhirServer,
 }
 
 impl Emr {
@@ -94,7 +94,7 @@ pub(crate) fn report(results: &[&str], patient: &str, encounter: &str) -> Value 
 }
 
 /// A patient with a stay and a report of two results.
-fn fill(emr: &Emr) {
+pub(crate) fn fill(emr: &Emr) {
     emr.put("Patient/1", patient("M1", "孙丽"));
     emr.put("Encounter/1", encounter("V1", "in-progress", "Patient/1"));
     emr.put("Observation/1", observation("2823-3", 4.1, "Patient/1"));
@@ -103,7 +103,7 @@ fn fill(emr: &Emr) {
 }
 
 /// Waits until a visit of the patient is so.
-fn visit_becomes(daemon: &Daemon<'_>, number: &str, field: &str, value: &str) {
+pub(crate) fn visit_becomes(daemon: &Daemon<'_>, number: &str, field: &str, value: &str) {
     eventually(&format!("{field} {value}"), || {
         let visits = known(daemon, number, "visits")?;
         visits.iter().any(|visit| visit[field] == value).then_some(())
@@ -111,14 +111,14 @@ fn visit_becomes(daemon: &Daemon<'_>, number: &str, field: &str, value: &str) {
 }
 
 /// The visits or lab reports of the person with this number; `None`: nobody has it yet.
-fn known(daemon: &Daemon<'_>, number: &str, what: &str) -> Option<Vec<Value>> {
+pub(crate) fn known(daemon: &Daemon<'_>, number: &str, what: &str) -> Option<Vec<Value>> {
     let persons = daemon.json(&format!("/v1/persons?identifier={}", number.replace('|', "%7C")));
     let one_id = persons["persons"][0]["one_id"].as_str()?.to_owned();
     let found = daemon.json(&format!("/v1/persons/{one_id}/{what}"));
     found[what.replace('-', "_")].as_array().cloned()
 }
 
-fn values(report: &Value) -> Vec<f64> {
+pub(crate) fn values(report: &Value) -> Vec<f64> {
     report["results"].as_array().into_iter().flatten().filter_map(|result| result["value_number"].as_f64()).collect()
 }
 
@@ -162,7 +162,16 @@ fn what_a_server_has_changes_and_withdraws_is_so_in_the_feed() {
 
 #[test]
 fn a_daemon_that_is_killed_goes_on_where_it_was_and_tells_nothing_twice() {
-    let emr = Emr::start(Manner::default());
+    killed_at_any_moment(Manner::default());
+}
+
+#[test]
+fn so_it_does_in_the_middle_of_an_export() {
+    killed_at_any_moment(Manner { export_post: true, export_waits: 1, ..Manner::default() });
+}
+
+fn killed_at_any_moment(manner: Manner) {
+    let emr = Emr::start(manner);
     for index in 0..40 {
         emr.put(&format!("Patient/{index}"), patient(&format!("M{index}"), "孙丽"));
         emr.put(

@@ -40,14 +40,23 @@ fn somebody(id: u64, number: &str, given: u64) -> Value {
 }
 
 /// One thing that happens on the server.
-fn happen(emr: &Emr, dice: &mut Dice) {
+fn happen(emr: &Emr, dice: &mut Dice, merges: bool) {
     let id = dice.roll(PATIENTS);
     let of = format!("Patient/{id}");
-    match dice.roll(12) {
+    match dice.roll(14) {
+        // Two Patients of one number, who are two; or one of them gives way to the other, until it is told otherwise.
+        12 => emr.put(&of, somebody(id, &format!("M{}", dice.roll(PATIENTS)), 0)),
+        13 if merges && id > 0 => {
+            let mut replaced = somebody(id, &format!("M{id}"), 0);
+            let other = format!("Patient/{}", dice.roll(id));
+            replaced["link"] = json!([{"other": {"reference": other}, "type": "replaced-by"}]);
+            emr.put(&of, replaced);
+        }
         0 => emr.put(&of, somebody(id, &format!("M{id}"), dice.roll(3))),
         // Its patient number is another one, or there is none any more.
         1 => emr.put(&of, somebody(id, &format!("N{id}"), 0)),
-        2 => {
+        // Numbers of two authorities are never merged: where patients give way to others, all have one.
+        2 if !merges => {
             let mut nameless = somebody(id, "", 0);
             nameless.as_object_mut().unwrap().remove("identifier");
             emr.put(&of, nameless);
@@ -110,7 +119,7 @@ fn state(daemon: &Daemon<'_>) -> BTreeMap<String, Value> {
         let members = known.as_object_mut().unwrap();
         members.retain(|name, _| matches!(name.as_str(), "identifiers" | "name" | "sex" | "birth_date"));
         if known["identifiers"].as_array().is_some_and(|numbers| !numbers.is_empty()) {
-            state.insert(format!("person {}", known["identifiers"]), known);
+            state.insert(format!("person {} {}", known["identifiers"], known["name"]), known);
         }
     }
     state
@@ -124,14 +133,16 @@ fn history(seed: u64, manner: Manner) {
         "100ms",
         ", page_size = 3, sweep_interval = \"300ms\", history_interval = \"200ms\", overlap = \"5s\"",
     );
+    // The server may merge: nobody else has a say in the authority.
+    let configuration = configuration.replace("authorities = [\"HIS\"]", "");
     let site = Site::configured(&configuration);
     let mut daemon = site.start();
     for step in 0..STEPS {
-        happen(&emr, &mut dice);
+        happen(&emr, &mut dice, seed.is_multiple_of(2));
         std::thread::sleep(Duration::from_millis(dice.roll(60)));
         if step % 10 == 9 {
             daemon.kill();
-            happen(&emr, &mut dice);
+            happen(&emr, &mut dice, seed.is_multiple_of(2));
             daemon = site.start();
         }
     }
@@ -169,9 +180,13 @@ fn difference(followed: &BTreeMap<String, Value>, read: &BTreeMap<String, Value>
 }
 
 fn seeds() -> Vec<u64> {
-    // More on request: HEYI_FHIR_HISTORIES=50.
+    // More on request: HEYI_FHIR_HISTORIES=50; HEYI_FHIR_SEED=7 is one of them.
     let more = std::env::var("HEYI_FHIR_HISTORIES").ok().and_then(|count| count.parse().ok());
-    (1..=more.unwrap_or(2)).collect()
+    let first = std::env::var("HEYI_FHIR_SEED").ok().and_then(|seed| seed.parse().ok());
+    match first {
+        Some(seed) => vec![seed],
+        None => (1..=more.unwrap_or(2)).collect(),
+    }
 }
 
 #[test]

@@ -1,15 +1,12 @@
 //! The store as the keeper of what a poller reads: pages into the mirror, with what becomes due by them.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-
 use crate::app::now;
-use crate::fhir::compose::{gathered_by, is_part};
+use crate::fhir;
+use crate::fhir::compose::{collect_references, gathered_by, is_part};
 use crate::pipeline::{self, Entered, Order, Removal};
 use crate::source::fhir::sink::{Absence, Held, Page, Reference, Resource, Sink, SinkError, Taken, Wanted};
 use crate::store::messages::ContentDigest;
@@ -49,22 +46,31 @@ impl Keeper {
     }
 
     fn read(&self, resource: &Resource, now: i64) -> ReadResource {
-        let is_polled = self.polled.contains(&resource.reference.resource_type);
-        let refresh_at = (!is_polled).then(|| now.saturating_add(REFRESH));
-        ReadResource { refresh_at, ..read_resource(resource, &self.base) }
+        read_resource(resource, &self.base, |kind| self.polled.contains(kind), now.saturating_add(REFRESH))
     }
 }
 
-/// A resource as the mirror keeps it; `base` is its server's base URL, by which references may name others.
-pub fn read_resource(resource: &Resource, base: &str) -> ReadResource {
+/// A resource as the mirror keeps it; `base` is its server's base URL, by which references may name others. What `is_polled` does not
+/// hold of is asked for again at `later`.
+pub fn read_resource(
+    resource: &Resource,
+    base: &str,
+    is_polled: impl FnOnce(&str) -> bool,
+    later: i64,
+) -> ReadResource {
     let name = name_of(&resource.reference);
+    let (references, unreadable) = match fhir::read_resource(&resource.body) {
+        Ok(read) => (references(&name, &read, base), None),
+        Err(reason) => (Vec::new(), Some(reason)),
+    };
     ReadResource {
         version: resource.version_id.clone(),
         updated_at: resource.last_updated.as_ref().map(|instant| instant.time().as_microsecond()),
         digest: ContentDigest::of(&resource.body),
         body: PackedBytes::pack(&resource.body),
-        references: references(&name, &resource.body, base),
-        refresh_at: None,
+        references,
+        refresh_at: (!is_polled(&name.kind)).then_some(later),
+        unreadable,
         name,
     }
 }
@@ -147,124 +153,22 @@ fn failed(error: impl fmt::Display) -> SinkError {
 /// The resources of the same server that a resource names and that its record may need.
 ///
 /// An Observation that another one was derived from is no part of that one: only members are, and the results of a report.
-fn references(name: &ResourceName, body: &[u8], base: &str) -> Vec<ResourceName> {
-    // What is not JSON was refused by the poller, and names nothing.
-    let Ok(Named(members)) = serde_json::from_slice(body) else { return Vec::new() };
+fn references(name: &ResourceName, resource: &serde_json::Value, base: &str) -> Vec<ResourceName> {
     let is_needed = |reference: &ResourceName| {
         reference != name
             && (is_part(&name.kind, true, &reference.kind)
                 || gathered_by(&reference.kind).contains(&name.kind.as_str()))
     };
     let mut all = BTreeSet::new();
-    for (member, texts) in &members {
+    for (member, value) in resource.as_object().into_iter().flatten() {
         // `related` is STU3's hasMember, among others.
-        let has_results = matches!(member.as_ref(), "result" | "hasMember" | "related");
+        let has_results = matches!(member.as_str(), "result" | "hasMember" | "related");
+        let mut texts = Vec::new();
+        collect_references(value, &mut texts);
         let found = texts.iter().filter_map(|text| Reference::parse(text, base)).map(|found| name_of(&found));
         all.extend(found.filter(|found| (has_results || found.kind != "Observation") && is_needed(found)));
     }
     all.into_iter().collect()
-}
-
-/// A resource's members with the text of every `reference` inside each: nothing else of it is built. serde_json bounds the depth.
-struct Named<'b>(Vec<(Cow<'b, str>, Vec<Cow<'b, str>>)>);
-
-impl<'b> Deserialize<'b> for Named<'b> {
-    fn deserialize<D: Deserializer<'b>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'b> Visitor<'b> for Members {
-            type Value = Named<'b>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a resource")
-            }
-
-            fn visit_map<A: MapAccess<'b>>(self, mut members: A) -> Result<Named<'b>, A::Error> {
-                let mut all = Vec::new();
-                while let Some(Text(member)) = members.next_key()? {
-                    let mut found = Vec::new();
-                    members.next_value_seed(Inside { is_reference: false, found: &mut found })?;
-                    if !found.is_empty() {
-                        all.push((member, found));
-                    }
-                }
-                Ok(Named(all))
-            }
-        }
-        deserializer.deserialize_map(Members)
-    }
-}
-
-/// A text, borrowed where it has no escapes.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Text<'b>(#[serde(borrow)] Cow<'b, str>);
-
-/// Collects every `reference` inside a value.
-struct Inside<'f, 'b> {
-    is_reference: bool,
-    found: &'f mut Vec<Cow<'b, str>>,
-}
-
-impl<'b> DeserializeSeed<'b> for Inside<'_, 'b> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'b>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'b> Visitor<'b> for Inside<'_, 'b> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("JSON")
-    }
-
-    fn visit_map<A: MapAccess<'b>>(self, mut members: A) -> Result<(), A::Error> {
-        while let Some(Text(key)) = members.next_key()? {
-            members.next_value_seed(Inside { is_reference: key == "reference", found: self.found })?;
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'b>>(self, mut items: A) -> Result<(), A::Error> {
-        while items.next_element_seed(Inside { is_reference: false, found: self.found })?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_borrowed_str<E: serde::de::Error>(self, text: &'b str) -> Result<(), E> {
-        if self.is_reference {
-            self.found.push(Cow::Borrowed(text));
-        }
-        Ok(())
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
-        if self.is_reference {
-            self.found.push(Cow::Owned(text.to_owned()));
-        }
-        Ok(())
-    }
-
-    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -273,23 +177,24 @@ mod tests {
 
     #[test]
     fn what_a_record_may_need_is_found_wherever_it_is_named() {
-        let body = br##"{"resourceType":"Encounter","id":"1","subject":{"reference":"Patient/7"},
+        let body: &[u8] = br##"{"resourceType":"Encounter","id":"1","subject":{"reference":"Patient/7"},
             "participant":[{"individual":{"reference":"http://h/fhir/Practitioner/3/_history/2"}}],
             "contained":[{"resourceType":"Location","id":"l"}],"location":[{"location":{"reference":"#l"}}],
             "account":[{"reference":"Account/9"}],"partOf":{"reference":"Encounter/1"},"basedOn":[{"reference":"http://other/ServiceRequest/4"}]}"##;
         let name = |kind: &str, id: &str| ResourceName { kind: kind.to_owned(), id: id.to_owned() };
+        let references = |name, body, base: &str| references(&name, &serde_json::from_slice(body).unwrap(), base);
         assert_eq!(
-            references(&name("Encounter", "1"), body, "http://h/fhir"),
+            references(name("Encounter", "1"), body, "http://h/fhir"),
             [name("Patient", "7"), name("Practitioner", "3")]
         );
-        let patient =
+        let patient: &[u8] =
             br#"{"managingOrganization":{"reference":"Organization/1"},"link":[{"other":{"reference":"Patient/2"}}]}"#;
-        assert_eq!(references(&name("Patient", "1"), patient, ""), [name("Organization", "1"), name("Patient", "2")]);
-        assert_eq!(references(&name("Patient", "1"), b"not JSON", ""), []);
-        let odd = br#"{"reference":"Patient/9","a":[1.50,-2,1e9,true,null,{"reference":7},{"reference":{"reference":"Patient\/3"}},
+        assert_eq!(references(name("Patient", "1"), patient, ""), [name("Organization", "1"), name("Patient", "2")]);
+        let odd: &[u8] = br#"{"reference":"Patient/9","a":[1.50,-2,1e9,true,null,{"reference":7},{"reference":{"reference":"Patient\/3"}},
             {"reference":["Patient/4"]},{"referenc\u0065":"Patient/5"}]}"#;
-        assert_eq!(references(&name("Patient", "1"), odd, ""), [name("Patient", "3"), name("Patient", "5")]);
-        let derived = br#"{"hasMember":[{"reference":"Observation/2"}],"derivedFrom":[{"reference":"Observation/3"}]}"#;
-        assert_eq!(references(&name("Observation", "1"), derived, ""), [name("Observation", "2")]);
+        assert_eq!(references(name("Patient", "1"), odd, ""), [name("Patient", "3"), name("Patient", "5")]);
+        let derived: &[u8] =
+            br#"{"hasMember":[{"reference":"Observation/2"}],"derivedFrom":[{"reference":"Observation/3"}]}"#;
+        assert_eq!(references(name("Observation", "1"), derived, ""), [name("Observation", "2")]);
     }
 }

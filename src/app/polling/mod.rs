@@ -5,6 +5,7 @@
 //! the two goes on where it was.
 
 mod keeper;
+mod standing;
 mod teller;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,16 +19,21 @@ use super::mappings::LiveSource;
 use super::supervise::supervise;
 use crate::http;
 use crate::source::fhir::settings::Settings;
-use crate::source::fhir::status::{Health, State};
+use crate::source::fhir::status::{Health, State, Status};
 use crate::source::fhir::{FhirError, Poke, Poller, World};
 use crate::store::{Store, resources};
 use crate::telemetry::{PolledType, PollingNumbers, SourceMetrics};
 use keeper::Keeper;
+use standing::Watched;
 
 pub use keeper::read_resource;
+pub use standing::standing_of;
 
 /// Between two looks at how a source stands, for `/v1/sources` and the log.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Unreadable resources that are named.
+const SHOWN: usize = 20;
 
 /// What a source's poller counts, as it is now.
 pub(super) type Numbers = Box<dyn Fn() -> PollingNumbers + Send + Sync>;
@@ -42,6 +48,7 @@ pub(super) struct Polled {
     changed: Arc<Notify>,
     poke: Arc<Mutex<Poke>>,
     first: Poller<Keeper>,
+    watched: Watched,
 }
 
 impl Polled {
@@ -59,15 +66,30 @@ impl Polled {
         let changed = Arc::new(Notify::new());
         let first = poller(settings, store, &health, &changed)?;
         let poke = Arc::new(Mutex::new(first.poke_handle()));
+        let watched = Watched::new(store, &settings.source);
         let (settings, store) = (settings.clone(), store.clone());
-        Ok(Self { settings, source, store, metrics, health, changed, poke, first })
+        Ok(Self { settings, source, store, metrics, health, changed, poke, first, watched })
     }
 
     /// What HTTP shows and does of it.
     pub(super) fn for_http(&self) -> http::Polling {
         let (health, poke) = (self.health.clone(), Arc::clone(&self.poke));
+        let (store, source, watched) = (self.store.clone(), self.settings.source.clone(), self.watched.clone());
         http::Polling {
-            status: Arc::new(move || serde_json::to_value(health.snapshot()).unwrap_or_default()),
+            status: Arc::new(move || {
+                let mut shown = serde_json::to_value(health.snapshot()).unwrap_or_default();
+                watched.show(&mut shown);
+                let read = store.read(|reader| {
+                    let names = resources::unreadable(reader, &source, SHOWN)?;
+                    Ok((resources::unreadable_count(reader, &source)?, names))
+                });
+                // What the store cannot say now it says the next time.
+                if let Ok((count, names)) = read {
+                    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+                    shown["unreadable"] = serde_json::json!({"count": count, "resources": names});
+                }
+                shown
+            }),
             poke: Arc::new(move || poke.lock().unwrap_or_else(PoisonError::into_inner).poke()),
         }
     }
@@ -90,6 +112,7 @@ impl Polled {
                 failures: status.failures.into_iter().collect(),
                 // What the store cannot say now it says the next time.
                 due: store.read(|reader| resources::due_count(reader, &source)).unwrap_or_default(),
+                unreadable: store.read(|reader| resources::unreadable_count(reader, &source)).unwrap_or_default(),
                 types: types.collect(),
             }
         })
@@ -97,8 +120,13 @@ impl Polled {
 
     /// Polls and tells until `stop`.
     pub(super) async fn serve(self, report: impl Fn(Result<(), String>), stop: CancellationToken) {
-        let Self { settings, source, store, metrics, health, changed, poke, first } = self;
+        let Self { settings, source, store, metrics, health, changed, poke, first, watched } = self;
         let name = settings.source.clone();
+        // Before anything is asked of the server: what is remembered may be of another one, or of other types.
+        while let Err(error) = standing::settle_in(&store, &settings).await {
+            tracing::warn!(%error, "a FHIR source waits for the store");
+            tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(LOOK) => {} }
+        }
         let mut ready = Some(first);
         let polling = || {
             let next = ready.take().map_or_else(|| poller(&settings, &store, &health, &changed), Ok);
@@ -125,7 +153,7 @@ impl Polled {
         tokio::join!(
             supervise(&name, &stop, |_| (), polling),
             supervise(&part, &stop, |_| (), telling),
-            watch(&health, &report, &stop),
+            watch(&health, &watched, &report, &stop),
         );
     }
 }
@@ -141,16 +169,25 @@ fn poller(
     Poller::new(settings.clone(), keeper, health.clone(), World::default())
 }
 
-/// Reports how the source stands.
-async fn watch(health: &Health, report: &impl Fn(Result<(), String>), stop: &CancellationToken) {
+/// Reports how the source stands, and writes it down.
+async fn watch(health: &Health, watched: &Watched, report: &impl Fn(Result<(), String>), stop: &CancellationToken) {
     loop {
-        tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(LOOK) => {} }
+        let is_over = tokio::select! { () = stop.cancelled() => true, () = tokio::time::sleep(LOOK) => false };
         let status = health.snapshot();
-        report(match status.state {
-            State::Failing | State::Resting | State::Refused => {
-                Err(status.last_error.map_or_else(|| "its server does not answer".to_owned(), |error| error.text))
-            }
-            State::Starting | State::Loading | State::Polling | State::Degraded | State::Stopped => Ok(()),
-        });
+        watched.look(&status, is_over).await;
+        if is_over {
+            return;
+        }
+        report(trouble(&status));
+    }
+}
+
+fn trouble(status: &Status) -> Result<(), String> {
+    match status.state {
+        State::Failing | State::Resting | State::Refused => {
+            let text = status.last_error.as_ref().map(|error| error.text.clone());
+            Err(text.unwrap_or_else(|| "its server does not answer".to_owned()))
+        }
+        State::Starting | State::Loading | State::Polling | State::Degraded | State::Stopped => Ok(()),
     }
 }

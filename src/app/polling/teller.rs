@@ -2,6 +2,7 @@
 //!
 //! Invariants
 //! - A resource is due until its record is committed, in one transaction with that; what ends in between is told anew.
+//! - A change that many resources name reaches them in several transactions, before anything is told.
 //! - Patients are told before what is about them. What names something that nobody has read yet waits for it, but not for ever.
 //! - What cannot be told for its own sake is kept as a failed message and holds nothing up; what the store cannot do now is tried again.
 
@@ -71,6 +72,12 @@ async fn round(
     settling: i64,
     stop: &CancellationToken,
 ) -> Result<Duration, WriteError> {
+    while !stop.is_cancelled() {
+        let (name, at) = (live.current().name.clone(), now());
+        if !store.submit(move |transaction| pipeline::spread(transaction, &name, at)).await? {
+            break;
+        }
+    }
     let mut after = pipeline::FIRST_DUE;
     let mut looked = Duration::ZERO;
     let mut writing: Vec<Pending<Option<Done>>> = Vec::new();

@@ -15,6 +15,7 @@ use crate::fhir::documents::Unreadable;
 use crate::pipeline::{self, Cause, Order, Source};
 use crate::source::fhir;
 use crate::source::fhir::sink::Origin;
+use crate::source::fhir::sink::Resource;
 use crate::store::resources::{ReadResource, Ready};
 use crate::store::{Store, imports};
 
@@ -32,7 +33,10 @@ pub(super) fn import_file(
     if progress.finished {
         return Ok(());
     }
-    let base = base_url(config, &source.name);
+    let (base, polled) = server(config, &source.name);
+    // The server itself is asked as soon as it is polled: a file tells of the past.
+    let read =
+        |resource: &Resource| read_resource(resource, &base, |kind| polled.iter().any(|polled| polled == kind), now());
     let (mut number, skip) = (0, progress.messages);
     let (mut group, mut bytes) = (Vec::with_capacity(GROUP), 0);
     let mut written = Ok(());
@@ -65,7 +69,7 @@ pub(super) fn import_file(
                 number += 1;
                 if number > skip {
                     bytes += resource.body.len();
-                    group.push(read_resource(&resource, &base));
+                    group.push(read(&resource));
                 }
             }
             Err(problem) => {
@@ -86,12 +90,12 @@ pub(super) fn import_file(
     Ok(())
 }
 
-/// The server's base URL, by which resources may name each other.
-fn base_url(config: &Config, name: &str) -> String {
+/// The server's base URL, by which resources may name each other, and the types that are polled there.
+fn server<'c>(config: &'c Config, name: &str) -> (String, &'c [String]) {
     let source = config.sources.iter().find(|source| source.name == name);
     match source.map(|source| &source.arrival) {
-        Some(Arrival::Fhir(settings)) => settings.base_url.to_string(),
-        _ => String::new(),
+        Some(Arrival::Fhir(settings)) => (settings.base_url.to_string(), &settings.resources),
+        _ => (String::new(), &[]),
     }
 }
 
@@ -102,6 +106,11 @@ pub(super) fn tell(
     tally: &mut Tally,
     reported: &mut Instant,
 ) -> anyhow::Result<()> {
+    let name = &source.name;
+    let more = |name: String| store.submit_blocking(move |transaction| pipeline::spread(transaction, &name, now()));
+    while more(name.clone())? {
+        std::thread::sleep(PAUSE);
+    }
     let mut after = pipeline::FIRST_DUE;
     loop {
         // What nobody has read is in none of the files: nothing is waited for.

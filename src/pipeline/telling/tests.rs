@@ -8,7 +8,7 @@ use crate::feed::TypeFilter;
 use crate::hl7v2::{CharsetSetting, Limits};
 use crate::mapping::Mapping;
 use crate::pipeline::{self, Cause, FIRST_DUE, Order, Removal, Site, Source};
-use crate::record::{Fields, Value};
+use crate::record::{Fields, RecordNumber, Value};
 use crate::state::{LabReportState, PatientState, VisitState};
 use crate::store::clinical;
 use crate::store::messages::{ContentDigest, MessageState};
@@ -61,6 +61,7 @@ number = { from = ["identifier.value", "id"], required = true }
 number_system = "identifier.system"
 status = { from = "status", table = "status" }
 reason = "reasonCode.text"
+facility = "serviceProvider.resolve().name"
 updated_at = "meta.lastUpdated"
 
 [[lab_report]]
@@ -147,6 +148,7 @@ impl Server {
             body: PackedBytes::pack(body.as_bytes()),
             references,
             refresh_at: None,
+            unreadable: None,
             name,
         }
     }
@@ -155,6 +157,30 @@ impl Server {
         let removal = [Removal { name: name(text), state: ResourceState::Deleted, at: None }];
         self.store.submit_blocking(move |t| pipeline::enter(t, "emr", &[], &removal, Order::Arrival, 1)).unwrap();
         self.tell();
+    }
+
+    /// A resource as its bytes, of which nobody can make anything.
+    fn has_unreadable(&mut self, text: &str, body: &str) -> Vec<MessageState> {
+        self.clock += 1;
+        let reason = crate::fhir::read_resource(body.as_bytes()).unwrap_err();
+        let read = [ReadResource {
+            version: Some(self.clock.to_string()),
+            updated_at: Some(self.clock),
+            digest: ContentDigest::of(body.as_bytes()),
+            body: PackedBytes::pack(body.as_bytes()),
+            references: Vec::new(),
+            refresh_at: None,
+            unreadable: Some(reason),
+            name: name(text),
+        }];
+        self.store.submit_blocking(move |t| pipeline::enter(t, "emr", &read, &[], Order::Arrival, 1)).unwrap();
+        self.tell_all()
+    }
+
+    /// Messages in a state.
+    fn count(&self, state: MessageState) -> u64 {
+        let counts = self.store.read(|r| crate::store::statistics::read(&self.store, r)).unwrap().messages;
+        counts.iter().filter(|count| count.state == state).map(|count| count.count).sum()
     }
 
     /// Tells until nothing is due: what is told may remind of something else.
@@ -167,7 +193,8 @@ impl Server {
     fn tell_all(&self) -> Vec<MessageState> {
         let mut states = Vec::new();
         for _ in 0..3 {
-            let due = self.store.read(|r| pipeline::due(r, "emr", FIRST_DUE, Ready::ALL, 99)).unwrap();
+            while self.store.submit_blocking(|t| pipeline::spread(t, "emr", 1)).unwrap() {}
+            let due = self.store.read(|r| pipeline::due(r, "emr", FIRST_DUE, Ready::ALL, 2_000)).unwrap();
             for due in due {
                 let unit = pipeline::prepare_due(&self.source, due, 1_800_000_000_000_000);
                 let done = self.store.submit_blocking(move |t| pipeline::commit_due(t, unit, Cause::Poll)).unwrap();
@@ -212,6 +239,29 @@ impl Server {
             Ok(format!("{} {}, of {}", text("status"), text("reason"), owner.number))
         });
         shown.unwrap()
+    }
+
+    /// The name of the patient of a visit, as that one's own record has it.
+    fn visit_name(&self, number: &str) -> String {
+        let shown = self.store.read(|reader| {
+            let visit = clinical::visit(reader, "emr", number)?.unwrap();
+            let owner = records::get(reader, visit.record)?.unwrap();
+            let state: PatientState = serde_json::from_str(&owner.state).unwrap();
+            Ok(state.record().get("name").and_then(Value::as_str).unwrap_or_default().to_owned())
+        });
+        shown.unwrap()
+    }
+
+    fn facility(&self, number: &str) -> String {
+        let visit = self.store.read(|reader| clinical::visit(reader, "emr", number)).unwrap().unwrap();
+        let state: VisitState = serde_json::from_str(&visit.state).unwrap();
+        state.record().get("facility").and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    /// The One ID of the patient `emr|number`.
+    fn one_id(&self, number: &str) -> String {
+        let number = RecordNumber { system: "emr".to_owned(), value: number.to_owned() };
+        self.store.read(move |reader| records::find(reader, "emr", &number)).unwrap().unwrap().one_id
     }
 
     /// A report: `final WBC=5 HGB=120, of HIS|1 at emr:V1`.
@@ -451,4 +501,167 @@ fn a_clock_that_is_put_back_turns_nothing_back() {
 fn name(text: &str) -> ResourceName {
     let (kind, id) = text.split_once('/').unwrap();
     ResourceName { kind: kind.to_owned(), id: id.to_owned() }
+}
+
+fn person(number: &str, name: &str, born: &str) -> Json {
+    json!({"identifier": [{"system": "HIS", "value": number}], "name": [{"text": name}], "birthDate": born})
+}
+
+fn visit_of_patient(patient: &str) -> Json {
+    json!({"status": "planned", "subject": {"reference": patient}})
+}
+
+#[test]
+fn two_patients_of_one_number_keep_their_records_and_visits_apart() {
+    let mut server = Server::new();
+    server.has(&[
+        ("Patient/1", person("M1", "张三", "1980-01-01")),
+        ("Patient/2", person("M1", "李四", "1991-02-02")),
+        ("Encounter/1", visit_of_patient("Patient/1")),
+        ("Encounter/2", visit_of_patient("Patient/2")),
+    ]);
+    let named = |server: &Server| (server.visit_name("1"), server.visit_name("2"));
+    assert_eq!(named(&server), ("张三".to_owned(), "李四".to_owned()));
+    // Whoever is spoken of last, each visit stays whose it is.
+    server.has(&[("Patient/2", person("M1", "李四", "1991-02-02")), ("Encounter/1", visit_of_patient("Patient/1"))]);
+    server.has(&[("Patient/1", person("M1", "张三", "1980-01-01")), ("Encounter/2", visit_of_patient("Patient/2"))]);
+    assert_eq!(named(&server), ("张三".to_owned(), "李四".to_owned()));
+    // One of them gets a number of its own, is deleted, comes back.
+    server.has(&[("Patient/2", person("M2", "李四", "1991-02-02"))]);
+    assert_eq!(server.patients(), ["HIS|M1: 张三 -", "HIS|M2: 李四 -"]);
+    assert_eq!(server.visit("2"), "planned -, of HIS|M2");
+    server.loses("Patient/1");
+    assert_eq!(server.patients(), ["HIS|M1: 张三 - deleted", "HIS|M2: 李四 -"]);
+    server.has(&[("Patient/1", person("M1", "张三", "1980-01-01"))]);
+    assert_eq!(server.patients(), ["HIS|M1: 张三 -", "HIS|M2: 李四 -"]);
+    assert_eq!(named(&server), ("张三".to_owned(), "李四".to_owned()));
+}
+
+#[test]
+fn two_resources_of_one_patient_are_one_record() {
+    let mut server = Server::new();
+    server.has(&[
+        ("Patient/1", person("M1", "张三", "1980-01-01")),
+        ("Patient/2", person("M1", "张三", "1980-01-01")),
+        ("Encounter/2", visit_of_patient("Patient/2")),
+    ]);
+    assert_eq!(server.patients(), ["HIS|M1: 张三 -"]);
+    server.loses("Patient/1");
+    assert_eq!(server.patients(), ["HIS|M1: 张三 -"]);
+    assert_eq!(server.visit("2"), "planned -, of HIS|M1");
+}
+
+fn replaced_by(patient: &str) -> Json {
+    json!({"link": [{"other": {"reference": patient}, "type": "replaced-by"}]})
+}
+
+#[test]
+fn a_merge_that_the_server_takes_back_is_undone_with_all_that_went_along() {
+    let mut server = Server::new();
+    let (first, second) = (json!({"name": [{"text": "张三"}]}), json!({"name": [{"text": "李四"}]}));
+    server.has(&[
+        ("Patient/1", first.clone()),
+        ("Patient/2", second.clone()),
+        ("Encounter/1", visit_of_patient("Patient/1")),
+        ("Encounter/2", visit_of_patient("Patient/2")),
+    ]);
+    let before = (server.one_id("1"), server.one_id("2"));
+    assert_ne!(before.0, before.1);
+    server.has(&[("Patient/1", replaced_by("Patient/2"))]);
+    assert_eq!((server.one_id("1"), server.one_id("2")), (before.1.clone(), before.1.clone()));
+    // A visit of the time between.
+    server.has(&[("Encounter/3", visit_of_patient("Patient/1"))]);
+    assert_eq!(server.visit("3"), "planned -, of emr|2");
+    server.events();
+    server.has(&[("Patient/1", first.clone())]);
+    assert_eq!((server.one_id("1"), server.one_id("2")), before);
+    assert!(server.events().contains(&"patient.split".to_owned()));
+    for (visit, patient) in [("1", "emr|1"), ("2", "emr|2"), ("3", "emr|1")] {
+        assert_eq!(server.visit(visit), format!("planned -, of {patient}"));
+    }
+    // The other way round now, and once more to and fro.
+    server.has(&[("Patient/2", replaced_by("Patient/1"))]);
+    assert_eq!(server.one_id("2"), before.0);
+    server.has(&[("Patient/1", first), ("Patient/2", second)]);
+    assert_eq!((server.one_id("1"), server.one_id("2")), before);
+}
+
+#[test]
+fn a_patient_that_gives_way_to_another_one_than_before_leaves_the_first() {
+    let mut server = Server::new();
+    let named = |name: &str| json!({"name": [{"text": name}]});
+    server.has(&[("Patient/1", named("张三")), ("Patient/2", named("李四")), ("Patient/3", named("王五"))]);
+    server.has(&[("Encounter/1", visit_of_patient("Patient/1")), ("Patient/1", replaced_by("Patient/2"))]);
+    assert_eq!(server.one_id("1"), server.one_id("2"));
+    server.has(&[("Patient/1", replaced_by("Patient/3"))]);
+    assert_eq!(server.one_id("1"), server.one_id("3"));
+    assert_ne!(server.one_id("1"), server.one_id("2"));
+    assert_eq!(server.visit("1"), "planned -, of emr|3");
+}
+
+#[test]
+fn a_patient_that_was_known_as_replaced_alone_is_somebody_when_it_no_longer_is() {
+    let mut server = Server::new();
+    server.has(&[("Patient/2", json!({"name": [{"text": "李四"}]})), ("Patient/1", replaced_by("Patient/2"))]);
+    assert_eq!(server.one_id("1"), server.one_id("2"));
+    server.has(&[("Patient/1", json!({"name": [{"text": "张三"}]}))]);
+    assert_ne!(server.one_id("1"), server.one_id("2"));
+}
+
+#[test]
+fn what_cannot_be_read_is_named_left_out_and_recovers() {
+    let mut server = Server::new();
+    let visit = json!({"status": "planned", "subject": {"reference": "Patient/1"}, "serviceProvider": {"reference": "Organization/1"}});
+    server.has(&[("Patient/1", json!({"name": [{"text": "张三"}]})), ("Encounter/1", visit)]);
+    let deep = format!(r#"{{"resourceType":"Organization","id":"1","a":{}{}}}"#, "[".repeat(125), "]".repeat(125));
+    for (round, body) in
+        [r#"{"resourceType":"Organization","id":"1","name":"\ud800"}"#, deep.as_str()].into_iter().enumerate()
+    {
+        assert_eq!(server.has_unreadable("Organization/1", body).last(), Some(&MessageState::Failed), "{body}");
+        assert_eq!((server.count(MessageState::Failed), server.count(MessageState::Ignored)), (1, round as u64));
+        // What names it is told without it.
+        server.has(&[(
+            "Encounter/2",
+            json!({"status": "planned", "subject": {"reference": "Patient/1"},
+            "serviceProvider": {"reference": "Organization/1"}, "reasonCode": [{"text": round.to_string()}]}),
+        )]);
+        assert_eq!(server.visit("2"), format!("planned {round}, of emr|1"));
+    }
+    server.has(&[("Organization/1", json!({"name": "分院"}))]);
+    assert_eq!(server.count(MessageState::Failed), 0);
+    assert_eq!(server.facility("2"), "分院");
+    assert_eq!(server.has_unreadable("Encounter/2", r#"{"resourceType":"Encounter","id":"2","x":1e"#).len(), 1);
+    assert_eq!(server.facility("2"), "分院", "what was told stays");
+    server.loses("Encounter/2");
+    assert_eq!((server.count(MessageState::Failed), server.visit("2").as_str()), (0, "entered_in_error 1, of emr|1"));
+}
+
+#[test]
+fn what_everything_names_marks_a_bounded_number_at_once_and_keeps_nothing_where_nothing_came_of_it() {
+    let mut server = Server::new();
+    let names: Vec<String> = (0..1_200).map(|number| format!("Encounter/{number}")).collect();
+    let visit = json!({"status": "planned", "subject": {"reference": "Patient/1"}, "serviceProvider": {"reference": "Organization/1"}});
+    server.has(&[("Patient/1", json!({})), ("Organization/1", json!({"name": "总院"}))]);
+    server.has(&names.iter().map(|name| (name.as_str(), visit.clone())).collect::<Vec<_>>());
+    let kept = server.count(MessageState::Processed);
+    server.clock += 1;
+    let change = |server: &Server, content: Json| {
+        let read = [server.read("Organization/1", content)];
+        server.store.submit_blocking(move |t| pipeline::enter(t, "emr", &read, &[], Order::Arrival, 1)).unwrap();
+    };
+    let due = |server: &Server| server.store.read(|r| crate::store::resources::due_count(r, "emr")).unwrap();
+    change(&server, json!({"name": "总院", "telecom": [{"value": "1"}]}));
+    assert_eq!(due(&server), 0, "one transaction marks no thousand records");
+    let mut before = 0;
+    while server.store.submit_blocking(|t| pipeline::spread(t, "emr", 1)).unwrap() {
+        assert!(due(&server) - before <= 500);
+        before = due(&server);
+    }
+    assert_eq!(before, 1_200);
+    assert_eq!(server.tell_all(), [], "no record says anything else");
+    assert_eq!(server.count(MessageState::Processed), kept);
+    server.clock += 1;
+    change(&server, json!({"name": "分院"}));
+    assert_eq!(server.tell_all().len(), 1_200);
+    assert_eq!((server.facility("0"), server.facility("1199")), ("分院".to_owned(), "分院".to_owned()));
 }

@@ -1,6 +1,10 @@
 //! Answers taken apart: a Bundle into its entries, with every resource as the bytes that came.
 //!
-//! Nothing here recurses, so nesting of any depth is harmless. An entry that does not read costs itself, not its page.
+//! Nothing here recurses, so nesting of any depth is harmless. An entry that does not read costs itself, not its page: what has a type and
+//! an id is a resource here, whatever else is in it, and who keeps it finds out whether anybody can read it.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -94,24 +98,17 @@ struct RawResponse {
     last_modified: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Head {
-    resource_type: String,
-    id: Option<String>,
-    meta: Option<Meta>,
-}
+/// The members of an object, unread; of two with one name the last counts, as for whoever reads all of it.
+type Members<'t> = BTreeMap<String, &'t RawValue>;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Meta {
-    version_id: Option<Value>,
-    last_updated: Option<Value>,
-}
+/// What stands for bytes that are no UTF-8: half of a pair, which is a part of no text, so that whoever reads the resource sees that it is not
+/// whole (RFC 8259 §8.2).
+const NO_TEXT: &[u8] = br"\ud800";
 
 /// The answer to a search for `wanted`; `place` is for errors.
 pub(super) fn search(body: &[u8], wanted: &str, place: &str) -> Result<Bundle, FhirError> {
-    let raw = open(body, place)?;
+    let body = as_text(body);
+    let raw = open(&body, place)?;
     let (total, next, own) = links(&raw);
     let entries = raw.entry.unwrap_or_default().into_iter().map(|entry| search_entry(entry, wanted)).collect();
     Ok(Bundle { total, next, own, entries })
@@ -119,23 +116,38 @@ pub(super) fn search(body: &[u8], wanted: &str, place: &str) -> Result<Bundle, F
 
 /// A page of the history of `wanted`.
 pub(super) fn history(body: &[u8], wanted: &str, place: &str) -> Result<Bundle, FhirError> {
-    let raw = open(body, place)?;
+    let body = as_text(body);
+    let raw = open(&body, place)?;
     let (total, next, own) = links(&raw);
     let entries = raw.entry.unwrap_or_default().into_iter().map(|entry| history_entry(entry, wanted)).collect();
     Ok(Bundle { total, next, own, entries })
 }
 
-/// One resource by itself; `None`: it has no type or no id, or is no JSON object.
+/// One resource by itself.
 pub fn resource(body: &[u8], origin: Origin) -> Option<Resource> {
-    let body = body.trim_ascii();
-    let head: Head = serde_json::from_slice(body).ok()?;
-    let reference = Reference::new(&head.resource_type, head.id.as_deref()?)?;
-    let meta = head.meta;
-    let (version_id, last_updated) = match meta {
-        None => (None, None),
-        Some(meta) => (text(meta.version_id), text(meta.last_updated).as_deref().and_then(Instant::parse)),
-    };
-    Some(Resource { reference, version_id, last_updated, body: body.to_vec(), origin })
+    let body = as_text(body.trim_ascii());
+    let members: Members<'_> = serde_json::from_slice(&body).ok()?;
+    let reference = Reference::new(&text(&members, "resourceType")?, &text(&members, "id")?)?;
+    let meta: Members<'_> =
+        members.get("meta").and_then(|meta| serde_json::from_str(meta.get()).ok()).unwrap_or_default();
+    let (version_id, last_updated) = (text(&meta, "versionId"), text(&meta, "lastUpdated"));
+    let last_updated = last_updated.as_deref().and_then(Instant::parse);
+    Some(Resource { reference, version_id, last_updated, body: body.into_owned(), origin })
+}
+
+/// UTF-8, with [`NO_TEXT`] for what is none.
+pub fn as_text(body: &[u8]) -> Cow<'_, [u8]> {
+    if std::str::from_utf8(body).is_ok() {
+        return Cow::Borrowed(body);
+    }
+    let mut text = Vec::with_capacity(body.len() + NO_TEXT.len());
+    for chunk in body.utf8_chunks() {
+        text.extend_from_slice(chunk.valid().as_bytes());
+        if !chunk.invalid().is_empty() {
+            text.extend_from_slice(NO_TEXT);
+        }
+    }
+    Cow::Owned(text)
 }
 
 /// Severities and codes of an OperationOutcome, such as `error invalid`; nothing of its words. Empty if it is none.
@@ -279,8 +291,8 @@ fn history_entry(entry: &RawValue, wanted: &str) -> Entry {
 }
 
 /// A text, or a number where a text is due; some servers number their versions so.
-fn text(value: Option<Value>) -> Option<String> {
-    match value? {
+fn text(members: &Members<'_>, name: &str) -> Option<String> {
+    match serde_json::from_str(members.get(name)?.get()).ok()? {
         Value::String(text) if !text.is_empty() => Some(text),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
@@ -342,6 +354,34 @@ mod tests {
         let error = search(outcome.as_bytes(), "Patient", "GET").unwrap_err();
         assert_eq!(error.kind(), "operation_outcome");
         assert!(error.to_string().contains("error throttled") && !error.to_string().contains("Wang"));
+    }
+
+    #[test]
+    fn what_only_some_can_read_costs_no_other_and_keeps_its_name() {
+        let wild: [&[u8]; 5] = [
+            br#""name":"\ud800""#,
+            br#""value":1e999"#,
+            b"\"name\":\"\xC3\x28\"",
+            br#""id":"0","meta":{"versionId":"1","versionId":"2"},"id":"1""#,
+            br#""meta":{"versionId":"3","tag":["\udc00"]}"#,
+        ];
+        for inside in wild {
+            let body = [
+                br#"{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Patient","id":"1","#.as_slice(),
+                inside,
+                br#"}},{"resource":{"resourceType":"Patient","id":"2"}}]}"#,
+            ];
+            let bundle = search(&body.concat(), "Patient", "GET").unwrap();
+            let names: Vec<String> = bundle
+                .entries
+                .iter()
+                .map(|entry| match entry {
+                    Entry::Resource(resource) => resource.reference.to_string(),
+                    _ => "unreadable".to_owned(),
+                })
+                .collect();
+            assert_eq!(names, ["Patient/1", "Patient/2"], "{}", String::from_utf8_lossy(inside));
+        }
     }
 
     #[test]

@@ -50,7 +50,12 @@ pub(super) struct TypeWork {
 impl<S: Sink> Engine<S> {
     /// The type's notes from the keeper.
     pub(super) async fn recall(&self, name: &str) -> Result<TypeWork, FhirError> {
-        let note: TypeNote = note::read(self.sink.note(&note::type_key(name)).await?.as_deref());
+        let mut note: TypeNote = note::read(self.sink.note(&note::type_key(name)).await?.as_deref());
+        // What is held before anything was read (from files, or from where the server was before) may be on the server no longer: ids are
+        // compared as soon as everything has been read.
+        if note == TypeNote::default() && !self.sink.held(name, None, 1).await?.is_empty() {
+            note.swept = Some(Timestamp::UNIX_EPOCH);
+        }
         let absent = note::read(self.sink.note(&note::absent_key(name)).await?.as_deref());
         self.health.update_type(name, |status| {
             status.per_patient = note.asks.per_patient;

@@ -43,7 +43,7 @@ pub mod world;
 
 pub use reqwest::Url;
 
-pub use self::bundle::resource;
+pub use self::bundle::{as_text, resource};
 pub use self::error::FhirError;
 pub use self::poller::{Poke, Poller, examine};
 pub use self::settings::Settings;

@@ -254,7 +254,7 @@ impl<S: Sink> Poller<S> {
     }
 
     fn failed(&self, resource_type: Option<&str>, error: &FhirError) {
-        let failure = Failure { at: self.engine.now(), kind: error.kind(), text: error.to_string() };
+        let failure = Failure { at: self.engine.now(), kind: error.kind().into(), text: error.to_string() };
         let source = &self.engine.settings.source;
         tracing::warn!(source, resource_type, %error, "polling a FHIR server failed; it will be tried again");
         self.engine.health.update(|status| {

@@ -2,11 +2,12 @@
 //!
 //! Never a patient's value: errors name kinds and places, notes come from a closed list.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::FhirError;
 use super::sink::FhirVersion;
@@ -81,14 +82,46 @@ pub enum State {
 }
 
 /// The last failure.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// When, by our clock.
     pub at: Timestamp,
     /// Its kind: a short fixed word.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// A sentence with what to do; no personal data, no secrets.
     pub text: String,
+}
+
+/// What is worth knowing of a server also while nobody polls it: whether it answers, since when, and what was last.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerStanding {
+    /// Whether it answered when it was asked last; `None`: it was never asked.
+    pub answers: Option<bool>,
+    /// Since when that is so, by our clock.
+    pub since: Option<Timestamp>,
+    /// The last round that ended well.
+    pub last_success: Option<Timestamp>,
+    /// The last failure.
+    pub last_error: Option<Failure>,
+}
+
+impl ServerStanding {
+    /// How it stands after `status` was seen at `now`.
+    #[must_use]
+    pub fn after(&self, status: &Status, now: Timestamp) -> Self {
+        let failed_at = || status.last_error.as_ref().map_or(now, |error| error.at);
+        let (answers, at) = match status.state {
+            State::Failing | State::Resting | State::Refused => (Some(false), failed_at()),
+            State::Polling | State::Degraded | State::Loading => (Some(true), status.last_success.unwrap_or(now)),
+            State::Starting | State::Stopped => (self.answers, now),
+        };
+        Self {
+            answers,
+            since: if answers == self.answers { self.since } else { Some(at) },
+            last_success: status.last_success.or(self.last_success),
+            last_error: status.last_error.clone().or_else(|| self.last_error.clone()),
+        }
+    }
 }
 
 /// How a type is asked for.
