@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{Unusable, Verdict, output};
-use crate::app::{pipeline_sources, server_files};
+use crate::app::{pipeline_sources, policies, server_files};
 use crate::config::{self, Arrival, Config};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::source::fhir;
@@ -57,6 +57,9 @@ fn surroundings(config: &Config) -> Vec<Diagnostic> {
         Ok(sources) => sources.iter().flat_map(|source| source.mapping.warnings().to_vec()).collect(),
         Err(problems) => problems,
     };
+    let policies = policies::load(config);
+    problems.extend(policies.warnings);
+    problems.extend(policies.set.err().unwrap_or_default());
     // A base of several sources is read for each of them.
     let mut known = HashSet::new();
     problems.retain(|problem| known.insert(problem.to_string()));

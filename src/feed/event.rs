@@ -37,6 +37,7 @@ event_kinds! {
     PatientUpdated "patient.updated" "The golden record of a One ID changes."
     PatientMerged "patient.merged" "Two One IDs become one."
     PatientSplit "patient.split" "A merge is undone, or records move to another One ID."
+    PatientConsentChanged "patient.consent_changed" "A consent is given, is withdrawn, or holds no more."
     VisitScheduled "visit.scheduled" "An appointment is made."
     VisitRescheduled "visit.rescheduled" "An appointment is moved."
     VisitArrived "visit.arrived" "The patient has come."
@@ -66,6 +67,7 @@ impl EventKind {
     pub fn schema_path(self) -> &'static str {
         match (self, self.family()) {
             (Self::PatientMerged | Self::PatientSplit, _) => "/schemas/identity_change.v1.json",
+            (Self::PatientConsentChanged, _) => "/schemas/consent_change.v1.json",
             (_, "patient") => "/schemas/person.v1.json",
             (_, "visit") => "/schemas/visit.v1.json",
             (_, "lab") => "/schemas/lab_report.v1.json",

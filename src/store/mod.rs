@@ -2,7 +2,7 @@
 //!
 //! Writing is a job for the one writing thread ([`Store::submit`]); many jobs share one transaction and one fsync. Reading is a
 //! closure over a snapshot ([`Store::read_async`]). What can be asked and written is in the domain's words: [`messages`],
-//! [`records`], [`persons`], [`clinical`], [`events`], [`consumers`], [`tokens`], [`unmapped`], [`mappings`], [`matching`], [`reviews`], [`imports`], [`resources`], [`retention`],
+//! [`records`], [`persons`], [`clinical`], [`events`], [`consumers`], [`consents`], [`tokens`], [`unmapped`], [`mappings`], [`matching`], [`reviews`], [`imports`], [`resources`], [`retention`],
 //! [`no_links`], [`statistics`]. Functions that read take a [`Reader`]; those that write take a [`Transaction`], which is also a `Reader`.
 //!
 //! Invariants
@@ -25,6 +25,7 @@ mod search_key;
 mod writer;
 
 pub mod clinical;
+pub mod consents;
 pub mod consumers;
 pub mod events;
 pub mod imports;
