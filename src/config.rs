@@ -22,8 +22,8 @@ use crate::diagnostic::{Diagnostic, SourceFile};
 use crate::document::{self, Placed, Section};
 use crate::feed::TypeFilter;
 use crate::hl7v2::CharsetSetting;
-use crate::policy::{FULL_POLICY, Purpose, shipped};
 use crate::identity::Model;
+use crate::policy::{FULL_POLICY, Purpose, shipped};
 
 /// Marks the diagnostics of this file.
 pub(crate) const CODE: &str = "C001";

@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 use crate::feed::{Event, EventKind, TypeFilter};
 use crate::policy::{
     Categories, ConsentState, Document, FULL_POLICY, FieldClass, Lens, Policy, PseudonymKey, Purpose, changed_names,
+    is_news,
 };
 use crate::record::{Fields, Value};
 use crate::state::{LabReportState, VisitState};
@@ -144,8 +145,7 @@ impl<'r> Gate<'r> {
         let key = PseudonymKey::new(&consents::pseudonym_secret(reader)?, name);
         let this_year = Timestamp::from_microsecond(at).unwrap_or_default().to_zoned(TimeZone::UTC).year();
         let lens = Lens::new(policy, categories, key, this_year);
-        let rule =
-            Rule { recipient, lens, asks, at, persons: RefCell::default(), visits: RefCell::default() };
+        let rule = Rule { recipient, lens, asks, at, persons: RefCell::default(), visits: RefCell::default() };
         Ok(Self { reader, rule: Some(rule) })
     }
 
@@ -308,7 +308,7 @@ impl Rule<'_> {
             let told = self.lens.changes(document, &changed, &shown, before.as_ref());
             let tells_by_itself =
                 matches!(kind, EventKind::PatientCreated | EventKind::PatientMerged | EventKind::PatientSplit);
-            if told.is_empty() && !changed.is_empty() && !tells_by_itself {
+            if !is_news(&told) && is_news(&changed) && !tells_by_itself {
                 return Ok(None);
             }
             shown.insert("changed", Value::Array(told));
@@ -322,7 +322,8 @@ impl Rule<'_> {
         let text = |name: &str| data.get(name).and_then(Value::as_str).unwrap_or_default();
         let purpose = self.recipient.purpose;
         if text("purpose") != purpose.name() {
-            let shown = self.recipient.policy.is_clear(FieldClass::Consent) && self.access(reader, subject)? == Access::All;
+            let shown =
+                self.recipient.policy.is_clear(FieldClass::Consent) && self.access(reader, subject)? == Access::All;
             return Ok(self.lens.show(Document::Consent, data).filter(|_| shown));
         }
         let is_told = if text("state") == ConsentState::Given.name() {
@@ -331,9 +332,9 @@ impl Rule<'_> {
             let one_id = persons::resolve(reader, subject)?.map(|person| person.one_id).unwrap_or_default();
             let said = consents::about(reader, &consents::records_of(reader, &one_id)?)?;
             !purpose.needs_consent()
-                || said.iter().any(|consent| {
-                    consent.said.purpose == purpose && consent.said.state == ConsentState::Given
-                })
+                || said
+                    .iter()
+                    .any(|consent| consent.said.purpose == purpose && consent.said.state == ConsentState::Given)
         };
         Ok(self.lens.show(Document::Consent, data).filter(|_| is_told))
     }
@@ -346,8 +347,7 @@ impl Rule<'_> {
             return None;
         }
         let kept = ["one_id", "version", "deceased", "cause"];
-        let mut notice: Fields =
-            kept.into_iter().filter_map(|name| Some((name, data.get(name)?.clone()))).collect();
+        let mut notice: Fields = kept.into_iter().filter_map(|name| Some((name, data.get(name)?.clone()))).collect();
         notice.insert("changed", Value::Array(vec![Value::from("deceased")]));
         Some(notice)
     }

@@ -89,7 +89,8 @@ const HOMES: &[(&str, &[&str])] = &[
 ];
 
 /// Modules without a clock, files, sockets, threads or randomness.
-const PURE: &[&str] = &["record", "fhir", "hl7v2", "feed", "state", "identity", "mapping", "policy", "document", "diagnostic"];
+const PURE: &[&str] =
+    &["record", "fhir", "hl7v2", "feed", "state", "identity", "mapping", "policy", "document", "diagnostic"];
 const IMPURE: &[&str] = &[
     "tokio",
     "tokio_util",

@@ -98,12 +98,7 @@ fn named(config: &Config, name: &str, categories: &Categories, problems: &mut Ve
     policy
 }
 
-fn read(
-    config: &Config,
-    path: &Path,
-    built_in: Option<&str>,
-    problems: &mut Vec<Diagnostic>,
-) -> Option<SourceFile> {
+fn read(config: &Config, path: &Path, built_in: Option<&str>, problems: &mut Vec<Diagnostic>) -> Option<SourceFile> {
     let name = path.strip_prefix(&config.root).unwrap_or(path).display().to_string();
     match (std::fs::read_to_string(path), built_in) {
         (Ok(text), _) => Some(SourceFile { name, text }),

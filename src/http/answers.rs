@@ -255,8 +255,7 @@ pub(crate) fn consents() -> Value {
     });
     let mut schema = list("consents", said);
     schema["properties"]["one_id"] = string();
-    schema["properties"]["holds"] =
-        json!({"type": "object", "additionalProperties": {"type": "string", "enum": CONSENT_STATES}, "description": "by purpose"});
+    schema["properties"]["holds"] = json!({"type": "object", "additionalProperties": {"type": "string", "enum": CONSENT_STATES}, "description": "by purpose"});
     schema
 }
 

@@ -200,12 +200,7 @@ impl Page {
 }
 
 /// Events that the consumer gets after the position, or after its committed cursor.
-async fn read_page(
-    state: &AppState,
-    call: &Call,
-    after: Option<Position>,
-    limit: usize,
-) -> Result<Page, Problem> {
+async fn read_page(state: &AppState, call: &Call, after: Option<Position>, limit: usize) -> Result<Page, Problem> {
     // Anew for each look: a policy may have changed while nothing came.
     let consumer = consumer(state, call)?;
     let at = now();

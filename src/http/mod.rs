@@ -42,11 +42,11 @@ use crate::record::{Fields, RecordNumber};
 use crate::store::{Reader, Store, StoreError, WriteError};
 use crate::telemetry::Metrics;
 
+pub use crate::policy::{FULL_POLICY, Purpose};
 pub use call::router;
 pub use feed::Log;
 pub use messages::add_raw;
 pub use openapi::document;
-pub use crate::policy::{FULL_POLICY, Purpose};
 pub use problem::{PROBLEMS, Problem, ProblemKind};
 pub use server::serve;
 pub use tokens::{PREFIX, RandomError, Role, RoleError, Secret, digest};

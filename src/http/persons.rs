@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::AppState;
 use super::call::{Answer, Call, cut, from_store, from_writer, json, now};
 use super::messages::MOST_REASON;
 use super::problem::{Problem, ProblemKind};
-use super::AppState;
 use crate::disclosure::{Gate, Recipient};
 use crate::identity::{ManualDecision, ManualRefusal, ManualStep};
 use crate::policy::Document;
@@ -163,7 +163,11 @@ pub(crate) async fn find_matches(state: Arc<AppState>, call: Call) -> Answer {
     let found = state.store.read_async(move |reader| {
         let gate = Gate::new(reader, recipient.as_ref(), at)?;
         let Some(found) = find(reader, &record, limit)? else { return Ok(None) };
-        found.into_iter().filter_map(|candidate| shown_candidate(&gate, candidate).transpose()).collect::<Result<Vec<_>, _>>().map(Some)
+        found
+            .into_iter()
+            .filter_map(|candidate| shown_candidate(&gate, candidate).transpose())
+            .collect::<Result<Vec<_>, _>>()
+            .map(Some)
     });
     let found = found.await.map_err(from_store)?;
     let too_little = || {
@@ -255,10 +259,7 @@ fn admitted(
 }
 
 /// A person who may be meant, if the caller may know of that person.
-fn shown_candidate(
-    gate: &Gate<'_>,
-    mut candidate: serde_json::Value,
-) -> Result<Option<serde_json::Value>, StoreError> {
+fn shown_candidate(gate: &Gate<'_>, mut candidate: serde_json::Value) -> Result<Option<serde_json::Value>, StoreError> {
     let one_id = candidate["one_id"].as_str().unwrap_or_default().to_owned();
     if gate.is_open() {
         return Ok(Some(candidate));

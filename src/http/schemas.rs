@@ -294,8 +294,18 @@ mod tests {
         // `disclosure` treats id, source and time; the others say nothing of a patient.
         let event = event();
         let members: Vec<&String> = event["properties"].as_object().unwrap().keys().collect();
-        let known =
-            ["data", "datacontenttype", "dataschema", "id", "sequence", "source", "specversion", "subject", "time", "type"];
+        let known = [
+            "data",
+            "datacontenttype",
+            "dataschema",
+            "id",
+            "sequence",
+            "source",
+            "specversion",
+            "subject",
+            "time",
+            "type",
+        ];
         let mut members: Vec<&str> = members.into_iter().map(String::as_str).collect();
         members.sort_unstable();
         assert_eq!(members, known);

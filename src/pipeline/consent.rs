@@ -84,7 +84,9 @@ impl Job<'_> {
         let known = consents::about(self.transaction, records)?;
         let is_same = |record: &i64| {
             let of_record = known.iter().filter(|consent| {
-                consent.said.purpose == word.purpose && consent.records.contains(record) && consent.said.since <= self.now
+                consent.said.purpose == word.purpose
+                    && consent.records.contains(record)
+                    && consent.said.since <= self.now
             });
             of_record.max_by_key(|consent| (consent.said.since, consent.id)).is_some_and(|last| {
                 let began = word.since.is_none_or(|since| since == last.said.since);

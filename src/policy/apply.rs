@@ -11,6 +11,8 @@ use crate::record::{Fields, Value};
 
 /// Letters of a resident number.
 const RESIDENT_NUMBER: usize = 18;
+/// When a source last said something.
+const UPDATED_AT: &str = "updated_at";
 
 /// One consumer's view.
 #[derive(Debug)]
@@ -31,9 +33,7 @@ impl<'a> Lens<'a> {
     /// Whether an event of this type may be known of at all: a type says something by itself.
     pub fn may_know(&self, kind: EventKind) -> bool {
         match kind {
-            EventKind::LabCritical => {
-                self.may_know_of(Document::LabReport) && !self.policy.omits(FieldClass::Abnormal)
-            }
+            EventKind::LabCritical => self.may_know_of(Document::LabReport) && !self.policy.omits(FieldClass::Abnormal),
             kind => self.may_know_of(Document::of(kind)),
         }
     }
@@ -118,7 +118,8 @@ impl<'a> Lens<'a> {
 
     fn leaf(&self, class: FieldClass, form: Form, value: &Value) -> Option<Value> {
         let mut treatment = self.policy.treatment(class);
-        if form == Form::Number && treatment > Treatment::Pseudonym && value.as_str().is_some_and(holds_resident_number) {
+        if form == Form::Number && treatment > Treatment::Pseudonym && value.as_str().is_some_and(holds_resident_number)
+        {
             treatment = treatment.min(self.policy.treatment(FieldClass::IdentityNumber));
             // What names a visit or report is needed to keep it; its stand-in tells nothing.
             if treatment < Treatment::Clear && matches!(class, FieldClass::VisitNumber | FieldClass::ReportNumber) {
@@ -162,7 +163,7 @@ impl<'a> Lens<'a> {
         let told = |name: &str| match self.extent(document, name) {
             Extent::Nothing => false,
             Extent::Whole => true,
-            Extent::Part => before.is_none_or(|before| before.get(name) != shown.get(name)),
+            Extent::Part => before.is_none_or(|before| timeless(before.get(name)) != timeless(shown.get(name))),
         };
         changed.iter().filter(|name| name.as_str().is_some_and(told)).cloned().collect()
     }
@@ -174,9 +175,10 @@ impl<'a> Lens<'a> {
 
     /// How much of a field of the document's first level is shown.
     fn extent(&self, document: Document, name: &str) -> Extent {
-        let rows = document.rows().iter().filter(|row| {
-            row.path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        });
+        let rows = document
+            .rows()
+            .iter()
+            .filter(|row| row.path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')));
         let is_special = matches!(name, "diagnoses" | "results" | "abnormal" | "critical") && !self.withheld.is_empty();
         // A number's class is that of its type.
         let typed = ["identifiers", "sources"].contains(&name);
@@ -202,7 +204,8 @@ impl<'a> Lens<'a> {
     pub fn event_time(&self, kind: EventKind, time: &str) -> String {
         match time.get(..10) {
             Some(day) if !self.tells_time(kind) => {
-                let offset = if time.ends_with('Z') { "Z" } else { time.get(time.len().saturating_sub(6)..).unwrap_or("Z") };
+                let offset =
+                    if time.ends_with('Z') { "Z" } else { time.get(time.len().saturating_sub(6)..).unwrap_or("Z") };
                 format!("{day}T00:00:00{offset}")
             }
             _ => time.to_owned(),
@@ -251,10 +254,9 @@ fn shows(form: Form, treatment: Treatment) -> bool {
         Treatment::Mask => {
             matches!(form, Form::Name | Form::Phone | Form::Email | Form::Number | Form::Label | Form::Kept)
         }
-        Treatment::Generalise => matches!(
-            form,
-            Form::BirthDate | Form::Time | Form::District | Form::Diagnosis | Form::Label | Form::Kept
-        ),
+        Treatment::Generalise => {
+            matches!(form, Form::BirthDate | Form::Time | Form::District | Form::Diagnosis | Form::Label | Form::Kept)
+        }
     }
 }
 
@@ -266,8 +268,24 @@ fn holds_resident_number(text: &str) -> bool {
         || parts.any(|part| {
             let windows = part.as_bytes().windows(RESIDENT_NUMBER);
             part.len() == 15 && ResidentId::read(part).is_some()
-                || windows.filter_map(|window| std::str::from_utf8(window).ok()).any(|part| ResidentId::read(part).is_some())
+                || windows
+                    .filter_map(|window| std::str::from_utf8(window).ok())
+                    .any(|part| ResidentId::read(part).is_some())
         })
+}
+
+/// A value without the times at which sources last said it: they move with every update, whatever it was about.
+fn timeless(value: Option<&Value>) -> Option<Value> {
+    let mut value = value?.clone();
+    for entry in value.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        entry.remove(UPDATED_AT);
+    }
+    Some(value)
+}
+
+/// Whether a list of changed names says anything: that something was said later is no news.
+pub fn is_news(changed: &[Value]) -> bool {
+    changed.iter().any(|name| name.as_str() != Some(UPDATED_AT))
 }
 
 /// The names in `changed` of an event's data.
@@ -291,7 +309,8 @@ mod tests {
     }
 
     fn shown(fields: &str, document: Document, record: Value) -> Value {
-        let (policy, categories) = (policy(&format!("[fields]\n{}", fields.replace(", ", "\n"))), Categories::shipped());
+        let (policy, categories) =
+            (policy(&format!("[fields]\n{}", fields.replace(", ", "\n"))), Categories::shipped());
         let lens = Lens::new(&policy, &categories, PseudonymKey::new(b"key", "crm"), 2026);
         lens.show(document, record.as_object().unwrap().clone()).map_or(Value::Null, Value::Object)
     }
@@ -330,7 +349,8 @@ mod tests {
             shown("hospital_number = \"clear\"", Document::Person, person.clone()),
             json!({"identifiers": [{"type": "mrn", "system": "HIS", "value": "P0001"}]})
         );
-        let masked = shown("identity_number = \"mask\", sex = \"clear\", hospital_number = \"clear\"", Document::Person, person);
+        let masked =
+            shown("identity_number = \"mask\", sex = \"clear\", hospital_number = \"clear\"", Document::Person, person);
         assert_eq!(masked["identifiers"][1], json!({"type": "resident_id", "value": "****002X"}));
         assert_eq!(masked["identifiers"][2]["value"], "****002X");
         let visit = json!({"visit_id": format!("his:{NUMBER}-1"), "number": "V1"});
@@ -389,11 +409,17 @@ mod tests {
         assert_eq!(lens.event_source("heyi/his"), "heyi");
         let clear = policy("[fields]\nvisit_time = \"clear\"\n");
         let lens = Lens::new(&clear, &categories, PseudonymKey::new(b"key", "crm"), 2026);
-        assert_eq!((lens.event_id(EventKind::VisitAdmitted, id), lens.event_time(EventKind::VisitAdmitted, time)), (id.to_owned(), time.to_owned()));
+        assert_eq!(
+            (lens.event_id(EventKind::VisitAdmitted, id), lens.event_time(EventKind::VisitAdmitted, time)),
+            (id.to_owned(), time.to_owned())
+        );
     }
 
     fn any_value() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof!["[a-z0-9张三区 -]{0,12}".prop_map(|text| Value::from(text.as_str())), any::<bool>().prop_map(Value::from)];
+        let leaf = prop_oneof![
+            "[a-z0-9张三区 -]{0,12}".prop_map(|text| Value::from(text.as_str())),
+            any::<bool>().prop_map(Value::from)
+        ];
         leaf.prop_recursive(3, 16, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..3).prop_map(Value::Array),
@@ -403,7 +429,8 @@ mod tests {
         })
     }
 
-    const NAMES: &[&str] = &["name", "value", "type", "system", "code", "phones", "identifiers", "basis", "one_id", "surprise"];
+    const NAMES: &[&str] =
+        &["name", "value", "type", "system", "code", "phones", "identifiers", "basis", "one_id", "surprise"];
 
     proptest! {
         #[test]

@@ -457,7 +457,9 @@ mod tests {
                 assert!(!document.rows()[..place].iter().any(|other| other.path == row.path), "{}", row.path);
             }
         }
-        let used = |class: FieldClass| Document::ALL.iter().any(|document| document.rows().iter().any(|row| row.class == class));
+        let used = |class: FieldClass| {
+            Document::ALL.iter().any(|document| document.rows().iter().any(|row| row.class == class))
+        };
         for class in FieldClass::ALL {
             let is_number = IDENTIFIER_TYPES.iter().any(|kind| identifier_class(kind) == *class);
             assert!(used(*class) || is_number, "{}", class.name());

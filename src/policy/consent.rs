@@ -46,7 +46,10 @@ impl FromStr for Purpose {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|purpose| purpose.name() == text).ok_or("must be `care`, `marketing` or `operations`")
+        Self::ALL
+            .into_iter()
+            .find(|purpose| purpose.name() == text)
+            .ok_or("must be `care`, `marketing` or `operations`")
     }
 }
 

@@ -67,7 +67,11 @@ impl Policy {
                         || format!("known: {}", known.join(", ")),
                         |known| format!("did you mean `{known}`?"),
                     );
-                    problems.report(category.span, format!("no special category is called `{}`", category.value), Some(hint));
+                    problems.report(
+                        category.span,
+                        format!("no special category is called `{}`", category.value),
+                        Some(hint),
+                    );
                     continue;
                 }
                 special.insert(category.value);
@@ -137,9 +141,9 @@ impl Policy {
 /// The treatment of this name, if it fits the class; else what would.
 fn treatment(class: FieldClass, text: &str) -> Result<Treatment, String> {
     let fitting = || class.treatments().iter().copied().chain([Treatment::Omit]);
-    fitting().find(|treatment| treatment.name() == text).ok_or_else(|| {
-        format!("one of {}", fitting().map(Treatment::name).collect::<Vec<_>>().join(", "))
-    })
+    fitting()
+        .find(|treatment| treatment.name() == text)
+        .ok_or_else(|| format!("one of {}", fitting().map(Treatment::name).collect::<Vec<_>>().join(", ")))
 }
 
 #[cfg(test)]
@@ -151,7 +155,9 @@ mod tests {
         let (_, found) = Policy::read("own", &file, &Categories::shipped());
         found
             .iter()
-            .map(|found| format!("{}:{} {} ({})", found.line, found.column, found.text, found.hint.clone().unwrap_or_default()))
+            .map(|found| {
+                format!("{}:{} {} ({})", found.line, found.column, found.text, found.hint.clone().unwrap_or_default())
+            })
             .collect()
     }
 
@@ -172,7 +178,11 @@ mod tests {
         for (name, text) in SHIPPED {
             assert_eq!(problems(text), Vec::<String>::new(), "{name}");
             for class in FieldClass::ALL {
-                assert!(text.lines().any(|line| line.split(' ').next() == Some(class.name())), "{name} {}", class.name());
+                assert!(
+                    text.lines().any(|line| line.split(' ').next() == Some(class.name())),
+                    "{name} {}",
+                    class.name()
+                );
             }
         }
     }

@@ -8,17 +8,33 @@ const STARS: &str = "****";
 
 /// Surnames of two characters that are in use; the others of the old list of a hundred surnames have died out.
 const COMPOUND_SURNAMES: &[&str] = &[
-    "欧阳", "太史", "端木", "上官", "司马", "东方", "独孤", "南宫", "万俟", "闻人", "夏侯", "诸葛", "尉迟", "公羊", "赫连",
-    "澹台", "皇甫", "宗政", "濮阳", "公冶", "太叔", "申屠", "公孙", "慕容", "仲孙", "钟离", "长孙", "宇文", "司徒", "鲜于",
-    "司空", "闾丘", "子车", "亓官", "司寇", "巫马", "公西", "颛孙", "壤驷", "公良", "漆雕", "乐正", "宰父", "谷梁", "拓跋",
-    "夹谷", "轩辕", "令狐", "段干", "百里", "呼延", "东郭", "南门", "羊舌", "微生", "梁丘", "左丘", "东门", "西门", "第五",
-    "歐陽", "上官", "司馬", "東方", "諸葛", "尉遲", "皇甫", "公孫", "慕容", "長孫", "鍾離", "司徒", "令狐", "夏侯", "聞人",
+    "欧阳", "太史", "端木", "上官", "司马", "东方", "独孤", "南宫", "万俟", "闻人", "夏侯", "诸葛", "尉迟", "公羊",
+    "赫连", "澹台", "皇甫", "宗政", "濮阳", "公冶", "太叔", "申屠", "公孙", "慕容", "仲孙", "钟离", "长孙", "宇文",
+    "司徒", "鲜于", "司空", "闾丘", "子车", "亓官", "司寇", "巫马", "公西", "颛孙", "壤驷", "公良", "漆雕", "乐正",
+    "宰父", "谷梁", "拓跋", "夹谷", "轩辕", "令狐", "段干", "百里", "呼延", "东郭", "南门", "羊舌", "微生", "梁丘",
+    "左丘", "东门", "西门", "第五", "歐陽", "上官", "司馬", "東方", "諸葛", "尉遲", "皇甫", "公孫", "慕容", "長孫",
+    "鍾離", "司徒", "令狐", "夏侯", "聞人",
 ];
 
 /// Mail services that everybody uses: their names say nothing of whoever writes from there.
 const MAIL_SERVICES: &[&str] = &[
-    "qq.com", "vip.qq.com", "foxmail.com", "163.com", "126.com", "yeah.net", "139.com", "189.cn", "sina.com", "sina.cn",
-    "sohu.com", "aliyun.com", "gmail.com", "outlook.com", "hotmail.com", "icloud.com", "yahoo.com",
+    "qq.com",
+    "vip.qq.com",
+    "foxmail.com",
+    "163.com",
+    "126.com",
+    "yeah.net",
+    "139.com",
+    "189.cn",
+    "sina.com",
+    "sina.cn",
+    "sohu.com",
+    "aliyun.com",
+    "gmail.com",
+    "outlook.com",
+    "hotmail.com",
+    "icloud.com",
+    "yahoo.com",
 ];
 
 /// A name: 张三 → 张*, 张三丰 → 张*丰, 欧阳某某 → 欧阳**, four characters and more: the first. Of names in parts (foreign, of minorities) the
@@ -36,7 +52,8 @@ pub fn name(text: &str) -> Option<String> {
     let first = parts.next()?;
     let is_last = parts.next().is_none();
     let all_han = |part: &str| part.chars().all(is_han);
-    let is_word = |part: &str| part.chars().all(|letter| letter.is_alphabetic() && !is_han(letter) || "-'.".contains(letter));
+    let is_word =
+        |part: &str| part.chars().all(|letter| letter.is_alphabetic() && !is_han(letter) || "-'.".contains(letter));
     let is_minority_name = text.contains(is_dot) && text.split(is_dot).all(|part| all_han(part.trim()));
     if !is_last && (is_word(first) || is_minority_name) {
         let mark = text[first.len()..].chars().next().filter(|letter| is_dot(*letter)).unwrap_or(' ');
@@ -62,7 +79,8 @@ fn han_name(text: &str) -> String {
 /// than seven digits, or of several numbers, none.
 pub fn phone(text: &str) -> Option<String> {
     let digit = |letter: char| letter.to_digit(10).or_else(|| wide_digit(letter));
-    let digits_of = |part: &str| part.chars().filter_map(digit).filter_map(|digit| char::from_digit(digit, 10)).collect::<String>();
+    let digits_of =
+        |part: &str| part.chars().filter_map(digit).filter_map(|digit| char::from_digit(digit, 10)).collect::<String>();
     let digits = digits_of(text);
     if digits.is_empty() {
         return None;
@@ -135,9 +153,12 @@ pub fn district(text: &str) -> Option<String> {
         // 路北区 and 道里区 are districts; 人民路小区 is none.
         let within: String = text.chars().skip(1).collect();
         let is_place = text.ends_with(['省', '市', '区', '區', '县', '縣', '旗', '州', '盟']);
-        let is_finer = ["小区", "小區", "社区", "社區", "园区", "园區", "宿舍", "路", "街", "巷", "弄", "村", "组", "号", "楼", "栋", "室"]
-            .iter()
-            .any(|finer| within.contains(finer));
+        let is_finer = [
+            "小区", "小區", "社区", "社區", "园区", "园區", "宿舍", "路", "街", "巷", "弄", "村", "组", "号", "楼",
+            "栋", "室",
+        ]
+        .iter()
+        .any(|finer| within.contains(finer));
         !is_finer && (length <= 3 || is_place && length <= 15)
     } else {
         length <= 30 && text.chars().all(|letter| letter.is_ascii_alphabetic() || matches!(letter, ' ' | '-' | '\''))
@@ -149,7 +170,8 @@ pub fn district(text: &str) -> Option<String> {
 pub fn diagnosis(code: &str) -> Option<String> {
     let category: String = code.trim().chars().take(3).map(|letter| letter.to_ascii_uppercase()).collect();
     let bytes = category.as_bytes();
-    let fits = bytes.len() == 3 && bytes[0].is_ascii_uppercase() && bytes[1].is_ascii_digit() && bytes[2].is_ascii_digit();
+    let fits =
+        bytes.len() == 3 && bytes[0].is_ascii_uppercase() && bytes[1].is_ascii_digit() && bytes[2].is_ascii_digit();
     fits.then_some(category)
 }
 

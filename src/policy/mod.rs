@@ -24,7 +24,7 @@ pub mod mask;
 mod pseudonym;
 mod special;
 
-pub use apply::{Lens, changed_names};
+pub use apply::{Lens, changed_names, is_news};
 pub use class::{Document, FieldClass, Form, Row, Treatment, identifier_class};
 pub use consent::{ConsentOutcome, ConsentRefusal, ConsentState, ConsentWord, Purpose, Statement, holding};
 pub use file::{CODE, FULL_POLICY, Policy, shipped};

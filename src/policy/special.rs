@@ -175,10 +175,13 @@ impl Category {
     }
 
     fn visit_falls(&self, visit: &Fields) -> bool {
-        let of = |names: &[&str]| -> Vec<&str> { names.iter().filter_map(|name| visit.get(name)).flat_map(all_texts).collect() };
+        let of = |names: &[&str]| -> Vec<&str> {
+            names.iter().filter_map(|name| visit.get(name)).flat_map(all_texts).collect()
+        };
         let procedures = list(visit, "procedures");
         let by_code = |procedure: &Value| {
-            text(procedure, "code").is_some_and(|code| self.procedures.iter().any(|known| folded(code).starts_with(known)))
+            text(procedure, "code")
+                .is_some_and(|code| self.procedures.iter().any(|known| folded(code).starts_with(known)))
         };
         let diagnoses = list(visit, "diagnoses");
         self.place_falls(of(&["department", "ward", "facility"]))
@@ -188,7 +191,8 @@ impl Category {
     }
 
     fn test_falls(&self, coded: &Value) -> bool {
-        text(coded, "code").is_some_and(|code| self.tests.contains(&folded(code.trim()))) || self.texts_fall(all_texts(coded))
+        text(coded, "code").is_some_and(|code| self.tests.contains(&folded(code.trim())))
+            || self.texts_fall(all_texts(coded))
     }
 
     fn report_falls(&self, report: &Fields) -> bool {
@@ -221,10 +225,14 @@ fn all_texts(value: &Value) -> Vec<&str> {
 /// Those of rank 1; where none has a rank, the first.
 fn main_diagnoses(diagnoses: &[Value]) -> impl Iterator<Item = &Value> {
     let ranked = diagnoses.iter().any(|diagnosis| diagnosis.get("rank").is_some());
-    diagnoses.iter().enumerate().filter(move |(place, diagnosis)| match diagnosis.get("rank").and_then(Value::as_i64) {
-        Some(rank) => rank == 1,
-        None => !ranked && *place == 0,
-    }).map(|(_, diagnosis)| diagnosis)
+    diagnoses
+        .iter()
+        .enumerate()
+        .filter(move |(place, diagnosis)| match diagnosis.get("rank").and_then(Value::as_i64) {
+            Some(rank) => rank == 1,
+            None => !ranked && *place == 0,
+        })
+        .map(|(_, diagnosis)| diagnosis)
 }
 
 /// The visit without the diagnoses that fall in one of `withheld`. `None`: it is withheld as a whole.
@@ -248,8 +256,10 @@ pub(super) fn lab_report(withheld: &[&Category], mut report: Fields) -> Option<F
     }
     if list(&report, "results").len() < before {
         for flag in ["abnormal", "critical"] {
-            let said: Vec<bool> =
-                list(&report, "results").iter().filter_map(|result| result.get(flag).and_then(Value::as_bool)).collect();
+            let said: Vec<bool> = list(&report, "results")
+                .iter()
+                .filter_map(|result| result.get(flag).and_then(Value::as_bool))
+                .collect();
             report.remove(flag);
             if !said.is_empty() {
                 report.insert(flag, said.contains(&true).into());
@@ -308,12 +318,18 @@ mod tests {
         check(json!({"diagnoses": [appendix, hiv]}), Some(json!({"diagnoses": [appendix]})));
         check(json!({"diagnoses": [hiv]}), None);
         check(json!({"diagnoses": [{"code": "F32.9"}, {"code": "K35"}]}), None);
-        check(json!({"diagnoses": [{"code": "K35"}, {"code": "F32.9"}]}), Some(json!({"diagnoses": [{"code": "K35"}]})));
+        check(
+            json!({"diagnoses": [{"code": "K35"}, {"code": "F32.9"}]}),
+            Some(json!({"diagnoses": [{"code": "K35"}]})),
+        );
         check(json!({"department": {"code": "31", "name": "精神科门诊"}}), None);
         check(json!({"procedures": [{"code": "69.5100", "name": "负压吸引术"}]}), None);
         check(json!({"reason": "ＨＩＶ 咨询"}), None);
         check(json!({"reason": "archiving hives"}), Some(json!({"reason": "archiving hives"})));
-        check(json!({"department": {"code": "12", "name": "皮肤性病科"}}), Some(json!({"department": {"code": "12", "name": "皮肤性病科"}})));
+        check(
+            json!({"department": {"code": "12", "name": "皮肤性病科"}}),
+            Some(json!({"department": {"code": "12", "name": "皮肤性病科"}})),
+        );
         assert_eq!(left(stay(json!({"diagnoses": [hiv]})), &["hiv"], visit), Some(stay(json!({"diagnoses": [hiv]}))));
         assert_eq!(left(stay(json!({"diagnoses": [hiv]})), &["std"], visit), None, "each category by its name");
     }

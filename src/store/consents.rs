@@ -124,11 +124,7 @@ pub fn about(reader: &Reader<'_>, records: &BTreeSet<i64>) -> Result<Vec<Consent
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn holding_of(
-    reader: &Reader<'_>,
-    one_id: &str,
-    now: i64,
-) -> Result<BTreeMap<Purpose, ConsentState>, StoreError> {
+pub fn holding_of(reader: &Reader<'_>, one_id: &str, now: i64) -> Result<BTreeMap<Purpose, ConsentState>, StoreError> {
     let records = records_of(reader, one_id)?;
     let said = about(reader, &records)?;
     let of = |purpose: Purpose| {
@@ -201,11 +197,17 @@ mod tests {
         let of = |one_id: &'static str, now: i64| {
             store.read(move |r| holding_of(r, one_id, now)).unwrap().get(&Purpose::Marketing).copied()
         };
-        assert_eq!((of("P1", 4), of("P1", 6), of("P1", 9)), (None, Some(ConsentState::Given), Some(ConsentState::Withdrawn)));
+        assert_eq!(
+            (of("P1", 4), of("P1", 6), of("P1", 9)),
+            (None, Some(ConsentState::Given), Some(ConsentState::Withdrawn))
+        );
         assert_eq!((of("P2", 6), of("P2", 9)), (None, Some(ConsentState::Withdrawn)));
         let said = store.read(|r| about(r, &BTreeSet::from([two]))).unwrap();
         assert_eq!(said.len(), 1);
-        assert_eq!((&said[0].said, &said[0].records), (&word("P1", ConsentState::Withdrawn, 9), &BTreeSet::from([one, two])));
+        assert_eq!(
+            (&said[0].said, &said[0].records),
+            (&word("P1", ConsentState::Withdrawn, 9), &BTreeSet::from([one, two]))
+        );
         assert!(store.read(|r| exist(r, Purpose::Marketing)).unwrap());
         assert!(!store.read(|r| exist(r, Purpose::Care)).unwrap());
     }
