@@ -51,7 +51,7 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
     }
 }
 
-/// Mappings, the store's place, certificates, directories and ports.
+/// Mappings, policies, the store's place, certificates, directories and ports.
 fn surroundings(config: &Config) -> Vec<Diagnostic> {
     let mut problems = match pipeline_sources(config) {
         Ok(sources) => sources.iter().flat_map(|source| source.mapping.warnings().to_vec()).collect(),
@@ -59,7 +59,9 @@ fn surroundings(config: &Config) -> Vec<Diagnostic> {
     };
     let policies = policies::load(config);
     problems.extend(policies.warnings);
-    problems.extend(policies.set.err().unwrap_or_default());
+    // That a policy has no file is told where it is named.
+    let has_file = |problem: &Diagnostic| problem.line > 0 || config.root.join(&problem.file).exists();
+    problems.extend(policies.set.err().unwrap_or_default().into_iter().filter(has_file));
     // A base of several sources is read for each of them.
     let mut known = HashSet::new();
     problems.retain(|problem| known.insert(problem.to_string()));

@@ -39,6 +39,9 @@ pub fn consent_by_hand(
     if word.basis.trim().is_empty() {
         return Ok(Err(ConsentRefusal::NoBasis));
     }
+    if word.since.is_some_and(|since| since > now) {
+        return Ok(Err(ConsentRefusal::BeginsLater));
+    }
     if word.until.is_some_and(|until| until <= word.since.unwrap_or(now)) {
         return Ok(Err(ConsentRefusal::EndsBeforeItBegins));
     }

@@ -109,6 +109,9 @@ pub enum ConsentRefusal {
     /// Nobody said why.
     #[error("say why: the paper, the form, the patient's own word")]
     NoBasis,
+    /// Nobody would be told when it begins.
+    #[error("it begins in the future: take it down when it does")]
+    BeginsLater,
     /// It would never be in force.
     #[error("it would end before it begins")]
     EndsBeforeItBegins,

@@ -56,7 +56,8 @@ pub fn name(text: &str) -> Option<String> {
         |part: &str| part.chars().all(|letter| letter.is_alphabetic() && !is_han(letter) || "-'.".contains(letter));
     let is_minority_name = text.contains(is_dot) && text.split(is_dot).all(|part| all_han(part.trim()));
     if !is_last && (is_word(first) || is_minority_name) {
-        let mark = text[first.len()..].chars().next().filter(|letter| is_dot(*letter)).unwrap_or(' ');
+        let after = text.split_once(first).and_then(|(_, after)| after.chars().next());
+        let mark = after.filter(|letter| is_dot(*letter)).unwrap_or(' ');
         return Some(format!("{first}{mark}*"));
     }
     first.chars().next().map(|letter| if letter.is_alphabetic() { format!("{letter}*") } else { "*".to_owned() })
@@ -200,6 +201,7 @@ mod tests {
                 ("张李三丰", Some("张***")),
                 ("张", Some("*")),
                 ("阿依古丽·买买提", Some("阿依古丽·*")),
+                ("·阿·依", Some("阿*")),
                 ("John Smith", Some("John *")),
                 ("O'Neil, Mary Ann", Some("O'Neil *")),
                 ("Madonna", Some("M*")),

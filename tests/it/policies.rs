@@ -442,7 +442,7 @@ fn a_changed_policy_takes_effect_while_the_daemon_runs_and_a_bad_one_is_refused(
     site.write("policies/care.toml", masked.replace("sex             = \"clear\"", "sex             = \"hidden\""));
     daemon.hang_up();
     let metrics = || daemon.get("/metrics", site.engineer()).ok().text();
-    eventually("the refusal", || Some(()).filter(|()| metrics().contains("heyi_policies_refused 1")));
+    eventually("the refusal", || Some(()).filter(|()| metrics().contains("\nheyi_policies_refused 1\n")));
     assert_eq!(phone(), "139****7734", "the old one stays");
     assert!(daemon.log().contains("`hidden` is not a treatment of sex"), "{}", daemon.log());
     let told = site.run(&["check"]).exits(1).stderr;
@@ -450,7 +450,7 @@ fn a_changed_policy_takes_effect_while_the_daemon_runs_and_a_bad_one_is_refused(
     site.write("policies/care.toml", &shipped);
     daemon.hang_up();
     eventually("the mended policy", || {
-        Some(()).filter(|()| phone() == PHONE && metrics().contains("heyi_policies_refused 0"))
+        Some(()).filter(|()| phone() == PHONE && metrics().contains("\nheyi_policies_refused 0\n"))
     });
 }
 
