@@ -201,7 +201,7 @@ mod tests {
                 ("张李三丰", Some("张***")),
                 ("张", Some("*")),
                 ("阿依古丽·买买提", Some("阿依古丽·*")),
-                ("·阿·依", Some("阿*")),
+                ("·阿·依", Some("阿·*")),
                 ("John Smith", Some("John *")),
                 ("O'Neil, Mary Ann", Some("O'Neil *")),
                 ("Madonna", Some("M*")),
