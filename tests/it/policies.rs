@@ -177,7 +177,7 @@ fn a_look_up_by_what_the_policy_hides_is_refused_whether_or_not_there_is_somebod
         let problem = daemon.get(&target, &care).problem(403);
         assert_eq!(problem["type"], "/problems/hidden-by-policy");
     }
-    for search in [format!("name={}", query(NAME)), format!("phone={PHONE}"), format!("phone=13811112222")] {
+    for search in [format!("name={}", query(NAME)), format!("phone={PHONE}"), "phone=13811112222".to_owned()] {
         daemon.get(&format!("/v1/persons?{search}"), &operations).problem(403);
     }
     let found = daemon.get(&format!("/v1/persons?phone={PHONE}"), &care).ok().json();
