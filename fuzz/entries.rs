@@ -6,9 +6,11 @@ use std::path::Path as FilePath;
 use std::sync::LazyLock;
 
 use heyi::config;
+use heyi::diagnostic::SourceFile;
 use heyi::fhir;
 use heyi::hl7v2::{CharsetSetting, Limits, Message, Path, ack, batch, escape, header, when};
 use heyi::mapping::{Context, Disposition, Mapping};
+use heyi::policy::{Categories, Policy, mask};
 use heyi::record::{Kind, Value, schema};
 use heyi::source::frame::{Decoder, Event, FrameLimits, Received};
 use jiff::tz::TimeZone;
@@ -28,6 +30,8 @@ fn shipped(name: &str) -> Mapping {
 
 static MAPPINGS: LazyLock<[Mapping; 5]> =
     LazyLock::new(|| ["hl7v2", "his", "lis", "ris", "emr-v2"].map(|name| shipped(&format!("mappings/{name}.toml"))));
+
+static CATEGORIES: LazyLock<Categories> = LazyLock::new(Categories::shipped);
 
 fn read(data: &[u8]) -> Option<Message> {
     Message::read(data, &CharsetSetting::Auto, &LIMITS).ok().map(|(message, _)| message)
@@ -248,6 +252,25 @@ pub(crate) fn mapping_file(data: &[u8]) {
             problems.iter().for_each(|problem| assert!(!problem.render(false).is_empty()));
         }
     }
+}
+
+/// A field policy, the special categories, and any text as a value that is masked.
+pub(crate) fn policy_file(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let file = SourceFile { name: "policies/own.toml".to_owned(), text: text.to_owned() };
+    let (policy, problems) = Policy::read("own", &file, &CATEGORIES);
+    assert!(policy.is_some() || !problems.is_empty(), "a file is refused without a reason");
+    let (categories, more) = Categories::read(&file);
+    assert!(categories.is_some() || !more.is_empty(), "a file is refused without a reason");
+    problems.iter().chain(&more).for_each(|problem| assert!(!problem.render(false).is_empty()));
+    let shown = |masked: Option<String>| masked.map_or(0, |text| text.chars().filter(|letter| *letter != '*').count());
+    assert!(shown(mask::phone(text)) <= 7 && shown(mask::number(text)) <= 4);
+    assert!(mask::name(text).is_none_or(|masked| masked.contains('*')));
+    assert!(mask::birth_year(text, 2026).is_none_or(|year| year.len() == 4 && year.as_str() >= "1936"));
+    [mask::email(text), mask::day(text), mask::district(text), mask::diagnosis(text)]
+        .into_iter()
+        .flatten()
+        .for_each(drop);
 }
 
 /// The configuration file.

@@ -22,8 +22,8 @@ use crate::diagnostic::{Diagnostic, SourceFile};
 use crate::document::{self, Placed, Section};
 use crate::feed::TypeFilter;
 use crate::hl7v2::CharsetSetting;
-use crate::http::Purpose;
 use crate::identity::Model;
+use crate::policy::{FULL_POLICY, Purpose, shipped};
 
 /// Marks the diagnostics of this file.
 pub(crate) const CODE: &str = "C001";
@@ -36,6 +36,9 @@ const LEAST_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 const FHIR_RESOURCE: usize = 64 << 20;
 /// Names that no source can have: the `ready` line uses them for other things.
 const RESERVED_NAMES: [&str; 3] = ["http", "store", "sources"];
+
+/// Where the field policies are, below the root.
+pub const POLICIES: &str = "policies";
 
 /// The default configuration file.
 pub const DEFAULT_FILE: &str = "config/heyi.toml";
@@ -331,7 +334,7 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
 
     let mut consumers: Vec<Consumer> = Vec::new();
     for mut section in document.sections("consumers") {
-        let consumer = read_consumer(&mut section);
+        let consumer = read_consumer(&mut section, root);
         if let Some(consumer) = consumer {
             if consumers.iter().any(|known| known.name == consumer.name) {
                 problems.report(section.span(), format!("a second consumer is called `{}`", consumer.name), None);
@@ -525,7 +528,7 @@ fn warn_if_open(section: &Section<'_>, listen: &Placed<SocketAddr>) {
     }
 }
 
-fn read_consumer(section: &mut Section<'_>) -> Option<Consumer> {
+fn read_consumer(section: &mut Section<'_>, root: &Path) -> Option<Consumer> {
     let problems = section.problems();
     let name = section.required("name");
     if let Some(name) = &name {
@@ -540,24 +543,10 @@ fn read_consumer(section: &mut Section<'_>) -> Option<Consumer> {
         }
     }
     let policy = section.text("policy");
-    if let Some(policy) = policy.as_ref().filter(|policy| policy.value != "full") {
-        problems.warn(
-            policy.span.clone(),
-            format!("policy `{}` cannot be applied by this version: the consumer is given nothing", policy.value),
-            Some("field policies other than `full` come with a later version".into()),
-        );
+    if let Some(policy) = &policy {
+        check_policy(section, policy, root);
     }
-    let purpose = section.parsed("purpose", |text| {
-        let known = [Purpose::Care, Purpose::Marketing, Purpose::Operations];
-        known.into_iter().find(|purpose| purpose.name() == text).ok_or("must be `care`, `marketing` or `operations`")
-    });
-    if let Some(purpose) = purpose.as_ref().filter(|purpose| purpose.value == Purpose::Marketing) {
-        problems.warn(
-            purpose.span.clone(),
-            "a marketing consumer needs each person's consent, which this version cannot record: it is given nothing",
-            None,
-        );
-    }
+    let purpose = section.parsed("purpose", Purpose::from_str);
     if let Some(mut webhook) = section.optional_section("webhook") {
         webhook.required("url");
         webhook.text("secret_file");
@@ -571,9 +560,22 @@ fn read_consumer(section: &mut Section<'_>) -> Option<Consumer> {
     Some(Consumer {
         name: name?.value,
         events,
-        policy: policy.map_or_else(|| "full".to_owned(), |policy| policy.value),
+        policy: policy.map_or_else(|| FULL_POLICY.to_owned(), |policy| policy.value),
         purpose: purpose.map_or(Purpose::Care, |purpose| purpose.value),
     })
+}
+
+/// A policy is a file of its name; those that ship are built in as well.
+fn check_policy(section: &Section<'_>, policy: &Placed<String>, root: &Path) {
+    let problems = section.problems();
+    if !is_name(&policy.value) {
+        problems.report(policy.span.clone(), NAME_RULE, Some("for example `care`: policies/care.toml".into()));
+    } else if shipped(&policy.value).is_none()
+        && let Err(error) = std::fs::metadata(root.join(POLICIES).join(format!("{}.toml", policy.value)))
+    {
+        let hint = format!("it is {POLICIES}/{}.toml below {}", policy.value, root.display());
+        problems.report(policy.span.clone(), format!("the policy cannot be read: {error}"), Some(hint));
+    }
 }
 
 /// What a name looks like.

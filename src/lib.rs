@@ -14,9 +14,9 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | 0 pure | [`record`], [`diagnostic`]; [`hl7v2`], [`feed`] → record; [`state`], [`identity`] → record, feed; [`document`], [`fhir`] → diagnostic; [`mapping`] → hl7v2, record, diagnostic, document |
-//! | 1 store | [`store`] → record, feed, identity, state types |
-//! | 2 work | [`view`] → record, state, store; [`pipeline`] → layers 0 and 1, view |
+//! | 0 pure | [`record`], [`diagnostic`]; [`hl7v2`], [`feed`] → record; [`state`], [`identity`] → record, feed; [`document`], [`fhir`] → diagnostic; [`mapping`] → hl7v2, record, diagnostic, document; [`policy`] → record, feed, diagnostic, document |
+//! | 1 store | [`store`] → record, feed, identity, state, policy types |
+//! | 2 work | [`view`] → record, state, store; [`disclosure`] → policy, record, feed, state, store, view; [`pipeline`] → layers 0 and 1, view |
 //! | 3 edges | [`source`], [`http`]; [`tls`] and [`telemetry`] are theirs in common |
 //! | 4 top | [`app`], [`config`], [`commands`] |
 //!
@@ -29,6 +29,7 @@ pub mod app;
 pub mod commands;
 pub mod config;
 pub mod diagnostic;
+pub mod disclosure;
 pub mod document;
 pub mod feed;
 pub mod fhir;
@@ -37,6 +38,7 @@ pub mod http;
 pub mod identity;
 pub mod mapping;
 pub mod pipeline;
+pub mod policy;
 pub mod record;
 pub mod source;
 pub mod state;

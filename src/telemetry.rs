@@ -191,6 +191,7 @@ pub struct Metrics {
     answer_seconds: Family<SourceLabel, Histogram>,
     mapping_loads: Family<MappingLoadLabel, Counter>,
     mapping_refused: Gauge,
+    policies_refused: Gauge,
     waiting_retries: Family<WaitingRetryLabel, Counter>,
     source_up: Family<SourceLabel, Gauge>,
     failed_waiting: Family<SourceLabel, Gauge>,
@@ -297,6 +298,7 @@ impl Metrics {
             answer_seconds: Family::new_with_constructor(latency_histogram),
             mapping_loads: Family::default(),
             mapping_refused: Gauge::default(),
+            policies_refused: Gauge::default(),
             waiting_retries: Family::default(),
             source_up: Family::default(),
             failed_waiting: Family::default(),
@@ -332,6 +334,11 @@ impl Metrics {
     /// Sets whether the mapping files as they are now cannot be used.
     pub fn set_mapping_refused(&self, refused: bool) {
         self.mapping_refused.set(i64::from(refused));
+    }
+
+    /// Sets whether the policy files as they are now cannot be used.
+    pub fn set_policies_refused(&self, refused: bool) {
+        self.policies_refused.set(i64::from(refused));
     }
 
     /// Counts messages that waited for a code and were tried again.
@@ -414,6 +421,8 @@ impl Metrics {
         registry.register("mapping_loads", "Attempts to load changed mappings", self.mapping_loads.clone());
         let refused = "1: the mapping files cannot be used as they are now, older ones are in force";
         registry.register("mapping_refused", refused, self.mapping_refused.clone());
+        let refused = "1: the policy files cannot be used as they are now, older ones are in force";
+        registry.register("policies_refused", refused, self.policies_refused.clone());
         let retries = "Messages that waited for a code, by what became of them when it was known";
         registry.register("waiting_retries", retries, self.waiting_retries.clone());
         let held = "Messages that are being read or in work: memory that is taken or reserved";

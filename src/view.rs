@@ -12,9 +12,10 @@ use crate::identity::{Decided, Evidence, Overruled, probability};
 use crate::record::{Fields, Value};
 use crate::state::{LabReportState, PatientState, VisitState};
 use crate::store::clinical::{LabReport, Visit};
+use crate::store::consents::{self, NewConsent};
 use crate::store::mappings::MappingInForce;
 use crate::store::messages::Message;
-use crate::store::persons::Person;
+use crate::store::persons::{self, Person};
 use crate::store::records::{self, LinkChange, PatientRecord};
 use crate::store::reviews::{self, Review, ReviewState, Verdict};
 use crate::store::unmapped::UnmappedCode;
@@ -196,6 +197,43 @@ pub fn link(reader: &Reader<'_>, change: LinkChange) -> Result<Fields, StoreErro
     link.insert("basis", change.basis);
     link.insert("at", moment(change.at).into());
     Ok(link)
+}
+
+/// What was said of the consent of whoever answers for a One ID, and what holds. `None`: there is no such person.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn consents(reader: &Reader<'_>, one_id: &str, now: i64) -> Result<Option<serde_json::Value>, StoreError> {
+    let Some(person) = persons::resolve(reader, one_id)? else { return Ok(None) };
+    let holds = consents::holding_of(reader, &person.one_id, now)?;
+    let holds: serde_json::Map<String, serde_json::Value> =
+        holds.into_iter().map(|(purpose, state)| (purpose.name().to_owned(), state.name().into())).collect();
+    let mut said = Vec::new();
+    for consent in consents::about(reader, &consents::records_of(reader, &person.one_id)?)? {
+        let mut names = Vec::new();
+        for record in &consent.records {
+            if let Some(row) = records::get(reader, *record)? {
+                names.push(records::name(reader, &row)?);
+            }
+        }
+        let NewConsent { one_id, purpose, state, since, until, basis, source, said_by, at, .. } = consent.said;
+        let mut document = serde_json::json!({
+            "one_id": one_id,
+            "purpose": purpose.name(),
+            "state": state.name(),
+            "since": moment(since),
+            "basis": basis,
+            "source": source,
+            "said_by": said_by,
+            "at": moment(at),
+            "records": names,
+        });
+        if let Some(until) = until {
+            document["until"] = moment(until).into();
+        }
+        said.push(document);
+    }
+    Ok(Some(serde_json::json!({"one_id": person.one_id, "holds": holds, "consents": said, "next": null})))
 }
 
 /// What a decision about identities came to.

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use heyi::config::{self, Arrival, Config};
+use heyi::diagnostic::SourceFile;
 use heyi::mapping::Mapping;
+use heyi::policy::{Categories, FieldClass, Policy, Treatment};
 
 fn read(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
@@ -71,6 +73,22 @@ fn the_mapping_reference_shows_a_mapping_that_loads() {
         let files = |name: &str| if name == "mappings/example.toml" { Ok(example.to_owned()) } else { Ok(read(name)) };
         let mapping = Mapping::load("mappings/example.toml", &files).unwrap_or_else(|problems| panic!("{problems:?}"));
         assert_eq!(mapping.warnings(), [], "{document}");
+    }
+}
+
+#[test]
+fn the_guide_to_policies_names_every_class_and_treatment_and_shows_a_policy_that_loads() {
+    for document in ["docs/policies.md", "docs/policies.zh-CN.md"] {
+        let text = read(document);
+        let classes = FieldClass::ALL.iter().map(|class| class.name());
+        for name in classes.chain(Treatment::ALL.iter().map(|treatment| treatment.name())) {
+            assert!(text.contains(&format!("`{name}`")), "{document}: {name}");
+        }
+        let example = text.split("```toml\n").nth(2).and_then(|rest| rest.split("```").next()).unwrap();
+        let file = SourceFile { name: "policies/example.toml".to_owned(), text: example.to_owned() };
+        let (policy, problems) = Policy::read("example", &file, &Categories::shipped());
+        assert_eq!(problems, [], "{document}");
+        assert_eq!(policy.unwrap().treatment(FieldClass::Name), Treatment::Mask);
     }
 }
 

@@ -18,13 +18,15 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("identity", &["record", "feed"]),
     ("fhir", &["record", "diagnostic"]),
     ("mapping", &["fhir", "hl7v2", "record", "diagnostic", "document"]),
-    ("store", &["record", "feed", "identity", "state"]),
+    ("policy", &["record", "feed", "diagnostic", "document"]),
+    ("store", &["record", "feed", "identity", "state", "policy"]),
     ("view", &["record", "feed", "identity", "state", "store"]),
-    ("pipeline", &["record", "fhir", "hl7v2", "feed", "state", "identity", "mapping", "store", "view"]),
+    ("disclosure", &["record", "feed", "state", "policy", "store", "view"]),
+    ("pipeline", &["policy", "record", "fhir", "hl7v2", "feed", "state", "identity", "mapping", "store", "view"]),
     ("telemetry", &[]),
     ("tls", &[]),
     ("source", &["hl7v2", "record", "tls", "telemetry"]),
-    ("http", &["record", "feed", "identity", "state", "store", "view", "tls", "telemetry"]),
+    ("http", &["record", "feed", "identity", "state", "policy", "store", "view", "disclosure", "tls", "telemetry"]),
     ("config", TOP),
     ("app", TOP),
     ("commands", TOP),
@@ -42,8 +44,10 @@ const TOP: &[&str] = &[
     "identity",
     "fhir",
     "mapping",
+    "policy",
     "store",
     "view",
+    "disclosure",
     "pipeline",
     "telemetry",
     "tls",
@@ -79,13 +83,14 @@ const HOMES: &[(&str, &[&str])] = &[
     ("ipnet", &["source/", "config"]),
     ("subtle", &["http/tokens.rs"]),
     // Also as the provider of rustls.
-    ("aws_lc_rs", &["source/fhir/assertion.rs", "tls.rs", "commands/demo/mod.rs"]),
+    ("aws_lc_rs", &["policy/pseudonym.rs", "source/fhir/assertion.rs", "tls.rs", "commands/demo/mod.rs"]),
     ("base64", &["source/fhir/"]),
     ("regex_lite", &["fhir/path/compile.rs"]),
 ];
 
 /// Modules without a clock, files, sockets, threads or randomness.
-const PURE: &[&str] = &["record", "fhir", "hl7v2", "feed", "state", "identity", "mapping", "document", "diagnostic"];
+const PURE: &[&str] =
+    &["record", "fhir", "hl7v2", "feed", "state", "identity", "mapping", "policy", "document", "diagnostic"];
 const IMPURE: &[&str] = &[
     "tokio",
     "tokio_util",

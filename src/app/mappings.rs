@@ -17,10 +17,12 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{Mutex, Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::policies;
 use super::supervise::supervise;
 use super::{message_limits, now};
 use crate::config::{self, Config};
 use crate::diagnostic::Diagnostic;
+use crate::disclosure::Policies;
 use crate::mapping::{Format, Mapping};
 use crate::pipeline;
 use crate::store::{Store, mappings};
@@ -196,6 +198,7 @@ fn look(files: &BTreeSet<PathBuf>) -> Look {
 pub(super) struct Reloader {
     config: Config,
     set: watch::Sender<Set>,
+    policies: watch::Sender<Arc<Policies>>,
     files: BTreeSet<PathBuf>,
     /// As of the last attempt to load.
     seen: Look,
@@ -209,12 +212,14 @@ impl Reloader {
     pub(super) fn new(
         config: &Config,
         set: watch::Sender<Set>,
-        files: BTreeSet<PathBuf>,
+        policies: watch::Sender<Arc<Policies>>,
+        mut files: BTreeSet<PathBuf>,
         store: Store,
         metrics: Arc<Metrics>,
     ) -> Self {
+        files.extend(policies::files(config));
         let seen = look(&files);
-        Self { config: config.clone(), set, files, seen, store, metrics, asked: Arc::default() }
+        Self { config: config.clone(), set, policies, files, seen, store, metrics, asked: Arc::default() }
     }
 
     /// Notify it to have the set loaded now.
@@ -244,10 +249,11 @@ impl Reloader {
 
     async fn reload(&mut self, found: Look, is_asked: bool) {
         let config = self.config.clone();
-        let Ok((loaded, mut seen)) = tokio::task::spawn_blocking(move || {
-            let loaded = load(&config);
+        let Ok((loaded, policies, mut seen)) = tokio::task::spawn_blocking(move || {
+            let (mut loaded, policies) = (load(&config), policies::load(&config));
+            loaded.files.extend(policies.files);
             let seen = look(&loaded.files);
-            (loaded, seen)
+            (loaded, policies.set, seen)
         })
         .await
         else {
@@ -258,9 +264,30 @@ impl Reloader {
             seen.insert(path, look);
         });
         (self.files, self.seen) = (loaded.files, seen);
+        self.take_policies(policies);
         match loaded.set {
             Ok(sources) => self.put_in_force(sources.into(), is_asked).await,
             Err(problems) => self.refuse(&problems).await,
+        }
+    }
+
+    /// Policies are a set of their own: a mistake in one keeps no mapping from being taken, nor the other way round.
+    fn take_policies(&self, loaded: Result<Policies, Vec<Diagnostic>>) {
+        match loaded {
+            Ok(policies) => {
+                let changed = self.policies.borrow().policies != policies.policies
+                    || self.policies.borrow().categories != policies.categories;
+                if changed {
+                    self.policies.send_replace(Arc::new(policies));
+                    tracing::info!("new policies are in force");
+                }
+                self.metrics.set_policies_refused(false);
+            }
+            Err(problems) => {
+                problems.iter().for_each(|problem| tracing::error!("{problem}"));
+                tracing::error!(problems = problems.len(), "the changed policies cannot be used; those in force stay");
+                self.metrics.set_policies_refused(true);
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 
 pub mod intake;
 pub mod mappings;
+pub mod policies;
 mod polling;
 mod supervise;
 mod upkeep;
@@ -62,6 +63,9 @@ pub enum StartError {
     /// Mapping files; one diagnostic for each problem.
     #[error("{} in the mappings", count(.0.len(), "problem"))]
     Mappings(Vec<Diagnostic>),
+    /// Policy files; one diagnostic for each problem.
+    #[error("{} in the policies", count(.0.len(), "problem"))]
+    Policies(Vec<Diagnostic>),
     /// A source's port.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -125,6 +129,8 @@ impl App {
     /// # Errors
     /// The first part that cannot be had, by name.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let (policies_in_force, policies) =
+            watch::channel(Arc::new(policies::load(config).set.map_err(StartError::Policies)?));
         let loaded = mappings::load(config);
         let (set, sets) = watch::channel::<Set>(loaded.set.map_err(StartError::Mappings)?.into());
         let store = Store::open(&StoreConfig::new(&config.store, Access::Daemon))?;
@@ -136,7 +142,7 @@ impl App {
             let source = LiveSource::new(sets.clone(), place);
             bound.push(bind_source(settings, source, &store, &metrics, &budget).await?);
         }
-        let reloader = Reloader::new(config, set, loaded.files, store.clone(), Arc::clone(&metrics));
+        let reloader = Reloader::new(config, set, policies_in_force, loaded.files, store.clone(), Arc::clone(&metrics));
         let http_tls = config.http.tls.as_ref().map(server_files).map(ServerTls::load).transpose()?;
         let address = config.http.listen;
         let http = TcpListener::bind(address).await.map_err(|error| StartError::Http { address, error })?;
@@ -149,6 +155,8 @@ impl App {
             refresh_metrics: listener_numbers(&bound, budget),
             retry: retry(&store, &sets),
             decide: decide(&store, config),
+            say_consent: say_consent(&store, config),
+            policies,
             explain: explain(config),
             find_matches: find_matches(config),
             raw_text: raw_text(&sets),
@@ -494,6 +502,20 @@ fn decide(store: &Store, config: &Config) -> http::Decide {
                 pipeline::decide_by_hand(transaction, &site, &zone, &decision, now())
             };
             store.submit(decide).await
+        })
+    })
+}
+
+/// How HTTP has a consent taken down.
+fn say_consent(store: &Store, config: &Config) -> http::SayConsent {
+    let (store, site, zone) = (store.clone(), pipeline_site(config), zone_of_decisions(config));
+    Arc::new(move |one_id, word| {
+        let (store, site, zone) = (store.clone(), Arc::clone(&site), zone.clone());
+        Box::pin(async move {
+            let say = move |transaction: &Transaction<'_>| {
+                pipeline::consent_by_hand(transaction, &site, &zone, &one_id, &word, now())
+            };
+            store.submit(say).await
         })
     })
 }

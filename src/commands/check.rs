@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{Unusable, Verdict, output};
-use crate::app::{pipeline_sources, server_files};
+use crate::app::{pipeline_sources, policies, server_files};
 use crate::config::{self, Arrival, Config};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::source::fhir;
@@ -51,12 +51,17 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
     }
 }
 
-/// Mappings, the store's place, certificates, directories and ports.
+/// Mappings, policies, the store's place, certificates, directories and ports.
 fn surroundings(config: &Config) -> Vec<Diagnostic> {
     let mut problems = match pipeline_sources(config) {
         Ok(sources) => sources.iter().flat_map(|source| source.mapping.warnings().to_vec()).collect(),
         Err(problems) => problems,
     };
+    let policies = policies::load(config);
+    problems.extend(policies.warnings);
+    // That a policy has no file is told where it is named.
+    let has_file = |problem: &Diagnostic| problem.line > 0 || config.root.join(&problem.file).exists();
+    problems.extend(policies.set.err().unwrap_or_default().into_iter().filter(has_file));
     // A base of several sources is read for each of them.
     let mut known = HashSet::new();
     problems.retain(|problem| known.insert(problem.to_string()));

@@ -16,6 +16,7 @@ mod mapping;
 mod message;
 mod output;
 mod person;
+mod policy;
 mod resource_files;
 mod review;
 mod send;
@@ -53,7 +54,7 @@ enum Command {
     Serve,
     /// Show a hospital's day arriving and the feed that comes of it, in a temporary directory.
     Demo(demo::Arguments),
-    /// Check configuration, mappings, code tables, certificates and ports; start nothing.
+    /// Check configuration, mappings, code tables, policies, certificates and ports; start nothing.
     Check(check::Arguments),
     /// Send messages over MLLP and print each answer.
     Send(send::Arguments),
@@ -68,6 +69,9 @@ enum Command {
     /// One ID: persons, their records and how they were linked.
     #[command(subcommand)]
     Person(person::Verb),
+    /// Field policies: what leaves to a consumer, and in what two policies differ.
+    #[command(subcommand)]
+    Policy(policy::Verb),
     /// Doubtful matches: one patient, or two?
     #[command(subcommand)]
     Review(review::Verb),
@@ -137,6 +141,7 @@ pub fn run() -> ExitCode {
         Command::Mapping(verb) => mapping::run(file, verb),
         Command::Message(verb) => message::run(file, verb),
         Command::Person(verb) => person::run(file, verb),
+        Command::Policy(verb) => policy::run(file, verb),
         Command::Review(verb) => review::run(file, verb),
         Command::Identity(verb) => identity::run(file, verb),
         Command::Feed(verb) => feed::run(file, verb),

@@ -11,12 +11,14 @@ use crate::app::{now, pipeline_site, zone_of_decisions};
 use crate::config::Config;
 use crate::identity::{Decided, Evidence, Grade, ManualDecision, ManualStep, NamedRecord};
 use crate::pipeline;
+use crate::policy::{ConsentState, ConsentWord, Purpose};
 use crate::record::{Fields, RecordNumber, Value, json as record_json, schema, when};
 use crate::store::persons::{self, Person, PersonSearch};
 use crate::store::records::{self, LinkRow};
 use crate::store::{Store, StoreError, all_pages};
 use crate::view;
 
+mod consent;
 pub(super) mod rights;
 mod show;
 
@@ -138,6 +140,35 @@ pub(super) enum Verb {
         #[command(flatten)]
         decision: Why,
     },
+    /// Take down that a person gives or withdraws consent for a purpose; or show what was said so far.
+    Consent {
+        /// The One ID.
+        one_id: String,
+        /// marketing, care or operations.
+        #[arg(long, default_value = "marketing")]
+        purpose: Purpose,
+        /// The person consents.
+        #[arg(long, conflicts_with = "withdraw")]
+        give: bool,
+        /// The person does not, or no more.
+        #[arg(long)]
+        withdraw: bool,
+        /// The paper, the form, the patient's own word.
+        #[arg(long, required_if_eq_any = [("give", "true"), ("withdraw", "true")])]
+        reason: Option<String>,
+        /// In force from then on: a date, or RFC 3339; default: now.
+        #[arg(long)]
+        since: Option<String>,
+        /// Ends by itself.
+        #[arg(long)]
+        until: Option<String>,
+        /// Who takes it down; default: the user of this shell.
+        #[arg(long)]
+        by: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// List every source record with its One ID.
     Links {
         /// Print CSV: source,system,identifier,one_id,link.
@@ -204,6 +235,26 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
         Verb::Export { one_id, json: _ } => rights::export(&config, &store, &one_id),
         Verb::Erase { one_id, decision } => rights::erase(&config, &store, &one_id, decision),
         Verb::Restrict { one_id, lift, decision } => rights::restrict(&config, &store, &one_id, lift, decision),
+        Verb::Consent { one_id, purpose, give, withdraw, reason, since, until, by, json } => {
+            if !give && !withdraw {
+                return consent::show(&store, &one_id, json);
+            }
+            let zone = zone_of_decisions(&config);
+            let time = |text: Option<String>, option: &str| match text.map(|text| when::instant(&text, &zone)) {
+                None => Ok(None),
+                Some(Some(instant)) => Ok(Some(instant.as_microsecond())),
+                Some(None) => Err(anyhow!("{option} is no date as YYYY-MM-DD, nor RFC 3339")),
+            };
+            let word = ConsentWord {
+                purpose,
+                state: if give { ConsentState::Given } else { ConsentState::Withdrawn },
+                since: time(since, "--since")?,
+                until: time(until, "--until")?,
+                basis: reason.unwrap_or_default(),
+                by: by.unwrap_or_else(super::user),
+            };
+            consent::say(&config, &store, one_id, word, json)
+        }
         Verb::Links { csv, json } => links(&store, csv, json),
     }
 }

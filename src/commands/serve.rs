@@ -18,7 +18,7 @@ pub(super) fn run(file: &Path) -> anyhow::Result<Verdict> {
 async fn serve(config: &Config) -> anyhow::Result<Verdict> {
     let app = match App::start(config).await {
         Ok(app) => app,
-        Err(StartError::Mappings(problems)) => {
+        Err(StartError::Mappings(problems) | StartError::Policies(problems)) => {
             output::diagnostics(&problems);
             return Err(super::Unusable.into());
         }

@@ -40,6 +40,7 @@ event_kinds! {
     PatientSplit "patient.split" "A merge is undone, or records move to another One ID."
     PatientRestricted "patient.restricted" "Nothing is told of a One ID any more, or again: `restricted` says which."
     PatientErased "patient.erased" "All that was held of these One IDs is erased: erase it too."
+    PatientConsentChanged "patient.consent_changed" "A consent is given, is withdrawn, or holds no more."
     VisitScheduled "visit.scheduled" "An appointment is made."
     VisitRescheduled "visit.rescheduled" "An appointment is moved."
     VisitArrived "visit.arrived" "The patient has come."
@@ -75,6 +76,7 @@ impl EventKind {
         match (self, self.family()) {
             (Self::PatientMerged | Self::PatientSplit, _) => "/schemas/identity_change.v1.json",
             (Self::PatientRestricted | Self::PatientErased, _) => "/schemas/person_notice.v1.json",
+            (Self::PatientConsentChanged, _) => "/schemas/consent_change.v1.json",
             (_, "patient") => "/schemas/person.v1.json",
             (_, "visit") => "/schemas/visit.v1.json",
             (_, "lab") => "/schemas/lab_report.v1.json",

@@ -237,6 +237,60 @@ fn outcome() -> Value {
     })
 }
 
+const PURPOSES: [&str; 3] = ["care", "marketing", "operations"];
+const CONSENT_STATES: [&str; 2] = ["given", "withdrawn"];
+
+pub(crate) fn consent_request() -> Value {
+    json!({
+        "type": "object",
+        "required": ["purpose", "state", "reason"],
+        "additionalProperties": false,
+        "properties": {
+            "purpose": {"type": "string", "enum": PURPOSES},
+            "state": {"type": "string", "enum": CONSENT_STATES},
+            "reason": decision_reason(),
+            "since": {"type": "string", "description": "in force from then on; default: now"},
+            "until": {"type": "string", "description": "ends by itself"}
+        }
+    })
+}
+
+pub(crate) fn consent_said() -> Value {
+    json!({
+        "type": "object",
+        "required": ["one_id", "purpose", "holds", "changed"],
+        "properties": {
+            "one_id": {"type": "string", "description": "the person, redirects followed"},
+            "purpose": {"type": "string", "enum": PURPOSES},
+            "holds": {"type": ["string", "null"], "description": "given, withdrawn, or null: nothing holds"},
+            "changed": {"type": "boolean", "description": "false: it was so already"}
+        }
+    })
+}
+
+pub(crate) fn consents() -> Value {
+    let said = json!({
+        "type": "object",
+        "required": ["one_id", "purpose", "state", "since", "basis", "source", "said_by", "at", "records"],
+        "properties": {
+            "one_id": {"type": "string", "description": "of whom it was said"},
+            "purpose": {"type": "string", "enum": PURPOSES},
+            "state": {"type": "string", "enum": CONSENT_STATES},
+            "since": moment(),
+            "until": moment(),
+            "basis": {"type": "string", "description": "the paper, the form, the reason"},
+            "source": {"type": "string", "description": "who told it; manual: somebody at a desk"},
+            "said_by": string(),
+            "at": moment(),
+            "records": {"type": "array", "items": string(), "description": "SYSTEM|VALUE of the records that it is of"}
+        }
+    });
+    let mut schema = list("consents", said);
+    schema["properties"]["one_id"] = string();
+    schema["properties"]["holds"] = json!({"type": "object", "additionalProperties": {"type": "string", "enum": CONSENT_STATES}, "description": "by purpose"});
+    schema
+}
+
 fn evidence() -> Value {
     reference("evidence.v1.json")
 }

@@ -19,6 +19,7 @@ use super::problem::{Problem, ProblemKind};
 use super::routes::{Access, ROUTES, Route};
 use super::tokens::{self, Caller, Role};
 use super::{AppState, Consumer, FULL_POLICY, Purpose, limits};
+use crate::disclosure::Recipient;
 use crate::feed::TypeFilter;
 use crate::store::{ErrorClass, StoreError, WriteError};
 
@@ -62,26 +63,28 @@ impl Call {
         !self.body.is_empty()
     }
 
-    /// The consumer who asks. `None`: the caller is no consumer.
+    /// The consumer who asks, with its policy. `None`: the caller is no consumer.
     ///
     /// Deny by default: without configured consumers a token reads everything; with them, an unknown name reads nothing.
-    pub(crate) fn consumer(&self, state: &AppState) -> Result<Option<Consumer>, Problem> {
+    pub(crate) fn recipient(&self, state: &AppState) -> Result<Option<Recipient>, Problem> {
         let Some(caller) = self.caller.as_ref().filter(|caller| caller.role == Role::Consumer) else {
             return Ok(None);
         };
-        if state.consumers.is_empty() {
-            return Ok(Some(unconfigured(&caller.name)));
-        }
-        let Some(consumer) = state.consumers.iter().find(|consumer| consumer.name == caller.name) else {
-            let detail = format!("Add [[consumers]] with name = \"{}\" to the configuration.", caller.name);
-            return Err(Problem::new(ProblemKind::ConsumerNotConfigured, detail));
+        let consumer = match state.consumers.iter().find(|consumer| consumer.name == caller.name) {
+            Some(consumer) => consumer.clone(),
+            None if state.consumers.is_empty() => unconfigured(&caller.name),
+            None => {
+                let detail = format!("Add [[consumers]] with name = \"{}\" to the configuration.", caller.name);
+                return Err(Problem::new(ProblemKind::ConsumerNotConfigured, detail));
+            }
         };
-        if consumer.policy != FULL_POLICY {
-            let detail =
-                format!("This version applies the policy `{FULL_POLICY}` only; nothing is sent unmasked instead.");
+        let policies = Arc::clone(&state.policies.borrow());
+        let Some(policy) = policies.policies.get(&consumer.policy).map(Arc::clone) else {
+            let detail = format!("There is no policy `{}`; nothing is sent unmasked instead.", consumer.policy);
             return Err(Problem::new(ProblemKind::PolicyNotAvailable, detail));
-        }
-        Ok(Some(consumer.clone()))
+        };
+        let Consumer { name, events, purpose, .. } = consumer;
+        Ok(Some(Recipient { name, events, policy, purpose, categories: Arc::clone(&policies.categories) }))
     }
 }
 

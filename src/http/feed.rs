@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::call::{Answer, Call, from_store, from_writer, json, now, with_type};
 use super::parameter::cursor_not_valid;
 use super::problem::{Problem, ProblemKind};
-use super::{AppState, Consumer, Purpose, limits};
+use super::{AppState, limits};
+use crate::disclosure::{Gate, Recipient};
 use crate::feed::{Cursor, Event, EventKind, Position};
 use crate::store::events::{self, PageRequest};
 use crate::store::{Reader, StoreError, Transaction, consumers};
@@ -27,7 +28,6 @@ pub(crate) const NDJSON: &str = "application/x-ndjson";
 
 /// `GET /v1/feed`.
 pub(crate) async fn page(state: Arc<AppState>, call: Call) -> Answer {
-    let consumer = consumer(&state, &call)?;
     let limit = call.parameters.integer("limit") as usize;
     let wait = Duration::from_secs(call.parameters.integer("wait").into());
     let mut after = call.parameters.position("after");
@@ -36,7 +36,7 @@ pub(crate) async fn page(state: Arc<AppState>, call: Call) -> Answer {
     let page = loop {
         // Marked as seen before reading: an event committed while we read wakes us.
         head.mark_unchanged();
-        let page = read_page(&state, &consumer, after, limit).await?;
+        let page = read_page(&state, &call, after, limit).await?;
         if !page.events.is_empty() || Instant::now() >= deadline || state.stopping.is_cancelled() {
             break page;
         }
@@ -83,9 +83,9 @@ pub(crate) async fn commit_cursor(state: Arc<AppState>, call: Call) -> Answer {
 }
 
 /// The consumer who calls.
-pub(super) fn consumer(state: &AppState, call: &Call) -> Result<Consumer, Problem> {
+pub(super) fn consumer(state: &AppState, call: &Call) -> Result<Recipient, Problem> {
     let refused = || Problem::new(ProblemKind::RoleNotAllowed, "The feed is read by consumers.");
-    call.consumer(state)?.ok_or_else(refused)
+    call.recipient(state)?.ok_or_else(refused)
 }
 
 async fn wait_for_news(head: &mut watch::Receiver<u64>, deadline: Instant, stopping: &CancellationToken) {
@@ -212,26 +212,23 @@ impl Page {
 }
 
 /// Events that the consumer gets after the position, or after its committed cursor.
-async fn read_page(
-    state: &AppState,
-    consumer: &Consumer,
-    after: Option<Position>,
-    limit: usize,
-) -> Result<Page, Problem> {
-    let name = consumer.name.clone();
-    // Without consents nothing may leave for marketing. The consumer moves on all the same, so its lag stays true.
-    let filters = if consumer.purpose == Purpose::Marketing { Vec::new() } else { consumer.events.clone() };
+async fn read_page(state: &AppState, call: &Call, after: Option<Position>, limit: usize) -> Result<Page, Problem> {
+    // Anew for each look: a policy may have changed while nothing came.
+    let consumer = consumer(state, call)?;
+    let at = now();
     let read = move |reader: &Reader<'_>| {
         let log = Log::read(reader)?;
         let position = match after {
             Some(position) => position,
-            None => consumers::position(reader, &name)?.map_or(Position::Start, Position::At),
+            None => consumers::position(reader, &consumer.name)?.map_or(Position::Start, Position::At),
         };
         let after = match log.resolve(position) {
             Ok(after) => after,
             Err(problem) => return Ok(Err(problem)),
         };
-        let page = events::page(reader, &PageRequest { after, limit, bytes: limits::PAGE_BYTES, filters })?;
+        let filters = consumer.events.clone();
+        let request = PageRequest { after, limit, bytes: limits::PAGE_BYTES, filters };
+        let page = Gate::new(reader, Some(&consumer), at)?.events(&request)?;
         Ok(Ok(Page { events: page.events, next: log.cursor(page.next), head: page.head }))
     };
     state.store.read_async(read).await.map_err(from_store)?

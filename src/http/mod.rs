@@ -3,9 +3,9 @@
 //! Invariants
 //! - One table, in `routes`, says which paths there are, who may call them and what they take; the router, the checks before a
 //!   handler and the OpenAPI document are all made from it, so none of them can differ.
-//! - Deny by default: a consumer whose policy or purpose this version cannot apply gets nothing, never everything.
+//! - Deny by default: what leaves to a consumer goes through `disclosure`; one whose policy is not in force gets nothing.
 //! - Nothing here changes a record; the only writes are a consumer's cursor, a token's last use, that a failed message is
-//!   dismissed, and, through the pipeline, a retry and what somebody decides of identities.
+//!   dismissed, and, through the pipeline, a retry and what somebody decides of identities or says of consent.
 //! - Logs and metrics name a request by its path template, never by its path or query: those hold patient data.
 //! - Every request, body, page, wait and connection has a bound ([`limits`]).
 //!
@@ -13,6 +13,7 @@
 
 mod answers;
 mod call;
+mod consents;
 mod feed;
 pub mod limits;
 mod messages;
@@ -34,12 +35,15 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::disclosure::Policies;
 use crate::feed::TypeFilter;
 use crate::identity::{Decided, ManualDecision, ManualRefusal};
+use crate::policy::{ConsentOutcome, ConsentRefusal, ConsentWord};
 use crate::record::{Fields, RecordNumber};
 use crate::store::{Reader, Store, StoreError, WriteError};
 use crate::telemetry::Metrics;
 
+pub use crate::policy::{FULL_POLICY, Purpose};
 pub use call::router;
 pub use feed::Log;
 pub use messages::add_raw;
@@ -54,6 +58,8 @@ pub struct AppState {
     pub store: Store,
     /// The configured consumers. Empty: every consumer token reads everything.
     pub consumers: Vec<Consumer>,
+    /// The field policies in force.
+    pub policies: watch::Receiver<Arc<Policies>>,
     /// The configured sources.
     pub sources: Vec<Source>,
     /// The daemon's numbers.
@@ -64,6 +70,8 @@ pub struct AppState {
     pub retry: Retry,
     /// Carries out what somebody decides of identities.
     pub decide: Decide,
+    /// Takes down what somebody says of consent.
+    pub say_consent: SayConsent,
     /// Says why a record is a person's or is not.
     pub explain: Explain,
     /// Looks for the persons whom a patient record may be.
@@ -88,35 +96,10 @@ pub struct Consumer {
     pub name: String,
     /// Which event types it gets.
     pub events: Vec<TypeFilter>,
-    /// Its field policy; this version applies [`FULL_POLICY`] only.
+    /// The name of its field policy.
     pub policy: String,
     /// What it uses the data for.
     pub purpose: Purpose,
-}
-
-/// The policy that leaves every field clear.
-pub const FULL_POLICY: &str = "full";
-
-/// What a consumer uses personal data for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// Treatment and follow-up.
-    Care,
-    /// Only with the patient's consent. This version knows no consents, so such a consumer gets nothing.
-    Marketing,
-    /// Running the hospital.
-    Operations,
-}
-
-impl Purpose {
-    /// The purpose as the configuration writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Purpose::Care => "care",
-            Purpose::Marketing => "marketing",
-            Purpose::Operations => "operations",
-        }
-    }
 }
 
 /// A source, as configured, and how it is.
@@ -178,6 +161,16 @@ pub enum RetryError {
 /// Carries out one decision about identities; what refuses it is no failure of the store.
 pub type Decide = Arc<
     dyn Fn(ManualDecision) -> Pin<Box<dyn Future<Output = Result<Result<Decided, ManualRefusal>, WriteError>> + Send>>
+        + Send
+        + Sync,
+>;
+
+/// Takes down what somebody says of a One ID's consent; what refuses it is no failure of the store.
+pub type SayConsent = Arc<
+    dyn Fn(
+            String,
+            ConsentWord,
+        ) -> Pin<Box<dyn Future<Output = Result<Result<ConsentOutcome, ConsentRefusal>, WriteError>> + Send>>
         + Send
         + Sync,
 >;

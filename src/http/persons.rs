@@ -5,19 +5,21 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::call::{Answer, Call, cut, from_store, from_writer, json};
+use super::AppState;
+use super::call::{Answer, Call, cut, from_store, from_writer, json, now};
 use super::messages::MOST_REASON;
 use super::problem::{Problem, ProblemKind};
-use super::{AppState, Purpose};
+use crate::disclosure::{Gate, Recipient};
 use crate::identity::{ManualDecision, ManualRefusal, ManualStep};
-use crate::record::{Fields, RecordNumber, schema, when};
+use crate::policy::Document;
+use crate::record::{Fields, RecordNumber, Value, schema, when};
 use crate::store::persons::{self, Person, PersonSearch};
 use crate::store::{Reader, StoreError, clinical, records};
 use crate::view;
 
 /// `GET /v1/persons`.
 pub(crate) async fn find(state: Arc<AppState>, call: Call) -> Answer {
-    may_read(&state, &call)?;
+    let recipient = call.recipient(&state)?;
     let text = |name| call.parameters.text(name).map(str::to_owned);
     let search = PersonSearch { name: text("name"), birth_date: text("birth_date"), phone: text("phone") };
     let limit = call.parameters.integer("limit") as usize;
@@ -32,31 +34,47 @@ pub(crate) async fn find(state: Arc<AppState>, call: Call) -> Answer {
             let number: RecordNumber = identifier.parse().map_err(|_| {
                 criteria("`identifier` is SYSTEM|VALUE, for example HIS|P0001, or |VALUE; write | as %7C")
             })?;
-            state.store.read_async(move |reader| persons::with_identifier(reader, &number, limit + 1)).await
+            may_look(recipient.as_ref().is_none_or(|recipient| recipient.may_look_by_number(&number.value)))?;
+            state
+                .store
+                .read_async(move |reader| {
+                    let found = persons::with_identifier(reader, &number, limit + 1)?;
+                    admitted(reader, recipient.as_ref(), found, Some(&number))
+                })
+                .await
         }
         // A birth date alone would list a day's births: look-ups are for people already known by something.
         None if search.name.is_none() && search.phone.is_none() => {
             return Err(criteria("give `identifier`, `name` or `phone`"));
         }
-        None => state.store.read_async(move |reader| persons::search(reader, &search, limit + 1)).await,
+        None => {
+            may_look(recipient.as_ref().is_none_or(|recipient| recipient.may_look_by(&asked_by(&search))))?;
+            state
+                .store
+                .read_async(move |reader| {
+                    let found = persons::search(reader, &search, limit + 1)?;
+                    admitted(reader, recipient.as_ref(), found, None)
+                })
+                .await
+        }
     };
-    let found = found.map_err(from_store)?;
-    if found.len() > limit {
+    let (all, found) = found.map_err(from_store)?;
+    if all > limit {
         // A list cut short looks like the whole: the one who is sought may be behind the cut.
         return Err(criteria(&format!("it is too wide, more than {limit} persons fit; add to it, or raise `limit`")));
     }
-    let found: Vec<Fields> = found.into_iter().map(view::person).collect();
     json(&json!({"persons": found, "next": null}))
 }
 
 /// `GET /v1/persons/{one_id}`.
 pub(crate) async fn show(state: Arc<AppState>, call: Call) -> Answer {
     let asked = call.path().to_owned();
-    let found = with_person(&state, &call, |reader, person| {
+    let found = with_person(&state, &call, |reader, gate, person| {
         let survivor = person.one_id.clone();
-        Ok((survivor, view::person_looked_up(reader, person)?))
+        Ok((survivor, gate.show(Document::Person, view::person_looked_up(reader, person)?)?))
     });
-    let (survivor, mut shown) = found.await?;
+    let (survivor, shown) = found.await?;
+    let mut shown = shown.ok_or_else(unknown)?;
     if survivor != asked {
         shown.insert("merged_into", survivor.into());
     }
@@ -66,9 +84,10 @@ pub(crate) async fn show(state: Arc<AppState>, call: Call) -> Answer {
 /// `GET /v1/persons/{one_id}/visits`.
 pub(crate) async fn visits(state: Arc<AppState>, call: Call) -> Answer {
     let (after, limit) = page(&call);
-    let visits = with_person(&state, &call, move |reader, person| {
+    let visits = with_person(&state, &call, move |reader, gate, person| {
         let visits = clinical::visits_of_person(reader, &person.one_id, after, limit + 1)?;
-        visits.iter().map(|(place, visit)| Ok((*place, view::visit(visit, &person.one_id)?))).collect()
+        let shown = |visit| gate.show(Document::Visit, view::visit(visit, &person.one_id)?);
+        visits.iter().map(|(place, visit)| Ok((*place, shown(visit)?))).collect()
     });
     list("visits", visits.await?, limit)
 }
@@ -76,9 +95,10 @@ pub(crate) async fn visits(state: Arc<AppState>, call: Call) -> Answer {
 /// `GET /v1/persons/{one_id}/lab-reports`.
 pub(crate) async fn lab_reports(state: Arc<AppState>, call: Call) -> Answer {
     let (after, limit) = page(&call);
-    let reports = with_person(&state, &call, move |reader, person| {
+    let reports = with_person(&state, &call, move |reader, gate, person| {
         let reports = clinical::lab_reports_of_person(reader, &person.one_id, after, limit + 1)?;
-        reports.iter().map(|(place, report)| Ok((*place, view::lab_report(report, &person.one_id)?))).collect()
+        let shown = |report| gate.show(Document::LabReport, view::lab_report(report, &person.one_id)?);
+        reports.iter().map(|(place, report)| Ok((*place, shown(report)?))).collect()
     });
     list("lab_reports", reports.await?, limit)
 }
@@ -86,9 +106,10 @@ pub(crate) async fn lab_reports(state: Arc<AppState>, call: Call) -> Answer {
 /// `GET /v1/persons/{one_id}/history`.
 pub(crate) async fn history(state: Arc<AppState>, call: Call) -> Answer {
     let (after, limit) = page(&call);
-    let history = with_person(&state, &call, move |reader, person| {
+    let history = with_person(&state, &call, move |reader, gate, person| {
         let changes = records::whole_history(reader, &person.one_id, after, limit + 1)?;
-        changes.into_iter().map(|(place, change)| Ok((place, view::link(reader, change)?))).collect()
+        let shown = |change| gate.show(Document::Link, view::link(reader, change)?);
+        changes.into_iter().map(|(place, change)| Ok((place, shown(change)?))).collect()
     });
     list("history", history.await?, limit)
 }
@@ -110,16 +131,22 @@ struct SplitRequest {
 
 /// `GET /v1/persons/{one_id}/explain`.
 pub(crate) async fn explain(state: Arc<AppState>, call: Call) -> Answer {
-    may_read(&state, &call)?;
+    let recipient = call.recipient(&state)?;
+    may_look(recipient.as_ref().is_none_or(Recipient::may_see_evidence))?;
     let record: Option<RecordNumber> = call.parameters.text("record").and_then(|record| record.parse().ok());
     let record = record.ok_or_else(|| {
         let detail = "Give `record` as SYSTEM|VALUE, for example HIS|P0001; write | as %7C.";
         Problem::new(ProblemKind::ParameterNotValid, detail).with("parameter", "record")
     })?;
     let (explain, one_id) = (Arc::clone(&state.explain), call.path().to_owned());
-    let explained =
-        state.store.read_async(move |reader| explain(reader, &one_id, &record)).await.map_err(from_store)?;
-    match explained {
+    let at = now();
+    let explained = state.store.read_async(move |reader| {
+        if !Gate::new(reader, recipient.as_ref(), at)?.admits(&one_id)? {
+            return Ok(None);
+        }
+        explain(reader, &one_id, &record).map(Some)
+    });
+    match explained.await.map_err(from_store)?.ok_or_else(unknown)? {
         Ok(document) => json(&document),
         Err(sentence) => Err(Problem::new(ProblemKind::RecordUnknown, format!("{sentence}."))),
     }
@@ -127,11 +154,22 @@ pub(crate) async fn explain(state: Arc<AppState>, call: Call) -> Answer {
 
 /// `POST /v1/persons/match`. Writes nothing.
 pub(crate) async fn find_matches(state: Arc<AppState>, call: Call) -> Answer {
-    may_read(&state, &call)?;
+    let recipient = call.recipient(&state)?;
     let record = schema::asked_patient(call.json("a patient record, as /openapi.json describes it")?)
         .map_err(|reason| Problem::new(ProblemKind::BodyNotValid, format!("As sent, {reason}.")))?;
     let (find, limit) = (Arc::clone(&state.find_matches), call.parameters.integer("limit") as usize);
-    let found = state.store.read_async(move |reader| find(reader, &record, limit)).await.map_err(from_store)?;
+    may_look(recipient.as_ref().is_none_or(|recipient| recipient.may_look_by(&record)))?;
+    let at = now();
+    let found = state.store.read_async(move |reader| {
+        let gate = Gate::new(reader, recipient.as_ref(), at)?;
+        let Some(found) = find(reader, &record, limit)? else { return Ok(None) };
+        found
+            .into_iter()
+            .filter_map(|candidate| shown_candidate(&gate, candidate).transpose())
+            .collect::<Result<Vec<_>, _>>()
+            .map(Some)
+    });
+    let found = found.await.map_err(from_store)?;
     let too_little = || {
         let detail = "Add an identity number, a card, a phone, a medical record number with its authority, or a birth date \
                       beside the name.";
@@ -180,37 +218,90 @@ fn page(call: &Call) -> (i64, usize) {
     (call.parameters.key("after").unwrap_or(0), call.parameters.integer("limit") as usize)
 }
 
-fn list(plural: &str, found: Vec<(i64, Fields)>, limit: usize) -> Answer {
+/// A page of what may leave; what may not is passed over, so a page may be short.
+fn list(plural: &str, found: Vec<(i64, Option<Fields>)>, limit: usize) -> Answer {
     let (found, next) = cut(found, limit, |(place, _)| *place);
-    let records: Vec<Fields> = found.into_iter().map(|(_, record)| record).collect();
+    let records: Vec<Fields> = found.into_iter().filter_map(|(_, record)| record).collect();
     json(&json!({plural: records, "next": next}))
+}
+
+/// What a search asks by, as a patient record. A name is looked for among the other names too.
+fn asked_by(search: &PersonSearch) -> Fields {
+    let mut asked = Fields::new();
+    for (name, value) in [
+        ("name", &search.name),
+        ("other_names", &search.name),
+        ("birth_date", &search.birth_date),
+        ("phones", &search.phone),
+    ] {
+        asked.extend(value.as_ref().map(|value| (name, Value::from(value.as_str()))));
+    }
+    asked
+}
+
+/// How many were found, and of those whom the caller may know of what may leave. `number`: what was asked by.
+fn admitted(
+    reader: &Reader<'_>,
+    recipient: Option<&Recipient>,
+    found: Vec<Person>,
+    number: Option<&RecordNumber>,
+) -> Result<(usize, Vec<Fields>), StoreError> {
+    let gate = Gate::new(reader, recipient, now())?;
+    let all = found.len();
+    let mut shown = Vec::with_capacity(all);
+    for person in found {
+        let may_be_found = number.is_none_or(|number| gate.found_by(&person, &number.system, &number.value));
+        if may_be_found && gate.admits(&person.one_id)? {
+            shown.extend(gate.show(Document::Person, view::person(person))?);
+        }
+    }
+    Ok((all, shown))
+}
+
+/// A person who may be meant, if the caller may know of that person.
+fn shown_candidate(gate: &Gate<'_>, mut candidate: serde_json::Value) -> Result<Option<serde_json::Value>, StoreError> {
+    let one_id = candidate["one_id"].as_str().unwrap_or_default().to_owned();
+    if gate.is_open() {
+        return Ok(Some(candidate));
+    }
+    if !gate.admits(&one_id)? {
+        return Ok(None);
+    }
+    let person = candidate.as_object_mut().and_then(|candidate| candidate.remove("person")).map(Value::from);
+    let Value::Object(candidate) = Value::from(candidate) else { return Ok(None) };
+    let Some(mut shown) = gate.show(Document::Candidate, candidate)? else { return Ok(None) };
+    if let Some(Value::Object(person)) = person {
+        shown.extend(gate.show(Document::Person, person)?.map(|person| ("person", Value::Object(person))));
+    }
+    Ok(Some(Value::Object(shown).into()))
 }
 
 /// Reads something about the person who answers for the path's One ID, in one snapshot.
 async fn with_person<T: Send + 'static>(
     state: &Arc<AppState>,
     call: &Call,
-    read: impl FnOnce(&Reader<'_>, Person) -> Result<T, StoreError> + Send + 'static,
+    read: impl FnOnce(&Reader<'_>, &Gate<'_>, Person) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Problem> {
-    may_read(state, call)?;
-    let one_id = call.path().to_owned();
-    let found = state.store.read_async(move |reader| match persons::resolve(reader, &one_id)? {
-        Some(person) => read(reader, person).map(Some),
-        None => Ok(None),
+    let recipient = call.recipient(state)?;
+    let (one_id, at) = (call.path().to_owned(), now());
+    let found = state.store.read_async(move |reader| {
+        let gate = Gate::new(reader, recipient.as_ref(), at)?;
+        match persons::resolve(reader, &one_id)? {
+            Some(person) if gate.admits(&person.one_id)? => read(reader, &gate, person).map(Some),
+            _ => Ok(None),
+        }
     });
-    let unknown = || Problem::new(ProblemKind::RecordUnknown, "No person has this One ID; search by /v1/persons.");
     found.await.map_err(from_store)?.ok_or_else(unknown)
 }
 
-/// A consumer reads persons only where its policy and purpose let it see every field of everyone.
-fn may_read(state: &AppState, call: &Call) -> Result<(), Problem> {
-    match call.consumer(state)? {
-        Some(consumer) if consumer.purpose == Purpose::Marketing => {
-            let detail = "This version knows no consents, so a marketing consumer reads nobody.";
-            Err(Problem::new(ProblemKind::PurposeNeedsConsent, detail))
-        }
-        _ => Ok(()),
-    }
+pub(crate) fn unknown() -> Problem {
+    Problem::new(ProblemKind::RecordUnknown, "No person has this One ID; search by /v1/persons.")
+}
+
+/// Refuses a look-up by what the caller's policy hides: the answer would tell whether a guess is right.
+fn may_look(may: bool) -> Result<(), Problem> {
+    let detail = "Look by fields that your policy shows as they are; `heyi policy explain` lists them.";
+    if may { Ok(()) } else { Err(Problem::new(ProblemKind::HiddenByPolicy, detail)) }
 }
 
 fn criteria(reason: &str) -> Problem {

@@ -49,7 +49,7 @@ problems! {
     RoleNotAllowed 403 "role-not-allowed" "The token's role may not do this."
     ConsumerNotConfigured 403 "consumer-not-configured" "The token's consumer is not configured."
     PolicyNotAvailable 403 "policy-not-available" "The consumer's field policy cannot be applied."
-    PurposeNeedsConsent 403 "purpose-needs-consent" "The consumer's purpose needs the patient's consent."
+    HiddenByPolicy 403 "hidden-by-policy" "The consumer's field policy hides what is asked."
     PathUnknown 404 "path-unknown" "There is nothing at this path."
     RecordUnknown 404 "record-unknown" "There is no such record."
     MethodNotAllowed 405 "method-not-allowed" "The path does not take this method."

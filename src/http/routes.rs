@@ -9,7 +9,7 @@ use super::call::{Call, Pending};
 use super::parameter::{Form, Parameter, parameter};
 use super::problem::ProblemKind;
 use super::tokens::Role;
-use super::{AppState, answers, feed, messages, operations, persons, reviews, snapshot};
+use super::{AppState, answers, consents, feed, messages, operations, persons, reviews, snapshot};
 use crate::store::reviews::{ReviewKind, ReviewStates};
 
 /// One method of one path.
@@ -104,6 +104,7 @@ const CONSUMER: Access = Access::Roles(&[Role::Consumer]);
 const PERSON_READERS: Access = Access::Roles(&[Role::Records, Role::Engineer, Role::Consumer]);
 /// Whoever answers for the patients' records.
 const RECORDS: Access = Access::Roles(&[Role::Records]);
+const CONSENT_READERS: Access = Access::Roles(&[Role::Records, Role::Engineer]);
 const DECISION_PROBLEMS: &[ProblemKind] = &[ProblemKind::RecordUnknown, ProblemKind::DecisionRefused];
 const ENGINEER: Access = Access::Roles(&[Role::Engineer]);
 const POLLERS: Access = Access::Roles(&[Role::Engineer, Role::Admin, Role::Source]);
@@ -128,7 +129,7 @@ const CURSOR_PROBLEMS: &[ProblemKind] = &[
     ProblemKind::CursorOfAnotherEpoch,
     ProblemKind::CursorExpired,
 ];
-const PERSON_PROBLEMS: &[ProblemKind] = &[ProblemKind::RecordUnknown, ProblemKind::PurposeNeedsConsent];
+const PERSON_PROBLEMS: &[ProblemKind] = &[ProblemKind::RecordUnknown, ProblemKind::HiddenByPolicy];
 /// Doubtful matches are decided by the records department; an administrator may stand in.
 const REVIEWERS: Access = Access::Roles(&[Role::Records, Role::Admin]);
 /// Which cases for review a list may be of.
@@ -283,7 +284,7 @@ pub(crate) static ROUTES: &[Route] = &[
         ],
         body: None,
         answers: &[("application/json", answers::persons)],
-        special_problems: &[ProblemKind::PurposeNeedsConsent],
+        special_problems: &[ProblemKind::HiddenByPolicy],
         handler: |state, call| Box::pin(persons::find(state, call)),
     },
     Route {
@@ -355,7 +356,7 @@ pub(crate) static ROUTES: &[Route] = &[
         parameters: &[parameter("limit", MATCHES, "most candidates in the answer")],
         body: Some(RequestBody { required: true, schema: answers::patient_record }),
         answers: &[("application/json", answers::candidates)],
-        special_problems: &[ProblemKind::RecordSaysTooLittle, ProblemKind::PurposeNeedsConsent],
+        special_problems: &[ProblemKind::RecordSaysTooLittle, ProblemKind::HiddenByPolicy],
         handler: |state, call| Box::pin(persons::find_matches(state, call)),
     },
     Route {
@@ -381,6 +382,30 @@ pub(crate) static ROUTES: &[Route] = &[
         answers: &[("application/json", answers::decided)],
         special_problems: DECISION_PROBLEMS,
         handler: |state, call| Box::pin(persons::split(state, call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/persons/{one_id}/consents",
+        name: "consents",
+        summary: "What was said of the person's consent, oldest first, and what holds now, by purpose",
+        access: CONSENT_READERS,
+        parameters: &[],
+        body: None,
+        answers: &[("application/json", answers::consents)],
+        special_problems: &[ProblemKind::RecordUnknown],
+        handler: |state, call| Box::pin(consents::list(state, call)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/persons/{one_id}/consents",
+        name: "say_consent",
+        summary: "Takes down that the person gives or withdraws consent for a purpose; said again it changes nothing",
+        access: RECORDS,
+        parameters: &[],
+        body: Some(RequestBody { required: true, schema: answers::consent_request }),
+        answers: &[("application/json", answers::consent_said)],
+        special_problems: &[ProblemKind::RecordUnknown],
+        handler: |state, call| Box::pin(consents::say(state, call)),
     },
     Route {
         method: Method::Get,

@@ -96,6 +96,14 @@ impl Server {
                 store.submit(move |t| crate::pipeline::decide_by_hand(t, &site, &zone, &decision, AT)).await
             })
         });
+        let saying = store.clone();
+        let say_consent: SayConsent = Arc::new(move |one_id, word| {
+            let store = saying.clone();
+            Box::pin(async move {
+                let (site, zone) = (crate::pipeline::Site::default(), jiff::tz::TimeZone::UTC);
+                store.submit(move |t| crate::pipeline::consent_by_hand(t, &site, &zone, &one_id, &word, AT)).await
+            })
+        });
         let state = Arc::new(AppState {
             store,
             consumers,
@@ -122,6 +130,8 @@ impl Server {
             }),
             retry,
             decide,
+            say_consent,
+            policies: watch::channel(Arc::new(Policies::full())).1,
             explain: Arc::new(|reader, one_id, record| {
                 let explained = crate::pipeline::explain(reader, &crate::pipeline::Site::default(), one_id, record)?;
                 Ok(explained.map_err(|unexplained| unexplained.to_string()))
@@ -532,7 +542,7 @@ async fn what_cannot_be_applied_to_a_consumer_s_data_leaves_nothing() {
     let token = server.token("marketing", Role::Consumer).await;
     let (_, page) = server.get(&token, "/v1/feed").await;
     assert_eq!((&page["events"], &page["next"]), (&json!([]), &json!("1-000000000001")));
-    assert_eq!(problem(&server.get(&token, &person).await), "purpose-needs-consent");
+    assert_eq!(problem(&server.get(&token, &person).await), "record-unknown");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@
 //! - A retry takes the message's own arrival, so it can never turn newer values back.
 
 mod apply;
+mod consent;
 mod due;
 mod explain;
 mod life;
@@ -51,6 +52,7 @@ use crate::store::{ErrorClass, PackedBytes, Store, StoreError, Transaction};
 
 pub use apply::Cause;
 use apply::{Job, Trouble};
+pub use consent::consent_by_hand;
 pub use due::{Due, DueUnit, FIRST_DUE, commit_due, due, prepare_due, ready};
 pub use explain::{Unexplained, explain};
 pub use life::decide_by_hand;

@@ -248,6 +248,7 @@ impl Job<'_> {
         basis: &Value,
         moment: Moment,
     ) -> Result<(), Trouble> {
+        let consents = self.consents_of([survivor, retired])?;
         let moved = self.belongings(retired)?;
         self.count_as_one(survivor, retired)?;
         let rows = records::of_person(self.transaction, retired)?;
@@ -263,7 +264,8 @@ impl Job<'_> {
         persons::update(self.transaction, &gone, &redirected)?;
         let told = [("retired", json!([retired])), ("basis", basis.clone()), ("records", moved.ids())];
         self.tell_change(EventKind::PatientMerged, survivor, told, moment)?;
-        self.publish_moved(moved, survivor, moment, Cause::Merge)
+        self.publish_moved(moved, survivor, moment, Cause::Merge)?;
+        self.tell_consents(consents, moment)
     }
 
     /// Two persons who were counted apart become one: what both bear one person bears.

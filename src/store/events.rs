@@ -149,6 +149,24 @@ pub fn get(reader: &Reader<'_>, sequence: u64) -> Result<Option<Event>, StoreErr
     )
 }
 
+/// The payloads of the last events about `subject` before `sequence`, newest first, at most `limit`.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn payloads_before(
+    reader: &Reader<'_>,
+    subject: &str,
+    sequence: u64,
+    limit: usize,
+) -> Result<Vec<String>, StoreError> {
+    reader.all(
+        "SELECT data FROM event WHERE subject = ?1 AND sequence < ?2 AND length(data) > 0
+         ORDER BY sequence DESC LIMIT ?3",
+        params![subject, signed(sequence)?, row_limit(limit)],
+        |row| unpack_text(row.get_ref(0)?, "event.data"),
+    )
+}
+
 pub(super) fn head_sequence(reader: &Reader<'_>) -> Result<u64, StoreError> {
     let newest = reader.one("SELECT max(sequence) FROM event", [], |row| Ok(row.get::<_, Option<i64>>(0)?))?;
     Ok(newest.flatten().unwrap_or(0).unsigned_abs())

@@ -305,6 +305,14 @@ pub fn has_others(reader: &Reader<'_>, one_id: &str, record: i64) -> Result<bool
     Ok(reader.one(other, params![one_id, record], |_| Ok(()))?.is_some())
 }
 
+/// The One ID of the person that has this record.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn one_id_of(reader: &Reader<'_>, record: i64) -> Result<Option<String>, StoreError> {
+    reader.one("SELECT one_id FROM patient_record WHERE id = ?1", [record], |row| Ok(row.get(0)?))
+}
+
 /// The records of a person, oldest first.
 ///
 /// # Errors

@@ -37,6 +37,7 @@ static MESSAGES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     files(&folders.each_ref().map(String::as_str), "hl7")
 });
 static MAPPINGS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| files(&["mappings"], "toml"));
+static POLICIES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| files(&["policies"], "toml"));
 static CONFIGURATIONS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| files(&["config"], "toml"));
 
 /// Paths that ask for most of what there is.
@@ -292,6 +293,13 @@ proptest! {
         bytes in prop_oneof![1 => any_bytes(), 4 => damaged(&MAPPINGS, &TOML_PIECES)],
     ) {
         entries::mapping_file(&bytes.0);
+    }
+
+    #[test]
+    fn a_policy_loads_or_says_why_not_and_a_mask_shows_no_more_than_it_may(
+        bytes in prop_oneof![1 => any_bytes(), 4 => damaged(&POLICIES, &TOML_PIECES)],
+    ) {
+        entries::policy_file(&bytes.0);
     }
 
     #[test]

@@ -43,6 +43,7 @@ mod mapping_reload;
 mod mapping_unmapped;
 mod one_id;
 mod ownership;
+mod policies;
 mod privacy;
 mod records_department;
 mod resends;

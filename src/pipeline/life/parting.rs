@@ -104,6 +104,8 @@ impl Job<'_> {
         moment: Moment,
     ) -> Result<String, Trouble> {
         let leaving: BTreeSet<i64> = group.iter().map(|row| row.id).collect();
+        let goes_to = if let Goal::Known(one_id) | Goal::Revived(one_id) = goal { one_id } else { holder };
+        let mut consents = self.consents_of([holder, goes_to])?;
         let mut moved = self.belongings(holder)?;
         moved.keep_of(&leaving);
         let one_id = match goal {
@@ -138,6 +140,8 @@ impl Job<'_> {
             Goal::New => self.refresh_person(&one_id, EventKind::PatientUpdated, moment)?,
         }
         self.publish_moved(moved, &one_id, moment, Cause::Split)?;
+        consents.entry(one_id.clone()).or_default();
+        self.tell_consents(consents, moment)?;
         Ok(one_id)
     }
 

@@ -76,14 +76,16 @@ impl Site {
         Self::configured(&configuration("", ""))
     }
 
-    /// With `configuration` as `config/heyi.toml` and the mappings that ship.
+    /// With `configuration` as `config/heyi.toml` and the mappings and policies that ship.
     pub(crate) fn configured(configuration: &str) -> Self {
         let site = Self {
             root: tempfile::Builder::new().prefix("heyi-test-").tempdir().expect("a temporary directory"),
             consumer: OnceLock::new(),
             engineer: OnceLock::new(),
         };
-        copy_tree(&Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings"), &site.path("mappings"));
+        for folder in ["mappings", "policies"] {
+            copy_tree(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &site.path(folder));
+        }
         site.write("config/heyi.toml", configuration);
         site
     }
