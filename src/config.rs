@@ -22,8 +22,8 @@ use crate::diagnostic::{Diagnostic, SourceFile};
 use crate::document::{self, Placed, Section};
 use crate::feed::TypeFilter;
 use crate::hl7v2::CharsetSetting;
-use crate::http::Purpose;
 use crate::identity::Model;
+use crate::outgoing::Purpose;
 
 /// Marks the diagnostics of this file.
 pub(crate) const CODE: &str = "C001";

@@ -16,7 +16,7 @@
 //! |---|---|
 //! | 0 pure | [`record`], [`diagnostic`]; [`hl7v2`], [`feed`] → record; [`state`], [`identity`] → record, feed; [`document`], [`fhir`] → diagnostic; [`mapping`] → hl7v2, record, diagnostic, document |
 //! | 1 store | [`store`] → record, feed, identity, state types |
-//! | 2 work | [`view`] → record, state, store; [`pipeline`] → layers 0 and 1, view |
+//! | 2 work | [`view`] → record, state, store; [`outgoing`] → feed, store; [`pipeline`] → layers 0 and 1, view |
 //! | 3 edges | [`source`], [`http`]; [`tls`] and [`telemetry`] are theirs in common |
 //! | 4 top | [`app`], [`config`], [`commands`] |
 //!
@@ -36,6 +36,7 @@ pub mod hl7v2;
 pub mod http;
 pub mod identity;
 pub mod mapping;
+pub mod outgoing;
 pub mod pipeline;
 pub mod record;
 pub mod source;

@@ -30,6 +30,7 @@ use crate::config::{self, Arrival, Config};
 use crate::diagnostic::Diagnostic;
 use crate::hl7v2::{Limits, text};
 use crate::http::{self, AppState, RetryError, SourceState};
+use crate::outgoing::Consumer;
 use crate::pipeline;
 use crate::source::budget::Budget;
 use crate::source::directory::{self, Directory, DirectoryError};
@@ -143,7 +144,7 @@ impl App {
         let http_address = http.local_addr().map_err(|error| StartError::Http { address, error })?;
         let state = Arc::new(AppState {
             store: store.clone(),
-            consumers: config.consumers.iter().map(http_consumer).collect(),
+            consumers: config.consumers.iter().map(outgoing_consumer).collect(),
             sources: bound.iter().map(http_source).collect(),
             metrics,
             refresh_metrics: listener_numbers(&bound, budget),
@@ -391,12 +392,13 @@ async fn serve_http(
     supervise("http", &stop, |_| (), serve).await;
 }
 
-fn http_consumer(consumer: &config::Consumer) -> http::Consumer {
-    http::Consumer {
+fn outgoing_consumer(consumer: &config::Consumer) -> Consumer {
+    Consumer {
         name: consumer.name.clone(),
         events: consumer.events.clone(),
         policy: consumer.policy.clone(),
         purpose: consumer.purpose,
+        is_pushed: false,
     }
 }
 

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::{Verdict, existing_store, load_config, output};
 use crate::config::Config;
 use crate::feed::{Event, Position, TypeFilter};
-use crate::http::Log;
+use crate::http;
+use crate::outgoing::Log;
 use crate::store::consumers::{self, Consumer};
 use crate::store::events::{self, PageRequest};
 use crate::store::{Reader, Store, StoreError};
@@ -82,8 +83,11 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
 
 /// The sequence to begin after.
 fn begin(store: &Store, position: Position) -> anyhow::Result<u64> {
-    let begin = store.read(Log::read)?.resolve(position);
-    begin.map_err(|problem| anyhow!("--after: {} {}", problem.kind.title(), problem.detail))
+    let log = store.read(Log::read)?;
+    log.resolve(position).map_err(|lost| {
+        let problem = http::lost(log, lost);
+        anyhow!("--after: {} {}", problem.kind.title(), problem.detail)
+    })
 }
 
 /// Prints everything after `sequence` and gives the new position.

@@ -18,8 +18,8 @@ use super::parameter::Parameters;
 use super::problem::{Problem, ProblemKind};
 use super::routes::{Access, ROUTES, Route};
 use super::tokens::{self, Caller, Role};
-use super::{AppState, Consumer, FULL_POLICY, Purpose, limits};
-use crate::feed::TypeFilter;
+use super::{AppState, limits};
+use crate::outgoing::Consumer;
 use crate::store::{ErrorClass, StoreError, WriteError};
 
 /// What a handler gives.
@@ -70,28 +70,16 @@ impl Call {
             return Ok(None);
         };
         if state.consumers.is_empty() {
-            return Ok(Some(unconfigured(&caller.name)));
+            return Ok(Some(Consumer::unconfigured(&caller.name)));
         }
         let Some(consumer) = state.consumers.iter().find(|consumer| consumer.name == caller.name) else {
             let detail = format!("Add [[consumers]] with name = \"{}\" to the configuration.", caller.name);
             return Err(Problem::new(ProblemKind::ConsumerNotConfigured, detail));
         };
-        if consumer.policy != FULL_POLICY {
-            let detail =
-                format!("This version applies the policy `{FULL_POLICY}` only; nothing is sent unmasked instead.");
-            return Err(Problem::new(ProblemKind::PolicyNotAvailable, detail));
+        if let Some(refusal) = consumer.refusal() {
+            return Err(Problem::new(ProblemKind::PolicyNotAvailable, refusal));
         }
         Ok(Some(consumer.clone()))
-    }
-}
-
-/// A consumer where none is configured: everything, for care.
-fn unconfigured(name: &str) -> Consumer {
-    Consumer {
-        name: name.to_owned(),
-        events: vec![TypeFilter::ALL],
-        policy: FULL_POLICY.to_owned(),
-        purpose: Purpose::Care,
     }
 }
 

@@ -33,14 +33,14 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::feed::TypeFilter;
 use crate::identity::{Decided, ManualDecision, ManualRefusal};
+use crate::outgoing::Consumer;
 use crate::record::{Fields, RecordNumber};
 use crate::store::{Reader, Store, StoreError, WriteError};
 use crate::telemetry::Metrics;
 
 pub use call::router;
-pub use feed::Log;
+pub use feed::lost;
 pub use messages::add_raw;
 pub use openapi::document;
 pub use problem::{PROBLEMS, Problem, ProblemKind};
@@ -79,44 +79,6 @@ pub struct AppState {
 /// the writer holds one probe at most.
 #[derive(Debug, Default)]
 pub struct StoreProbe(tokio::sync::Mutex<Option<(tokio::time::Instant, bool)>>);
-
-/// A consumer of the feed, as configured.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Consumer {
-    /// Its name; its tokens bear it.
-    pub name: String,
-    /// Which event types it gets.
-    pub events: Vec<TypeFilter>,
-    /// Its field policy; this version applies [`FULL_POLICY`] only.
-    pub policy: String,
-    /// What it uses the data for.
-    pub purpose: Purpose,
-}
-
-/// The policy that leaves every field clear.
-pub const FULL_POLICY: &str = "full";
-
-/// What a consumer uses personal data for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// Treatment and follow-up.
-    Care,
-    /// Only with the patient's consent. This version knows no consents, so such a consumer gets nothing.
-    Marketing,
-    /// Running the hospital.
-    Operations,
-}
-
-impl Purpose {
-    /// The purpose as the configuration writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Purpose::Care => "care",
-            Purpose::Marketing => "marketing",
-            Purpose::Operations => "operations",
-        }
-    }
-}
 
 /// A source, as configured, and how it is.
 #[derive(Debug, Clone)]

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::AppState;
 use super::call::{Answer, Call, cut, from_store, from_writer, json};
 use super::messages::MOST_REASON;
 use super::problem::{Problem, ProblemKind};
-use super::{AppState, Purpose};
 use crate::identity::{ManualDecision, ManualRefusal, ManualStep};
+use crate::outgoing::Purpose;
 use crate::record::{Fields, RecordNumber, schema, when};
 use crate::store::persons::{self, Person, PersonSearch};
 use crate::store::{Reader, StoreError, clinical, records};

@@ -18,6 +18,7 @@ use super::routes::{Access, ROUTES, Route};
 use super::tokens::{Role, Secret};
 use super::*;
 use crate::feed::{EventKind, NewEvent};
+use crate::outgoing::{FULL_POLICY, Purpose};
 use crate::record::Fields;
 use crate::store::messages::{ContentDigest, MessageError, MessageState, NewMessage, Outcome};
 use crate::store::persons::Person;
@@ -55,6 +56,7 @@ fn consumer(name: &str, patterns: &[&str]) -> Consumer {
         events: patterns.iter().map(|pattern| pattern.parse().unwrap()).collect(),
         policy: FULL_POLICY.to_owned(),
         purpose: Purpose::Care,
+        is_pushed: false,
     }
 }
 
