@@ -17,7 +17,7 @@
 //! | 0 pure | [`record`], [`diagnostic`]; [`hl7v2`], [`feed`] → record; [`state`], [`identity`] → record, feed; [`document`], [`fhir`] → diagnostic; [`mapping`] → hl7v2, record, diagnostic, document |
 //! | 1 store | [`store`] → record, feed, identity, state types |
 //! | 2 work | [`view`] → record, state, store; [`outgoing`] → feed, store; [`pipeline`] → layers 0 and 1, view |
-//! | 3 edges | [`source`], [`http`]; [`tls`] and [`telemetry`] are theirs in common |
+//! | 3 edges | [`source`], [`http`], [`push`]; [`tls`], [`web`] and [`telemetry`] are theirs in common |
 //! | 4 top | [`app`], [`config`], [`commands`] |
 //!
 //! Invariants
@@ -38,6 +38,7 @@ pub mod identity;
 pub mod mapping;
 pub mod outgoing;
 pub mod pipeline;
+pub mod push;
 pub mod record;
 pub mod source;
 pub mod state;
@@ -45,3 +46,4 @@ pub mod store;
 pub mod telemetry;
 pub mod tls;
 pub mod view;
+pub mod web;

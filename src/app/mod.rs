@@ -211,8 +211,10 @@ impl App {
             }
             parts.spawn(bound.name.clone(), serve_source(bound, stop.clone()));
         }
+        let served = state.consumers.iter().filter(|consumer| consumer.refusal().is_none());
+        let served = served.map(|consumer| consumer.name.clone()).collect();
+        parts.spawn("retention".to_owned(), upkeep::keep(store.clone(), retention, served, stop.clone()));
         parts.spawn("http".to_owned(), serve_http(Arc::new(http), http_tls.map(Arc::new), state, stop.clone()));
-        parts.spawn("retention".to_owned(), upkeep::keep(store.clone(), retention, stop.clone()));
         parts.spawn("mappings".to_owned(), mappings::keep(reloader, stop.clone()));
         parts.spawn("waiting messages".to_owned(), waiting::keep(store.clone(), sets, metrics, stop.clone()));
 
@@ -398,7 +400,7 @@ fn outgoing_consumer(consumer: &config::Consumer) -> Consumer {
         events: consumer.events.clone(),
         policy: consumer.policy.clone(),
         purpose: consumer.purpose,
-        is_pushed: false,
+        is_pushed: consumer.webhook.is_some(),
     }
 }
 

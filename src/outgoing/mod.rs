@@ -7,11 +7,16 @@
 //!   meanwhile counts.
 //! - A position that no longer means what it meant is an error that names the way out; a gap is never silent.
 
+pub mod act;
+mod standing;
+
 use serde::Deserialize;
 
 use crate::feed::{Cursor, Event, EventKind, Position, TypeFilter};
 use crate::store::events::{self, PageRequest};
 use crate::store::{Reader, StoreError, consumers, persons};
+
+pub use standing::{Standing, action, hold, standings};
 
 /// The policy that leaves every field clear.
 pub const FULL_POLICY: &str = "full";
@@ -130,19 +135,21 @@ pub fn next_ordered(
     consumer: &Consumer,
     request: Request<'_>,
 ) -> Result<Page<Ordered>, StoreError> {
-    page(reader, consumer, request, |sequence, event| {
-        // Before anything is taken out of it.
-        let keys = order_keys(&event);
-        leaving(consumer, event).map(|event| Ordered { sequence, keys, event })
-    })
+    page(reader, consumer, request, |sequence, event| ordered(consumer, sequence, event))
 }
 
 /// One event of the log as it leaves for the consumer now; `None`: it is not kept any more, or nothing of it is for this consumer.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn one(reader: &Reader<'_>, consumer: &Consumer, sequence: u64) -> Result<Option<Event>, StoreError> {
-    Ok(events::get(reader, sequence)?.and_then(|event| leaving(consumer, event)))
+pub fn one_ordered(reader: &Reader<'_>, consumer: &Consumer, sequence: u64) -> Result<Option<Ordered>, StoreError> {
+    Ok(events::get(reader, sequence)?.and_then(|event| ordered(consumer, sequence, event)))
+}
+
+fn ordered(consumer: &Consumer, sequence: u64, event: Event) -> Option<Ordered> {
+    // Before anything is taken out of it.
+    let keys = order_keys(&event);
+    leaving(consumer, event).map(|event| Ordered { sequence, keys, event })
 }
 
 /// What leaves of an event for a consumer; `None`: nothing.
