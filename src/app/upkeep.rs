@@ -10,7 +10,7 @@ use super::now;
 use super::supervise::supervise;
 use crate::config::Retention;
 use crate::source::directory::Directory;
-use crate::store::{Store, Transaction, WriteError, retention};
+use crate::store::{Reader, Store, Transaction, WriteError, consumers, events, retention};
 
 /// Pause between two rounds of pruning: retention counts in days.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
@@ -77,6 +77,7 @@ async fn prune_once(
         tokio::time::sleep(PRUNE_PAUSE).await;
     }
     let before = self::before(kept.feed);
+    tell_who_keeps(store, consumers, before).await?;
     let mut more = true;
     while more && !stop.is_cancelled() {
         let consumers = consumers.to_vec();
@@ -99,6 +100,19 @@ async fn prune_once(
         }
         free = left;
         tokio::time::sleep(PRUNE_PAUSE).await;
+    }
+    Ok(())
+}
+
+/// Says for whom events are kept that are older than the retention says.
+async fn tell_who_keeps(store: &Store, consumers: &[String], before: i64) -> Result<(), WriteError> {
+    let consumers = consumers.to_vec();
+    let read = move |reader: &Reader<'_>| {
+        let floor = consumers::floor(reader, &consumers)?;
+        Ok(events::recorded_at(reader, floor.saturating_add(1))?.is_some_and(|at| at < before))
+    };
+    if store.read_async(read).await.map_err(WriteError::Job)? {
+        tracing::warn!("events older than retention.feed are kept for a consumer: `heyi status` says for which");
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 mod answer;
 mod check;
 mod decided;
+mod deliveries;
 mod demo;
 mod evidence;
 mod feed;

@@ -52,6 +52,16 @@ impl Call {
             .any(|range| range.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(media_type)))
     }
 
+    /// A header, if it is there once and is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The headers, for who looks at the token again later.
+    pub(crate) fn into_headers(self) -> HeaderMap {
+        self.headers
+    }
+
     /// The body as JSON. serde's own message is left out: it quotes what was sent.
     pub(crate) fn json<T: DeserializeOwned>(&self, expected: &str) -> Result<T, Problem> {
         serde_json::from_slice(&self.body)

@@ -28,15 +28,16 @@ pub(crate) const NDJSON: &str = "application/x-ndjson";
 /// `GET /v1/feed`.
 pub(crate) async fn page(state: Arc<AppState>, call: Call) -> Answer {
     let consumer = consumer(&state, &call)?;
+    let person = call.parameters.text("person").map(str::to_owned);
     let limit = call.parameters.integer("limit") as usize;
     let wait = Duration::from_secs(call.parameters.integer("wait").into());
-    let mut after = call.parameters.position("after");
+    let mut after = begin(&state, &call).await?;
     let deadline = Instant::now() + wait;
     let mut head = state.store.head();
     let page = loop {
         // Marked as seen before reading: an event committed while we read wakes us.
         head.mark_unchanged();
-        let page = read_page(&state, &consumer, after, limit).await?;
+        let page = read_page(&state, &consumer, after, limit, person.clone()).await?;
         if !page.events.is_empty() || Instant::now() >= deadline || state.stopping.is_cancelled() {
             break page;
         }
@@ -45,7 +46,30 @@ pub(crate) async fn page(state: Arc<AppState>, call: Call) -> Answer {
             wait_for_news(&mut head, deadline, &state.stopping).await;
         }
     };
+    if !consumer.is_pushed {
+        state.metrics.consumer_delivered(&consumer.name, page.events.len() as u64);
+    }
     if call.accepts(NDJSON) { lines(&page) } else { document(&page) }
+}
+
+/// Where a page begins that names a position, a time, or a person; `None`: at the committed cursor.
+async fn begin(state: &AppState, call: &Call) -> Result<Option<Position>, Problem> {
+    let (after, since) = (call.parameters.position("after"), call.parameters.moment("since"));
+    match (after, since) {
+        (Some(_), Some(_)) => Err(Problem::new(
+            ProblemKind::ParameterNotValid,
+            "Give `after` or `since`: the next page begins after `next`.",
+        )),
+        (None, Some(since)) => {
+            let read = move |reader: &Reader<'_>| {
+                Ok(Position::At(Log::read(reader)?.cursor(events::before_time(reader, since)?)))
+            };
+            Ok(Some(state.store.read_async(read).await.map_err(from_store)?))
+        }
+        // All that is kept of a person is asked for, whatever the consumer has taken.
+        (None, None) if call.parameters.text("person").is_some() => Ok(Some(Position::Start)),
+        (after, None) => Ok(after),
+    }
 }
 
 /// `GET /v1/feed/cursor`.
@@ -68,6 +92,11 @@ pub(crate) async fn commit_cursor(state: Arc<AppState>, call: Call) -> Answer {
     let consumer = consumer(&state, &call)?;
     let request: CursorRequest = call.json("{\"cursor\": CURSOR}")?;
     let position: Position = request.cursor.parse().map_err(|_| cursor_not_valid())?;
+    if consumer.is_pushed {
+        let detail = "Events are pushed to this consumer, so its cursor is what was delivered. \
+             POST /v1/consumers/{name}/replay and `heyi feed replay` give events again.";
+        return Err(Problem::new(ProblemKind::DeliveryRefused, detail));
+    }
     let at = now();
     let job = move |transaction: &Transaction<'_>| {
         let log = Log::read(transaction)?;
@@ -82,12 +111,12 @@ pub(crate) async fn commit_cursor(state: Arc<AppState>, call: Call) -> Answer {
     json(&json!({"cursor": cursor.to_string(), "head": head.to_string()}))
 }
 
-fn consumer(state: &AppState, call: &Call) -> Result<Consumer, Problem> {
+pub(super) fn consumer(state: &AppState, call: &Call) -> Result<Consumer, Problem> {
     let refused = || Problem::new(ProblemKind::RoleNotAllowed, "The feed is read by consumers.");
     call.consumer(state)?.ok_or_else(refused)
 }
 
-async fn wait_for_news(head: &mut watch::Receiver<u64>, deadline: Instant, stopping: &CancellationToken) {
+pub(super) async fn wait_for_news(head: &mut watch::Receiver<u64>, deadline: Instant, stopping: &CancellationToken) {
     let news = async {
         if head.changed().await.is_err() {
             // The writer is gone; other processes may still write.
@@ -163,6 +192,7 @@ async fn read_page(
     consumer: &Consumer,
     after: Option<Position>,
     limit: usize,
+    person: Option<String>,
 ) -> Result<Page, Problem> {
     let consumer = consumer.clone();
     let read = move |reader: &Reader<'_>| {
@@ -175,7 +205,7 @@ async fn read_page(
             Ok(after) => after,
             Err(why) => return Ok(Err(lost(log, why))),
         };
-        let request = Request { after, limit, bytes: limits::PAGE_BYTES, person: None };
+        let request = Request { after, limit, bytes: limits::PAGE_BYTES, person: person.as_deref() };
         Ok(Ok(outgoing::next(reader, &consumer, request)?))
     };
     state.store.read_async(read).await.map_err(from_store)?

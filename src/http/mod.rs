@@ -4,15 +4,16 @@
 //! - One table, in `routes`, says which paths there are, who may call them and what they take; the router, the checks before a
 //!   handler and the OpenAPI document are all made from it, so none of them can differ.
 //! - Deny by default: a consumer whose policy or purpose this version cannot apply gets nothing, never everything.
-//! - Nothing here changes a record; the only writes are a consumer's cursor, a token's last use, that a failed message is
+//! - Nothing here changes a record; the only writes are a consumer's cursor and what is done with its deliveries, a token's last use, that a failed message is
 //!   dismissed, and, through the pipeline, a retry and what somebody decides of identities.
 //! - Logs and metrics name a request by its path template, never by its path or query: those hold patient data.
 //! - Every request, body, page, wait and connection has a bound ([`limits`]).
 //!
-//! Not here yet, and therefore not routed: stream, snapshot, audit, FHIR.
+//! Not here yet, and therefore not routed: snapshot, audit, FHIR.
 
 mod answers;
 mod call;
+mod consumers;
 mod feed;
 pub mod limits;
 mod messages;
@@ -25,6 +26,7 @@ mod reviews;
 mod routes;
 mod schemas;
 mod server;
+mod stream;
 mod tokens;
 
 use std::pin::Pin;
@@ -45,6 +47,7 @@ pub use messages::add_raw;
 pub use openapi::document;
 pub use problem::{PROBLEMS, Problem, ProblemKind};
 pub use server::serve;
+pub use stream::Streams;
 pub use tokens::{PREFIX, RandomError, Role, RoleError, Secret, digest};
 
 /// What the handlers work with, put together by the application.
@@ -73,6 +76,10 @@ pub struct AppState {
     pub stopping: CancellationToken,
     /// Whether the store took a job lately.
     pub probe: StoreProbe,
+    /// How it goes with a consumer that events are pushed to, as JSON; by its name.
+    pub pushes: Pushes,
+    /// The streams that are open.
+    pub streams: Streams,
 }
 
 /// The last look at whether the store takes jobs. Anybody may ask `/readyz`, so the look is shared: however many ask, the queue of
@@ -151,6 +158,9 @@ pub type Explain = Arc<
 /// Persons whom a patient record may be, best first, at most so many; `None`: the record says too little.
 pub type FindMatches =
     Arc<dyn Fn(&Reader<'_>, &Fields, usize) -> Result<Option<Vec<serde_json::Value>>, StoreError> + Send + Sync>;
+
+/// See [`AppState::pushes`].
+pub type Pushes = Arc<dyn Fn(&str) -> Option<serde_json::Value> + Send + Sync>;
 
 /// See [`AppState::refresh_metrics`].
 pub type RefreshMetrics = Arc<dyn Fn(&Metrics) + Send + Sync>;

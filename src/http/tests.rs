@@ -136,6 +136,8 @@ impl Server {
             raw_text: Arc::new(|_, bytes| String::from_utf8(bytes.to_vec()).ok()),
             stopping: CancellationToken::new(),
             probe: StoreProbe::default(),
+            pushes: Arc::new(|_| None),
+            streams: Streams::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());

@@ -144,7 +144,8 @@ pub fn replay(t: &Transaction<'_>, act: &Act, asked: &Replay, after: Option<u64>
         .collect();
     holds::put_back(t, &consumer.name, &places, act.at)?;
     if after.is_none() {
-        let detail = json!({"from": log.cursor(from).to_string(), "to": log.cursor(to).to_string(), "person": asked.person});
+        let detail =
+            json!({"from": log.cursor(from).to_string(), "to": log.cursor(to).to_string(), "person": asked.person});
         keep(t, act, "replay", detail)?;
     }
     let next = Some(found.next.sequence).filter(|next| *next < to && *next > request.after);

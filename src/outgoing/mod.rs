@@ -16,7 +16,7 @@ use crate::feed::{Cursor, Event, EventKind, Position, TypeFilter};
 use crate::store::events::{self, PageRequest};
 use crate::store::{Reader, StoreError, consumers, persons};
 
-pub use standing::{Standing, action, hold, standings};
+pub use standing::{Standing, action, hold, known, standings};
 
 /// The policy that leaves every field clear.
 pub const FULL_POLICY: &str = "full";

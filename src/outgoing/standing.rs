@@ -96,6 +96,17 @@ impl Standing {
     }
 }
 
+/// The consumer of a name: configured, or known by its position.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn known(reader: &Reader<'_>, configured: &[Consumer], name: &str) -> Result<Option<Consumer>, StoreError> {
+    if let Some(consumer) = configured.iter().find(|consumer| consumer.name == name) {
+        return Ok(Some(consumer.clone()));
+    }
+    Ok(consumers::position(reader, name)?.map(|_| Consumer::unconfigured(name)))
+}
+
 /// A hold with whose event is tried.
 ///
 /// # Errors

@@ -14,11 +14,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::Settings;
 use super::endpoint::{Blame, Endpoint, Failure};
 use super::status::{PushStatus, Standing};
 use super::window::Window;
 use super::wire::{self, Failed, Outcome, PushError, Wire};
-use super::Settings;
 use crate::feed::{Cursor, Event, Position};
 use crate::outgoing::{self, Log, Ordered, Page, Request};
 use crate::store::holds::{self, Hold, Place, Trouble};
@@ -189,12 +189,7 @@ impl Pusher {
         }))
     }
 
-    async fn session(
-        &self,
-        mut course: Course,
-        endpoint: &mut Endpoint,
-        stop: &CancellationToken,
-    ) -> Result<(), Trip> {
+    async fn session(&self, mut course: Course, endpoint: &mut Endpoint, stop: &CancellationToken) -> Result<(), Trip> {
         let ended = self.run(&mut course, endpoint, stop).await;
         // What is under way ends before anything is sent anew: else an early event could overtake its own repeat.
         let patience = if stop.is_cancelled() { self.settings.limits.finish } else { self.settings.timeout * 2 };
@@ -318,8 +313,7 @@ impl Pusher {
         (course.more_due, course.next_due) = (look.more_due, look.next_due);
         if let Some(mut page) = look.page {
             if look.meets_holds {
-                let places: Vec<Place> =
-                    page.events.iter().map(|event| (event.sequence, event.keys.clone())).collect();
+                let places: Vec<Place> = page.events.iter().map(|event| (event.sequence, event.keys.clone())).collect();
                 let name = self.consumer().to_owned();
                 let joined = self.store.submit(move |transaction| holds::join(transaction, &name, &places)).await?;
                 page.events.retain(|event| !joined.contains(&event.sequence));
@@ -448,8 +442,7 @@ impl Pusher {
                 let trouble = self.trouble(course, sequence, 1, now, &failed, now);
                 let held: Vec<u64> = std::iter::once(sequence).chain(later.iter().map(|place| place.0)).collect();
                 let name = self.consumer().to_owned();
-                let begin =
-                    move |t: &Transaction<'_>| holds::begin(t, &name, &place, &later, &trouble, now);
+                let begin = move |t: &Transaction<'_>| holds::begin(t, &name, &place, &later, &trouble, now);
                 self.store.submit(begin).await?;
                 course.window.held(held);
                 course.looked_at = None;
@@ -466,15 +459,7 @@ impl Pusher {
     }
 
     /// When an event is tried again that failed for the `attempts`th time.
-    fn trouble(
-        &self,
-        course: &Course,
-        sequence: u64,
-        attempts: u32,
-        since: i64,
-        failed: &Failed,
-        now: i64,
-    ) -> Trouble {
+    fn trouble(&self, course: &Course, sequence: u64, attempts: u32, since: i64, failed: &Failed, now: i64) -> Trouble {
         let schedule = &self.settings.schedule;
         let planned = usize::try_from(attempts).ok().and_then(|attempt| schedule.get(attempt.saturating_sub(1)));
         // Whom nobody got ahead of may be the receiver's only trouble.
@@ -510,8 +495,7 @@ impl Pusher {
         }
         let (name, moved, delivered_at) = (self.consumer().to_owned(), course.moved, course.delivered_at);
         let cursor = Cursor { epoch: course.epoch, sequence: position };
-        let advance =
-            move |t: &Transaction<'_>| consumers::advance(t, &name, cursor, moved, delivered_at, now());
+        let advance = move |t: &Transaction<'_>| consumers::advance(t, &name, cursor, moved, delivered_at, now());
         let committed = self.store.submit(advance).await?;
         course.committed = position;
         course.committed_at = Instant::now();

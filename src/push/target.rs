@@ -207,10 +207,17 @@ mod tests {
     #[test]
     fn by_default_only_what_is_inside_is_posted_to() {
         let check = |text: &str| Allowed::default().check(&text.parse().unwrap());
-        for url in ["http://127.0.0.1:9000/heyi", "https://10.1.2.3", "http://[::1]:9000/", "http://crm.hospital/x?y=1"] {
+        for url in ["http://127.0.0.1:9000/heyi", "https://10.1.2.3", "http://[::1]:9000/", "http://crm.hospital/x?y=1"]
+        {
             assert_eq!(check(url), Ok(()), "{url}");
         }
-        for url in ["http://8.8.8.8/", "http://169.254.169.254/", "http://[2001:db8::1]/", "http://0.0.0.0/", "http://[::ffff:8.8.8.8]/"] {
+        for url in [
+            "http://8.8.8.8/",
+            "http://169.254.169.254/",
+            "http://[2001:db8::1]/",
+            "http://0.0.0.0/",
+            "http://[::ffff:8.8.8.8]/",
+        ] {
             assert_eq!(check(url), Err(TargetError::NotAllowed), "{url}");
         }
         assert_eq!(check("ftp://10.0.0.1/"), Err(TargetError::NotHttp));

@@ -316,7 +316,11 @@ async fn a_failing_person_is_parked_the_others_go_on_and_what_follows_waits_behi
             bench.with(|world| world.taken.len() == others(world)) && bench.counts().parked == 1
         })
         .await;
-    assert_eq!(bench.counts(), Counts { events: 22, parked: 1, first: Some(2) }, "with the merge and what is behind it");
+    assert_eq!(
+        bench.counts(),
+        Counts { events: 22, parked: 1, first: Some(2) },
+        "with the merge and what is behind it"
+    );
     bench.until("the position", |bench| bench.position() == behind).await;
     let requests = bench.with(|world| world.requests);
     bench.append("B1", &[]).await;

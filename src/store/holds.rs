@@ -127,12 +127,7 @@ pub fn begin(
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn put_back(
-    transaction: &Transaction<'_>,
-    consumer: &str,
-    places: &[Place],
-    at: i64,
-) -> Result<(), StoreError> {
+pub fn put_back(transaction: &Transaction<'_>, consumer: &str, places: &[Place], at: i64) -> Result<(), StoreError> {
     let trouble = Trouble { attempts: 0, next_at: at, parked_at: None, last_error: String::new() };
     for place in places {
         let hold = match union(transaction, consumer, &place.1)? {
@@ -151,7 +146,10 @@ pub fn put_back(
 /// See [`StoreError`].
 pub fn due(reader: &Reader<'_>, consumer: &str, now: i64, limit: usize) -> Result<Vec<Hold>, StoreError> {
     reader.all(
-        concat!(hold_columns!(), " WHERE consumer = ?1 AND next_at <= ?2 AND parked_at IS NULL ORDER BY next_at, id LIMIT ?3"),
+        concat!(
+            hold_columns!(),
+            " WHERE consumer = ?1 AND next_at <= ?2 AND parked_at IS NULL ORDER BY next_at, id LIMIT ?3"
+        ),
         params![consumer, now, row_limit(limit)],
         hold,
     )
@@ -178,8 +176,7 @@ pub fn let_go(transaction: &Transaction<'_>, consumer: &str, sequence: u64, at: 
         return Ok(false);
     };
     let was_first = first(transaction, hold)? == Some(sequence.unsigned_abs());
-    transaction
-        .run("DELETE FROM hold_event WHERE consumer = ?1 AND sequence = ?2", params![consumer, sequence])?;
+    transaction.run("DELETE FROM hold_event WHERE consumer = ?1 AND sequence = ?2", params![consumer, sequence])?;
     match first(transaction, hold)? {
         None => remove(transaction, hold)?,
         Some(_) if was_first => {
@@ -254,11 +251,7 @@ pub fn counts(reader: &Reader<'_>, consumer: &str) -> Result<Counts, StoreError>
     let (events, first) = found.unwrap_or_default();
     let parked = "SELECT count(*) FROM hold WHERE consumer = ?1 AND parked_at IS NOT NULL";
     let parked = reader.one(parked, [consumer], |row| Ok(row.get::<_, i64>(0)?))?.unwrap_or_default();
-    Ok(Counts {
-        events: events.unsigned_abs(),
-        parked: parked.unsigned_abs(),
-        first: first.map(i64::unsigned_abs),
-    })
+    Ok(Counts { events: events.unsigned_abs(), parked: parked.unsigned_abs(), first: first.map(i64::unsigned_abs) })
 }
 
 /// Consumers that anything is held for.
@@ -319,7 +312,8 @@ pub fn actions(reader: &Reader<'_>, consumer: &str, limit: usize) -> Result<Vec<
          ORDER BY id DESC LIMIT ?2",
         params![consumer, row_limit(limit)],
         |row| {
-            let detail = row.get_ref(5)?.as_str().map_err(|_| StoreError::Damaged { what: "consumer_action.detail" })?;
+            let detail =
+                row.get_ref(5)?.as_str().map_err(|_| StoreError::Damaged { what: "consumer_action.detail" })?;
             Ok(Action {
                 at: row.get(0)?,
                 consumer: row.get(1)?,

@@ -40,6 +40,7 @@ mod mapping_unmapped;
 mod one_id;
 mod ownership;
 mod privacy;
+mod push;
 mod records_department;
 mod resends;
 mod review;
