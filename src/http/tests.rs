@@ -25,7 +25,7 @@ use crate::store::persons::Person;
 use crate::store::records::{LinkChange, LinkKind, NewRecord, RecordIdentifier};
 use crate::store::reviews::{self, Question, ReviewKind};
 use crate::store::{Access as StoreAccess, PackedBytes, StoreConfig, StoreError, Transaction};
-use crate::store::{clinical, events, messages, persons, records, tokens as stored_tokens};
+use crate::store::{clinical, consumers, events, messages, persons, records, tokens as stored_tokens};
 use crate::telemetry::ListenerNumbers;
 use crate::tls::ServerTls;
 use crate::tls::testing::Authority;
@@ -339,7 +339,9 @@ fn insert_review(transaction: &Transaction<'_>) -> Result<(), StoreError> {
 }
 
 fn sample(route: &Route) -> String {
-    let path = route.path.replace("sources/{name}", "sources/emr");
+    let path = route.path.replace("sources/{name}", "sources/emr").replace("consumers/{name}", "consumers/crm");
+    // A stream does not end: here it does not begin.
+    let path = path.replace("feed/stream", "feed/stream?after=nowhere");
     path.replace("{one_id}", ONE_ID).replace("{id}", "1").replace("{name}", "visit.v1.json")
 }
 
@@ -367,6 +369,7 @@ async fn a_role_opens_its_own_routes_and_no_other() {
     server.write(insert_person).await;
     server.write(insert_review).await;
     server.write(|transaction| insert_message(transaction, "1", b"MSH|1", MessageState::Failed)).await;
+    server.write(|transaction| consumers::commit(transaction, "crm", crate::feed::Cursor { epoch: 1, sequence: 0 }, AT)).await;
     for role in Role::ALL {
         let token = server.token(if role == Role::Source { "emr" } else { "someone" }, role).await;
         for route in ROUTES {
