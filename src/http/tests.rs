@@ -369,7 +369,9 @@ async fn a_role_opens_its_own_routes_and_no_other() {
     server.write(insert_person).await;
     server.write(insert_review).await;
     server.write(|transaction| insert_message(transaction, "1", b"MSH|1", MessageState::Failed)).await;
-    server.write(|transaction| consumers::commit(transaction, "crm", crate::feed::Cursor { epoch: 1, sequence: 0 }, AT)).await;
+    server
+        .write(|transaction| consumers::commit(transaction, "crm", crate::feed::Cursor { epoch: 1, sequence: 0 }, AT))
+        .await;
     for role in Role::ALL {
         let token = server.token(if role == Role::Source { "emr" } else { "someone" }, role).await;
         for route in ROUTES {

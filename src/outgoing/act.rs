@@ -111,7 +111,10 @@ pub fn replay(t: &Transaction<'_>, act: &Act, asked: &Replay, after: Option<u64>
     };
     let present = resolve(committed(t, &consumer.name)?);
     if asked.person.is_none() && asked.to.is_none() {
+        // Who was never given anything may begin anywhere.
+        let has_begun = consumers::position(t, &consumer.name)?.is_some();
         if let Ok(present) = present
+            && has_begun
             && from > present
         {
             return Ok(Err(Refusal::Forwards(log.cursor(present))));

@@ -60,7 +60,8 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("its address");
         let manner: Manner = Box::new(|_| Mood::Status(204));
-        let mut receiver = Self { address, seen: Arc::default(), manner: Arc::new(Mutex::new(manner)), listening: None };
+        let mut receiver =
+            Self { address, seen: Arc::default(), manner: Arc::new(Mutex::new(manner)), listening: None };
         receiver.listen(listener);
         receiver
     }
