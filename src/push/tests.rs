@@ -313,7 +313,8 @@ async fn a_failing_person_is_parked_the_others_go_on_and_what_follows_waits_behi
             let others = |world: &World| {
                 world.log.iter().filter(|(sequence, keys)| keys[0].starts_with('B') && **sequence < merge).count()
             };
-            bench.with(|world| world.taken.len() == others(world)) && bench.counts().parked == 1
+            let counts = bench.counts();
+            bench.with(|world| world.taken.len() == others(world)) && (counts.parked, counts.events) == (1, 22)
         })
         .await;
     assert_eq!(
