@@ -100,9 +100,9 @@ pub fn return_space(transaction: &Transaction<'_>, pages: u32) -> Result<u64, St
 
 #[cfg(test)]
 mod tests {
-    use super::super::{consumers, events};
     use super::super::fixtures::{event, message, outcome, store, write};
     use super::super::messages::Page;
+    use super::super::{consumers, events};
     use super::*;
     use crate::feed::EventKind;
 

@@ -43,10 +43,7 @@ pub(super) fn later(time: Timestamp, span: Duration) -> Timestamp {
 
 impl Default for World {
     fn default() -> Self {
-        Self {
-            now: Arc::new(Timestamp::now),
-            random: Arc::new(web::random),
-        }
+        Self { now: Arc::new(Timestamp::now), random: Arc::new(web::random) }
     }
 }
 
