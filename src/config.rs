@@ -6,6 +6,7 @@
 
 mod fhir;
 pub mod identity;
+pub mod push;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -24,6 +25,7 @@ use crate::feed::TypeFilter;
 use crate::hl7v2::CharsetSetting;
 use crate::identity::Model;
 use crate::policy::{FULL_POLICY, Purpose, shipped};
+use crate::push::Allowed;
 
 /// Marks the diagnostics of this file.
 pub(crate) const CODE: &str = "C001";
@@ -60,6 +62,8 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// The CRM modules, in the order of the file.
     pub consumers: Vec<Consumer>,
+    /// Whom events may be posted to.
+    pub allowed: Allowed,
     /// `[identity] model`: the file of the matching model, absolute; its default need not exist.
     pub model_file: PathBuf,
     /// The model: that file's, else the built-in defaults.
@@ -186,6 +190,8 @@ pub struct Consumer {
     pub policy: String,
     /// What it uses the data for.
     pub purpose: Purpose,
+    /// Where events are posted, if they are.
+    pub webhook: Option<push::Webhook>,
 }
 
 /// Reads and checks the file. `Err` holds at least one error; warnings come with either.
@@ -332,9 +338,13 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
     let model_file = model_file.map_or_else(|| default_model(file), |file| file.value);
     section.finish();
 
+    let mut section = document.section("push");
+    let allowed = push::read_allowed(&mut section);
+    section.finish();
+
     let mut consumers: Vec<Consumer> = Vec::new();
     for mut section in document.sections("consumers") {
-        let consumer = read_consumer(&mut section, root);
+        let consumer = read_consumer(&mut section, &allowed, root);
         if let Some(consumer) = consumer {
             if consumers.iter().any(|known| known.name == consumer.name) {
                 problems.report(section.span(), format!("a second consumer is called `{}`", consumer.name), None);
@@ -352,6 +362,7 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
         retention,
         sources,
         consumers,
+        allowed,
         model_file,
         model: Model::default(),
     }
@@ -528,7 +539,7 @@ fn warn_if_open(section: &Section<'_>, listen: &Placed<SocketAddr>) {
     }
 }
 
-fn read_consumer(section: &mut Section<'_>, root: &Path) -> Option<Consumer> {
+fn read_consumer(section: &mut Section<'_>, allowed: &Allowed, root: &Path) -> Option<Consumer> {
     let problems = section.problems();
     let name = section.required("name");
     if let Some(name) = &name {
@@ -547,21 +558,18 @@ fn read_consumer(section: &mut Section<'_>, root: &Path) -> Option<Consumer> {
         check_policy(section, policy, root);
     }
     let purpose = section.parsed("purpose", Purpose::from_str);
-    if let Some(mut webhook) = section.optional_section("webhook") {
-        webhook.required("url");
-        webhook.text("secret_file");
-        problems.warn(
-            webhook.span(),
-            "webhooks are not delivered by this version",
-            Some("the consumer can read GET /v1/feed".into()),
-        );
+    let webhook = section.optional_section("webhook").map(|mut webhook| {
+        let read = push::read(&mut webhook, allowed, root);
         webhook.finish();
-    }
+        read
+    });
     Some(Consumer {
         name: name?.value,
         events,
         policy: policy.map_or_else(|| FULL_POLICY.to_owned(), |policy| policy.value),
         purpose: purpose.map_or(Purpose::Care, |purpose| purpose.value),
+        // What is wrong with it was reported; the rest of the consumer is checked all the same.
+        webhook: webhook.flatten(),
     })
 }
 

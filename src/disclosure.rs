@@ -2,7 +2,7 @@
 //! consumer (pages of the feed, look-ups, and every other way there will be) asks a [`Gate`].
 //!
 //! Invariants
-//! - Consents, deaths, the person and the special categories are those of the moment of reading, for old events too: what was withdrawn a
+//! - Consents, restrictions, deaths, the person and the special categories are those of the moment of reading, for old events too: what was withdrawn a
 //!   moment ago is not sent, however long it has been in the log.
 //! - An event of which nothing may leave is left out, and the position moves past it.
 //! - With the policy `full`, no objection and no purpose that needs consent, an event leaves byte by byte as it is in the log.
@@ -22,9 +22,9 @@ use crate::policy::{
 };
 use crate::record::{Fields, Value};
 use crate::state::{LabReportState, VisitState};
-use crate::store::events::{self, EventPage, PageRequest};
+use crate::store::events;
 use crate::store::persons::{self, Person};
-use crate::store::{Reader, StoreError, clinical, consents, records};
+use crate::store::{Reader, StoreError, clinical, consents, records, restrictions};
 use crate::view;
 
 /// Events of one person that are looked through for the version before: more than happens between two changes of one record.
@@ -123,7 +123,7 @@ pub struct Gate<'r> {
 struct Rule<'r> {
     recipient: &'r Recipient,
     lens: Lens<'r>,
-    /// Consents have to be looked at.
+    /// Consents and restrictions have to be looked at.
     asks: bool,
     at: i64,
     persons: RefCell<BTreeMap<String, Access>>,
@@ -138,7 +138,7 @@ impl<'r> Gate<'r> {
     pub fn new(reader: &'r Reader<'r>, recipient: Option<&'r Recipient>, at: i64) -> Result<Self, StoreError> {
         let Some(recipient) = recipient else { return Ok(Self { reader, rule: None }) };
         let Recipient { policy, categories, purpose, name, .. } = recipient;
-        let asks = purpose.needs_consent() || consents::exist(reader, *purpose)?;
+        let asks = purpose.needs_consent() || consents::exist(reader, *purpose)? || restrictions::any(reader)?;
         if !asks && policy.hides_nothing(categories) {
             return Ok(Self { reader, rule: None });
         }
@@ -149,20 +149,15 @@ impl<'r> Gate<'r> {
         Ok(Self { reader, rule: Some(rule) })
     }
 
-    /// A page of the log with what may leave of it.
+    /// What may leave of an event; `None`: nothing.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub fn events(&self, request: &PageRequest) -> Result<EventPage, StoreError> {
-        let mut page = events::page(self.reader, request)?;
-        if let Some(rule) = &self.rule {
-            let mut shown = Vec::with_capacity(page.events.len());
-            for event in page.events {
-                shown.extend(rule.event(self.reader, event)?);
-            }
-            page.events = shown;
+    pub fn event(&self, event: Event) -> Result<Option<Event>, StoreError> {
+        match &self.rule {
+            Some(rule) => rule.event(self.reader, event),
+            None => Ok(Some(event)),
         }
-        Ok(page)
     }
 
     /// Whether everything leaves as it is.
@@ -228,6 +223,9 @@ impl Rule<'_> {
     }
 
     fn access_to(&self, reader: &Reader<'_>, person: &Person) -> Result<Access, StoreError> {
+        if restrictions::holds(reader, &person.one_id)? {
+            return Ok(Access::Nothing);
+        }
         let purpose = self.recipient.purpose;
         let holds = consents::holding_of(reader, &person.one_id, self.at)?.get(&purpose).copied();
         let is_dead = person.golden.get("deceased").and_then(Value::as_bool) == Some(true);
@@ -241,6 +239,10 @@ impl Rule<'_> {
 
     fn event(&self, reader: &Reader<'_>, event: Event) -> Result<Option<Event>, StoreError> {
         let Ok(kind) = event.kind.parse::<EventKind>() else { return Ok(None) };
+        // They name nobody but by the One ID, and whoever holds the person must learn of it.
+        if kind.reaches_everybody() {
+            return Ok(Some(event));
+        }
         if !self.lens.may_know(kind) {
             return Ok(None);
         }

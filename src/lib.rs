@@ -16,8 +16,8 @@
 //! |---|---|
 //! | 0 pure | [`record`], [`diagnostic`]; [`hl7v2`], [`feed`] → record; [`state`], [`identity`] → record, feed; [`document`], [`fhir`] → diagnostic; [`mapping`] → hl7v2, record, diagnostic, document; [`policy`] → record, feed, diagnostic, document |
 //! | 1 store | [`store`] → record, feed, identity, state, policy types |
-//! | 2 work | [`view`] → record, state, store; [`disclosure`] → policy, record, feed, state, store, view; [`pipeline`] → layers 0 and 1, view |
-//! | 3 edges | [`source`], [`http`]; [`tls`] and [`telemetry`] are theirs in common |
+//! | 2 work | [`view`] → record, feed, state, store; [`disclosure`] → policy, record, feed, state, store, view; [`outgoing`] → feed, policy, store, disclosure; [`pipeline`] → layers 0 and 1, view |
+//! | 3 edges | [`source`], [`http`], [`push`]; [`tls`], [`web`] and [`telemetry`] are theirs in common |
 //! | 4 top | [`app`], [`config`], [`commands`] |
 //!
 //! Invariants
@@ -37,8 +37,10 @@ pub mod hl7v2;
 pub mod http;
 pub mod identity;
 pub mod mapping;
+pub mod outgoing;
 pub mod pipeline;
 pub mod policy;
+pub mod push;
 pub mod record;
 pub mod source;
 pub mod state;
@@ -46,3 +48,4 @@ pub mod store;
 pub mod telemetry;
 pub mod tls;
 pub mod view;
+pub mod web;

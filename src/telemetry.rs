@@ -197,7 +197,7 @@ pub struct Metrics {
     failed_waiting: Family<SourceLabel, Gauge>,
     held: Gauge,
     feed_head: Gauge,
-    consumer_lag: Family<ConsumerLabel, Gauge>,
+    consumers: ConsumerFamilies,
     requests: Family<RequestLabel, Counter>,
     request_seconds: Family<RouteLabel, Histogram>,
     /// HTTP connections that are open.
@@ -218,6 +218,35 @@ struct SourceFamilies {
     junk_bytes: Family<SourceLabel, Counter>,
     messages: Family<MessageLabel, Counter>,
     answers: Family<AnswerLabel, Counter>,
+}
+
+#[derive(Debug, Default)]
+struct ConsumerFamilies {
+    lag: Family<ConsumerLabel, Gauge>,
+    head: Family<ConsumerLabel, Gauge>,
+    cursor: Family<ConsumerLabel, Gauge>,
+    behind: Family<ConsumerLabel, Gauge>,
+    oldest: Family<ConsumerLabel, Gauge>,
+    parked: Family<ConsumerLabel, Gauge>,
+    deliveries: Family<ConsumerLabel, Counter>,
+    retries: Family<ConsumerLabel, Counter>,
+}
+
+/// Where a consumer stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ConsumerNumbers {
+    /// Sequence number of the newest event.
+    pub head: u64,
+    /// That of its position.
+    pub cursor: u64,
+    /// Events after its position.
+    pub lag: u64,
+    /// Those, and the ones that are held for persons in trouble.
+    pub behind: u64,
+    /// Age of the oldest event that it was not given.
+    pub oldest_seconds: u64,
+    /// Persons whose events wait until somebody says so.
+    pub parked: u64,
 }
 
 #[derive(Debug, Default)]
@@ -304,7 +333,7 @@ impl Metrics {
             failed_waiting: Family::default(),
             held: Gauge::default(),
             feed_head: Gauge::default(),
-            consumer_lag: Family::default(),
+            consumers: ConsumerFamilies::default(),
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(latency_histogram),
             http_connections: Gauge::default(),
@@ -366,9 +395,32 @@ impl Metrics {
         self.feed_head.set(gauge_value(sequence));
     }
 
-    /// Sets how many events a consumer is behind the head.
-    pub fn set_consumer_lag(&self, consumer: &str, events: u64) {
-        self.consumer_lag.get_or_create(&ConsumerLabel { consumer: consumer.to_owned() }).set(gauge_value(events));
+    /// Sets where a consumer stands.
+    pub fn set_consumer(&self, consumer: &str, numbers: &ConsumerNumbers) {
+        let label = ConsumerLabel { consumer: consumer.to_owned() };
+        let families = &self.consumers;
+        for (family, value) in [
+            (&families.head, numbers.head),
+            (&families.cursor, numbers.cursor),
+            (&families.lag, numbers.lag),
+            (&families.behind, numbers.behind),
+            (&families.oldest, numbers.oldest_seconds),
+            (&families.parked, numbers.parked),
+        ] {
+            family.get_or_create(&label).set(gauge_value(value));
+        }
+    }
+
+    /// Counts events that a consumer fetched.
+    pub fn consumer_delivered(&self, consumer: &str, events: u64) {
+        self.consumers.deliveries.get_or_create(&ConsumerLabel { consumer: consumer.to_owned() }).inc_by(events);
+    }
+
+    /// Takes over what was pushed to a consumer.
+    pub fn set_pushed(&self, consumer: &str, deliveries: u64, retries: u64) {
+        let label = ConsumerLabel { consumer: consumer.to_owned() };
+        raise(&self.consumers.deliveries.get_or_create(&label), deliveries);
+        raise(&self.consumers.retries.get_or_create(&label), retries);
     }
 
     /// Takes over what the store's writer counts itself.
@@ -435,7 +487,25 @@ impl Metrics {
             self.failed_waiting.clone(),
         );
         registry.register("feed_head", "Sequence number of the newest event", self.feed_head.clone());
-        registry.register("consumer_lag", "Events between a consumer's cursor and the head", self.consumer_lag.clone());
+        let consumers = &self.consumers;
+        registry.register("consumer_lag", "Events between a consumer's cursor and the head", consumers.lag.clone());
+        registry.register("consumer_head", "Sequence number of the newest event", consumers.head.clone());
+        registry.register("consumer_cursor", "Sequence number of a consumer's cursor", consumers.cursor.clone());
+        let behind = "Events that a consumer was not given: after its cursor, and held for persons in trouble";
+        registry.register("consumer_events_behind", behind, consumers.behind.clone());
+        registry.register_with_unit(
+            "consumer_oldest",
+            "Age of the oldest event that a consumer was not given; 0: there is none",
+            Unit::Seconds,
+            consumers.oldest.clone(),
+        );
+        registry.register("consumer_parked", "Persons whose events wait for somebody", consumers.parked.clone());
+        registry.register(
+            "consumer_deliveries",
+            "Events fetched by or pushed to a consumer",
+            consumers.deliveries.clone(),
+        );
+        registry.register("consumer_retries", "Requests for events not taken at first", consumers.retries.clone());
         registry.register("http_requests", "HTTP requests by route and status", self.requests.clone());
         registry.register_with_unit(
             "http_request",

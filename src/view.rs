@@ -2,8 +2,6 @@
 //! looked up says in addition by which mapping it was last written; no event does, or each new mapping would make events of records that
 //! stay the same.
 
-pub mod snapshot;
-
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -75,7 +73,10 @@ pub fn visit(visit: &Visit, one_id: &str) -> Result<Fields, StoreError> {
 }
 
 /// A visit of the person `one_id`, as events hold it.
-fn published_visit(visit: &Visit, one_id: &str) -> Result<Fields, StoreError> {
+///
+/// # Errors
+/// [`StoreError::Damaged`] if the stored state cannot be read.
+pub fn published_visit(visit: &Visit, one_id: &str) -> Result<Fields, StoreError> {
     let state: VisitState = stored(&visit.state, "visit.state")?;
     Ok(visit_record(state.record(), visit, one_id))
 }
@@ -99,7 +100,10 @@ pub fn lab_report(report: &LabReport, one_id: &str) -> Result<Fields, StoreError
 }
 
 /// A report of the person `one_id`, as events hold it.
-fn published_lab_report(report: &LabReport, one_id: &str) -> Result<Fields, StoreError> {
+///
+/// # Errors
+/// [`StoreError::Damaged`] if the stored state cannot be read.
+pub fn published_lab_report(report: &LabReport, one_id: &str) -> Result<Fields, StoreError> {
     let state: LabReportState = stored(&report.state, "lab_report.state")?;
     Ok(lab_report_record(state.record(), report, one_id))
 }

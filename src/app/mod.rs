@@ -29,9 +29,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Arrival, Config};
 use crate::diagnostic::Diagnostic;
+use crate::disclosure::Policies;
 use crate::hl7v2::{Limits, text};
 use crate::http::{self, AppState, RetryError, SourceState};
+use crate::outgoing::Consumer;
 use crate::pipeline;
+use crate::push::{self, PushError, Pusher};
 use crate::source::budget::Budget;
 use crate::source::directory::{self, Directory, DirectoryError};
 use crate::source::fhir::FhirError;
@@ -80,6 +83,14 @@ pub enum StartError {
         /// What is wrong.
         error: FhirError,
     },
+    /// A consumer's secret or certificate.
+    #[error("{name}: {error}")]
+    Push {
+        /// Which consumer.
+        name: String,
+        /// What is wrong.
+        error: PushError,
+    },
     /// The TLS files of the HTTP listener.
     #[error("http: {0}")]
     Tls(#[from] TlsError),
@@ -101,6 +112,7 @@ pub struct App {
     store: Store,
     retention: config::Retention,
     sources: Vec<BoundSource>,
+    pushers: Vec<Arc<Pusher>>,
     sets: watch::Receiver<Set>,
     reloader: Reloader,
     http: TcpListener,
@@ -147,12 +159,13 @@ impl App {
         let address = config.http.listen;
         let http = TcpListener::bind(address).await.map_err(|error| StartError::Http { address, error })?;
         let http_address = http.local_addr().map_err(|error| StartError::Http { address, error })?;
+        let pushers = pushers(config, &store, &policies)?;
         let state = Arc::new(AppState {
             store: store.clone(),
-            consumers: config.consumers.iter().map(http_consumer).collect(),
+            consumers: outgoing_consumers(config),
             sources: bound.iter().map(http_source).collect(),
             metrics,
-            refresh_metrics: listener_numbers(&bound, budget),
+            refresh_metrics: listener_numbers(&bound, budget, &pushers),
             retry: retry(&store, &sets),
             decide: decide(&store, config),
             say_consent: say_consent(&store, config),
@@ -162,9 +175,23 @@ impl App {
             raw_text: raw_text(&sets),
             stopping: stop.child_token(),
             probe: http::StoreProbe::default(),
+            pushes: shown_pushes(&pushers),
+            streams: http::Streams::default(),
         });
         let retention = config.retention;
-        Ok(Self { store, retention, sources: bound, sets, reloader, http, http_address, http_tls, state, stop })
+        Ok(Self {
+            store,
+            retention,
+            sources: bound,
+            pushers,
+            sets,
+            reloader,
+            http,
+            http_address,
+            http_tls,
+            state,
+            stop,
+        })
     }
 
     /// Cancel it to stop the daemon.
@@ -207,7 +234,7 @@ impl App {
     /// # Errors
     /// The sentence that names why the store failed.
     pub async fn serve(self) -> Result<(), WriteError> {
-        let Self { store, retention, sources, sets, reloader, http, http_tls, state, stop, .. } = self;
+        let Self { store, retention, sources, pushers, sets, reloader, http, http_tls, state, stop, .. } = self;
         let metrics = Arc::clone(&state.metrics);
         let mut parts = Parts::default();
         for bound in sources {
@@ -218,8 +245,16 @@ impl App {
             }
             parts.spawn(bound.name.clone(), serve_source(bound, stop.clone()));
         }
+        for pusher in pushers {
+            let (part, stop) = (format!("push to {}", pusher.consumer()), stop.clone());
+            parts.spawn(part.clone(), async move {
+                let serve = || Arc::clone(&pusher).serve(stop.clone());
+                supervise(&part, &stop, |_| (), serve).await;
+            });
+        }
+        let served = state.consumers.iter().map(|consumer| consumer.name.clone()).collect();
+        parts.spawn("retention".to_owned(), upkeep::keep(store.clone(), retention, served, stop.clone()));
         parts.spawn("http".to_owned(), serve_http(Arc::new(http), http_tls.map(Arc::new), state, stop.clone()));
-        parts.spawn("retention".to_owned(), upkeep::keep(store.clone(), retention, stop.clone()));
         parts.spawn("mappings".to_owned(), mappings::keep(reloader, stop.clone()));
         parts.spawn("waiting messages".to_owned(), waiting::keep(store.clone(), sets, metrics, stop.clone()));
 
@@ -399,13 +434,53 @@ async fn serve_http(
     supervise("http", &stop, |_| (), serve).await;
 }
 
-fn http_consumer(consumer: &config::Consumer) -> http::Consumer {
-    http::Consumer {
+/// The consumers of a configuration, as what leaves is decided by.
+pub fn outgoing_consumers(config: &Config) -> Vec<Consumer> {
+    config.consumers.iter().map(outgoing_consumer).collect()
+}
+
+fn outgoing_consumer(consumer: &config::Consumer) -> Consumer {
+    Consumer {
         name: consumer.name.clone(),
         events: consumer.events.clone(),
         policy: consumer.policy.clone(),
         purpose: consumer.purpose,
+        is_pushed: consumer.webhook.is_some(),
     }
+}
+
+/// How a consumer is pushed to; `None`: it is not.
+pub fn push_settings(config: &Config, consumer: &config::Consumer) -> Option<push::Settings> {
+    let webhook = consumer.webhook.as_ref()?;
+    Some(push::Settings {
+        consumer: outgoing_consumer(consumer),
+        url: webhook.url.clone(),
+        secret_file: webhook.secret_file.clone(),
+        schedule: webhook.schedule.clone(),
+        timeout: webhook.timeout,
+        tls: webhook.tls.clone(),
+        allowed: config.allowed.clone(),
+        limits: push::Limits::default(),
+    })
+}
+
+fn pushers(
+    config: &Config,
+    store: &Store,
+    policies: &watch::Receiver<Arc<Policies>>,
+) -> Result<Vec<Arc<Pusher>>, StartError> {
+    let settings = config.consumers.iter().filter_map(|consumer| push_settings(config, consumer));
+    let pushers = settings.map(|settings| {
+        let name = settings.consumer.name.clone();
+        Pusher::new(store, settings, policies.clone()).map(Arc::new).map_err(|error| StartError::Push { name, error })
+    });
+    pushers.collect()
+}
+
+/// How HTTP shows pushing.
+fn shown_pushes(pushers: &[Arc<Pusher>]) -> http::Pushes {
+    let shown: Vec<_> = pushers.iter().map(|pusher| (pusher.consumer().to_owned(), pusher.status())).collect();
+    Arc::new(move |name| shown.iter().find(|(known, _)| known == name).map(|(_, status)| status.document()))
 }
 
 fn http_source(bound: &BoundSource) -> http::Source {
@@ -426,7 +501,8 @@ fn http_source(bound: &BoundSource) -> http::Source {
 }
 
 /// Brings what the sources count themselves into the metrics.
-fn listener_numbers(bound: &[BoundSource], budget: Budget) -> http::RefreshMetrics {
+fn listener_numbers(bound: &[BoundSource], budget: Budget, pushers: &[Arc<Pusher>]) -> http::RefreshMetrics {
+    let pushed: Vec<_> = pushers.iter().map(|pusher| (pusher.consumer().to_owned(), pusher.status())).collect();
     let mut listeners: Vec<(String, Arc<mllp::Statistics>)> = Vec::new();
     let mut polled: Vec<(String, polling::Numbers)> = Vec::new();
     for BoundSource { name, entrance, .. } in bound {
@@ -438,6 +514,10 @@ fn listener_numbers(bound: &[BoundSource], budget: Budget) -> http::RefreshMetri
     }
     Arc::new(move |metrics| {
         metrics.set_held(budget.taken());
+        for (consumer, status) in &pushed {
+            let numbers = status.numbers();
+            metrics.set_pushed(consumer, numbers.deliveries, numbers.retries);
+        }
         polled.iter().for_each(|(source, numbers)| metrics.set_polling(source, &numbers()));
         for (source, counted) in &listeners {
             let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -10,7 +10,7 @@ use super::now;
 use super::supervise::supervise;
 use crate::config::Retention;
 use crate::source::directory::Directory;
-use crate::store::{Store, WriteError, retention};
+use crate::store::{Reader, Store, Transaction, WriteError, consumers, events, retention};
 
 /// Pause between two rounds of pruning: retention counts in days.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
@@ -46,21 +46,26 @@ async fn prune_files(source: String, directory: Arc<Directory>, kept: Duration, 
     }
 }
 
-/// Removes what is older than the retention says, in small steps, until `stop`.
-pub(super) async fn keep(store: Store, kept: Retention, stop: CancellationToken) {
-    supervise("retention", &stop, |_| (), || prune(store.clone(), kept, stop.clone())).await;
+/// Removes what is older than the retention says, in small steps, until `stop`; of events nothing that one of `consumers` was not given.
+pub(super) async fn keep(store: Store, kept: Retention, consumers: Vec<String>, stop: CancellationToken) {
+    supervise("retention", &stop, |_| (), || prune(store.clone(), kept, consumers.clone(), stop.clone())).await;
 }
 
-async fn prune(store: Store, kept: Retention, stop: CancellationToken) {
+async fn prune(store: Store, kept: Retention, consumers: Vec<String>, stop: CancellationToken) {
     loop {
-        if let Err(error) = prune_once(&store, &kept, &stop).await {
+        if let Err(error) = prune_once(&store, &kept, &consumers, &stop).await {
             tracing::warn!(%error, "old messages and events could not be removed; tried again later");
         }
         tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(PRUNE_INTERVAL) => {} }
     }
 }
 
-async fn prune_once(store: &Store, kept: &Retention, stop: &CancellationToken) -> Result<(), WriteError> {
+async fn prune_once(
+    store: &Store,
+    kept: &Retention,
+    consumers: &[String],
+    stop: &CancellationToken,
+) -> Result<(), WriteError> {
     let mut removed = 0;
     let before = before(kept.messages);
     let mut next = Some(0);
@@ -72,9 +77,13 @@ async fn prune_once(store: &Store, kept: &Retention, stop: &CancellationToken) -
         tokio::time::sleep(PRUNE_PAUSE).await;
     }
     let before = self::before(kept.feed);
+    tell_who_keeps(store, consumers, before).await?;
     let mut more = true;
     while more && !stop.is_cancelled() {
-        let step = store.submit(move |transaction| retention::prune_events(transaction, before, PRUNE_ROWS)).await?;
+        let consumers = consumers.to_vec();
+        let prune =
+            move |transaction: &Transaction<'_>| retention::prune_events(transaction, before, &consumers, PRUNE_ROWS);
+        let step = store.submit(prune).await?;
         removed += step.removed;
         more = step.removed > 0 && step.next.is_some();
         tokio::time::sleep(PRUNE_PAUSE).await;
@@ -91,6 +100,19 @@ async fn prune_once(store: &Store, kept: &Retention, stop: &CancellationToken) -
         }
         free = left;
         tokio::time::sleep(PRUNE_PAUSE).await;
+    }
+    Ok(())
+}
+
+/// Says for whom events are kept that are older than the retention says.
+async fn tell_who_keeps(store: &Store, consumers: &[String], before: i64) -> Result<(), WriteError> {
+    let consumers = consumers.to_vec();
+    let read = move |reader: &Reader<'_>| {
+        let floor = consumers::floor(reader, &consumers)?;
+        Ok(events::recorded_at(reader, floor.saturating_add(1))?.is_some_and(|at| at < before))
+    };
+    if store.read_async(read).await.map_err(WriteError::Job)? {
+        tracing::warn!("events older than retention.feed are kept for a consumer: `heyi status` says for which");
     }
     Ok(())
 }

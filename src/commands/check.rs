@@ -9,9 +9,10 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{Unusable, Verdict, output};
-use crate::app::{pipeline_sources, policies, server_files};
+use crate::app::{pipeline_sources, policies, push_settings, server_files};
 use crate::config::{self, Arrival, Config};
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::push;
 use crate::source::fhir;
 use crate::store::DaemonLock;
 use crate::tls::ServerTls;
@@ -104,6 +105,13 @@ fn surroundings(config: &Config) -> Vec<Diagnostic> {
         }
         if let Some(error) = tls.and_then(|tls| ServerTls::load(server_files(tls)).err()) {
             report(Severity::Error, format!("{name}: {error}"), "give PEM files that the service's user can read");
+        }
+    }
+    for consumer in &config.consumers {
+        let settings = push_settings(config, consumer);
+        if let Some(error) = settings.and_then(|settings| push::examine(&settings).err()) {
+            let hint = "give PEM files that the service's user can read";
+            report(Severity::Error, format!("{}: {error}", consumer.name), hint);
         }
     }
     for source in &config.sources {

@@ -1,6 +1,5 @@
 //! `heyi feed`: the event log from the shell.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -8,16 +7,18 @@ use std::time::Duration;
 use anyhow::anyhow;
 use serde_json::{Value, json};
 
-use super::{Verdict, existing_store, load_config, output};
+use super::{Verdict, deliveries, existing_store, load_config, output};
+use crate::app::now;
+use crate::app::outgoing_consumers;
 use crate::config::Config;
+use crate::disclosure::Gate;
 use crate::feed::snapshot::{Part, Place};
 use crate::feed::{Event, Position, TypeFilter};
-use crate::http::Log;
-use crate::store::consumers::{self, Consumer};
+use crate::http;
+use crate::outgoing::snapshot::{self, Detail};
+use crate::outgoing::{self, Log, Standing};
 use crate::store::events::{self, PageRequest};
 use crate::store::{Reader, Store, StoreError};
-use crate::view::moment;
-use crate::view::snapshot::{self, Detail};
 
 #[derive(clap::Subcommand)]
 pub(super) enum Verb {
@@ -51,12 +52,14 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Show each consumer's position and how far it is behind.
+    /// Show each consumer's position, how far it is behind, and what waits.
     Consumers {
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
+    #[command(flatten)]
+    Deliveries(deliveries::Verb),
 }
 
 /// Events read at a time.
@@ -89,13 +92,17 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
             list_consumers(&config, &store, json)?;
             Ok(Verdict::Fine)
         }
+        Verb::Deliveries(verb) => deliveries::run(&config, &store, verb),
     }
 }
 
 /// The sequence to begin after.
 fn begin(store: &Store, position: Position) -> anyhow::Result<u64> {
-    let begin = store.read(Log::read)?.resolve(position);
-    begin.map_err(|problem| anyhow!("--after: {} {}", problem.kind.title(), problem.detail))
+    let log = store.read(Log::read)?;
+    log.resolve(position).map_err(|lost| {
+        let problem = http::lost(log, lost);
+        anyhow!("--after: {} {}", problem.kind.title(), problem.detail)
+    })
 }
 
 /// Prints everything after `sequence` and gives the new position.
@@ -128,7 +135,10 @@ fn print_snapshot(store: &Store) -> anyhow::Result<()> {
     let mut place = Some(Place::first(begun));
     while let Some(after) = place {
         let detail = Detail::Records { bytes: PAGE_BYTES };
-        let page = store.read(|reader| snapshot::page(reader, after, Part::ALL, PAGE, detail))?;
+        let page = store.read(|reader| {
+            let gate = Gate::new(reader, None, now())?;
+            snapshot::page(reader, after, Part::ALL, PAGE, detail, &gate)
+        })?;
         for row in &page.rows {
             serde_json::to_writer(&mut out, row)?;
             writeln!(out)?;
@@ -157,51 +167,29 @@ pub(super) fn summary(event: &Event) -> String {
     )
 }
 
-/// A consumer: configured, or known by the position that it committed.
-pub(super) struct Standing {
-    pub(super) name: String,
-    is_configured: bool,
-    committed: Option<Consumer>,
-    /// Events that it has not taken; `None` when its position is of another epoch.
-    pub(super) lag: Option<u64>,
-}
-
 /// Every consumer, by name.
 pub(super) fn standings(config: &Config, reader: &Reader<'_>) -> Result<Vec<Standing>, StoreError> {
-    let head = events::head(reader)?.sequence;
-    let mut standings: BTreeMap<String, Standing> = BTreeMap::new();
-    for committed in consumers::list(reader)? {
-        let (name, lag) = (committed.name.clone(), committed.lag);
-        standings.insert(name.clone(), Standing { name, is_configured: false, committed: Some(committed), lag });
-    }
-    for configured in &config.consumers {
-        let name = &configured.name;
-        let never = Standing { name: name.clone(), is_configured: true, committed: None, lag: Some(head) };
-        standings.entry(name.clone()).or_insert(never).is_configured = true;
-    }
-    Ok(standings.into_values().collect())
+    outgoing::standings(reader, &outgoing_consumers(config))
 }
 
-impl Standing {
-    pub(super) fn json(&self) -> Value {
-        json!({
-            "name": self.name,
-            "configured": self.is_configured,
-            "cursor": self.cursor(),
-            "lag": self.lag,
-            "committed_at": self.committed.as_ref().map(|committed| moment(committed.updated_at)),
-        })
-    }
+/// Where consumers are configured, others are let in no more.
+pub(super) fn is_left_over(standing: &Standing, config: &Config) -> bool {
+    standing.configured.is_none() && !config.consumers.is_empty()
+}
 
-    /// As `--after` and the interface take it.
-    pub(super) fn cursor(&self) -> String {
-        self.committed.as_ref().map_or("start".to_owned(), |committed| committed.cursor.to_string())
+/// What is to be known of a consumer beside its position.
+pub(super) fn remark(standing: &Standing, config: &Config) -> String {
+    let mut remarks = Vec::new();
+    if standing.held.events > 0 {
+        remarks.push(format!("{} held", standing.held.events));
     }
-
-    /// Where consumers are configured, others are let in no more.
-    pub(super) fn is_left_over(&self, config: &Config) -> bool {
-        !self.is_configured && !config.consumers.is_empty()
+    if standing.held.parked > 0 {
+        remarks.push(format!("{} parked", standing.held.parked));
     }
+    if is_left_over(standing, config) {
+        remarks.push("not configured".to_owned());
+    }
+    remarks.join(", ")
 }
 
 fn list_consumers(config: &Config, store: &Store, json: bool) -> anyhow::Result<()> {
@@ -215,11 +203,11 @@ fn list_consumers(config: &Config, store: &Store, json: bool) -> anyhow::Result<
         .map(|consumer| {
             let committed = consumer.committed.as_ref();
             let at = committed.map_or("never".to_owned(), |committed| output::local_time(committed.updated_at));
-            let lag = consumer.lag.map_or("of another epoch".to_owned(), |lag| lag.to_string());
-            let remark = if consumer.is_left_over(config) { "not configured" } else { "" };
-            vec![consumer.name.clone(), consumer.cursor(), lag, at, remark.to_owned()]
+            let lag = consumer.behind().map_or("of another epoch".to_owned(), |behind| behind.to_string());
+            let oldest = consumer.oldest_at.map_or("-".to_owned(), output::local_time);
+            vec![consumer.name.clone(), consumer.cursor(), lag, oldest, at, remark(consumer, config)]
         })
         .collect();
-    output::table(&["CONSUMER", "POSITION", "BEHIND", "COMMITTED", ""], &rows)?;
+    output::table(&["CONSUMER", "POSITION", "BEHIND", "OLDEST", "COMMITTED", ""], &rows)?;
     output::line(format!("head {head}"))
 }

@@ -6,6 +6,7 @@ mod answer;
 mod backup;
 mod check;
 mod decided;
+mod deliveries;
 mod demo;
 mod evidence;
 mod feed;

@@ -1,13 +1,15 @@
 //! `heyi status`: one screen.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::json;
 
-use super::feed::{Standing, standings};
+use super::feed::{remark, standings};
 use super::{Verdict, existing_store, load_config, output};
-use crate::app::standing_of;
+use crate::app::{now, standing_of};
 use crate::config::{Arrival, Config};
+use crate::outgoing::Standing;
 use crate::source::directory;
 use crate::source::fhir::status::ServerStanding;
 use crate::store::messages::MessageState;
@@ -57,6 +59,14 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
         found.filter(|mirror| mirror.resources > 0 || is_polled(&config, name))
     };
     let runs = DaemonLock::is_held(&config.store);
+    // Pruning comes by every ten minutes; a day more is no reason to say anything.
+    let kept = config.retention.feed + Duration::from_secs(86_400);
+    let before = now().saturating_sub(i64::try_from(kept.as_micros()).unwrap_or(i64::MAX));
+    let keeping: Vec<&str> = consumers
+        .iter()
+        .filter(|consumer| consumer.oldest_at.is_some_and(|at| at < before))
+        .map(|consumer| consumer.name.as_str())
+        .collect();
     if arguments.json {
         let sources: Vec<_> = names
             .iter()
@@ -81,11 +91,12 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
             })
             .collect();
         let consumers: Vec<_> = consumers.iter().map(Standing::json).collect();
+        let keeping = &keeping;
         let codes: Vec<_> = codes.iter().map(view::unmapped_code).collect();
         output::json(&json!({
             "running": runs,
             "sources": sources,
-            "feed": {"head": numbers.head.to_string(), "first_kept": numbers.first_kept},
+            "feed": {"head": numbers.head.to_string(), "first_kept": numbers.first_kept, "kept_for": keeping},
             "consumers": consumers,
             "unmapped": codes,
             "store": {
@@ -130,9 +141,16 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
     }
     output::line(format!("feed      head {}", numbers.head))?;
     for consumer in &consumers {
-        let lag = consumer.lag.map_or_else(|| "of another epoch".to_owned(), |lag| format!("{lag} behind"));
-        let remark = if consumer.is_left_over(&config) { ", not configured" } else { "" };
+        let lag = consumer.behind().map_or_else(|| "of another epoch".to_owned(), |lag| format!("{lag} behind"));
+        let remark = remark(consumer, &config);
+        let remark = if remark.is_empty() { remark } else { format!(", {remark}") };
         output::line(format!("consumer  {} at {}, {lag}{remark}", consumer.name, consumer.cursor()))?;
+    }
+    if !keeping.is_empty() {
+        output::line(format!(
+            "feed      older events than retention.feed are kept for {}: bring them on, or `heyi feed forget`",
+            keeping.join(", ")
+        ))?;
     }
     for mapping in &mappings {
         let since = output::local_time(mapping.loaded_at);

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::push::is_near;
 use super::{at_least, duration};
 use crate::document::{Placed, Section};
 use crate::fhir::compose::READ;
@@ -155,7 +156,8 @@ fn resources(section: &mut Section<'_>) -> Vec<String> {
     wanted
 }
 
-fn tls(section: &mut Section<'_>, root: &Path) -> ClientFiles {
+/// `tls = { ca, certificate, key_file }` of a client.
+pub(super) fn tls(section: &mut Section<'_>, root: &Path) -> ClientFiles {
     let Some(mut section) = section.optional_section("tls") else { return ClientFiles::default() };
     let mut file = |key| {
         let written = section.text(key)?;
@@ -236,7 +238,7 @@ fn secret_file(section: &mut Section<'_>, key: &'static str, root: &Path) -> Opt
 }
 
 /// A file that can be looked at; what is not there is reported where it is named.
-fn existing(section: &Section<'_>, key: &str, written: &Placed<String>, root: &Path) -> Option<PathBuf> {
+pub(super) fn existing(section: &Section<'_>, key: &str, written: &Placed<String>, root: &Path) -> Option<PathBuf> {
     let path = root.join(&written.value);
     if let Err(error) = std::fs::metadata(&path) {
         let hint = format!("the path starts at {}", root.display());
@@ -248,11 +250,7 @@ fn existing(section: &Section<'_>, key: &str, written: &Placed<String>, root: &P
 
 /// Credentials that anybody on the way can read are none.
 fn warn_in_clear(section: &Section<'_>, base: &Url) {
-    let is_near = base.host_str().is_some_and(|host| {
-        host == "localhost"
-            || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-    });
-    if base.scheme() == "http" && !is_near {
+    if base.scheme() == "http" && !is_near(base) {
         let span: Range<usize> = section.span();
         section.problems().warn(
             span,

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
+use super::TypeFilter;
 use super::cursor::FIRST_EPOCH;
 use crate::record::Fields;
 
@@ -69,6 +70,11 @@ impl EventKind {
     /// Whether every consumer gets it, whatever it asked for: it may hold what it must not keep, or not use, any longer.
     pub fn reaches_everybody(self) -> bool {
         matches!(self, Self::PatientRestricted | Self::PatientErased)
+    }
+
+    /// Whether a consumer that asks for these types gets it.
+    pub fn is_wanted(self, filters: &[TypeFilter]) -> bool {
+        self.reaches_everybody() || filters.iter().any(|filter| filter.matches(self))
     }
 
     /// The JSON Schema of `data`, by its path below the server's root.

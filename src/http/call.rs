@@ -18,9 +18,9 @@ use super::parameter::Parameters;
 use super::problem::{Problem, ProblemKind};
 use super::routes::{Access, ROUTES, Route};
 use super::tokens::{self, Caller, Role};
-use super::{AppState, Consumer, FULL_POLICY, Purpose, limits};
+use super::{AppState, limits};
 use crate::disclosure::Recipient;
-use crate::feed::TypeFilter;
+use crate::outgoing::Consumer;
 use crate::store::{ErrorClass, StoreError, WriteError};
 
 /// What a handler gives.
@@ -53,6 +53,16 @@ impl Call {
             .any(|range| range.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(media_type)))
     }
 
+    /// A header, if it is there once and is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The headers, for who looks at the token again later.
+    pub(crate) fn into_headers(self) -> HeaderMap {
+        self.headers
+    }
+
     /// The body as JSON. serde's own message is left out: it quotes what was sent.
     pub(crate) fn json<T: DeserializeOwned>(&self, expected: &str) -> Result<T, Problem> {
         serde_json::from_slice(&self.body)
@@ -70,32 +80,23 @@ impl Call {
         let Some(caller) = self.caller.as_ref().filter(|caller| caller.role == Role::Consumer) else {
             return Ok(None);
         };
-        let consumer = match state.consumers.iter().find(|consumer| consumer.name == caller.name) {
-            Some(consumer) => consumer.clone(),
-            None if state.consumers.is_empty() => unconfigured(&caller.name),
-            None => {
-                let detail = format!("Add [[consumers]] with name = \"{}\" to the configuration.", caller.name);
-                return Err(Problem::new(ProblemKind::ConsumerNotConfigured, detail));
-            }
-        };
-        let policies = Arc::clone(&state.policies.borrow());
-        let Some(policy) = policies.policies.get(&consumer.policy).map(Arc::clone) else {
-            let detail = format!("There is no policy `{}`; nothing is sent unmasked instead.", consumer.policy);
-            return Err(Problem::new(ProblemKind::PolicyNotAvailable, detail));
-        };
-        let Consumer { name, events, purpose, .. } = consumer;
-        Ok(Some(Recipient { name, events, policy, purpose, categories: Arc::clone(&policies.categories) }))
+        recipient(state, &caller.name).map(Some)
     }
 }
 
-/// A consumer where none is configured: everything, for care.
-fn unconfigured(name: &str) -> Consumer {
-    Consumer {
-        name: name.to_owned(),
-        events: vec![TypeFilter::ALL],
-        policy: FULL_POLICY.to_owned(),
-        purpose: Purpose::Care,
-    }
+/// The consumer of this name with what applies to it now.
+pub(super) fn recipient(state: &AppState, name: &str) -> Result<Recipient, Problem> {
+    let consumer = match state.consumers.iter().find(|consumer| consumer.name == name) {
+        Some(consumer) => consumer.clone(),
+        None if state.consumers.is_empty() => Consumer::unconfigured(name),
+        None => {
+            let detail = format!("Add [[consumers]] with name = \"{name}\" to the configuration.");
+            return Err(Problem::new(ProblemKind::ConsumerNotConfigured, detail));
+        }
+    };
+    let policies = Arc::clone(&state.policies.borrow());
+    let refused = || Problem::new(ProblemKind::PolicyNotAvailable, consumer.refusal());
+    consumer.recipient(&policies).ok_or_else(refused)
 }
 
 /// The router: every route of the table and nothing else.

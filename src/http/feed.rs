@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -17,10 +17,10 @@ use super::call::{Answer, Call, from_store, from_writer, json, now, with_type};
 use super::parameter::cursor_not_valid;
 use super::problem::{Problem, ProblemKind};
 use super::{AppState, limits};
-use crate::disclosure::{Gate, Recipient};
-use crate::feed::{Cursor, Event, EventKind, Position};
-use crate::store::events::{self, PageRequest};
-use crate::store::{Reader, StoreError, Transaction, consumers};
+use crate::disclosure::Recipient;
+use crate::feed::{Cursor, EventKind, Position};
+use crate::outgoing::{self, Log, Lost, Page, Request};
+use crate::store::{Reader, Transaction, consumers, events};
 use crate::view;
 
 /// Media type of a page with one event a line.
@@ -28,15 +28,16 @@ pub(crate) const NDJSON: &str = "application/x-ndjson";
 
 /// `GET /v1/feed`.
 pub(crate) async fn page(state: Arc<AppState>, call: Call) -> Answer {
+    let person = call.parameters.text("person").map(str::to_owned);
     let limit = call.parameters.integer("limit") as usize;
     let wait = Duration::from_secs(call.parameters.integer("wait").into());
-    let mut after = call.parameters.position("after");
+    let mut after = begin(&state, &call).await?;
     let deadline = Instant::now() + wait;
     let mut head = state.store.head();
     let page = loop {
         // Marked as seen before reading: an event committed while we read wakes us.
         head.mark_unchanged();
-        let page = read_page(&state, &call, after, limit).await?;
+        let page = read_page(&state, &call, after, limit, person.clone()).await?;
         if !page.events.is_empty() || Instant::now() >= deadline || state.stopping.is_cancelled() {
             break page;
         }
@@ -45,7 +46,31 @@ pub(crate) async fn page(state: Arc<AppState>, call: Call) -> Answer {
             wait_for_news(&mut head, deadline, &state.stopping).await;
         }
     };
-    if call.accepts(NDJSON) { page.lines() } else { page.document() }
+    let consumer = consumer(&state, &call)?;
+    if !is_pushed(&state, &consumer) {
+        state.metrics.consumer_delivered(&consumer.name, page.events.len() as u64);
+    }
+    if call.accepts(NDJSON) { lines(&page) } else { document(&page) }
+}
+
+/// Where a page begins that names a position, a time, or a person; `None`: at the committed cursor.
+async fn begin(state: &AppState, call: &Call) -> Result<Option<Position>, Problem> {
+    let (after, since) = (call.parameters.position("after"), call.parameters.moment("since"));
+    match (after, since) {
+        (Some(_), Some(_)) => Err(Problem::new(
+            ProblemKind::ParameterNotValid,
+            "Give `after` or `since`: the next page begins after `next`.",
+        )),
+        (None, Some(since)) => {
+            let read = move |reader: &Reader<'_>| {
+                Ok(Position::At(Log::read(reader)?.cursor(events::before_time(reader, since)?)))
+            };
+            Ok(Some(state.store.read_async(read).await.map_err(from_store)?))
+        }
+        // All that is kept of a person is asked for, whatever the consumer has taken.
+        (None, None) if call.parameters.text("person").is_some() => Ok(Some(Position::Start)),
+        (after, None) => Ok(after),
+    }
 }
 
 /// `GET /v1/feed/cursor`.
@@ -68,12 +93,17 @@ pub(crate) async fn commit_cursor(state: Arc<AppState>, call: Call) -> Answer {
     let consumer = consumer(&state, &call)?;
     let request: CursorRequest = call.json("{\"cursor\": CURSOR}")?;
     let position: Position = request.cursor.parse().map_err(|_| cursor_not_valid())?;
+    if is_pushed(&state, &consumer) {
+        let detail = "Events are pushed to this consumer, so its cursor is what was delivered. \
+             POST /v1/consumers/{name}/replay and `heyi feed replay` give events again.";
+        return Err(Problem::new(ProblemKind::DeliveryRefused, detail));
+    }
     let at = now();
     let job = move |transaction: &Transaction<'_>| {
         let log = Log::read(transaction)?;
         let cursor = match log.resolve(position) {
             Ok(sequence) => log.cursor(sequence),
-            Err(problem) => return Ok(Err(problem)),
+            Err(why) => return Ok(Err(lost(log, why))),
         };
         consumers::commit(transaction, &consumer.name, cursor, at)?;
         Ok(Ok((cursor, log.head)))
@@ -88,7 +118,12 @@ pub(super) fn consumer(state: &AppState, call: &Call) -> Result<Recipient, Probl
     call.recipient(state)?.ok_or_else(refused)
 }
 
-async fn wait_for_news(head: &mut watch::Receiver<u64>, deadline: Instant, stopping: &CancellationToken) {
+/// Whether its position is what was delivered.
+fn is_pushed(state: &AppState, consumer: &Recipient) -> bool {
+    state.consumers.iter().any(|known| known.name == consumer.name && known.is_pushed)
+}
+
+pub(super) async fn wait_for_news(head: &mut watch::Receiver<u64>, deadline: Instant, stopping: &CancellationToken) {
     let news = async {
         if head.changed().await.is_err() {
             // The writer is gone; other processes may still write.
@@ -103,116 +138,70 @@ async fn wait_for_news(head: &mut watch::Receiver<u64>, deadline: Instant, stopp
     }
 }
 
-/// The log's ends at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Log {
-    /// Sequence number of the oldest event kept; one more than the head's when none is.
-    first: u64,
-    head: Cursor,
+/// The problem of a position that means nothing in the log, with the way out.
+pub fn lost(log: Log, lost: Lost) -> Problem {
+    let (kind, detail) = match lost {
+        Lost::OtherEpoch => (
+            ProblemKind::CursorOfAnotherEpoch,
+            "The store was put back from a backup: the cursor's numbers mean other events in this log, and what you read \
+             after the backup may not be there. Compare what you keep with /v1/feed/reconcile, or take /v1/feed/snapshot, \
+             and go on from the `cursor` that it gives.",
+        ),
+        Lost::BeyondHead => (
+            ProblemKind::CursorBeyondHead,
+            "No such event was written yet: the cursor is mistyped, or a copy of the store was put back. \
+             In the second case compare what you keep with /v1/feed/reconcile, and go on from the `cursor` that it gives.",
+        ),
+        Lost::Expired => (
+            ProblemKind::CursorExpired,
+            "Retention removed events that you have not read. \
+             Take /v1/feed/snapshot and go on from the `cursor` that it gives; `start` is the oldest event kept.",
+        ),
+    };
+    Problem::new(kind, detail).with("start", log.start().to_string()).with("head", log.head.to_string())
 }
 
-impl Log {
-    /// Reads them.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub fn read(reader: &Reader<'_>) -> Result<Self, StoreError> {
-        let head = events::head(reader)?;
-        Ok(Self { first: events::first_kept(reader)?.unwrap_or(head.sequence + 1), head })
-    }
-
-    /// The newest event's position.
-    pub(super) fn head(self) -> Cursor {
-        self.head
-    }
-
-    /// The cursor, or the first that the log can go on from if events after it are no longer kept.
-    pub(super) fn not_before_first(self, cursor: Cursor) -> Cursor {
-        Cursor { sequence: cursor.sequence.max(self.first.saturating_sub(1)), ..cursor }
-    }
-
-    fn cursor(self, sequence: u64) -> Cursor {
-        Cursor { sequence, ..self.head }
-    }
-
-    /// Sequence number of the last event before the position, if the position means something in this log.
-    ///
-    /// # Errors
-    /// The problem that says where to go on instead.
-    pub fn resolve(self, position: Position) -> Result<u64, Problem> {
-        let before_first = self.first.saturating_sub(1);
-        let cursor = match position {
-            Position::Start => return Ok(before_first),
-            Position::Head => return Ok(self.head.sequence),
-            Position::At(cursor) => cursor,
-        };
-        let (kind, detail) = if cursor.epoch != self.head.epoch {
-            let detail = "The store was put back from a backup: the cursor's numbers mean other events in this log, and what you read \
-                 after the backup may not be there. Compare what you keep with /v1/feed/reconcile, or take /v1/feed/snapshot, and go on \
-                 from the `cursor` that it gives.";
-            (ProblemKind::CursorOfAnotherEpoch, detail)
-        } else if cursor.sequence > self.head.sequence {
-            let detail = "No such event was written yet: the cursor is mistyped, or a copy of the store was put back. \
-                 In the second case compare what you keep with /v1/feed/reconcile, and go on from the `cursor` that it gives.";
-            (ProblemKind::CursorBeyondHead, detail)
-        } else if cursor.sequence < before_first {
-            let detail = "Retention removed events that you have not read. \
-                 Take /v1/feed/snapshot and go on from the `cursor` that it gives; `start` is the oldest event kept.";
-            (ProblemKind::CursorExpired, detail)
-        } else {
-            return Ok(cursor.sequence);
-        };
-        let start = self.cursor(before_first).to_string();
-        Err(Problem::new(kind, detail).with("start", start).with("head", self.head.to_string()))
-    }
+fn document(page: &Page) -> Answer {
+    json(&json!({"events": page.events, "next": page.next.to_string(), "head": page.head.to_string()}))
 }
 
-#[derive(Serialize)]
-struct Page {
-    events: Vec<Event>,
-    #[serde(serialize_with = "as_text")]
-    next: Cursor,
-    #[serde(serialize_with = "as_text")]
-    head: Cursor,
-}
-
-fn as_text<S: serde::Serializer>(cursor: &Cursor, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(cursor)
-}
-
-impl Page {
-    fn document(&self) -> Answer {
-        json(self)
-    }
-
-    /// One event a line, and a checkpoint as the last line, which carries what the document has beside its events.
-    fn lines(&self) -> Answer {
-        let checkpoint = json!({
-            "specversion": "1.0",
-            "id": format!("checkpoint-{}", self.next),
-            "source": "heyi/feed",
-            "type": EventKind::FeedCheckpoint.name(),
-            "time": view::moment(now()),
-            "sequence": format!("{:012}", self.next.sequence),
-            "dataschema": EventKind::FeedCheckpoint.schema_path(),
-            "datacontenttype": "application/json",
-            "data": {"next": self.next.to_string(), "head": self.head.to_string()},
-        });
-        let mut lines = Vec::new();
-        for event in &self.events {
-            serde_json::to_writer(&mut lines, event).map_err(|_| {
-                Problem::new(ProblemKind::Internal, "An event that is stored could not be written as JSON.")
-            })?;
-            lines.push(b'\n');
-        }
-        lines.extend_from_slice(checkpoint.to_string().as_bytes());
+/// One event a line, and a checkpoint as the last line, which carries what the document has beside its events.
+fn lines(page: &Page) -> Answer {
+    let mut lines = Vec::new();
+    for event in &page.events {
+        serde_json::to_writer(&mut lines, event).map_err(|_| {
+            Problem::new(ProblemKind::Internal, "An event that is stored could not be written as JSON.")
+        })?;
         lines.push(b'\n');
-        Ok(with_type(NDJSON, lines))
     }
+    lines.extend_from_slice(checkpoint(page.next, page.head).to_string().as_bytes());
+    lines.push(b'\n');
+    Ok(with_type(NDJSON, lines))
+}
+
+/// A `feed.checkpoint`: a position, and no event of the log.
+pub(super) fn checkpoint(next: Cursor, head: Cursor) -> Value {
+    json!({
+        "specversion": "1.0",
+        "id": format!("checkpoint-{next}"),
+        "source": "heyi/feed",
+        "type": EventKind::FeedCheckpoint.name(),
+        "time": view::moment(now()),
+        "sequence": format!("{:012}", next.sequence),
+        "dataschema": EventKind::FeedCheckpoint.schema_path(),
+        "datacontenttype": "application/json",
+        "data": {"next": next.to_string(), "head": head.to_string()},
+    })
 }
 
 /// Events that the consumer gets after the position, or after its committed cursor.
-async fn read_page(state: &AppState, call: &Call, after: Option<Position>, limit: usize) -> Result<Page, Problem> {
+async fn read_page(
+    state: &AppState,
+    call: &Call,
+    after: Option<Position>,
+    limit: usize,
+    person: Option<String>,
+) -> Result<Page, Problem> {
     // Anew for each look: a policy may have changed while nothing came.
     let consumer = consumer(state, call)?;
     let at = now();
@@ -220,16 +209,14 @@ async fn read_page(state: &AppState, call: &Call, after: Option<Position>, limit
         let log = Log::read(reader)?;
         let position = match after {
             Some(position) => position,
-            None => consumers::position(reader, &consumer.name)?.map_or(Position::Start, Position::At),
+            None => outgoing::committed(reader, &consumer.name)?,
         };
         let after = match log.resolve(position) {
             Ok(after) => after,
-            Err(problem) => return Ok(Err(problem)),
+            Err(why) => return Ok(Err(lost(log, why))),
         };
-        let filters = consumer.events.clone();
-        let request = PageRequest { after, limit, bytes: limits::PAGE_BYTES, filters };
-        let page = Gate::new(reader, Some(&consumer), at)?.events(&request)?;
-        Ok(Ok(Page { events: page.events, next: log.cursor(page.next), head: page.head }))
+        let request = Request { after, limit, bytes: limits::PAGE_BYTES, person: person.as_deref() };
+        Ok(Ok(outgoing::next(reader, &consumer, request, at)?))
     };
     state.store.read_async(read).await.map_err(from_store)?
 }
@@ -238,35 +225,18 @@ async fn read_page(state: &AppState, call: &Call, after: Option<Position>, limit
 mod tests {
     use super::*;
 
-    const LOG: Log = Log { first: 11, head: Cursor { epoch: 2, sequence: 20 } };
-
     #[test]
-    fn a_cursor_means_something_or_is_refused_with_the_way_out() {
-        for (text, expected) in [
-            ("start", Ok(10)),
-            ("head", Ok(20)),
-            ("2-10", Ok(10)),
-            ("2-15", Ok(15)),
-            ("2-20", Ok(20)),
-            ("2-21", Err(ProblemKind::CursorBeyondHead)),
-            ("2-9", Err(ProblemKind::CursorExpired)),
-            ("1-15", Err(ProblemKind::CursorOfAnotherEpoch)),
-            ("3-15", Err(ProblemKind::CursorOfAnotherEpoch)),
+    fn a_position_that_means_nothing_is_refused_with_the_way_out() {
+        let log = Log { first: 11, head: Cursor { epoch: 2, sequence: 20 } };
+        for (why, kind) in [
+            (Lost::OtherEpoch, ProblemKind::CursorOfAnotherEpoch),
+            (Lost::BeyondHead, ProblemKind::CursorBeyondHead),
+            (Lost::Expired, ProblemKind::CursorExpired),
         ] {
-            let resolved = LOG.resolve(text.parse().unwrap());
-            if let Err(problem) = &resolved {
-                assert_eq!(problem.members["start"], "2-000000000010", "{text}");
-                assert_eq!(problem.members["head"], "2-000000000020", "{text}");
-            }
-            assert_eq!(resolved.map_err(|problem| problem.kind), expected, "{text}");
+            let problem = lost(log, why);
+            assert_eq!(problem.kind, kind);
+            assert_eq!(problem.members["start"], "2-000000000010");
+            assert_eq!(problem.members["head"], "2-000000000020");
         }
-    }
-
-    #[test]
-    fn an_empty_log_has_one_position() {
-        let log = Log { first: 1, head: Cursor { epoch: 1, sequence: 0 } };
-        assert_eq!(log.resolve(Position::Start), Ok(0));
-        assert_eq!(log.resolve(Position::Head), Ok(0));
-        assert!(log.resolve("1-1".parse().unwrap()).is_err());
     }
 }

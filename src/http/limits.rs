@@ -20,6 +20,16 @@ pub const HEAD_BYTES: usize = 64 * 1024;
 pub const BODY_BYTES: usize = 1024 * 1024;
 /// Bytes of event data in one page; a page always has at least one event if there is one.
 pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
+/// Streams that may be open at a time; each looks at the log after every commit. A hospital has some ten consumers.
+pub const STREAMS: usize = 64;
+/// Events in one piece of a stream.
+pub const STREAM_EVENTS: usize = 200;
+/// Bytes of event data in one piece of a stream: two of them are held for a slow reader.
+pub const STREAM_BYTES: usize = 1024 * 1024;
+/// Pause between two comments of a stream, so that who is between does not think it dead: the contract's 15 s.
+pub const STREAM_COMMENT: Duration = Duration::from_secs(15);
+/// Events that a stream passes over before it says where it is.
+pub const STREAM_CHECKPOINT: u64 = 10_000;
 /// Longest wait between two looks at the head of the log in a long poll: another process may have written.
 pub const HEAD_CHECK: Duration = Duration::from_secs(1);
 /// Time for the store to take a job in `/readyz`.

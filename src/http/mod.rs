@@ -4,16 +4,17 @@
 //! - One table, in `routes`, says which paths there are, who may call them and what they take; the router, the checks before a
 //!   handler and the OpenAPI document are all made from it, so none of them can differ.
 //! - Deny by default: what leaves to a consumer goes through `disclosure`; one whose policy is not in force gets nothing.
-//! - Nothing here changes a record; the only writes are a consumer's cursor, a token's last use, that a failed message is
-//!   dismissed, and, through the pipeline, a retry and what somebody decides of identities or says of consent.
+//! - Nothing here changes a record; the only writes are a consumer's cursor and what is done with its deliveries, a token's last use, that a
+//!   failed message is dismissed, and, through the pipeline, a retry and what somebody decides of identities or says of consent.
 //! - Logs and metrics name a request by its path template, never by its path or query: those hold patient data.
 //! - Every request, body, page, wait and connection has a bound ([`limits`]).
 //!
-//! Not here yet, and therefore not routed: stream, audit, FHIR.
+//! Not here yet, and therefore not routed: audit, FHIR.
 
 mod answers;
 mod call;
 mod consents;
+mod consumers;
 mod feed;
 pub mod limits;
 mod messages;
@@ -27,6 +28,7 @@ mod routes;
 mod schemas;
 mod server;
 mod snapshot;
+mod stream;
 mod tokens;
 
 use std::pin::Pin;
@@ -36,8 +38,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::disclosure::Policies;
-use crate::feed::TypeFilter;
 use crate::identity::{Decided, ManualDecision, ManualRefusal};
+use crate::outgoing::Consumer;
 use crate::policy::{ConsentOutcome, ConsentRefusal, ConsentWord};
 use crate::record::{Fields, RecordNumber};
 use crate::store::{Reader, Store, StoreError, WriteError};
@@ -45,11 +47,12 @@ use crate::telemetry::Metrics;
 
 pub use crate::policy::{FULL_POLICY, Purpose};
 pub use call::router;
-pub use feed::Log;
+pub use feed::lost;
 pub use messages::add_raw;
 pub use openapi::document;
 pub use problem::{PROBLEMS, Problem, ProblemKind};
 pub use server::serve;
+pub use stream::Streams;
 pub use tokens::{PREFIX, RandomError, Role, RoleError, Secret, digest};
 
 /// What the handlers work with, put together by the application.
@@ -82,25 +85,16 @@ pub struct AppState {
     pub stopping: CancellationToken,
     /// Whether the store took a job lately.
     pub probe: StoreProbe,
+    /// How it goes with a consumer that events are pushed to, as JSON; by its name.
+    pub pushes: Pushes,
+    /// The streams that are open.
+    pub streams: Streams,
 }
 
 /// The last look at whether the store takes jobs. Anybody may ask `/readyz`, so the look is shared: however many ask, the queue of
 /// the writer holds one probe at most.
 #[derive(Debug, Default)]
 pub struct StoreProbe(tokio::sync::Mutex<Option<(tokio::time::Instant, bool)>>);
-
-/// A consumer of the feed, as configured.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Consumer {
-    /// Its name; its tokens bear it.
-    pub name: String,
-    /// Which event types it gets.
-    pub events: Vec<TypeFilter>,
-    /// The name of its field policy.
-    pub policy: String,
-    /// What it uses the data for.
-    pub purpose: Purpose,
-}
 
 /// A source, as configured, and how it is.
 #[derive(Debug, Clone)]
@@ -183,6 +177,9 @@ pub type Explain = Arc<
 /// Persons whom a patient record may be, best first, at most so many; `None`: the record says too little.
 pub type FindMatches =
     Arc<dyn Fn(&Reader<'_>, &Fields, usize) -> Result<Option<Vec<serde_json::Value>>, StoreError> + Send + Sync>;
+
+/// See [`AppState::pushes`].
+pub type Pushes = Arc<dyn Fn(&str) -> Option<serde_json::Value> + Send + Sync>;
 
 /// See [`AppState::refresh_metrics`].
 pub type RefreshMetrics = Arc<dyn Fn(&Metrics) + Send + Sync>;

@@ -1,22 +1,20 @@
-//! For operators: health, readiness, numbers, sources, consumers, and what describes this interface.
+//! For operators: health, readiness, numbers, sources, and what describes this interface.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, timeout};
 
-use super::call::{Answer, Call, from_store, json, with_type};
+use super::call::{Answer, Call, from_store, json, now, with_type};
 use super::problem::{Problem, ProblemKind};
 use super::tokens::Role;
 use super::{AppState, Source, SourceState, limits, openapi, schemas};
-use crate::feed::{Cursor, TypeFilter};
-use crate::store::consumers::{self, Consumer};
+use crate::outgoing;
 use crate::store::messages::MessageState;
 use crate::store::statistics::{self, MessageCount};
 use crate::store::{Reader, events, mappings, unmapped};
-use crate::telemetry::WriterNumbers;
+use crate::telemetry::{ConsumerNumbers, WriterNumbers};
 use crate::view;
 
 /// Media type of `/metrics` (OpenMetrics 1.0).
@@ -81,14 +79,25 @@ pub(crate) async fn metrics(state: Arc<AppState>, _: Call) -> Answer {
         state.metrics.set_source_up(&source.name, *source.state.borrow() == SourceState::Up);
         state.metrics.set_failed_waiting(&source.name, count(&counts, &source.name, MessageState::Failed));
     }
-    let (head, committed) = positions(&state).await?;
+    let configured = state.consumers.clone();
+    let read = move |reader: &Reader<'_>| Ok((events::head(reader)?, outgoing::standings(reader, &configured)?));
+    let (head, standings) = state.store.read_async(read).await.map_err(from_store)?;
     state.metrics.set_feed_head(head.sequence);
-    // Who has committed nothing, or a cursor of another epoch, has the whole log before it.
-    for consumer in &state.consumers {
-        state.metrics.set_consumer_lag(&consumer.name, head.sequence);
-    }
-    for consumer in &committed {
-        state.metrics.set_consumer_lag(&consumer.name, consumer.lag.unwrap_or(head.sequence));
+    let now = now();
+    for standing in &standings {
+        // Who has a cursor of another epoch has the whole log before it.
+        let behind = standing.behind().unwrap_or(head.sequence);
+        state.metrics.set_consumer(
+            &standing.name,
+            &ConsumerNumbers {
+                head: head.sequence,
+                cursor: head.sequence - standing.lag.unwrap_or(head.sequence).min(head.sequence),
+                lag: standing.lag.unwrap_or(head.sequence),
+                behind,
+                oldest_seconds: standing.oldest_at.map_or(0, |at| (now - at).max(0).unsigned_abs() / 1_000_000),
+                parked: standing.held.parked,
+            },
+        );
     }
     let failed = |_| Problem::new(ProblemKind::Internal, "The numbers could not be written.");
     Ok(with_type(METRICS_TYPE, state.metrics.text().map_err(failed)?))
@@ -184,39 +193,4 @@ fn source_document(source: &Source, counts: &[MessageCount]) -> Value {
         document["last_message_at"] = json!(view::moment(last));
     }
     document
-}
-
-/// `GET /v1/consumers`: the configured ones, and those that committed a cursor and are not configured (any more).
-pub(crate) async fn consumers(state: Arc<AppState>, _: Call) -> Answer {
-    let (head, committed) = positions(&state).await?;
-    let names = state.consumers.iter().map(|consumer| &consumer.name).chain(committed.iter().map(|found| &found.name));
-    let consumers: Vec<Value> = names
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .map(|name| {
-            let position = committed.iter().find(|found| found.name == *name);
-            let mut document = json!({
-                "name": name,
-                "configured": false,
-                "cursor": position.map_or("start".to_owned(), |found| found.cursor.to_string()),
-                "lag": position.map_or(Some(head.sequence), |found| found.lag),
-            });
-            if let Some(position) = position {
-                document["committed_at"] = json!(view::moment(position.updated_at));
-            }
-            if let Some(consumer) = state.consumers.iter().find(|consumer| consumer.name == *name) {
-                document["configured"] = json!(true);
-                document["events"] = consumer.events.iter().map(TypeFilter::to_string).collect();
-                document["policy"] = json!(consumer.policy);
-                document["purpose"] = json!(consumer.purpose.name());
-            }
-            document
-        })
-        .collect();
-    json(&json!({"consumers": consumers, "next": null}))
-}
-
-async fn positions(state: &AppState) -> Result<(Cursor, Vec<Consumer>), Problem> {
-    let read = |reader: &Reader<'_>| Ok((events::head(reader)?, consumers::list(reader)?));
-    state.store.read_async(read).await.map_err(from_store)
 }

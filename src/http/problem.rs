@@ -57,11 +57,13 @@ problems! {
     MessageNotFailed 409 "message-not-failed" "The message is not in state failed."
     SourceNotConfigured 409 "source-not-configured" "The message's source is not configured."
     DecisionRefused 409 "decision-refused" "The decision cannot be carried out."
+    DeliveryRefused 409 "delivery-refused" "This cannot be done with the consumer's deliveries."
     CursorExpired 410 "cursor-expired" "Events after the cursor are no longer kept."
     BodyTooLarge 413 "body-too-large" "The request's body is too large."
     RecordSaysTooLittle 422 "record-says-too-little" "The record says too little to look for anybody."
     Internal 500 "internal" "Heyi failed to answer."
     NotReady 503 "not-ready" "Not everything is up yet."
+    StreamsFull 503 "streams-full" "Too many streams are open."
     StoreUnavailable 503 "store-unavailable" "The store cannot be read or written now."
     TookTooLong 503 "took-too-long" "The request took too long."
 }

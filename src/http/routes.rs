@@ -9,7 +9,7 @@ use super::call::{Call, Pending};
 use super::parameter::{Form, Parameter, parameter};
 use super::problem::ProblemKind;
 use super::tokens::Role;
-use super::{AppState, answers, consents, feed, messages, operations, persons, reviews, snapshot};
+use super::{AppState, answers, consents, consumers, feed, messages, operations, persons, reviews, snapshot, stream};
 use crate::store::reviews::{ReviewKind, ReviewStates};
 
 /// One method of one path.
@@ -107,6 +107,8 @@ const RECORDS: Access = Access::Roles(&[Role::Records]);
 const CONSENT_READERS: Access = Access::Roles(&[Role::Records, Role::Engineer]);
 const DECISION_PROBLEMS: &[ProblemKind] = &[ProblemKind::RecordUnknown, ProblemKind::DecisionRefused];
 const ENGINEER: Access = Access::Roles(&[Role::Engineer]);
+/// Who answers for deliveries.
+const DELIVERERS: Access = Access::Roles(&[Role::Engineer, Role::Admin]);
 const POLLERS: Access = Access::Roles(&[Role::Engineer, Role::Admin, Role::Source]);
 /// Raw messages are for `engineer` and `admin`, so the paths that lead to them are too.
 const MESSAGE_READERS: Access = Access::Roles(&[Role::Engineer, Role::Admin]);
@@ -211,11 +213,35 @@ pub(crate) static ROUTES: &[Route] = &[
             parameter("after", Form::Cursor, "where to go on from; default: the committed cursor, else `start`"),
             parameter("limit", PAGE_SIZE, "most events in the answer"),
             parameter("wait", Form::Integer { least: 0, most: 30, default: 0 }, "seconds to wait for an event"),
+            parameter("since", Form::DateTime, "instead of `after`: from what was written at this time or later"),
+            parameter("person", Form::Text, "only what is about this One ID, or any that answers as the same person"),
         ],
         body: None,
         answers: &[("application/json", answers::feed), (feed::NDJSON, answers::feed_line)],
         special_problems: CURSOR_PROBLEMS,
         handler: |state, call| Box::pin(feed::page(state, call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/feed/stream",
+        name: "feed_stream",
+        summary: "The events for this consumer as they come, as server-sent events; `id` is a cursor, and `Last-Event-ID` goes on there",
+        access: CONSUMER,
+        parameters: &[parameter(
+            "after",
+            Form::Cursor,
+            "where to go on from; default: the committed cursor, else `start`",
+        )],
+        body: None,
+        answers: &[(stream::EVENT_STREAM, answers::plain_text)],
+        special_problems: &[
+            ProblemKind::CursorNotValid,
+            ProblemKind::CursorBeyondHead,
+            ProblemKind::CursorOfAnotherEpoch,
+            ProblemKind::CursorExpired,
+            ProblemKind::StreamsFull,
+        ],
+        handler: |state, call| Box::pin(stream::stream(state, call)),
     },
     Route {
         method: Method::Get,
@@ -238,7 +264,13 @@ pub(crate) static ROUTES: &[Route] = &[
         parameters: &[],
         body: Some(RequestBody { required: true, schema: answers::cursor_request }),
         answers: &[("application/json", answers::cursor)],
-        special_problems: CURSOR_PROBLEMS,
+        special_problems: &[
+            ProblemKind::CursorNotValid,
+            ProblemKind::CursorBeyondHead,
+            ProblemKind::CursorOfAnotherEpoch,
+            ProblemKind::CursorExpired,
+            ProblemKind::DeliveryRefused,
+        ],
         handler: |state, call| Box::pin(feed::commit_cursor(state, call)),
     },
     Route {
@@ -550,13 +582,68 @@ pub(crate) static ROUTES: &[Route] = &[
         method: Method::Get,
         path: "/v1/consumers",
         name: "consumers",
-        summary: "The consumers: cursor and lag",
+        summary: "The consumers: cursor, lag, what waits, and how pushing goes",
         access: ENGINEER,
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::consumers)],
         special_problems: &[],
-        handler: |state, call| Box::pin(operations::consumers(state, call)),
+        handler: |state, call| Box::pin(consumers::list(state, call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/consumers/{name}/parked",
+        name: "parked",
+        summary: "What waits for the trouble of a person to end, and what was done by hand, newest first",
+        access: DELIVERERS,
+        parameters: &[AFTER, LIMIT],
+        body: None,
+        answers: &[("application/json", answers::parked)],
+        special_problems: &[ProblemKind::RecordUnknown],
+        handler: |state, call| Box::pin(consumers::parked(state, call)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/consumers/{name}/replay",
+        name: "replay",
+        summary: "Gives a consumer events again: everything from a cursor or a time, or one person's, or up to a cursor",
+        access: DELIVERERS,
+        parameters: &[],
+        body: Some(RequestBody { required: true, schema: answers::replay_request }),
+        answers: &[("application/json", answers::replayed)],
+        special_problems: &[
+            ProblemKind::RecordUnknown,
+            ProblemKind::DeliveryRefused,
+            ProblemKind::CursorNotValid,
+            ProblemKind::CursorBeyondHead,
+            ProblemKind::CursorOfAnotherEpoch,
+            ProblemKind::CursorExpired,
+        ],
+        handler: |state, call| Box::pin(consumers::replay(state, call)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/consumers/{name}/release",
+        name: "release",
+        summary: "Has what waits tried again at once: of one person, else of all who are parked",
+        access: DELIVERERS,
+        parameters: &[],
+        body: Some(RequestBody { required: true, schema: answers::person_request }),
+        answers: &[("application/json", answers::released)],
+        special_problems: &[ProblemKind::RecordUnknown],
+        handler: |state, call| Box::pin(consumers::release(state, call)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/consumers/{name}/skip",
+        name: "skip",
+        summary: "Gives up the one event that a person's others wait for: this consumer is never given it",
+        access: DELIVERERS,
+        parameters: &[],
+        body: Some(RequestBody { required: true, schema: answers::skip_request }),
+        answers: &[("application/json", answers::skipped)],
+        special_problems: &[ProblemKind::RecordUnknown],
+        handler: |state, call| Box::pin(consumers::skip(state, call)),
     },
     Route {
         method: Method::Get,

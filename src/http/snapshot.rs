@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::call::{Answer, Call, from_store, json};
-use super::feed::{Log, consumer};
+use super::call::{Answer, Call, from_store, json, now};
+use super::feed::{consumer, lost};
 use super::parameter::not_valid;
 use super::problem::Problem;
-use super::{AppState, Purpose, limits};
+use super::{AppState, limits};
+use crate::disclosure::Gate;
 use crate::feed::snapshot::{Part, Place};
 use crate::feed::{Cursor, Position};
+use crate::outgoing::Log;
+use crate::outgoing::snapshot::{self, Detail, Page};
 use crate::store::{Reader, StoreError, events};
-use crate::view::snapshot::{self, Detail, Page};
 
 /// `GET /v1/feed/snapshot`.
 pub(crate) async fn state(state: Arc<AppState>, call: Call) -> Answer {
@@ -48,7 +50,7 @@ impl Epoch {
     /// From where a consumer goes on that has compared versions: after a restore a record may come to a version anew with other
     /// content, which the comparison does not show and the events since then do.
     fn unambiguous(&self, begun: Cursor) -> Cursor {
-        if self.began.sequence == 0 { begun } else { self.log.not_before_first(self.began) }
+        if self.began.sequence == 0 { begun } else { self.began.max(self.log.start()) }
     }
 }
 
@@ -57,16 +59,16 @@ async fn read(state: &Arc<AppState>, call: &Call, detail: Detail) -> Result<(Pag
     let after = call.parameters.text("after").map(str::parse::<Place>).transpose();
     let after = after.map_err(|error| not_valid("after", &error.to_string()))?;
     let limit = call.parameters.integer("limit") as usize;
-    // Without consents nothing may leave for marketing.
-    let parts = if consumer.purpose == Purpose::Marketing { Vec::new() } else { Part::taken_by(&consumer.events) };
+    let (parts, at) = (Part::taken_by(&consumer.events), now());
     let read = move |reader: &Reader<'_>| {
         let epoch = Epoch::read(reader)?;
-        let place = after.unwrap_or_else(|| Place::first(epoch.log.head()));
+        let place = after.unwrap_or_else(|| Place::first(epoch.log.head));
         // What the feed cannot go on from is no longer a snapshot of this log.
-        if let Err(problem) = epoch.log.resolve(Position::At(place.begun)) {
-            return Ok(Err(problem));
+        if let Err(why) = epoch.log.resolve(Position::At(place.begun)) {
+            return Ok(Err(lost(epoch.log, why)));
         }
-        Ok(Ok((snapshot::page(reader, place, &parts, limit, detail)?, place, epoch)))
+        let gate = Gate::new(reader, Some(&consumer), at)?;
+        Ok(Ok((snapshot::page(reader, place, &parts, limit, detail, &gate)?, place, epoch)))
     };
     state.store.read_async(read).await.map_err(from_store)?
 }

@@ -18,13 +18,14 @@ use super::routes::{Access, ROUTES, Route};
 use super::tokens::{Role, Secret};
 use super::*;
 use crate::feed::{EventKind, NewEvent};
+use crate::policy::{FULL_POLICY, Purpose};
 use crate::record::Fields;
 use crate::store::messages::{ContentDigest, MessageError, MessageState, NewMessage, Outcome};
 use crate::store::persons::Person;
 use crate::store::records::{LinkChange, LinkKind, NewRecord, RecordIdentifier};
 use crate::store::reviews::{self, Question, ReviewKind};
 use crate::store::{Access as StoreAccess, PackedBytes, StoreConfig, StoreError, Transaction};
-use crate::store::{clinical, events, messages, persons, records, tokens as stored_tokens};
+use crate::store::{clinical, consumers, events, messages, persons, records, tokens as stored_tokens};
 use crate::telemetry::ListenerNumbers;
 use crate::tls::ServerTls;
 use crate::tls::testing::Authority;
@@ -55,6 +56,7 @@ fn consumer(name: &str, patterns: &[&str]) -> Consumer {
         events: patterns.iter().map(|pattern| pattern.parse().unwrap()).collect(),
         policy: FULL_POLICY.to_owned(),
         purpose: Purpose::Care,
+        is_pushed: false,
     }
 }
 
@@ -144,6 +146,8 @@ impl Server {
             raw_text: Arc::new(|_, bytes| String::from_utf8(bytes.to_vec()).ok()),
             stopping: CancellationToken::new(),
             probe: StoreProbe::default(),
+            pushes: Arc::new(|_| None),
+            streams: Streams::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -345,7 +349,9 @@ fn insert_review(transaction: &Transaction<'_>) -> Result<(), StoreError> {
 }
 
 fn sample(route: &Route) -> String {
-    let path = route.path.replace("sources/{name}", "sources/emr");
+    let path = route.path.replace("sources/{name}", "sources/emr").replace("consumers/{name}", "consumers/crm");
+    // A stream does not end: here it does not begin.
+    let path = path.replace("feed/stream", "feed/stream?after=nowhere");
     path.replace("{one_id}", ONE_ID).replace("{id}", "1").replace("{name}", "visit.v1.json")
 }
 
@@ -373,6 +379,9 @@ async fn a_role_opens_its_own_routes_and_no_other() {
     server.write(insert_person).await;
     server.write(insert_review).await;
     server.write(|transaction| insert_message(transaction, "1", b"MSH|1", MessageState::Failed)).await;
+    server
+        .write(|transaction| consumers::commit(transaction, "crm", crate::feed::Cursor { epoch: 1, sequence: 0 }, AT))
+        .await;
     for role in Role::ALL {
         let token = server.token(if role == Role::Source { "emr" } else { "someone" }, role).await;
         for route in ROUTES {

@@ -230,6 +230,7 @@ const PERSON: &[Row] = &[
     row("one_id", C::Key, Form::Plain),
     row("version", C::Key, Form::Plain),
     row("merged_into", C::Key, Form::Plain),
+    row("erased_at", C::Key, Form::Plain),
     row("retired", C::Key, Form::Plain),
     row("new_one_id", C::Key, Form::Plain),
     row("changed", C::Key, Form::Plain),

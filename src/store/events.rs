@@ -3,7 +3,7 @@
 //! Sequence numbers begin at 1 and have no holes: SQLite gives the greatest in the table plus one, a job that is rolled back
 //! gives its numbers back, and pruning always leaves the newest event.
 
-use rusqlite::{Row, params};
+use rusqlite::{Row, Rows, params};
 use serde_json::value::RawValue;
 
 use super::packed::{PackedText, unpack_text};
@@ -12,6 +12,13 @@ use crate::feed::{Cursor, Event, EventKind, NewEvent, TypeFilter};
 
 /// Rows that one page may pass over, so that a filter that takes little cannot hold a connection for long.
 const SCAN_LIMIT: usize = 20_000;
+
+/// What an event is read from, in the order that [`event`] expects.
+macro_rules! columns {
+    () => {
+        "SELECT sequence, type, id, subject, time, source, data, length(data) > 0 FROM event"
+    };
+}
 
 /// How much of the log to read.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,21 +117,53 @@ pub fn first_kept(reader: &Reader<'_>) -> Result<Option<u64>, StoreError> {
 pub fn page(reader: &Reader<'_>, request: &PageRequest) -> Result<EventPage, StoreError> {
     // The head first: both reads are of one snapshot.
     let head = head(reader)?;
-    let mut statement = reader.connection().prepare_cached(
-        "SELECT sequence, type, id, subject, time, source, data, length(data) > 0 FROM event WHERE sequence > ?1
-         ORDER BY sequence LIMIT ?2",
-    )?;
-    let mut rows = statement.query(params![signed(request.after)?, row_limit(SCAN_LIMIT)])?;
     let mut page = EventPage { events: Vec::new(), next: request.after, head };
-    let mut bytes = 0;
+    let sql = concat!(columns!(), " WHERE sequence > ?1 ORDER BY sequence LIMIT ?2");
+    let mut statement = reader.connection().prepare_cached(sql)?;
+    fill(&mut page, statement.query(params![signed(request.after)?, row_limit(SCAN_LIMIT)])?, request)?;
+    Ok(page)
+}
+
+/// As [`page`], of the events about these One IDs alone.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn page_about(reader: &Reader<'_>, subjects: &[String], request: &PageRequest) -> Result<EventPage, StoreError> {
+    let head = head(reader)?;
+    let mut page = EventPage { events: Vec::new(), next: request.after, head };
+    let subjects = serde_json::to_string(subjects).map_err(|_| StoreError::Damaged { what: "event.subject" })?;
+    let sql = concat!(
+        columns!(),
+        " WHERE subject IN (SELECT value FROM json_each(?3)) AND sequence > ?1 ORDER BY sequence LIMIT ?2"
+    );
+    let mut statement = reader.connection().prepare_cached(sql)?;
+    let rows = statement.query(params![signed(request.after)?, row_limit(SCAN_LIMIT), subjects])?;
+    // Nothing more of them up to the head: the position moves there, as it does over what a filter leaves out.
+    if fill(&mut page, rows, request)? == Looked::ToTheEnd {
+        page.next = page.next.max(page.head.sequence);
+    }
+    Ok(page)
+}
+
+/// Whether a page ended because there was no more.
+#[derive(PartialEq)]
+enum Looked {
+    ToTheEnd,
+    ToALimit,
+}
+
+fn fill(page: &mut EventPage, mut rows: Rows<'_>, request: &PageRequest) -> Result<Looked, StoreError> {
+    let (mut bytes, mut seen) = (0, 0);
     while page.events.len() < request.limit {
-        let Some(row) = rows.next()? else { break };
+        let Some(row) = rows.next()? else {
+            return Ok(if seen < SCAN_LIMIT { Looked::ToTheEnd } else { Looked::ToALimit });
+        };
+        seen += 1;
         let sequence = row.get::<_, i64>(0)?.unsigned_abs();
         let kind = kind(row)?;
         // Left out before its data is touched.
-        let is_wanted = kind.reaches_everybody() || request.filters.iter().any(|filter| filter.matches(kind));
         // One that was erased keeps its place and is told to nobody.
-        if is_wanted && row.get(7)? {
+        if kind.is_wanted(&request.filters) && row.get(7)? {
             let event = event(row, kind)?;
             bytes += event.data.get().len();
             if bytes > request.bytes && !page.events.is_empty() {
@@ -134,19 +173,48 @@ pub fn page(reader: &Reader<'_>, request: &PageRequest) -> Result<EventPage, Sto
         }
         page.next = sequence;
     }
-    Ok(page)
+    Ok(Looked::ToALimit)
 }
 
-/// The event at a place in the log; `None`: there is none (any more), or what it told was erased.
+/// One event; `None`: there is none of this number, or it is kept no more, or what it told was erased.
 ///
 /// # Errors
 /// See [`StoreError`].
 pub fn get(reader: &Reader<'_>, sequence: u64) -> Result<Option<Event>, StoreError> {
-    reader.one(
-        "SELECT sequence, type, id, subject, time, source, data FROM event WHERE sequence = ?1 AND length(data) > 0",
-        [signed(sequence)?],
-        |row| event(row, kind(row)?),
-    )
+    reader.one(concat!(columns!(), " WHERE sequence = ?1 AND length(data) > 0"), [signed(sequence)?], |row| {
+        event(row, kind(row)?)
+    })
+}
+
+/// When an event was written, microseconds since the epoch; `None`: it is not kept.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn recorded_at(reader: &Reader<'_>, sequence: u64) -> Result<Option<i64>, StoreError> {
+    reader.one("SELECT recorded_at FROM event WHERE sequence = ?1", [signed(sequence)?], |row| Ok(row.get(0)?))
+}
+
+/// The sequence number after which what was written at `at` or later begins. The clock may have been set back: of the rows before the
+/// place that a search finds so many are looked at one by one, and if need be too much is given rather than too little.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn before_time(reader: &Reader<'_>, at: i64) -> Result<u64, StoreError> {
+    let head = head_sequence(reader)?;
+    let (mut low, mut high) = (first_kept(reader)?.unwrap_or(head + 1), head + 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match recorded_at(reader, middle)? {
+            Some(recorded) if recorded >= at => high = middle,
+            _ => low = middle + 1,
+        }
+    }
+    let earlier = reader.one(
+        "SELECT min(sequence) FROM event WHERE sequence < ?1 AND sequence >= ?2 AND recorded_at >= ?3",
+        params![signed(low)?, signed(low.saturating_sub(SCAN_LIMIT as u64))?, at],
+        |row| Ok(row.get::<_, Option<i64>>(0)?),
+    )?;
+    Ok(earlier.flatten().map_or(low, i64::unsigned_abs).saturating_sub(1))
 }
 
 /// The payloads of the last events about `subject` before `sequence`, newest first, at most `limit`.
@@ -243,13 +311,46 @@ mod tests {
     fn an_event_comes_back_as_a_cloud_event() {
         let (_directory, store) = store();
         filled(&store);
-        let request = PageRequest { after: 1, limit: 1, bytes: 1 << 20, filters: vec!["*".parse().unwrap()] };
-        let page = store.read(|r| page(r, &request)).unwrap();
-        let event = serde_json::to_value(&page.events[0]).unwrap();
+        let event = store.read(|r| get(r, 2)).unwrap().unwrap();
+        assert!(store.read(|r| get(r, 6)).unwrap().is_none());
+        let event = serde_json::to_value(&event).unwrap();
         assert_eq!(event["type"], "visit.admitted");
         assert_eq!(event["source"], "heyi/his");
         assert_eq!(event["sequence"], "000000000002");
         assert_eq!(event["dataschema"], "/schemas/visit.v1.json");
         assert_eq!(event["data"]["one_id"], "P2");
+    }
+
+    #[test]
+    fn one_person_s_events_are_read_under_all_names_and_the_position_goes_to_the_end() {
+        let (_directory, store) = store();
+        filled(&store);
+        let check = |subjects: &[&str], after: u64, limit: usize, expected: &[u64], next: u64| {
+            let named: Vec<String> = subjects.iter().map(ToString::to_string).collect();
+            let request = PageRequest { after, limit, bytes: 1 << 20, filters: vec![TypeFilter::ALL] };
+            let page = store.read(|r| page_about(r, &named, &request)).unwrap();
+            let sequences: Vec<u64> = page.events.iter().map(|event| event.sequence.parse().unwrap()).collect();
+            assert_eq!((sequences.as_slice(), page.next), (expected, next), "{subjects:?} {after} {limit}");
+        };
+        check(&["P1"], 0, 9, &[1, 3, 4], 5);
+        check(&["P1"], 0, 2, &[1, 3], 3);
+        check(&["P2"], 2, 9, &[5], 5);
+        check(&["P1", "P2"], 0, 9, &[1, 2, 3, 4, 5], 5);
+        check(&["P3"], 0, 9, &[], 5);
+    }
+
+    #[test]
+    fn a_time_is_found_in_the_log_also_where_the_clock_went_back() {
+        let (_directory, store) = store();
+        write(&store, |t| {
+            for at in [10, 20, 20, 30, 25, 40] {
+                append(t, &new(EventKind::VisitAdmitted, "P1"), None, at)?;
+            }
+            Ok(())
+        });
+        for (at, expected) in [(0, 0), (10, 0), (11, 1), (20, 1), (21, 3), (26, 3), (30, 3), (31, 5), (40, 5), (41, 6)]
+        {
+            assert_eq!(store.read(|r| before_time(r, at)), Ok(expected), "{at}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Writing is a job for the one writing thread ([`Store::submit`]); many jobs share one transaction and one fsync. Reading is a
 //! closure over a snapshot ([`Store::read_async`]). What can be asked and written is in the domain's words: [`messages`],
-//! [`records`], [`persons`], [`clinical`], [`backup`], [`erasure`], [`events`], [`consumers`], [`consents`], [`tokens`], [`unmapped`], [`mappings`], [`matching`], [`reviews`], [`imports`], [`resources`], [`restrictions`], [`retention`],
+//! [`records`], [`persons`], [`clinical`], [`backup`], [`erasure`], [`events`], [`consumers`], [`consents`], [`holds`], [`tokens`], [`unmapped`], [`mappings`], [`matching`], [`reviews`], [`imports`], [`resources`], [`restrictions`], [`retention`],
 //! [`no_links`], [`statistics`]. Functions that read take a [`Reader`]; those that write take a [`Transaction`], which is also a `Reader`.
 //!
 //! Invariants
@@ -30,6 +30,7 @@ pub mod consents;
 pub mod consumers;
 pub mod erasure;
 pub mod events;
+pub mod holds;
 pub mod imports;
 pub mod mappings;
 pub mod matching;

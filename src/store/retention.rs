@@ -61,18 +61,25 @@ pub fn prune_messages(
     Ok(PruneStep { removed, next: Some(last) })
 }
 
-/// Removes the beginning of the log up to the first event recorded at `before` or later, at most `rows` events. What is left has no
-/// holes, whatever the clock did. `next` is the oldest event still kept.
+/// Removes the beginning of the log up to the first event recorded at `before` or later, at most `rows` events, and nothing that a
+/// consumer was not given yet ([`super::consumers::floor`], with the `configured` ones). What is left has no holes, whatever the clock
+/// did. `next` is the oldest event still kept.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn prune_events(transaction: &Transaction<'_>, before: i64, rows: usize) -> Result<PruneStep, StoreError> {
+pub fn prune_events(
+    transaction: &Transaction<'_>,
+    before: i64,
+    configured: &[String],
+    rows: usize,
+) -> Result<PruneStep, StoreError> {
+    let floor = i64::try_from(super::consumers::floor(transaction, configured)?).unwrap_or(i64::MAX);
     let removed = transaction.run(
-        "DELETE FROM event WHERE sequence < (SELECT max(sequence) FROM event)
+        "DELETE FROM event WHERE sequence < (SELECT max(sequence) FROM event) AND sequence <= ?3
              AND sequence < coalesce(
                  (SELECT sequence FROM event WHERE recorded_at >= ?1 ORDER BY sequence LIMIT 1), 9223372036854775807)
              AND sequence IN (SELECT sequence FROM event ORDER BY sequence LIMIT ?2)",
-        params![before, row_limit(rows)],
+        params![before, row_limit(rows), floor],
     )?;
     let next = if removed == 0 { None } else { super::events::first_kept(transaction)? };
     Ok(PruneStep { removed, next: next.and_then(|sequence| i64::try_from(sequence).ok()) })
@@ -93,9 +100,9 @@ pub fn return_space(transaction: &Transaction<'_>, pages: u32) -> Result<u64, St
 
 #[cfg(test)]
 mod tests {
-    use super::super::events;
     use super::super::fixtures::{event, message, outcome, store, write};
     use super::super::messages::Page;
+    use super::super::{consumers, events};
     use super::*;
     use crate::feed::EventKind;
 
@@ -144,7 +151,7 @@ mod tests {
             }
             Ok(())
         });
-        let prune = |before: i64| write(&store, move |t| prune_events(t, before, 2));
+        let prune = |before: i64| write(&store, move |t| prune_events(t, before, &[], 2));
         assert_eq!(prune(4), PruneStep { removed: 2, next: Some(3) });
         assert_eq!(prune(4), PruneStep { removed: 1, next: Some(4) });
         assert_eq!(prune(4), PruneStep { removed: 0, next: None });
@@ -152,6 +159,24 @@ mod tests {
         assert_eq!(store.read(events::first_kept), Ok(Some(6)));
         let next = write(&store, |t| events::append(t, &event(EventKind::VisitAdmitted, "P1"), None, 9));
         assert_eq!(next, 7);
+    }
+
+    #[test]
+    fn an_event_that_a_consumer_was_not_given_yet_is_kept() {
+        let (_directory, store) = store();
+        write(&store, |t| {
+            for at in 1..=6 {
+                events::append(t, &event(EventKind::VisitAdmitted, "P1"), None, at)?;
+            }
+            consumers::commit(t, "crm", crate::feed::Cursor { epoch: 1, sequence: 3 }, 1)
+        });
+        let prune = |configured: &[&str]| {
+            let configured: Vec<String> = configured.iter().map(ToString::to_string).collect();
+            write(&store, move |t| prune_events(t, i64::MAX, &configured, 99)).removed
+        };
+        assert_eq!(prune(&["never-came"]), 0);
+        assert_eq!((prune(&["crm"]), prune(&["crm"])), (3, 0));
+        assert_eq!(store.read(events::first_kept), Ok(Some(4)));
     }
 
     #[test]

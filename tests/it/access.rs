@@ -27,6 +27,8 @@ fn only_the_health_of_the_daemon_is_told_without_a_token() {
         "/v1/messages/1",
         "/v1/sources",
         "/v1/consumers",
+        "/v1/consumers/crm/parked",
+        "/v1/feed/stream",
         "/v1/quality",
     ] {
         for token in ["", "wrong", "heyi_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {

@@ -45,6 +45,7 @@ mod one_id;
 mod ownership;
 mod policies;
 mod privacy;
+mod push;
 mod records_department;
 mod resends;
 mod review;

@@ -20,8 +20,9 @@ use super::note::{EXPORT, ExportNote, Track, read, type_key, write};
 use super::settings::FirstLoad;
 use super::sink::{Origin, Page, Sink};
 use super::status::{LoadedBy, Remark};
-use super::wire::{Answer, retry_after};
+use super::wire::Answer;
 use super::world::later;
+use crate::web::retry_after;
 
 /// Lines kept in one transaction.
 const LINES: usize = 500;

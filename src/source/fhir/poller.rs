@@ -19,7 +19,8 @@ use super::settings::{Auth, SearchMode, Settings};
 use super::sink::{FhirVersion, Sink, is_id};
 use super::status::{Failure, Health, Remark, State, Status};
 use super::wire::Wire;
-use super::world::{World, later, until};
+use super::world::{World, later};
+use crate::web::until;
 
 /// A type that keeps failing is tried this often at least.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);

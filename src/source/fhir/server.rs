@@ -15,8 +15,9 @@ use super::auth::Authenticator;
 use super::error::FhirError;
 use super::settings::Settings;
 use super::status::State;
-use super::wire::{Answer, Body, Call, Wire, retry_after};
+use super::wire::{Answer, Body, Call, Wire};
 use super::world::later;
+use crate::web::retry_after;
 
 /// A FHIR server.
 pub(super) struct Server {

@@ -1,8 +1,7 @@
 //! One HTTP request with its answer: bounded in bytes and time, on one origin, told without its values.
 
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
@@ -15,15 +14,13 @@ use super::settings::Limits;
 use super::status::{Health, Remark};
 use super::world::World;
 use crate::tls::{self, ClientFiles, TlsError};
+use crate::web::{self, Stamp, http_date, stamps};
 
 /// Redirects followed on one origin.
 const REDIRECTS: usize = 5;
 
 /// A difference of clocks that is worth a word.
 const SKEW: i64 = 30;
-
-/// How this client calls itself.
-const USER_AGENT: &str = concat!("heyi/", env!("CARGO_PKG_VERSION"));
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -95,9 +92,6 @@ pub(super) struct Wire {
     pub(super) health: Health,
     pub(super) stop: CancellationToken,
 }
-
-/// Time of change and length of a file.
-type Stamp = Option<(SystemTime, u64)>;
 
 impl Wire {
     /// `secure`: whether any URL is `https`; without, no authority is needed.
@@ -235,25 +229,6 @@ impl Body {
     }
 }
 
-/// Seconds or a date (RFC 9110 §10.2.3), or Microsoft's milliseconds. `now` is the server's clock, if it told, else ours.
-pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
-    if let Some(after) = text("retry-after") {
-        if let Ok(seconds) = after.parse::<u64>() {
-            return Some(Duration::from_secs(seconds));
-        }
-        if let Some(date) = http_date(after) {
-            return Some(super::world::until(now, date));
-        }
-    }
-    text("x-ms-retry-after-ms").or_else(|| text("retry-after-ms"))?.parse().ok().map(Duration::from_millis)
-}
-
-/// A date of an HTTP header (RFC 9110 §5.6.7, the preferred form).
-pub(super) fn http_date(text: &str) -> Option<Timestamp> {
-    jiff::fmt::rfc2822::parse(text).ok().map(|date| date.timestamp())
-}
-
 fn client(tls: &ClientFiles, secure: bool, limits: Limits) -> Result<Client, FhirError> {
     let trust = match tls::client_config(tls) {
         Err(TlsError::NoRoots) if !secure => tls::plain_client_config()?,
@@ -267,7 +242,7 @@ fn client(tls: &ClientFiles, secure: bool, limits: Limits) -> Result<Client, Fhi
     Client::builder()
         .tls_backend_preconfigured((*trust).clone())
         .no_proxy()
-        .user_agent(USER_AGENT)
+        .user_agent(web::USER_AGENT)
         .connect_timeout(limits.connect)
         .read_timeout(limits.idle)
         .redirect(redirects)
@@ -276,49 +251,12 @@ fn client(tls: &ClientFiles, secure: bool, limits: Limits) -> Result<Client, Fhi
         .map_err(|_| FhirError::Settings("no HTTP client can be set up with these TLS files".to_owned()))
 }
 
-fn stamps(files: &ClientFiles) -> Vec<Stamp> {
-    let identity = files.identity.as_ref();
-    let paths: [Option<&PathBuf>; 3] =
-        [files.ca.as_ref(), identity.map(|files| &files.certificate), identity.map(|files| &files.key_file)];
-    paths
-        .into_iter()
-        .flatten()
-        .map(|path| {
-            let metadata = std::fs::metadata(path).ok()?;
-            Some((metadata.modified().ok()?, metadata.len()))
-        })
-        .collect()
-}
-
-/// reqwest's errors quote URLs; of them only the innermost cause is told, which is the system's or rustls's.
+/// reqwest's errors quote URLs; of them only the innermost cause is told.
 fn failure(error: &reqwest::Error, place: &str) -> FhirError {
     let place = place.to_owned();
     if error.is_connect() {
-        let mut cause: &dyn std::error::Error = error;
-        while let Some(inner) = cause.source() {
-            cause = inner;
-        }
-        let reason = if error.is_timeout() { "not done in time".to_owned() } else { cause.to_string() };
+        let reason = if error.is_timeout() { "not done in time".to_owned() } else { web::cause(error) };
         return FhirError::Connect { place, reason };
     }
     if error.is_timeout() { FhirError::Timeout { place } } else { FhirError::Interrupted { place } }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wait_is_told_in_seconds_as_a_date_or_in_milliseconds() {
-        let now = "2026-03-01T00:00:00Z".parse().unwrap();
-        let wait = |name: &'static str, value: &'static str| {
-            let headers = HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_static(value))]);
-            retry_after(&headers, now).map(|wait| wait.as_millis())
-        };
-        assert_eq!(wait("retry-after", "7"), Some(7_000));
-        assert_eq!(wait("retry-after", "Sun, 01 Mar 2026 00:00:30 GMT"), Some(30_000));
-        assert_eq!(wait("retry-after", "Sat, 28 Feb 2026 00:00:30 GMT"), Some(0));
-        assert_eq!(wait("x-ms-retry-after-ms", "250"), Some(250));
-        assert_eq!(wait("retry-after", "soon"), None);
-    }
 }

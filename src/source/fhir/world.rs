@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::web;
+
 /// Clock and chance.
 #[derive(Clone)]
 pub struct World {
@@ -27,8 +29,7 @@ impl World {
 
     /// Between half of `wait` and all of it: clients that failed together must not come back together.
     pub(super) fn jittered(&self, wait: Duration) -> Duration {
-        let share = f64::from(u32::try_from((self.random)() >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX);
-        wait.mul_f64(0.5 + share / 2.0)
+        web::jittered(wait, (self.random)())
     }
 }
 
@@ -40,24 +41,9 @@ pub(super) fn later(time: Timestamp, span: Duration) -> Timestamp {
         .unwrap_or(Timestamp::MAX)
 }
 
-/// From `from` until `to`; nothing, if that is past.
-pub(super) fn until(from: Timestamp, to: Timestamp) -> Duration {
-    Duration::try_from(to.duration_since(from)).unwrap_or_default()
-}
-
 impl Default for World {
     fn default() -> Self {
-        Self {
-            now: Arc::new(Timestamp::now),
-            random: Arc::new(|| {
-                let mut bytes = [0; 8];
-                // Without randomness of the system the clock is random enough for waits; assertions are signed and expire.
-                match getrandom::fill(&mut bytes) {
-                    Ok(()) => u64::from_ne_bytes(bytes),
-                    Err(_) => u64::from(Timestamp::now().subsec_nanosecond().unsigned_abs()),
-                }
-            }),
-        }
+        Self { now: Arc::new(Timestamp::now), random: Arc::new(web::random) }
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod daemon;
 pub(crate) mod hl7;
 pub(crate) mod http;
 pub(crate) mod mllp;
+pub(crate) mod receiver;
 pub(crate) mod site;
 
 use std::time::{Duration, Instant};

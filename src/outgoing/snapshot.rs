@@ -6,18 +6,21 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{person, published_lab_report, published_visit};
+use crate::disclosure::Gate;
 use crate::feed::snapshot::{Part, Place};
-use crate::record::Fields;
+use crate::policy::Document;
+use crate::record::{Fields, Value};
 use crate::store::{Reader, StoreError, clinical, persons};
+use crate::view::{person, published_lab_report, published_visit};
 
 /// One row of a snapshot.
 #[derive(Debug, Serialize)]
 pub struct Row {
     /// `person`, `visit` or `lab_report`.
     pub kind: &'static str,
-    /// One ID, `visit_id` or `report_id`.
-    pub id: String,
+    /// One ID, `visit_id` or `report_id`, as the record has it; `None` where the consumer's policy leaves it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// Whose it is.
     pub one_id: String,
     /// The record's version.
@@ -48,7 +51,7 @@ pub struct Page {
     pub next: Option<Place>,
 }
 
-/// At most `limit` rows after `place`, of these parts only.
+/// At most `limit` rows after `place`, of these parts only, with what may leave of them.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -58,22 +61,31 @@ pub fn page(
     parts: &[Part],
     limit: usize,
     detail: Detail,
+    gate: &Gate<'_>,
 ) -> Result<Page, StoreError> {
-    let (mut rows, mut last, mut bytes) = (Vec::new(), place, 0);
+    let (mut rows, mut last, mut bytes, mut looked) = (Vec::new(), place, 0, 0);
     let begun = Part::ALL.iter().position(|part| *part == place.part).unwrap_or(0);
     for part in Part::ALL.iter().skip(begun).filter(|part| parts.contains(part)) {
-        let after = if *part == place.part { place.row } else { 0 };
-        // One more than fits tells whether this was all.
-        for (row, entry) in read(reader, *part, after, limit - rows.len() + 1)? {
-            let (entry, size) = entry.finish(*part, detail)?;
-            bytes += size;
-            let is_full = rows.len() == limit
-                || matches!(detail, Detail::Records { bytes: most } if bytes > most && !rows.is_empty());
-            if is_full {
-                return Ok(Page { rows, next: Some(last) });
+        let mut after = if *part == place.part { place.row } else { 0 };
+        loop {
+            let entries = read(reader, *part, after, READ)?;
+            if entries.is_empty() {
+                break;
             }
-            last = Place { part: *part, row, ..place };
-            rows.push(entry);
+            for (row, entry) in entries {
+                if looked == LOOKED_AT || rows.len() == limit {
+                    return Ok(Page { rows, next: Some(last) });
+                }
+                (looked, after) = (looked + 1, row);
+                if let Some((entry, size)) = entry.finish(*part, detail, gate)? {
+                    bytes += size;
+                    if matches!(detail, Detail::Records { bytes: most } if bytes > most && !rows.is_empty()) {
+                        return Ok(Page { rows, next: Some(last) });
+                    }
+                    rows.push(entry);
+                }
+                last = Place { part: *part, row, ..place };
+            }
         }
     }
     Ok(Page { rows, next: None })
@@ -88,19 +100,38 @@ struct Entry {
 }
 
 impl Entry {
-    /// The row, and the bytes of its record.
-    fn finish(self, part: Part, detail: Detail) -> Result<(Row, usize), StoreError> {
+    /// The row, and the bytes of its record; `None`: nothing of it may leave.
+    fn finish(self, part: Part, detail: Detail, gate: &Gate<'_>) -> Result<Option<(Row, usize)>, StoreError> {
+        let Self { id, one_id, version, record } = self;
+        if detail == Detail::Versions && gate.is_open() {
+            return Ok(Some((Row { kind: part.name(), id: Some(id), one_id, version, record: None }, 0)));
+        }
+        if !gate.admits(&one_id)? {
+            return Ok(None);
+        }
+        let (document, name) = match part {
+            Part::Person => (Document::Person, "one_id"),
+            Part::Visit => (Document::Visit, "visit_id"),
+            Part::LabReport => (Document::LabReport, "report_id"),
+        };
+        let Some(shown) = gate.show(document, record()?)? else { return Ok(None) };
+        let id = shown.get(name).and_then(Value::as_str).map(str::to_owned);
         let record = match detail {
             Detail::Versions => None,
-            Detail::Records { .. } => {
-                let record = serde_json::value::to_raw_value(&(self.record)()?);
-                Some(record.map_err(|_| StoreError::Damaged { what: "a record's state" })?)
-            }
+            Detail::Records { .. } => Some(
+                serde_json::value::to_raw_value(&shown)
+                    .map_err(|_| StoreError::Damaged { what: "a record's state" })?,
+            ),
         };
         let size = record.as_ref().map_or(0, |record| record.get().len());
-        Ok((Row { kind: part.name(), id: self.id, one_id: self.one_id, version: self.version, record }, size))
+        Ok(Some((Row { kind: part.name(), id, one_id, version, record }, size)))
     }
 }
+
+/// Rows in one read of the store.
+const READ: usize = 500;
+/// Rows that one page may pass over, so that a consumer to whom little may leave cannot hold a connection for long.
+const LOOKED_AT: usize = 20_000;
 
 /// The rows of one part, each with its place.
 fn read(reader: &Reader<'_>, part: Part, after: i64, limit: usize) -> Result<Vec<(i64, Entry)>, StoreError> {
