@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 /// A module and the modules of this crate that it may name. Top modules may name everything below them.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("record", &[]),
+    ("audit", &[]),
     ("diagnostic", &[]),
     ("document", &["diagnostic"]),
     ("hl7v2", &["record"]),
@@ -18,13 +19,13 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("identity", &["record", "feed"]),
     ("fhir", &["record", "diagnostic"]),
     ("mapping", &["fhir", "hl7v2", "record", "diagnostic", "document"]),
-    ("store", &["record", "feed", "identity", "state"]),
+    ("store", &["audit", "record", "feed", "identity", "state"]),
     ("view", &["record", "identity", "state", "store"]),
     ("pipeline", &["record", "fhir", "hl7v2", "feed", "state", "identity", "mapping", "store", "view"]),
     ("telemetry", &[]),
     ("tls", &[]),
     ("source", &["hl7v2", "record", "tls", "telemetry"]),
-    ("http", &["record", "feed", "identity", "state", "store", "view", "tls", "telemetry"]),
+    ("http", &["audit", "record", "feed", "identity", "state", "store", "view", "tls", "telemetry"]),
     ("config", TOP),
     ("app", TOP),
     ("commands", TOP),
@@ -33,6 +34,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 ];
 
 const TOP: &[&str] = &[
+    "audit",
     "record",
     "diagnostic",
     "document",
@@ -79,13 +81,13 @@ const HOMES: &[(&str, &[&str])] = &[
     ("ipnet", &["source/", "config"]),
     ("subtle", &["http/tokens.rs"]),
     // Also as the provider of rustls.
-    ("aws_lc_rs", &["source/fhir/assertion.rs", "tls.rs", "commands/demo/mod.rs"]),
+    ("aws_lc_rs", &["audit/seal.rs", "source/fhir/assertion.rs", "tls.rs", "commands/demo/mod.rs"]),
     ("base64", &["source/fhir/"]),
     ("regex_lite", &["fhir/path/compile.rs"]),
 ];
 
 /// Modules without a clock, files, sockets, threads or randomness.
-const PURE: &[&str] = &["record", "fhir", "hl7v2", "feed", "state", "identity", "mapping", "document", "diagnostic"];
+const PURE: &[&str] = &["record", "audit", "fhir", "hl7v2", "feed", "state", "identity", "mapping", "document", "diagnostic"];
 const IMPURE: &[&str] = &[
     "tokio",
     "tokio_util",
