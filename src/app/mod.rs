@@ -5,6 +5,7 @@
 //! deadline, set when the stop is asked for: what is not done by then is cut off, and no part has a time-out of its own.
 //! Between the two each part is supervised: one that a defect ends is down, logged and started again.
 
+mod audit;
 pub mod intake;
 pub mod mappings;
 mod polling;
@@ -14,6 +15,7 @@ mod waiting;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,20 +28,24 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::{Entry, Outcome};
 use crate::config::{self, Arrival, Config};
 use crate::diagnostic::Diagnostic;
 use crate::hl7v2::{Limits, text};
 use crate::http::{self, AppState, RetryError, SourceState};
+use crate::identity::{Decided, ManualDecision, ManualRefusal};
 use crate::pipeline;
 use crate::source::budget::Budget;
 use crate::source::directory::{self, Directory, DirectoryError};
 use crate::source::fhir::FhirError;
 use crate::source::mllp::{self, ListenError, Listener};
+use crate::store::audit as trail;
 use crate::store::messages::{self, Message, MessageState};
 use crate::store::{Access, Store, StoreConfig, StoreError, Transaction, WriteError};
 use crate::telemetry::{ConnectionEnd, ListenerNumbers, Metrics};
 use crate::tls::{ServerFiles, ServerTls, TlsError};
 
+use audit::Journal;
 use intake::Intake;
 use mappings::{LiveSource, Reloader, Set, named};
 use polling::Polled;
@@ -53,12 +59,20 @@ const STOP_TIME: Duration = Duration::from_secs(10);
 /// What of it is the store's: finishing the last batch and emptying the write-ahead log takes a second on a slow disk.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 
+/// The store of a configuration.
+pub fn store_config(config: &Config, access: Access) -> StoreConfig {
+    StoreConfig { audit: config.audit.clone(), ..StoreConfig::new(&config.store, access) }
+}
+
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Nothing could be written to the audit trail.
+    #[error("the start cannot be written to the audit trail, and nothing is done without it: {0}")]
+    Audit(WriteError),
     /// Mapping files; one diagnostic for each problem.
     #[error("{} in the mappings", count(.0.len(), "problem"))]
     Mappings(Vec<Diagnostic>),
@@ -103,6 +117,7 @@ pub struct App {
     http_address: SocketAddr,
     http_tls: Option<ServerTls>,
     state: Arc<AppState>,
+    journal: Journal,
     stop: CancellationToken,
 }
 
@@ -127,7 +142,11 @@ impl App {
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let loaded = mappings::load(config);
         let (set, sets) = watch::channel::<Set>(loaded.set.map_err(StartError::Mappings)?.into());
-        let store = Store::open(&StoreConfig::new(&config.store, Access::Daemon))?;
+        let store = Store::open(&store_config(config, Access::Daemon))?;
+        let requests = http::RequestIds::new(now());
+        let journal = Journal::new(&store, config, requests.run());
+        let files: Vec<PathBuf> = loaded.files.iter().filter(|file| file.exists()).cloned().collect();
+        journal.start(config, &files).await.map_err(StartError::Audit)?;
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
         let budget = Budget::new(config.sources.iter().map(|source| source.max_message).max().unwrap_or_default());
@@ -136,7 +155,7 @@ impl App {
             let source = LiveSource::new(sets.clone(), place);
             bound.push(bind_source(settings, source, &store, &metrics, &budget).await?);
         }
-        let reloader = Reloader::new(config, set, loaded.files, store.clone(), Arc::clone(&metrics));
+        let reloader = Reloader::new(config, set, loaded.files, journal.clone(), Arc::clone(&metrics));
         let http_tls = config.http.tls.as_ref().map(server_files).map(ServerTls::load).transpose()?;
         let address = config.http.listen;
         let http = TcpListener::bind(address).await.map_err(|error| StartError::Http { address, error })?;
@@ -154,9 +173,11 @@ impl App {
             raw_text: raw_text(&sets),
             stopping: stop.child_token(),
             probe: http::StoreProbe::default(),
+            guard: Arc::new(http::Guard::new(config.http.guard.clone())),
+            requests,
         });
         let retention = config.retention;
-        Ok(Self { store, retention, sources: bound, sets, reloader, http, http_address, http_tls, state, stop })
+        Ok(Self { store, retention, sources: bound, sets, reloader, http, http_address, http_tls, state, journal, stop })
     }
 
     /// Cancel it to stop the daemon.
@@ -199,9 +220,22 @@ impl App {
     /// # Errors
     /// The sentence that names why the store failed.
     pub async fn serve(self) -> Result<(), WriteError> {
-        let Self { store, retention, sources, sets, reloader, http, http_tls, state, stop, .. } = self;
+        let Self { store, retention, sources, sets, reloader, http, http_tls, state, journal, stop, .. } = self;
         let metrics = Arc::clone(&state.metrics);
         let mut parts = Parts::default();
+        let mut certificates: Vec<(&str, &ServerTls)> = Vec::new();
+        certificates.extend(http_tls.iter().map(|tls| ("http", tls)));
+        certificates.extend(sources.iter().filter_map(|bound| match &bound.entrance {
+            Entrance::Mllp(listener, _) => listener.tls().map(|tls| (bound.name.as_str(), tls)),
+            Entrance::Directory(..) | Entrance::Server(_) => None,
+        }));
+        for (name, tls) in certificates {
+            let (journal, renewals, stop) = (journal.clone(), tls.renewals(), stop.clone());
+            let certificate = tls.certificate().to_owned();
+            let note = async move { journal.note_renewals(renewals, certificate, stop).await };
+            parts.spawn(format!("{name}, certificates"), note);
+        }
+        parts.spawn("audit checkpoints".to_owned(), audit::keep_checkpoints(store.clone(), stop.clone()));
         for bound in sources {
             if let Entrance::Directory(directory, _) = &bound.entrance {
                 let (source, directory) = (bound.name.clone(), Arc::clone(directory));
@@ -224,6 +258,8 @@ impl App {
         let deadline = Instant::now() + STOP_TIME;
         tracing::info!("stopping, within {} s", STOP_TIME.as_secs());
         parts.end(deadline - CLOSE_TIME).await;
+        // Not beyond the deadline: whoever stops the machine does not wait.
+        let _ = timeout_at(deadline, journal.stop()).await;
         let closed = tokio::task::spawn_blocking(move || store.close());
         if !matches!(timeout_at(deadline, closed).await, Ok(Ok(()))) {
             tracing::error!("the store did not close in order; it recovers at the next start");
@@ -459,7 +495,7 @@ fn listener_numbers(bound: &[BoundSource], budget: Budget) -> http::RefreshMetri
 /// How HTTP has a failed message tried again.
 fn retry(store: &Store, sets: &watch::Receiver<Set>) -> http::Retry {
     let (store, sets) = (store.clone(), sets.clone());
-    Arc::new(move |id| {
+    Arc::new(move |id, entry| {
         let (store, set) = (store.clone(), Arc::clone(&sets.borrow()));
         Box::pin(async move {
             let found = store.read_async(move |reader| messages::get(reader, id)).await;
@@ -474,7 +510,11 @@ fn retry(store: &Store, sets: &watch::Receiver<Set>) -> http::Retry {
             let done = store.submit(move |transaction| {
                 // Looked at inside the writer: another retry may have been faster.
                 let is_failed = |message: &Message| message.outcome.state == MessageState::Failed;
-                pipeline::commit_again(transaction, again, is_failed, now())
+                let done = pipeline::commit_again(transaction, again, is_failed, now())?;
+                if done.is_some() {
+                    trail::append(transaction, &entry)?;
+                }
+                Ok(done)
             });
             match done.await.map_err(|error| RetryError::Unavailable(error.to_string()))? {
                 Some(_) => Ok(()),
@@ -487,15 +527,39 @@ fn retry(store: &Store, sets: &watch::Receiver<Set>) -> http::Retry {
 /// How HTTP has a decision about identities carried out.
 fn decide(store: &Store, config: &Config) -> http::Decide {
     let (store, site, zone) = (store.clone(), pipeline_site(config), zone_of_decisions(config));
-    Arc::new(move |decision| {
+    Arc::new(move |decision, entry| {
         let (store, site, zone) = (store.clone(), Arc::clone(&site), zone.clone());
         Box::pin(async move {
             let decide = move |transaction: &Transaction<'_>| {
-                pipeline::decide_by_hand(transaction, &site, &zone, &decision, now())
+                decide_audited(transaction, &site, &zone, &decision, entry)
             };
             store.submit(decide).await
         })
     })
+}
+
+/// Carries out a decision and writes it down, done or refused, in the same transaction.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn decide_audited(
+    transaction: &Transaction<'_>,
+    site: &pipeline::Site,
+    zone: &TimeZone,
+    decision: &ManualDecision,
+    mut entry: Entry,
+) -> Result<Result<Decided, ManualRefusal>, StoreError> {
+    let decided = pipeline::decide_by_hand(transaction, site, zone, decision, now())?;
+    match &decided {
+        Ok(decided) => {
+            let others = decided.other.iter().chain(&decided.retired).chain(&decided.revived);
+            entry.persons([&decided.one_id].into_iter().chain(others).map(String::as_str));
+            decided.reviews.iter().for_each(|review| entry.object("review", review));
+        }
+        Err(_) => entry.outcome = Outcome::Refused,
+    }
+    trail::append(transaction, &entry)?;
+    Ok(decided)
 }
 
 /// How HTTP has a link explained.

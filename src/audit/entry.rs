@@ -58,6 +58,7 @@ actions! {
     TokenRevoke "token.revoke" "Tokens were revoked."
     AuthenticationFail "authentication.fail" "Somebody came with no token, or one that is not valid."
     AuthenticationLockOut "authentication.lock_out" "An address is let in no more for a time."
+    AccessRefuse "access.refuse" "A token asked for what its role may not do."
     RequestLimit "request.limit" "A token asked more often than it may."
     DaemonStart "daemon.start" "The daemon started."
     DaemonStop "daemon.stop" "The daemon stopped."
@@ -175,6 +176,17 @@ impl Entry {
         let object = format!("{kind}/{id}");
         // The list is kept as one text with blanks between.
         self.objects.push(object.split_whitespace().collect::<Vec<_>>().join("_"));
+    }
+
+    /// Whether a thing is named.
+    pub fn has_objects(&self) -> bool {
+        !self.objects.is_empty()
+    }
+
+    /// The same at another time.
+    pub fn at(mut self, at: i64) -> Self {
+        self.at = at;
+        self
     }
 
     /// The same with this outcome.

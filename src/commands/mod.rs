@@ -3,6 +3,8 @@
 //! Exit status: 0 done, 1 it ran and found something wrong, 2 wrong usage or unreadable configuration.
 
 mod answer;
+mod audit;
+mod audited;
 mod check;
 mod decided;
 mod demo;
@@ -28,7 +30,8 @@ use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config};
-use crate::store::{Access, Store, StoreConfig};
+use crate::app::store_config;
+use crate::store::{Access, Store};
 use crate::telemetry::{self, DEFAULT_LOG_FILTER};
 
 /// HL7 v2 in, one identity per patient, one ordered and durable feed out.
@@ -78,6 +81,9 @@ enum Command {
     /// Tokens for the HTTP interface.
     #[command(subcommand)]
     Token(token::Verb),
+    /// The audit trail: who read or changed what, and whether it is as it was written.
+    #[command(subcommand)]
+    Audit(audit::Verb),
     /// One screen: sources, failures, feed, consumers, store.
     Status(status::Arguments),
 }
@@ -122,6 +128,7 @@ pub fn run() -> ExitCode {
     // A daemon that cannot tell that it is ready has not done what it was started for.
     let is_daemon = matches!(arguments.command, Command::Serve);
     let file = &arguments.config;
+    audited::begin(&arguments.command);
     let result = match arguments.command {
         Command::Serve => serve::run(file),
         Command::Demo(arguments) => demo::run(&arguments),
@@ -135,9 +142,10 @@ pub fn run() -> ExitCode {
         Command::Identity(verb) => identity::run(file, verb),
         Command::Feed(verb) => feed::run(file, verb),
         Command::Token(verb) => token::run(file, verb),
+        Command::Audit(verb) => audit::run(file, verb),
         Command::Status(arguments) => status::run(file, &arguments),
     };
-    match result {
+    match audited::conclude(result) {
         Ok(Verdict::Fine) => ExitCode::SUCCESS,
         Ok(Verdict::Wrong) => ExitCode::from(1),
         Err(error) if error.is::<Unusable>() => ExitCode::from(2),
@@ -182,5 +190,7 @@ fn existing_store(config: &Config) -> anyhow::Result<Store> {
 
 /// The store of a configuration, for a command beside the daemon; it is made where there is none.
 fn open_store(config: &Config) -> anyhow::Result<Store> {
-    Ok(Store::open(&StoreConfig::new(&config.store, Access::Command))?)
+    let store = Store::open(&store_config(config, Access::Command))?;
+    audited::opened(&store)?;
+    Ok(store)
 }

@@ -45,6 +45,11 @@ pub(crate) async fn page(state: Arc<AppState>, call: Call) -> Answer {
             wait_for_news(&mut head, deadline, &state.stopping).await;
         }
     };
+    if let (Some(first), Some(last)) = (page.events.first(), page.events.last()) {
+        call.trace.object("events", format_args!("{}-{}..{}", page.next.epoch, first.sequence, last.sequence));
+        call.trace.object("policy", &consumer.policy);
+        call.trace.persons(page.events.iter().map(|event| event.subject.as_str()));
+    }
     if call.accepts(NDJSON) { page.lines() } else { page.document() }
 }
 

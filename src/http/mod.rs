@@ -4,16 +4,19 @@
 //! - One table, in `routes`, says which paths there are, who may call them and what they take; the router, the checks before a
 //!   handler and the OpenAPI document are all made from it, so none of them can differ.
 //! - Deny by default: a consumer whose policy or purpose this version cannot apply gets nothing, never everything.
-//! - Nothing here changes a record; the only writes are a consumer's cursor, a token's last use, that a failed message is
+//! - What gives personal data or changes something is in the audit trail before its answer leaves (`audit`).
+//! - Nothing here changes a record; the only writes are the audit trail, a consumer's cursor, a token's last use, that a failed message is
 //!   dismissed, and, through the pipeline, a retry and what somebody decides of identities.
 //! - Logs and metrics name a request by its path template, never by its path or query: those hold patient data.
 //! - Every request, body, page, wait and connection has a bound ([`limits`]).
 //!
-//! Not here yet, and therefore not routed: stream, snapshot, audit, FHIR.
+//! Not here yet, and therefore not routed: stream, snapshot, FHIR.
 
 mod answers;
+mod audit;
 mod call;
 mod feed;
+mod guard;
 pub mod limits;
 mod messages;
 mod openapi;
@@ -26,6 +29,7 @@ mod routes;
 mod schemas;
 mod server;
 mod tokens;
+mod trail;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,14 +37,17 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Entry;
 use crate::feed::TypeFilter;
 use crate::identity::{Decided, ManualDecision, ManualRefusal};
 use crate::record::{Fields, RecordNumber};
 use crate::store::{Reader, Store, StoreError, WriteError};
 use crate::telemetry::Metrics;
 
+pub use audit::RequestIds;
 pub use call::router;
 pub use feed::Log;
+pub use guard::{Guard, GuardSettings};
 pub use messages::add_raw;
 pub use openapi::document;
 pub use problem::{PROBLEMS, Problem, ProblemKind};
@@ -73,6 +80,10 @@ pub struct AppState {
     pub stopping: CancellationToken,
     /// Whether the store took a job lately.
     pub probe: StoreProbe,
+    /// Who is let in, and how often.
+    pub guard: Arc<Guard>,
+    /// Names the requests in the audit trail.
+    pub requests: RequestIds,
 }
 
 /// The last look at whether the store takes jobs. Anybody may ask `/readyz`, so the look is shared: however many ask, the queue of
@@ -157,8 +168,8 @@ pub enum SourceState {
     Down(String),
 }
 
-/// Runs one failed message, named by its number, through the pipeline again.
-pub type Retry = Arc<dyn Fn(i64) -> Pin<Box<dyn Future<Output = Result<(), RetryError>> + Send>> + Send + Sync>;
+/// Runs one failed message, named by its number, through the pipeline again; the entry goes into the audit trail in the same transaction.
+pub type Retry = Arc<dyn Fn(i64, Entry) -> Pin<Box<dyn Future<Output = Result<(), RetryError>> + Send>> + Send + Sync>;
 
 /// Why a message was not tried again. That it fails once more is no error here: its state says so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -174,9 +185,10 @@ pub enum RetryError {
     Unavailable(String),
 }
 
-/// Carries out one decision about identities; what refuses it is no failure of the store.
+/// Carries out one decision about identities; what refuses it is no failure of the store. What was done, or refused, goes into the audit
+/// trail in the same transaction.
 pub type Decide = Arc<
-    dyn Fn(ManualDecision) -> Pin<Box<dyn Future<Output = Result<Result<Decided, ManualRefusal>, WriteError>> + Send>>
+    dyn Fn(ManualDecision, Entry) -> Pin<Box<dyn Future<Output = Result<Result<Decided, ManualRefusal>, WriteError>> + Send>>
         + Send
         + Sync,
 >;

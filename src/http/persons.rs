@@ -45,6 +45,7 @@ pub(crate) async fn find(state: Arc<AppState>, call: Call) -> Answer {
         // A list cut short looks like the whole: the one who is sought may be behind the cut.
         return Err(criteria(&format!("it is too wide, more than {limit} persons fit; add to it, or raise `limit`")));
     }
+    call.trace.persons(found.iter().map(|person| person.one_id.as_str()));
     let found: Vec<Fields> = found.into_iter().map(view::person).collect();
     json(&json!({"persons": found, "next": null}))
 }
@@ -137,7 +138,9 @@ pub(crate) async fn find_matches(state: Arc<AppState>, call: Call) -> Answer {
                       beside the name.";
         Problem::new(ProblemKind::RecordSaysTooLittle, detail)
     };
-    json(&json!({"candidates": found.ok_or_else(too_little)?}))
+    let found = found.ok_or_else(too_little)?;
+    call.trace.persons(found.iter().filter_map(|candidate| candidate["one_id"].as_str()));
+    json(&json!({"candidates": found}))
 }
 
 /// Records named in one split: more than one patient ever has.
@@ -167,7 +170,10 @@ async fn decide(state: &Arc<AppState>, call: &Call, step: ManualStep, reason: St
         return Err(Problem::new(ProblemKind::BodyNotValid, text));
     }
     let by = call.caller.as_ref().map_or_else(String::new, |caller| caller.name.clone());
-    match (state.decide)(ManualDecision { step, by, reason }).await.map_err(from_writer)? {
+    let decided = (state.decide)(ManualDecision { step, by, reason }, call.trace.for_change()).await;
+    let decided = decided.map_err(from_writer)?;
+    call.trace.written();
+    match decided {
         Ok(decided) => json(&view::decided(&decided)),
         Err(refusal @ ManualRefusal::UnknownOneId { .. }) => {
             Err(Problem::new(ProblemKind::RecordUnknown, format!("{refusal}.")))
@@ -195,11 +201,16 @@ async fn with_person<T: Send + 'static>(
     may_read(state, call)?;
     let one_id = call.path().to_owned();
     let found = state.store.read_async(move |reader| match persons::resolve(reader, &one_id)? {
-        Some(person) => read(reader, person).map(Some),
+        Some(person) => {
+            let one_id = person.one_id.clone();
+            Ok(Some((one_id, read(reader, person)?)))
+        }
         None => Ok(None),
     });
     let unknown = || Problem::new(ProblemKind::RecordUnknown, "No person has this One ID; search by /v1/persons.");
-    found.await.map_err(from_store)?.ok_or_else(unknown)
+    let (one_id, read) = found.await.map_err(from_store)?.ok_or_else(unknown)?;
+    call.trace.persons([one_id.as_str()]);
+    Ok(read)
 }
 
 /// A consumer reads persons only where its policy and purpose let it see every field of everyone.

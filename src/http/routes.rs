@@ -5,11 +5,13 @@ use std::sync::Arc;
 use axum::routing::MethodFilter;
 use serde_json::Value;
 
+use super::audit::Audited;
 use super::call::{Call, Pending};
 use super::parameter::{Form, Parameter, parameter};
 use super::problem::ProblemKind;
 use super::tokens::Role;
-use super::{AppState, answers, feed, messages, operations, persons, reviews};
+use super::{AppState, answers, feed, messages, operations, persons, reviews, trail};
+use crate::audit::Action;
 use crate::store::reviews::{ReviewKind, ReviewStates};
 
 /// One method of one path.
@@ -20,6 +22,8 @@ pub(crate) struct Route {
     pub(crate) name: &'static str,
     pub(crate) summary: &'static str,
     pub(crate) access: Access,
+    /// What the audit trail says of it.
+    pub(crate) audit: Audited,
     pub(crate) parameters: &'static [Parameter],
     pub(crate) body: Option<RequestBody>,
     /// Media types of a good answer with their schemas.
@@ -81,8 +85,11 @@ impl Route {
         let mut kinds = vec![ParameterUnknown, BodyTooLarge, Internal, StoreUnavailable, TookTooLong];
         match self.access {
             Access::Open => {}
-            Access::AnyToken => kinds.extend([TokenMissing, TokenNotValid]),
-            Access::Roles(_) => kinds.extend([TokenMissing, TokenNotValid, RoleNotAllowed]),
+            Access::AnyToken => kinds.extend(TOKEN_PROBLEMS),
+            Access::Roles(_) => {
+                kinds.extend(TOKEN_PROBLEMS);
+                kinds.push(RoleNotAllowed);
+            }
         }
         if let Access::Roles(roles) = self.access
             && roles.contains(&Role::Consumer)
@@ -100,6 +107,14 @@ impl Route {
     }
 }
 
+/// What can be wrong with any token; that nothing could be written down of it is one of them.
+const TOKEN_PROBLEMS: &[ProblemKind] = &[
+    ProblemKind::TokenMissing,
+    ProblemKind::TokenNotValid,
+    ProblemKind::LockedOut,
+    ProblemKind::TooManyRequests,
+    ProblemKind::NotAudited,
+];
 const CONSUMER: Access = Access::Roles(&[Role::Consumer]);
 const PERSON_READERS: Access = Access::Roles(&[Role::Records, Role::Engineer, Role::Consumer]);
 /// Whoever answers for the patients' records.
@@ -109,6 +124,9 @@ const ENGINEER: Access = Access::Roles(&[Role::Engineer]);
 const POLLERS: Access = Access::Roles(&[Role::Engineer, Role::Admin, Role::Source]);
 /// Raw messages are for `engineer` and `admin`, so the paths that lead to them are too.
 const MESSAGE_READERS: Access = Access::Roles(&[Role::Engineer, Role::Admin]);
+
+/// Who reads the audit trail does nothing else.
+const AUDITORS: Access = Access::Roles(&[Role::Auditor]);
 
 /// Entries in a page.
 pub(crate) const PAGE_SIZE: Form = Form::Integer { least: 1, most: 1000, default: 100 };
@@ -143,6 +161,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "health",
         summary: "Whether the process answers",
         access: Access::Open,
+        audit: Audited::Nothing,
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::status)],
@@ -155,6 +174,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "ready",
         summary: "Whether every source takes messages and the store takes writes",
         access: Access::Open,
+        audit: Audited::Nothing,
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::status)],
@@ -167,6 +187,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "metrics",
         summary: "Numbers for Prometheus",
         access: Access::AnyToken,
+        audit: Audited::Nothing,
         parameters: &[],
         body: None,
         answers: &[(operations::METRICS_TYPE, answers::plain_text)],
@@ -179,6 +200,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "openapi",
         summary: "This document",
         access: Access::AnyToken,
+        audit: Audited::Nothing,
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::any_object)],
@@ -191,6 +213,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "schema",
         summary: "JSON Schema of a record or an event, as named by an event's `dataschema`",
         access: Access::AnyToken,
+        audit: Audited::Nothing,
         parameters: &[],
         body: None,
         answers: &[("application/schema+json", answers::any_object)],
@@ -203,6 +226,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "feed",
         summary: "The next events for this consumer; waits for one if asked to",
         access: CONSUMER,
+        audit: Audited::Pages(Action::FeedDeliver),
         parameters: &[
             parameter("after", Form::Cursor, "where to go on from; default: the committed cursor, else `start`"),
             parameter("limit", PAGE_SIZE, "most events in the answer"),
@@ -219,6 +243,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "feed_cursor",
         summary: "This consumer's committed cursor; `start` before the first commit",
         access: CONSUMER,
+        audit: Audited::Nothing,
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::cursor)],
@@ -231,6 +256,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "commit_feed_cursor",
         summary: "Commits this consumer's cursor; moving back replays",
         access: CONSUMER,
+        audit: Audited::Nothing,
         parameters: &[],
         body: Some(RequestBody { required: true, schema: answers::cursor_request }),
         answers: &[("application/json", answers::cursor)],
@@ -243,6 +269,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "find_persons",
         summary: "Persons by identifier, by name with birth date or phone, or by phone",
         access: PERSON_READERS,
+        audit: Audited::Each(Action::PersonSearch),
         parameters: &[
             parameter(
                 "identifier",
@@ -265,6 +292,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "person",
         summary: "The golden record; a retired One ID answers with the surviving one and `merged_into`",
         access: PERSON_READERS,
+        audit: Audited::Each(Action::PersonRead),
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::person)],
@@ -277,6 +305,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "visits",
         summary: "Every visit of the person",
         access: PERSON_READERS,
+        audit: Audited::Each(Action::PersonVisits),
         parameters: RECORD_PAGE,
         body: None,
         answers: &[("application/json", answers::visits)],
@@ -289,6 +318,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "lab_reports",
         summary: "Every report of the person",
         access: PERSON_READERS,
+        audit: Audited::Each(Action::PersonLabReports),
         parameters: RECORD_PAGE,
         body: None,
         answers: &[("application/json", answers::lab_reports)],
@@ -301,6 +331,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "person_history",
         summary: "Which source records came to and left this One ID, when and why",
         access: PERSON_READERS,
+        audit: Audited::Each(Action::PersonHistory),
         parameters: RECORD_PAGE,
         body: None,
         answers: &[("application/json", answers::history)],
@@ -313,6 +344,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "explain",
         summary: "Why a source record is this person's or is not: weighed now, and what was known when it was decided",
         access: PERSON_READERS,
+        audit: Audited::Each(Action::PersonExplain),
         parameters: &[parameter("record", Form::Text, "SYSTEM|VALUE: assigning authority and number of the record")],
         body: None,
         answers: &[("application/json", answers::explanation)],
@@ -325,6 +357,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "match_persons",
         summary: "The persons whom a patient record may be, by score, with a grade and the evidence; nothing is written",
         access: PERSON_READERS,
+        audit: Audited::Each(Action::PersonMatch),
         parameters: &[parameter("limit", MATCHES, "most candidates in the answer")],
         body: Some(RequestBody { required: true, schema: answers::patient_record }),
         answers: &[("application/json", answers::candidates)],
@@ -337,6 +370,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "merge_persons",
         summary: "The One ID of the path is given up: its records are those of `into`; said again it changes nothing",
         access: RECORDS,
+        audit: Audited::Each(Action::PersonMerge),
         parameters: &[],
         body: Some(RequestBody { required: true, schema: answers::merge_request }),
         answers: &[("application/json", answers::decided)],
@@ -349,6 +383,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "split_person",
         summary: "Takes a merge back, or gives the records named to a One ID of their own; said again it changes nothing",
         access: RECORDS,
+        audit: Audited::Each(Action::PersonSplit),
         parameters: &[],
         body: Some(RequestBody { required: true, schema: answers::split_request }),
         answers: &[("application/json", answers::decided)],
@@ -361,6 +396,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "reviews",
         summary: "Doubtful matches: open ones by what an answer is worth, others newest first",
         access: REVIEWERS,
+        audit: Audited::Each(Action::ReviewList),
         parameters: &[
             parameter("state", Form::Code(REVIEW_STATES), "what became of it; default: open"),
             parameter("kind", Form::Code(REVIEW_KINDS), "why somebody is asked"),
@@ -378,6 +414,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "review",
         summary: "One doubtful match with what both records say",
         access: REVIEWERS,
+        audit: Audited::Each(Action::ReviewRead),
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::review_with_sides)],
@@ -390,6 +427,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "decide_review",
         summary: "One patient or two: no rule changes it, another decision takes it back, the same again changes nothing",
         access: REVIEWERS,
+        audit: Audited::Each(Action::ReviewDecide),
         parameters: &[],
         body: Some(RequestBody { required: true, schema: answers::review_decision }),
         answers: &[("application/json", answers::review_decided)],
@@ -402,6 +440,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "messages",
         summary: "Stored messages, newest first; a page that is short or empty and has a `next` is not the last",
         access: MESSAGE_READERS,
+        audit: Audited::Each(Action::MessageList),
         parameters: &[
             parameter("source", Form::Text, "name of the source"),
             parameter("state", Form::Code(MESSAGE_STATES), "what became of it"),
@@ -424,6 +463,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "message",
         summary: "One message with its raw text",
         access: MESSAGE_READERS,
+        audit: Audited::Each(Action::MessageRead),
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::message_with_raw)],
@@ -436,6 +476,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "retry_message",
         summary: "Runs a failed message through the mapping of now; answers with its new state",
         access: ENGINEER,
+        audit: Audited::Each(Action::MessageRetry),
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::message)],
@@ -452,6 +493,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "dismiss_message",
         summary: "Takes a failed message out of the failures for good: it stays stored, as ignored, with the reason in its notes",
         access: ENGINEER,
+        audit: Audited::Each(Action::MessageDismiss),
         parameters: &[],
         body: Some(RequestBody { required: true, schema: answers::dismiss_request }),
         answers: &[("application/json", answers::message)],
@@ -464,6 +506,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "retry_messages",
         summary: "Runs failed messages, oldest first, through the mapping of now",
         access: ENGINEER,
+        audit: Audited::Each(Action::MessageRetry),
         parameters: &[],
         body: Some(RequestBody { required: false, schema: answers::retry_request }),
         answers: &[("application/json", answers::retry)],
@@ -476,6 +519,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "sources",
         summary: "The sources: state, messages by outcome, the last one",
         access: ENGINEER,
+        audit: Audited::Nothing,
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::sources)],
@@ -488,6 +532,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "pollSource",
         summary: "Have a FHIR source polled now: where a subscription of its server leads to. The body is not looked at",
         access: POLLERS,
+        audit: Audited::Nothing,
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::poll)],
@@ -500,6 +545,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "consumers",
         summary: "The consumers: cursor and lag",
         access: ENGINEER,
+        audit: Audited::Nothing,
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::consumers)],
@@ -512,10 +558,32 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "quality",
         summary: "What the sources' data lacks: messages by outcome, and the codes that no table knows, most frequent first",
         access: ENGINEER,
+        audit: Audited::Each(Action::CodeRead),
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::quality)],
         special_problems: &[],
         handler: |state, call| Box::pin(operations::quality(state, call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/audit",
+        name: "audit",
+        summary: "The audit trail, newest first; a page that is short or empty and has a `next` is not the last",
+        access: AUDITORS,
+        audit: Audited::Each(Action::AuditRead),
+        parameters: &[
+            parameter("since", Form::DateTime, "at or after"),
+            parameter("until", Form::DateTime, "before"),
+            parameter("who", Form::Text, "name of a token or of a user of the shell"),
+            parameter("person", Form::Text, "the person's One ID"),
+            parameter("action", Form::Text, "what was done, e.g. person.read or person.*"),
+            AFTER,
+            LIMIT,
+        ],
+        body: None,
+        answers: &[("application/json", answers::audit)],
+        special_problems: &[],
+        handler: |state, call| Box::pin(trail::list(state, call)),
     },
 ];

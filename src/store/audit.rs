@@ -312,6 +312,22 @@ pub fn part(store: &Store, after: u64, at: i64) -> Result<Option<Checkpoint>, St
     Ok(hash.map(|hash| store.sealer().key().sign(CheckpointKind::Part, after, hash, at, 0)))
 }
 
+/// The last of the entries before the first one of this time or later; `None`: there is none before, or none that late.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn last_before(reader: &Reader<'_>, since: i64) -> Result<Option<u64>, StoreError> {
+    let first: Option<i64> = reader
+        .one("SELECT min(sequence) FROM audit_entry WHERE at >= ?1", [since], |row| Ok(row.get::<_, Option<i64>>(0)?))?
+        .flatten();
+    let before = reader.one(
+        "SELECT max(sequence) FROM audit_entry WHERE sequence < ?1",
+        [first.unwrap_or(i64::MIN)],
+        |row| Ok(row.get::<_, Option<i64>>(0)?),
+    )?;
+    Ok(before.flatten().map(i64::unsigned_abs))
+}
+
 /// When the oldest entry was made.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Unusable, Verdict, load_config, output, unknown_source};
+use super::{Unusable, Verdict, audited, load_config, output, unknown_source};
 use crate::app::mappings::{load_mapping, pipeline_source};
 use crate::config::{self, Config};
 use crate::mapping::{Mapping, schema};
@@ -81,6 +81,7 @@ fn each_stored(
     count: usize,
     mut each: impl FnMut(i64, &[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<usize> {
+    audited::about(|entry| entry.object("source", source));
     let filter = MessageFilter { source: Some(source.to_owned()), ..MessageFilter::default() };
     let (mut after, mut given) = (None, 0);
     let mut progress = Progress::new();

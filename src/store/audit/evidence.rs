@@ -81,13 +81,16 @@ pub(super) fn verify(
 
 /// Verifies an export: lines with `{"entry": …}` and `{"checkpoint": …}`, checkpoints anywhere.
 ///
+/// Without `trusted` keys it is held to those that it names itself, which are given back.
+///
 /// # Errors
-/// The lines cannot be read.
+/// The lines, or the checkpoints kept `outside`, cannot be read.
 pub fn evidence_of_export(
-    mut lines: impl FnMut() -> std::io::Result<Box<dyn BufRead>>,
+    lines: impl Fn() -> std::io::Result<Box<dyn BufRead>>,
     trusted: Option<BTreeSet<PublicKey>>,
-    outside: Vec<Checkpoint>,
+    outside: Option<&Path>,
 ) -> std::io::Result<(Findings, BTreeSet<PublicKey>)> {
+    let outside = outside.map_or(Ok(Vec::new()), files::read_checkpoints).map_err(std::io::Error::other)?;
     // Checkpoints first, then the entries: an export may be longer than memory.
     let mut own = Vec::new();
     for line in lines()?.lines() {

@@ -383,7 +383,7 @@ fn an_export_verifies_offline_and_an_edited_one_does_not() {
     let check = |lines: &[String]| {
         let text = lines.join("\n");
         let open = || Ok(Box::new(std::io::Cursor::new(text.clone())) as Box<dyn std::io::BufRead>);
-        evidence_of_export(open, Some(public_keys(&files.public()).unwrap()), Vec::new()).unwrap().0
+        evidence_of_export(open, Some(public_keys(&files.public()).unwrap()), None).unwrap().0
     };
     assert_eq!(check(&lines).unwrap().last, 41);
     let edited: Vec<String> = lines.iter().map(|line| line.replace("message/20", "message/21")).collect();
