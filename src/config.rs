@@ -23,8 +23,8 @@ use crate::document::{self, Placed, Section};
 use crate::feed::TypeFilter;
 use crate::hl7v2::CharsetSetting;
 use crate::http::{GuardSettings, Purpose};
-use crate::store::audit::AuditFiles;
 use crate::identity::Model;
+use crate::store::audit::AuditFiles;
 
 /// Marks the diagnostics of this file.
 pub(crate) const CODE: &str = "C001";

@@ -87,7 +87,8 @@ const HOMES: &[(&str, &[&str])] = &[
 ];
 
 /// Modules without a clock, files, sockets, threads or randomness.
-const PURE: &[&str] = &["record", "audit", "fhir", "hl7v2", "feed", "state", "identity", "mapping", "document", "diagnostic"];
+const PURE: &[&str] =
+    &["record", "audit", "fhir", "hl7v2", "feed", "state", "identity", "mapping", "document", "diagnostic"];
 const IMPURE: &[&str] = &[
     "tokio",
     "tokio_util",

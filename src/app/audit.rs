@@ -115,7 +115,8 @@ pub(super) async fn keep_checkpoints(store: Store, stop: CancellationToken) {
     let start = || {
         let (store, stop) = (store.clone(), stop.clone());
         async move {
-            while tokio::select! { () = stop.cancelled() => false, () = tokio::time::sleep(CHECKPOINT_INTERVAL) => true } {
+            while tokio::select! { () = stop.cancelled() => false, () = tokio::time::sleep(CHECKPOINT_INTERVAL) => true }
+            {
                 if let Err(error) = store.submit(audit::make_checkpoint).await {
                     tracing::warn!(%error, "no checkpoint of the audit trail was made; tried again later");
                 }

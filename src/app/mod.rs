@@ -177,7 +177,19 @@ impl App {
             requests,
         });
         let retention = config.retention;
-        Ok(Self { store, retention, sources: bound, sets, reloader, http, http_address, http_tls, state, journal, stop })
+        Ok(Self {
+            store,
+            retention,
+            sources: bound,
+            sets,
+            reloader,
+            http,
+            http_address,
+            http_tls,
+            state,
+            journal,
+            stop,
+        })
     }
 
     /// Cancel it to stop the daemon.
@@ -530,9 +542,8 @@ fn decide(store: &Store, config: &Config) -> http::Decide {
     Arc::new(move |decision, entry| {
         let (store, site, zone) = (store.clone(), Arc::clone(&site), zone.clone());
         Box::pin(async move {
-            let decide = move |transaction: &Transaction<'_>| {
-                decide_audited(transaction, &site, &zone, &decision, entry)
-            };
+            let decide =
+                move |transaction: &Transaction<'_>| decide_audited(transaction, &site, &zone, &decision, entry);
             store.submit(decide).await
         })
     })

@@ -29,8 +29,8 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, Config};
 use crate::app::store_config;
+use crate::config::{self, Config};
 use crate::store::{Access, Store};
 use crate::telemetry::{self, DEFAULT_LOG_FILTER};
 

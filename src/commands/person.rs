@@ -184,9 +184,8 @@ fn decide(config: &Config, store: &Store, step: ManualStep, why: Why) -> anyhow:
     let (site, zone) = (pipeline_site(config), zone_of_decisions(config));
     let verb = step.name();
     let decision = ManualDecision { step, by: by.unwrap_or_else(super::user), reason };
-    let done = audited::change(store, move |transaction, entry| {
-        decide_audited(transaction, &site, &zone, &decision, entry)
-    })?;
+    let done =
+        audited::change(store, move |transaction, entry| decide_audited(transaction, &site, &zone, &decision, entry))?;
     let decided = done?;
     if json {
         output::json(&view::decided(&decided))?;

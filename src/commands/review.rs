@@ -261,9 +261,8 @@ fn said(patient: &Value, name: &str) -> String {
 
 fn decide(config: &Config, store: &Store, id: i64, decision: ManualDecision, json: bool) -> anyhow::Result<Verdict> {
     let (site, zone) = (pipeline_site(config), zone_of_decisions(config));
-    let done = audited::change(store, move |transaction, entry| {
-        decide_audited(transaction, &site, &zone, &decision, entry)
-    })?;
+    let done =
+        audited::change(store, move |transaction, entry| decide_audited(transaction, &site, &zone, &decision, entry))?;
     let decided = done?;
     let review = load(store, id)?;
     if json {

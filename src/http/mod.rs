@@ -188,7 +188,10 @@ pub enum RetryError {
 /// Carries out one decision about identities; what refuses it is no failure of the store. What was done, or refused, goes into the audit
 /// trail in the same transaction.
 pub type Decide = Arc<
-    dyn Fn(ManualDecision, Entry) -> Pin<Box<dyn Future<Output = Result<Result<Decided, ManualRefusal>, WriteError>> + Send>>
+    dyn Fn(
+            ManualDecision,
+            Entry,
+        ) -> Pin<Box<dyn Future<Output = Result<Result<Decided, ManualRefusal>, WriteError>> + Send>>
         + Send
         + Sync,
 >;

@@ -815,11 +815,8 @@ async fn every_schema_that_an_event_names_is_served() {
 #[test]
 fn every_route_that_can_tell_of_patients_or_change_something_has_an_action() {
     // What tells of no patient: health, numbers, documents, settings, and a consumer's own position.
-    let without: BTreeSet<&str> = ROUTES
-        .iter()
-        .filter(|route| route.audit == super::audit::Audited::Nothing)
-        .map(|route| route.name)
-        .collect();
+    let without: BTreeSet<&str> =
+        ROUTES.iter().filter(|route| route.audit == super::audit::Audited::Nothing).map(|route| route.name).collect();
     let expected = BTreeSet::from([
         "health",
         "ready",

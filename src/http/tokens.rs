@@ -148,12 +148,11 @@ pub(crate) async fn authenticate(state: &AppState, headers: &HeaderMap, address:
         let detail = "Send `Authorization: Bearer TOKEN`; `heyi token create NAME --role ROLE` makes one.";
         Problem::new(ProblemKind::TokenMissing, detail)
     };
-    let token =
-        headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?)).ok_or_else(|| {
-            let is_told = state.guard.missing(address, Instant::now());
-            let told = is_told.then(|| (Action::AuthenticationFail, String::new()));
-            Refused { problem: missing(), told: told.into_iter().collect() }
-        })?;
+    let token = headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?)).ok_or_else(|| {
+        let is_told = state.guard.missing(address, Instant::now());
+        let told = is_told.then(|| (Action::AuthenticationFail, String::new()));
+        Refused { problem: missing(), told: told.into_iter().collect() }
+    })?;
     let not_valid = || Problem::new(ProblemKind::TokenNotValid, "Make a new one: heyi token create NAME --role ROLE.");
     let sha256 = digest(token);
     let shown = || hexadecimal(&sha256[..DIGEST_SHOWN]);

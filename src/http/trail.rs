@@ -22,9 +22,8 @@ pub(crate) async fn list(state: Arc<AppState>, call: Call) -> Answer {
     call.trace.persons(filter.person.as_deref());
     let before = call.parameters.key("after").and_then(|before| before.try_into().ok());
     let limit = call.parameters.integer("limit") as usize;
-    let read = move |reader: &crate::store::Reader<'_>| {
-        audit::list(reader, &filter, AuditOrder::NewestFirst(before), limit)
-    };
+    let read =
+        move |reader: &crate::store::Reader<'_>| audit::list(reader, &filter, AuditOrder::NewestFirst(before), limit);
     let page = state.store.read_async(read).await.map_err(from_store)?;
     let entries: Vec<Value> = page.entries.iter().map(Row::document).collect();
     json(&json!({"entries": entries, "next": page.next.map(|next| next.to_string())}))

@@ -16,8 +16,8 @@ use super::{Reader, Store, StoreError, Transaction, row_limit, signed};
 use crate::audit::{Action, Actor, Checkpoint, CheckpointKind, Entry, GENESIS, Hash, PublicKey, Row};
 
 pub use evidence::{Evidence, Findings, evidence_of_export};
-pub use files::{AuditFiles, public_keys};
 pub(super) use files::Sealer;
+pub use files::{AuditFiles, public_keys};
 
 /// Entries between two regular checkpoints.
 const CHECKPOINT_ENTRIES: u64 = 1_000;
@@ -115,11 +115,10 @@ fn end(reader: &Reader<'_>) -> Result<(u64, Hash), StoreError> {
 
 /// Signs the newest entry, and makes a regular checkpoint where it is time for one or `is_asked`; gives that one.
 pub(super) fn seal(transaction: &Transaction<'_>, is_asked: bool) -> Result<Option<Checkpoint>, StoreError> {
-    let newest = transaction.one(
-        "SELECT sequence, hash, at FROM audit_entry ORDER BY sequence DESC LIMIT 1",
-        [],
-        |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, Hash>(1)?, row.get::<_, i64>(2)?)),
-    )?;
+    let newest =
+        transaction.one("SELECT sequence, hash, at FROM audit_entry ORDER BY sequence DESC LIMIT 1", [], |row| {
+            Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, Hash>(1)?, row.get::<_, i64>(2)?))
+        })?;
     let Some((sequence, hash, at)) = newest else { return Ok(None) };
     let mut previous = checkpoint_of(transaction, CheckpointKind::Head)?.map_or(0, |head| head.previous);
     let last: Option<i64> = transaction.one(

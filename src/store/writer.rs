@@ -377,8 +377,7 @@ impl Writer {
         }
         let head = if transaction.appended.get() { Some(events::head_sequence(transaction)?) } else { None };
         let is_asked = transaction.checkpoint_asked.get();
-        let checkpoint =
-            if transaction.audited.get() || is_asked { audit::seal(transaction, is_asked)? } else { None };
+        let checkpoint = if transaction.audited.get() || is_asked { audit::seal(transaction, is_asked)? } else { None };
         transaction.execute("COMMIT")?;
         Ok((head, checkpoint))
     }

@@ -122,7 +122,13 @@ fn edit(connection: &Connection, dice: &mut Dice, table: &str, column: &str, row
 }
 
 /// Does one thing that must be found; gives what it did.
-fn tamper(connection: &Connection, dice: &mut Dice, last: i64, stranger: &SigningKey, old_heads: &[Checkpoint]) -> String {
+fn tamper(
+    connection: &Connection,
+    dice: &mut Dice,
+    last: i64,
+    stranger: &SigningKey,
+    old_heads: &[Checkpoint],
+) -> String {
     let run = |sql: String| {
         let changed = connection.execute(&sql, []).unwrap();
         assert!(changed > 0, "{sql}");
@@ -171,7 +177,9 @@ fn tamper(connection: &Connection, dice: &mut Dice, last: i64, stranger: &Signin
             run("UPDATE audit_entry SET sequence = -sequence WHERE sequence < 0".to_owned());
             run(format!("INSERT INTO audit_entry SELECT {one}, {COLUMNS} FROM audit_entry WHERE sequence = {last} + 1"))
         }
-        12 => run(format!("INSERT INTO audit_entry SELECT {last} + 1, {COLUMNS} FROM audit_entry WHERE sequence = {one}")),
+        12 => {
+            run(format!("INSERT INTO audit_entry SELECT {last} + 1, {COLUMNS} FROM audit_entry WHERE sequence = {one}"))
+        }
         13 => {
             let all = checkpoints(&Reader::new(connection)).unwrap();
             let chosen = &all[dice.below(all.len())];
