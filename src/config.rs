@@ -23,15 +23,19 @@ use crate::diagnostic::{Diagnostic, SourceFile};
 use crate::document::{self, Placed, Section};
 use crate::feed::TypeFilter;
 use crate::hl7v2::CharsetSetting;
+use crate::http::GuardSettings;
 use crate::identity::Model;
 use crate::policy::{FULL_POLICY, Purpose, shipped};
 use crate::push::Allowed;
+use crate::store::audit::AuditFiles;
 
 /// Marks the diagnostics of this file.
 pub(crate) const CODE: &str = "C001";
 
 /// What is kept is kept for a day at least: `180s` in place of `180d` would empty the store.
 const LEAST_RETENTION: Duration = Duration::from_secs(86_400);
+/// The audit trail is kept six years at least, whatever is written (HIPAA 45 CFR 164.316(b)(2)(i)).
+const LEAST_AUDIT: Duration = Duration::from_secs(6 * 365 * 86_400);
 /// A shorter silence is between any two messages: every connection would be cut all the time.
 const LEAST_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest resource of a FHIR server: one with a document inside may have some tens of megabytes.
@@ -56,6 +60,8 @@ pub struct Config {
     pub store: PathBuf,
     /// The HTTP listener.
     pub http: Http,
+    /// `[audit]`: its files, absolute.
+    pub audit: AuditFiles,
     /// How long things are kept.
     pub retention: Retention,
     /// The sending systems, in the order of the file.
@@ -77,6 +83,8 @@ pub struct Http {
     pub listen: SocketAddr,
     /// TLS, if wanted.
     pub tls: Option<Tls>,
+    /// Who is let in, and how often.
+    pub guard: GuardSettings,
 }
 
 /// `tls = { … }` of a listener; paths are absolute.
@@ -97,6 +105,8 @@ pub struct Retention {
     pub messages: Duration,
     /// The event log.
     pub feed: Duration,
+    /// The audit trail.
+    pub audit: Duration,
 }
 
 /// `[[sources]]`
@@ -275,7 +285,15 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
         warn_if_open(&section, listen);
     }
     let listen = listen.map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8480)), |listen| listen.value);
-    let http = Http { listen, tls: http_tls };
+    let guard = read_guard(&mut section);
+    let http = Http { listen, tls: http_tls, guard };
+    section.finish();
+
+    let mut section = document.section("audit");
+    let mut audit = AuditFiles::beside(&root.join(&store));
+    let named = |path: Placed<String>| root.join(path.value);
+    audit.key = section.parsed("key_file", not_empty).map_or(audit.key, named);
+    audit.checkpoints = section.parsed("checkpoints_file", not_empty).map_or(audit.checkpoints, named);
     section.finish();
 
     let mut section = document.section("retention");
@@ -283,14 +301,9 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
         let kept = section.parsed(key, |text| at_least(LEAST_RETENTION, "1d", text));
         kept.map_or(Duration::from_secs(default * 86_400), |value| value.value)
     };
-    let retention = Retention { messages: days("messages", 180), feed: days("feed", 400) };
-    if let Some(audit) = section.parsed("audit", duration) {
-        problems.warn(
-            audit.span,
-            "retention.audit is of no effect: this version keeps no audit trail",
-            Some("remove the key".into()),
-        );
-    }
+    let (messages, feed) = (days("messages", 180), days("feed", 400));
+    let audit_kept = section.parsed("audit", |text| at_least(LEAST_AUDIT, "6y", text));
+    let retention = Retention { messages, feed, audit: audit_kept.map_or(LEAST_AUDIT, |kept| kept.value) };
     section.finish();
 
     let mut sources: Vec<Source> = Vec::new();
@@ -358,6 +371,7 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
         file: file.to_owned(),
         root: root.to_owned(),
         store: root.join(store),
+        audit,
         http,
         retention,
         sources,
@@ -476,6 +490,65 @@ fn read_answers(section: &mut Section<'_>) -> (Acknowledge, OnError) {
     )
 }
 
+/// The networks of `allow`, if the key is there.
+fn networks(section: &mut Section<'_>) -> Option<Vec<IpNet>> {
+    let problems = section.problems();
+    let read = |network: Placed<String>| {
+        let parsed = network.value.parse::<IpNet>();
+        let parsed = parsed.or_else(|_| network.value.parse::<std::net::IpAddr>().map(IpNet::from));
+        if parsed.is_err() {
+            let hint = Some("write an address or a network such as 10.1.0.0/16".to_owned());
+            problems.report(network.span, "allow: not a network", hint);
+        }
+        parsed.ok()
+    };
+    Some(section.texts("allow")?.into_iter().filter_map(read).collect())
+}
+
+fn not_empty(path: &str) -> Result<String, &'static str> {
+    if path.is_empty() { Err("is empty: name a file, or remove the key") } else { Ok(path.to_owned()) }
+}
+
+/// A whole number within bounds; `default` where the key is missing or wrong.
+fn number(section: &mut Section<'_>, key: &'static str, default: u32, most: u32) -> u32 {
+    match section.integer(key) {
+        None => default,
+        Some(Placed { value, span }) => match u32::try_from(value) {
+            Ok(value) if (1..=most).contains(&value) => value,
+            _ => {
+                section.problems().report(span, format!("{key} must be from 1 to {most}"), None);
+                default
+            }
+        },
+    }
+}
+
+/// Who is let in over HTTP, and how often.
+fn read_guard(section: &mut Section<'_>) -> GuardSettings {
+    const MOST: u32 = 1_000_000;
+    let mut guard = GuardSettings::default();
+    let connections = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    guard.connections = connections(number(section, "max_connections", 512, 65_536));
+    let of_address = number(section, "max_connections_per_address", 256, 65_536);
+    guard.connections_of_address = connections(of_address);
+    if let Some(allow) = networks(section) {
+        guard.allow = std::sync::Arc::new(move |address| allow.iter().any(|network| network.contains(&address)));
+    }
+    if let Some(mut rate) = section.optional_section("rate_limit") {
+        guard.requests_per_second = number(&mut rate, "per_second", guard.requests_per_second, MOST);
+        guard.burst = number(&mut rate, "burst", guard.burst, MOST);
+        rate.finish();
+    }
+    if let Some(mut lock_out) = section.optional_section("lock_out") {
+        guard.failures = number(&mut lock_out, "failures", guard.failures, MOST);
+        let within = lock_out.parsed("within", duration);
+        guard.failures_within = within.map_or(guard.failures_within, |within| within.value);
+        guard.lock_out = lock_out.parsed("time", duration).map_or(guard.lock_out, |time| time.value);
+        lock_out.finish();
+    }
+    guard
+}
+
 fn read_mllp(section: &mut Section<'_>, root: &Path) -> Option<Mllp> {
     let problems = section.problems();
     if !section.has("listen") {
@@ -492,25 +565,9 @@ fn read_mllp(section: &mut Section<'_>, root: &Path) -> Option<Mllp> {
             256
         }
     };
-    let allow = match section.texts("allow") {
+    let allow = match networks(section) {
         None => vec![IpNet::from_str("127.0.0.0/8").ok()?, IpNet::from_str("::1/128").ok()?],
-        Some(networks) => networks
-            .into_iter()
-            .filter_map(|network| {
-                match network
-                    .value
-                    .parse::<IpNet>()
-                    .or_else(|_| network.value.parse::<std::net::IpAddr>().map(IpNet::from))
-                {
-                    Ok(parsed) => Some(parsed),
-                    Err(_) => {
-                        let hint = Some("write an address or a network such as 10.1.0.0/16".to_owned());
-                        problems.report(network.span, "allow: not a network", hint);
-                        None
-                    }
-                }
-            })
-            .collect(),
+        Some(networks) => networks,
     };
     let tls = tls(section, root);
     let listen = listen?;
@@ -699,8 +756,11 @@ mod tests {
         let impatient = mllp(r#", idle_timeout = "500ms""#);
         check(&source("his", &impatient), &["4: sources[1].mllp.idle_timeout: must be 1s or more"]);
         check("[retention]\nfeed = \"400s\"\n", &["2: retention.feed: must be 1d or more"]);
-        let audit = "2: retention.audit is of no effect: this version keeps no audit trail";
-        check("[retention]\naudit = \"6y\"\n", &[audit]);
+        check("[retention]\naudit = \"6y\"\n", &[]);
+        check("[retention]\naudit = \"2189d\"\n", &["2: retention.audit: must be 6y or more"]);
+        check("[http]\nmax_connections = 0\n", &["2: max_connections must be from 1 to 65536"]);
+        check("[http]\nallow = [\"here\"]\n", &["2: allow: not a network"]);
+        check("[http]\nrate_limit = { per_minute = 5 }\n", &["2: unknown key `http.rate_limit.per_minute`"]);
         check(
             "[store]\npath = \"\"\n",
             &["2: store.path: is empty: name the store's file, for example \"data/heyi.db\""],

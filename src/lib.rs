@@ -14,8 +14,8 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | 0 pure | [`record`], [`diagnostic`]; [`hl7v2`], [`feed`] → record; [`state`], [`identity`] → record, feed; [`document`], [`fhir`] → diagnostic; [`mapping`] → hl7v2, record, diagnostic, document; [`policy`] → record, feed, diagnostic, document |
-//! | 1 store | [`store`] → record, feed, identity, state, policy types |
+//! | 0 pure | [`record`], [`diagnostic`], [`audit`]; [`hl7v2`], [`feed`] → record; [`state`], [`identity`] → record, feed; [`document`], [`fhir`] → diagnostic; [`mapping`] → hl7v2, record, diagnostic, document; [`policy`] → record, feed, diagnostic, document |
+//! | 1 store | [`store`] → audit, record, feed, identity, state, policy types |
 //! | 2 work | [`view`] → record, feed, state, store; [`disclosure`] → policy, record, feed, state, store, view; [`outgoing`] → feed, policy, store, disclosure; [`pipeline`] → layers 0 and 1, view |
 //! | 3 edges | [`source`], [`http`], [`push`]; [`tls`], [`web`] and [`telemetry`] are theirs in common |
 //! | 4 top | [`app`], [`config`], [`commands`] |
@@ -26,6 +26,7 @@
 //! - Only two things cross tasks: a job into the writer, and a wake-up ("the log's head is now N").
 
 pub mod app;
+pub mod audit;
 pub mod commands;
 pub mod config;
 pub mod diagnostic;

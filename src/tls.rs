@@ -17,6 +17,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
+use tokio::sync::watch;
 
 /// How often a listener looks whether its files were renewed. Renewals come weeks apart; a `stat` each ten seconds costs
 /// nothing and a new certificate is in use before anyone who renewed it looks.
@@ -110,6 +111,16 @@ pub enum TlsError {
 pub struct ServerTls {
     files: ServerFiles,
     current: Mutex<Current>,
+    renewals: watch::Sender<Renewals>,
+}
+
+/// How often changed files were looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Renewals {
+    /// They were usable, and are in force.
+    pub taken_up: u64,
+    /// They were not; those before stayed.
+    pub refused: u64,
 }
 
 #[derive(Debug)]
@@ -131,7 +142,18 @@ impl ServerTls {
         // Before reading, so that a change in between is seen at the next look.
         let seen = files.stamps();
         let config = Arc::new(server_config(&files)?);
-        Ok(Self { files, current: Mutex::new(Current { config, seen, complaint: None, checked: Instant::now() }) })
+        let current = Current { config, seen, complaint: None, checked: Instant::now() };
+        Ok(Self { files, current: Mutex::new(current), renewals: watch::channel(Renewals::default()).0 })
+    }
+
+    /// Counts what became of renewed files.
+    pub fn renewals(&self) -> watch::Receiver<Renewals> {
+        self.renewals.subscribe()
+    }
+
+    /// The certificate's file.
+    pub fn certificate(&self) -> &Path {
+        &self.files.certificate
     }
 
     /// An acceptor with the certificate of now. Cheap; ask for one with every connection.
@@ -150,6 +172,7 @@ impl ServerTls {
                         current.config = Arc::new(config);
                         current.seen = seen;
                         current.complaint = None;
+                        self.renewals.send_modify(|renewals| renewals.taken_up += 1);
                         tracing::info!(certificate = %self.files.certificate.display(), "certificate renewed");
                     }
                     // Certificate and key are seldom replaced in the same instant, and rights are often given after: the next look
@@ -157,6 +180,7 @@ impl ServerTls {
                     Err(error) => {
                         let complaint = Some(error.to_string());
                         if current.complaint != complaint {
+                            self.renewals.send_modify(|renewals| renewals.refused += 1);
                             tracing::warn!(%error, "the renewed certificate is not usable yet; the one before stays");
                             current.complaint = complaint;
                         }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 /// A module and the modules of this crate that it may name. Top modules may name everything below them.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("record", &[]),
+    ("audit", &[]),
     ("diagnostic", &[]),
     ("document", &["diagnostic"]),
     ("hl7v2", &["record"]),
@@ -19,7 +20,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("fhir", &["record", "diagnostic"]),
     ("mapping", &["fhir", "hl7v2", "record", "diagnostic", "document"]),
     ("policy", &["record", "feed", "diagnostic", "document"]),
-    ("store", &["record", "feed", "identity", "state", "policy"]),
+    ("store", &["audit", "record", "feed", "identity", "state", "policy"]),
     ("view", &["record", "feed", "identity", "state", "store"]),
     ("disclosure", &["record", "feed", "state", "policy", "store", "view"]),
     ("outgoing", &["feed", "policy", "store", "view", "disclosure"]),
@@ -27,11 +28,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("tls", &[]),
     ("web", &["tls"]),
-    ("push", &["feed", "outgoing", "disclosure", "store", "tls", "web"]),
+    ("push", &["audit", "feed", "outgoing", "disclosure", "store", "tls", "web"]),
     ("source", &["web", "hl7v2", "record", "tls", "telemetry"]),
     (
         "http",
         &[
+            "audit",
             "record",
             "feed",
             "identity",
@@ -53,6 +55,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 ];
 
 const TOP: &[&str] = &[
+    "audit",
     "record",
     "diagnostic",
     "document",
@@ -106,7 +109,14 @@ const HOMES: &[(&str, &[&str])] = &[
     // Also as the provider of rustls.
     (
         "aws_lc_rs",
-        &["policy/pseudonym.rs", "source/fhir/assertion.rs", "push/sign.rs", "tls.rs", "commands/demo/mod.rs"],
+        &[
+            "audit/seal.rs",
+            "policy/pseudonym.rs",
+            "source/fhir/assertion.rs",
+            "push/sign.rs",
+            "tls.rs",
+            "commands/demo/mod.rs",
+        ],
     ),
     ("base64", &["source/fhir/", "push/sign.rs"]),
     ("regex_lite", &["fhir/path/compile.rs"]),
@@ -114,7 +124,7 @@ const HOMES: &[(&str, &[&str])] = &[
 
 /// Modules without a clock, files, sockets, threads or randomness.
 const PURE: &[&str] =
-    &["record", "fhir", "hl7v2", "feed", "state", "identity", "mapping", "policy", "document", "diagnostic"];
+    &["record", "audit", "fhir", "hl7v2", "feed", "state", "identity", "mapping", "policy", "document", "diagnostic"];
 const IMPURE: &[&str] = &[
     "tokio",
     "tokio_util",

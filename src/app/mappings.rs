@@ -17,15 +17,17 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{Mutex, Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::audit::Journal;
 use super::policies;
 use super::supervise::supervise;
 use super::{message_limits, now};
+use crate::audit::{Action, Entry, Outcome};
 use crate::config::{self, Config};
 use crate::diagnostic::Diagnostic;
 use crate::disclosure::Policies;
 use crate::mapping::{Format, Mapping};
 use crate::pipeline;
-use crate::store::{Store, mappings};
+use crate::store::{audit, mappings};
 use crate::telemetry::{MappingLoad, Metrics};
 
 /// Between two looks at the files: soon enough for who just saved one, and a few `stat` cost nothing.
@@ -202,7 +204,7 @@ pub(super) struct Reloader {
     files: BTreeSet<PathBuf>,
     /// As of the last attempt to load.
     seen: Look,
-    store: Store,
+    journal: Journal,
     metrics: Arc<Metrics>,
     asked: Arc<Notify>,
 }
@@ -214,12 +216,12 @@ impl Reloader {
         set: watch::Sender<Set>,
         policies: watch::Sender<Arc<Policies>>,
         mut files: BTreeSet<PathBuf>,
-        store: Store,
+        journal: Journal,
         metrics: Arc<Metrics>,
     ) -> Self {
         files.extend(policies::files(config));
         let seen = look(&files);
-        Self { config: config.clone(), set, policies, files, seen, store, metrics, asked: Arc::default() }
+        Self { config: config.clone(), set, policies, files, seen, journal, metrics, asked: Arc::default() }
     }
 
     /// Notify it to have the set loaded now.
@@ -229,7 +231,8 @@ impl Reloader {
 
     /// Watches until `stop`.
     async fn watch(&mut self, stop: CancellationToken) {
-        self.note_in_force().await;
+        let set = Arc::clone(&self.set.borrow());
+        self.note(&set, None).await;
         let mut before = self.seen.clone();
         loop {
             let is_asked = tokio::select! {
@@ -299,17 +302,33 @@ impl Reloader {
             if before != version {
                 changed = true;
                 new.mapping.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
-                tracing::info!(source = new.name, version, before, "a new mapping is in force");
             }
         }
+        // What cannot be written down is not put in force, and looked at again.
+        let entry = changed.then(|| self.entry(Outcome::Ok));
+        if !self.note(&set, entry).await && changed {
+            self.seen = Look::new();
+            return;
+        }
         if changed {
+            for (old, new) in before.iter().zip(set.iter()) {
+                let (before, version) = (old.mapping.version(), new.mapping.version());
+                if before != version {
+                    tracing::info!(source = new.name, version, before, "a new mapping is in force");
+                }
+            }
             self.set.send_replace(set);
             self.metrics.mapping_load(MappingLoad::InForce);
         } else if is_asked {
             tracing::info!("the mappings were read again; none has changed");
         }
         self.metrics.set_mapping_refused(false);
-        self.note_in_force().await;
+    }
+
+    fn entry(&self, outcome: Outcome) -> Entry {
+        let mut entry = self.journal.entry(Action::MappingLoad).with(outcome);
+        self.journal.name_files(&mut entry, self.files.iter().map(PathBuf::as_path).filter(|file| file.exists()));
+        entry
     }
 
     async fn refuse(&self, problems: &[Diagnostic]) {
@@ -319,20 +338,30 @@ impl Reloader {
         self.metrics.set_mapping_refused(true);
         let errors = problems.iter().filter(|problem| problem.is_error()).map(ToString::to_string);
         let (errors, at) = (errors.collect::<Vec<_>>(), now());
-        let noted = self.store.submit(move |transaction| mappings::note_refused(transaction, &errors, at)).await;
+        let entry = self.entry(Outcome::Refused);
+        let noted = self.journal.store().submit(move |transaction| {
+            audit::append(transaction, &entry)?;
+            mappings::note_refused(transaction, &errors, at)
+        });
+        let noted = noted.await;
         if let Err(error) = noted {
             tracing::warn!(%error, "that mappings were refused could not be written down");
         }
     }
 
-    async fn note_in_force(&self) {
-        let set = Arc::clone(&self.set.borrow());
+    /// Writes down which mappings are in force, and in the audit trail that they were loaded. `false`: it could not be done.
+    async fn note(&self, set: &Set, entry: Option<Entry>) -> bool {
         let versions: Vec<(String, String)> =
             set.iter().map(|source| (source.name.clone(), source.mapping.version().to_owned())).collect();
         let at = now();
-        let noted = self.store.submit(move |transaction| mappings::put_in_force(transaction, &versions, at)).await;
-        if let Err(error) = noted {
+        let noted = self.journal.store().submit(move |transaction| {
+            entry.iter().try_for_each(|entry| audit::append(transaction, entry).map(drop))?;
+            mappings::put_in_force(transaction, &versions, at)
+        });
+        let noted = noted.await;
+        if let Err(error) = &noted {
             tracing::warn!(%error, "which mappings are in force could not be written down");
         }
+        noted.is_ok()
     }
 }

@@ -5,6 +5,7 @@
 //! deadline, set when the stop is asked for: what is not done by then is cut off, and no part has a time-out of its own.
 //! Between the two each part is supervised: one that a defect ends is down, logged and started again.
 
+mod audit;
 pub mod intake;
 pub mod mappings;
 pub mod policies;
@@ -15,6 +16,7 @@ mod waiting;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -27,11 +29,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::{Entry, Outcome};
 use crate::config::{self, Arrival, Config};
 use crate::diagnostic::Diagnostic;
 use crate::disclosure::Policies;
 use crate::hl7v2::{Limits, text};
 use crate::http::{self, AppState, RetryError, SourceState};
+use crate::identity::{Decided, ManualDecision, ManualRefusal};
 use crate::outgoing::Consumer;
 use crate::pipeline;
 use crate::push::{self, PushError, Pusher};
@@ -39,11 +43,13 @@ use crate::source::budget::Budget;
 use crate::source::directory::{self, Directory, DirectoryError};
 use crate::source::fhir::FhirError;
 use crate::source::mllp::{self, ListenError, Listener};
+use crate::store::audit as trail;
 use crate::store::messages::{self, Message, MessageState};
 use crate::store::{Access, Store, StoreConfig, StoreError, Transaction, WriteError};
 use crate::telemetry::{ConnectionEnd, ListenerNumbers, Metrics};
 use crate::tls::{ServerFiles, ServerTls, TlsError};
 
+use audit::Journal;
 use intake::Intake;
 use mappings::{LiveSource, Reloader, Set, named};
 use polling::Polled;
@@ -57,12 +63,20 @@ const STOP_TIME: Duration = Duration::from_secs(10);
 /// What of it is the store's: finishing the last batch and emptying the write-ahead log takes a second on a slow disk.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 
+/// The store of a configuration.
+pub fn store_config(config: &Config, access: Access) -> StoreConfig {
+    StoreConfig { audit: config.audit.clone(), ..StoreConfig::new(&config.store, access) }
+}
+
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Nothing could be written to the audit trail.
+    #[error("the start cannot be written to the audit trail, and nothing is done without it: {0}")]
+    Audit(WriteError),
     /// Mapping files; one diagnostic for each problem.
     #[error("{} in the mappings", count(.0.len(), "problem"))]
     Mappings(Vec<Diagnostic>),
@@ -119,6 +133,7 @@ pub struct App {
     http_address: SocketAddr,
     http_tls: Option<ServerTls>,
     state: Arc<AppState>,
+    journal: Journal,
     stop: CancellationToken,
 }
 
@@ -145,7 +160,11 @@ impl App {
             watch::channel(Arc::new(policies::load(config).set.map_err(StartError::Policies)?));
         let loaded = mappings::load(config);
         let (set, sets) = watch::channel::<Set>(loaded.set.map_err(StartError::Mappings)?.into());
-        let store = Store::open(&StoreConfig::new(&config.store, Access::Daemon))?;
+        let store = Store::open(&store_config(config, Access::Daemon))?;
+        let requests = http::RequestIds::new(now());
+        let journal = Journal::new(&store, config, requests.run());
+        let files: Vec<PathBuf> = loaded.files.iter().filter(|file| file.exists()).cloned().collect();
+        journal.start(config, &files).await.map_err(StartError::Audit)?;
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
         let budget = Budget::new(config.sources.iter().map(|source| source.max_message).max().unwrap_or_default());
@@ -154,7 +173,8 @@ impl App {
             let source = LiveSource::new(sets.clone(), place);
             bound.push(bind_source(settings, source, &store, &metrics, &budget).await?);
         }
-        let reloader = Reloader::new(config, set, policies_in_force, loaded.files, store.clone(), Arc::clone(&metrics));
+        let reloader =
+            Reloader::new(config, set, policies_in_force, loaded.files, journal.clone(), Arc::clone(&metrics));
         let http_tls = config.http.tls.as_ref().map(server_files).map(ServerTls::load).transpose()?;
         let address = config.http.listen;
         let http = TcpListener::bind(address).await.map_err(|error| StartError::Http { address, error })?;
@@ -177,6 +197,8 @@ impl App {
             probe: http::StoreProbe::default(),
             pushes: shown_pushes(&pushers),
             streams: http::Streams::default(),
+            guard: Arc::new(http::Guard::new(config.http.guard.clone())),
+            requests,
         });
         let retention = config.retention;
         Ok(Self {
@@ -190,6 +212,7 @@ impl App {
             http_address,
             http_tls,
             state,
+            journal,
             stop,
         })
     }
@@ -234,9 +257,23 @@ impl App {
     /// # Errors
     /// The sentence that names why the store failed.
     pub async fn serve(self) -> Result<(), WriteError> {
-        let Self { store, retention, sources, pushers, sets, reloader, http, http_tls, state, stop, .. } = self;
+        let Self { store, retention, sources, pushers, sets, reloader, http, http_tls, state, journal, stop, .. } =
+            self;
         let metrics = Arc::clone(&state.metrics);
         let mut parts = Parts::default();
+        let mut certificates: Vec<(&str, &ServerTls)> = Vec::new();
+        certificates.extend(http_tls.iter().map(|tls| ("http", tls)));
+        certificates.extend(sources.iter().filter_map(|bound| match &bound.entrance {
+            Entrance::Mllp(listener, _) => listener.tls().map(|tls| (bound.name.as_str(), tls)),
+            Entrance::Directory(..) | Entrance::Server(_) => None,
+        }));
+        for (name, tls) in certificates {
+            let (journal, renewals, stop) = (journal.clone(), tls.renewals(), stop.clone());
+            let certificate = tls.certificate().to_owned();
+            let note = async move { journal.note_renewals(renewals, certificate, stop).await };
+            parts.spawn(format!("{name}, certificates"), note);
+        }
+        parts.spawn("audit checkpoints".to_owned(), audit::keep_checkpoints(store.clone(), stop.clone()));
         for bound in sources {
             if let Entrance::Directory(directory, _) = &bound.entrance {
                 let (source, directory) = (bound.name.clone(), Arc::clone(directory));
@@ -267,6 +304,8 @@ impl App {
         let deadline = Instant::now() + STOP_TIME;
         tracing::info!("stopping, within {} s", STOP_TIME.as_secs());
         parts.end(deadline - CLOSE_TIME).await;
+        // Not beyond the deadline: whoever stops the machine does not wait.
+        let _ = timeout_at(deadline, journal.stop()).await;
         let closed = tokio::task::spawn_blocking(move || store.close());
         if !matches!(timeout_at(deadline, closed).await, Ok(Ok(()))) {
             tracing::error!("the store did not close in order; it recovers at the next start");
@@ -547,7 +586,7 @@ fn listener_numbers(bound: &[BoundSource], budget: Budget, pushers: &[Arc<Pusher
 /// How HTTP has a failed message tried again.
 fn retry(store: &Store, sets: &watch::Receiver<Set>) -> http::Retry {
     let (store, sets) = (store.clone(), sets.clone());
-    Arc::new(move |id| {
+    Arc::new(move |id, entry| {
         let (store, set) = (store.clone(), Arc::clone(&sets.borrow()));
         Box::pin(async move {
             let found = store.read_async(move |reader| messages::get(reader, id)).await;
@@ -562,7 +601,11 @@ fn retry(store: &Store, sets: &watch::Receiver<Set>) -> http::Retry {
             let done = store.submit(move |transaction| {
                 // Looked at inside the writer: another retry may have been faster.
                 let is_failed = |message: &Message| message.outcome.state == MessageState::Failed;
-                pipeline::commit_again(transaction, again, is_failed, now())
+                let done = pipeline::commit_again(transaction, again, is_failed, now())?;
+                if done.is_some() {
+                    trail::append(transaction, &entry)?;
+                }
+                Ok(done)
             });
             match done.await.map_err(|error| RetryError::Unavailable(error.to_string()))? {
                 Some(_) => Ok(()),
@@ -575,12 +618,11 @@ fn retry(store: &Store, sets: &watch::Receiver<Set>) -> http::Retry {
 /// How HTTP has a decision about identities carried out.
 fn decide(store: &Store, config: &Config) -> http::Decide {
     let (store, site, zone) = (store.clone(), pipeline_site(config), zone_of_decisions(config));
-    Arc::new(move |decision| {
+    Arc::new(move |decision, entry| {
         let (store, site, zone) = (store.clone(), Arc::clone(&site), zone.clone());
         Box::pin(async move {
-            let decide = move |transaction: &Transaction<'_>| {
-                pipeline::decide_by_hand(transaction, &site, &zone, &decision, now())
-            };
+            let decide =
+                move |transaction: &Transaction<'_>| decide_audited(transaction, &site, &zone, &decision, entry);
             store.submit(decide).await
         })
     })
@@ -589,15 +631,44 @@ fn decide(store: &Store, config: &Config) -> http::Decide {
 /// How HTTP has a consent taken down.
 fn say_consent(store: &Store, config: &Config) -> http::SayConsent {
     let (store, site, zone) = (store.clone(), pipeline_site(config), zone_of_decisions(config));
-    Arc::new(move |one_id, word| {
+    Arc::new(move |one_id, word, mut entry: Entry| {
         let (store, site, zone) = (store.clone(), Arc::clone(&site), zone.clone());
         Box::pin(async move {
             let say = move |transaction: &Transaction<'_>| {
-                pipeline::consent_by_hand(transaction, &site, &zone, &one_id, &word, now())
+                let said = pipeline::consent_by_hand(transaction, &site, &zone, &one_id, &word, now())?;
+                if let Ok(outcome) = &said {
+                    entry.persons([outcome.one_id.as_str()]);
+                    trail::append(transaction, &entry)?;
+                }
+                Ok(said)
             };
             store.submit(say).await
         })
     })
+}
+
+/// Carries out a decision and writes it down, done or refused, in the same transaction.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn decide_audited(
+    transaction: &Transaction<'_>,
+    site: &pipeline::Site,
+    zone: &TimeZone,
+    decision: &ManualDecision,
+    mut entry: Entry,
+) -> Result<Result<Decided, ManualRefusal>, StoreError> {
+    let decided = pipeline::decide_by_hand(transaction, site, zone, decision, now())?;
+    match &decided {
+        Ok(decided) => {
+            let others = decided.other.iter().chain(&decided.retired).chain(&decided.revived);
+            entry.persons([&decided.one_id].into_iter().chain(others).map(String::as_str));
+            decided.reviews.iter().for_each(|review| entry.object("review", review));
+        }
+        Err(_) => entry.outcome = Outcome::Refused,
+    }
+    trail::append(transaction, &entry)?;
+    Ok(decided)
 }
 
 /// How HTTP has a link explained.

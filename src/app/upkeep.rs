@@ -10,7 +10,7 @@ use super::now;
 use super::supervise::supervise;
 use crate::config::Retention;
 use crate::source::directory::Directory;
-use crate::store::{Reader, Store, Transaction, WriteError, consumers, events, retention};
+use crate::store::{Reader, Store, Transaction, WriteError, audit, consumers, events, retention};
 
 /// Pause between two rounds of pruning: retention counts in days.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
@@ -88,6 +88,7 @@ async fn prune_once(
         more = step.removed > 0 && step.next.is_some();
         tokio::time::sleep(PRUNE_PAUSE).await;
     }
+    removed += prune_audit(store, kept.audit, stop).await?;
     if removed == 0 {
         return Ok(());
     }
@@ -115,6 +116,27 @@ async fn tell_who_keeps(store: &Store, consumers: &[String], before: i64) -> Res
         tracing::warn!("events older than retention.feed are kept for a consumer: `heyi status` says for which");
     }
     Ok(())
+}
+
+/// Removes entries of the audit trail that are older than `kept`. Each step is an entry itself, so a day's worth goes at once.
+async fn prune_audit(store: &Store, kept: Duration, stop: &CancellationToken) -> Result<usize, WriteError> {
+    const DAY: Duration = Duration::from_secs(86_400);
+    // A year of the configuration has 365 days; nothing goes before its calendar years are over.
+    let kept = kept + kept / 365;
+    let oldest = store.read_async(audit::oldest).await.map_err(WriteError::Job)?;
+    if oldest.is_none_or(|oldest| oldest >= before(kept + DAY)) {
+        return Ok(0);
+    }
+    let (mut removed, before) = (0, before(kept));
+    while !stop.is_cancelled() {
+        let step = store.submit(move |transaction| audit::prune(transaction, before, PRUNE_ROWS, now())).await?;
+        removed += step.removed;
+        if step.next.is_none() {
+            break;
+        }
+        tokio::time::sleep(PRUNE_PAUSE).await;
+    }
+    Ok(removed)
 }
 
 /// The time before which things are older than `kept`.

@@ -41,7 +41,6 @@ pub(super) fn write(file: &Path, arguments: &BackupArguments) -> anyhow::Result<
     let store = existing_store(&config)?;
     let target = &arguments.file;
     let made = with_progress(&store, target, || backup::write(store.path(), target, now()))?;
-    store.close();
     let Backup { head, bytes } = made;
     if arguments.json {
         output::json(&json!({"file": target, "head": head.to_string(), "bytes": bytes}))?;
@@ -74,7 +73,7 @@ fn with_progress(
 
 pub(super) fn put_back(file: &Path, arguments: &RestoreArguments) -> anyhow::Result<Verdict> {
     let config = load_config(file)?;
-    let restored = backup::put_back(&arguments.file, &config.store, now())?;
+    let restored = backup::put_back(&arguments.file, &config.store, &config.audit.checkpoints, now())?;
     let erased = erase_again(&config, restored.erased.as_deref().unwrap_or_default())?;
     let Restored { backup_at, head, replaced, tokens_kept, .. } = &restored;
     let (backup_at, tokens_kept) = (*backup_at, *tokens_kept);
@@ -115,10 +114,11 @@ pub(super) fn put_back(file: &Path, arguments: &RestoreArguments) -> anyhow::Res
 /// Erases again whom the replaced store had erased; gives those whom the backup held.
 fn erase_again(config: &Config, one_ids: &[String]) -> anyhow::Result<Vec<String>> {
     let mut erased = Vec::new();
+    // Opened in any case: the restore is written into the trail of the store that was put back.
+    let store = existing_store(config)?;
     if one_ids.is_empty() {
         return Ok(erased);
     }
-    let store = existing_store(config)?;
     for one_id in one_ids {
         let request = Request { by: "heyi restore".to_owned(), reason: "erased before the restore".to_owned() };
         match rights::carry_out(config, &store, one_id, &request) {
@@ -129,7 +129,6 @@ fn erase_again(config: &Config, one_ids: &[String]) -> anyhow::Result<Vec<String
         }
     }
     store.forget(rights::PATIENCE)?;
-    store.close();
     Ok(erased)
 }
 

@@ -4,7 +4,7 @@
 use anyhow::{Context, anyhow, bail};
 use serde_json::{Value, json};
 
-use super::{Verdict, output};
+use super::{Verdict, audited, output};
 use crate::app::{now, outgoing_consumers};
 use crate::config::Config;
 use crate::feed::Position;
@@ -152,7 +152,7 @@ fn done<T: Send + 'static>(
     store: &Store,
     work: impl FnOnce(&Transaction<'_>) -> Outcome<T> + Send + 'static,
 ) -> anyhow::Result<T> {
-    store.submit_blocking(work)?.map_err(|refusal| match refusal {
+    audited::change_of(store, &[], work)?.map_err(|refusal| match refusal {
         Refusal::Lost(log, why) => anyhow!("{}", http::lost(log, why).detail),
         refusal => anyhow!("{refusal}"),
     })

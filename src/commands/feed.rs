@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use serde_json::{Value, json};
 
-use super::{Verdict, deliveries, existing_store, load_config, output};
+use super::{Verdict, audited, deliveries, existing_store, load_config, output};
 use crate::app::now;
 use crate::app::outgoing_consumers;
 use crate::config::Config;
@@ -107,11 +107,17 @@ fn begin(store: &Store, position: Position) -> anyhow::Result<u64> {
 
 /// Prints everything after `sequence` and gives the new position.
 fn print(store: &Store, mut sequence: u64, types: &[TypeFilter], json: bool) -> anyhow::Result<u64> {
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut out = std::io::BufWriter::new(output::writer()?);
     loop {
         let filters = types.to_vec();
         let request = PageRequest { after: sequence, limit: PAGE, bytes: PAGE_BYTES, filters };
         let page = store.read(|reader| events::page(reader, &request))?;
+        if let (Some(first), Some(last)) = (page.events.first(), page.events.last()) {
+            audited::page(|entry| {
+                entry.object("events", format_args!("{}-{}..{}", page.head.epoch, first.sequence, last.sequence));
+                entry.persons(page.events.iter().map(|event| event.subject.as_str()));
+            })?;
+        }
         for event in &page.events {
             if json {
                 serde_json::to_writer(&mut out, event)?;

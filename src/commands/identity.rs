@@ -128,7 +128,6 @@ fn learn(config: &Config, out: Option<PathBuf>, force: bool, records: usize, as_
     let site = pipeline_site(config);
     let drawn = pipeline::draw(&store, &site, records)?;
     let training = train(&site.model, &drawn.sample, &version);
-    store.close();
     if training.estimated() == 0 {
         bail!(
             "too few records: {} people, {} pairs that may be one patient, of which none of the levels has {FEWEST_MATCHES} \
@@ -344,7 +343,6 @@ fn compared_document(before: &Model, after: &Model, found: &Differences) -> Valu
 fn rescore(config: &Config, limit: Option<u64>, as_json: bool) -> anyhow::Result<Verdict> {
     let store = existing_store(config)?;
     let (looked_at, Rescored { opened, unchanged }, is_whole) = ask(config, &store, limit.unwrap_or(u64::MAX))?;
-    store.close();
     let version = &config.model.version;
     if as_json {
         output::json(

@@ -8,12 +8,14 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
-use super::{Verdict, existing_store, load_config, output};
+use super::{Verdict, audited, existing_store, load_config, output};
 use crate::app::{message_limits, now, pipeline_sources};
+use crate::audit::{Entry, Outcome as Audited};
 use crate::config::Config;
 use crate::hl7v2::text;
 use crate::http::add_raw;
 use crate::pipeline::{self, Source};
+use crate::store::audit;
 use crate::store::messages::{self, Message, MessageFilter, MessageState, Outcome, Page};
 use crate::store::{Reader, Store, Transaction};
 use crate::view;
@@ -150,6 +152,12 @@ fn each_message(
     loop {
         let page = store.read(|reader| messages::list(reader, filter, Page::NewestFirst(after), PAGE.min(left)))?;
         left -= page.messages.len();
+        if let (Some(first), Some(last)) = (page.messages.first(), page.messages.last()) {
+            audited::page(|entry| {
+                entry.object("messages", format_args!("{}..{}", last.id, first.id));
+                entry.persons(page.messages.iter().filter_map(|message| message.outcome.one_id.as_deref()));
+            })?;
+        }
         page.messages.into_iter().try_for_each(&mut each)?;
         after = page.next;
         if left == 0 || after.is_none() {
@@ -160,7 +168,7 @@ fn each_message(
 
 fn list_json(store: &Store, filter: &MessageFilter, limit: usize) -> anyhow::Result<()> {
     // Written as it is read: a list of millions need not fit in memory.
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut out = std::io::BufWriter::new(output::writer()?);
     let mut separator = "{\"messages\":[\n";
     each_message(store, filter, limit, |message| {
         write!(out, "{separator}{}", view::message(&message))?;
@@ -209,6 +217,10 @@ fn note(outcome: &Outcome) -> String {
 fn show(config: &Config, store: &Store, id: i64, json: bool) -> anyhow::Result<Verdict> {
     let (message, bytes) = store.read(|reader| Ok((messages::get(reader, id)?, messages::bytes(reader, id)?)))?;
     let message = message.with_context(|| unknown(&[id]))?;
+    audited::about(|entry| {
+        entry.object("message", id);
+        entry.persons(message.outcome.one_id.as_deref());
+    });
     let bytes = bytes.unwrap_or_default();
     let source = config.sources.iter().find(|source| source.name == message.source);
     // Resources are JSON, which is UTF-8; no message of HL7 v2 begins so.
@@ -325,8 +337,16 @@ impl<'a> Retry<'a> {
             self.left += 1;
             return Ok(());
         };
-        let commit = move |transaction: &Transaction<'_>| pipeline::commit_again(transaction, again, is_wanted, now());
-        let Some(done) = self.store.submit_blocking(commit)? else {
+        let one_id = message.outcome.one_id.clone();
+        let commit = move |transaction: &Transaction<'_>, mut entry: Entry| {
+            let done = pipeline::commit_again(transaction, again, is_wanted, now())?;
+            entry.object("message", id);
+            entry.persons(one_id.as_deref());
+            let outcome = if done.is_some() { Audited::Ok } else { Audited::Refused };
+            audit::append(transaction, &entry.with(outcome))?;
+            Ok(done)
+        };
+        let Some(done) = audited::change(self.store, commit)? else {
             output::complain(&format!("message {id}: somebody else has resolved it meanwhile"));
             self.left += 1;
             return Ok(());
@@ -356,7 +376,19 @@ fn dismiss(store: &Store, ids: &[i64], reason: &str) -> anyhow::Result<Verdict> 
     let mut dismissed = 0;
     for &id in ids {
         let (by, reason) = (by.clone(), reason.to_owned());
-        match store.submit_blocking(move |transaction| messages::dismiss(transaction, id, &by, &reason))? {
+        let dismiss = move |transaction: &Transaction<'_>, mut entry: Entry| {
+            let dismissed = messages::dismiss(transaction, id, &by, &reason)?;
+            match &dismissed {
+                Some(message) => {
+                    entry.object("message", id);
+                    entry.persons(message.outcome.one_id.as_deref());
+                }
+                None => entry.outcome = Audited::Refused,
+            }
+            audit::append(transaction, &entry)?;
+            Ok(dismissed)
+        };
+        match audited::change(store, dismiss)? {
             Some(_) => dismissed += 1,
             None => output::complain(&format!("message {id} is not failed, or not there: left as it is")),
         }

@@ -3,6 +3,8 @@
 //! Exit status: 0 done, 1 it ran and found something wrong, 2 wrong usage or unreadable configuration.
 
 mod answer;
+mod audit;
+mod audited;
 mod backup;
 mod check;
 mod decided;
@@ -31,8 +33,9 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 
+use crate::app::store_config;
 use crate::config::{self, Config};
-use crate::store::{Access, Store, StoreConfig};
+use crate::store::{Access, Store};
 use crate::telemetry::{self, DEFAULT_LOG_FILTER};
 
 /// HL7 v2 in, one identity per patient, one ordered and durable feed out.
@@ -89,6 +92,9 @@ enum Command {
     Backup(backup::BackupArguments),
     /// Put a backup back in place of the store; the feed's consumers are told.
     Restore(backup::RestoreArguments),
+    /// The audit trail: who read or changed what, and whether it is as it was written.
+    #[command(subcommand)]
+    Audit(audit::Verb),
     /// One screen: sources, failures, feed, consumers, store.
     Status(status::Arguments),
 }
@@ -133,6 +139,7 @@ pub fn run() -> ExitCode {
     // A daemon that cannot tell that it is ready has not done what it was started for.
     let is_daemon = matches!(arguments.command, Command::Serve);
     let file = &arguments.config;
+    audited::begin(&arguments.command);
     let result = match arguments.command {
         Command::Serve => serve::run(file),
         Command::Demo(arguments) => demo::run(&arguments),
@@ -149,9 +156,10 @@ pub fn run() -> ExitCode {
         Command::Token(verb) => token::run(file, verb),
         Command::Backup(arguments) => backup::write(file, &arguments),
         Command::Restore(arguments) => backup::put_back(file, &arguments),
+        Command::Audit(verb) => audit::run(file, verb),
         Command::Status(arguments) => status::run(file, &arguments),
     };
-    match result {
+    match audited::conclude(result) {
         Ok(Verdict::Fine) => ExitCode::SUCCESS,
         Ok(Verdict::Wrong) => ExitCode::from(1),
         Err(error) if error.is::<Unusable>() => ExitCode::from(2),
@@ -196,5 +204,7 @@ fn existing_store(config: &Config) -> anyhow::Result<Store> {
 
 /// The store of a configuration, for a command beside the daemon; it is made where there is none.
 fn open_store(config: &Config) -> anyhow::Result<Store> {
-    Ok(Store::open(&StoreConfig::new(&config.store, Access::Command))?)
+    let store = Store::open(&store_config(config, Access::Command))?;
+    audited::opened(&store)?;
+    Ok(store)
 }

@@ -25,7 +25,13 @@ pub(super) fn printable(text: &str) -> Cow<'_, str> {
 
 /// One line to standard output. A closed pipe (`heyi … | head`) comes back as an error and ends the command.
 pub(super) fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
-    Ok(writeln!(io::stdout().lock(), "{}", printable(&text.to_string()))?)
+    Ok(writeln!(writer()?, "{}", printable(&text.to_string()))?)
+}
+
+/// Standard output, once what is told is in the audit trail.
+pub(super) fn writer() -> anyhow::Result<io::StdoutLock<'static>> {
+    super::audited::before_output()?;
+    Ok(io::stdout().lock())
 }
 
 /// A value as indented JSON.

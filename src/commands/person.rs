@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 use serde_json::json;
 
-use super::{Verdict, decided, evidence, existing_store, history, load_config, output};
-use crate::app::{now, pipeline_site, zone_of_decisions};
+use super::{Verdict, audited, decided, evidence, existing_store, history, load_config, output};
+use crate::app::{decide_audited, pipeline_site, zone_of_decisions};
 use crate::config::Config;
 use crate::identity::{Decided, Evidence, Grade, ManualDecision, ManualStep, NamedRecord};
 use crate::pipeline;
@@ -264,8 +264,8 @@ fn decide(config: &Config, store: &Store, step: ManualStep, why: Why) -> anyhow:
     let (site, zone) = (pipeline_site(config), zone_of_decisions(config));
     let verb = step.name();
     let decision = ManualDecision { step, by: by.unwrap_or_else(super::user), reason };
-    let done = store
-        .submit_blocking(move |transaction| pipeline::decide_by_hand(transaction, &site, &zone, &decision, now()))?;
+    let done =
+        audited::change(store, move |transaction, entry| decide_audited(transaction, &site, &zone, &decision, entry))?;
     let decided = done?;
     if json {
         output::json(&view::decided(&decided))?;
@@ -330,6 +330,7 @@ fn find(mut found: Vec<Found>, json: bool) -> anyhow::Result<Verdict> {
         output::complain(&format!("more than {FOUND} persons fit, these are the first: search by more"));
         found.truncate(FOUND);
     }
+    audited::about(|entry| entry.persons(found.iter().map(|found| found.person.one_id.as_str())));
     let verdict = if found.is_empty() { Verdict::Wrong } else { Verdict::Fine };
     if json {
         let persons = found.into_iter().map(|found| {
@@ -383,6 +384,7 @@ fn matches(config: &Config, store: &Store, file: &Path, json: bool) -> anyhow::R
          its authority, or a birth date beside the name",
     )?;
     let verdict = if found.is_empty() { Verdict::Wrong } else { Verdict::Fine };
+    audited::about(|entry| entry.persons(found.iter().map(|ranked| ranked.person.one_id.as_str())));
     if json {
         let shown: Vec<serde_json::Value> =
             found.into_iter().map(|ranked| ranked.document(&site.model.version)).collect();
@@ -399,6 +401,7 @@ fn matches(config: &Config, store: &Store, file: &Path, json: bool) -> anyhow::R
 }
 
 fn explain(config: &Config, store: &Store, one_id: &str, record: &RecordNumber, json: bool) -> anyhow::Result<Verdict> {
+    audited::about(|entry| entry.person(one_id));
     let site = pipeline_site(config);
     let document = store.read(|reader| pipeline::explain(reader, &site, one_id, record))??;
     if json {
@@ -472,7 +475,9 @@ fn show_history(store: &Store, one_id: &str, json: bool) -> anyhow::Result<Verdi
         let retired = persons::answering_as(reader, &person.one_id)?.into_iter().filter(|name| *name != person.one_id);
         Ok(Some((person.one_id.clone(), Vec::new(), steps, retired.collect())))
     })?;
+    audited::about(|entry| entry.person(one_id));
     let (now, documents, steps, retired) = found.with_context(|| format!("no person has the One ID {one_id}"))?;
+    audited::about(|entry| entry.person(&now));
     if json {
         output::json(&json!({"history": documents}))?;
         return Ok(Verdict::Fine);
@@ -502,7 +507,7 @@ fn links(store: &Store, csv: bool, json: bool) -> anyhow::Result<Verdict> {
     const IDENTIFIER: usize = 2;
     let next = |after: i64| store.read(|reader| records::links(reader, after, PAGE));
     if csv {
-        let mut writer = csv::Writer::from_writer(std::io::stdout().lock());
+        let mut writer = csv::Writer::from_writer(output::writer()?);
         writer.write_record(&NAMES[..CSV])?;
         each_link(next, |link| Ok(writer.write_record(&row(link)[..CSV])?))?;
         writer.flush()?;
@@ -543,6 +548,7 @@ fn each_link(
         let page = next(after)?;
         let Some(last) = page.last() else { return Ok(()) };
         after = last.record;
+        audited::page(|entry| entry.persons(page.iter().map(|link| link.one_id.as_str())))?;
         page.iter().try_for_each(&mut each)?;
     }
 }

@@ -5,11 +5,10 @@ use std::path::Path;
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::{Verdict, decided, evidence, existing_store, load_config, output};
-use crate::app::{now, pipeline_site, zone_of_decisions};
+use super::{Verdict, audited, decided, evidence, existing_store, load_config, output};
+use crate::app::{decide_audited, pipeline_site, zone_of_decisions};
 use crate::config::Config;
 use crate::identity::{CARD_KINDS, IDENTITY_KINDS, ManualDecision, ManualRefusal, ManualStep};
-use crate::pipeline;
 use crate::store::reviews::{self, ReviewFilter, ReviewKind, ReviewStates};
 use crate::store::{Reader, Store, StoreError};
 use crate::view;
@@ -80,6 +79,7 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
         }
         Verb::Show { id, json } => {
             let review = load(&store, id)?;
+            about(&review);
             if json {
                 output::json(&review)?
             } else {
@@ -101,6 +101,7 @@ fn list(store: &Store, filter: ReviewFilter, limit: usize, json: bool) -> anyhow
     })?;
     let more = found.len() > limit;
     found.truncate(limit);
+    found.iter().for_each(|(review, _)| about(review));
     if json {
         let reviews: Vec<Value> = found.into_iter().map(|(review, _)| review).collect();
         output::json(&json!({"reviews": reviews}))?;
@@ -135,6 +136,14 @@ fn list(store: &Store, filter: ReviewFilter, limit: usize, json: bool) -> anyhow
         output::complain(&format!("more than {limit} fit: these are the first, --limit shows more"));
     }
     Ok(Verdict::Fine)
+}
+
+/// Names the case and its persons in the audit trail.
+fn about(review: &Value) {
+    audited::about(|entry| {
+        entry.object("review", &review["id"]);
+        entry.persons(review["persons"].as_array().into_iter().flatten().filter_map(Value::as_str));
+    });
 }
 
 fn load(store: &Store, id: i64) -> anyhow::Result<Value> {
@@ -252,8 +261,8 @@ fn said(patient: &Value, name: &str) -> String {
 
 fn decide(config: &Config, store: &Store, id: i64, decision: ManualDecision, json: bool) -> anyhow::Result<Verdict> {
     let (site, zone) = (pipeline_site(config), zone_of_decisions(config));
-    let done = store
-        .submit_blocking(move |transaction| pipeline::decide_by_hand(transaction, &site, &zone, &decision, now()))?;
+    let done =
+        audited::change(store, move |transaction, entry| decide_audited(transaction, &site, &zone, &decision, entry))?;
     let decided = done?;
     let review = load(store, id)?;
     if json {

@@ -5,10 +5,12 @@ use std::path::Path;
 use anyhow::bail;
 use serde_json::json;
 
-use super::{Verdict, existing_store, load_config, open_store, output};
+use super::{Verdict, audited, existing_store, load_config, open_store, output};
 use crate::app::now;
+use crate::audit::Outcome;
 use crate::config::{NAME_RULE, is_name};
 use crate::http::{Role, Secret};
+use crate::store::audit;
 use crate::store::tokens::{self, NewToken};
 use crate::view::moment;
 
@@ -61,7 +63,11 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
                 sha256: secret.digest(),
                 created_at: now(),
             };
-            store.submit_blocking(move |transaction| tokens::insert(transaction, &new))?;
+            audited::change(&store, move |transaction, mut entry| {
+                entry.object("token", format_args!("{}:{}", new.role, new.name));
+                audit::append(transaction, &entry)?;
+                tokens::insert(transaction, &new)
+            })?;
             if json {
                 output::json(&json!({"name": name, "role": role.name(), "token": secret.reveal()}))?;
             } else {
@@ -98,7 +104,13 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
         }
         Verb::Revoke { name } => {
             let asked = name.clone();
-            let revoked = store.submit_blocking(move |transaction| tokens::revoke(transaction, &asked, now()))?;
+            let revoked = audited::change(&store, move |transaction, mut entry| {
+                let revoked = tokens::revoke(transaction, &asked, now())?;
+                entry.object("token", &asked);
+                let outcome = if revoked > 0 { Outcome::Ok } else { Outcome::Refused };
+                audit::append(transaction, &entry.with(outcome))?;
+                Ok(revoked)
+            })?;
             output::line(format!("{revoked} revoked"))?;
             if revoked == 0 {
                 output::complain(&format!("no valid token is called `{name}`"));
@@ -106,6 +118,5 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
             }
         }
     }
-    store.close();
     Ok(Verdict::Fine)
 }

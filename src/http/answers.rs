@@ -7,6 +7,7 @@ use super::openapi::reference;
 use super::parameter::Form;
 use super::persons::MOST_RECORDS;
 use super::routes::{MESSAGE_STATES, PAGE_SIZE, REVIEW_KINDS};
+use crate::audit::Action;
 use crate::feed::snapshot::Part;
 
 fn string() -> Value {
@@ -598,6 +599,31 @@ pub(crate) fn poll() -> Value {
         "required": ["source", "poll"],
         "properties": {"source": string(), "poll": {"type": "string", "enum": ["asked"]}}
     })
+}
+
+pub(crate) fn audit() -> Value {
+    let texts = || json!({"type": "array", "items": string()});
+    let entry = json!({
+        "type": "object",
+        "required": ["sequence", "at", "actor", "name", "role", "action", "outcome", "origin", "request", "persons", "objects",
+            "detail", "hash"],
+        "properties": {
+            "sequence": integer(),
+            "at": moment(),
+            "actor": {"type": "string", "enum": ["token", "shell", "daemon", "unknown"]},
+            "name": {"type": "string", "description": "of the token, or of the user of the shell"},
+            "role": string(),
+            "action": {"type": "string", "enum": Action::NAMES},
+            "outcome": {"type": "string", "enum": ["ok", "refused", "failed", "begun"]},
+            "origin": {"type": "string", "description": "an address, `shell` or `daemon`"},
+            "request": {"type": "string", "description": "as the answer's X-Request-Id said"},
+            "persons": texts(),
+            "objects": {"type": "array", "items": string(), "description": "KIND/ID: messages, cases, events, files with digests"},
+            "detail": {"type": "string", "description": "what it was looked for by: names of parameters, never their values"},
+            "hash": string()
+        }
+    });
+    list("entries", entry)
 }
 
 pub(crate) fn quality() -> Value {

@@ -1,6 +1,7 @@
 //! One request's way: authenticate, check role, check parameters, read the body, run the handler, answer.
 
 use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,12 +9,14 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequestParts, RawPathParams, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Response, header};
 use axum::routing::on;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::audit::{Trace, conclude, refused};
 use super::parameter::Parameters;
 use super::problem::{Problem, ProblemKind};
 use super::routes::{Access, ROUTES, Route};
@@ -37,7 +40,13 @@ pub(crate) struct Call {
     path: Vec<String>,
     headers: HeaderMap,
     body: Bytes,
+    /// What the audit trail will say of the request.
+    pub(crate) trace: Trace,
 }
+
+/// The address of whoever is connected, as an extension of each request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 impl Call {
     /// The value of the path's only name.
@@ -144,27 +153,51 @@ fn finished(mut response: Response<Body>) -> Response<Body> {
 }
 
 async fn handle(route: &'static Route, state: &Arc<AppState>, request: Request) -> Answer {
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
+    let address = parts.extensions.get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(address)| *address);
+    let trace = Trace::new(state, route.audit, address);
     let caller = match route.access {
         Access::Open => None,
-        Access::AnyToken => Some(tokens::authenticate(state, &parts.headers).await?),
-        Access::Roles(roles) => {
-            let caller = tokens::authenticate(state, &parts.headers).await?;
-            if !roles.contains(&caller.role) {
-                let needed: Vec<&str> = roles.iter().copied().map(Role::name).collect();
-                let detail = format!("This needs a token with role {}.", needed.join(" or "));
-                return Err(Problem::new(ProblemKind::RoleNotAllowed, detail));
+        Access::AnyToken | Access::Roles(_) => match tokens::authenticate(state, &parts.headers, address).await {
+            Ok(caller) => {
+                trace.caller(&caller);
+                Some(caller)
             }
-            Some(caller)
-        }
+            Err(tokens::Refused { problem, told }) => {
+                refused(state, &trace, told).await?;
+                return Err(problem);
+            }
+        },
     };
+    let answer = checked(route, state, caller, parts, body, &trace).await;
+    conclude(state, route.audit, &trace, answer).await
+}
+
+async fn checked(
+    route: &'static Route,
+    state: &Arc<AppState>,
+    caller: Option<Caller>,
+    mut parts: Parts,
+    body: Body,
+    trace: &Trace,
+) -> Answer {
+    if let (Access::Roles(roles), Some(caller)) = (route.access, &caller)
+        && !roles.contains(&caller.role)
+    {
+        let needed: Vec<&str> = roles.iter().copied().map(Role::name).collect();
+        let detail = format!("This needs a token with role {}.", needed.join(" or "));
+        return Err(Problem::new(ProblemKind::RoleNotAllowed, detail));
+    }
     let parameters = Parameters::read(&parts.uri, route.parameters)?;
-    let path = match RawPathParams::from_request_parts(&mut parts, &()).await {
+    let path: Vec<String> = match RawPathParams::from_request_parts(&mut parts, &()).await {
         Ok(names) => names.iter().map(|(_, value)| value.to_owned()).collect(),
         Err(_) => return Err(Problem::new(ProblemKind::PathUnknown, "The path is not percent-encoded UTF-8.")),
     };
     let body = read_body(&parts.headers, body).await?;
-    let call = Call { caller, parameters, path, headers: parts.headers, body };
+    trace.asked_by(&parameters.given());
+    // What is no One ID is left out; numbers are named once they are found to be a message's or a case's.
+    trace.persons(path.iter().map(String::as_str));
+    let call = Call { caller, parameters, path, headers: parts.headers, body, trace: trace.clone() };
     (route.handler)(Arc::clone(state), call).await
 }
 

@@ -50,13 +50,16 @@ pub(crate) async fn say(state: Arc<AppState>, call: Call) -> Answer {
         by: call.caller.as_ref().map_or_else(String::new, |caller| caller.name.clone()),
     };
     let purpose = word.purpose;
-    match (state.say_consent)(call.path().to_owned(), word).await.map_err(from_writer)? {
-        Ok(outcome) => json(&json!({
-            "one_id": outcome.one_id,
-            "purpose": purpose.name(),
-            "holds": outcome.holds.map(ConsentState::name),
-            "changed": outcome.changed,
-        })),
+    match (state.say_consent)(call.path().to_owned(), word, call.trace.for_change()).await.map_err(from_writer)? {
+        Ok(outcome) => {
+            call.trace.written();
+            json(&json!({
+                "one_id": outcome.one_id,
+                "purpose": purpose.name(),
+                "holds": outcome.holds.map(ConsentState::name),
+                "changed": outcome.changed,
+            }))
+        }
         Err(refusal @ ConsentRefusal::UnknownOneId(_)) => {
             Err(Problem::new(ProblemKind::RecordUnknown, format!("{refusal}.")))
         }

@@ -14,7 +14,7 @@ use super::problem::{Problem, ProblemKind};
 use crate::feed::Position;
 use crate::outgoing::act::{self, Act, From, Outcome, Refusal, Replay, Replayed};
 use crate::outgoing::{self, Consumer};
-use crate::store::{Reader, Transaction, holds};
+use crate::store::{Reader, Transaction, audit, holds};
 
 /// What people did that is told with what waits.
 const ACTIONS: usize = 100;
@@ -76,7 +76,7 @@ pub(crate) async fn replay(state: Arc<AppState>, call: Call) -> Answer {
     let (mut after, mut events) = (None, 0);
     loop {
         let (act, asked) = (act.clone(), asked.clone());
-        match run(&state, move |transaction| act::replay(transaction, &act, &asked, after)).await? {
+        match run(&state, &call, move |transaction| act::replay(transaction, &act, &asked, after)).await? {
             Replayed::Moved(cursor) => return json(&json!({"cursor": cursor.to_string()})),
             Replayed::PutBack(more, next) => {
                 events += more;
@@ -101,7 +101,7 @@ pub(crate) async fn release(state: Arc<AppState>, call: Call) -> Answer {
     let request: PersonRequest = call.json("{\"person\": ONE_ID, \"reason\": TEXT}, or {} for all who are parked")?;
     let act = act(&state, &call, request.reason, false).await?;
     let release = move |transaction: &Transaction<'_>| act::release(transaction, &act, request.person.as_deref());
-    json(&json!({"released": run(&state, release).await?}))
+    json(&json!({"released": run(&state, &call, release).await?}))
 }
 
 /// `POST /v1/consumers/{name}/skip`.
@@ -112,15 +112,25 @@ pub(crate) async fn skip(state: Arc<AppState>, call: Call) -> Answer {
     };
     let act = act(&state, &call, reason, true).await?;
     let consumer = act.consumer.name.clone();
-    let (sequence, event) = run(&state, move |transaction| act::skip(transaction, &act, &person)).await?;
+    let (sequence, event) = run(&state, &call, move |transaction| act::skip(transaction, &act, &person)).await?;
     tracing::warn!(consumer, event = sequence, "an event was given up by hand: this consumer is never given it");
     json(&json!({"skipped": {"sequence": sequence, "event": event}}))
 }
 
 async fn run<T: Send + 'static>(
     state: &AppState,
+    call: &Call,
     work: impl FnOnce(&Transaction<'_>) -> Outcome<T> + Send + 'static,
 ) -> Result<T, Problem> {
+    call.trace.object("consumer", call.path());
+    let entry = call.trace.for_change();
+    let audited = move |transaction: &Transaction<'_>| {
+        let done = work(transaction)?;
+        if done.is_ok() {
+            audit::append(transaction, &entry)?;
+        }
+        Ok(done)
+    };
     let refused = |refusal| match refusal {
         Refusal::Lost(log, why) => lost(log, why),
         Refusal::NoPerson | Refusal::NotHeld | Refusal::NoConsumer => {
@@ -128,7 +138,9 @@ async fn run<T: Send + 'static>(
         }
         refusal => Problem::new(ProblemKind::DeliveryRefused, format!("{refusal}.")),
     };
-    state.store.submit(work).await.map_err(from_writer)?.map_err(refused)
+    let done = state.store.submit(audited).await.map_err(from_writer)?.map_err(refused)?;
+    call.trace.written();
+    Ok(done)
 }
 
 /// Who does something with whose deliveries, and why.

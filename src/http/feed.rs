@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::audit::name_events;
 use super::call::{Answer, Call, from_store, from_writer, json, now, with_type};
 use super::parameter::cursor_not_valid;
 use super::problem::{Problem, ProblemKind};
@@ -50,6 +51,7 @@ pub(crate) async fn page(state: Arc<AppState>, call: Call) -> Answer {
     if !is_pushed(&state, &consumer) {
         state.metrics.consumer_delivered(&consumer.name, page.events.len() as u64);
     }
+    call.trace.about(|entry| name_events(entry, &page));
     if call.accepts(NDJSON) { lines(&page) } else { document(&page) }
 }
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-/// Connections served at a time; more wait in the kernel's backlog. A hospital has some ten consumers.
-pub const CONNECTIONS: usize = 512;
 /// Time for a request's head to arrive, and the longest that an idle connection is kept.
 pub const HEAD_TIME: Duration = Duration::from_secs(30);
 /// Time for a TLS handshake.

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::audit::Trace;
 use super::call::{Answer, Call, from_store, from_writer, json};
 use super::problem::{Problem, ProblemKind};
 use super::{AppState, RetryError};
+use crate::audit::Outcome;
+use crate::store::audit;
 use crate::store::messages::{self, Message, MessageFilter, MessageState, Page};
 use crate::store::{Reader, Transaction};
 use crate::view;
@@ -29,6 +32,10 @@ pub(crate) async fn list(state: Arc<AppState>, call: Call) -> Answer {
     let limit = call.parameters.integer("limit") as usize;
     let read = state.store.read_async(move |reader| messages::list(reader, &filter, page, limit)).await;
     let page = read.map_err(from_store)?;
+    call.trace.persons(page.messages.iter().filter_map(|message| message.outcome.one_id.as_deref()));
+    if let (Some(first), Some(last)) = (page.messages.first(), page.messages.last()) {
+        call.trace.object("messages", format_args!("{}..{}", last.id, first.id));
+    }
     let shown: Vec<Value> = page.messages.iter().map(view::message).collect();
     json(&json!({"messages": shown, "next": page.next.map(|id| id.to_string())}))
 }
@@ -39,6 +46,7 @@ pub(crate) async fn show(state: Arc<AppState>, call: Call) -> Answer {
     let read =
         state.store.read_async(move |reader| Ok((messages::get(reader, id)?, messages::bytes(reader, id)?))).await;
     let (Some(message), bytes) = read.map_err(from_store)? else { return Err(unknown()) };
+    about(&call.trace, &message);
     let mut shown = view::message(&message);
     if let Some(bytes) = bytes {
         add_raw(&mut shown, &bytes, (state.raw_text)(&message.source, &bytes));
@@ -57,10 +65,12 @@ pub fn add_raw(document: &mut Value, bytes: &[u8], text: Option<String>) {
 /// `POST /v1/messages/{id}/retry`.
 pub(crate) async fn retry(state: Arc<AppState>, call: Call) -> Answer {
     let id = message_id(&call)?;
-    if load(&state, id).await?.outcome.state != MessageState::Failed {
+    let message = load(&state, id).await?;
+    about(&call.trace, &message);
+    if message.outcome.state != MessageState::Failed {
         return Err(not_failed());
     }
-    (state.retry)(id).await.map_err(|error| match error {
+    (state.retry)(id, call.trace.for_change()).await.map_err(|error| match error {
         RetryError::NotFailed => not_failed(),
         RetryError::NoSource => Problem::new(
             ProblemKind::SourceNotConfigured,
@@ -68,6 +78,7 @@ pub(crate) async fn retry(state: Arc<AppState>, call: Call) -> Answer {
         ),
         RetryError::Unavailable(_) => Problem::new(ProblemKind::StoreUnavailable, error.to_string()),
     })?;
+    call.trace.written();
     json(&view::message(&load(&state, id).await?))
 }
 
@@ -100,7 +111,9 @@ pub(crate) async fn retry_many(state: Arc<AppState>, call: Call) -> Answer {
     let failed = state.store.read_async(list).await.map_err(from_store)?;
     let mut count = RetryCount::default();
     for message in &failed.messages {
-        match (state.retry)(message.id).await {
+        let mut entry = call.trace.for_change();
+        entry.object("message", message.id);
+        match (state.retry)(message.id, entry).await {
             Ok(()) => count.add(load(&state, message.id).await?.outcome.state),
             Err(RetryError::NotFailed) => {}
             // It stays failed, and those after it are not its business.
@@ -138,10 +151,17 @@ pub(crate) async fn dismiss(state: Arc<AppState>, call: Call) -> Answer {
     if reason.trim().is_empty() || reason.chars().count() > MOST_REASON {
         return Err(Problem::new(ProblemKind::BodyNotValid, format!("Expected {expected}.")));
     }
-    load(&state, id).await?;
+    about(&call.trace, &load(&state, id).await?);
     let by = call.caller.map(|caller| caller.name).unwrap_or_default();
-    let job = move |transaction: &Transaction<'_>| messages::dismiss(transaction, id, &by, &reason);
+    let entry = call.trace.for_change();
+    let job = move |transaction: &Transaction<'_>| {
+        let dismissed = messages::dismiss(transaction, id, &by, &reason)?;
+        let outcome = if dismissed.is_some() { Outcome::Ok } else { Outcome::Refused };
+        audit::append(transaction, &entry.with(outcome))?;
+        Ok(dismissed)
+    };
     let dismissed = state.store.submit(job).await.map_err(from_writer)?;
+    call.trace.written();
     let refused = || Problem::new(ProblemKind::MessageNotFailed, "Only a failed message can be dismissed.");
     json(&view::message(&dismissed.ok_or_else(refused)?))
 }
@@ -161,6 +181,12 @@ impl RetryCount {
             MessageState::Failed => self.failed += 1,
         }
     }
+}
+
+/// Names a message and its person in the audit trail.
+fn about(trace: &Trace, message: &Message) {
+    trace.object("message", message.id);
+    trace.persons(message.outcome.one_id.as_deref());
 }
 
 async fn load(state: &AppState, id: i64) -> Result<Message, Problem> {

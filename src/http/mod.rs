@@ -4,18 +4,22 @@
 //! - One table, in `routes`, says which paths there are, who may call them and what they take; the router, the checks before a
 //!   handler and the OpenAPI document are all made from it, so none of them can differ.
 //! - Deny by default: what leaves to a consumer goes through `disclosure`; one whose policy is not in force gets nothing.
-//! - Nothing here changes a record; the only writes are a consumer's cursor and what is done with its deliveries, a token's last use, that a
-//!   failed message is dismissed, and, through the pipeline, a retry and what somebody decides of identities or says of consent.
+//! - What gives personal data or changes something is in the audit trail before its answer leaves (`audit`).
+//! - Nothing here changes a record; the only writes are the audit trail, a consumer's cursor and what is done with its deliveries, a token's
+//!   last use, that a failed message is dismissed, and, through the pipeline, a retry and what somebody decides of identities or says of
+//!   consent.
 //! - Logs and metrics name a request by its path template, never by its path or query: those hold patient data.
 //! - Every request, body, page, wait and connection has a bound ([`limits`]).
 //!
-//! Not here yet, and therefore not routed: audit, FHIR.
+//! Not here yet, and therefore not routed: FHIR.
 
 mod answers;
+mod audit;
 mod call;
 mod consents;
 mod consumers;
 mod feed;
+mod guard;
 pub mod limits;
 mod messages;
 mod openapi;
@@ -30,6 +34,7 @@ mod server;
 mod snapshot;
 mod stream;
 mod tokens;
+mod trail;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,6 +42,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Entry;
 use crate::disclosure::Policies;
 use crate::identity::{Decided, ManualDecision, ManualRefusal};
 use crate::outgoing::Consumer;
@@ -46,8 +52,10 @@ use crate::store::{Reader, Store, StoreError, WriteError};
 use crate::telemetry::Metrics;
 
 pub use crate::policy::{FULL_POLICY, Purpose};
+pub use audit::RequestIds;
 pub use call::router;
 pub use feed::lost;
+pub use guard::{Guard, GuardSettings};
 pub use messages::add_raw;
 pub use openapi::document;
 pub use problem::{PROBLEMS, Problem, ProblemKind};
@@ -89,6 +97,10 @@ pub struct AppState {
     pub pushes: Pushes,
     /// The streams that are open.
     pub streams: Streams,
+    /// Who is let in, and how often.
+    pub guard: Arc<Guard>,
+    /// Names the requests in the audit trail.
+    pub requests: RequestIds,
 }
 
 /// The last look at whether the store takes jobs. Anybody may ask `/readyz`, so the look is shared: however many ask, the queue of
@@ -135,8 +147,8 @@ pub enum SourceState {
     Down(String),
 }
 
-/// Runs one failed message, named by its number, through the pipeline again.
-pub type Retry = Arc<dyn Fn(i64) -> Pin<Box<dyn Future<Output = Result<(), RetryError>> + Send>> + Send + Sync>;
+/// Runs one failed message, named by its number, through the pipeline again; the entry goes into the audit trail in the same transaction.
+pub type Retry = Arc<dyn Fn(i64, Entry) -> Pin<Box<dyn Future<Output = Result<(), RetryError>> + Send>> + Send + Sync>;
 
 /// Why a message was not tried again. That it fails once more is no error here: its state says so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -152,9 +164,13 @@ pub enum RetryError {
     Unavailable(String),
 }
 
-/// Carries out one decision about identities; what refuses it is no failure of the store.
+/// Carries out one decision about identities; what refuses it is no failure of the store. What was done, or refused, goes into the audit
+/// trail in the same transaction.
 pub type Decide = Arc<
-    dyn Fn(ManualDecision) -> Pin<Box<dyn Future<Output = Result<Result<Decided, ManualRefusal>, WriteError>> + Send>>
+    dyn Fn(
+            ManualDecision,
+            Entry,
+        ) -> Pin<Box<dyn Future<Output = Result<Result<Decided, ManualRefusal>, WriteError>> + Send>>
         + Send
         + Sync,
 >;
@@ -164,6 +180,7 @@ pub type SayConsent = Arc<
     dyn Fn(
             String,
             ConsentWord,
+            Entry,
         ) -> Pin<Box<dyn Future<Output = Result<Result<ConsentOutcome, ConsentRefusal>, WriteError>> + Send>>
         + Send
         + Sync,

@@ -94,6 +94,12 @@ impl Parameters {
         Ok(Self(checked))
     }
 
+    /// The names of those that say what is looked for.
+    pub(crate) fn given(&self) -> Vec<&'static str> {
+        let sought = self.0.iter().filter(|(_, value)| !matches!(value, Checked::Integer(_)));
+        sought.map(|(name, _)| *name).collect()
+    }
+
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         match self.0.get(name) {
             Some(Checked::Text(text)) => Some(text),

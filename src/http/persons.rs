@@ -175,7 +175,9 @@ pub(crate) async fn find_matches(state: Arc<AppState>, call: Call) -> Answer {
                       beside the name.";
         Problem::new(ProblemKind::RecordSaysTooLittle, detail)
     };
-    json(&json!({"candidates": found.ok_or_else(too_little)?}))
+    let found = found.ok_or_else(too_little)?;
+    call.trace.persons(found.iter().filter_map(|candidate| candidate["one_id"].as_str()));
+    json(&json!({"candidates": found}))
 }
 
 /// Records named in one split: more than one patient ever has.
@@ -205,7 +207,10 @@ async fn decide(state: &Arc<AppState>, call: &Call, step: ManualStep, reason: St
         return Err(Problem::new(ProblemKind::BodyNotValid, text));
     }
     let by = call.caller.as_ref().map_or_else(String::new, |caller| caller.name.clone());
-    match (state.decide)(ManualDecision { step, by, reason }).await.map_err(from_writer)? {
+    let decided = (state.decide)(ManualDecision { step, by, reason }, call.trace.for_change()).await;
+    let decided = decided.map_err(from_writer)?;
+    call.trace.written();
+    match decided {
         Ok(decided) => json(&view::decided(&decided)),
         Err(refusal @ ManualRefusal::UnknownOneId { .. }) => {
             Err(Problem::new(ProblemKind::RecordUnknown, format!("{refusal}.")))
@@ -287,11 +292,16 @@ async fn with_person<T: Send + 'static>(
     let found = state.store.read_async(move |reader| {
         let gate = Gate::new(reader, recipient.as_ref(), at)?;
         match persons::resolve(reader, &one_id)? {
-            Some(person) if gate.admits(&person.one_id)? => read(reader, &gate, person).map(Some),
+            Some(person) if gate.admits(&person.one_id)? => {
+                let one_id = person.one_id.clone();
+                Ok(Some((one_id, read(reader, &gate, person)?)))
+            }
             _ => Ok(None),
         }
     });
-    found.await.map_err(from_store)?.ok_or_else(unknown)
+    let (one_id, read) = found.await.map_err(from_store)?.ok_or_else(unknown)?;
+    call.trace.persons([one_id.as_str()]);
+    Ok(read)
 }
 
 pub(crate) fn unknown() -> Problem {

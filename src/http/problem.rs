@@ -61,7 +61,10 @@ problems! {
     CursorExpired 410 "cursor-expired" "Events after the cursor are no longer kept."
     BodyTooLarge 413 "body-too-large" "The request's body is too large."
     RecordSaysTooLittle 422 "record-says-too-little" "The record says too little to look for anybody."
+    LockedOut 429 "locked-out" "Too many wrong tokens came from this address."
+    TooManyRequests 429 "too-many-requests" "The token asks more often than it may."
     Internal 500 "internal" "Heyi failed to answer."
+    NotAudited 503 "not-audited" "The request could not be written to the audit trail."
     NotReady 503 "not-ready" "Not everything is up yet."
     StreamsFull 503 "streams-full" "Too many streams are open."
     StoreUnavailable 503 "store-unavailable" "The store cannot be read or written now."
@@ -84,17 +87,25 @@ pub struct Problem {
     pub detail: String,
     /// Further members, for programs (RFC 9457, 3.2).
     pub members: Map<String, Value>,
+    /// Seconds to wait, with a 429.
+    wait: Option<u64>,
 }
 
 impl Problem {
     /// A problem without further members.
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), members: Map::new() }
+        Self { kind, detail: detail.into(), members: Map::new(), wait: None }
     }
 
     /// The same with one more member.
     pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
         self.members.insert(member.to_owned(), value.into());
+        self
+    }
+
+    /// The same with the time after which it may be tried again, in whole seconds.
+    pub(crate) fn after(mut self, wait: std::time::Duration) -> Self {
+        self.wait = Some(wait.as_secs_f64().ceil() as u64);
         self
     }
 
@@ -116,6 +127,8 @@ impl Problem {
         match self.kind.status() {
             // RFC 6750, 3: says how to authenticate.
             401 => headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"heyi\"")),
+            // RFC 6585, 4.
+            429 => headers.insert(header::RETRY_AFTER, HeaderValue::from(self.wait.unwrap_or(1))),
             503 => headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1")),
             _ => None,
         };

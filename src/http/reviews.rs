@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::AppState;
+use super::audit::Trace;
 use super::call::{Answer, Call, from_store, from_writer, json};
 use super::messages::MOST_REASON;
 use super::problem::{Problem, ProblemKind};
@@ -30,12 +31,15 @@ pub(crate) async fn list(state: Arc<AppState>, call: Call) -> Answer {
         Ok((shown, next))
     });
     let (shown, next) = read.await.map_err(from_store)?;
+    shown.iter().for_each(|review| about(&call.trace, review));
     json(&json!({"reviews": shown, "next": next}))
 }
 
 /// `GET /v1/reviews/{id}`.
 pub(crate) async fn show(state: Arc<AppState>, call: Call) -> Answer {
-    json(&load(&state, review_id(&call)?).await?)
+    let review = load(&state, review_id(&call)?).await?;
+    about(&call.trace, &review);
+    json(&review)
 }
 
 #[derive(Deserialize)]
@@ -61,9 +65,13 @@ pub(crate) async fn decide(state: Arc<AppState>, call: Call) -> Answer {
     if reason.trim().is_empty() || reason.chars().count() > MOST_REASON {
         return Err(Problem::new(ProblemKind::BodyNotValid, format!("Expected {expected}.")));
     }
+    about(&call.trace, &load(&state, review).await?);
     let by = call.caller.map(|caller| caller.name).unwrap_or_default();
     let step = ManualStep::Review { review, is_same: matches!(decision, Said::Link) };
-    match (state.decide)(ManualDecision { step, by, reason }).await.map_err(from_writer)? {
+    let decided = (state.decide)(ManualDecision { step, by, reason }, call.trace.for_change()).await;
+    let decided = decided.map_err(from_writer)?;
+    call.trace.written();
+    match decided {
         Ok(decided) => {
             let shown = load(&state, review).await?;
             json(&view::decided_review(shown, &decided))
@@ -71,6 +79,12 @@ pub(crate) async fn decide(state: Arc<AppState>, call: Call) -> Answer {
         Err(ManualRefusal::UnknownReview) => Err(unknown()),
         Err(refusal) => Err(Problem::new(ProblemKind::DecisionRefused, format!("{refusal}."))),
     }
+}
+
+/// Names the case and its persons in the audit trail.
+fn about(trace: &Trace, review: &Value) {
+    trace.object("review", &review["id"]);
+    trace.persons(review["persons"].as_array().into_iter().flatten().filter_map(Value::as_str));
 }
 
 async fn load(state: &AppState, id: i64) -> Result<Value, Problem> {

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use axum::routing::MethodFilter;
 use serde_json::Value;
 
+use super::audit::Audited;
 use super::call::{Call, Pending};
 use super::parameter::{Form, Parameter, parameter};
 use super::problem::ProblemKind;
 use super::tokens::Role;
-use super::{AppState, answers, consents, consumers, feed, messages, operations, persons, reviews, snapshot, stream};
+use super::{
+    AppState, answers, consents, consumers, feed, messages, operations, persons, reviews, snapshot, stream, trail,
+};
+use crate::audit::Action;
 use crate::store::reviews::{ReviewKind, ReviewStates};
 
 /// One method of one path.
@@ -20,6 +24,8 @@ pub(crate) struct Route {
     pub(crate) name: &'static str,
     pub(crate) summary: &'static str,
     pub(crate) access: Access,
+    /// What the audit trail says of it.
+    pub(crate) audit: Audited,
     pub(crate) parameters: &'static [Parameter],
     pub(crate) body: Option<RequestBody>,
     /// Media types of a good answer with their schemas.
@@ -81,8 +87,11 @@ impl Route {
         let mut kinds = vec![ParameterUnknown, BodyTooLarge, Internal, StoreUnavailable, TookTooLong];
         match self.access {
             Access::Open => {}
-            Access::AnyToken => kinds.extend([TokenMissing, TokenNotValid]),
-            Access::Roles(_) => kinds.extend([TokenMissing, TokenNotValid, RoleNotAllowed]),
+            Access::AnyToken => kinds.extend(TOKEN_PROBLEMS),
+            Access::Roles(_) => {
+                kinds.extend(TOKEN_PROBLEMS);
+                kinds.push(RoleNotAllowed);
+            }
         }
         if let Access::Roles(roles) = self.access
             && roles.contains(&Role::Consumer)
@@ -100,6 +109,14 @@ impl Route {
     }
 }
 
+/// What can be wrong with any token; that nothing could be written down of it is one of them.
+const TOKEN_PROBLEMS: &[ProblemKind] = &[
+    ProblemKind::TokenMissing,
+    ProblemKind::TokenNotValid,
+    ProblemKind::LockedOut,
+    ProblemKind::TooManyRequests,
+    ProblemKind::NotAudited,
+];
 const CONSUMER: Access = Access::Roles(&[Role::Consumer]);
 const PERSON_READERS: Access = Access::Roles(&[Role::Records, Role::Engineer, Role::Consumer]);
 /// Whoever answers for the patients' records.
@@ -112,6 +129,9 @@ const DELIVERERS: Access = Access::Roles(&[Role::Engineer, Role::Admin]);
 const POLLERS: Access = Access::Roles(&[Role::Engineer, Role::Admin, Role::Source]);
 /// Raw messages are for `engineer` and `admin`, so the paths that lead to them are too.
 const MESSAGE_READERS: Access = Access::Roles(&[Role::Engineer, Role::Admin]);
+
+/// Who reads the audit trail does nothing else.
+const AUDITORS: Access = Access::Roles(&[Role::Auditor]);
 
 /// Entries in a page.
 pub(crate) const PAGE_SIZE: Form = Form::Integer { least: 1, most: 1000, default: 100 };
@@ -149,6 +169,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "health",
         summary: "Whether the process answers",
         access: Access::Open,
+        audit: Audited::Nothing,
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::status)],
@@ -161,6 +182,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "ready",
         summary: "Whether every source takes messages and the store takes writes",
         access: Access::Open,
+        audit: Audited::Nothing,
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::status)],
@@ -173,6 +195,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "metrics",
         summary: "Numbers for Prometheus",
         access: Access::AnyToken,
+        audit: Audited::Nothing,
         parameters: &[],
         body: None,
         answers: &[(operations::METRICS_TYPE, answers::plain_text)],
@@ -185,6 +208,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "openapi",
         summary: "This document",
         access: Access::AnyToken,
+        audit: Audited::Nothing,
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::any_object)],
@@ -197,6 +221,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "schema",
         summary: "JSON Schema of a record or an event, as named by an event's `dataschema`",
         access: Access::AnyToken,
+        audit: Audited::Nothing,
         parameters: &[],
         body: None,
         answers: &[("application/schema+json", answers::any_object)],
@@ -209,6 +234,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "feed",
         summary: "The next events for this consumer; waits for one if asked to",
         access: CONSUMER,
+        audit: Audited::Pages(Action::FeedDeliver),
         parameters: &[
             parameter("after", Form::Cursor, "where to go on from; default: the committed cursor, else `start`"),
             parameter("limit", PAGE_SIZE, "most events in the answer"),
@@ -232,6 +258,7 @@ pub(crate) static ROUTES: &[Route] = &[
             Form::Cursor,
             "where to go on from; default: the committed cursor, else `start`",
         )],
+        audit: Audited::Pages(Action::FeedDeliver),
         body: None,
         answers: &[(stream::EVENT_STREAM, answers::plain_text)],
         special_problems: &[
@@ -249,6 +276,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "feed_cursor",
         summary: "This consumer's committed cursor; `start` before the first commit",
         access: CONSUMER,
+        audit: Audited::Nothing,
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::cursor)],
@@ -261,6 +289,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "commit_feed_cursor",
         summary: "Commits this consumer's cursor; moving back replays",
         access: CONSUMER,
+        audit: Audited::Nothing,
         parameters: &[],
         body: Some(RequestBody { required: true, schema: answers::cursor_request }),
         answers: &[("application/json", answers::cursor)],
@@ -280,6 +309,7 @@ pub(crate) static ROUTES: &[Route] = &[
         summary: "The current state, row by row, and the cursor to go on from in the feed",
         access: CONSUMER,
         parameters: &[SNAPSHOT_AFTER, LIMIT],
+        audit: Audited::Pages(Action::FeedSnapshot),
         body: None,
         answers: &[("application/json", answers::snapshot)],
         special_problems: CURSOR_PROBLEMS,
@@ -292,6 +322,7 @@ pub(crate) static ROUTES: &[Route] = &[
         summary: "Every record's name and version, to compare with what a consumer keeps, and the cursor to go on from in the feed",
         access: CONSUMER,
         parameters: &[SNAPSHOT_AFTER, parameter("limit", VERSIONS, "most entries in the answer")],
+        audit: Audited::Pages(Action::FeedSnapshot),
         body: None,
         answers: &[("application/json", answers::versions)],
         special_problems: CURSOR_PROBLEMS,
@@ -303,6 +334,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "find_persons",
         summary: "Persons by identifier, by name with birth date or phone, or by phone",
         access: PERSON_READERS,
+        audit: Audited::Each(Action::PersonSearch),
         parameters: &[
             parameter(
                 "identifier",
@@ -325,6 +357,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "person",
         summary: "The golden record; a retired One ID answers with the surviving one and `merged_into`",
         access: PERSON_READERS,
+        audit: Audited::Each(Action::PersonRead),
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::person)],
@@ -337,6 +370,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "visits",
         summary: "Every visit of the person",
         access: PERSON_READERS,
+        audit: Audited::Each(Action::PersonVisits),
         parameters: RECORD_PAGE,
         body: None,
         answers: &[("application/json", answers::visits)],
@@ -349,6 +383,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "lab_reports",
         summary: "Every report of the person",
         access: PERSON_READERS,
+        audit: Audited::Each(Action::PersonLabReports),
         parameters: RECORD_PAGE,
         body: None,
         answers: &[("application/json", answers::lab_reports)],
@@ -361,6 +396,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "person_history",
         summary: "Which source records came to and left this One ID, when and why",
         access: PERSON_READERS,
+        audit: Audited::Each(Action::PersonHistory),
         parameters: RECORD_PAGE,
         body: None,
         answers: &[("application/json", answers::history)],
@@ -373,6 +409,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "explain",
         summary: "Why a source record is this person's or is not: weighed now, and what was known when it was decided",
         access: PERSON_READERS,
+        audit: Audited::Each(Action::PersonExplain),
         parameters: &[parameter("record", Form::Text, "SYSTEM|VALUE: assigning authority and number of the record")],
         body: None,
         answers: &[("application/json", answers::explanation)],
@@ -385,6 +422,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "match_persons",
         summary: "The persons whom a patient record may be, by score, with a grade and the evidence; nothing is written",
         access: PERSON_READERS,
+        audit: Audited::Each(Action::PersonMatch),
         parameters: &[parameter("limit", MATCHES, "most candidates in the answer")],
         body: Some(RequestBody { required: true, schema: answers::patient_record }),
         answers: &[("application/json", answers::candidates)],
@@ -397,6 +435,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "merge_persons",
         summary: "The One ID of the path is given up: its records are those of `into`; said again it changes nothing",
         access: RECORDS,
+        audit: Audited::Each(Action::PersonMerge),
         parameters: &[],
         body: Some(RequestBody { required: true, schema: answers::merge_request }),
         answers: &[("application/json", answers::decided)],
@@ -409,6 +448,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "split_person",
         summary: "Takes a merge back, or gives the records named to a One ID of their own; said again it changes nothing",
         access: RECORDS,
+        audit: Audited::Each(Action::PersonSplit),
         parameters: &[],
         body: Some(RequestBody { required: true, schema: answers::split_request }),
         answers: &[("application/json", answers::decided)],
@@ -422,6 +462,7 @@ pub(crate) static ROUTES: &[Route] = &[
         summary: "What was said of the person's consent, oldest first, and what holds now, by purpose",
         access: CONSENT_READERS,
         parameters: &[],
+        audit: Audited::Each(Action::PersonConsents),
         body: None,
         answers: &[("application/json", answers::consents)],
         special_problems: &[ProblemKind::RecordUnknown],
@@ -434,6 +475,7 @@ pub(crate) static ROUTES: &[Route] = &[
         summary: "Takes down that the person gives or withdraws consent for a purpose; said again it changes nothing",
         access: RECORDS,
         parameters: &[],
+        audit: Audited::Each(Action::PersonConsent),
         body: Some(RequestBody { required: true, schema: answers::consent_request }),
         answers: &[("application/json", answers::consent_said)],
         special_problems: &[ProblemKind::RecordUnknown],
@@ -445,6 +487,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "reviews",
         summary: "Doubtful matches: open ones by what an answer is worth, others newest first",
         access: REVIEWERS,
+        audit: Audited::Each(Action::ReviewList),
         parameters: &[
             parameter("state", Form::Code(REVIEW_STATES), "what became of it; default: open"),
             parameter("kind", Form::Code(REVIEW_KINDS), "why somebody is asked"),
@@ -462,6 +505,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "review",
         summary: "One doubtful match with what both records say",
         access: REVIEWERS,
+        audit: Audited::Each(Action::ReviewRead),
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::review_with_sides)],
@@ -474,6 +518,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "decide_review",
         summary: "One patient or two: no rule changes it, another decision takes it back, the same again changes nothing",
         access: REVIEWERS,
+        audit: Audited::Each(Action::ReviewDecide),
         parameters: &[],
         body: Some(RequestBody { required: true, schema: answers::review_decision }),
         answers: &[("application/json", answers::review_decided)],
@@ -486,6 +531,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "messages",
         summary: "Stored messages, newest first; a page that is short or empty and has a `next` is not the last",
         access: MESSAGE_READERS,
+        audit: Audited::Each(Action::MessageList),
         parameters: &[
             parameter("source", Form::Text, "name of the source"),
             parameter("state", Form::Code(MESSAGE_STATES), "what became of it"),
@@ -508,6 +554,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "message",
         summary: "One message with its raw text",
         access: MESSAGE_READERS,
+        audit: Audited::Each(Action::MessageRead),
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::message_with_raw)],
@@ -520,6 +567,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "retry_message",
         summary: "Runs a failed message through the mapping of now; answers with its new state",
         access: ENGINEER,
+        audit: Audited::Each(Action::MessageRetry),
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::message)],
@@ -536,6 +584,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "dismiss_message",
         summary: "Takes a failed message out of the failures for good: it stays stored, as ignored, with the reason in its notes",
         access: ENGINEER,
+        audit: Audited::Each(Action::MessageDismiss),
         parameters: &[],
         body: Some(RequestBody { required: true, schema: answers::dismiss_request }),
         answers: &[("application/json", answers::message)],
@@ -548,6 +597,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "retry_messages",
         summary: "Runs failed messages, oldest first, through the mapping of now",
         access: ENGINEER,
+        audit: Audited::Each(Action::MessageRetry),
         parameters: &[],
         body: Some(RequestBody { required: false, schema: answers::retry_request }),
         answers: &[("application/json", answers::retry)],
@@ -560,6 +610,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "sources",
         summary: "The sources: state, messages by outcome, the last one",
         access: ENGINEER,
+        audit: Audited::Nothing,
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::sources)],
@@ -572,6 +623,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "pollSource",
         summary: "Have a FHIR source polled now: where a subscription of its server leads to. The body is not looked at",
         access: POLLERS,
+        audit: Audited::Nothing,
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::poll)],
@@ -584,6 +636,7 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "consumers",
         summary: "The consumers: cursor, lag, what waits, and how pushing goes",
         access: ENGINEER,
+        audit: Audited::Nothing,
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::consumers)],
@@ -597,6 +650,7 @@ pub(crate) static ROUTES: &[Route] = &[
         summary: "What waits for the trouble of a person to end, and what was done by hand, newest first",
         access: DELIVERERS,
         parameters: &[AFTER, LIMIT],
+        audit: Audited::Each(Action::DeliveryRead),
         body: None,
         answers: &[("application/json", answers::parked)],
         special_problems: &[ProblemKind::RecordUnknown],
@@ -609,6 +663,7 @@ pub(crate) static ROUTES: &[Route] = &[
         summary: "Gives a consumer events again: everything from a cursor or a time, or one person's, or up to a cursor",
         access: DELIVERERS,
         parameters: &[],
+        audit: Audited::Each(Action::DeliveryReplay),
         body: Some(RequestBody { required: true, schema: answers::replay_request }),
         answers: &[("application/json", answers::replayed)],
         special_problems: &[
@@ -628,6 +683,7 @@ pub(crate) static ROUTES: &[Route] = &[
         summary: "Has what waits tried again at once: of one person, else of all who are parked",
         access: DELIVERERS,
         parameters: &[],
+        audit: Audited::Each(Action::DeliveryRelease),
         body: Some(RequestBody { required: true, schema: answers::person_request }),
         answers: &[("application/json", answers::released)],
         special_problems: &[ProblemKind::RecordUnknown],
@@ -640,6 +696,7 @@ pub(crate) static ROUTES: &[Route] = &[
         summary: "Gives up the one event that a person's others wait for: this consumer is never given it",
         access: DELIVERERS,
         parameters: &[],
+        audit: Audited::Each(Action::DeliverySkip),
         body: Some(RequestBody { required: true, schema: answers::skip_request }),
         answers: &[("application/json", answers::skipped)],
         special_problems: &[ProblemKind::RecordUnknown],
@@ -651,10 +708,32 @@ pub(crate) static ROUTES: &[Route] = &[
         name: "quality",
         summary: "What the sources' data lacks: messages by outcome, and the codes that no table knows, most frequent first",
         access: ENGINEER,
+        audit: Audited::Each(Action::CodeRead),
         parameters: &[],
         body: None,
         answers: &[("application/json", answers::quality)],
         special_problems: &[],
         handler: |state, call| Box::pin(operations::quality(state, call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/audit",
+        name: "audit",
+        summary: "The audit trail, newest first; a page that is short or empty and has a `next` is not the last",
+        access: AUDITORS,
+        audit: Audited::Each(Action::AuditRead),
+        parameters: &[
+            parameter("since", Form::DateTime, "at or after"),
+            parameter("until", Form::DateTime, "before"),
+            parameter("who", Form::Text, "name of a token or of a user of the shell"),
+            parameter("person", Form::Text, "the person's One ID"),
+            parameter("action", Form::Text, "what was done, e.g. person.read or person.*"),
+            AFTER,
+            LIMIT,
+        ],
+        body: None,
+        answers: &[("application/json", answers::audit)],
+        special_problems: &[],
+        handler: |state, call| Box::pin(trail::list(state, call)),
     },
 ];

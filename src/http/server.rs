@@ -2,13 +2,16 @@
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
@@ -18,7 +21,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep, timeout};
 
-use super::limits::{CONNECTIONS, HANDSHAKE_TIME, HEAD_BYTES, HEAD_TIME, HEADERS, WRITE_TIME};
+use super::call::Peer;
+use super::limits::{HANDSHAKE_TIME, HEAD_BYTES, HEAD_TIME, HEADERS, WRITE_TIME};
 use super::{AppState, router};
 use crate::tls::ServerTls;
 
@@ -29,11 +33,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Dropping what this returns cuts every connection.
 pub async fn serve(listener: Arc<TcpListener>, tls: Option<Arc<ServerTls>>, state: Arc<AppState>) {
     let router = router(Arc::clone(&state));
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(state.guard.connections()));
     let requests = GracefulShutdown::new();
     let mut connections = JoinSet::new();
-    while let Some((stream, permit)) = next_connection(&listener, &permits, &mut connections, &state).await {
+    while let Some((stream, peer, permit)) = next_connection(&listener, &permits, &mut connections, &state).await {
+        let Some(place) = state.guard.connect(peer) else {
+            tracing::info!(address = %peer, "an HTTP connection was refused: not allowed, or too many of this address");
+            continue;
+        };
         let connection = Connection {
+            peer,
             router: router.clone(),
             tls: tls.clone(),
             watcher: requests.watcher(),
@@ -41,7 +50,7 @@ pub async fn serve(listener: Arc<TcpListener>, tls: Option<Arc<ServerTls>>, stat
         };
         connections.spawn(async move {
             connection.serve(stream).await;
-            drop(permit);
+            drop((permit, place));
         });
     }
     drop(listener);
@@ -56,12 +65,12 @@ async fn next_connection(
     permits: &Arc<Semaphore>,
     connections: &mut JoinSet<()>,
     state: &AppState,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit)> {
     let accepted = async {
         let permit = Arc::clone(permits).acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return Some((stream, permit)),
+                Ok((stream, peer)) => return Some((stream, peer.ip(), permit)),
                 Err(error) => {
                     tracing::warn!(%error, "an HTTP connection could not be accepted");
                     sleep(ACCEPT_PAUSE).await;
@@ -82,6 +91,7 @@ async fn next_connection(
 }
 
 struct Connection {
+    peer: IpAddr,
     router: Router,
     tls: Option<Arc<ServerTls>>,
     watcher: Watcher,
@@ -113,13 +123,30 @@ impl Connection {
             .max_buf_size(HEAD_BYTES)
             .serve_connection(
                 TokioIo::new(TimedWrites::new(stream, WRITE_TIME)),
-                TowerToHyperService::new(self.router),
+                WithPeer { router: TowerToHyperService::new(self.router), peer: Peer(self.peer) },
             );
         if let Err(error) = self.watcher.watch(connection).await {
             // A peer that leaves or is silent is no event; what it sent is not shown.
             tracing::debug!(%error, "an HTTP connection ended early");
         }
         drop(self.open);
+    }
+}
+
+/// The router, told with each request who asks.
+struct WithPeer {
+    router: TowerToHyperService<Router>,
+    peer: Peer,
+}
+
+impl Service<hyper::Request<Incoming>> for WithPeer {
+    type Response = <TowerToHyperService<Router> as Service<hyper::Request<Incoming>>>::Response;
+    type Error = <TowerToHyperService<Router> as Service<hyper::Request<Incoming>>>::Error;
+    type Future = <TowerToHyperService<Router> as Service<hyper::Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
+        self.router.call(request)
     }
 }
 

@@ -70,5 +70,12 @@ async fn read(state: &Arc<AppState>, call: &Call, detail: Detail) -> Result<(Pag
         let gate = Gate::new(reader, Some(&consumer), at)?;
         Ok(Ok((snapshot::page(reader, place, &parts, limit, detail, &gate)?, place, epoch)))
     };
-    state.store.read_async(read).await.map_err(from_store)?
+    let (page, place, epoch) = state.store.read_async(read).await.map_err(from_store)??;
+    if !page.rows.is_empty() {
+        call.trace.about(|entry| {
+            entry.object("rows", page.rows.len());
+            entry.persons(page.rows.iter().map(|row| row.one_id.as_str()));
+        });
+    }
+    Ok((page, place, epoch))
 }

@@ -17,6 +17,7 @@ use hyper::body::{Body as HttpBody, Frame};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
+use super::audit::{self, Trace};
 use super::call::{Answer, Call, from_store, now, recipient, with_type};
 use super::feed::{checkpoint, consumer, lost, wait_for_news};
 use super::parameter::cursor_not_valid;
@@ -64,8 +65,16 @@ pub(crate) async fn stream(state: Arc<AppState>, call: Call) -> Answer {
     let full = |_| Problem::new(ProblemKind::StreamsFull, "Close one that is not needed, or read pages: GET /v1/feed.");
     let permit = Arc::clone(&state.streams.0).try_acquire_owned().map_err(full)?;
     let (sender, pieces) = mpsc::channel(1);
-    let source =
-        Source { state, name, headers: call.into_headers(), position: begin, told: begin, sender, _permit: permit };
+    let source = Source {
+        state,
+        name,
+        trace: call.trace.clone(),
+        headers: call.into_headers(),
+        position: begin,
+        told: begin,
+        sender,
+        _permit: permit,
+    };
     tokio::spawn(source.run());
     Ok(with_type(EVENT_STREAM, Body::new(Pieces(pieces))))
 }
@@ -96,6 +105,7 @@ struct Source {
     position: Cursor,
     /// The last `id:`.
     told: Cursor,
+    trace: Trace,
     sender: mpsc::Sender<Bytes>,
     _permit: OwnedSemaphorePermit,
 }
@@ -110,7 +120,7 @@ impl Source {
         loop {
             // Marked as seen before reading: an event committed while we read wakes us.
             head.mark_unchanged();
-            if tokens::authenticate(&self.state, &self.headers).await.is_err() {
+            if !tokens::is_valid(&self.state, &self.headers).await {
                 return;
             }
             let Some(page) = self.page().await else { return };
@@ -125,6 +135,9 @@ impl Source {
                 if self.told != self.position {
                     piece.push_str(&self.checkpoint(newest));
                 }
+            }
+            if !page.events.is_empty() && self.write_down(&page).await.is_err() {
+                return;
             }
             if !piece.is_empty() && self.send(piece).await.is_none() {
                 return;
@@ -159,6 +172,13 @@ impl Source {
                 None
             }
         }
+    }
+
+    /// Puts what leaves into the audit trail, before it does.
+    async fn write_down(&self, page: &Page) -> Result<(), Problem> {
+        let mut entry = self.trace.for_change();
+        audit::name_events(&mut entry, page);
+        audit::append(&self.state, vec![entry]).await
     }
 
     fn written(&mut self, page: &Page) -> String {

@@ -62,6 +62,10 @@ fn consumer(name: &str, patterns: &[&str]) -> Consumer {
 
 impl Server {
     async fn start(consumers: Vec<Consumer>) -> Self {
+        Self::guarded(consumers, GuardSettings::default()).await
+    }
+
+    async fn guarded(consumers: Vec<Consumer>, settings: GuardSettings) -> Self {
         // Some other test of this process may have installed it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let directory = tempfile::tempdir().unwrap();
@@ -77,7 +81,7 @@ impl Server {
         };
         let retries = Arc::new(AtomicUsize::new(0));
         let (counted, retried_store) = (Arc::clone(&retries), store.clone());
-        let retry: Retry = Arc::new(move |id| {
+        let retry: Retry = Arc::new(move |id, _| {
             counted.fetch_add(1, Ordering::Relaxed);
             let store = retried_store.clone();
             Box::pin(async move {
@@ -90,7 +94,7 @@ impl Server {
             })
         });
         let deciding = store.clone();
-        let decide: Decide = Arc::new(move |decision| {
+        let decide: Decide = Arc::new(move |decision, _| {
             let store = deciding.clone();
             Box::pin(async move {
                 let site = crate::pipeline::Site::default();
@@ -99,7 +103,7 @@ impl Server {
             })
         });
         let saying = store.clone();
-        let say_consent: SayConsent = Arc::new(move |one_id, word| {
+        let say_consent: SayConsent = Arc::new(move |one_id, word, _| {
             let store = saying.clone();
             Box::pin(async move {
                 let (site, zone) = (crate::pipeline::Site::default(), jiff::tz::TimeZone::UTC);
@@ -148,6 +152,8 @@ impl Server {
             probe: StoreProbe::default(),
             pushes: Arc::new(|_| None),
             streams: Streams::default(),
+            guard: Arc::new(Guard::new(settings)),
+            requests: RequestIds::new(AT),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -823,4 +829,83 @@ async fn every_schema_that_an_event_names_is_served() {
     }
     assert_eq!(server.get(&token, "/schemas/nothing").await.0, 404);
     assert_eq!(server.get(&token, "/openapi.json").await.1, document());
+}
+
+#[test]
+fn every_route_that_can_tell_of_patients_or_change_something_has_an_action() {
+    // What tells of no patient: health, numbers, documents, settings, and a consumer's own position.
+    let without: BTreeSet<&str> =
+        ROUTES.iter().filter(|route| route.audit == super::audit::Audited::Nothing).map(|route| route.name).collect();
+    let expected = BTreeSet::from([
+        "health",
+        "ready",
+        "metrics",
+        "openapi",
+        "schema",
+        "feed_cursor",
+        "commit_feed_cursor",
+        "sources",
+        "pollSource",
+        "consumers",
+    ]);
+    assert_eq!(without, expected, "say of a new route what it is in the audit trail, or here that it tells nothing");
+}
+
+#[tokio::test]
+async fn wrong_tokens_lock_out_their_own_address_only() {
+    let settings = GuardSettings { failures: 3, ..GuardSettings::default() };
+    let server = Server::guarded(Vec::new(), settings).await;
+    let good = server.token("lab", Role::Engineer).await;
+    let ask = async |from: [u8; 4], token: &str| {
+        let client = Client::builder().local_address(std::net::IpAddr::from(from)).build().unwrap();
+        client.get(format!("{}/v1/sources", server.base)).bearer_auth(token).send().await.unwrap()
+    };
+    for guess in ["heyi_1", "heyi_2", "heyi_3"] {
+        assert_eq!(ask([127, 0, 0, 2], guess).await.status(), 401);
+    }
+    for token in ["heyi_4", &good] {
+        let refused = ask([127, 0, 0, 2], token).await;
+        assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (429, "300"));
+    }
+    assert_eq!(ask([127, 0, 0, 3], &good).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_token_over_its_rate_is_told_when_to_come_back() {
+    let settings = GuardSettings { requests_per_second: 1, burst: 2, ..GuardSettings::default() };
+    let server = Server::guarded(Vec::new(), settings).await;
+    let (one, other) = (server.token("one", Role::Engineer).await, server.token("other", Role::Engineer).await);
+    let ask = |token: String| server.client.get(format!("{}/v1/sources", server.base)).bearer_auth(token).send();
+    for _ in 0..2 {
+        assert_eq!(ask(one.clone()).await.unwrap().status(), 200);
+    }
+    let refused = loop {
+        // A slow machine earns a request meanwhile.
+        let answer = ask(one.clone()).await.unwrap();
+        if answer.status() != 200 {
+            break answer;
+        }
+    };
+    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (429, "1"));
+    assert_eq!(ask(other).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn an_address_that_may_not_connect_or_has_too_many_connections_is_cut_off() {
+    let allow = Arc::new(|address: std::net::IpAddr| address != std::net::IpAddr::from([127, 0, 0, 9]));
+    let settings = GuardSettings { connections_of_address: 1, allow, ..GuardSettings::default() };
+    let server = Server::guarded(Vec::new(), settings).await;
+    let ask = async |from: [u8; 4]| {
+        let client = Client::builder().local_address(std::net::IpAddr::from(from)).build().unwrap();
+        client.get(format!("{}/healthz", server.base)).send().await.map(|answer| answer.status().as_u16())
+    };
+    let held = TcpStream::connect(server.base.trim_start_matches("http://")).await.unwrap();
+    // Its place is taken once the server has seen it.
+    while server.state.metrics.http_connections.get() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(ask([127, 0, 0, 1]).await.is_err());
+    assert_eq!(ask([127, 0, 0, 2]).await.unwrap(), 200);
+    assert!(ask([127, 0, 0, 9]).await.is_err());
+    drop(held);
 }

@@ -9,6 +9,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use std::net::IpAddr;
+use std::time::Instant;
+
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -16,6 +19,7 @@ use subtle::ConstantTimeEq;
 use super::call::{from_store, now};
 use super::problem::{Problem, ProblemKind};
 use super::{AppState, limits};
+use crate::audit::{Action, hexadecimal};
 use crate::store::tokens;
 
 /// What every token begins with, so that secret scanners and people recognise one.
@@ -123,24 +127,70 @@ pub(crate) struct Caller {
     pub(crate) role: Role,
 }
 
+/// Why nobody is let in, and what of it goes into the audit trail, with the beginning of the token's digest.
+pub(crate) struct Refused {
+    pub(crate) problem: Problem,
+    pub(crate) told: Vec<(Action, String)>,
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self { problem, told: Vec::new() }
+    }
+}
+
+/// Bytes of a digest in the audit trail: enough to tell tokens apart, nothing to find one by.
+const DIGEST_SHOWN: usize = 4;
+
 /// Who the request's token stands for. Read from the store each time, so that a revocation takes effect at once.
-pub(crate) async fn authenticate(state: &AppState, headers: &HeaderMap) -> Result<Caller, Problem> {
+pub(crate) async fn authenticate(state: &AppState, headers: &HeaderMap, address: IpAddr) -> Result<Caller, Refused> {
     let missing = || {
         let detail = "Send `Authorization: Bearer TOKEN`; `heyi token create NAME --role ROLE` makes one.";
         Problem::new(ProblemKind::TokenMissing, detail)
     };
-    let token =
-        headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?)).ok_or_else(missing)?;
+    let token = headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?)).ok_or_else(|| {
+        let is_told = state.guard.missing(address, Instant::now());
+        let told = is_told.then(|| (Action::AuthenticationFail, String::new()));
+        Refused { problem: missing(), told: told.into_iter().collect() }
+    })?;
     let not_valid = || Problem::new(ProblemKind::TokenNotValid, "Make a new one: heyi token create NAME --role ROLE.");
     let sha256 = digest(token);
+    let shown = || hexadecimal(&sha256[..DIGEST_SHOWN]);
+    if let Some(wait) = state.guard.locked(address, &sha256, Instant::now()) {
+        let problem = Problem::new(ProblemKind::LockedOut, "Come back later, with a token that is valid.");
+        return Err(problem.after(wait).into());
+    }
     let found = state.store.read_async(move |reader| tokens::find(reader, &sha256)).await.map_err(from_store)?;
     // The index was searched by digest, which tells an attacker nothing of a token; the comparison that decides does not
     // depend on where the two differ.
     let known = found.filter(|token| token.sha256.ct_eq(&sha256).into() && token.revoked_at.is_none());
-    let token = known.ok_or_else(not_valid)?;
-    let role = token.role.parse().map_err(|_| not_valid())?;
+    let Some((role, token)) = known.and_then(|token| Some((token.role.parse().ok()?, token))) else {
+        let noted = state.guard.failure(address, &sha256, Instant::now());
+        let mut told = Vec::new();
+        if noted.is_new {
+            told.push((Action::AuthenticationFail, shown()));
+        }
+        if noted.is_locked_out {
+            tracing::warn!(%address, "locked out after too many wrong tokens");
+            told.push((Action::AuthenticationLockOut, shown()));
+        }
+        return Err(Refused { problem: not_valid(), told });
+    };
+    if let Err(too_often) = state.guard.request(address, &sha256, token.id, Instant::now()) {
+        let problem = Problem::new(ProblemKind::TooManyRequests, "Ask for larger pages, or wait between two requests.");
+        let told = too_often.is_new.then(|| (Action::RequestLimit, shown()));
+        return Err(Refused { problem: problem.after(too_often.wait), told: told.into_iter().collect() });
+    }
     note_use(state, token.id, token.last_used_at);
     Ok(Caller { name: token.name, role })
+}
+
+/// Whether the token of a request that was let in is valid still.
+pub(crate) async fn is_valid(state: &AppState, headers: &HeaderMap) -> bool {
+    let token = headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?));
+    let Some(sha256) = token.map(digest) else { return false };
+    let found = state.store.read_async(move |reader| tokens::find(reader, &sha256)).await;
+    found.ok().flatten().is_some_and(|token| token.revoked_at.is_none())
 }
 
 /// Writes down that a token is in use, seldom and without making the request wait.

@@ -20,9 +20,11 @@ use super::endpoint::{Blame, Endpoint, Failure};
 use super::status::{PushStatus, Standing};
 use super::window::Window;
 use super::wire::{self, Failed, Outcome, PushError, Wire};
+use crate::audit::{Action, Actor, Entry};
 use crate::disclosure::{Policies, Recipient};
 use crate::feed::{Cursor, Event, Position};
 use crate::outgoing::{self, Log, Ordered, Page, Request};
+use crate::store::audit;
 use crate::store::holds::{self, Hold, Place, Trouble};
 use crate::store::{Reader, Store, StoreError, Transaction, WriteError, consumers};
 
@@ -73,11 +75,13 @@ struct Due {
 struct Course {
     window: Window,
     epoch: u32,
+    /// When the session began, microseconds since the epoch.
+    began: i64,
     moved: u64,
     committed: u64,
     committed_at: Instant,
-    /// Events taken since then.
-    taken: usize,
+    /// Events taken since then, and whom they are about.
+    taken: Vec<(u64, String)>,
     /// When anything was last taken, microseconds since the epoch.
     delivered_at: Option<i64>,
     under_way: HashMap<u64, UnderWay>,
@@ -187,10 +191,11 @@ impl Pusher {
         Ok(Ok(Course {
             window: Window::new(after),
             epoch: log.head.epoch,
+            began: now(),
             moved: known.as_ref().map_or(0, |known| known.moved),
             committed: after,
             committed_at: Instant::now(),
-            taken: 0,
+            taken: Vec::new(),
             delivered_at: known.and_then(|known| known.delivered_at),
             under_way: HashMap::new(),
             requests: JoinSet::new(),
@@ -236,7 +241,7 @@ impl Pusher {
             let idle = course.under_way.is_empty();
             let limits = &self.settings.limits;
             let late = course.committed_at.elapsed() >= limits.commit_within;
-            if (idle || late || course.taken >= limits.commit_every) && !self.commit(course).await? {
+            if (idle || late || course.taken.len() >= limits.commit_every) && !self.commit(course).await? {
                 return Ok(());
             }
             self.show(endpoint);
@@ -434,7 +439,7 @@ impl Pusher {
                     tracing::info!(consumer = self.consumer(), "the receiver takes events again");
                 }
                 course.delivered_at = Some(now);
-                course.taken += 1;
+                course.taken.push((sequence, sent.subject.clone()));
                 match sent.origin {
                     Origin::Window => course.window.taken(sequence),
                     Origin::Hold(_) => self.let_go(sequence).await?,
@@ -502,20 +507,38 @@ impl Pusher {
         self.store.submit(move |transaction| holds::let_go(transaction, &name, sequence, now())).await.map(drop)
     }
 
+    /// What the audit trail says of what was taken; `None`: nothing was.
+    fn delivered(&self, course: &Course) -> Option<Entry> {
+        let sequences = || course.taken.iter().map(|(sequence, _)| *sequence);
+        let (first, last) = (sequences().min()?, sequences().max()?);
+        let target = wire::origin(&self.settings.url);
+        let mut entry =
+            Entry::new(now(), Actor::Daemon, Action::FeedDeliver, "daemon", &format!("push-{:x}", course.began));
+        entry.object("consumer", self.consumer());
+        entry.object("target", target);
+        entry.object("events", format_args!("{}-{first:012}..{last:012}", course.epoch));
+        entry.persons(course.taken.iter().map(|(_, subject)| subject.as_str()));
+        Some(entry)
+    }
+
     /// Commits how far it is. `false`: somebody moved the position.
     async fn commit(&self, course: &mut Course) -> Result<bool, Trip> {
         let position = course.window.position();
-        if position == course.committed && course.taken == 0 {
+        if position == course.committed && course.taken.is_empty() {
             course.committed_at = Instant::now();
             return Ok(true);
         }
         let (name, moved, delivered_at) = (self.consumer().to_owned(), course.moved, course.delivered_at);
         let cursor = Cursor { epoch: course.epoch, sequence: position };
-        let advance = move |t: &Transaction<'_>| consumers::advance(t, &name, cursor, moved, delivered_at, now());
+        let entry = self.delivered(course);
+        let advance = move |t: &Transaction<'_>| {
+            entry.map_or(Ok(()), |entry| audit::append(t, &entry).map(drop))?;
+            consumers::advance(t, &name, cursor, moved, delivered_at, now())
+        };
         let committed = self.store.submit(advance).await?;
         course.committed = position;
         course.committed_at = Instant::now();
-        course.taken = 0;
+        course.taken.clear();
         Ok(committed)
     }
 

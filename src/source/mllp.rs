@@ -211,6 +211,11 @@ impl Listener {
         self.address
     }
 
+    /// Its TLS, for whoever writes renewals down.
+    pub fn tls(&self) -> Option<&ServerTls> {
+        self.tls.as_ref()
+    }
+
     /// What it counts.
     pub fn statistics(&self) -> Arc<Statistics> {
         Arc::clone(&self.statistics)

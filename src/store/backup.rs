@@ -78,13 +78,14 @@ pub fn partial(target: &Path) -> PathBuf {
     with_ending(target, ".partial")
 }
 
-/// Makes the store at `store` of a backup. The backup stays as it is; the store that was there is set aside. `at` is now, in microseconds.
+/// Makes the store at `store` of a backup. The backup stays as it is; the store that was there is set aside, and with it the `checkpoints` of
+/// its audit trail, which tell of more than the backup holds. `at` is now, in microseconds.
 ///
 /// # Errors
 /// [`StoreError::DaemonRunning`], [`StoreError::Busy`] when a command has the store open, [`StoreError::NotAStore`],
 /// [`StoreError::NewerStore`], [`StoreError::Broken`] when the backup is damaged, [`StoreError::File`], [`StoreError::DiskFull`].
 /// Up to the last step the store is as it was.
-pub fn put_back(backup: &Path, store: &Path, at: i64) -> Result<Restored, StoreError> {
+pub fn put_back(backup: &Path, store: &Path, checkpoints: &Path, at: i64) -> Result<Restored, StoreError> {
     let source = open_to_read(backup)?;
     make_directory(store)?;
     let _lock = DaemonLock::acquire(store)?;
@@ -116,7 +117,7 @@ pub fn put_back(backup: &Path, store: &Path, at: i64) -> Result<Restored, StoreE
     let head = events::head(&Reader::new(&copy))?;
     close(copy, "WAL")?;
     drop(former);
-    let replaced = set_aside(store, at)?;
+    let replaced = set_aside(store, checkpoints, at)?;
     unfinished.rename(store)?;
     Ok(Restored { backup_at, head, replaced, tokens_kept, erased })
 }
@@ -202,7 +203,7 @@ fn next_epoch(held: u32, former: Option<u32>, at: i64) -> Result<u32, StoreError
 }
 
 /// Renames the present store with its log; a log that is there alone must not meet the new store either.
-fn set_aside(store: &Path, at: i64) -> Result<Option<PathBuf>, StoreError> {
+fn set_aside(store: &Path, checkpoints: &Path, at: i64) -> Result<Option<PathBuf>, StoreError> {
     let time = Timestamp::from_microsecond(at).unwrap_or_default().strftime("%Y%m%dT%H%M%SZ").to_string();
     let free = |number: u32| {
         let ending = if number == 0 { format!(".replaced-{time}") } else { format!(".replaced-{time}-{number}") };
@@ -218,6 +219,11 @@ fn set_aside(store: &Path, at: i64) -> Result<Option<PathBuf>, StoreError> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&from, &error)),
             _ => {}
         }
+    }
+    if let Err(error) = fs::rename(checkpoints, with_ending(&aside, ".audit.checkpoints"))
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(failed(checkpoints, &error));
     }
     Ok(replaced)
 }

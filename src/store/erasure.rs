@@ -6,10 +6,13 @@
 //! - What went leaves no trace in the file: SQLite overwrites deleted content (`secure_delete`), and [`super::Store::forget`] gives
 //!   back the pages that became free and empties the write-ahead log.
 
-use rusqlite::params;
+use std::collections::BTreeMap;
+
+use rusqlite::{Row, params};
 
 use super::messages::{self, MessageState};
 use super::packed::{PackedBytes, unpack_text};
+use super::resources::{self, ResourceName};
 use super::{Reader, StoreError, Transaction, row_limit, signed, unmapped};
 
 /// A message as a search through all of them sees it.
@@ -87,6 +90,10 @@ pub fn empty_event(transaction: &Transaction<'_>, sequence: u64) -> Result<(), S
 pub fn empty_message(transaction: &Transaction<'_>, id: i64, note: &str) -> Result<(), StoreError> {
     let Some(message) = messages::get(transaction, id)? else { return Ok(()) };
     transaction.run("UPDATE message_content SET compressed = 0, bytes = x'' WHERE message = ?1", [id])?;
+    // Of a FHIR unit it is the resource's id, which may be a number of the patient's.
+    if message.control_id.contains('/') {
+        transaction.run("UPDATE message SET control_id = '' WHERE id = ?1", [id])?;
+    }
     unmapped::release_all(transaction, id)?;
     let mut outcome = message.outcome.clone();
     outcome.error = None;
@@ -97,24 +104,70 @@ pub fn empty_message(transaction: &Transaction<'_>, id: i64, note: &str) -> Resu
     messages::set_outcome(transaction, &message, &outcome)
 }
 
+/// Empties what was read of FHIR servers about these records: each Patient that was told as one of them, and whatever leads to it. What is
+/// left tells nothing but whether the server still says the same, so that only a change of it is taken in again. Gives how many.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn empty_resources(transaction: &Transaction<'_>, records: &[i64]) -> Result<usize, StoreError> {
+    let mut found = BTreeMap::new();
+    let mut open = Vec::new();
+    for record in records {
+        let sql = "SELECT id, source, type, logical_id FROM resource WHERE record = ?1";
+        open.extend(transaction.all(sql, [record], named_resource)?);
+    }
+    while let Some((row, source, name)) = open.pop() {
+        if found.insert(row, (source, name)).is_some() {
+            continue;
+        }
+        // Another patient who names this one is another patient still.
+        let sql = "SELECT id, source, type, logical_id FROM resource_reference JOIN resource ON id = from_resource
+                   WHERE to_resource = ?1 AND type <> 'Patient'";
+        open.extend(transaction.all(sql, [row], named_resource)?);
+    }
+    for (row, (source, name)) in &found {
+        let id = resources::erased_id(transaction, source, name)?;
+        transaction.run(
+            "UPDATE resource SET logical_id = ?2, compressed = 0, body = CASE WHEN body IS NULL THEN NULL ELSE x'' END, number = NULL,
+             record = NULL, told_digest = NULL, told_by = NULL, due = NULL, due_at = NULL, refresh_at = NULL, unreadable = ?3,
+             unreadable_by = NULL WHERE id = ?1",
+            params![row, id, "it was erased"],
+        )?;
+        transaction.run("DELETE FROM resource_spread WHERE resource = ?1", [row])?;
+    }
+    Ok(found.len())
+}
+
+fn named_resource(row: &Row<'_>) -> Result<(i64, String, ResourceName), StoreError> {
+    Ok((row.get(0)?, row.get(1)?, ResourceName { kind: row.get(2)?, id: row.get(3)? }))
+}
+
 /// Removes a record with its visits, reports, history, cases and what else hangs on it. What it is found by (identifiers,
 /// keys and counts of matching) the caller has removed.
 ///
 /// # Errors
 /// See [`StoreError`].
 pub fn remove_record(transaction: &Transaction<'_>, record: i64) -> Result<(), StoreError> {
+    let said: Vec<i64> =
+        transaction.all("SELECT consent FROM consent_record WHERE record = ?1", [record], |row| Ok(row.get(0)?))?;
     for statement in [
         "DELETE FROM review_answer WHERE review IN (SELECT id FROM review WHERE record = ?1 OR other = ?1)",
         "DELETE FROM review WHERE record = ?1 OR other = ?1",
         "DELETE FROM no_link WHERE one = ?1 OR other = ?1",
         "DELETE FROM restriction WHERE record = ?1",
         "DELETE FROM link_history WHERE record = ?1",
+        "DELETE FROM consent_record WHERE record = ?1",
         "DELETE FROM visit WHERE record = ?1",
         "DELETE FROM lab_report WHERE record = ?1",
         "UPDATE patient_record SET merged_into = NULL WHERE merged_into = ?1",
         "DELETE FROM patient_record WHERE id = ?1",
     ] {
         transaction.run(statement, [record])?;
+    }
+    for consent in said {
+        let alone =
+            "DELETE FROM consent WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM consent_record WHERE consent = ?1)";
+        transaction.run(alone, [consent])?;
     }
     Ok(())
 }

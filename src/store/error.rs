@@ -62,6 +62,14 @@ pub enum StoreError {
         /// The operating system's words.
         reason: String,
     },
+    /// A file of the audit trail cannot be used.
+    #[error("{path}: {reason}: without the audit trail's files nothing is done; see [audit] in the configuration")]
+    AuditFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A background thread could not be started.
     #[error("the store's thread could not be started: {reason}")]
     Thread {
@@ -126,6 +134,7 @@ impl StoreError {
             | Self::IsBackup { .. }
             | Self::DaemonRunning { .. }
             | Self::File { .. }
+            | Self::AuditFile { .. }
             | Self::Thread { .. }
             | Self::Broken { .. } => ErrorClass::Fatal,
         }

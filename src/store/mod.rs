@@ -1,7 +1,7 @@
 //! The store: one SQLite file that holds messages, state, identity and the log. The only room that knows SQL.
 //!
 //! Writing is a job for the one writing thread ([`Store::submit`]); many jobs share one transaction and one fsync. Reading is a
-//! closure over a snapshot ([`Store::read_async`]). What can be asked and written is in the domain's words: [`messages`],
+//! closure over a snapshot ([`Store::read_async`]). What can be asked and written is in the domain's words: [`audit`], [`messages`],
 //! [`records`], [`persons`], [`clinical`], [`backup`], [`erasure`], [`events`], [`consumers`], [`consents`], [`holds`], [`tokens`], [`unmapped`], [`mappings`], [`matching`], [`reviews`], [`imports`], [`resources`], [`restrictions`], [`retention`],
 //! [`no_links`], [`statistics`]. Functions that read take a [`Reader`]; those that write take a [`Transaction`], which is also a `Reader`.
 //!
@@ -24,6 +24,7 @@ mod schema;
 mod search_key;
 mod writer;
 
+pub mod audit;
 pub mod backup;
 pub mod clinical;
 pub mod consents;
@@ -56,6 +57,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
 
+use audit::{AuditFiles, Sealer};
 use checkpoint::Checkpointer;
 use reader::ReaderPool;
 use writer::{Command, Writer};
@@ -75,6 +77,8 @@ pub struct StoreConfig {
     pub access: Access,
     /// Bounds; the defaults fit a hospital.
     pub limits: Limits,
+    /// What of the audit trail lies outside of the file.
+    pub audit: AuditFiles,
 }
 
 /// Who opens the store.
@@ -120,9 +124,11 @@ impl Default for Limits {
 }
 
 impl StoreConfig {
-    /// The store at `path`, with the default limits.
+    /// The store at `path`, with the default limits and the audit trail's key beside it.
     pub fn new(path: impl Into<PathBuf>, access: Access) -> Self {
-        Self { path: path.into(), access, limits: Limits::default() }
+        let path = path.into();
+        let audit = AuditFiles::beside(&path);
+        Self { path, access, limits: Limits::default(), audit }
     }
 }
 
@@ -142,6 +148,7 @@ struct Shared {
     head: watch::Receiver<u64>,
     failure: watch::Receiver<Option<String>>,
     statistics: Arc<WriterStatistics>,
+    sealer: Arc<Sealer>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -157,7 +164,7 @@ impl Store {
     /// # Errors
     /// A second daemon, a newer or foreign file, a directory that cannot be made, an unusable disk: see [`StoreError`].
     pub fn open(config: &StoreConfig) -> Result<Self, StoreError> {
-        let StoreConfig { path, access, limits } = config;
+        let StoreConfig { path, access, limits, audit } = config;
         make_directory(path)?;
         let lock = match access {
             Access::Daemon => Some(DaemonLock::acquire(path)?),
@@ -167,6 +174,7 @@ impl Store {
         // Random places of big indexes are read for every message; 32 MiB keep their inner pages.
         connection.pragma_update(None, "cache_size", -32_768)?;
         let head = events::head_sequence(&Reader::new(&connection))?;
+        let sealer = Arc::new(open_sealer(audit, &Reader::new(&connection))?);
         let (head_sender, head) = watch::channel(head);
         let (failure_sender, failure) = watch::channel(None);
         let (queue, commands) = mpsc::channel(limits.queue.max(1));
@@ -182,6 +190,7 @@ impl Store {
             head: head_sender,
             failure: failure_sender,
             checkpointer,
+            sealer: Arc::clone(&sealer),
             lock,
         };
         let thread = std::thread::Builder::new()
@@ -195,6 +204,7 @@ impl Store {
             head,
             failure,
             statistics,
+            sealer,
             writer: Mutex::new(Some(thread)),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -286,6 +296,11 @@ impl Store {
         &self.shared.statistics
     }
 
+    /// What signs the audit trail.
+    fn sealer(&self) -> &Sealer {
+        &self.shared.sealer
+    }
+
     /// The store's file.
     pub fn path(&self) -> &Path {
         &self.shared.path
@@ -328,6 +343,17 @@ pub fn all_pages<T>(mut page: impl FnMut(i64) -> Result<Vec<(i64, T)>, StoreErro
         after = *last;
         all.extend(rows.into_iter().map(|(_, row)| row));
     }
+}
+
+/// The audit trail's key; and copies of the checkpoints that an earlier process could not copy.
+fn open_sealer(files: &AuditFiles, reader: &Reader<'_>) -> Result<Sealer, StoreError> {
+    let sealer = Sealer::open(files)?;
+    match sealer.published() {
+        Ok(published) => audit::checkpoints_after(reader, published)?.iter().try_for_each(|one| sealer.publish(one))?,
+        // What is wrong with the copies is for `heyi audit verify` to say.
+        Err(error) => tracing::error!(%error, "the copies of the audit trail's checkpoints cannot be read"),
+    }
+    Ok(sealer)
 }
 
 /// Makes the directory of `path`, each new level durable in its parent.

@@ -8,7 +8,9 @@
 //! - Nothing here knows what a resource means: types, references and what is due by what come as arguments.
 
 use rusqlite::{Row, params};
+use sha2::{Digest, Sha256};
 
+use super::consents;
 use super::messages::ContentDigest;
 use super::{PackedBytes, Reader, StoreError, Transaction, row_limit};
 
@@ -166,7 +168,39 @@ fn resource(row: &Row<'_>) -> Result<Resource, StoreError> {
 /// See [`StoreError`].
 pub fn get(reader: &Reader<'_>, source: &str, name: &ResourceName) -> Result<Option<Resource>, StoreError> {
     let sql = select!("WHERE r.source = ?1 AND r.type = ?2 AND r.logical_id = ?3");
-    reader.one(sql, params![source, name.kind, name.id], resource)
+    match reader.one(sql, params![source, name.kind, name.id], resource)? {
+        Some(found) => Ok(Some(found)),
+        None => reader.one(sql, params![source, name.kind, erased_id(reader, source, name)?], resource),
+    }
+}
+
+/// The bodies of all that was read about the patient of a record, each with its source: the Patient, and whatever leads to it.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn about(reader: &Reader<'_>, record: i64) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    let sql = "WITH RECURSIVE about (id) AS (
+                   SELECT id FROM resource WHERE record = ?1
+                   UNION SELECT resource.id FROM about JOIN resource_reference ON to_resource = about.id
+                   JOIN resource ON resource.id = from_resource WHERE type <> 'Patient')
+               SELECT source, compressed, body FROM resource JOIN about USING (id) WHERE length(body) > 0 ORDER BY id";
+    reader.all(sql, [record], |row| {
+        Ok((row.get(0)?, PackedBytes { compressed: row.get(1)?, bytes: row.get(2)? }.unpack()?))
+    })
+}
+
+/// What stands for the id of a resource that was erased: as long as its server says the same of it, it is not taken in again.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn erased_id(reader: &Reader<'_>, source: &str, name: &ResourceName) -> Result<String, StoreError> {
+    let mut digest = Sha256::new();
+    digest.update(consents::pseudonym_secret(reader)?);
+    for part in [source, &name.kind, &name.id] {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    Ok(format!("erased-{}", crate::audit::hexadecimal(&digest.finalize()[..16])))
 }
 
 /// The same by its row.
@@ -206,8 +240,8 @@ pub fn put(
         Some(row) => {
             transaction.run(
                 "UPDATE resource SET state = 'present', version = ?2, updated_at = ?3, digest = ?4, compressed = ?5, body = ?6,
-                 refresh_at = ?7, unreadable = ?8 WHERE id = ?1",
-                params![row, version, updated_at, digest, body.compressed, body.bytes, refresh_at, unreadable],
+                 refresh_at = ?7, unreadable = ?8, logical_id = ?9 WHERE id = ?1",
+                params![row, version, updated_at, digest, body.compressed, body.bytes, refresh_at, unreadable, name.id],
             )?;
             row
         }
@@ -270,12 +304,14 @@ pub fn refresh(transaction: &Transaction<'_>, source: &str, name: &ResourceName,
 
 /// The row of a resource; one that is not known is unread from now on.
 fn row_of(transaction: &Transaction<'_>, source: &str, name: &ResourceName) -> Result<i64, StoreError> {
-    let known = transaction.one(
-        "SELECT id FROM resource WHERE source = ?1 AND type = ?2 AND logical_id = ?3",
-        params![source, name.kind, name.id],
-        |row| Ok(row.get(0)?),
-    )?;
-    match known {
+    let known = |id: &str| {
+        let sql = "SELECT id FROM resource WHERE source = ?1 AND type = ?2 AND logical_id = ?3";
+        transaction.one(sql, params![source, name.kind, id], |row| Ok(row.get(0)?))
+    };
+    if let Some(row) = known(&name.id)? {
+        return Ok(row);
+    }
+    match known(&erased_id(transaction, source, name)?)? {
         Some(row) => Ok(row),
         None => transaction.insert(
             "INSERT INTO resource (source, type, logical_id, state) VALUES (?1, ?2, ?3, 'unread')",

@@ -21,15 +21,21 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, Params};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::audit::{self, Sealer};
 use super::checkpoint::Checkpointer;
 use super::lock::DaemonLock;
 use super::reader::Reader;
 use super::{ErrorClass, Limits, StoreError, WriteError, events};
+use crate::audit::Checkpoint;
 
 /// The open transaction of the writer, as a job sees it. Reads see everything that this and earlier jobs wrote.
 pub struct Transaction<'c> {
     reader: Reader<'c>,
     appended: Cell<bool>,
+    /// The audit trail has new entries, which the commit has signed.
+    audited: Cell<bool>,
+    checkpoint_asked: Cell<bool>,
+    sealer: &'c Sealer,
     /// Open savepoints below the job's own.
     parts: Cell<u32>,
 }
@@ -43,8 +49,15 @@ impl<'c> Deref for Transaction<'c> {
 }
 
 impl<'c> Transaction<'c> {
-    fn new(connection: &'c Connection) -> Self {
-        Self { reader: Reader::new(connection), appended: Cell::new(false), parts: Cell::new(0) }
+    fn new(connection: &'c Connection, sealer: &'c Sealer) -> Self {
+        Self {
+            reader: Reader::new(connection),
+            appended: Cell::new(false),
+            audited: Cell::new(false),
+            checkpoint_asked: Cell::new(false),
+            sealer,
+            parts: Cell::new(0),
+        }
     }
 
     /// Runs `work`; when it fails, everything that it wrote is taken back and the transaction goes on. May be nested.
@@ -122,6 +135,21 @@ impl<'c> Transaction<'c> {
     /// To be called by whoever appends to the log: the head is published after the commit.
     pub(super) fn note_append(&self) {
         self.appended.set(true);
+    }
+
+    /// To be called by whoever appends to the audit trail: the commit signs its newest entry.
+    pub(super) fn note_audited(&self) {
+        self.audited.set(true);
+    }
+
+    /// Has the commit make a regular checkpoint of the audit trail.
+    pub(super) fn ask_for_checkpoint(&self) {
+        self.checkpoint_asked.set(true);
+    }
+
+    /// What signs the audit trail.
+    pub(super) fn sealer(&self) -> &Sealer {
+        self.sealer
     }
 }
 
@@ -245,6 +273,7 @@ pub(super) struct Writer {
     pub(super) head: watch::Sender<u64>,
     pub(super) failure: watch::Sender<Option<String>>,
     pub(super) checkpointer: Checkpointer,
+    pub(super) sealer: Arc<Sealer>,
     /// Held until the thread ends, so that the next daemon starts on a closed store.
     pub(super) lock: Option<DaemonLock>,
 }
@@ -282,7 +311,7 @@ impl Writer {
             return;
         }
         let started = Instant::now();
-        let transaction = Transaction::new(&self.connection);
+        let transaction = Transaction::new(&self.connection, &self.sealer);
         let mut ran = Vec::new();
         let mut waiting = Some(first);
         while let Some(job) = waiting {
@@ -299,8 +328,11 @@ impl Writer {
         let committed = self.commit(&transaction, &ran);
         add(&self.statistics.commit_nanoseconds, nanoseconds(worked.elapsed()));
         let fate = match committed {
-            Ok(head) => {
+            Ok((head, checkpoint)) => {
                 add(&self.statistics.batches, 1);
+                if let Some(error) = checkpoint.and_then(|made| self.sealer.publish(&made).err()) {
+                    tracing::error!(%error, "a checkpoint of the audit trail is in the store only; copied at the next start");
+                }
                 if let Some(head) = head {
                     self.head.send_replace(head);
                 }
@@ -326,8 +358,13 @@ impl Writer {
         }
     }
 
-    /// Commits, unless the transaction may not be committed; gives the log's new head if it moved.
-    fn commit(&self, transaction: &Transaction<'_>, ran: &[Ran]) -> Result<Option<u64>, StoreError> {
+    /// Commits, unless the transaction may not be committed; gives the log's new head if it moved, and the audit trail's new
+    /// checkpoint if one was made.
+    fn commit(
+        &self,
+        transaction: &Transaction<'_>,
+        ran: &[Ran],
+    ) -> Result<(Option<u64>, Option<Checkpoint>), StoreError> {
         if let Some(error) = fatal(ran) {
             return Err(error.clone());
         }
@@ -339,8 +376,10 @@ impl Writer {
             return Err(cause.unwrap_or(StoreError::TransactionLost));
         }
         let head = if transaction.appended.get() { Some(events::head_sequence(transaction)?) } else { None };
+        let is_asked = transaction.checkpoint_asked.get();
+        let checkpoint = if transaction.audited.get() || is_asked { audit::seal(transaction, is_asked)? } else { None };
         transaction.execute("COMMIT")?;
-        Ok(head)
+        Ok((head, checkpoint))
     }
 
     /// Names the failure for the callers, and stops the writer for good if it is fatal.

@@ -13,6 +13,7 @@ mod support;
 
 mod access;
 mod answers;
+mod audit;
 mod backup;
 mod charset;
 mod check;

@@ -12,7 +12,7 @@ use anyhow::Context;
 
 mod resources;
 
-use super::{Unusable, Verdict, load_config, open_store, output, unknown_source};
+use super::{Unusable, Verdict, audited, load_config, open_store, output, unknown_source};
 use crate::app::{FILE_EXTENSIONS, RESOURCE_EXTENSIONS, now, pipeline_sources};
 use crate::hl7v2::batch::Piece;
 use crate::mapping::Format;
@@ -62,6 +62,7 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
     })?;
     let source = sources.into_iter().find(|source| source.name == arguments.source);
     let source = source.ok_or_else(|| unknown_source(&config, &arguments.source))?;
+    audited::about(|entry| entry.object("source", &source.name));
     let store = open_store(&config)?;
     let mut tally = Tally::default();
     let mut reported = Instant::now();
@@ -79,7 +80,6 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
     if source.mapping.format() == Format::Fhir {
         resources::tell(&store, &source, &mut tally, &mut reported)?;
     }
-    store.close();
     output::line(tally.line())?;
     if tally.failed > 0 {
         let (failed, name) = (tally.failed, &source.name);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use serde_json::json;
 
-use super::super::{Verdict, WrongUsage, existing_store, output};
+use super::super::{Verdict, WrongUsage, audited, existing_store, output};
 use super::inputs::{self, Content, Place, Unused};
 use super::{short, source, unused_document, unused_lines};
 use crate::app::count;
@@ -128,6 +128,10 @@ fn stored(config: &Config, id: i64, name: Option<&str>) -> anyhow::Result<(Sourc
     let (message, bytes) = store.read(|reader| Ok((messages::get(reader, id)?, messages::bytes(reader, id)?)))?;
     let message =
         message.ok_or_else(|| WrongUsage(format!("no message has the number {id}; retention may have removed it")))?;
+    audited::about(|entry| {
+        entry.object("message", id);
+        entry.persons(message.outcome.one_id.as_deref());
+    });
     if let Some(name) = name.filter(|name| *name != message.source) {
         return Err(WrongUsage(format!("message {id} is of source {}, not of {name}", message.source)).into());
     }

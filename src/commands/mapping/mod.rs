@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Unusable, Verdict, load_config, output, unknown_source};
+use super::{Unusable, Verdict, audited, load_config, output, unknown_source};
 use crate::app::count;
 use crate::app::mappings::{load_mapping, pipeline_source};
 use crate::config::{self, Config};
@@ -109,6 +109,7 @@ fn each_stored(
     count: usize,
     mut each: impl FnMut(i64, &[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<Looked> {
+    audited::about(|entry| entry.object("source", source));
     let filter = MessageFilter { source: Some(source.to_owned()), ..MessageFilter::default() };
     let (mut after, mut looked) = (None, Looked::default());
     let mut progress = Progress::new();

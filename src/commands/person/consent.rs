@@ -3,7 +3,7 @@
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::super::{Verdict, output};
+use super::super::{Verdict, audited, output};
 use crate::app::{now, pipeline_site, zone_of_decisions};
 use crate::config::Config;
 use crate::pipeline;
@@ -21,7 +21,8 @@ pub(super) fn say(
 ) -> anyhow::Result<Verdict> {
     let (site, zone) = (pipeline_site(config), zone_of_decisions(config));
     let purpose = word.purpose;
-    let said = store.submit_blocking(move |transaction| {
+    let named = one_id.clone();
+    let said = audited::change_of(store, &[&named], move |transaction| {
         pipeline::consent_by_hand(transaction, &site, &zone, &one_id, &word, now())
     })?;
     let outcome = said?;

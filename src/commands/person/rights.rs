@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use serde_json::json;
 
-use super::super::{Unusable, Verdict, output, user};
+use super::super::{Unusable, Verdict, audited, output, user};
 use super::Why;
 use crate::app::{now, pipeline_site, pipeline_sources, zone_of_decisions};
 use crate::config::Config;
@@ -24,6 +24,7 @@ const TRIES: usize = 3;
 pub(super) fn export(config: &Config, store: &Store, one_id: &str) -> anyhow::Result<Verdict> {
     let sources = sources(config)?;
     let trace = traced(store, &sources, one_id)?;
+    audited::about(|entry| entry.persons(trace.one_ids.iter().map(String::as_str)));
     let document = store.read(|reader| rights::export(reader, &sources, &trace))?;
     output::json(&document)?;
     Ok(Verdict::Fine)
@@ -37,12 +38,12 @@ pub(super) fn erase(config: &Config, store: &Store, one_id: &str, why: Why) -> a
     if json {
         output::json(&json!({
             "one_id": erased.one_id, "one_ids": erased.one_ids, "records": erased.records, "visits": erased.visits,
-            "lab_reports": erased.lab_reports, "messages": erased.messages, "events": erased.events, "complete": is_gone,
+            "lab_reports": erased.lab_reports, "messages": erased.messages, "resources": erased.resources, "events": erased.events, "complete": is_gone,
         }))?;
     } else {
-        let Erased { one_id, records, visits, lab_reports, messages, events, .. } = &erased;
+        let Erased { one_id, records, visits, lab_reports, messages, resources, events, .. } = &erased;
         output::line(format!(
-            "erased {one_id}: {records} records, {visits} visits, {lab_reports} reports, {messages} messages, {events} events"
+            "erased {one_id}: {records} records, {visits} visits, {lab_reports} reports, {messages} messages, {resources} resources, {events} events"
         ))?;
         output::line("every consumer is told; backups, exports and files of sources made before still hold it")?;
     }
@@ -67,7 +68,7 @@ pub(in crate::commands) fn carry_out(
     for _ in 0..TRIES {
         let trace = traced(store, &sources, one_id)?;
         let (site, zone, sources, request) = (Arc::clone(&site), zone.clone(), sources.clone(), request.clone());
-        let erased = store.submit_blocking(move |transaction| {
+        let erased = audited::change_of(store, &[one_id], move |transaction| {
             rights::erase(transaction, &site, &zone, &sources, trace, &request, now())
         })?;
         match erased {
@@ -82,7 +83,7 @@ pub(super) fn restrict(config: &Config, store: &Store, one_id: &str, lift: bool,
     let Why { json, .. } = why;
     let request = request(why)?;
     let (site, zone, asked) = (pipeline_site(config), zone_of_decisions(config), one_id.to_owned());
-    let (one_id, changed) = store.submit_blocking(move |transaction| {
+    let (one_id, changed) = audited::change_of(store, &[one_id], move |transaction| {
         rights::restrict(transaction, &site, &zone, &asked, lift, &request, now())
     })??;
     if json {

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use serde_json::json;
 
-use super::super::{Verdict, output};
+use super::super::{Verdict, audited, output};
 use super::PAGE;
 use crate::record::{Fields, Value};
 use crate::store::persons;
@@ -11,6 +11,7 @@ use crate::store::{Store, all_pages, clinical};
 use crate::view;
 
 pub(super) fn show(store: &Store, one_id: &str, json: bool) -> anyhow::Result<Verdict> {
+    audited::about(|entry| entry.person(one_id));
     let shown = store.read(|reader| {
         let Some(person) = persons::resolve(reader, one_id)? else { return Ok(None) };
         let now = person.one_id.clone();
@@ -23,6 +24,7 @@ pub(super) fn show(store: &Store, one_id: &str, json: bool) -> anyhow::Result<Ve
     })?;
     let (survivor, mut document, visits, reports) =
         shown.with_context(|| format!("no person has the One ID {one_id}"))?;
+    audited::about(|entry| entry.person(&survivor));
     if survivor != one_id {
         document.insert("merged_into", survivor.into());
     }

@@ -8,7 +8,9 @@ use super::super::Source;
 use super::super::patient::state_of;
 use super::Trace;
 use crate::hl7v2::text;
-use crate::store::{Reader, StoreError, events, messages, no_links, persons, records, restrictions, reviews};
+use crate::store::{
+    Reader, StoreError, events, messages, no_links, persons, records, resources, restrictions, reviews,
+};
 use crate::view;
 
 /// Writes down what was traced: the person, what each source says, visits, reports, how records came and went, cases, decisions,
@@ -32,6 +34,7 @@ pub fn export(reader: &Reader<'_>, sources: &[Arc<Source>], trace: &Trace) -> Re
             "reviews": reviews::of_record(reader, row.id)?.iter().map(|case| view::review(reader, case)).collect::<Result<Vec<_>, _>>()?,
             "told_apart": told_apart(reader, row.id)?,
             "restrictions": restricted(reader, row.id)?,
+            "resources": resources_of(reader, row.id)?,
         }));
     }
     let mut visits = Vec::new();
@@ -57,6 +60,7 @@ pub fn export(reader: &Reader<'_>, sources: &[Arc<Source>], trace: &Trace) -> Re
             decoded.map_or_else(|| String::from_utf8_lossy(&bytes).into_owned(), |decoded| decoded.text).into();
         kept.push(document);
     }
+    let consents = view::consents(reader, &trace.one_id, i64::MAX)?;
     Ok(json!({
         "one_id": trace.one_id,
         "one_ids": trace.one_ids,
@@ -64,6 +68,7 @@ pub fn export(reader: &Reader<'_>, sources: &[Arc<Source>], trace: &Trace) -> Re
         "records": said,
         "visits": visits,
         "lab_reports": reports,
+        "consents": consents,
         "events": told,
         "messages": kept,
     }))
@@ -80,6 +85,15 @@ fn told_apart(reader: &Reader<'_>, record: i64) -> Result<Vec<Json>, StoreError>
         json!({"by": pair.by, "reason": pair.reason, "at": view::moment(pair.at), "taken_back": pair.undone.is_some()})
     });
     Ok(pairs.collect())
+}
+
+/// What FHIR servers said of the patient of a record, as it came.
+fn resources_of(reader: &Reader<'_>, record: i64) -> Result<Vec<Json>, StoreError> {
+    let bodies = resources::about(reader, record)?.into_iter().map(|(source, body)| {
+        let text = String::from_utf8_lossy(&body).into_owned();
+        json!({"source": source, "resource": serde_json::from_str::<Json>(&text).unwrap_or_else(|_| text.into())})
+    });
+    Ok(bodies.collect())
 }
 
 fn restricted(reader: &Reader<'_>, record: i64) -> Result<Vec<Json>, StoreError> {

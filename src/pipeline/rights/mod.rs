@@ -70,6 +70,8 @@ pub struct Erased {
     pub lab_reports: usize,
     /// Messages whose bytes went.
     pub messages: usize,
+    /// Resources of FHIR servers.
+    pub resources: usize,
     /// Events whose data went.
     pub events: usize,
 }
@@ -163,6 +165,8 @@ fn settled<T>(done: Result<T, Trouble>) -> Result<T, StoreError> {
 impl Job<'_> {
     fn erase(&self, trace: &Trace, before: Person, request: &Request) -> Result<Erased, Trouble> {
         let one_id = &before.one_id;
+        let rows: Vec<i64> = trace.records.iter().map(|row| row.id).collect();
+        let resources = erasure::empty_resources(self.transaction, &rows)?;
         for visit in &trace.visits {
             erasure::remove_redirects(self.transaction, &visit.source, &visit.number)?;
         }
@@ -199,6 +203,7 @@ impl Job<'_> {
             visits: trace.visits.len(),
             lab_reports: trace.reports.len(),
             messages: trace.messages.len(),
+            resources,
             events: trace.events.len(),
         })
     }
