@@ -19,6 +19,8 @@ use contact::{addresses, phones};
 use name::names;
 use number::{cards, numbers, own_resident_ids};
 
+pub(super) use number::YEARS_OF_PARENTS;
+
 /// How far names agree, the best of all names that the two records bear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -187,6 +189,15 @@ pub struct Comparison {
 }
 
 impl Comparison {
+    /// How many of what people have of their own are said on both sides and differ: phones, homes, cards.
+    pub fn differing_belongings(&self) -> [bool; 3] {
+        [
+            self.phone == PhoneLevel::Different,
+            self.address == AddressLevel::Different,
+            self.card == CardLevel::Different,
+        ]
+    }
+
     /// Whether a number, a phone or an address agrees: what people have of their own, beside name and birthday.
     pub fn shares_belongings(&self) -> bool {
         matches!(self.number, NumberLevel::Exact | NumberLevel::OneEdit | NumberLevel::TwoEdits)
@@ -241,6 +252,12 @@ pub fn compare(one: &PatientFacts, other: &PatientFacts) -> Comparison {
 pub(super) fn share_own_number(one: &PatientFacts, other: &PatientFacts) -> bool {
     own_resident_ids(one).any(|mine| own_resident_ids(other).any(|theirs| mine == theirs))
         || one.cards.iter().any(|card| is_own(card) && other.cards.contains(card))
+}
+
+/// The same, but with a slip, under names in letters.
+pub(super) fn share_near_number(one: &PatientFacts, other: &PatientFacts) -> bool {
+    let in_letters = |facts: &PatientFacts| facts.names.first().is_some_and(|name| name.script == Script::Letters);
+    in_letters(one) && in_letters(other) && cards(one, other, NumberLevel::Missing) == CardLevel::OneEdit
 }
 
 /// An insurance card may be a parent's.

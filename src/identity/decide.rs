@@ -13,7 +13,7 @@ use super::PatientFacts;
 use super::compare::{BirthDateLevel, Comparison, NameLevel, NumberLevel, compare};
 use super::model::{FactKind, Frequencies, Model, Score};
 use several::one_of_several;
-use veto::{is_ruled_out_by, lacks_own, shares_own_number, telling, vetoes_between};
+use veto::{are_alike_only, is_ruled_out_by, lacks_own, shares_own_number, telling, vetoes_between};
 
 pub use veto::Veto;
 
@@ -175,7 +175,7 @@ pub fn weigh(
         tie: best.tie,
         vetoes,
         gate,
-        lacks_own: lacks_own(compared, counted),
+        lacks_own: lacks_own(compared, counted) || are_alike_only(model, &own),
         shares_own: shares_own_number(compared),
         ruled_out: best.tie != Some(Tie::SameNumber) && (rules_out || is_thin && !shares_number),
         score,

@@ -2,7 +2,7 @@
 
 use super::super::PatientFacts;
 use super::super::block::phone_term;
-use super::super::contact::Address;
+use super::super::contact::{Address, is_named_house, joined_short_form};
 use super::edits::is_one_edit;
 use super::{AddressLevel, PhoneLevel, Term};
 
@@ -52,21 +52,23 @@ fn address_pair(one: &Address, other: &Address) -> AddressLevel {
         return AddressLevel::Exact;
     }
     let lines = [(street, other_street), (street, other_extra), (extra, other_street)];
-    // Written together, or with a blank too many: `copland drive`, `coplanddrive`.
-    let same_letters = |one: &str, other: &str| {
-        let letters = |text: &str| text.chars().filter(|letter| letter.is_alphanumeric()).collect::<String>();
-        is_one_edit(&letters(one), &letters(other)) || letters(one) == letters(other)
-    };
-    let same_street_line = same_letters(street, other_street);
+    let same_street_line = is_same_line(street, other_street);
     let same_house_line = same_house && same_street_line;
     let like_street = lines.iter().any(|(one, other)| !open(one, other) && is_like(one, other));
     // Without the flat, or without the building: 12-5-301 and 12.
     let part_of_house =
         !open(&one.house, &other.house) && (is_within(&one.house, &other.house) || is_within(&other.house, &one.house));
     let one_slip = is_one_edit(&one.house, &other.house) || open(&one.house, &other.house);
-    let same_street = street == other_street;
-    if same_house_line || like_street && near_area && (same_house || same_street && same_area && same_code && one_slip)
-    {
+    // Written by somebody in a hurry: the house, the town and the postal code are all there, each equal or a slip apart.
+    let slip_of_code = same_code || is_one_edit(&one.postal_code, &other.postal_code);
+    let slip_of_town = same_area || is_one_edit(&one.area, &other.area);
+    let all_but_slips = same_street_line && one_slip && slip_of_town && slip_of_code;
+    // Of street, number and name of the house two agree, in the same town.
+    let same_named_house = is_named_house(extra)
+        && is_same_line(extra, other_extra)
+        && (like_street || same_house)
+        && (slip_of_code || slip_of_town);
+    if same_house_line || like_street && near_area && same_house || all_but_slips || same_named_house {
         AddressLevel::Close
     } else if same_street_line && (same_code || same_area) {
         AddressLevel::SameStreet
@@ -78,6 +80,12 @@ fn address_pair(one: &Address, other: &Address) -> AddressLevel {
     } else {
         AddressLevel::Different
     }
+}
+
+/// Whether two lines say the same: with a slip, written together, or with a blank too many: `copland drive`, `coplanddrive`.
+fn is_same_line(one: &str, other: &str) -> bool {
+    let (one, other) = (joined_short_form(one), joined_short_form(other));
+    one == other || is_one_edit(&one, &other)
 }
 
 fn street_and_extra(address: &Address) -> (&str, &str) {
@@ -119,6 +127,28 @@ mod tests {
         ] {
             assert_eq!(both(at(one), at(other)).address, expected, "{one} {other}");
         }
+        let in_letters = |street: &str, extra: &str, town: &str, code: &str| {
+            let text = format!("{street}, {extra}, {town}, {code}");
+            json!({"addresses": [{"text": text, "street": street, "city": town, "postal_code": code}]})
+        };
+        let known = in_letters("26 lance hill avenue", "cameroo", "forest hill", "3070");
+        for (street, extra, town, code, expected) in [
+            // Every part equal or a slip apart; written together.
+            ("62 lance hill avenue", "", "forets hill", "0370", Close),
+            ("26 lance hillavenue", "", "forest hill", "3070", Close),
+            // Two of street, number and name of the house.
+            ("118 lance hil avenue", "camerooo", "forest hill", "3070", Close),
+            ("26 other street", "cameroo", "forest hill", "3070", Close),
+            ("118 lance hill avenue", "meemar", "forest hill", "3070", SameStreet),
+            ("118 other street", "cameroo", "forest hill", "3070", SameArea),
+            ("118 lance hill avenue", "cameroo", "elsewhere", "9999", Different),
+        ] {
+            let found = both(known.clone(), in_letters(street, extra, town, code)).address;
+            assert_eq!(found, expected, "{street}, {extra}, {town}, {code}");
+        }
+        // A flat is no house.
+        let flat = |number: &str| in_letters(&format!("{number} lance hill avenue"), "apt b", "forest hill", "3070");
+        assert_eq!(both(flat("26"), flat("118")).address, SameStreet);
         let phone = |text: &str| json!({"phones": [{"value": text}]});
         for (one, other, expected) in [
             ("13812345678", "+86 138-1234-5678", PhoneLevel::Exact),

@@ -158,8 +158,8 @@ fn letters(one: &Name, other: &Name, same_surname: bool) -> (NameLevel, Option<T
         NameLevel::Exact => (level, Some(one.term.min(other.term))),
         NameLevel::Similar | NameLevel::PartlyEqual => (level, None),
         _ if same_surname => (NameLevel::SameSurname, one.surname_term),
-        // The given name, and another surname: by marriage, or another person.
-        _ if straight.contains(&Part::Equal) || turned.contains(&Part::Equal) => (NameLevel::PartlyEqual, None),
+        // The given name, perhaps with a slip, and another surname: by marriage, or another person.
+        _ if straight[1] <= Part::Similar || turned.contains(&Part::Equal) => (NameLevel::PartlyEqual, None),
         _ => (NameLevel::Different, None),
     }
 }
@@ -235,6 +235,7 @@ mod tests {
             ("john smith", "j smith", PartlyEqual),
             ("john smith", "smith", PartlyEqual),
             ("john smith", "john brown", PartlyEqual),
+            ("john smith", "jhon brown", PartlyEqual),
             ("john smith", "peter smith", SameSurname),
             ("john smith", "peter brown", Different),
             ("张伟", "", Missing),

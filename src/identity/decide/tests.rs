@@ -234,6 +234,35 @@ fn one_digit_of_the_year_is_a_slip_under_the_same_name_only() {
 }
 
 #[test]
+fn brothers_and_sisters_do_not_bear_one_name_but_a_father_may() {
+    let home = "M 于平翾路2号 13912345678";
+    check(&format!("林子翾 1985-05-20 {home}"), &[&format!("P1: 林子翾 1976-11-02 {home}")], "link P1");
+    check(&format!("林子翾 1985-05-20 {home}"), &[&format!("P1: 林子翾 1961-11-02 {home}")], "ask P1");
+    let vetoes = |date: &str| {
+        let known = candidates(&[&format!("P1: 林子翾 {date} {home}")]);
+        let said = facts(&format!("林子翾 1985-05-20 {home}"));
+        weigh(&Model::default(), &Nobody, &said, &[], &known[0]).unwrap().vetoes
+    };
+    assert_eq!((vetoes("1976-11-02"), vetoes("1961-11-02")), (vec![], vec![Veto::YearsApart]));
+}
+
+#[test]
+fn one_name_and_birthday_is_two_people_s_where_what_is_their_own_differs() {
+    let known = ["P1: 欧阳靖翾 1990-03-07 M 13912345678 于平翾路2号"];
+    check("欧阳靖翾 1990-03-07 M", &known, "link P1");
+    check("欧阳靖翾 1990-03-07 M 13987654321", &known, "ask P1");
+    check("欧阳靖翾 1990-03-07 M 13987654321 于平翾路2号", &known, "link P1");
+}
+
+#[test]
+fn a_man_and_a_woman_of_one_name_birthday_and_home_are_asked_about() {
+    let home = "13912345678 于平翾路2号";
+    let known = format!("P1: 林子翾 1990-03-07 M {ONE} {home}");
+    check(&format!("林子翾 1990-03-07 F {home}"), &[&known], "ask P1");
+    check(&format!("林子翾 1990-03-07 F {ONE} {home}"), &[&known], "link P1");
+}
+
+#[test]
 fn who_has_a_number_under_two_names_is_known_by_either() {
     let known = format!("P1: 林子涵 1990-03-07 M {ONE} 13912345678; 林梓涵 1990-03-07 M {ONE}");
     check("林子涵 1990-03-07 M 13912345678", &[&known], "link P1");

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::compare::YEARS_OF_PARENTS;
 use super::super::compare::{
-    AddressLevel, BirthDateLevel, CardLevel, Comparison, NameLevel, NumberLevel, PhoneLevel, SexLevel, share_own_number,
+    AddressLevel, BirthDateLevel, CardLevel, Comparison, NameLevel, NumberLevel, PhoneLevel, SexLevel,
+    share_near_number, share_own_number,
 };
 use super::super::model::{Frequencies, Model};
 use super::super::{NameClass, PatientFacts};
@@ -73,7 +75,7 @@ fn patients(records: &[(&PatientFacts, i64)]) -> Vec<i64> {
     for (place, (one, _)) in records.iter().enumerate() {
         for (other_place, (other, _)) in records.iter().enumerate().skip(place + 1) {
             let (own, others) = (patients[place], patients[other_place]);
-            if own != others && share_own_number(one, other) {
+            if own != others && (share_own_number(one, other) || share_near_number(one, other)) {
                 patients.iter_mut().filter(|patient| **patient == others).for_each(|patient| *patient = own);
             }
         }
@@ -81,8 +83,8 @@ fn patients(records: &[(&PatientFacts, i64)]) -> Vec<i64> {
     patients
 }
 
-/// Whether name and birth date leave open which of a household it is: the name is a rendering or missing, or the birth date is. Then only a
-/// number of the patient's own links, or a grown-up's phone that nobody else has, if no number differs.
+/// Whether name and birth date leave open which of a household it is: the name is a rendering or missing, or the birth date is, or the sex
+/// differs. Then only a number of the patient's own links, or a grown-up's phone that nobody else has, if no number differs.
 pub(super) fn lacks_own(compared: &Comparison, counted: &dyn Frequencies) -> bool {
     let has_own_phone = || {
         compared.phone == PhoneLevel::Exact
@@ -90,12 +92,27 @@ pub(super) fn lacks_own(compared: &Comparison, counted: &dyn Frequencies) -> boo
             && compared.phone_term.is_some_and(|phone| counted.count(phone).0 == 0)
             && matches!(compared.number, NumberLevel::Missing | NumberLevel::OneEdit)
     };
+    // A boy and a girl of one birthday and one home are twins, of whom one has the other's name by a slip, or one child with the wrong sex.
+    if compared.sex == SexLevel::Different {
+        return !shares_own_number(compared);
+    }
     let is_open = match compared.name {
         NameLevel::Missing => return !shares_own_number(compared),
         NameLevel::Rendering => true,
         _ => compared.birth_date == BirthDateLevel::Missing && !compared.in_letters,
     };
     is_open && !shares_own_number(compared) && !has_own_phone()
+}
+
+/// Whether a record has no more in common with any of a person's than name, birth date and sex, while what people have of their own
+/// differs: two people of one name who are born on one day.
+pub(super) fn are_alike_only(model: &Model, compared: &[Comparison]) -> bool {
+    let differ = |kind: usize| compared.iter().any(|compared| compared.differing_belongings()[kind]);
+    // In letters a postal code or a town tells as much as a street does.
+    let is_shared = |compared: &Comparison| {
+        compared.shares_belongings() || compared.in_letters && compared.address <= AddressLevel::SameArea
+    };
+    !compared.iter().any(is_shared) && (0..3).filter(|kind| differ(*kind)).count() >= model.strangers_differ()
 }
 
 /// What forbids that two groups of records become one person; each pair of records may forbid it. A number of their own that one pair
@@ -151,7 +168,7 @@ fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bo
     // of their own with another fact, outweighs them.
     let another_fact = compared.name == NameLevel::SameSurname
         || matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near)
-        || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close);
+        || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close | AddressLevel::SameStreet);
     let outweighed =
         compared.in_letters && !model.vetoes_names_in_letters() && (is_called_so || shares_own && another_fact);
     veto(one == NameClass::Normal && other == one && disagree && !outweighed, Veto::NamesDisagree);
@@ -159,9 +176,16 @@ fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bo
     veto(model.vetoes_near_names() && near && !shares_own, Veto::NearNames);
     let alike = compared.name == NameLevel::SameSound;
     veto(model.vetoes_sound_alikes() && alike && !shares_own, Veto::SoundAlikes);
-    // One digit of the year: nobody is born on a namesake's birthday in the same household.
-    let is_slip = compared.birth_date == BirthDateLevel::Near && compared.name == NameLevel::Exact;
-    let apart = !is_slip && compared.years_apart.is_some_and(|years| years >= model.years_apart());
+    let is_at_home = matches!(compared.address, AddressLevel::Exact | AddressLevel::Close);
+    // One digit of the year: nobody is born on a namesake's birthday in the same household. In letters the name may have a slip as well
+    // where the house is the same.
+    let is_slip = compared.birth_date == BirthDateLevel::Near
+        && (compared.name == NameLevel::Exact || compared.name == NameLevel::Similar && is_at_home);
+    // A father, a mother or an elder of the house may bear the same name; a brother or a sister does not.
+    let is_no_parent = compared.name == NameLevel::Exact
+        && is_at_home
+        && compared.years_apart.is_some_and(|years| years < YEARS_OF_PARENTS);
+    let apart = !is_slip && !is_no_parent && compared.years_apart.is_some_and(|years| years >= model.years_apart());
     veto(apart && !shares_own && compared.card != CardLevel::Exact, Veto::YearsApart);
     vetoes
 }
