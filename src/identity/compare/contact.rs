@@ -3,7 +3,7 @@
 use super::super::PatientFacts;
 use super::super::block::phone_term;
 use super::super::contact::{Address, is_named_house, joined_short_form};
-use super::edits::is_one_edit;
+use super::edits::{is_one_edit, similarity};
 use super::{AddressLevel, PhoneLevel, Term};
 
 pub(super) fn phones(one: &PatientFacts, other: &PatientFacts) -> (PhoneLevel, Option<Term>) {
@@ -103,7 +103,7 @@ fn is_within(short: &str, long: &str) -> bool {
 /// Jaro-Winkler 0.85 and more, or one holds the other.
 fn is_like(one: &str, other: &str) -> bool {
     let (short, long) = if one.len() <= other.len() { (one, other) } else { (other, one) };
-    short.chars().nth(1).is_some() && (long.contains(short) || strsim::jaro_winkler(one, other) >= 0.85)
+    short.chars().nth(1).is_some() && (long.contains(short) || similarity(one, other) >= 0.85)
 }
 
 #[cfg(test)]

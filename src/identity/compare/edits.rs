@@ -33,6 +33,11 @@ pub(super) fn edits(one: &str, other: &str) -> usize {
     strsim::osa_distance(one, other)
 }
 
+/// Likeness by Jaro and Winkler: 1 of equal texts.
+pub(super) fn similarity(one: &str, other: &str) -> f64 {
+    strsim::jaro_winkler(one, other)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use super::super::frequency::{name_frequency, sound_frequency, surname_frequency};
 use super::super::name::{Name, Script, is_blot};
 use super::super::{NameClass, PatientFacts};
-use super::edits::{edits, is_one_edit};
+use super::edits::{edits, is_one_edit, similarity};
 use super::{NameLevel, Term};
 
 /// The best level of all pairs of names; of several pairs at that level the smallest term, so that the order is all one. With the share of
@@ -185,7 +185,7 @@ fn is_similar(one: &str, other: &str) -> bool {
     if shorter < 3 || one.len().abs_diff(other.len()) > 4 {
         return false;
     }
-    is_one_edit(one, other) || shorter >= 6 && edits(one, other) <= 2 || strsim::jaro_winkler(one, other) >= 0.9
+    is_one_edit(one, other) || shorter >= 6 && edits(one, other) <= 2 || similarity(one, other) >= 0.9
 }
 
 #[cfg(test)]
