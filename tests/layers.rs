@@ -100,7 +100,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ),
     ("toml", &["document.rs", "mapping/file.rs", "mapping/file/"]),
     ("annotate_snippets", &["diagnostic.rs"]),
-    ("strsim", &["diagnostic.rs", "identity/compare.rs"]),
+    ("strsim", &["diagnostic.rs", "identity/compare/edits.rs"]),
     ("csv", &["mapping/table.rs", "commands/"]),
     ("prometheus_client", &["telemetry.rs", "telemetry/"]),
     ("tracing_subscriber", &["telemetry.rs"]),

@@ -158,7 +158,7 @@ fn identity_change() -> Value {
                 "description": "what changed hands",
                 "properties": {"visits": texts("visit_id"), "lab_reports": texts("report_id")}
             },
-            "basis": {"description": "why; its `redirected`: One IDs retired before, all of whose records are among these, which answer as new_one_id from now on"},
+            "basis": {"description": "why; its `redirected`: One IDs retired before, all of whose records are among these, which answer as new_one_id from now on; its `emptied`: nothing is left under one_id"},
             "version": {"type": "integer", "minimum": 1},
             "cause": text("message, import, retry or manual")
         }

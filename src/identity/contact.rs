@@ -138,6 +138,29 @@ const SHORT_FORMS: [(&str, &str); 30] = [
     ("grove", "gr"),
 ];
 
+/// Words for a part of a house or of an estate, which a letter or two may follow: `Apt B`.
+const PARTS_OF_HOUSES: [&str; 12] =
+    ["apt", "unit", "flat", "fl", "rm", "room", "suite", "ste", "level", "lot", "shop", "bldg"];
+
+/// Whether a further line of an address is the name of one house or estate: letters, and no flat in a house.
+pub(super) fn is_named_house(extra: &str) -> bool {
+    extra.len() >= 4
+        && !extra.chars().any(|letter| letter.is_ascii_digit())
+        && !PARTS_OF_HOUSES.iter().any(|part| extra.strip_prefix(part).is_some_and(|rest| rest.len() <= 2))
+}
+
+/// A line in letters whose last word was written together with the one before it, with that word's short form: `coplanddrive` is
+/// `coplanddr`. Letters and digits only.
+pub(super) fn joined_short_form(line: &str) -> String {
+    let letters: String = line.chars().filter(|letter| letter.is_alphanumeric()).collect();
+    let whole = |long: &&(&str, &str)| long.0.len() > 4 && letters.len() > long.0.len() + 1;
+    let joined = SHORT_FORMS.iter().filter(whole).find_map(|(long, short)| Some((letters.strip_suffix(long)?, short)));
+    match joined {
+        Some((name, short)) => format!("{name}{short}"),
+        None => letters,
+    }
+}
+
 impl Address {
     /// Reads one address of a record; `None` if it says no more than a town, and has no postal code.
     pub(super) fn of(address: &Value) -> Option<Self> {

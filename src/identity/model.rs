@@ -56,6 +56,7 @@ settings! {
     Visit "decide" "visit" 1.0 0.0 1.0 "1: whoever's report names a known visit is its patient, if the names agree; 0: visits tell nothing"
     Prior "decide" "prior" -14.0 -40.0 0.0 "log2 of the odds before any fact, where two records share a number, a phone or an address"
     PriorAlone "decide" "prior_alone" -20.0 -40.0 0.0 "the same where nothing but name, birth date and sex can agree: one in a million"
+    StrangersDiffer "decide" "strangers_differ" 1.0 1.0 4.0 "of phone, address and card, how many must differ so that name, birth date and sex alone do not link; 4: never"
     HouseholdCap "decide" "household_cap" 12.0 0.0 40.0 "bits that phone, address, mother and surname may give together"
     NamesOfNumber "quarantine" "identity_number_names" 3.0 1.0 64.0 "names under which an identity number may come; one more, and it counts no more"
     NamesOfCard "quarantine" "card_names" 3.0 1.0 64.0 "the same of an insurance, health or other card"
@@ -228,6 +229,11 @@ impl Model {
     /// Bits that the best person must be ahead of the second.
     pub fn margin(&self) -> f64 {
         self.value(Id::Margin)
+    }
+
+    /// How many of phone, address and card must differ so that name, birth date and sex alone are two people's.
+    pub fn strangers_differ(&self) -> usize {
+        self.value(Id::StrangersDiffer) as usize
     }
 
     /// Names under which an identity number may come before it counts no more.

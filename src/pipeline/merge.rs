@@ -18,10 +18,9 @@ use crate::identity::{
 };
 use crate::record::{Fields, RecordNumber, Value, json};
 use crate::state::{Moment, PatientState};
-use crate::store::StoreError;
-use crate::store::records;
 use crate::store::records::{LinkKind, PatientRecord};
 use crate::view::to_stored;
+use crate::store::{StoreError, matching, records};
 
 /// What a message does to numbers: `record::schema::MERGE_ACTIONS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -479,7 +478,10 @@ impl Job<'_> {
             Some(one_id) => one_id.to_owned(),
             None => match records::with_number(self.transaction, number)?.into_iter().next() {
                 Some(record) => record.one_id,
-                None => self.new_person(only(self.source, &state, &record), moment)?,
+                None => {
+                    matching::count_person(self.transaction, 1)?;
+                    self.new_person(only(self.source, &state, &record), moment)?
+                }
             },
         };
         let link = self.link_change(0, &one_id, LinkKind::Pending, basis.clone());

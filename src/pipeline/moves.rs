@@ -189,7 +189,6 @@ impl Job<'_> {
             }
             _ => None,
         };
-        self.count_apart(own, &ids, found.as_ref().map(|found| found.one_id.as_str()))?;
         let mut basis = self.basis(own, std::slice::from_ref(evidence));
         if let Some(found) = &found {
             self.note_doubt(found);
@@ -277,21 +276,6 @@ impl Job<'_> {
         let shared: Vec<_> = terms_of_all(&own).intersection(&terms_of_all(&others)).copied().collect();
         matching::count_terms(self.transaction, &shared, -1)?;
         Ok(matching::count_person(self.transaction, -1)?)
-    }
-
-    /// Records leave a person for another one, or for a new one: what they bear beside those who stay, one person more bears; what those
-    /// bear whom they join, one less.
-    fn count_apart(&self, own: &Known, leaving: &BTreeSet<i64>, joined: Option<&str>) -> Result<(), Trouble> {
-        let (group, rest): (Vec<Known>, Vec<Known>) =
-            self.records_of(&own.row.one_id)?.into_iter().partition(|known| leaving.contains(&known.row.id));
-        let terms = terms_of_all(&group);
-        let shared = |with: &[Known]| terms.intersection(&terms_of_all(with)).copied().collect::<Vec<_>>();
-        matching::count_terms(self.transaction, &shared(&rest), 1)?;
-        match joined {
-            Some(one_id) => matching::count_terms(self.transaction, &shared(&self.records_of(one_id)?), -1)?,
-            None => matching::count_person(self.transaction, 1)?,
-        }
-        Ok(())
     }
 
     /// Publishes that the records of a person changed hands: its golden record anew, and what moved.

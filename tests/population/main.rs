@@ -7,7 +7,8 @@
 //! HEYI_POPULATION=20000 cargo test --release --test population -- --nocapture
 //! ```
 //! `HEYI_POPULATION_SEED` makes another town, `HEYI_POPULATION_ORDERS` plays one in more orders, `HEYI_POPULATION_SAMPLES` prints more
-//! of what went wrong. FEBRL: see `febrl`.
+//! of what went wrong, `HEYI_POPULATION_RATES` makes a harder town (`town/rates`), `HEYI_POPULATION_SETTINGS` tries other settings.
+//! FEBRL: see `febrl`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of this is tests")]
 #![allow(clippy::print_stdout, reason = "the figures")]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use heyi::hl7v2::{CharsetSetting, Limits};
 use heyi::mapping::Mapping;
-use heyi::pipeline::{self, Cause, Source, Unit};
+use heyi::pipeline::{self, Cause, Site, Source, Unit};
 use heyi::record::RecordNumber;
 use heyi::store::messages::MessageState;
 use heyi::store::reviews::{ReviewFilter, ReviewStates};
@@ -37,8 +37,20 @@ pub(crate) fn source(name: &str, mapping: &str) -> Arc<Source> {
         facility: None,
         charset: CharsetSetting::Auto,
         limits: Limits::default(),
-        site: Arc::default(),
+        site: site(),
     })
+}
+
+/// The shipped defaults, but for what `HEYI_POPULATION_SETTINGS` names: `decide.margin=8,veto.years_apart=2`.
+fn site() -> Arc<Site> {
+    let mut site = Site::default();
+    let settings = std::env::var("HEYI_POPULATION_SETTINGS").unwrap_or_default();
+    for setting in settings.split(',').filter(|setting| !setting.is_empty()) {
+        let (name, value) = setting.split_once('=').expect("a name and a value");
+        let (section, key) = name.rsplit_once('.').expect("a section and a key");
+        assert!(site.model.set(section, key, value.parse().expect("a number")), "{setting}");
+    }
+    Arc::new(site)
 }
 
 pub(crate) fn source_name(feed: Feed) -> &'static str {

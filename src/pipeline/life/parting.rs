@@ -7,10 +7,12 @@
 use std::collections::BTreeSet;
 
 use super::super::apply::{About, Cause, Job, Trouble};
+use super::super::matching::{Known, terms_of_all};
 use super::super::patient::golden_of;
 use crate::feed::EventKind;
 use crate::record::{Value, json};
 use crate::state::{Moment, changed};
+use crate::store::matching;
 use crate::store::persons::{self, Person};
 use crate::store::records::{self, LinkKind, PatientRecord};
 use crate::view;
@@ -106,6 +108,7 @@ impl Job<'_> {
         let leaving: BTreeSet<i64> = group.iter().map(|row| row.id).collect();
         let goes_to = if let Goal::Known(one_id) | Goal::Revived(one_id) = goal { one_id } else { holder };
         let mut consents = self.consents_of([holder, goes_to])?;
+        self.count_parted(holder, &leaving, goal)?;
         let mut moved = self.belongings(holder)?;
         moved.keep_of(&leaving);
         let one_id = match goal {
@@ -128,8 +131,15 @@ impl Job<'_> {
         }
         let redirected = self.redirect(holder, &one_id, &leaving)?;
         let mut basis = basis;
-        if let Some(basis) = basis.as_object_mut().filter(|_| !redirected.is_empty()) {
-            basis.insert("redirected", json!(redirected));
+        let is_emptied = records::of_person(self.transaction, holder)?.is_empty();
+        if let Some(basis) = basis.as_object_mut() {
+            if !redirected.is_empty() {
+                basis.insert("redirected", json!(redirected));
+            }
+            // Its One ID stays its own: nobody's records are known under it, until some come back.
+            if is_emptied {
+                basis.insert("emptied", json!(true));
+            }
         }
         let told = [("new_one_id", json!(one_id)), ("basis", basis), ("records", moved.ids())];
         self.tell_change(EventKind::PatientSplit, holder, told, moment)?;
@@ -143,6 +153,26 @@ impl Job<'_> {
         consents.entry(one_id.clone()).or_default();
         self.tell_consents(consents, moment)?;
         Ok(one_id)
+    }
+
+    /// What the records `leaving` bear beside those who stay, one person more bears; what those bear whom they join, one less. Whoever is
+    /// left without a record is no person that counts, and whoever had none is one more.
+    fn count_parted(&self, holder: &str, leaving: &BTreeSet<i64>, goal: Goal<'_>) -> Result<(), Trouble> {
+        let (group, rest): (Vec<Known>, Vec<Known>) =
+            self.records_of(holder)?.into_iter().partition(|known| leaving.contains(&known.row.id));
+        let joined = match goal {
+            Goal::Known(one_id) => self.records_of(one_id)?,
+            Goal::Revived(_) | Goal::New => Vec::new(),
+        };
+        let terms = terms_of_all(&group);
+        for (with, by) in [(&rest, 1), (&joined, -1)] {
+            let shared: Vec<_> = terms.intersection(&terms_of_all(with)).copied().collect();
+            matching::count_terms(self.transaction, &shared, by)?;
+        }
+        if rest.is_empty() == joined.is_empty() {
+            return Ok(());
+        }
+        Ok(matching::count_person(self.transaction, if rest.is_empty() { -1 } else { 1 })?)
     }
 
     /// After the records `leaving` went from `holder` to `one_id`: retired One IDs whose records are all among them answer as `one_id` from

@@ -9,13 +9,15 @@ use proptest::test_runner::RngSeed;
 use super::*;
 use crate::feed::TypeFilter;
 use crate::hl7v2::{CharsetSetting, Limits};
+use crate::identity::{PatientFacts, Term, terms};
 use crate::mapping::Mapping;
+use crate::pipeline::patient::state_of;
 use crate::pipeline::{Source, commit, prepare};
 use crate::record::Fields;
 use crate::store::events::{self, PageRequest};
 use crate::store::messages::MessageState;
 use crate::store::reviews::ReviewState;
-use crate::store::{Access, Store, StoreConfig, clinical, reviews};
+use crate::store::{Access, Store, StoreConfig, clinical, matching, reviews};
 
 /// A store with what a source sends and people decide.
 struct World {
@@ -68,6 +70,22 @@ impl World {
         let (now, site) = (self.clock, Arc::clone(&self.source.site));
         let decision = ManualDecision { step, by: "zhang".to_owned(), reason: "because".to_owned() };
         self.store.submit_blocking(move |t| decide_by_hand(t, &site, &TimeZone::UTC, &decision, now)).unwrap()
+    }
+
+    /// What is counted of people is what a count of all of them gives.
+    fn check_counts(&self) {
+        let links = self.store.read(|reader| records::links(reader, 0, 1_000)).unwrap();
+        let mut persons: BTreeMap<String, BTreeSet<Term>> = BTreeMap::new();
+        for link in links {
+            let row = self.store.read(|reader| records::get(reader, link.record)).unwrap().unwrap();
+            let facts = PatientFacts::of(&state_of(&row).unwrap().record());
+            persons.entry(row.one_id).or_default().extend(terms(&facts).into_iter().map(|(_, term)| term));
+        }
+        let mut expected: BTreeMap<Term, u64> = BTreeMap::new();
+        persons.values().flatten().for_each(|term| *expected.entry(*term).or_default() += 1);
+        let counted = |term: &Term| self.store.read(|reader| matching::people_with(reader, *term)).unwrap();
+        assert_eq!(self.store.read(matching::people).unwrap(), persons.len() as u64, "people");
+        expected.iter().for_each(|(term, count)| assert_eq!(counted(term), *count, "bearers of {term}"));
     }
 
     fn one_ids(&self) -> Vec<String> {
@@ -192,6 +210,21 @@ fn what_left_before_a_merge_does_not_come_back_with_it() {
     world.decide(ManualStep::Split { one_id: ids[0].clone(), records: Vec::new() }).unwrap();
     assert_eq!(world.one_ids()[..2], [ids[0].clone(), ids[4].clone()]);
     world.check_log();
+}
+
+#[test]
+fn who_is_moved_merged_and_parted_is_counted_as_the_person_that_it_is() {
+    let mut world = World::peopled();
+    world.check_counts();
+    // One patient under two numbers; the second leaves by the source's word, first from others, then from nobody.
+    let of_both = |place: usize| pid(place).replace(NAMES[place], NAMES[0]);
+    world.take("A31", &of_both(1), "");
+    for (kind, one, other) in [("A40", 0, 1), ("A43", 2, 1), ("A43", 3, 2), ("A43", 0, 4), ("A40", 0, 9)] {
+        world.take(kind, &of_both(one), &format!("MRG|{}^^^HIS^MR", number(other).value));
+        world.check_counts();
+    }
+    world.take("A31", &pid(9 % NAMES.len()), "");
+    world.check_counts();
 }
 
 #[test]
@@ -411,6 +444,7 @@ proptest! {
             prop_assert_eq!(&world.one_ids(), &model.owner, "after {:?}", order);
             prop_assert_eq!(world.events().len() > before, owned != model.owner, "told, and only if something changed: {:?}", order);
             world.check_log();
+            world.check_counts();
             let told = world.events().len();
             if expected && !matches!(order, Order::Undo(_)) {
                 let again = world.decide(step);

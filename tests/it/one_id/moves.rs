@@ -144,6 +144,14 @@ fn case_52_what_is_moved_from_a_number_leaves_two_persons() {
     assert_eq!(read["one_id"], from.as_str(), "{read}");
     assert!(read["merged_into"].is_null(), "{read}");
     assert_eq!(hospital.events("patient.merged"), Vec::<Value>::new());
+    // Told as one without records, and found by nothing but its One ID.
+    let split = hospital.events("patient.split");
+    assert_eq!(
+        (&split[0]["data"]["basis"]["emptied"], &split[0]["data"]["name"]),
+        (&json!(true), &Value::Null),
+        "{split:?}"
+    );
+    assert!(read["name"].is_null() && read["identifiers"].is_null(), "{read}");
     let told = hospital.told();
     hospital.accept("his", "A43", &text);
     assert_eq!(hospital.told(), told);

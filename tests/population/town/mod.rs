@@ -8,6 +8,7 @@ pub(crate) mod message;
 pub(crate) mod names;
 pub(crate) mod people;
 pub(crate) mod random;
+mod rates;
 pub(crate) mod rows;
 
 use people::Person;

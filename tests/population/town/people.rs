@@ -5,6 +5,7 @@ use jiff::{Span, ToSpan};
 
 use super::names::{self, Name};
 use super::random::Random;
+use super::rates::RATES;
 
 /// The day on which the town is looked at; its records are of the ten years before.
 pub(crate) const TODAY: Date = Date::constant(2024, 6, 30);
@@ -149,7 +150,8 @@ pub(crate) struct People {
 pub(crate) fn settle(random: &mut Random, count: usize) -> People {
     let mut people = People::default();
     while people.all.len() < count {
-        match random.weighted(&[16, 20, 34, 18, 7, 2, 4, 2, 6]) {
+        let namesakes = (2.0 * RATES.namesakes) as u32;
+        match random.weighted(&[16, 20, 34, 18, 7, 2, 4, namesakes, 6]) {
             0 => people.single(random),
             1 => people.couple_alone(random),
             2 => people.parents_and_children(random),
@@ -352,7 +354,7 @@ impl People {
             (there.province, there.city, there.district, there.road) = (province, city, district, road);
         }
         let (name, born) = (self.all[first].name.clone(), self.all[first].born);
-        let born = if random.chance(0.1) { born } else { day_in(random, year) };
+        let born = if random.chance(0.1 * RATES.namesakes) { born } else { day_in(random, year) };
         self.add(random, other_family, other_home, name, is_male, born);
     }
 
@@ -411,7 +413,7 @@ impl People {
 
     /// Whose phone stands for a person's who has none; some give a relative's although they have one.
     fn reach(&mut self, random: &mut Random, person: usize, by: usize) {
-        if self.all[person].phone.is_none() || random.chance(0.05) {
+        if self.all[person].phone.is_none() || random.chance(0.05 * RATES.phones) {
             self.all[person].phone = None;
             self.all[person].reached_by = Some(by);
         }

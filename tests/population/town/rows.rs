@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use super::names::{self, Name};
 use super::people::{Home, Origin, People, Person, TODAY, minus, mobile, with_check};
 use super::random::Random;
+use super::rates::RATES;
 
 /// A source of the town.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,7 +47,7 @@ impl Feed {
             loses_rare: 0.1,
             carelessness: 1.0,
         };
-        match self {
+        let habits = match self {
             Self::His => usual,
             Self::Emr => {
                 Habits { resident: 0.82, insurance: 0.4, health_card: 0.25, phone: 0.85, address: 0.75, ..usual }
@@ -63,7 +64,9 @@ impl Feed {
                 loses_rare: 0.5,
                 carelessness: 1.2,
             },
-        }
+        };
+        let resident = 1.0 - (1.0 - habits.resident) * RATES.numbers;
+        Habits { resident, carelessness: habits.carelessness * RATES.slips, ..habits }
     }
 
     /// The assigning authority of its numbers.
@@ -373,7 +376,7 @@ impl Writer<'_> {
     fn phone(&self, random: &mut Random, person: usize, seen: Date) -> Option<Said<PhoneKind>> {
         let truth = &self.people.all[person];
         let said = |text: &str, kind| Some(Said { text: text.to_owned(), kind });
-        if random.chance(0.004) {
+        if random.chance(0.004 * RATES.phones) {
             let desk = *random.pick(&DESKS);
             return said(desk, PhoneKind::Desk);
         }
@@ -382,7 +385,9 @@ impl Writer<'_> {
         let Some(current) = &truth.phone else {
             return said(&relatives_number(truth.reached_by)?, PhoneKind::Relatives);
         };
-        if let Some(number) = relatives_number(truth.mother.or(truth.father)).filter(|_| random.chance(0.06)) {
+        if let Some(number) =
+            relatives_number(truth.mother.or(truth.father)).filter(|_| random.chance(0.06 * RATES.phones))
+        {
             return said(&number, PhoneKind::Relatives);
         }
         let former = truth.former_phone.as_ref().filter(|_| seen < minus(TODAY, 1500) || random.chance(0.15));
