@@ -12,6 +12,7 @@
 //! Not here yet, and therefore not routed: stream, audit, FHIR.
 
 mod answers;
+mod asyncapi;
 mod call;
 mod feed;
 pub mod limits;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::call::{Answer, Call, from_store, json, with_type};
 use super::problem::{Problem, ProblemKind};
 use super::tokens::Role;
-use super::{AppState, Source, SourceState, limits, openapi, schemas};
+use super::{AppState, Source, SourceState, asyncapi, limits, openapi, schemas};
 use crate::feed::{Cursor, TypeFilter};
 use crate::store::consumers::{self, Consumer};
 use crate::store::messages::MessageState;
@@ -97,6 +97,12 @@ pub(crate) async fn metrics(state: Arc<AppState>, _: Call) -> Answer {
 /// `GET /openapi.json`.
 pub(crate) async fn openapi(_: Arc<AppState>, _: Call) -> Answer {
     static DOCUMENT: LazyLock<String> = LazyLock::new(|| openapi::document().to_string());
+    Ok(with_type("application/json", DOCUMENT.as_str()))
+}
+
+/// `GET /asyncapi.json`.
+pub(crate) async fn asyncapi(_: Arc<AppState>, _: Call) -> Answer {
+    static DOCUMENT: LazyLock<String> = LazyLock::new(|| asyncapi::document().to_string());
     Ok(with_type("application/json", DOCUMENT.as_str()))
 }
 

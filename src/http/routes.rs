@@ -190,6 +190,18 @@ pub(crate) static ROUTES: &[Route] = &[
     },
     Route {
         method: Method::Get,
+        path: "/asyncapi.json",
+        name: "asyncapi",
+        summary: "The events and the ways by which they leave, as AsyncAPI",
+        access: Access::AnyToken,
+        parameters: &[],
+        body: None,
+        answers: &[("application/json", answers::any_object)],
+        special_problems: &[],
+        handler: |state, call| Box::pin(operations::asyncapi(state, call)),
+    },
+    Route {
+        method: Method::Get,
         path: "/schemas/{name}",
         name: "schema",
         summary: "JSON Schema of a record or an event, as named by an event's `dataschema`",

@@ -1,4 +1,5 @@
-//! JSON Schemas of what leaves: records and events, from the one table of record fields.
+//! JSON Schemas of what leaves: records and events, from the one table of record fields. Copies are committed as `docs/schemas`; a test fails
+//! when they differ.
 
 use serde_json::{Map, Value, json};
 
@@ -218,6 +219,20 @@ fn event() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::openapi::tests::expect_committed;
+
+    #[test]
+    fn the_committed_schemas_are_those_served_and_no_others() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schemas");
+        let mut names: Vec<&str> = all().into_iter().map(|(name, _)| name).collect();
+        for name in &names {
+            expect_committed(&format!("docs/schemas/{name}"), &named(name).unwrap());
+        }
+        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        files.sort();
+        names.sort_unstable();
+        assert_eq!(files, names);
+    }
 
     #[test]
     fn every_event_type_names_a_schema_that_is_served() {

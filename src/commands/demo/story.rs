@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::emr::Written;
-use super::files::File;
+use crate::commands::scratch::File;
 use crate::commands::answer::Answer;
 use crate::hl7v2::{CharsetSetting, header};
 
