@@ -60,10 +60,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("encoding_rs", &["hl7v2/charset.rs"]),
     ("rusqlite", &["store/"]),
     ("lz4_flex", &["store/"]),
-    ("axum", &["http/", "commands/demo/emr.rs"]),
-    ("hyper", &["http/"]),
+    ("axum", &["http/", "commands/demo/emr.rs", "commands/rehearsal/server.rs"]),
+    ("hyper", &["http/", "commands/rehearsal/server.rs"]),
     ("hyper_util", &["http/"]),
-    ("reqwest", &["commands/demo", "source/fhir/"]),
+    ("reqwest", &["commands/demo", "commands/rehearsal/", "source/fhir/"]),
     ("clap", &["commands/", "main.rs"]),
     ("pinyin", &["identity/name.rs"]),
     (
@@ -79,8 +79,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("ipnet", &["source/", "config"]),
     ("subtle", &["http/tokens.rs"]),
     // Also as the provider of rustls.
-    ("aws_lc_rs", &["source/fhir/assertion.rs", "tls.rs", "commands/demo/mod.rs"]),
-    ("base64", &["source/fhir/"]),
+    ("aws_lc_rs", &["source/fhir/assertion.rs", "tls.rs", "commands/demo/mod.rs", "commands/rehearsal/"]),
+    ("base64", &["source/fhir/", "commands/rehearsal/signature.rs"]),
     ("regex_lite", &["fhir/path/compile.rs"]),
 ];
 

@@ -102,7 +102,8 @@ fn channel(way: &Way) -> Value {
     let reference = |kind: &&EventKind| json!({"$ref": format!("#/components/messages/{}", kind.name())});
     let kinds = EventKind::ALL.iter().filter(|kind| way.carries(**kind));
     let messages: Map<String, Value> = kinds.map(|kind| (kind.name().to_owned(), reference(&kind))).collect();
-    let mut channel = json!({"address": way.path, "title": way.summary, "description": way.description, "messages": messages});
+    let mut channel =
+        json!({"address": way.path, "title": way.summary, "description": way.description, "messages": messages});
     if way.path.is_some() {
         channel["servers"] = json!([{"$ref": "#/servers/site"}]);
     }

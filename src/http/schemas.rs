@@ -142,25 +142,25 @@ fn identifiers() -> schema::Shape {
     schema::find(crate::record::Kind::Patient, "identifiers").map_or(schema::Shape::TextList, |field| field.shape)
 }
 
+/// The golden record of `one_id`, and what became of the other.
 fn identity_change() -> Value {
-    json!({
-        "type": "object",
-        "title": "Two One IDs become one, or records move from one to another",
-        "required": ["one_id"],
-        "properties": {
-            "one_id": text("the One ID that lives on, or that records leave"),
-            "retired": texts("patient.merged: One IDs given up"),
-            "new_one_id": text("patient.split: where the records are now"),
-            "records": {
-                "type": "object",
-                "description": "what changed hands",
-                "properties": {"visits": texts("visit_id"), "lab_reports": texts("report_id")}
-            },
-            "basis": {"description": "why; its `redirected`: One IDs retired before, all of whose records are among these, which answer as new_one_id from now on"},
-            "version": {"type": "integer", "minimum": 1},
-            "cause": text("message, import, retry or manual")
-        }
-    })
+    let mut schema = person();
+    let added = json!({
+        "one_id": text("the One ID that lives on, or that records leave; the record is its golden record"),
+        "retired": texts("patient.merged: One IDs given up"),
+        "new_one_id": text("patient.split: where the records are now"),
+        "records": {
+            "type": "object",
+            "description": "what changed hands",
+            "properties": {"visits": texts("visit_id"), "lab_reports": texts("report_id")}
+        },
+        "basis": {"description": "why; its `redirected`: One IDs retired before, all of whose records are among these, which answer as new_one_id from now on"}
+    });
+    if let (Some(properties), Value::Object(added)) = (schema["properties"].as_object_mut(), added) {
+        properties.extend(added);
+    }
+    schema["title"] = json!("Two One IDs become one, or records move from one to another");
+    schema
 }
 
 fn visit() -> Value {

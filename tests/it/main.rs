@@ -42,6 +42,7 @@ mod one_id;
 mod ownership;
 mod privacy;
 mod records_department;
+mod rehearsal;
 mod resends;
 mod review;
 mod send;

@@ -129,7 +129,8 @@ impl Report {
                 Outcome::Failed(findings) => ("failed", String::new(), findings),
                 Outcome::NotLookedAt(why) => ("not_looked_at", why, Vec::new()),
             };
-            let finding = |finding: &Finding| json!({"sent": finding.sent, "expected": finding.expected, "found": finding.found});
+            let finding =
+                |finding: &Finding| json!({"sent": finding.sent, "expected": finding.expected, "found": finding.found});
             let findings: Vec<Value> = findings.iter().map(finding).collect();
             json!({"duty": duty.name(), "meaning": duty.meaning(), "result": result, "remark": remark, "findings": findings})
         };

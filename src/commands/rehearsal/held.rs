@@ -28,7 +28,8 @@ impl Held {
     pub(super) async fn read(&self) -> anyhow::Result<Value> {
         let text = match self {
             Held::Url(client, url) => {
-                let answer = client.get(url.clone()).timeout(PATIENCE).send().await.context("--state is not answered")?;
+                let answer =
+                    client.get(url.clone()).timeout(PATIENCE).send().await.context("--state is not answered")?;
                 answer.error_for_status().context("--state")?.text().await.context("--state breaks off")?
             }
             Held::Command(command) => {

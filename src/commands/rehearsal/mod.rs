@@ -71,7 +71,10 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     for url in arguments.url.iter().chain(&arguments.state) {
         if url.scheme() != "http" {
-            return Err(WrongUsage("a rehearsal speaks plain HTTP: give an address that begins with http://".to_owned()).into());
+            return Err(WrongUsage(
+                "a rehearsal speaks plain HTTP: give an address that begins with http://".to_owned(),
+            )
+            .into());
         }
     }
     let secret = arguments.secret_file.as_deref().map(Secret::read).transpose();
@@ -79,18 +82,19 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     let story = Story::make()?;
     let runtime = tokio::runtime::Runtime::new()?;
     let report = runtime.block_on(play(arguments, &story, secret))?;
-    if arguments.json { output::json(&report.json())? } else { report.print()? }
+    if arguments.json {
+        output::json(&report.json())?
+    } else {
+        report.print()?
+    }
     Ok(if report.is_fine() { Verdict::Fine } else { Verdict::Wrong })
 }
 
 async fn play(arguments: &Arguments, story: &Story, secret: Option<Secret>) -> anyhow::Result<Report> {
     // Everything is plain HTTP, yet the client is not built without a TLS provider, nor by itself where the system has no certificates.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .tls_certs_only([])
-        .build()?;
+    let client =
+        reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).tls_certs_only([]).build()?;
     let held = match (&arguments.state, &arguments.state_command) {
         (Some(url), _) => Some(Held::Url(client.clone(), url.clone())),
         (None, Some(command)) => Some(Held::Command(command.clone())),

@@ -32,6 +32,7 @@ const NOTHING: [&str; 2] = ["entered_in_error", "cancelled"];
 
 impl Model {
     /// All that these events leave behind.
+    #[cfg(test)]
     pub(super) fn of<'e>(events: impl IntoIterator<Item = &'e Value>) -> Self {
         let mut model = Self::default();
         events.into_iter().for_each(|event| model.take(event));
@@ -57,7 +58,10 @@ impl Model {
                 }
                 self.move_records(data, text(data, "one_id"));
             }
-            "patient.split" => self.move_records(data, text(data, "new_one_id")),
+            "patient.split" => {
+                self.keep_person(data);
+                self.move_records(data, text(data, "new_one_id"));
+            }
             "patient.erased" => self.erase(text(data, "one_id")),
             _ if data["visit_id"].is_string() && kind.starts_with("visit.") => {
                 self.visits.insert(text(data, "visit_id").to_owned(), plain(data));
@@ -169,7 +173,10 @@ impl Model {
             // A person need not say its own name again.
             let members: &[&'static str] =
                 if table == "persons" { &["version"] } else { &["one_id", "version", "status"] };
-            if table == "persons" && expected["merged_into"].is_string() && row["merged_into"] != expected["merged_into"] {
+            if table == "persons"
+                && expected["merged_into"].is_string()
+                && row["merged_into"] != expected["merged_into"]
+            {
                 let wanted = format!("is gone, or has merged_into {}", expected["merged_into"]);
                 found.push(Difference::new(&name, "merged_into", &wanted, "it is held as a person of its own"));
                 continue;
@@ -183,7 +190,12 @@ impl Model {
                 }
             }
             if table == "persons" && row["merged_into"].is_string() && expected["merged_into"].is_null() {
-                found.push(Difference::new(&name, "merged_into", "lives", &format!("merged_into is {}", row["merged_into"])));
+                found.push(Difference::new(
+                    &name,
+                    "merged_into",
+                    "lives",
+                    &format!("merged_into is {}", row["merged_into"]),
+                ));
             }
             if table != "persons" && row["one_id"].is_null() {
                 found.push(Difference::new(&name, "one_id", "says whose it is (one_id)", "one_id is missing"));
@@ -204,7 +216,8 @@ impl Model {
             if (!event.is_empty() && !done.insert((what, record, event))) || (is_open && !open.insert((what, record))) {
                 found.push(Difference::new(&name, "once", "is there once", "it is there twice"));
             }
-            let owner = [&self.visits, &self.lab_reports, &self.persons].into_iter().find_map(|table| table.get(record));
+            let owner =
+                [&self.visits, &self.lab_reports, &self.persons].into_iter().find_map(|table| table.get(record));
             let one_id = text(action, "one_id");
             if self.erased.contains(one_id) {
                 found.push(Difference::new(&name, "forgotten", "is forgotten with its patient", "it is kept"));
@@ -214,7 +227,9 @@ impl Model {
                 continue;
             }
             match owner {
-                None => found.push(Difference::new(&name, "open", "is not open: the record is not there", "it is open")),
+                None => {
+                    found.push(Difference::new(&name, "open", "is not open: the record is not there", "it is open"))
+                }
                 Some(owner) if owner["one_id"] != one_id => {
                     let wanted = format!("is {}'s", owner["one_id"]);
                     found.push(Difference::new(&name, "one_id", &wanted, &format!("one_id is {one_id:?}")));
@@ -225,7 +240,12 @@ impl Model {
                 Some(owner) => {
                     let was_critical = self.critical.get(record).is_some_and(|ids| ids.iter().any(|id| id == event));
                     if self.reversed.contains(event) || undone.contains(event) {
-                        found.push(Difference::new(&name, "open", "is not open: its event was taken back", "it is open"));
+                        found.push(Difference::new(
+                            &name,
+                            "open",
+                            "is not open: its event was taken back",
+                            "it is open",
+                        ));
                     } else if was_critical && owner["critical"] != true {
                         let wanted = "is not open: the report has no critical value any more";
                         found.push(Difference::new(&name, "open", wanted, "it is open"));
@@ -270,4 +290,78 @@ fn text<'v>(value: &'v Value, member: &str) -> &'v str {
 
 fn texts<'v>(value: &'v Value, member: &str) -> impl Iterator<Item = &'v str> {
     value[member].as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with `held`, by aspect.
+    fn aspects(held: Value) -> Vec<&'static str> {
+        let visit = |id: &str, status: &str| json!({"type": "visit.x", "id": id, "data": {"visit_id": id, "one_id": "A", "version": 2, "status": status}});
+        let report = |kind: &str, id: &str, critical: bool| json!({"type": kind, "id": id, "data": {"report_id": "F1", "one_id": "A", "version": 1, "status": "final", "critical": critical}});
+        let mut back = visit("V2", "in_progress");
+        back["data"]["reverses"] = json!({"id": "discharge"});
+        let events = [
+            json!({"type": "patient.created", "id": "1", "data": {"one_id": "A", "version": 1}}),
+            json!({"type": "patient.created", "id": "2", "data": {"one_id": "B", "version": 1}}),
+            json!({"type": "patient.merged", "id": "3", "data": {"one_id": "A", "version": 2, "retired": ["B"]}}),
+            visit("V1", "finished"),
+            back,
+            visit("V3", "entered_in_error"),
+            report("lab.critical", "critical", true),
+            report("lab.corrected", "corrected", false),
+            json!({"type": "patient.erased", "id": "4", "data": {"one_id": "E"}}),
+        ];
+        let undone = BTreeSet::from(["lost".to_owned()]);
+        Model::of(&events).differences(&held, &undone).into_iter().map(|difference| difference.aspect).collect()
+    }
+
+    fn right() -> Value {
+        json!({
+            "persons": {"A": {"version": 2}},
+            "visits": {"V1": {"one_id": "A", "version": 2, "status": "finished"}, "V2": {"one_id": "A", "status": "in_progress"}},
+            "lab_reports": {"F1": {"one_id": "A", "status": "final"}},
+            "actions": [{"what": "call", "record": "V1", "one_id": "A", "event": "V1"}, {"what": "x", "record": "V2", "event": "discharge", "open": false}],
+        })
+    }
+
+    #[test]
+    fn what_is_right_differs_in_nothing() {
+        assert_eq!(aspects(right()), Vec::<&str>::new());
+        assert_eq!(aspects(json!({})), Vec::<&str>::new(), "what is not named is not looked at");
+        let mut retired = right();
+        retired["persons"]["B"] = json!({"merged_into": "A"});
+        retired["visits"]["V3"] = json!({"one_id": "A", "status": "entered_in_error"});
+        assert_eq!(aspects(retired), Vec::<&str>::new(), "a consumer may keep what is void");
+    }
+
+    #[test]
+    fn every_kind_of_wrong_is_found() {
+        let check = |path: &str, value: Value, expected: &str| {
+            let mut held = right();
+            let (parent, name) = path.rsplit_once('/').unwrap();
+            match held.pointer_mut(parent).unwrap() {
+                Value::Array(items) => items.push(value),
+                parent => parent[name] = value,
+            }
+            assert_eq!(aspects(held), [expected], "{path}");
+        };
+        let action = |record: &str, one_id: &str, event: &str| json!({"what": "other", "record": record, "one_id": one_id, "event": event});
+        check("/persons/A/version", json!(1), "version");
+        check("/persons/B", json!({"version": 1}), "merged_into");
+        check("/persons/C", json!({}), "there");
+        check("/visits/V1/one_id", json!("B"), "one_id");
+        check("/visits/V1/status", json!("in_progress"), "status");
+        check("/visits/V9", json!({"one_id": "A"}), "there");
+        check("/lab_reports", json!({}), "there");
+        check("/actions/-", json!({"what": "call", "record": "V1", "one_id": "A", "event": "V1"}), "once");
+        check("/actions/-", action("V1", "B", "V1"), "one_id");
+        check("/actions/-", action("V2", "A", "discharge"), "open");
+        check("/actions/-", action("V2", "A", "lost"), "open");
+        check("/actions/-", action("V3", "A", "V3"), "open");
+        check("/actions/-", action("V8", "A", ""), "open");
+        check("/actions/-", action("F1", "A", "critical"), "open");
+        check("/actions/-", action("V7", "E", ""), "forgotten");
+    }
 }

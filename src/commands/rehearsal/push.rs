@@ -8,9 +8,9 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::duty::{Duty, Finding, Outcome, Report};
+use super::duty::{Duty, Finding, Report};
 use super::held::Held;
-use super::judge::Judge;
+use super::judge::{Ended, Judge};
 use super::messages::{Chapter, ERASED};
 use super::model::Model;
 use super::signature::Secret;
@@ -73,71 +73,49 @@ struct Pusher<'a> {
     places: u64,
 }
 
-/// The consumer takes no events: there is nothing more to try.
-struct Dead;
-
 /// Plays the whole story.
 ///
 /// # Errors
 /// What the consumer holds cannot be read.
 pub(super) async fn play(story: &Story, target: &Target) -> anyhow::Result<Report> {
-    let mut pusher = Pusher { target, judge: Judge::default(), expected: Model::default(), told: Vec::new(), places: 0 };
-    let ended = pusher.play(story).await?;
-    let mut report = pusher.judge.report;
-    for (duty, why) in NOT_TRIED {
-        report.add(duty, Outcome::NotLookedAt(why.to_owned()));
-    }
-    if ended.is_err() {
-        for duty in Duty::ALL.iter().copied().filter(|duty| !report.knows(*duty)).collect::<Vec<_>>() {
-            report.add(duty, Outcome::NotLookedAt("the consumer takes no events".to_owned()));
-        }
-    }
-    Ok(report)
+    let mut pusher =
+        Pusher { target, judge: Judge::default(), expected: Model::default(), told: Vec::new(), places: 0 };
+    let ended = pusher.play(story).await;
+    pusher.judge.finish(ended, &NOT_TRIED)
 }
 
 impl Pusher<'_> {
-    async fn play(&mut self, story: &Story) -> anyhow::Result<Result<(), Dead>> {
-        macro_rules! deliver {
-            ($duty:expr, $events:expr, $sent:expr) => {
-                if let Err(dead) = self.deliver($duty, $events, $sent).await? {
-                    return Ok(Err(dead));
-                }
-            };
-        }
-        deliver!(Duty::Answer, story.events(Chapter::Begin), "some twenty events, well signed");
+    async fn play(&mut self, story: &Story) -> Result<(), Ended> {
+        self.deliver(Duty::Answer, story.events(Chapter::Begin), "some twenty events, well signed").await?;
 
-        let Some((next, rest)) = story.events(Chapter::Commit).split_first() else { return Ok(Ok(())) };
+        let Some((next, rest)) = story.events(Chapter::Commit).split_first() else { return Ok(()) };
         let event = self.placed(next);
         self.try_signatures(&event).await?;
-        deliver!(Duty::Answer, std::slice::from_ref(next), "the same event, well signed");
-        deliver!(Duty::Answer, rest, "transfers, an admission and a report");
+        self.deliver(Duty::Answer, std::slice::from_ref(next), "the same event, well signed").await?;
+        self.deliver(Duty::Answer, rest, "transfers, an admission and a report").await?;
 
         let strange = unknown(story.one_id(ERASED));
         let (first, last) = strange.split_at(1);
         let known: Vec<Value> = story.events(Chapter::Unknown).iter().map(with_unknown_fields).collect();
         let sent = "segment.entered, visit.moonlit and x, and a visit with members that no schema has";
-        deliver!(Duty::Unknown, &[first, &known, last].concat(), sent);
+        self.deliver(Duty::Unknown, &[first, &known, last].concat(), sent).await?;
 
-        deliver!(Duty::Repeat, story.events(Chapter::Repeat), "two discharges and a critical value");
+        self.deliver(Duty::Repeat, story.events(Chapter::Repeat), "two discharges and a critical value").await?;
         let told = self.told.clone();
-        if let Err(dead) = self.again(Duty::Repeat, &told, "everything once more, under the same ids").await? {
-            return Ok(Err(dead));
-        }
+        self.again(Duty::Repeat, &told, "everything once more, under the same ids").await?;
 
         // The later event comes first; the earlier one was never seen.
         let turned: Vec<Value> = story.events(Chapter::Order).iter().rev().cloned().collect();
         let final_state = story.events(Chapter::Order);
-        if let Err(dead) = self.deliver_turned(&turned, final_state).await? {
-            return Ok(Err(dead));
-        }
+        self.deliver_turned(&turned, final_state).await?;
 
         if let Some(event) = story.events(Chapter::Cut).first() {
             let event = self.placed(event);
             self.break_off(&event).await?;
         }
-        deliver!(Duty::Cut, story.events(Chapter::Cut), "the same event again, whole");
+        self.deliver(Duty::Cut, story.events(Chapter::Cut), "the same event again, whole").await?;
         let calm = [Chapter::BackOff, Chapter::Wait].map(|chapter| story.events(chapter)).concat();
-        deliver!(Duty::Answer, &calm, "two transfers");
+        self.deliver(Duty::Answer, &calm, "two transfers").await?;
 
         for (duty, chapter, sent) in [
             (Duty::Merge, Chapter::Merge, "patient.merged, and the visits and reports that moved"),
@@ -148,20 +126,20 @@ impl Pusher<'_> {
         ] {
             let events = story.events(chapter);
             // What the event itself names is looked at before what follows says the same again.
-            let own = events.iter().position(|event| matches!(event["type"].as_str(), Some("patient.merged" | "patient.split")));
+            let own = events
+                .iter()
+                .position(|event| matches!(event["type"].as_str(), Some("patient.merged" | "patient.split")));
             let (first, rest) = events.split_at(own.map_or(events.len(), |place| place + 1));
-            deliver!(duty, first, sent);
-            deliver!(duty, rest, sent);
+            self.deliver(duty, first, sent).await?;
+            self.deliver(duty, rest, sent).await?;
         }
 
         let forgotten = story.one_id(ERASED);
         let is_old = |event: &&Value| event["subject"] == forgotten && event["data"]["version"].is_number();
         let old: Vec<Value> = self.told.iter().filter(is_old).cloned().collect();
-        deliver!(Duty::Erase, &[erased(forgotten)], "patient.erased");
-        if let Err(dead) = self.again(Duty::Erase, &old, "what was told of the patient before, once more").await? {
-            return Ok(Err(dead));
-        }
-        Ok(Ok(()))
+        self.deliver(Duty::Erase, &[erased(forgotten)], "patient.erased").await?;
+        self.again(Duty::Erase, &old, "what was told of the patient before, once more").await?;
+        Ok(())
     }
 
     /// The event with the next place in the log.
@@ -172,51 +150,45 @@ impl Pusher<'_> {
     }
 
     /// Delivers events that were not told before, in order, and judges.
-    async fn deliver(&mut self, duty: Duty, events: &[Value], sent: &str) -> anyhow::Result<Result<(), Dead>> {
+    async fn deliver(&mut self, duty: Duty, events: &[Value], sent: &str) -> Result<(), Ended> {
         for event in events {
             let event = self.placed(event);
             self.places += 1;
             self.expected.take(&event);
             self.told.push(event.clone());
-            if let Err(dead) = self.take(duty, &event).await {
-                return Ok(Err(dead));
-            }
+            self.take(duty, &event).await?;
         }
         self.judge.look(duty, sent, self.target.held.as_ref(), &self.expected).await?;
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Delivers events in this order, although the log has them in another.
-    async fn deliver_turned(&mut self, turned: &[Value], in_order: &[Value]) -> anyhow::Result<Result<(), Dead>> {
+    async fn deliver_turned(&mut self, turned: &[Value], in_order: &[Value]) -> Result<(), Ended> {
         let count = turned.len() as u64;
         for (place, event) in turned.iter().enumerate() {
             let mut event = event.clone();
             event["sequence"] = Value::from(format!("{:012}", self.places + count - place as u64));
             self.told.push(event.clone());
-            if let Err(dead) = self.take(Duty::Order, &event).await {
-                return Ok(Err(dead));
-            }
+            self.take(Duty::Order, &event).await?;
         }
         self.places += count;
         in_order.iter().for_each(|event| self.expected.take(event));
         let sent = "a discharge, then the transfer before it: their order was lost on the way";
         self.judge.look(Duty::Order, sent, self.target.held.as_ref(), &self.expected).await?;
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Delivers what was delivered before, and judges.
-    async fn again(&mut self, duty: Duty, events: &[Value], sent: &str) -> anyhow::Result<Result<(), Dead>> {
+    async fn again(&mut self, duty: Duty, events: &[Value], sent: &str) -> Result<(), Ended> {
         for event in events {
-            if let Err(dead) = self.take(duty, event).await {
-                return Ok(Err(dead));
-            }
+            self.take(duty, event).await?;
         }
         self.judge.look(duty, sent, self.target.held.as_ref(), &self.expected).await?;
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// One event until it is taken. Not taken after all tries is a fault: of `Answer`, or of the duty that it was sent for.
-    async fn take(&mut self, duty: Duty, event: &Value) -> Result<(), Dead> {
+    async fn take(&mut self, duty: Duty, event: &Value) -> Result<(), Ended> {
         let mut answer = String::new();
         for attempt in 0..TRIES {
             if attempt > 0 {
@@ -231,7 +203,7 @@ impl Pusher<'_> {
         }
         let sent = format!("{} {}, {TRIES} times", event["type"], event["id"]);
         self.judge.report.fail(duty, Finding { sent, expected: "2xx".to_owned(), found: answer });
-        if duty == Duty::Answer { Err(Dead) } else { Ok(()) }
+        if duty == Duty::Answer { Err(Ended::Dead) } else { Ok(()) }
     }
 
     async fn post(&self, signed: &Signed, body: &str) -> reqwest::Result<StatusCode> {
@@ -264,10 +236,20 @@ impl Pusher<'_> {
         let bad = [
             (Duty::Signature, "no signature", signature(String::new()), &body),
             (Duty::Signature, "a signature that is no Base64", signature("v1,????".to_owned()), &body),
-            (Duty::Signature, "the signature of another secret", signature(other.signature(&id, now, body.as_bytes())), &body),
+            (
+                Duty::Signature,
+                "the signature of another secret",
+                signature(other.signature(&id, now, body.as_bytes())),
+                &body,
+            ),
             (Duty::Signature, "a signature of other content", good(), &tampered),
             (Duty::Signature, "a signature made for another id", Signed { id: format!("{id}X"), ..good() }, &body),
-            (Duty::Signature, "a good signature without its timestamp", Signed { timestamp: String::new(), ..good() }, &body),
+            (
+                Duty::Signature,
+                "a good signature without its timestamp",
+                Signed { timestamp: String::new(), ..good() },
+                &body,
+            ),
             (Duty::Age, "a good signature of ten minutes ago", at(now - OLD), &body),
             (Duty::Age, "a good signature of ten minutes ahead", at(now + OLD), &body),
         ];

@@ -126,9 +126,13 @@ async fn answer(
 ) -> Response {
     let wanted = format!("Bearer {}", shared.0.token);
     if headers.get(header::AUTHORIZATION).is_none_or(|given| given.as_bytes() != wanted.as_bytes()) {
-        return problem(ProblemKind::TokenNotValid, "Give the token that the rehearsal printed, as `Authorization: Bearer …`.");
+        return problem(
+            ProblemKind::TokenNotValid,
+            "Give the token that the rehearsal printed, as `Authorization: Bearer …`.",
+        );
     }
-    let lines = headers.get(header::ACCEPT).is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains(NDJSON)));
+    let lines =
+        headers.get(header::ACCEPT).is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains(NDJSON)));
     let asked = Asked { parameters, lines };
     shared.with(|stage| stage.seen.requests += 1);
     let answer = match (&method, uri.path()) {
@@ -141,7 +145,10 @@ async fn answer(
         _ => None,
     };
     answer.unwrap_or_else(|| {
-        problem(ProblemKind::PathUnknown, "A rehearsal has /v1/feed with cursor, snapshot and reconcile, and /v1/persons/{one_id}.")
+        problem(
+            ProblemKind::PathUnknown,
+            "A rehearsal has /v1/feed with cursor, snapshot and reconcile, and /v1/persons/{one_id}.",
+        )
     })
 }
 
@@ -276,7 +283,8 @@ fn problem(kind: ProblemKind, detail: &str) -> Response {
 fn busy(status: u16, seconds: u64) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     let body = json!({"type": "about:blank", "title": "Not now.", "status": status.as_u16(), "detail": "Ask again after Retry-After."});
-    let headers = [(header::CONTENT_TYPE, "application/problem+json".to_owned()), (header::RETRY_AFTER, seconds.to_string())];
+    let headers =
+        [(header::CONTENT_TYPE, "application/problem+json".to_owned()), (header::RETRY_AFTER, seconds.to_string())];
     (status, headers, body.to_string()).into_response()
 }
 
@@ -287,7 +295,8 @@ fn written(page: &Page, lines: bool, is_cut: bool) -> Response {
     if !is_cut {
         return (headers, text).into_response();
     }
-    let whole = if lines { text.lines().take(page.events.len() / 2).map(|line| line.len() + 1).sum::<usize>() } else { 0 };
+    let whole =
+        if lines { text.lines().take(page.events.len() / 2).map(|line| line.len() + 1).sum::<usize>() } else { 0 };
     // Some of the next line is there as well, or half of the document.
     let cut = if lines { whole + 20 } else { text.len() / 2 };
     let bytes = Bytes::from(text);
@@ -305,7 +314,10 @@ impl hyper::body::Body for BrokenOff {
     type Data = Bytes;
     type Error = std::io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         Poll::Ready(Some(match self.rest.take() {
             Some(bytes) => Ok(Frame::data(bytes)),
             None => {

@@ -19,7 +19,7 @@ use crate::http::ProblemKind;
 pub(super) const ROWS: usize = 5;
 
 /// An answer without events is given so soon, and the next question comes at once: nobody should ask like that.
-const HURRY: Duration = Duration::from_millis(50);
+const HURRY: Duration = Duration::from_millis(100);
 /// So many times in a row.
 const HURRIED: u32 = 20;
 
@@ -200,7 +200,10 @@ impl Stage {
             Position::At(cursor) => cursor,
         };
         let (kind, what) = if cursor.epoch != self.head.epoch {
-            (ProblemKind::CursorOfAnotherEpoch, "Compare what you keep with /v1/feed/reconcile, and go on from its `cursor`.")
+            (
+                ProblemKind::CursorOfAnotherEpoch,
+                "Compare what you keep with /v1/feed/reconcile, and go on from its `cursor`.",
+            )
         } else if cursor.sequence > self.head.sequence {
             (ProblemKind::CursorBeyondHead, "No such event was written yet.")
         } else if cursor.sequence < self.kept_after {
@@ -212,7 +215,14 @@ impl Stage {
     }
 
     /// A question for events. `is_first`: not the second look of one that waits.
-    pub(super) fn ask(&mut self, after: Option<Position>, limit: usize, lines: bool, now: Instant, is_first: bool) -> Reply {
+    pub(super) fn ask(
+        &mut self,
+        after: Option<Position>,
+        limit: usize,
+        lines: bool,
+        now: Instant,
+        is_first: bool,
+    ) -> Reply {
         if is_first {
             self.watch_pause(now);
         }
@@ -284,7 +294,13 @@ impl Stage {
     }
 
     /// A page of the snapshot (`records`) or of the comparison after the row of this number, with the number of the last row if more follow.
-    pub(super) fn rows(&mut self, begun: Option<Cursor>, after: usize, limit: usize, records: bool) -> Result<Value, Reply> {
+    pub(super) fn rows(
+        &mut self,
+        begun: Option<Cursor>,
+        after: usize,
+        limit: usize,
+        records: bool,
+    ) -> Result<Value, Reply> {
         if let Some(begun) = begun {
             self.resolve(Position::At(begun))?;
         }
@@ -324,7 +340,12 @@ impl Stage {
             self.seen.hurry = Some((told, count));
             if count == HURRIED {
                 let expected = "a question with `wait`, or a pause before the next one";
-                self.find(Duty::Wait, "answers without events", expected, &format!("{HURRIED} questions without a pause"));
+                self.find(
+                    Duty::Wait,
+                    "answers without events",
+                    expected,
+                    &format!("{HURRIED} questions without a pause"),
+                );
             }
         }
     }
@@ -344,9 +365,15 @@ impl Stage {
         let is_known = |seen: Option<Cursor>| seen.is_some_and(|cursor| cursor.epoch == self.head.epoch);
         if self.head.epoch > 1 && !is_known(self.seen.reconciled) && !is_known(self.seen.snapshot) {
             let expected = "/v1/feed/reconcile or /v1/feed/snapshot read to the end, before it goes on";
-            let already = self.seen.findings.iter().any(|(duty, finding)| *duty == Duty::Epoch && finding.expected == expected);
+            let already =
+                self.seen.findings.iter().any(|(duty, finding)| *duty == Duty::Epoch && finding.expected == expected);
             if !already {
-                self.find(Duty::Epoch, "409 cursor-of-another-epoch", expected, "it went on in the feed of the new epoch");
+                self.find(
+                    Duty::Epoch,
+                    "409 cursor-of-another-epoch",
+                    expected,
+                    "it went on in the feed of the new epoch",
+                );
             }
         }
     }
@@ -377,5 +404,125 @@ impl Page {
             "data": {"next": self.next.to_string(), "head": self.head.to_string()},
         });
         self.events.iter().chain([&checkpoint]).map(|line| format!("{line}\n")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stage(count: u64) -> Stage {
+        let mut stage = Stage::new();
+        let event = |place: u64| json!({"type": "patient.created", "id": place.to_string(), "data": {"one_id": place.to_string(), "version": 1}});
+        stage.tell(&(0..count).map(event).collect::<Vec<_>>());
+        stage
+    }
+
+    fn at(cursor: &str) -> Option<Position> {
+        Some(cursor.parse().unwrap())
+    }
+
+    fn faults(stage: &Stage) -> Vec<Duty> {
+        stage.seen.findings.iter().map(|(duty, _)| *duty).collect()
+    }
+
+    #[test]
+    fn pages_follow_one_another_and_the_head_is_reached_by_asking_or_committing() {
+        let mut stage = stage(5);
+        let now = Instant::now();
+        let Reply::Page(page) = stage.ask(at("1-2"), 2, false, now, true) else { panic!("a page") };
+        assert_eq!((page.events.len(), page.next.sequence, page.head.sequence), (2, 4, 5));
+        assert!(!stage.is_through());
+        assert!(matches!(stage.ask(at("1-5"), 2, false, now, true), Reply::Empty(_)));
+        assert!(stage.is_through());
+        stage.tell_others(10);
+        assert!(!stage.is_through());
+        assert_eq!(stage.commit(Position::Head).unwrap().sequence, 15);
+        assert!(stage.is_through());
+        assert!(
+            matches!(stage.ask(None, 2, false, now, true), Reply::Empty(_)),
+            "without `after`: from what is committed"
+        );
+    }
+
+    #[test]
+    fn positions_mean_what_they_mean_in_the_product() {
+        let mut stage = stage(5);
+        stage.expire();
+        stage.tell_others(1);
+        let mut kind = |after| match stage.ask(at(after), 9, false, Instant::now(), true) {
+            Reply::Problem(kind, _) => Some(kind),
+            _ => None,
+        };
+        assert_eq!(kind("2-5"), Some(ProblemKind::CursorOfAnotherEpoch));
+        assert_eq!(kind("1-7"), Some(ProblemKind::CursorBeyondHead));
+        assert_eq!(kind("1-4"), Some(ProblemKind::CursorExpired));
+        assert_eq!([kind("1-5"), kind("start"), kind("head")], [None, None, None]);
+    }
+
+    #[test]
+    fn who_is_told_to_wait_and_does_not_is_found() {
+        for (pause, expected) in [(2_900, vec![Duty::BackOff]), (3_000, vec![])] {
+            let (mut stage, now) = (stage(1), Instant::now());
+            stage.fail_next(&[Fault::Busy(503, 3)]);
+            assert_eq!(stage.ask(None, 9, false, now, true), Reply::Busy(503, 3));
+            stage.ask(None, 9, false, now + Duration::from_millis(pause), true);
+            assert_eq!(faults(&stage), expected);
+        }
+    }
+
+    #[test]
+    fn who_asks_again_and_again_without_a_pause_is_found() {
+        for (pause, waited, expected) in [(10, false, 1), (10, true, 0), (900, false, 0)] {
+            let (mut stage, mut now) = (stage(1), Instant::now());
+            for _ in 0..30 {
+                assert!(matches!(stage.ask(at("head"), 9, false, now, true), Reply::Empty(_)));
+                stage.nothing_told(waited, now);
+                now += Duration::from_millis(pause);
+            }
+            assert_eq!(faults(&stage).len(), expected, "{pause} ms, waited: {waited}");
+        }
+    }
+
+    #[test]
+    fn after_an_answer_that_broke_off_nobody_goes_on_behind_it() {
+        // Of a document nothing was told, of lines the first half.
+        for (lines, goes_on, expected) in [
+            (false, "1-1", vec![Duty::Cut]),
+            (false, "1-0", vec![]),
+            (true, "1-2", vec![]),
+            (true, "1-3", vec![Duty::Cut]),
+        ] {
+            let mut stage = stage(4);
+            stage.fail_next(&[Fault::Cut]);
+            assert!(matches!(stage.ask(at("1-0"), 9, lines, Instant::now(), true), Reply::Cut(_)));
+            stage.ask(at(goes_on), 9, lines, Instant::now(), true);
+            assert_eq!(faults(&stage), expected, "lines: {lines}, {goes_on}");
+        }
+        let mut stage = stage(4);
+        stage.fail_next(&[Fault::Cut]);
+        stage.ask(at("1-0"), 9, false, Instant::now(), true);
+        stage.commit(Position::Head).unwrap();
+        assert_eq!(faults(&stage), [Duty::Cut]);
+    }
+
+    #[test]
+    fn who_goes_on_in_a_new_epoch_without_comparing_is_found() {
+        for compares in [true, false] {
+            let mut stage = stage(4);
+            let (moment, state) = (stage.head(), stage.state.clone());
+            stage.tell(&[json!({"type": "patient.created", "id": "lost", "data": {"one_id": "X", "version": 1}})]);
+            stage.put_back(moment, state);
+            assert!(matches!(stage.ask(at("1-5"), 9, false, Instant::now(), true), Reply::Problem(..)));
+            if compares {
+                let page = stage.rows(None, 0, 1_000, false).unwrap();
+                assert_eq!(
+                    (page["records"].as_array().unwrap().len(), page["cursor"].as_str()),
+                    (4, Some("2-000000000004"))
+                );
+            }
+            stage.ask(at("2-4"), 9, false, Instant::now(), true);
+            assert_eq!(faults(&stage).is_empty(), compares);
+        }
     }
 }

@@ -144,8 +144,9 @@ impl<'a> Hospital<'a> {
         let step = ManualStep::Split { one_id, records: Vec::new() };
         let decision = ManualDecision { step, by: "rehearsal".to_owned(), reason: "two patients".to_owned() };
         let (site, zone) = (pipeline_site(self.config), zone_of_decisions(self.config));
-        self.store
-            .submit_blocking(move |transaction| pipeline::decide_by_hand(transaction, &site, &zone, &decision, now()))??;
+        self.store.submit_blocking(move |transaction| {
+            pipeline::decide_by_hand(transaction, &site, &zone, &decision, now())
+        })??;
         Ok(())
     }
 
@@ -193,7 +194,12 @@ pub(super) fn erased(one_id: &str) -> Value {
 pub(super) fn unknown(one_id: &str) -> Vec<Value> {
     vec![
         invented("segment.entered", one_id, "/schemas/segment.v1.json", json!({"segment": "diabetes", "since": 2026})),
-        invented("visit.moonlit", one_id, "/schemas/moon.v9.json", json!({"phases": [null, {"full": true}], "version": "first"})),
+        invented(
+            "visit.moonlit",
+            one_id,
+            "/schemas/moon.v9.json",
+            json!({"phases": [null, {"full": true}], "version": "first"}),
+        ),
         invented("x", one_id, "/schemas/x.v1.json", json!([])),
     ]
 }
@@ -227,8 +233,8 @@ mod tests {
         }
         let detail = Detail::Records { bytes: usize::MAX };
         let begun = hospital.store.read(events::head).unwrap();
-        let read = |reader: &_| snapshot::page(reader, Place::first(begun), Part::ALL, 1_000, detail);
-        let page = hospital.store.read(read).unwrap();
+        let place = Place::first(begun);
+        let page = hospital.store.read(|reader| snapshot::page(reader, place, Part::ALL, 1_000, detail)).unwrap();
         let by_id = |rows: Vec<Value>| -> BTreeMap<String, Value> {
             rows.into_iter().map(|row| (format!("{} {}", row["kind"], row["id"]), row)).collect()
         };

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use ulid::Ulid;
 
-pub(super) use self::files::{File, files};
+use self::files::MAPPINGS;
 #[cfg(test)]
 pub(super) use self::files::tests;
-use self::files::MAPPINGS;
+pub(super) use self::files::{File, files};
 use super::load_config;
 use crate::config::Config;
 
