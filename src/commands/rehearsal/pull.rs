@@ -201,6 +201,7 @@ impl Director<'_> {
             });
             let expected = format!("it reads on to {}", self.shared.with(|stage| stage.head()));
             self.judge.report.fail(duty, Finding { sent: sent.to_owned(), expected, found });
+            self.shared.with(super::stage::Stage::calm);
             self.missed += 1;
             return if self.missed < DEAD_AFTER { Ok(()) } else { Err(Ended::Dead) };
         }

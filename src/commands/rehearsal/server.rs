@@ -164,9 +164,8 @@ async fn events(shared: &Shared, asked: &Asked) -> Option<Response> {
     let mut moved = shared.0.moved.subscribe();
     let mut is_first = true;
     loop {
-        moved.mark_unchanged();
         let reply = shared.with(|stage| stage.ask(after, limit, asked.lines, Instant::now(), is_first));
-        // Our own look moved it.
+        // Our own look moved it. What came at that very moment is found at the end of the wait, a second later.
         moved.mark_unchanged();
         is_first = false;
         let page = match reply {
@@ -176,15 +175,7 @@ async fn events(shared: &Shared, asked: &Asked) -> Option<Response> {
             Reply::Problem(kind, what) => return Some(problem(kind, &what)),
             Reply::Empty(page) => page,
         };
-        let news = async {
-            let before = page.head;
-            while lock(&shared.0.stage).is_as(before) {
-                if moved.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        if tokio::time::timeout_at(deadline, news).await.is_err() {
+        if tokio::time::timeout_at(deadline, moved.changed()).await.is_err() {
             shared.with(|stage| stage.nothing_told(!wait.is_zero(), Instant::now()));
             return Some(written(&page, asked.lines, false));
         }

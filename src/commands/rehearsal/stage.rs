@@ -173,9 +173,10 @@ impl Stage {
         self.seen.reached == Some(self.head) && self.again.is_empty() && self.faults.is_empty()
     }
 
-    /// Whether nothing has happened since this was the head.
-    pub(super) fn is_as(&self, head: Cursor) -> bool {
-        self.head == head && self.again.is_empty() && self.faults.is_empty()
+    /// What was still to go wrong or to be told again is given up: the consumer did not come for it.
+    pub(super) fn calm(&mut self) {
+        self.faults.clear();
+        self.again.clear();
     }
 
     /// The states that a consumer may be in which has kept everything up to a position, and perhaps more.
