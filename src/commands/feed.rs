@@ -52,7 +52,7 @@ pub(super) enum Verb {
         json: bool,
     },
     /// Play at a consumer what a feed may do to it (repeats, merges, erasures, a restore), and say what it did wrong.
-    Rehearse(rehearsal::Arguments),
+    Rehearse(Box<rehearsal::Arguments>),
     /// Show each consumer's position and how far it is behind.
     Consumers {
         /// Print JSON.

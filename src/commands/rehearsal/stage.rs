@@ -266,7 +266,7 @@ impl Stage {
             self.faults.pop_front();
             // Of lines those before the break are whole, of a document nothing is.
             let whole = if lines { taken.len() / 2 } else { 0 };
-            let told = taken.iter().take(whole).last().map_or(after, |(sequence, _)| *sequence);
+            let told = taken.iter().take(whole).next_back().map_or(after, |(sequence, _)| *sequence);
             self.seen.told = Some(Cursor { sequence: told, ..self.head });
             return Reply::Cut(page);
         }
