@@ -88,10 +88,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("encoding_rs", &["hl7v2/charset.rs"]),
     ("rusqlite", &["store/"]),
     ("lz4_flex", &["store/"]),
-    ("axum", &["http/", "commands/demo/emr.rs"]),
-    ("hyper", &["http/"]),
+    ("axum", &["http/", "commands/demo/emr.rs", "commands/rehearsal/server.rs"]),
+    ("hyper", &["http/", "commands/rehearsal/server.rs"]),
     ("hyper_util", &["http/"]),
-    ("reqwest", &["commands/demo", "source/fhir/", "push/", "web.rs"]),
+    ("reqwest", &["commands/demo", "commands/rehearsal/", "source/fhir/", "push/", "web.rs"]),
     ("clap", &["commands/", "main.rs"]),
     ("pinyin", &["identity/name.rs"]),
     (

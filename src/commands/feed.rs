@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use serde_json::{Value, json};
 
-use super::{Verdict, audited, deliveries, existing_store, load_config, output};
+use super::{Verdict, audited, deliveries, existing_store, load_config, output, rehearsal};
 use crate::app::now;
 use crate::app::outgoing_consumers;
 use crate::config::Config;
@@ -52,6 +52,8 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Play at a consumer what a feed may do to it (repeats, merges, erasures, a restore), and say what it did wrong.
+    Rehearse(Box<rehearsal::Arguments>),
     /// Show each consumer's position, how far it is behind, and what waits.
     Consumers {
         /// Print JSON.
@@ -70,6 +72,10 @@ const PAGE_BYTES: usize = 8 << 20;
 const LOOK: Duration = Duration::from_millis(500);
 
 pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
+    // Of the site it needs nothing.
+    if let Verb::Rehearse(arguments) = &verb {
+        return rehearsal::run(arguments);
+    }
     let config = load_config(file)?;
     let store = existing_store(&config)?;
     match verb {
@@ -88,6 +94,7 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
             print_snapshot(&store)?;
             Ok(Verdict::Fine)
         }
+        Verb::Rehearse(arguments) => rehearsal::run(&arguments),
         Verb::Consumers { json } => {
             list_consumers(&config, &store, json)?;
             Ok(Verdict::Fine)

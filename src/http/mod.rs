@@ -14,6 +14,7 @@
 //! Not here yet, and therefore not routed: FHIR.
 
 mod answers;
+mod asyncapi;
 mod audit;
 mod call;
 mod consents;

@@ -47,7 +47,7 @@ pub(crate) fn reference(file: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{}", component_name(file))})
 }
 
-fn component_name(file: &str) -> &str {
+pub(super) fn component_name(file: &str) -> &str {
     file.split('.').next().unwrap_or(file)
 }
 
@@ -140,19 +140,24 @@ fn problem_schema() -> Value {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    /// `UPDATE_OPENAPI=1 cargo test openapi` writes the file anew after a wanted change.
+    /// That the file holds what is served. `UPDATE_OPENAPI=1 cargo test --lib committed` writes the files anew after a wanted change.
+    pub(in crate::http) fn expect_committed(name: &str, served: &Value) {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        let served = serde_json::to_string_pretty(served).unwrap() + "\n";
+        if std::env::var_os("UPDATE_OPENAPI").is_some() {
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, &served).unwrap();
+        }
+        let committed = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(committed == served, "{name} is not what is served: UPDATE_OPENAPI=1 cargo test --lib committed");
+    }
+
     #[test]
     fn the_committed_document_is_the_one_served() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");
-        let served = serde_json::to_string_pretty(&document()).unwrap() + "\n";
-        if std::env::var_os("UPDATE_OPENAPI").is_some() {
-            std::fs::write(file, &served).unwrap();
-        }
-        let committed = std::fs::read_to_string(file).unwrap_or_default();
-        assert!(committed == served, "docs/openapi.json is not what is served: UPDATE_OPENAPI=1 cargo test openapi");
+        expect_committed("docs/openapi.json", &document());
     }
 
     #[test]
@@ -163,7 +168,7 @@ mod tests {
         check_references(&document, &document);
     }
 
-    fn check_references(value: &Value, document: &Value) {
+    pub(in crate::http) fn check_references(value: &Value, document: &Value) {
         match value {
             Value::Object(members) => {
                 if let Some(Value::String(target)) = members.get("$ref") {

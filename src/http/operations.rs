@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use super::call::{Answer, Call, from_store, json, now, with_type};
 use super::problem::{Problem, ProblemKind};
 use super::tokens::Role;
-use super::{AppState, Source, SourceState, limits, openapi, schemas};
+use super::{AppState, Source, SourceState, asyncapi, limits, openapi, schemas};
 use crate::outgoing;
 use crate::store::messages::MessageState;
 use crate::store::statistics::{self, MessageCount};
@@ -106,6 +106,12 @@ pub(crate) async fn metrics(state: Arc<AppState>, _: Call) -> Answer {
 /// `GET /openapi.json`.
 pub(crate) async fn openapi(_: Arc<AppState>, _: Call) -> Answer {
     static DOCUMENT: LazyLock<String> = LazyLock::new(|| openapi::document().to_string());
+    Ok(with_type("application/json", DOCUMENT.as_str()))
+}
+
+/// `GET /asyncapi.json`.
+pub(crate) async fn asyncapi(_: Arc<AppState>, _: Call) -> Answer {
+    static DOCUMENT: LazyLock<String> = LazyLock::new(|| asyncapi::document().to_string());
     Ok(with_type("application/json", DOCUMENT.as_str()))
 }
 

@@ -1,4 +1,5 @@
-//! JSON Schemas of what leaves: records and events, from the one table of record fields.
+//! JSON Schemas of what leaves: records and events, from the one table of record fields. Copies are committed as `docs/schemas`; a test fails
+//! when they differ.
 
 use serde_json::{Map, Value, json};
 
@@ -144,25 +145,25 @@ fn identifiers() -> schema::Shape {
     schema::find(crate::record::Kind::Patient, "identifiers").map_or(schema::Shape::TextList, |field| field.shape)
 }
 
+/// The golden record of `one_id`, and what became of the other.
 fn identity_change() -> Value {
-    json!({
-        "type": "object",
-        "title": "Two One IDs become one, or records move from one to another",
-        "required": ["one_id"],
-        "properties": {
-            "one_id": text("the One ID that lives on, or that records leave"),
-            "retired": texts("patient.merged: One IDs given up"),
-            "new_one_id": text("patient.split: where the records are now"),
-            "records": {
-                "type": "object",
-                "description": "what changed hands",
-                "properties": {"visits": texts("visit_id"), "lab_reports": texts("report_id")}
-            },
-            "basis": {"description": "why; its `redirected`: One IDs retired before, all of whose records are among these, which answer as new_one_id from now on; its `emptied`: nothing is left under one_id"},
-            "version": {"type": "integer", "minimum": 1},
-            "cause": text("message, import, retry or manual")
-        }
-    })
+    let mut schema = person();
+    let added = json!({
+        "one_id": text("the One ID that lives on, or that records leave; the record is its golden record"),
+        "retired": texts("patient.merged: One IDs given up"),
+        "new_one_id": text("patient.split: where the records are now"),
+        "records": {
+            "type": "object",
+            "description": "what changed hands",
+            "properties": {"visits": texts("visit_id"), "lab_reports": texts("report_id")}
+        },
+        "basis": {"description": "why; its `redirected`: One IDs retired before, all of whose records are among these, which answer as new_one_id from now on; its `emptied`: nothing is left under one_id"}
+    });
+    if let (Some(properties), Value::Object(added)) = (schema["properties"].as_object_mut(), added) {
+        properties.extend(added);
+    }
+    schema["title"] = json!("Two One IDs become one, or records move from one to another");
+    schema
 }
 
 fn person_notice() -> Value {
@@ -258,7 +259,21 @@ fn event() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::openapi::tests::expect_committed;
     use crate::policy::{Document, Form};
+
+    #[test]
+    fn the_committed_schemas_are_those_served_and_no_others() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schemas");
+        let mut names: Vec<&str> = all().into_iter().map(|(name, _)| name).collect();
+        for name in &names {
+            expect_committed(&format!("docs/schemas/{name}"), &named(name).unwrap());
+        }
+        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        files.sort();
+        names.sort_unstable();
+        assert_eq!(files, names);
+    }
 
     #[test]
     fn every_event_type_names_a_schema_that_is_served() {

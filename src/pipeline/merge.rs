@@ -19,8 +19,8 @@ use crate::identity::{
 use crate::record::{Fields, RecordNumber, Value, json};
 use crate::state::{Moment, PatientState};
 use crate::store::records::{LinkKind, PatientRecord};
-use crate::view::to_stored;
 use crate::store::{StoreError, matching, records};
+use crate::view::to_stored;
 
 /// What a message does to numbers: `record::schema::MERGE_ACTIONS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -79,8 +79,13 @@ impl Secrets {
         }
     }
 
-    /// The `webhook-signature` of a message: one `v1,…` for each secret, separated by blanks.
-    pub(super) fn signature(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
+    /// A secret that nobody was given, for rehearsals of what must be refused.
+    pub fn unknown() -> Self {
+        Self(vec![hmac::Key::new(hmac::HMAC_SHA256, &[b'x'; 32])])
+    }
+
+    /// The `webhook-signature` of a message: one `v1,…` for each secret, separated by blanks. `timestamp` in seconds since the epoch.
+    pub fn signature(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
         let signed = |key: &hmac::Key| {
             let mut context = hmac::Context::with_key(key);
             context.update(format!("{id}.{timestamp}.").as_bytes());

@@ -48,6 +48,7 @@ mod policies;
 mod privacy;
 mod push;
 mod records_department;
+mod rehearsal;
 mod resends;
 mod review;
 mod rights;

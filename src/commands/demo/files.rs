@@ -1,12 +1,6 @@
-//! What the demo carries inside the binary: the day's messages, and the mappings that it needs.
+//! What the demo carries inside the binary: the day's messages.
 
-/// A file and its content.
-pub(super) struct File {
-    /// Its path below its folder.
-    pub(super) name: &'static str,
-    /// Its bytes.
-    pub(super) content: &'static [u8],
-}
+use crate::commands::scratch::{File, files};
 
 // A message of the day is called `NUMBER-SENDER-EVENT-what-happens.hl7`, what changes in the medical record `….json`.
 impl File {
@@ -30,12 +24,6 @@ impl File {
         let stem = self.name.rsplit_once('.').map_or(self.name, |(stem, _)| stem);
         stem.splitn(4, '-').last().unwrap_or_default().replace('-', " ")
     }
-}
-
-macro_rules! files {
-    ($folder:literal, $($name:literal)*) => {
-        &[$(File { name: $name, content: include_bytes!(concat!("../../../", $folder, "/", $name)) },)*]
-    };
 }
 
 /// The chapters of the day, by the first two digits of a message's name.
@@ -109,94 +97,16 @@ pub(super) const DAY: &[File] = files! {
     "0906-emr-DELETE-clinic-visit-of-another-patient.json"
 };
 
-/// `mappings`, as a site has them.
-pub(super) const MAPPINGS: &[File] = files! {
-    "mappings",
-    "emr-v2.toml"
-    "emr.toml"
-    "fhir-r4.toml"
-    "his.toml"
-    "hl7v2.toml"
-    "lis.toml"
-    "ris.toml"
-    "tables/abnormal-flag.csv"
-    "tables/address-use.csv"
-    "tables/diagnosis-kind.csv"
-    "tables/document-kind.csv"
-    "tables/document-status.csv"
-    "tables/emr-class.csv"
-    "tables/emr-diagnosis-kind.csv"
-    "tables/emr-diagnosis-use.csv"
-    "tables/emr-document.csv"
-    "tables/emr-identifier-system.csv"
-    "tables/emr-report-kind.csv"
-    "tables/fhir-address-use.csv"
-    "tables/fhir-appointment-status.csv"
-    "tables/fhir-class.csv"
-    "tables/fhir-diagnosis-use.csv"
-    "tables/fhir-identifier-system.csv"
-    "tables/fhir-marital.csv"
-    "tables/fhir-phone-use.csv"
-    "tables/fhir-report-kind.csv"
-    "tables/fhir-report-status.csv"
-    "tables/fhir-result-status.csv"
-    "tables/fhir-single-status.csv"
-    "tables/fhir-visit-status.csv"
-    "tables/gbt2261-1-sex.csv"
-    "tables/gbt2261-2-marital.csv"
-    "tables/his-class.csv"
-    "tables/his-diagnosis-kind.csv"
-    "tables/identifier-type.csv"
-    "tables/lis-flag.csv"
-    "tables/marital.csv"
-    "tables/order-control.csv"
-    "tables/order-status.csv"
-    "tables/patient-class.csv"
-    "tables/phone-use.csv"
-    "tables/report-kind-by-code.csv"
-    "tables/report-kind.csv"
-    "tables/report-status.csv"
-    "tables/result-status.csv"
-    "tables/ris-section.csv"
-    "tables/sex.csv"
-    "tables/unit.csv"
-    "tables/vip.csv"
-    "tables/visit-event.csv"
-    "tables/yes-no.csv"
-};
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-    use std::path::Path;
-
     use super::*;
-
-    /// The files below a folder of this repository, by their paths from there.
-    fn present(folder: &str, extension: &[&str]) -> BTreeSet<String> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-        let mut folders = vec![root.clone()];
-        let mut found = BTreeSet::new();
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else if extension.iter().any(|wanted| path.extension().is_some_and(|found| found == *wanted)) {
-                    found.insert(path.strip_prefix(&root).unwrap().to_string_lossy().into_owned());
-                }
-            }
-        }
-        found
-    }
+    use crate::commands::scratch::tests::{names, present};
 
     #[test]
-    fn every_message_and_every_mapping_is_carried() {
-        let names = |files: &[File]| files.iter().map(|file| file.name.to_owned()).collect::<BTreeSet<_>>();
+    fn every_message_is_carried() {
         let mut day = present("fixtures/hospital-day", &["hl7", "json"]);
         day.retain(|name| !name.starts_with("expected/"));
         assert_eq!(names(DAY), day);
-        assert_eq!(names(MAPPINGS), present("mappings", &["toml", "csv"]));
     }
 
     #[test]

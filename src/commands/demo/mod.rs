@@ -9,22 +9,19 @@ mod story;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use ulid::Ulid;
 
 use self::emr::{Emr, Written};
-use self::files::{CHAPTERS, DAY, File, MAPPINGS};
+use self::files::{CHAPTERS, DAY};
 use self::story::Story;
+use super::scratch::{File, Scratch};
 use super::{Verdict, answer, output};
 use crate::app::{App, now, stop_on_signals};
-use crate::config;
 use crate::http::{Role, Secret};
 use crate::source::client::{Client, Settings};
 use crate::store::resources::{self, ResourceState};
@@ -88,20 +85,16 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
-    let site = Site::create()?;
+    let site = Scratch::create("demo")?;
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(play(&site, arguments.exit))
 }
 
-async fn play(site: &Site, exit: bool) -> anyhow::Result<Verdict> {
+async fn play(site: &Scratch, exit: bool) -> anyhow::Result<Verdict> {
     let emr_stop = CancellationToken::new();
     let _emr_goes = emr_stop.clone().drop_guard();
     let emr = Emr::start(emr_stop).await?;
-    site.write(Site::CONFIGURATION, configuration(emr.base()).as_bytes())?;
-    let (config, _) = config::load(&site.configuration()).map_err(|problems| {
-        output::diagnostics(&problems);
-        super::Unusable
-    })?;
+    let config = site.configure(&configuration(emr.base()))?;
     let app = App::start(&config).await?;
     let stop = app.stop_token();
     stop_on_signals(stop.clone())?;
@@ -134,7 +127,7 @@ async fn play(site: &Site, exit: bool) -> anyhow::Result<Verdict> {
         () = stop.cancelled() => Ok(()),
     };
     if played.is_ok() && !exit && !stop.is_cancelled() {
-        output::line(format!("\nStill running, until Ctrl-C. From another terminal:\n{}", site.invitation(&feed)))?;
+        output::line(format!("\nStill running, until Ctrl-C. From another terminal:\n{}", invitation(site, &feed)))?;
         stop.cancelled().await;
     }
     stop.cancel();
@@ -241,57 +234,14 @@ impl Feed {
     }
 }
 
-/// The temporary directory: configuration, mappings, store.
-struct Site {
-    root: PathBuf,
-}
-
-impl Site {
-    /// The configuration's place below the root.
-    const CONFIGURATION: &str = "config/heyi.toml";
-
-    fn create() -> anyhow::Result<Self> {
-        let site = Self { root: std::env::temp_dir().join(format!("heyi-demo-{}", Ulid::generate())) };
-        std::fs::DirBuilder::new().mode(0o700).create(&site.root).with_context(|| site.cannot_write(&site.root))?;
-        for File { name, content } in MAPPINGS {
-            site.write(&format!("mappings/{name}"), content)?;
-        }
-        Ok(site)
-    }
-
-    fn write(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
-        let path = self.root.join(name);
-        let write = || {
-            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-            std::fs::write(&path, content)
-        };
-        write().with_context(|| self.cannot_write(&path))
-    }
-
-    fn cannot_write(&self, path: &Path) -> String {
-        format!("{} cannot be written; set TMPDIR to a directory that can", path.display())
-    }
-
-    fn configuration(&self) -> PathBuf {
-        self.root.join(Self::CONFIGURATION)
-    }
-
-    /// What a user can try next.
-    fn invitation(&self, feed: &Feed) -> String {
-        let heyi = std::env::current_exe().map_or_else(|_| "heyi".to_owned(), |path| path.display().to_string());
-        format!(
-            "  export HEYI_CONFIG={}\n  {heyi} message list --state failed\n  {heyi} person links\n  \
+/// What a user can try next.
+fn invitation(site: &Scratch, feed: &Feed) -> String {
+    let heyi = std::env::current_exe().map_or_else(|_| "heyi".to_owned(), |path| path.display().to_string());
+    format!(
+        "  export HEYI_CONFIG={}\n  {heyi} message list --state failed\n  {heyi} person links\n  \
              curl -H 'Authorization: Bearer {}' '{}?after=start&limit=1'",
-            self.configuration().display(),
-            feed.token,
-            feed.url
-        )
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        // A leftover in the temporary directory is the worst that can come of a failure here.
-        let _ = std::fs::remove_dir_all(&self.root);
-    }
+        site.configuration().display(),
+        feed.token,
+        feed.url
+    )
 }

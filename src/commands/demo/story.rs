@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::emr::Written;
-use super::files::File;
 use crate::commands::answer::Answer;
+use crate::commands::scratch::File;
 use crate::hl7v2::{CharsetSetting, header};
 
 /// Where an event stands below its message.
