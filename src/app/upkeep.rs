@@ -110,7 +110,7 @@ async fn tell_who_keeps(store: &Store, consumers: &[String], before: i64) -> Res
     let consumers = consumers.to_vec();
     let read = move |reader: &Reader<'_>| {
         let floor = consumers::floor(reader, &consumers)?;
-        Ok(events::recorded_at(reader, floor.saturating_add(1))?.is_some_and(|at| at < before))
+        Ok(events::recorded_at(reader, floor.saturating_add(1).min(i64::MAX as u64))?.is_some_and(|at| at < before))
     };
     if store.read_async(read).await.map_err(WriteError::Job)? {
         tracing::warn!("events older than retention.feed are kept for a consumer: `heyi status` says for which");

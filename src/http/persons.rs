@@ -63,6 +63,8 @@ pub(crate) async fn find(state: Arc<AppState>, call: Call) -> Answer {
         // A list cut short looks like the whole: the one who is sought may be behind the cut.
         return Err(criteria(&format!("it is too wide, more than {limit} persons fit; add to it, or raise `limit`")));
     }
+    let told = found.iter().filter_map(|person| person.get("one_id")?.as_str());
+    call.trace.persons(told);
     json(&json!({"persons": found, "next": null}))
 }
 

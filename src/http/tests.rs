@@ -841,6 +841,7 @@ fn every_route_that_can_tell_of_patients_or_change_something_has_an_action() {
         "ready",
         "metrics",
         "openapi",
+        "asyncapi",
         "schema",
         "feed_cursor",
         "commit_feed_cursor",

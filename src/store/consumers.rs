@@ -98,6 +98,9 @@ pub fn list(reader: &Reader<'_>) -> Result<Vec<Consumer>, StoreError> {
     reader.all(concat!(columns!(), " ORDER BY name"), [], |row| consumer(row, head))
 }
 
+/// The floor where no consumer needs an event.
+const NOBODY: u64 = i64::MAX as u64;
+
 /// The sequence number up to which every consumer has been given everything: what is in the store, and `configured`, of whom some may
 /// never have come. A position of another epoch means nothing in this log.
 ///
@@ -105,7 +108,8 @@ pub fn list(reader: &Reader<'_>) -> Result<Vec<Consumer>, StoreError> {
 /// See [`StoreError`].
 pub fn floor(reader: &Reader<'_>, configured: &[String]) -> Result<u64, StoreError> {
     let known = list(reader)?;
-    let mut floor = u64::MAX;
+    // Nobody needs anything: as large as the store can count.
+    let mut floor = NOBODY;
     if configured.iter().any(|name| known.iter().all(|consumer| consumer.name != *name)) {
         floor = 0;
     }
@@ -114,7 +118,7 @@ pub fn floor(reader: &Reader<'_>, configured: &[String]) -> Result<u64, StoreErr
     }
     for name in holds::consumers(reader)? {
         let first = holds::counts(reader, &name)?.first;
-        floor = floor.min(first.map_or(u64::MAX, |first| first.saturating_sub(1)));
+        floor = floor.min(first.map_or(NOBODY, |first| first.saturating_sub(1)));
     }
     Ok(floor)
 }
@@ -175,7 +179,7 @@ mod tests {
             let configured: Vec<String> = configured.iter().map(ToString::to_string).collect();
             store.read(|r| floor(r, &configured)).unwrap()
         };
-        assert_eq!((floor_of(&[]), floor_of(&["crm"])), (u64::MAX, 0));
+        assert_eq!((floor_of(&[]), floor_of(&["crm"])), (NOBODY, 0));
         write(&store, |t| {
             commit(t, "crm", Cursor { epoch: 1, sequence: 7 }, 10)?;
             commit(t, "old", Cursor { epoch: 0, sequence: 2 }, 10)

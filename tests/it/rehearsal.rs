@@ -88,6 +88,11 @@ impl Sample {
         }
         std::fs::write(sample.path("consumer.py"), text).unwrap();
         std::fs::write(sample.path("secret"), SECRET).unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(sample.path("secret"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
         Some(sample)
     }
 

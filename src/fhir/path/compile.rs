@@ -321,7 +321,7 @@ impl Compiler<'_> {
                 Function::Repeat => argument_types.pop().unwrap_or_else(Types::none),
                 Function::Abs | Function::GetValue => input.clone(),
                 Function::Resolve => input.resolved(),
-                Function::Extension => self.extension(&arguments, span, input)?,
+                Function::Extension => self.extension(&arguments, span, input)?.each(),
                 _ => Types::any(),
             },
         };

@@ -255,6 +255,10 @@ impl<S: Sink> Poller<S> {
     }
 
     fn failed(&self, resource_type: Option<&str>, error: &FhirError) {
+        // That a server is left alone is no news: what made it so is told.
+        if matches!(error, FhirError::Resting { .. }) {
+            return;
+        }
         let failure = Failure { at: self.engine.now(), kind: error.kind().into(), text: error.to_string() };
         let source = &self.engine.settings.source;
         tracing::warn!(source, resource_type, %error, "polling a FHIR server failed; it will be tried again");
