@@ -191,6 +191,6 @@ mod tests {
             holds::forget(t, "crm")?;
             forget(t, "crm")
         });
-        assert_eq!(floor_of(&[]), u64::MAX);
+        assert_eq!(floor_of(&[]), NOBODY);
     }
 }
