@@ -4,7 +4,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::fhir::{Emr, encounter, known, observation, patient as fhir_patient, report as fhir_report, visit_becomes};
+use crate::fhir_server::Manner;
 use crate::support::daemon::{Daemon, column};
+use crate::support::eventually;
 use crate::support::hl7::{
     admission_of_nobody, adt, inpatient, message, number, person, registration, report, segment,
 };
@@ -168,6 +171,48 @@ fn a_restore_erases_again_whom_the_replaced_store_had_erased() {
     assert_eq!(leaks(&site.path("data")), [""; 0]);
     let daemon = site.start();
     assert!(daemon.json(&format!("/v1/persons/{one_id}"))["erased_at"].is_string());
+}
+
+#[test]
+fn an_erased_patient_of_a_fhir_server_comes_back_only_when_the_server_says_something_else() {
+    let emr = Emr::start(Manner::default());
+    let name = |number: &str| format!("CANARY-{number}");
+    emr.put("Patient/CANARY-P", fhir_patient(&name("MRN-77"), "司空见惯"));
+    emr.put("Encounter/CANARY-E", encounter(&name("VISIT-1"), "in-progress", "Patient/CANARY-P"));
+    emr.put("Observation/CANARY-O", observation("CANARY-RESULT", 4.1, "Patient/CANARY-P"));
+    emr.put(
+        "DiagnosticReport/CANARY-R",
+        fhir_report(&["Observation/CANARY-O"], "Patient/CANARY-P", "Encounter/CANARY-E"),
+    );
+    emr.put("Patient/2", fhir_patient("P2", "钱多多"));
+    let site = Site::configured(&emr.configuration("200ms", ""));
+    let daemon = site.start();
+    visit_becomes(&daemon, "HIS|CANARY-MRN-77", "status", "in_progress");
+    eventually("the report", || known(&daemon, "HIS|CANARY-MRN-77", "lab-reports").filter(|found| !found.is_empty()));
+    let one_id = daemon.one_id("HIS|CANARY-MRN-77");
+    let is_canary = |leak: &String| !leak.contains("CANARY-STREET");
+    assert!(leaks(&site.path("data")).iter().any(is_canary));
+    let erased = site.json(&["person", "erase", &one_id, "--reason", "asked for it", "--json"]);
+    assert_eq!(erased["resources"], 4, "{erased}");
+    let bytes = |name: &str| std::fs::read(site.path(name)).unwrap_or_default();
+    let holds = |text: &str| {
+        ["data/heyi.db", "data/heyi.db-wal"]
+            .iter()
+            .any(|file| bytes(file).windows(text.len()).any(|found| found == text.as_bytes()))
+    };
+    assert!(!holds("CANARY") && !holds("司空见惯"));
+    // Everything is compared anew: as long as the server says the same, nobody comes back.
+    emr.put("Patient/2", fhir_patient("P2", "钱多多多"));
+    eventually("the next poll", || (daemon.person("HIS|P2")["name"] == "钱多多多").then_some(()));
+    assert!(!holds("CANARY") && !holds("司空见惯"));
+    assert_eq!(daemon.json("/v1/persons?identifier=HIS%7CCANARY-MRN-77")["persons"], serde_json::json!([]));
+    // The server speaks of the patient anew.
+    emr.put("Patient/CANARY-P", fhir_patient(&name("MRN-77"), "司空见"));
+    let found = eventually("the new person", || {
+        let found = daemon.json("/v1/persons?identifier=HIS%7CCANARY-MRN-77");
+        found["persons"].as_array().filter(|persons| persons.len() == 1).map(|persons| persons[0].clone())
+    });
+    assert_ne!(found["one_id"], one_id.as_str());
 }
 
 #[test]
