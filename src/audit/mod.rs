@@ -1,7 +1,7 @@
 //! The audit trail: who read or changed what of whom, when, from where and with which outcome; a chain that no edit survives.
 //!
-//! Each entry's hash covers the entry and the hash before it ([`chain`]); checkpoints are signed with a key that lies outside of the
-//! store ([`seal`]); [`verify`] finds the first place where entries and signatures disagree.
+//! Each entry's hash covers the entry and the hash before it (`chain`); checkpoints are signed with a key that lies outside of the
+//! store (`seal`); `verify` finds the first place where entries and signatures disagree.
 //!
 //! Invariants
 //! - An entry holds One IDs, numbers of messages and cases, cursors, names of staff tokens, sources and consumers. It never holds what a

@@ -1,7 +1,7 @@
 //! What each command leaves in the audit trail.
 //!
 //! [`of`] says it of every command, so that a new one cannot be forgotten. What a command reads is written down before its first output, at
-//! the one place through which all output goes ([`before_output`]); a change carries its entry in its own transaction ([`for_change`]).
+//! the one place through which all output goes ([`before_output`]); a change carries its entry in its own transaction ([`change`]).
 //!
 //! Invariant: where the entry cannot be written, nothing is printed and nothing changed; the exit status is 1.
 

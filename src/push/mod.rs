@@ -12,8 +12,8 @@
 //!   number that come next.
 //! - No secret, URL or patient's value reaches a log or an error.
 //!
-//! [`window`] knows the order and [`endpoint`] the receiver's health, both without a clock or a socket; [`target`] whom may be posted to,
-//! [`sign`] the signature, [`wire`] one request; [`pusher`] puts them together.
+//! `window` knows the order and `endpoint` the receiver's health, both without a clock or a socket; `target` whom may be posted to,
+//! `sign` the signature, `wire` one request; `pusher` puts them together.
 
 mod endpoint;
 mod pusher;

@@ -35,7 +35,7 @@ pub struct Backup {
 /// What a restore came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    /// When the backup was made; `None` for a copy that was no backup of [`write`].
+    /// When the backup was made; `None` for a copy that was no backup of [`write()`].
     pub backup_at: Option<i64>,
     /// The feed's head, in the new epoch.
     pub head: Cursor,
@@ -73,7 +73,7 @@ pub fn write(store: &Path, target: &Path, at: i64) -> Result<Backup, StoreError>
     Ok(Backup { head, bytes })
 }
 
-/// The file that [`write`] fills until it is whole, for whoever shows progress.
+/// The file that [`write()`] fills until it is whole, for whoever shows progress.
 pub fn partial(target: &Path) -> PathBuf {
     with_ending(target, ".partial")
 }

@@ -135,7 +135,7 @@ pub fn resource(body: &[u8], origin: Origin) -> Option<Resource> {
     Some(Resource { reference, version_id, last_updated, body: body.into_owned(), origin })
 }
 
-/// UTF-8, with [`NO_TEXT`] for what is none.
+/// UTF-8, with half of a surrogate pair for what is none.
 pub fn as_text(body: &[u8]) -> Cow<'_, [u8]> {
     if std::str::from_utf8(body).is_ok() {
         return Cow::Borrowed(body);
