@@ -266,6 +266,22 @@ mod tests {
         assert_eq!(shown(path.resolve(&message().scope())), expected, "{path}");
     }
 
+    #[test]
+    fn what_other_languages_and_input_methods_write_is_no_value_to_compare_with() {
+        for (path, reason) in [
+            ("OBX[3.1==ZDYJ]-5", "one = compares"),
+            ("OBX[3.1 in (ZDYJ,BLZD)]-5", "without brackets"),
+            ("OBX[3.1 in ZDYJ，BLZD]-5", "full-width comma"),
+            ("OBX[3.1=‘ZDYJ’]-5", "full-width quotation mark"),
+        ] {
+            let error = Path::parse(path).unwrap_err();
+            assert!(error.to_string().contains(reason), "{path}: {error}");
+        }
+        for path in ["OBX[3.1='=A']-5", "OBX[3.1 in '(A)','B，C']-5", "OBX[3.1=空腹（2h）]-5"] {
+            Path::parse(path).unwrap();
+        }
+    }
+
     fn check_all(path: &str, expected: &[&str]) {
         let path = Path::parse(path).unwrap();
         let found: Vec<String> = path.resolve_all(&message().scope()).into_iter().map(shown).collect();

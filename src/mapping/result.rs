@@ -258,23 +258,26 @@ fn coded_answer(value: &Value<'_>) -> Option<Range> {
     }
 }
 
-/// Sets `flags` from an arrow, and `abnormal` and `critical` from the flags, else from value and range, unless the mapping did.
+/// Sets `flags` from an arrow, and `abnormal` and `critical` from the flags, else from value and range, unless the mapping did. A flag that
+/// says nothing of either (a source's own word, how the value has changed) does not hide what the others say.
 pub(crate) fn judge(fields: &mut Fields, value: Option<&LabValue>, range: Option<&Range>) {
-    if let (Some(LabValue::Number { flag: Some(flag), .. }), false) = (value, fields.contains_key("flags")) {
-        fields.insert("flags", Json::Array(vec![Json::from(*flag)]));
+    let known = |flag: &Json| flag.as_str().is_some_and(|flag| ABNORMAL.contains(&flag) || NORMAL.contains(&flag));
+    let mut sent = fields.get("flags").and_then(Json::as_array).cloned().unwrap_or_default();
+    if let Some(LabValue::Number { flag: Some(flag), .. }) = value
+        && !sent.iter().any(known)
+    {
+        sent.push(Json::from(*flag));
+        fields.insert("flags", Json::Array(sent.clone()));
     }
-    let flags: Vec<&str> =
-        fields.get("flags").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).collect();
+    let flags: Vec<&str> = sent.iter().filter_map(Json::as_str).collect();
     let has = |known: &[&str]| flags.iter().any(|flag| known.contains(flag));
     let by_flags = match (has(ABNORMAL), has(NORMAL)) {
         (true, _) => Some(true),
         (false, true) => Some(false),
         (false, false) => None,
     };
-    let abnormal = match (flags.is_empty(), value, range) {
-        (true, Some(value), Some(range)) => range::is_outside(value, range),
-        _ => by_flags,
-    };
+    let by_range = || value.zip(range).and_then(|(value, range)| range::is_outside(value, range));
+    let abnormal = by_flags.or_else(by_range);
     let is_critical = has(CRITICAL);
     if let (Some(abnormal), false) = (abnormal, fields.contains_key("abnormal")) {
         fields.insert("abnormal", Json::from(abnormal));

@@ -580,6 +580,17 @@ fn results_say_what_obx_5_says() {
             json!({"value_number": 9.9, "flags": ["N"], "abnormal": false,
             "reference_range": {"low": 3.5, "high": 9.5, "text": "3.5-9.5"}}),
         ),
+        // A word of the source's own hides neither an arrow nor the range.
+        (
+            "NM|A||＞0.05↑↑||<0.04|高危",
+            json!({"value_number": 0.05, "comparator": ">", "value_text": "＞0.05↑↑", "flags": ["高危", "HH"], "abnormal": true,
+            "critical": true, "reference_range": {"high": 0.04, "text": "<0.04"}}),
+        ),
+        (
+            "NM|A||9.9||3.5-9.5|高危",
+            json!({"value_number": 9.9, "flags": ["高危"], "abnormal": true,
+            "reference_range": {"low": 3.5, "high": 9.5, "text": "3.5-9.5"}}),
+        ),
         ("NM|A|||mmol/L||||F", json!({})),
     ] {
         let fields: Vec<&str> = obx.splitn(4, '|').collect();

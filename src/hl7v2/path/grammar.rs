@@ -137,6 +137,23 @@ impl<'s> Reader<'s> {
         if value.is_empty() {
             return Err(self.problem("expected a value to compare with"));
         }
+        // What other languages write, and what an input method leaves, would be a value that no message has.
+        let slip = match value.chars().next() {
+            Some('=') => Some("one = compares, as in [5=PI]; a value that begins with it stands in quotes"),
+            Some('(') => Some(
+                "several values stand without brackets, as in [5 in PI,MR]; a value that begins with one stands in quotes",
+            ),
+            _ if value.contains(['‘', '’', '“', '”']) => {
+                Some("a full-width quotation mark: write ', or nothing around the value")
+            }
+            _ if value.contains('，') => {
+                Some("a full-width comma: write , between values, and a value that holds one in quotes")
+            }
+            _ => None,
+        };
+        if let Some(slip) = slip {
+            return Err(self.problem(slip));
+        }
         self.offset += length;
         Ok(value.to_owned())
     }
