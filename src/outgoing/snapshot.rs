@@ -68,7 +68,8 @@ pub fn page(
     for part in Part::ALL.iter().skip(begun).filter(|part| parts.contains(part)) {
         let mut after = if *part == place.part { place.row } else { 0 };
         loop {
-            let entries = read(reader, *part, after, READ)?;
+            // No more than a page of this size can hold, and one to see that there is more.
+            let entries = read(reader, *part, after, READ.min(limit + 1))?;
             if entries.is_empty() {
                 break;
             }

@@ -44,6 +44,14 @@ impl Trouble {
     pub(super) fn content(code: ErrorCode, location: Location, text: impl Into<String>) -> Self {
         Self::Content(Failure { code, location: Some(location.into()), text: text.into() })
     }
+
+    /// For what is done of our own accord: no message says it, so that none can be at fault, and it is a defect.
+    pub(super) fn into_store_error(self) -> StoreError {
+        match self {
+            Self::Store(error) => error,
+            Self::Content(Failure { text, .. }) => StoreError::Defect { reason: text },
+        }
+    }
 }
 
 /// What made an event: its `data.cause`.
@@ -103,6 +111,37 @@ pub(super) struct Job<'a> {
     pub(super) refused: RefCell<Vec<(Conflict, (i64, i64))>>,
     /// Where what is said is all that there is to say of its records.
     pub(super) statement: Option<Statement>,
+}
+
+/// The source of what somebody decides or asks for: `heyi/manual`.
+pub(super) const BY_HAND: &str = "manual";
+
+impl<'a> Job<'a> {
+    /// What somebody has done, and no message says. `said` is what it comes of, with its time: event ids are made of it, so that two
+    /// words of one moment are two.
+    pub(super) fn by_hand(
+        transaction: &'a Transaction<'a>,
+        site: &'a Site,
+        zone: &'a TimeZone,
+        said: &str,
+        now: i64,
+    ) -> Self {
+        Self {
+            transaction,
+            source: BY_HAND,
+            zone,
+            site,
+            mapping: "",
+            digest: ContentDigest::of(said.as_bytes()),
+            message: None,
+            received_at: now,
+            now,
+            cause: Cause::Manual,
+            notes: RefCell::default(),
+            refused: RefCell::default(),
+            statement: None,
+        }
+    }
 }
 
 /// What a message about a patient means for whose a visit or report is.

@@ -2,24 +2,19 @@
 //!
 //! What holds says [`crate::policy::holding`]. Messages and resources will come in by [`Job::say_consent`], with the record that they are of.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::apply::{About, Cause, Job, Trouble};
-use super::{Failure, Site};
+use super::Site;
+use super::apply::{About, Job, Trouble};
 use crate::feed::EventKind;
 use crate::policy::{ConsentOutcome, ConsentRefusal, ConsentState, ConsentWord, Purpose};
 use crate::record::{Fields, when};
 use crate::state::Moment;
 use crate::store::consents::{self, NewConsent};
-use crate::store::messages::ContentDigest;
 use crate::store::{StoreError, Transaction, persons};
-
-/// The source of what somebody says at a desk.
-const BY_HAND: &str = "manual";
 
 /// What holds, by One ID.
 pub(super) type Holding = BTreeMap<String, BTreeMap<Purpose, ConsentState>>;
@@ -48,21 +43,7 @@ pub fn consent_by_hand(
     let Some(person) = persons::resolve(transaction, one_id)? else {
         return Ok(Err(ConsentRefusal::UnknownOneId(one_id.to_owned())));
     };
-    let job = Job {
-        transaction,
-        source: BY_HAND,
-        zone,
-        site,
-        mapping: "",
-        digest: ContentDigest::of(format!("{one_id} {word:?} {now}").as_bytes()),
-        message: None,
-        received_at: now,
-        now,
-        cause: Cause::Manual,
-        notes: RefCell::default(),
-        refused: RefCell::default(),
-        statement: None,
-    };
+    let job = Job::by_hand(transaction, site, zone, &format!("{one_id} {word:?} {now}"), now);
     let records = consents::records_of(transaction, &person.one_id)?;
     let said = transaction.attempt(|_| job.say_consent(&person.one_id, &records, word));
     match said {
@@ -70,8 +51,7 @@ pub fn consent_by_hand(
             let holds = consents::holding_of(transaction, &person.one_id, now)?.get(&word.purpose).copied();
             Ok(Ok(ConsentOutcome { one_id: person.one_id, holds, changed }))
         }
-        Err(Trouble::Store(error)) => Err(error),
-        Err(Trouble::Content(Failure { text, .. })) => Err(StoreError::Defect { reason: text }),
+        Err(trouble) => Err(trouble.into_store_error()),
     }
 }
 

@@ -18,22 +18,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 
-use super::apply::{Cause, Job, Trouble};
-use super::{Failure, Site};
+use super::Site;
+use super::apply::{Job, Trouble};
 use crate::identity::{Decided, ManualDecision, ManualRefusal, ManualStep, NamedRecord, Overruled, Warning};
 use crate::record::{RecordNumber, Value, json};
 use crate::state::Moment;
-use crate::store::messages::ContentDigest;
 use crate::store::persons::Person;
 use crate::store::records::{LinkKind, PatientRecord};
-use crate::store::{ErrorClass, StoreError, Transaction, events, no_links, persons, records};
+use crate::store::{StoreError, Transaction, events, no_links, persons, records};
 
 pub(super) use conflict::Conflict;
 pub(super) use outcome::quoted;
 pub(super) use parting::{Goal, with_merged};
-
-/// The source of events that come of a decision: `heyi/manual`.
-pub(super) const BY_HAND: &str = "manual";
 
 /// Carries out what somebody decided; runs inside the writer. A refusal leaves everything as it was.
 ///
@@ -49,22 +45,8 @@ pub fn decide_by_hand(
     if decision.reason.trim().is_empty() {
         return Ok(Err(ManualRefusal::NoReason));
     }
-    let job = Job {
-        transaction,
-        source: BY_HAND,
-        zone,
-        site,
-        mapping: "",
-        // Two decisions of one moment are two: event ids are made of it.
-        digest: ContentDigest::of(format!("{decision:?} {now}").as_bytes()),
-        message: None,
-        received_at: now,
-        now,
-        cause: Cause::Manual,
-        notes: RefCell::default(),
-        refused: RefCell::default(),
-        statement: None,
-    };
+    // Two decisions of one moment are two.
+    let job = Job::by_hand(transaction, site, zone, &format!("{decision:?} {now}"), now);
     let outcome = transaction.attempt(|_| {
         let before = events::head(transaction).map_err(Trouble::from)?.sequence;
         let life = Life { job: &job, decision, overruled: RefCell::default(), warnings: RefCell::default() };
@@ -73,12 +55,7 @@ pub fn decide_by_hand(
     match outcome {
         Ok(decided) => Ok(Ok(decided)),
         Err(Stop::Refused(refusal)) => Ok(Err(refusal)),
-        Err(Stop::Trouble(Trouble::Store(error))) => Err(error),
-        Err(Stop::Trouble(Trouble::Content(Failure { text, .. }))) => {
-            let error = StoreError::Defect { reason: text };
-            debug_assert_ne!(error.class(), ErrorClass::Fatal);
-            Err(error)
-        }
+        Err(Stop::Trouble(trouble)) => Err(trouble.into_store_error()),
     }
 }
 
@@ -409,11 +386,7 @@ impl Job<'_> {
             if records::get(self.transaction, one)?.is_none() || records::get(self.transaction, other)?.is_none() {
                 continue;
             }
-            match self.raise(conflict, (one, other)) {
-                Ok(()) => {}
-                Err(Trouble::Store(error)) => return Err(error),
-                Err(Trouble::Content(Failure { text, .. })) => return Err(StoreError::Defect { reason: text }),
-            }
+            self.raise(conflict, (one, other)).map_err(Trouble::into_store_error)?;
         }
         Ok(())
     }

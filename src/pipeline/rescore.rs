@@ -1,13 +1,10 @@
 //! A model that was switched: where it and the links disagree somebody is asked. It moves nobody.
 
-use std::cell::RefCell;
-
 use jiff::tz::TimeZone;
 
-use super::apply::{Cause, Job, Trouble};
-use super::{Failure, Site};
+use super::Site;
+use super::apply::{Job, Trouble};
 use crate::record::Value;
-use crate::store::messages::ContentDigest;
 use crate::store::records::LinkChange;
 use crate::store::{StoreError, Transaction, records, reviews};
 
@@ -27,22 +24,9 @@ pub struct Rescored {
 /// # Errors
 /// Only what the store itself says; then nothing was kept.
 pub fn rescore(transaction: &Transaction<'_>, site: &Site, ids: &[i64], now: i64) -> Result<Rescored, StoreError> {
-    let job = Job {
-        transaction,
-        source: "rescore",
-        zone: &TimeZone::UTC,
-        site,
-        mapping: "",
-        // Nothing is published, so nothing is named after it.
-        digest: ContentDigest::of(b"rescore"),
-        message: None,
-        received_at: now,
-        now,
-        cause: Cause::Manual,
-        notes: RefCell::default(),
-        refused: RefCell::default(),
-        statement: None,
-    };
+    // Nothing is published, so nothing is named after it.
+    let zone = TimeZone::UTC;
+    let job = Job { source: "rescore", ..Job::by_hand(transaction, site, &zone, "rescore", now) };
     let before = reviews::newest(transaction)?;
     let model = site.model.version.as_str();
     let looked_at = reviews::rescored(transaction, model)?;
@@ -54,11 +38,7 @@ pub fn rescore(transaction: &Transaction<'_>, site: &Site, ids: &[i64], now: i64
             unchanged += 1;
             continue;
         }
-        match job.only_ask(&row) {
-            Ok(()) => {}
-            Err(Trouble::Store(error)) => return Err(error),
-            Err(Trouble::Content(Failure { text, .. })) => return Err(StoreError::Defect { reason: text }),
-        }
+        job.only_ask(&row).map_err(Trouble::into_store_error)?;
     }
     if let Some(last) = ids.last() {
         reviews::set_rescored(transaction, model, *last)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::support::daemon::{Daemon, column};
+use crate::support::daemon::{Daemon, column, record_of};
 use crate::support::hl7::{adt, inpatient, pid, registration};
 use crate::support::site::Site;
 
@@ -45,19 +45,14 @@ impl Crm {
         let (events, cursor) = daemon.feed_after(after);
         for event in events {
             let data = &event["data"];
-            let (kind, id) = match event["type"].as_str().unwrap().split('.').next().unwrap() {
-                "patient" => ("person", &data["one_id"]),
-                "visit" => ("visit", &data["visit_id"]),
-                _ => ("lab_report", &data["report_id"]),
-            };
-            self.take(&cursor, kind, id.as_str().unwrap(), data["version"].as_u64().unwrap(), data);
+            self.take(&cursor, record_of(&event), data["version"].as_u64().unwrap(), data);
         }
         self.cursor = cursor;
     }
 
-    fn take(&mut self, cursor: &str, kind: &str, id: &str, version: u64, data: &Value) {
+    fn take(&mut self, cursor: &str, name: (String, String), version: u64, data: &Value) {
         let epoch: u64 = cursor.split('-').next().unwrap().parse().unwrap();
-        let held = self.held.entry((kind.to_owned(), id.to_owned())).or_default();
+        let held = self.held.entry(name).or_default();
         if (epoch, version) > (held.0, held.1) {
             *held =
                 (epoch, version, data["location"].clone().as_object().map_or(data["ward"].clone(), |_| Value::Null));

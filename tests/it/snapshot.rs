@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, record_of};
 use crate::support::hl7::{adt, inpatient, number, pid, registration, report};
 use crate::support::site::{Site, configuration};
 
@@ -53,16 +53,11 @@ fn a_snapshot_in_pages_of_any_size_is_the_state_that_the_events_end_with() {
     let mut newest = Records::new();
     for event in daemon.feed() {
         let mut data = event["data"].clone();
-        let (kind, id) = match event["type"].as_str().unwrap().split('.').next().unwrap() {
-            "patient" => ("person", "one_id"),
-            "visit" => ("visit", "visit_id"),
-            _ => ("lab_report", "report_id"),
-        };
         let fields = data.as_object_mut().unwrap();
         for envelope in ["changed", "cause"] {
             fields.remove(envelope);
         }
-        newest.insert((kind.to_owned(), data[id].as_str().unwrap().to_owned()), data);
+        newest.insert(record_of(&event), data);
     }
     for limit in [1, 3, 7, 100] {
         assert_eq!(pages(&daemon, site.consumer(), limit, || ()).0, newest, "limit {limit}");
@@ -88,13 +83,8 @@ fn nothing_is_missed_between_a_snapshot_and_the_feed_while_messages_come() {
         }
     });
     for event in daemon.feed_after(&cursor).0 {
-        let (kind, id) = match event["type"].as_str().unwrap().split('.').next().unwrap() {
-            "patient" => ("person", "one_id"),
-            "visit" => ("visit", "visit_id"),
-            _ => ("lab_report", "report_id"),
-        };
         let data = &event["data"];
-        let entry = held.entry((kind.to_owned(), data[id].as_str().unwrap().to_owned())).or_insert(Value::Null);
+        let entry = held.entry(record_of(&event)).or_insert(Value::Null);
         if data["version"].as_u64() > entry["version"].as_u64() {
             *entry = data.clone();
             entry.as_object_mut().unwrap().retain(|name, _| name != "changed" && name != "cause");

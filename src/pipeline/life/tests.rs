@@ -12,7 +12,7 @@ use crate::hl7v2::{CharsetSetting, Limits};
 use crate::identity::{PatientFacts, Term, terms};
 use crate::mapping::Mapping;
 use crate::pipeline::patient::state_of;
-use crate::pipeline::{Source, commit, prepare};
+use crate::pipeline::{Cause, Source, commit, prepare};
 use crate::record::Fields;
 use crate::store::events::{self, PageRequest};
 use crate::store::messages::MessageState;

@@ -10,19 +10,17 @@
 mod export;
 mod trace;
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::apply::{About, Cause, Job, Trouble};
+use super::apply::{About, Job, Trouble};
 use super::patient::{identifiers, state_of};
-use super::{Failure, Site, Source};
+use super::{Site, Source};
 use crate::feed::EventKind;
 use crate::identity::PatientFacts;
 use crate::record::{Fields, Value, json, when};
 use crate::state::Moment;
-use crate::store::messages::ContentDigest;
 use crate::store::persons::Person;
 use crate::store::{StoreError, Transaction, erasure, matching, persons, records, restrictions};
 
@@ -97,9 +95,9 @@ pub fn erase(
         return Ok(Err(RightsRefusal::Erased));
     }
     trace.catch_up(transaction, sources)?;
-    let job = by_hand(transaction, site, zone, request, now);
+    let job = Job::by_hand(transaction, site, zone, &format!("{request:?} {now}"), now);
     let done = transaction.attempt(|_| job.erase(&trace, before, request));
-    settled(done).map(Ok)
+    done.map(Ok).map_err(Trouble::into_store_error)
 }
 
 /// Sends nothing of a person to anybody any more, or (`is_lifted`) again. Gives the One ID and whether anything changed.
@@ -119,47 +117,15 @@ pub fn restrict(
     if is_erased(&person) {
         return Ok(Err(RightsRefusal::Erased));
     }
-    let job = by_hand(transaction, site, zone, request, now);
+    let job = Job::by_hand(transaction, site, zone, &format!("{request:?} {now}"), now);
     let one_id = person.one_id.clone();
     let done = transaction.attempt(|_| job.restrict(person, is_lifted, request));
-    settled(done).map(|changed| Ok((one_id, changed)))
+    done.map(|changed| Ok((one_id, changed))).map_err(Trouble::into_store_error)
 }
 
 /// Whether nothing is held of a person any more.
 pub fn is_erased(person: &Person) -> bool {
     person.golden.contains_key(ERASED_AT)
-}
-
-fn by_hand<'a>(
-    transaction: &'a Transaction<'a>,
-    site: &'a Site,
-    zone: &'a TimeZone,
-    request: &Request,
-    now: i64,
-) -> Job<'a> {
-    let digest = ContentDigest::of(format!("{request:?} {now}").as_bytes());
-    Job {
-        transaction,
-        source: super::life::BY_HAND,
-        zone,
-        site,
-        mapping: "",
-        digest,
-        message: None,
-        received_at: now,
-        now,
-        cause: Cause::Manual,
-        notes: RefCell::default(),
-        refused: RefCell::default(),
-        statement: None,
-    }
-}
-
-fn settled<T>(done: Result<T, Trouble>) -> Result<T, StoreError> {
-    done.map_err(|trouble| match trouble {
-        Trouble::Store(error) => error,
-        Trouble::Content(Failure { text, .. }) => StoreError::Defect { reason: text },
-    })
 }
 
 impl Job<'_> {

@@ -234,6 +234,16 @@ fn ready_pairs(line: &str) -> BTreeMap<String, String> {
 }
 
 /// The values of `field` in a list of objects, in order.
+/// The record that an event is about: its kind and its name, as a snapshot has them.
+pub(crate) fn record_of(event: &Value) -> (String, String) {
+    let (kind, name) = match event["type"].as_str().expect("a type").split('.').next() {
+        Some("patient") => ("person", "one_id"),
+        Some("visit") => ("visit", "visit_id"),
+        _ => ("lab_report", "report_id"),
+    };
+    (kind.to_owned(), event["data"][name].as_str().expect("a name").to_owned())
+}
+
 pub(crate) fn column<'list>(list: &'list [Value], field: &str) -> Vec<&'list str> {
     list.iter().map(|item| item[field].as_str().unwrap_or_default()).collect()
 }
