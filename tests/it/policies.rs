@@ -103,7 +103,14 @@ fn everything(daemon: &Daemon<'_>, token: &str, one_id: &str) -> String {
     }
     let asked = json!({"name": NAME, "birth_date": "1977-07-05", "phones": [{"value": PHONE}]}).to_string();
     bytes.push_str(&daemon.http("POST", "/v1/persons/match", token, asked.as_bytes()).text());
-    bytes
+    without_the_daemons_clock(&bytes)
+}
+
+/// `bytes` without the times of the daemon's own clock. They are in UTC (a hospital's carry its zone), and at some second of
+/// the day one of them would look like any canary that is a number.
+fn without_the_daemons_clock(bytes: &str) -> String {
+    let is_its_own = |text: &&str| text.ends_with('Z') && text.parse::<jiff::Timestamp>().is_ok();
+    bytes.split('"').filter(|text| !is_its_own(text)).collect::<Vec<_>>().join("\"")
 }
 
 #[test]
