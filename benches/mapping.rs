@@ -9,8 +9,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench that cannot go on shall stop")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the figures")]
 
-#[allow(dead_code, reason = "the other bench's messages, of which two are enough")]
-#[path = "end_to_end/messages.rs"]
+#[allow(dead_code, reason = "the messages of the whole daemon.s benches, of which two are enough")]
+#[path = "hospital/messages.rs"]
 mod messages;
 #[allow(dead_code, unused_imports, reason = "the tests' own HL7, of which the messages need a part")]
 #[path = "../tests/it/support/mod.rs"]

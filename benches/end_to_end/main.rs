@@ -13,8 +13,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench that cannot go on shall stop")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the figures, and a failing daemon's last words")]
 
-mod load;
-mod messages;
+#[path = "../hospital/mod.rs"]
+mod hospital;
 mod sink;
 #[allow(dead_code, unused_imports, reason = "the tests' own site and daemon, of which a bench needs a part")]
 #[path = "../../tests/it/support/mod.rs"]
@@ -27,13 +27,11 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::load::Load;
+use crate::hospital::load::{Load, Outcome};
+use crate::hospital::{cpu_seconds, median, quantile, setting};
 use crate::support::daemon::Daemon;
 use crate::support::http::request;
 use crate::support::site::Site;
-
-/// Linux counts CPU time in these, on every architecture that Heyi runs on (`getconf CLK_TCK`).
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What one system did in one cell.
 struct Figures {
@@ -67,7 +65,7 @@ fn main() {
     for connections in cells.split(',').map(|text| text.parse::<usize>().expect("connections")) {
         let (mut sinks, mut heyis) = (Vec::new(), Vec::new());
         for round in 0..rounds {
-            let load = Load { connections, duration: seconds, seed: round as u64 };
+            let load = Load { connections, first: 0, duration: seconds, seed: round as u64, rate: None };
             sinks.push(measure_sink(&load));
             heyis.push(measure_heyi(&load));
         }
@@ -78,10 +76,6 @@ fn main() {
             ratios.iter().fold((f64::MAX, 0.0_f64), |(low, high), ratio| (low.min(*ratio), high.max(*ratio)));
         println!("{connections:>11}  ratio   {:.2} ({low:.2} to {high:.2})", median(&mut ratios));
     }
-}
-
-fn setting(name: &str, default: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| default.to_owned())
 }
 
 fn measure_sink(load: &Load) -> Figures {
@@ -105,7 +99,7 @@ fn measure_heyi(load: &Load) -> Figures {
         let outcome = load.run(daemon.address("his"));
         sent_all.store(true, Ordering::SeqCst);
         let (events, last_read) = consumer.join().expect("the consumer");
-        assert!(events >= outcome.latencies.len(), "{events} events of {} messages", outcome.latencies.len());
+        assert!(events >= outcome.answers.len(), "{events} events of {} messages", outcome.answers.len());
         (outcome, last_read)
     });
     figures(outcome, last_read - started, cpu_seconds(daemon.id()) - before, daemon.id())
@@ -137,16 +131,14 @@ fn follow(daemon: &Daemon<'_>, sent_all: &AtomicBool) -> (usize, Instant) {
     }
 }
 
-fn figures(outcome: load::Outcome, until_read: Duration, cpu: f64, process: u32) -> Figures {
-    let mut latencies = outcome.latencies;
-    latencies.sort_unstable();
+fn figures(outcome: Outcome, until_read: Duration, cpu: f64, process: u32) -> Figures {
+    let latencies = outcome.latencies();
     let count = latencies.len() as f64;
-    let at = |part: f64| latencies[((count * part) as usize).min(latencies.len() - 1)];
     Figures {
         rate: count / until_read.as_secs_f64(),
-        answers: count / outcome.elapsed.as_secs_f64(),
-        p50: at(0.5),
-        p99: at(0.99),
+        answers: outcome.rate(),
+        p50: quantile(&latencies, 0.5),
+        p99: quantile(&latencies, 0.99),
         cpu: cpu / count * 100_000.0,
         peak_megabytes: peak_megabytes(process),
     }
@@ -163,20 +155,6 @@ fn print_row(connections: usize, name: &str, runs: &[Figures]) {
         middle(|run| run.cpu),
         middle(|run| run.peak_megabytes),
     );
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// CPU time that a process has used, all threads (`/proc/PID/stat`, utime and stime).
-fn cpu_seconds(process: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("a process of ours");
-    let after_name = stat.rsplit_once(") ").expect("the name in parentheses").1;
-    // utime and stime are the 14th and 15th fields; the state after the name is the third.
-    let ticks: f64 = after_name.split(' ').skip(11).take(2).map(|field| field.parse::<f64>().expect("ticks")).sum();
-    ticks / TICKS_PER_SECOND
 }
 
 /// The largest resident size so far (`VmHWM`).
