@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::audit::name_events;
@@ -35,6 +35,9 @@ pub(crate) async fn page(state: Arc<AppState>, call: Call) -> Answer {
     let mut after = begin(&state, &call).await?;
     let deadline = Instant::now() + wait;
     let mut head = state.store.head();
+    if !wait.is_zero() && is_close(after, *head.borrow(), limit) {
+        sleep(limits::GATHERING_TIME).await;
+    }
     let page = loop {
         // Marked as seen before reading: an event committed while we read wakes us.
         head.mark_unchanged();
@@ -45,6 +48,7 @@ pub(crate) async fn page(state: Arc<AppState>, call: Call) -> Answer {
         after = Some(Position::At(page.next));
         if page.next == page.head {
             wait_for_news(&mut head, deadline, &state.stopping).await;
+            sleep_until(deadline.min(Instant::now() + limits::GATHERING_TIME)).await;
         }
     };
     let consumer = consumer(&state, &call)?;
@@ -53,6 +57,12 @@ pub(crate) async fn page(state: Arc<AppState>, call: Call) -> Answer {
     }
     call.trace.about(|entry| name_events(entry, &page));
     if call.accepts(NDJSON) { lines(&page) } else { document(&page) }
+}
+
+/// Whether something, but less than a page, was written after the position.
+fn is_close(after: Option<Position>, head: u64, limit: usize) -> bool {
+    let Some(Position::At(after)) = after else { return false };
+    (1..limit as u64).contains(&head.saturating_sub(after.sequence))
 }
 
 /// Where a page begins that names a position, a time, or a person; `None`: at the committed cursor.
@@ -206,6 +216,7 @@ async fn read_page(
 ) -> Result<Page, Problem> {
     // Anew for each look: a policy may have changed while nothing came.
     let consumer = consumer(state, call)?;
+    state.store.give_way(limits::GIVING_WAY_TIME).await;
     let at = now();
     let read = move |reader: &Reader<'_>| {
         let log = Log::read(reader)?;

@@ -59,6 +59,7 @@ async fn read(state: &Arc<AppState>, call: &Call, detail: Detail) -> Result<(Pag
     let after = call.parameters.text("after").map(str::parse::<Place>).transpose();
     let after = after.map_err(|error| not_valid("after", &error.to_string()))?;
     let limit = call.parameters.integer("limit") as usize;
+    state.store.give_way(limits::GIVING_WAY_TIME).await;
     let (parts, at) = (Part::taken_by(&consumer.events), now());
     let read = move |reader: &Reader<'_>| {
         let epoch = Epoch::read(reader)?;

@@ -15,7 +15,7 @@ use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 use hyper::body::{Body as HttpBody, Frame};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::audit::{self, Trace};
 use super::call::{Answer, Call, from_store, now, recipient, with_type};
@@ -120,12 +120,13 @@ impl Source {
         loop {
             // Marked as seen before reading: an event committed while we read wakes us.
             head.mark_unchanged();
+            let looked = Instant::now();
             if !tokens::is_valid(&self.state, &self.headers).await {
                 return;
             }
             let Some(page) = self.page().await else { return };
             let (next, newest) = (page.next, page.head);
-            let mut piece = self.written(&page);
+            let Some(mut piece) = self.written(&page) else { return };
             if next.sequence - self.told.sequence >= limits::STREAM_CHECKPOINT {
                 piece.push_str(&self.checkpoint(newest));
             }
@@ -148,6 +149,7 @@ impl Source {
                     () = sender.closed() => return,
                     () = wait_for_news(&mut head, sign_of_life, &self.state.stopping) => {}
                 }
+                sleep_until(looked + limits::GATHERING_TIME).await;
             }
             if self.state.stopping.is_cancelled() {
                 return;
@@ -159,6 +161,7 @@ impl Source {
     async fn page(&self) -> Option<Page> {
         // Anew for each look: a policy may have changed while nothing came.
         let consumer = recipient(&self.state, &self.name).ok()?;
+        self.state.store.give_way(limits::GIVING_WAY_TIME).await;
         let (position, at) = (self.position, now());
         let read = move |reader: &Reader<'_>| {
             let Ok(after) = Log::read(reader)?.resolve(Position::At(position)) else { return Ok(None) };
@@ -181,16 +184,23 @@ impl Source {
         audit::append(&self.state, vec![entry]).await
     }
 
-    fn written(&mut self, page: &Page) -> String {
+    /// The piece that tells a page. `None`: an event cannot be told, and a stream must not go on over it.
+    fn written(&mut self, page: &Page) -> Option<String> {
         let mut text = String::new();
         for event in &page.events {
             // What is stored is JSON in one line.
-            let (Ok(sequence), Ok(data)) = (event.sequence.parse(), serde_json::to_string(event)) else { continue };
+            let (Ok(sequence), Ok(data)) = (event.sequence.parse(), serde_json::to_string(event)) else {
+                tracing::error!(
+                    event = event.id,
+                    "a stream ends: an event that is stored could not be written as JSON"
+                );
+                return None;
+            };
             self.told = Cursor { sequence, ..page.next };
             text.push_str(&format!("id: {}\nevent: {}\ndata: {data}\n\n", self.told, event.kind));
         }
         self.position = page.next;
-        text
+        Some(text)
     }
 
     /// Says the position where events were passed over that are not for this consumer.

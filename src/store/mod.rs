@@ -134,6 +134,8 @@ impl StoreConfig {
 
 /// Free pages given back in one transaction of [`Store::forget`]: 8 MiB, some tens of milliseconds.
 const FORGET_PAGES: u32 = 2_048;
+/// Between two looks of [`Store::give_way`] at the writer.
+const GIVING_WAY_PAUSE: Duration = Duration::from_millis(2);
 
 /// An open store. Clones share it; it closes with the last of them, or by [`Store::close`].
 #[derive(Clone)]
@@ -289,6 +291,14 @@ impl Store {
     /// `Some` once the writer has stopped for good, with the sentence that names why.
     pub fn failure(&self) -> watch::Receiver<Option<String>> {
         self.shared.failure.clone()
+    }
+
+    /// Waits until the writer has nothing to do, no longer than `most`: for reading that can wait, so that taking in does not.
+    pub async fn give_way(&self, most: Duration) {
+        let deadline = tokio::time::Instant::now() + most;
+        while self.shared.statistics.queue_depth.load(Ordering::Relaxed) > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(GIVING_WAY_PAUSE).await;
+        }
     }
 
     /// The writer's counters.
