@@ -13,7 +13,7 @@
 //! - `""` becomes JSON `null` (clear), an empty field says nothing.
 //! - No error, note or reason holds a value of the message; codes that a table does not know are listed apart, in [`Unmapped`].
 //!
-//! No files, no clock: the text of files comes through [`ReadFile`]. The crate csv is named in `table` only, toml in `file`.
+//! No files, no clock: the text of files comes through [`ReadFile`]. The crate csv is named in `table::csv_file` only, toml in `file`.
 
 pub mod case;
 mod check;

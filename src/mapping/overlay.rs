@@ -32,6 +32,9 @@ pub(super) fn overlay(reader: &mut Reader<'_>, mut base: Declarations, site: Dec
                 if table.extends.as_ref().is_some_and(|extends| extends.value == table.name.value) {
                     table.extends = other.extends.take();
                     table.files.splice(0..0, other.files.drain(..));
+                    table.replaces = other.replaces.take();
+                } else if !table.is_apart {
+                    table.replaces = Some(Box::new(other.clone()));
                 }
                 *other = table;
             }

@@ -1,6 +1,5 @@
 //! What a mapping says in vain: rules, paths, conditions and rows that are never reached or say what is said already.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use super::Checker;
@@ -9,7 +8,6 @@ use crate::hl7v2::Path;
 use crate::mapping::compile::Target;
 use crate::mapping::expression::Expression;
 use crate::mapping::file::{Block, LeftOut, Located, Required, Rule};
-use crate::mapping::table::Row;
 use crate::record::schema::Shape;
 
 /// Targets that fill others, in one place.
@@ -195,20 +193,6 @@ impl Checker<'_, '_, '_> {
                     path.field().unwrap_or(1)
                 );
                 self.reader.warn(written.file, written.span.clone(), "M021", text, &hint);
-            }
-        }
-    }
-
-    /// Rows that say what a file before them says already.
-    pub(super) fn repeated_rows(&mut self, rows: &[Row]) {
-        let mut known: HashMap<&str, &Row> = HashMap::new();
-        for row in rows {
-            let before = known.insert(&row.source, row);
-            if let Some(before) = before.filter(|before| before.target == row.target && before.file != row.file) {
-                let file = &self.reader.files[before.file];
-                let text =
-                    format!("{}:{} says this of {} already", file.name, file.line(before.span.start), row.source);
-                self.reader.warn(row.file, row.span.clone(), "M024", text, "remove the row");
             }
         }
     }

@@ -7,6 +7,7 @@ mod effect;
 mod fhir;
 mod needs;
 mod path;
+mod rows;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -348,10 +349,13 @@ impl<'d> Checker<'_, '_, 'd> {
                 let text = format!("no rule uses the table {}", name.value);
                 self.reader.warn(name.file, name.span.clone(), "M024", text, "use it with table = \"…\", or remove it");
             }
+            let vocabulary = self.vocabularies.get(&name.value).copied();
             self.repeated_rows(rows);
-            if let Some(vocabulary) = self.vocabularies.get(&name.value).copied() {
+            self.rows_of_other_case(rows, vocabulary);
+            if let Some(vocabulary) = vocabulary {
                 self.targets(vocabulary, rows);
             }
+            self.full_width_rows(rows);
             if let Some(path) = self.event_tables.get(name.value.as_str()).copied() {
                 self.events(name, rows, path);
             }

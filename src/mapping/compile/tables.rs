@@ -1,12 +1,13 @@
 //! Code tables: their rows from all files that make them, and whether a rule can use one.
 
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 
 use super::{Compiler, Target, legal, typed};
-use crate::diagnostic::similar;
+use crate::diagnostic::{listed, similar};
 use crate::mapping::coerce::Coercion;
 use crate::mapping::file::{Declarations, Located, TableFiles};
-use crate::mapping::table::{self, Row, Table};
+use crate::mapping::table::{self, OTHERS, Row, Table};
 use crate::record::schema::Shape;
 
 impl Compiler<'_, '_> {
@@ -14,6 +15,7 @@ impl Compiler<'_, '_> {
         let mut tables = Vec::new();
         for table in &declared.tables {
             let rows = self.table_rows(table, &declared.tables, &mut Vec::new());
+            self.lost_rows(table, &rows, &declared.tables);
             tables.push(Table::new(&table.name.value, &rows));
             self.rows.push(rows);
             self.table_names.push(table.name.clone());
@@ -63,6 +65,52 @@ impl Compiler<'_, '_> {
                 });
                 rows.extend_from_slice(&self.read_files[position].1);
             }
+        }
+        rows
+    }
+
+    /// Codes of the base's table that a site's table of the same name does not have, because it takes its place as a whole.
+    fn lost_rows(&mut self, table: &TableFiles, rows: &[Row], all: &[TableFiles]) {
+        let Some(replaced) = &table.replaces else { return };
+        let known: HashSet<&str> = rows.iter().map(|row| row.source.as_str()).collect();
+        // What is not known of the site's own file is told; what its rows are is not known then.
+        if rows.is_empty() || known.contains(OTHERS) {
+            return;
+        }
+        let base = self.rows_of_base(replaced, all, &mut Vec::new());
+        let base: BTreeSet<&str> = base.iter().map(|row| row.source.as_str()).collect();
+        let lost: Vec<&str> = base.iter().copied().filter(|source| !known.contains(source)).collect();
+        if lost.is_empty() {
+            return;
+        }
+        let file = &self.reader.files[replaced.name.file];
+        let text = format!(
+            "this takes the place of the table {} in {}:{}, and {} of its {} codes have no row any more: {}",
+            table.name.value,
+            file.name,
+            file.line(replaced.name.span.start),
+            lost.len(),
+            base.len(),
+            listed(lost)
+        );
+        let files = table.files.iter().map(|file| format!("{:?}", file.value)).collect::<Vec<_>>().join(", ");
+        let hint = format!(
+            "write {{ extends = {:?}, files = [{files}] }} to keep them; if they are not meant to hold any more, extends = false",
+            table.name.value
+        );
+        self.reader.warn(table.name.file, table.name.span.clone(), "M026", text, &hint);
+    }
+
+    /// The rows of a table that is no part of the mapping any more, as far as its files can be read.
+    fn rows_of_base<'d>(&self, table: &'d TableFiles, all: &'d [TableFiles], chain: &mut Vec<&'d str>) -> Vec<Row> {
+        chain.push(&table.name.value);
+        let extended = table.extends.as_ref().and_then(|name| {
+            let other = all.iter().find(|other| other.name.value == name.value);
+            other.filter(|other| !chain.contains(&other.name.value.as_str()))
+        });
+        let mut rows = extended.map_or_else(Vec::new, |other| self.rows_of_base(other, all, chain));
+        for file in table.files.iter().filter_map(|file| self.reader.peek(file)) {
+            rows.extend(table::rows(&file, 0, &mut Vec::new()));
         }
         rows
     }
