@@ -113,6 +113,13 @@ pub(crate) struct Block {
 }
 
 impl Block {
+    /// It is there and holds no key.
+    pub(crate) fn says_nothing(&self) -> bool {
+        let Self { label, each, when, when_none, skip, on_null, fields, lists, file: _, span: _ } = self;
+        let has_key = label.is_some() || each.is_some() || when.is_some() || when_none.is_some();
+        !has_key && skip.is_none() && on_null.is_none() && fields.is_empty() && lists.is_empty()
+    }
+
     fn is_called(&self, name: &str) -> bool {
         self.label.as_ref().is_some_and(|label| label.value == name)
     }
@@ -146,7 +153,7 @@ pub(crate) struct Rule {
     pub(crate) left_out: Vec<LeftOut>,
 }
 
-/// A key of the base's rule that the rule in its place does not have: `on_unmapped`, `required` or `on_null`, and its value.
+/// A key of the base's rule that the rule in its place does not have: `table`, `on_unmapped`, `required` or `on_null`, and its value.
 #[derive(Debug, Clone)]
 pub(crate) struct LeftOut {
     pub(crate) key: &'static str,
@@ -199,6 +206,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) used_tables: HashSet<String>,
     /// A base could not be read: what it would have declared or used is not known.
     pub(crate) lacks_base: bool,
+    /// Segments of which `[segments]` says something that could not be read.
+    pub(crate) unclear_segments: HashSet<String>,
     /// Blocks (file and byte) that were probably meant for a block of the base which they do not lie over: what they lack is not told.
     pub(crate) astray: HashSet<(usize, usize)>,
 }
@@ -211,6 +220,7 @@ impl<'a> Reader<'a> {
             problems: Vec::new(),
             used_tables: HashSet::new(),
             lacks_base: false,
+            unclear_segments: HashSet::new(),
             astray: HashSet::new(),
         }
     }
@@ -231,10 +241,10 @@ impl<'a> Reader<'a> {
 
     /// Reads a file that `named` names, beside the file that names it.
     pub(crate) fn open(&mut self, named: &Located<String>) -> Option<usize> {
-        let name = beside(&self.files[named.file].name, &named.value);
-        if let Some(index) = self.files.iter().position(|file| file.name == name) {
+        if let Some(index) = self.known(named) {
             return Some(index);
         }
+        let name = beside(&self.files[named.file].name, &named.value);
         match (self.read)(&name) {
             Ok(text) => {
                 self.files.push(SourceFile { name, text });
@@ -245,6 +255,12 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    /// The index of a file that was read.
+    pub(crate) fn known(&self, named: &Located<String>) -> Option<usize> {
+        let name = beside(&self.files[named.file].name, &named.value);
+        self.files.iter().position(|file| file.name == name)
     }
 
     /// Tells of a file that another names: where it is no text in UTF-8, at the place in it.
@@ -263,7 +279,7 @@ impl<'a> Reader<'a> {
     /// The text of a file that is no part of the mapping, if it can be read.
     pub(crate) fn peek(&self, named: &Located<String>) -> Option<SourceFile> {
         let name = beside(&self.files[named.file].name, &named.value);
-        let known = self.files.iter().find(|file| file.name == name).cloned();
+        let known = self.known(named).map(|index| self.files[index].clone());
         known.or_else(|| Some(SourceFile { text: (self.read)(&name).ok()?, name }))
     }
 
@@ -386,7 +402,11 @@ impl<'a> Reader<'a> {
             let is_segment = Path::parse(&segment.value).is_ok_and(|path| path.field().is_none());
             if !is_segment || !(segment.value.starts_with('Z') || Dictionary::standard().has_segment(&segment.value)) {
                 let text = format!("{} is neither a Z-segment nor one of HL7 v2", segment.value);
-                self.error(file, segment.span, "M014", text, hint);
+                let capitals = segment.value.to_ascii_uppercase();
+                let is_in_small_letters = capitals != segment.value && Path::parse(&capitals).is_ok();
+                let meant = format!("did you mean {capitals}?");
+                self.error(file, segment.span, "M014", text, if is_in_small_letters { &meant } else { hint });
+                self.unclear_segments.insert(capitals);
                 continue;
             }
             let Some(fields) = value.get_ref().as_table() else {
@@ -399,6 +419,7 @@ impl<'a> Reader<'a> {
                 );
                 continue;
             };
+            let before = self.problems.len();
             for (key, value) in in_order(fields) {
                 let Some(number) = self.number(file, key) else { continue };
                 match value.get_ref().as_table() {
@@ -411,6 +432,9 @@ impl<'a> Reader<'a> {
                         }
                     }
                 }
+            }
+            if self.problems.len() > before {
+                self.unclear_segments.insert(segment.value);
             }
         }
     }

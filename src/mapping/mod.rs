@@ -98,6 +98,9 @@ pub struct Trace {
     pub fired: BTreeSet<RuleName>,
     /// References that lead to nothing in the unit, although what they name would belong to it.
     pub lost: BTreeMap<LostReference, LostFields>,
+    /// Elements that no condition chooses and of which nothing else is read, `Encounter.participant[1]`, with the fields that choose among
+    /// them: `visit.attending`.
+    pub unchosen: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// The fields of which a reference that leads to nothing is the reason.

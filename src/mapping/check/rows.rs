@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::Checker;
 use super::vocabulary::Vocabulary;
-use crate::diagnostic::{Diagnostic, plain_character};
+use crate::diagnostic::{Diagnostic, plain_characters};
 use crate::mapping::table::Row;
 
 impl Checker<'_, '_, '_> {
@@ -53,10 +53,8 @@ impl Checker<'_, '_, '_> {
     /// Codes and targets in the full-width letters and digits of an input method. Who sends both forms has a row for each.
     pub(super) fn full_width_rows(&mut self, rows: &[Row]) {
         let is_wide = |text: &str| text.chars().any(|letter| matches!(letter, '０'..='９' | 'Ａ'..='Ｚ' | 'ａ'..='ｚ'));
-        let plain =
-            |text: &str| text.chars().map(|letter| plain_character(letter).unwrap_or(letter)).collect::<String>();
         for row in rows.iter().filter(|row| is_wide(&row.source)) {
-            let meant = plain(&row.source);
+            let meant = plain_characters(&row.source);
             if !rows.iter().any(|other| other.source.eq_ignore_ascii_case(&meant)) {
                 let text = format!(
                     "{} is in full-width characters: a message that sends {meant} does not find it",
@@ -67,7 +65,7 @@ impl Checker<'_, '_, '_> {
             }
         }
         for row in rows.iter().filter(|row| is_wide(&row.target) && row.target != row.source) {
-            let meant = plain(&row.target);
+            let meant = plain_characters(&row.target);
             if meant.is_ascii() {
                 let text = format!("the target {} is in full-width characters", row.target);
                 self.tell(row, row.target_span.clone(), "M007", text, &format!("write {meant}"));

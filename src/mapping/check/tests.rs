@@ -6,11 +6,11 @@ use super::super::Mapping;
 use crate::diagnostic::Diagnostic;
 
 /// Eight lines without a mistake; what is added to them is the only thing to tell of.
-const SOUND: &str = "[patient]\neach = 'PID'\nname = 'PID-5'\nupdated_at = 'MSH-7'
+pub(super) const SOUND: &str = "[patient]\neach = 'PID'\nname = 'PID-5'\nupdated_at = 'MSH-7'
 [[patient.identifiers]]\neach = 'PID-3'\nvalue = 'PID-3.1'\ntype = { constant = 'mrn' }\n";
 const NUMBERS: &str = "[[patient.identifiers]]\neach = 'PID-3'\nvalue = 'PID-3.1'\ntype = { constant = 'mrn' }\n";
-const VISIT: &str = "[visit]\nnumber = 'PV1-19.1'\nevent = { constant = 'arrived' }\nupdated_at = 'MSH-7'\n";
-const SEX: &str = "source,target,note\nM,male,\nF,female,\n";
+pub(super) const VISIT: &str = "[visit]\nnumber = 'PV1-19.1'\nevent = { constant = 'arrived' }\nupdated_at = 'MSH-7'\n";
+pub(super) const SEX: &str = "source,target,note\nM,male,\nF,female,\n";
 
 fn problems_of(files: &[(&str, &str)]) -> Vec<Diagnostic> {
     let read = |name: &str| {
@@ -293,7 +293,7 @@ fn records_that_lack_what_they_need_are_told() {
     );
     check(
         &format!("{SOUND}[visit]\nevent = {{ constant = 'arrived' }}\n"),
-        &[("9:1 M023", "visit has no rule for number"), ("9:1 M023", "visit has no rule for updated_at")],
+        &[("9:1 M023", "visit has no rule for number: a visit without a number cannot be kept, nor for updated_at")],
     );
     check(
         &format!("{SOUND}[[visit]]\n{}", VISIT.replace("[visit]", "[[visit]]")),
@@ -384,63 +384,6 @@ fn tables_that_nothing_uses_and_rows_that_say_nothing_new_are_told() {
         &[("site.toml", &mapping), ("sex.csv", SEX), ("more.csv", more)],
         &[("more.csv:2:1 M024", "sex.csv:2 says this of M already")],
     );
-}
-
-#[test]
-fn codes_that_only_seem_to_be_others_are_told() {
-    let mapping = format!("[tables]\nsex = ['sex.csv', 'more.csv']\n{SOUND}")
-        .replace("name =", "sex = { from = 'PID-8', table = 'sex' }\nname =");
-    let check = |rows: &str, expected: &[(&str, &str)]| {
-        let more = format!("source,target,note\n{rows}");
-        check_files(&[("site.toml", &mapping), ("sex.csv", SEX), ("more.csv", &more)], expected);
-    };
-    check("１,male,\n", &[("more.csv:2:1 M007", "a message that sends 1 does not find it")]);
-    check("１,male,\n1,male,\n（男）,male,\n", &[]);
-    check("m,male,\n", &[("more.csv:2:1 M024", "sex.csv:2 says this of M already, and m differs in case alone")]);
-    check("m,female,\n", &[("more.csv:2:1 M007", "m differs from M (sex.csv:2) in case alone and has another target")]);
-    check("x,other,\nX,unknown,\n", &[("more.csv:3:1 M007", "X differs from x (more.csv:2)")]);
-    let language = format!("[tables]\nlanguage = 'language.csv'\n{SOUND}")
-        .replace("name =", "language = { from = 'PID-15.1', table = 'language' }\nname =");
-    let table = "source,target,note\n1,ｚｈ,\n";
-    let told = [("language.csv:2:3 M007", "the target ｚｈ is in full-width characters (write zh)")];
-    check_files(&[("site.toml", &language), ("language.csv", table)], &told);
-}
-
-#[test]
-fn a_table_in_the_place_of_the_base_s_tells_which_codes_it_lost() {
-    let base = format!("[tables]\nsex = 'sex.csv'\n{SOUND}")
-        .replace("name =", "sex = { from = 'PID-8', table = 'sex' }\nname =");
-    let more = "source,target,note\n1,male,\n";
-    let check = |table: &str, expected: &[(&str, &str)]| {
-        let site = format!("extends = 'base.toml'\n[tables]\nsex = {table}\n");
-        let files = [("site.toml", site.as_str()), ("base.toml", &base), ("sex.csv", SEX), ("more.csv", more)];
-        check_files(&files, expected);
-    };
-    let told = [("3:1 M026", "the table sex in base.toml:2, and 2 of its 2 codes have no row any more: F, M")];
-    check("'more.csv'", &told);
-    check(
-        "{ files = 'more.csv' }",
-        &[("3:1 M026", "write { extends = \"sex\", files = [\"more.csv\"] } to keep them")],
-    );
-    for kept in [
-        "['sex.csv', 'more.csv']",
-        "{ extends = 'sex', files = 'more.csv' }",
-        "{ extends = false, files = 'more.csv' }",
-    ] {
-        check(kept, &[]);
-    }
-}
-
-#[test]
-fn a_file_that_is_not_utf8_is_told_at_its_place() {
-    let read = |name: &str| match name {
-        "site.toml" => Ok(format!("[tables]\nsex = 'sex.csv'\n{SOUND}")),
-        _ => String::from_utf8(b"source,target,note\nM,male,\xc4\xd0\n".to_vec())
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
-    };
-    let problems = Mapping::load("site.toml", &read).expect_err("no UTF-8");
-    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    assert_eq!(told, ["sex.csv:2:8 error[M012]: this file is in GB18030, not in UTF-8 (save it as UTF-8)"]);
 }
 
 #[test]
