@@ -186,7 +186,14 @@ pub(crate) const ON_UNMAPPED: &[&str] = &["reject", "keep", "leave"];
 /// each table, in the order of the declarations.
 pub(crate) fn compile(reader: &mut Reader<'_>, declared: &Declarations) -> (Plan, Vec<Vec<Row>>) {
     let format = declared.format();
-    let mut compiler = Compiler { reader, format, rows: Vec::new(), read_files: Vec::new(), table_names: Vec::new(), entries: Vec::new() };
+    let mut compiler = Compiler {
+        reader,
+        format,
+        rows: Vec::new(),
+        read_files: Vec::new(),
+        table_names: Vec::new(),
+        entries: Vec::new(),
+    };
     let whole = Within::whole(format);
     let tables = compiler.tables(declared);
     let mut plan = Plan { format, tables, ..Plan::default() };
@@ -229,7 +236,13 @@ impl Compiler<'_, '_> {
         plan
     }
 
-    fn block_as_written(&mut self, block: &Block, place: &str, level: &'static [Field], outer: Option<&Within>) -> BlockPlan {
+    fn block_as_written(
+        &mut self,
+        block: &Block,
+        place: &str,
+        level: &'static [Field],
+        outer: Option<&Within>,
+    ) -> BlockPlan {
         let is_item = outer.is_some();
         let whole = Within::whole(self.format);
         let outer = outer.unwrap_or(&whole);
@@ -237,7 +250,9 @@ impl Compiler<'_, '_> {
         let (each, within) = match block.each.as_ref().map(|each| self.each(each, outer)) {
             Some(Some((each, _))) if is_astray => (Some(each), Within::unknown(self.format)),
             Some(Some((each, within))) => (Some(each), within),
-            Some(None) => (None, block.each.as_ref().map_or_else(|| outer.clone(), |each| self.probably_within(each, outer))),
+            Some(None) => {
+                (None, block.each.as_ref().map_or_else(|| outer.clone(), |each| self.probably_within(each, outer)))
+            }
             None => (None, outer.clone()),
         };
         if (is_item || self.format == Format::Fhir) && block.each.is_none() {

@@ -156,7 +156,8 @@ fn check_fills(reader: &mut Reader<'_>, base: &[Block], block: &Block, place: &s
     }
     let what = if block.label.is_some() { "name" } else { "each" };
     let text = format!("the base has no block of {place} with this {what}, and this one fills nothing by itself");
-    let names: Vec<&str> = base.iter().filter_map(|block| block.label.as_ref()).map(|name| name.value.as_str()).collect();
+    let names: Vec<&str> =
+        base.iter().filter_map(|block| block.label.as_ref()).map(|name| name.value.as_str()).collect();
     let hint = match names.is_empty() {
         true => "write each as the base's block has it, or rules".to_owned(),
         false => format!("to change one of the base's, write its name: block = \"…\", of {}", names.join(", ")),
@@ -178,7 +179,8 @@ fn root(each: &str, format: Format) -> Option<String> {
 /// What the base's rules for a field say of what is missing or unknown, and those in their place do not.
 fn left_out(base: &[&Rule], site: &[&Rule]) -> Vec<LeftOut> {
     let mut found = Vec::new();
-    let reads_as_text = site.iter().any(|rule| rule.table.is_some() || rule.coercion.is_some() || rule.constant.is_some());
+    let reads_as_text =
+        site.iter().any(|rule| rule.table.is_some() || rule.coercion.is_some() || rule.constant.is_some());
     let mut add = |key, value: Option<String>, rule: &Rule, is_said: bool| {
         let value = value.filter(|_| !is_said && !found.iter().any(|known: &LeftOut| known.key == key));
         found.extend(value.map(|value| LeftOut { key, value, place: (rule.file, rule.span.start) }));

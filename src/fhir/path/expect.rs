@@ -364,13 +364,19 @@ pub(super) fn of_text(atom: &Atom<'_>, span: &Span) -> Option<Remark> {
 pub(super) fn of_index(index: &Expression, span: &Span) -> Option<Remark> {
     matches!(index, Expression::Literal(Atom::Integer(1))).then(|| {
         let problem = "[1] is the second: FHIRPath counts from 0".to_owned();
-        Remark::new(RemarkKind::Second, span, problem, "the first is [0]; for the second write skip(1).first()".to_owned())
+        Remark::new(
+            RemarkKind::Second,
+            span,
+            problem,
+            "the first is [0]; for the second write skip(1).first()".to_owned(),
+        )
     })
 }
 
 /// The URL of an extension of a resource or element, which is never a word; inside an extension it may be.
 pub(super) fn of_extension_url(url: &str, span: &Span, types: &Types) -> Option<Remark> {
-    let may_be_inner = types.is_open() || types.kinds.is_empty() || types.kinds.iter().any(|(id, _)| id.name() == "Extension");
+    let may_be_inner =
+        types.is_open() || types.kinds.is_empty() || types.kinds.iter().any(|(id, _)| id.name() == "Extension");
     (!may_be_inner && !url.contains(':') && plain_text(url).is_none()).then(|| {
         let problem = format!("{url} is no URL, and an extension is known by its whole URL");
         let hint = "write it as the resource has it, as in http://hospital.example/fhir/StructureDefinition/…";

@@ -212,7 +212,8 @@ impl Checker<'_, '_, '_> {
         let Some(written) = changed_each(block) else { return };
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         let rules = block.fields.iter().filter_map(|(_, rule)| rule.as_ref());
-        let paths: Vec<Path> = rules.flat_map(|rule| &rule.from).filter_map(|path| Path::parse(&path.value).ok()).collect();
+        let paths: Vec<Path> =
+            rules.flat_map(|rule| &rule.from).filter_map(|path| Path::parse(&path.value).ok()).collect();
         for path in &paths {
             let root = match (each.field(), path.field()) {
                 (Some(_), Some(field)) => format!("{}-{field}", path.segment()),
@@ -225,7 +226,10 @@ impl Checker<'_, '_, '_> {
             None => each.segment().to_owned(),
         };
         let read = counts.get(&own).copied().unwrap_or_default();
-        let Some((most, count)) = counts.iter().max_by_key(|(_, count)| **count).filter(|(_, count)| **count > read) else { return };
+        let Some((most, count)) = counts.iter().max_by_key(|(_, count)| **count).filter(|(_, count)| **count > read)
+        else {
+            return;
+        };
         let base = &self.reader.files[block.file];
         let text = format!(
             "this takes the place of the each of the base's block of {place} in {}:{}, which reads {most} ({count} of {} paths) and {own} with {read}",

@@ -8,13 +8,13 @@ mod fhir;
 mod needs;
 mod path;
 mod rows;
-mod texts;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_of_fhir;
 #[cfg(test)]
 mod tests_of_sites;
+mod texts;
 mod truth;
 mod vocabulary;
 

@@ -31,7 +31,10 @@ impl Checker<'_, '_, '_> {
 fn unlikely(value: &str, comparison: Comparison, format: Format) -> Option<(String, String)> {
     let is_pattern = comparison == Comparison::Pattern;
     if let Some(plain) = plain_text(value) {
-        return Some((format!("{value} is in full-width characters, and never equal to {plain}"), format!("write {plain}")));
+        return Some((
+            format!("{value} is in full-width characters, and never equal to {plain}"),
+            format!("write {plain}"),
+        ));
     }
     if is_pattern && value.trim() != value {
         let hint = "leave them out".to_owned();
@@ -49,7 +52,8 @@ fn unlikely(value: &str, comparison: Comparison, format: Format) -> Option<(Stri
     if !is_pattern {
         let bare = value.trim_matches('*');
         let is_wildcard = bare.len() < value.len() && bare.chars().count() > 1;
-        return is_wildcard.then(|| (format!("* stands for itself here, so {value:?} is hardly sent"), no_patterns(format)));
+        return is_wildcard
+            .then(|| (format!("* stands for itself here, so {value:?} is hardly sent"), no_patterns(format)));
     }
     let is_anchored = value.len() > 1 && (value.starts_with('^') || value.ends_with('$'));
     if is_anchored || REGEX.iter().any(|mark| value.contains(mark)) {
@@ -99,7 +103,16 @@ mod tests {
             let expected = (value == "5%").then_some(());
             assert_eq!(unlikely(value, Comparison::Pattern, Format::Hl7v2).map(drop), expected, "{value}");
         }
-        for (value, is_told) in [("HIS*", true), ("*", false), ("H*", false), ("%HIS", true), ("HIS|LIS", false), ("（±）", false), ("（+）", false), ("Ａ１", true)] {
+        for (value, is_told) in [
+            ("HIS*", true),
+            ("*", false),
+            ("H*", false),
+            ("%HIS", true),
+            ("HIS|LIS", false),
+            ("（±）", false),
+            ("（+）", false),
+            ("Ａ１", true),
+        ] {
             assert_eq!(unlikely(value, Comparison::Equality, Format::Hl7v2).is_some(), is_told, "{value}");
         }
     }

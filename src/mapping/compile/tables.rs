@@ -193,7 +193,12 @@ impl Compiler<'_, '_> {
                     (wrong, all) => {
                         let row = format!("{}:{}", self.reader.files[first.file].name, first.line);
                         let of = format!("{wrong} of the {all} rows of {what}");
-                        format!("{of} {} no legal value of {}: {} ({row})", if wrong == 1 { "has" } else { "have" }, target.name, first.target)
+                        format!(
+                            "{of} {} no legal value of {}: {} ({row})",
+                            if wrong == 1 { "has" } else { "have" },
+                            target.name,
+                            first.target
+                        )
                     }
                 };
                 self.error(place.0, place.1, "M008", count, &legal(target.shape, ""));
@@ -221,11 +226,16 @@ impl Compiler<'_, '_> {
         is_another_s: bool,
     ) -> Option<(Located<String>, String)> {
         let name = &self.reader.files[row.file].name;
-        let entries = |table: &TableEntry| table.files.iter().find(|(file, _)| *file == row.file).map(|(_, entry)| entry.clone());
+        let entries =
+            |table: &TableEntry| table.files.iter().find(|(file, _)| *file == row.file).map(|(_, entry)| entry.clone());
         let entry = entries(&self.entries[index]);
         let entry_file = entry.as_ref().map_or(usize::MAX, |entry| entry.file);
         // The base reads it otherwise, and is sound.
-        let is_base_s = self.entries.iter().flat_map(|table| &table.files).any(|(file, other)| *file == row.file && other.file > written.file.min(entry_file));
+        let is_base_s = self
+            .entries
+            .iter()
+            .flat_map(|table| &table.files)
+            .any(|(file, other)| *file == row.file && other.file > written.file.min(entry_file));
         if !is_another_s && !is_base_s {
             return None;
         }
