@@ -212,6 +212,18 @@ pub fn plain_character(character: char) -> Option<char> {
     })
 }
 
+/// A text with the plain characters for those of an input method.
+pub fn plain_characters(text: &str) -> String {
+    text.chars().map(|character| plain_character(character).unwrap_or(character)).collect()
+}
+
+/// What was meant by a code or URL with full-width letters, digits, colons or slashes in it; `None`: it has none, or is no plain text
+/// without them either, as a word of Chinese with its own brackets.
+pub fn plain_text(text: &str) -> Option<String> {
+    let is_wide = |letter: char| matches!(letter, '０'..='９' | 'Ａ'..='Ｚ' | 'ａ'..='ｚ' | '：' | '／');
+    text.contains(is_wide).then(|| plain_characters(text)).filter(|plain| plain.is_ascii())
+}
+
 /// Whether two words differ by one letter: put in, left out, exchanged, or two that have changed places.
 pub fn is_one_letter_away(word: &str, other: &str) -> bool {
     strsim::osa_distance(word, other) == 1

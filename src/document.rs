@@ -94,6 +94,7 @@ pub(crate) fn syntax_errors(text: &str, errors: &[toml::de::Error]) -> Vec<(Rang
                 span.start..span.start + character.len_utf8(),
                 format!("{character} is no mark of TOML: write {plain}, the {PLAIN}"),
             ),
+            None if message == DUPLICATE => (span.clone(), duplicate_key(text, &span)),
             None => (span, message.lines().collect::<Vec<_>>().join(", ")),
         });
     }
@@ -102,6 +103,33 @@ pub(crate) fn syntax_errors(text: &str, errors: &[toml::de::Error]) -> Vec<(Rang
 
 /// How a problem with a character of an input method ends.
 const PLAIN: &str = "plain character";
+
+/// What the crate toml says of a key, or a section, that is there already.
+const DUPLICATE: &str = "duplicate key";
+
+/// Names the key, and the line above it that it stands in as well.
+fn duplicate_key(text: &str, span: &Range<usize>) -> String {
+    let key = text.get(span.clone()).unwrap_or_default();
+    let line_of = |start: usize| text[..start].matches('\n').count() + 1;
+    let start = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text[start..].lines().next().unwrap_or_default().trim();
+    let is_header = line.starts_with('[');
+    // A key counts from the header of its section on.
+    let lines: Vec<&str> = text[..start].lines().collect();
+    let mut before = lines.iter().enumerate().rev();
+    let is_key = |other: &str| other.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with(['=', '.']));
+    let first = before
+        .find(|(_, other)| match is_header {
+            true => other.split('#').next().is_some_and(|other| other.trim() == line),
+            false => is_key(other.trim_start()) || other.starts_with('['),
+        })
+        .filter(|(_, other)| is_header || is_key(other.trim_start()))
+        .map(|(index, _)| index + 1);
+    match first.filter(|first| *first < line_of(span.start)) {
+        Some(first) => format!("{DUPLICATE}: {key} stands in line {first} already"),
+        None => format!("{DUPLICATE}: {key} is there twice"),
+    }
+}
 
 fn on_one_line(text: &str, one: &Range<usize>, other: &Range<usize>) -> bool {
     text.get(one.start..other.start).is_some_and(|between| !between.contains('\n'))

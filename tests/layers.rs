@@ -101,7 +101,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("toml", &["document.rs", "mapping/file.rs", "mapping/file/"]),
     ("annotate_snippets", &["diagnostic.rs"]),
     ("strsim", &["diagnostic.rs", "identity/compare/edits.rs"]),
-    ("csv", &["mapping/table.rs", "commands/"]),
+    ("csv", &["mapping/table/", "commands/"]),
     ("prometheus_client", &["telemetry.rs", "telemetry/"]),
     ("tracing_subscriber", &["telemetry.rs"]),
     ("ipnet", &["source/", "config", "push/target.rs"]),

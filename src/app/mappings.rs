@@ -11,6 +11,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -155,8 +156,8 @@ fn load_file(files: &Files<'_>, file: &Path) -> Result<Mapping, Vec<Diagnostic>>
     Mapping::load(&name.to_string_lossy(), &|name| files.read(name))
 }
 
-/// What reading a file gave; an error of the system cannot be copied.
-type Text = Result<String, (std::io::ErrorKind, String)>;
+/// What reading a file gave; an error of the system cannot be copied. What is not UTF-8 is kept, to tell where.
+type Text = Result<Result<String, FromUtf8Error>, (std::io::ErrorKind, String)>;
 
 /// Files below the root, each read once.
 struct Files<'c> {
@@ -169,9 +170,12 @@ impl Files<'_> {
         let path = self.root.join(name);
         let mut texts = self.texts.borrow_mut();
         let text = texts.entry(path).or_insert_with_key(|path| {
-            std::fs::read_to_string(path).map_err(|error| (error.kind(), error.to_string()))
+            std::fs::read(path).map(String::from_utf8).map_err(|error| (error.kind(), error.to_string()))
         });
-        text.clone().map_err(|(kind, text)| std::io::Error::new(kind, text))
+        match text.clone() {
+            Ok(text) => text.map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error)),
+            Err((kind, text)) => Err(std::io::Error::new(kind, text)),
+        }
     }
 }
 

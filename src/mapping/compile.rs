@@ -1,6 +1,7 @@
 //! Declarations to a plan: paths parsed, tables read, targets, literals and conditions checked. What compiles cannot fail for its
 //! own sake at run time.
 
+mod changed_each;
 mod paths;
 mod tables;
 
@@ -185,7 +186,14 @@ pub(crate) const ON_UNMAPPED: &[&str] = &["reject", "keep", "leave"];
 /// each table, in the order of the declarations.
 pub(crate) fn compile(reader: &mut Reader<'_>, declared: &Declarations) -> (Plan, Vec<Vec<Row>>) {
     let format = declared.format();
-    let mut compiler = Compiler { reader, format, rows: Vec::new(), read_files: Vec::new(), table_names: Vec::new() };
+    let mut compiler = Compiler {
+        reader,
+        format,
+        rows: Vec::new(),
+        read_files: Vec::new(),
+        table_names: Vec::new(),
+        entries: Vec::new(),
+    };
     let whole = Within::whole(format);
     let tables = compiler.tables(declared);
     let mut plan = Plan { format, tables, ..Plan::default() };
@@ -201,6 +209,7 @@ pub(crate) fn compile(reader: &mut Reader<'_>, declared: &Declarations) -> (Plan
             plan.records.push((kind, block));
         }
     }
+    compiler.lost_rows(declared);
     plan.files = compiler.reader.files.iter().map(|file| file.name.clone()).collect();
     (plan, compiler.rows)
 }
@@ -214,11 +223,26 @@ struct Compiler<'r, 'a> {
     read_files: Vec<(usize, Vec<Row>)>,
     /// The names of the tables, where they stand.
     table_names: Vec<Located<String>>,
+    /// The files of each.
+    entries: Vec<tables::TableEntry>,
 }
 
 impl Compiler<'_, '_> {
     /// `outer`: what the record is made of, for an item of one of its lists.
     fn block(&mut self, block: &Block, place: &str, level: &'static [Field], outer: Option<&Within>) -> BlockPlan {
+        let first = self.reader.problems.len();
+        let plan = self.block_as_written(block, place, level, outer);
+        self.fold_problems_of_base(block, place, first);
+        plan
+    }
+
+    fn block_as_written(
+        &mut self,
+        block: &Block,
+        place: &str,
+        level: &'static [Field],
+        outer: Option<&Within>,
+    ) -> BlockPlan {
         let is_item = outer.is_some();
         let whole = Within::whole(self.format);
         let outer = outer.unwrap_or(&whole);
@@ -226,8 +250,9 @@ impl Compiler<'_, '_> {
         let (each, within) = match block.each.as_ref().map(|each| self.each(each, outer)) {
             Some(Some((each, _))) if is_astray => (Some(each), Within::unknown(self.format)),
             Some(Some((each, within))) => (Some(each), within),
-            // What its paths are relative to is not known: they are not complained of.
-            Some(None) => (None, Within::unknown(self.format)),
+            Some(None) => {
+                (None, block.each.as_ref().map_or_else(|| outer.clone(), |each| self.probably_within(each, outer)))
+            }
             None => (None, outer.clone()),
         };
         if (is_item || self.format == Format::Fhir) && block.each.is_none() {

@@ -48,6 +48,8 @@ pub struct Coverage {
     pub failed: u64,
     /// Fields and components with a value that nothing asked for.
     pub unread: BTreeMap<Asked, Occurrences>,
+    /// Elements that no condition of the mapping chooses, with the fields that choose among them.
+    pub unchosen: BTreeMap<String, (Occurrences, BTreeSet<String>)>,
     /// Codes that no table knows, and the number of messages with each.
     pub unmapped: BTreeMap<Unmapped, u64>,
     fired: BTreeSet<RuleName>,
@@ -97,8 +99,19 @@ impl Coverage {
                 fill(record.kind.name(), &Json::Object(fields), &mut self.filled);
             }
         }
-        let Trace { asked, fired, .. } = mapped.trace;
+        let Trace { asked, fired, unchosen, .. } = mapped.trace;
         self.fired.extend(fired);
+        let mut elements: BTreeMap<String, u64> = BTreeMap::new();
+        for (place, targets) in unchosen {
+            let element = fhir::element_of(&place);
+            self.unchosen.entry(element.clone()).or_default().1.extend(targets);
+            *elements.entry(element).or_default() += 1;
+        }
+        for (element, values) in elements {
+            let counted = &mut self.unchosen.entry(element).or_default().0;
+            counted.messages += 1;
+            counted.values += values;
+        }
         let mut unread: BTreeMap<Asked, u64> = BTreeMap::new();
         let is_left_out = |place: String| mapped.skipped.iter().any(|skipped| skipped.path == place);
         match input {

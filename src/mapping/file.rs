@@ -10,6 +10,7 @@ mod block;
 use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
+use std::string::FromUtf8Error;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -18,7 +19,7 @@ use super::input::Format;
 use super::overlay::overlay;
 use crate::diagnostic::{Diagnostic, SourceFile, similar};
 use crate::document::syntax_errors;
-use crate::hl7v2::{Dictionary, Path};
+use crate::hl7v2::{Charset, Dictionary, Path};
 use crate::record::Kind;
 use crate::record::schema;
 
@@ -27,7 +28,8 @@ const MOST_TOLD: usize = 12;
 /// Longest chain of `extends`. A site, a vendor, a country and the base are four.
 const MAX_EXTENDS: usize = 8;
 
-/// Gives the text of a file by the name under which diagnostics show it.
+/// Gives the text of a file by the name under which diagnostics show it. An error that holds a [`FromUtf8Error`] is told with the place in
+/// the file.
 pub type ReadFile<'a> = &'a dyn Fn(&str) -> io::Result<String>;
 
 /// A value with its place.
@@ -84,8 +86,12 @@ pub(crate) struct TableFiles {
     pub(crate) name: Located<String>,
     /// The table whose rows come first; its own name: the base's table.
     pub(crate) extends: Option<Located<String>>,
+    /// `extends = false`: it takes the place of the base's on purpose.
+    pub(crate) is_apart: bool,
     /// Files, relative to the mapping that names them; later rows replace earlier ones.
     pub(crate) files: Vec<Located<String>>,
+    /// The base's table of this name, whose rows it does not take up.
+    pub(crate) replaces: Option<Box<TableFiles>>,
 }
 
 /// A record (`[patient]`, `[[lab_report]]`) or a list item (`[[patient.identifiers]]`).
@@ -107,6 +113,13 @@ pub(crate) struct Block {
 }
 
 impl Block {
+    /// It is there and holds no key.
+    pub(crate) fn says_nothing(&self) -> bool {
+        let Self { label, each, when, when_none, skip, on_null, fields, lists, file: _, span: _ } = self;
+        let has_key = label.is_some() || each.is_some() || when.is_some() || when_none.is_some();
+        !has_key && skip.is_none() && on_null.is_none() && fields.is_empty() && lists.is_empty()
+    }
+
     fn is_called(&self, name: &str) -> bool {
         self.label.as_ref().is_some_and(|label| label.value == name)
     }
@@ -140,7 +153,7 @@ pub(crate) struct Rule {
     pub(crate) left_out: Vec<LeftOut>,
 }
 
-/// A key of the base's rule that the rule in its place does not have: `on_unmapped`, `required` or `on_null`, and its value.
+/// A key of the base's rule that the rule in its place does not have: `table`, `on_unmapped`, `required` or `on_null`, and its value.
 #[derive(Debug, Clone)]
 pub(crate) struct LeftOut {
     pub(crate) key: &'static str,
@@ -193,6 +206,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) used_tables: HashSet<String>,
     /// A base could not be read: what it would have declared or used is not known.
     pub(crate) lacks_base: bool,
+    /// Segments of which `[segments]` says something that could not be read.
+    pub(crate) unclear_segments: HashSet<String>,
     /// Blocks (file and byte) that were probably meant for a block of the base which they do not lie over: what they lack is not told.
     pub(crate) astray: HashSet<(usize, usize)>,
 }
@@ -205,6 +220,7 @@ impl<'a> Reader<'a> {
             problems: Vec::new(),
             used_tables: HashSet::new(),
             lacks_base: false,
+            unclear_segments: HashSet::new(),
             astray: HashSet::new(),
         }
     }
@@ -214,11 +230,10 @@ impl<'a> Reader<'a> {
         match (self.read)(name) {
             Ok(text) => self.read_mapping(name, text, &mut Vec::new()),
             Err(error) => {
-                self.problems.push(Diagnostic::unreadable(
-                    name,
-                    "M012",
-                    format!("this mapping cannot be read: {error}"),
-                ));
+                let problem = not_utf8(name, &error).unwrap_or_else(|| {
+                    Diagnostic::unreadable(name, "M012", format!("this mapping cannot be read: {error}"))
+                });
+                self.problems.push(problem);
                 Declarations::default()
             }
         }
@@ -226,24 +241,46 @@ impl<'a> Reader<'a> {
 
     /// Reads a file that `named` names, beside the file that names it.
     pub(crate) fn open(&mut self, named: &Located<String>) -> Option<usize> {
-        let name = beside(&self.files[named.file].name, &named.value);
-        if let Some(index) = self.files.iter().position(|file| file.name == name) {
+        if let Some(index) = self.known(named) {
             return Some(index);
         }
+        let name = beside(&self.files[named.file].name, &named.value);
         match (self.read)(&name) {
             Ok(text) => {
                 self.files.push(SourceFile { name, text });
                 Some(self.files.len() - 1)
             }
             Err(error) => {
-                let hint = match error.kind() {
-                    io::ErrorKind::InvalidData => "save it as UTF-8",
-                    _ => "the name is relative to the file that names it",
-                };
-                self.error(named.file, named.span.clone(), "M012", format!("{name} cannot be read: {error}"), hint);
+                self.unreadable(named, &name, &error);
                 None
             }
         }
+    }
+
+    /// The index of a file that was read.
+    pub(crate) fn known(&self, named: &Located<String>) -> Option<usize> {
+        let name = beside(&self.files[named.file].name, &named.value);
+        self.files.iter().position(|file| file.name == name)
+    }
+
+    /// Tells of a file that another names: where it is no text in UTF-8, at the place in it.
+    fn unreadable(&mut self, named: &Located<String>, name: &str, error: &io::Error) {
+        match not_utf8(name, error) {
+            Some(problem) if !self.problems.contains(&problem) => self.problems.push(problem),
+            Some(_) => {}
+            None => {
+                let text = format!("{name} cannot be read: {error}");
+                let hint = "the name is relative to the file that names it";
+                self.error(named.file, named.span.clone(), "M012", text, hint);
+            }
+        }
+    }
+
+    /// The text of a file that is no part of the mapping, if it can be read.
+    pub(crate) fn peek(&self, named: &Located<String>) -> Option<SourceFile> {
+        let name = beside(&self.files[named.file].name, &named.value);
+        let known = self.known(named).map(|index| self.files[index].clone());
+        known.or_else(|| Some(SourceFile { text: (self.read)(&name).ok()?, name }))
     }
 
     pub(crate) fn error(&mut self, file: usize, span: Range<usize>, code: &'static str, text: String, hint: &str) {
@@ -301,9 +338,8 @@ impl<'a> Reader<'a> {
                 overlay(self, base, declared)
             }
             Err(error) => {
-                let text = format!("{base_name} cannot be read: {error}");
                 self.lacks_base = true;
-                self.error(file, base.span, "M012", text, "the name is relative to the file that names it");
+                self.unreadable(&base, &base_name, &error);
                 declared
             }
         }
@@ -366,7 +402,11 @@ impl<'a> Reader<'a> {
             let is_segment = Path::parse(&segment.value).is_ok_and(|path| path.field().is_none());
             if !is_segment || !(segment.value.starts_with('Z') || Dictionary::standard().has_segment(&segment.value)) {
                 let text = format!("{} is neither a Z-segment nor one of HL7 v2", segment.value);
-                self.error(file, segment.span, "M014", text, hint);
+                let capitals = segment.value.to_ascii_uppercase();
+                let is_in_small_letters = capitals != segment.value && Path::parse(&capitals).is_ok();
+                let meant = format!("did you mean {capitals}?");
+                self.error(file, segment.span, "M014", text, if is_in_small_letters { &meant } else { hint });
+                self.unclear_segments.insert(capitals);
                 continue;
             }
             let Some(fields) = value.get_ref().as_table() else {
@@ -379,6 +419,7 @@ impl<'a> Reader<'a> {
                 );
                 continue;
             };
+            let before = self.problems.len();
             for (key, value) in in_order(fields) {
                 let Some(number) = self.number(file, key) else { continue };
                 match value.get_ref().as_table() {
@@ -391,6 +432,9 @@ impl<'a> Reader<'a> {
                         }
                     }
                 }
+            }
+            if self.problems.len() > before {
+                self.unclear_segments.insert(segment.value);
             }
         }
     }
@@ -432,12 +476,13 @@ impl<'a> Reader<'a> {
         };
         for (key, value) in in_order(table) {
             let name = Located { value: key.get_ref().to_string(), file, span: key.span() };
-            let mut files = TableFiles { name, extends: None, files: Vec::new() };
+            let mut files = TableFiles { name, extends: None, is_apart: false, files: Vec::new(), replaces: None };
             match value.get_ref().as_table() {
                 None => files.files = self.texts(file, value),
                 Some(parts) => {
                     for (key, value) in in_order(parts) {
                         match key.get_ref().as_ref() {
+                            "extends" if value.get_ref().as_bool() == Some(false) => files.is_apart = true,
                             "extends" => files.extends = self.text(file, value),
                             "files" => files.files = self.texts(file, value),
                             name => self.unknown(file, key.span(), "key of a table", name, TABLE_KEYS.iter().copied()),
@@ -518,6 +563,22 @@ impl<'a> Reader<'a> {
         let code = if what == "field" { "M003" } else { "M002" };
         self.error(file, span, code, format!("there is no {what} {name}"), &hint);
     }
+}
+
+/// The first place of a file that is not UTF-8, and what the file is in if it is in GB 18030.
+fn not_utf8(name: &str, error: &io::Error) -> Option<Diagnostic> {
+    let error = error.get_ref()?.downcast_ref::<FromUtf8Error>()?;
+    let start = error.utf8_error().valid_up_to();
+    let bytes = error.as_bytes();
+    let (text, is_gb18030) = match Charset::Gb18030.decode(bytes) {
+        Ok(text) => (text.into_owned(), true),
+        Err(_) => (String::from_utf8_lossy(bytes).into_owned(), false),
+    };
+    // What is before the place is the same text in both.
+    let length = text.get(start..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8);
+    let what = if is_gb18030 { "this file is in GB18030, not in UTF-8" } else { "this file is not in UTF-8" };
+    let file = SourceFile { name: name.to_owned(), text };
+    Some(Diagnostic::error(&file, start..start + length, "M012", what).hint("save it as UTF-8"))
 }
 
 /// Where a table in braces has a line end of its own, which TOML 1.1 allows and 1.0 does not; inside its lists and texts both do.

@@ -1,7 +1,7 @@
 //! What was probably meant by a text that is no path or condition of HL7 v2: other spellings, other languages' operators, characters of
 //! an input method. Only hints are made of it; nothing is ever read as something else than it says.
 
-use crate::diagnostic::{listed, plain_character, similar};
+use crate::diagnostic::{listed, plain_character, plain_characters, similar};
 use crate::hl7v2::{Dictionary, Path};
 
 /// The words of a condition.
@@ -38,14 +38,9 @@ const FOREIGN_WORDS: &[(&str, &str)] = &[
     ("xor", "write (… and not …) or (not … and …)"),
 ];
 
-/// A text with the plain characters for those of an input method.
-fn plain(text: &str) -> String {
-    text.chars().map(|character| plain_character(character).unwrap_or(character)).collect()
-}
-
 /// The path that a text was probably meant for, as it is written.
 pub(super) fn path(written: &str) -> Option<String> {
-    let plain = plain(written);
+    let plain = plain_characters(written);
     let dictionary = Dictionary::standard();
     let is_known = |path: &Path| path.segment().starts_with('Z') || dictionary.has_segment(path.segment());
     let candidate = Path::parse(&plain).ok().filter(|_| plain != written).or_else(|| Path::meant_by(&plain));

@@ -13,7 +13,7 @@
 //! - `""` becomes JSON `null` (clear), an empty field says nothing.
 //! - No error, note or reason holds a value of the message; codes that a table does not know are listed apart, in [`Unmapped`].
 //!
-//! No files, no clock: the text of files comes through [`ReadFile`]. The crate csv is named in `table` only, toml in `file`.
+//! No files, no clock: the text of files comes through [`ReadFile`]. The crate csv is named in `table::csv_file` only, toml in `file`.
 
 pub mod case;
 mod check;
@@ -98,6 +98,9 @@ pub struct Trace {
     pub fired: BTreeSet<RuleName>,
     /// References that lead to nothing in the unit, although what they name would belong to it.
     pub lost: BTreeMap<LostReference, LostFields>,
+    /// Elements that no condition chooses and of which nothing else is read, `Encounter.participant[1]`, with the fields that choose among
+    /// them: `visit.attending`.
+    pub unchosen: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// The fields of which a reference that leads to nothing is the reason.

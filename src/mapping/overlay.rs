@@ -32,6 +32,9 @@ pub(super) fn overlay(reader: &mut Reader<'_>, mut base: Declarations, site: Dec
                 if table.extends.as_ref().is_some_and(|extends| extends.value == table.name.value) {
                     table.extends = other.extends.take();
                     table.files.splice(0..0, other.files.drain(..));
+                    table.replaces = other.replaces.take();
+                } else if !table.is_apart {
+                    table.replaces = Some(Box::new(other.clone()));
                 }
                 *other = table;
             }
@@ -73,6 +76,7 @@ fn overlay_blocks(reader: &mut Reader<'_>, base: &mut Vec<Block>, site: Vec<Bloc
             }
             None => {
                 check_each(reader, &base[..base_length], &taken, &block, place, format);
+                check_fills(reader, &base[..base_length], &block, place);
                 base.push(block);
             }
         }
@@ -85,6 +89,9 @@ fn same(one: &Option<Located<String>>, other: &Option<Located<String>>) -> bool 
 
 /// Warns where a block may lie over another one than was meant.
 fn check_counterpart(reader: &mut Reader<'_>, base: &[Block], block: &Block, counterpart: Option<usize>, place: &str) {
+    if block.says_nothing() {
+        return;
+    }
     let names = || base.iter().filter_map(|block| block.label.as_ref()).map(|name| name.value.as_str());
     let known = names().collect::<Vec<_>>().join(", ");
     match (&block.label, counterpart) {
@@ -140,6 +147,24 @@ fn check_each(reader: &mut Reader<'_>, base: &[Block], taken: &[bool], block: &B
     reader.astray.insert((block.file, block.span.start));
 }
 
+/// Warns of a new block without any rule: it was meant to change one of the base's.
+fn check_fills(reader: &mut Reader<'_>, base: &[Block], block: &Block, place: &str) {
+    let is_told = reader.astray.contains(&(block.file, block.span.start));
+    let fills = !block.fields.is_empty() || !block.lists.is_empty();
+    if is_told || fills || base.is_empty() || block.says_nothing() {
+        return;
+    }
+    let what = if block.label.is_some() { "name" } else { "each" };
+    let text = format!("the base has no block of {place} with this {what}, and this one fills nothing by itself");
+    let names: Vec<&str> =
+        base.iter().filter_map(|block| block.label.as_ref()).map(|name| name.value.as_str()).collect();
+    let hint = match names.is_empty() {
+        true => "write each as the base's block has it, or rules".to_owned(),
+        false => format!("to change one of the base's, write its name: block = \"…\", of {}", names.join(", ")),
+    };
+    reader.warn(block.file, block.span.clone(), "M020", text, &hint);
+}
+
 /// What an `each` is of, however it chooses among it: `PID-3` of `PID-3[5=MR]`, `identifier` of `identifier.where(…)`.
 fn root(each: &str, format: Format) -> Option<String> {
     match format {
@@ -154,6 +179,8 @@ fn root(each: &str, format: Format) -> Option<String> {
 /// What the base's rules for a field say of what is missing or unknown, and those in their place do not.
 fn left_out(base: &[&Rule], site: &[&Rule]) -> Vec<LeftOut> {
     let mut found = Vec::new();
+    let reads_as_text =
+        site.iter().any(|rule| rule.table.is_some() || rule.coercion.is_some() || rule.constant.is_some());
     let mut add = |key, value: Option<String>, rule: &Rule, is_said: bool| {
         let value = value.filter(|_| !is_said && !found.iter().any(|known: &LeftOut| known.key == key));
         found.extend(value.map(|value| LeftOut { key, value, place: (rule.file, rule.span.start) }));
@@ -164,6 +191,7 @@ fn left_out(base: &[&Rule], site: &[&Rule]) -> Vec<LeftOut> {
         let is_of_table = base.len() == 1 || site.iter().any(|own| table(own) == table(rule));
         let on_unmapped =
             rule.on_unmapped.as_ref().filter(|_| is_of_table).map(|on_unmapped| on_unmapped.value.clone());
+        add("table", rule.table.as_ref().map(|table| table.value.clone()), rule, reads_as_text);
         let is_constant = site.iter().all(|rule| rule.constant.is_some());
         add("on_unmapped", on_unmapped, rule, is_constant || site.iter().any(|rule| rule.on_unmapped.is_some()));
         let required = rule.required.as_ref().and_then(|required| match required.value {
@@ -182,7 +210,9 @@ fn left_out(base: &[&Rule], site: &[&Rule]) -> Vec<LeftOut> {
 
 fn overlay_block(reader: &mut Reader<'_>, base: &mut Block, mut site: Block, place: &str, format: Format) {
     note_what_is_left_out(base, &mut site);
-    base.each = site.each.or(base.each.take());
+    // The same said once more is the base's own.
+    let is_said_again = same(&base.each, &site.each);
+    base.each = site.each.filter(|_| !is_said_again).or(base.each.take());
     base.when = site.when.or(base.when.take());
     base.when_none = site.when_none.or(base.when_none.take());
     base.skip = site.skip.or(base.skip.take());

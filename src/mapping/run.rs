@@ -5,6 +5,7 @@
 //! - Nothing fails for the mapping's own sake: what can be wrong here is wrong with the message.
 //! - No text of an error, note or reason holds a value of the message.
 
+mod choices;
 mod distinct;
 mod draft;
 mod explain;
@@ -18,6 +19,7 @@ use super::result;
 use super::{Context, Disposition, ExplainedField, MapError, Mapped, MappedRecord, Skipped};
 use crate::hl7v2::ErrorCode;
 use crate::record::{Fields, Kind, Text, Value as Json};
+use choices::Choices;
 use distinct::Distinct;
 use draft::Draft;
 use rule::Stop;
@@ -47,12 +49,14 @@ pub(crate) fn run(plan: &Plan, input: Input<'_>, context: &Context<'_>) -> Resul
         started: 0,
         observations,
         times: Vec::new(),
+        choices: Choices::default(),
     };
     plan.matches.iter().for_each(|condition| run.ask(&condition.path));
     match run.patients(&whole) {
         Ok(()) => {
             run.report_unread(input);
             run.explain_other_lost(input);
+            run.explain_choices();
             Ok(run.mapped)
         }
         Err(error) => Err(MapError { unmapped: run.mapped.unmapped, ..error }),
@@ -123,6 +127,8 @@ struct Run<'r> {
     observations: Vec<(usize, Option<usize>)>,
     /// Times as sent and as understood: a message says the same one many times.
     times: Vec<(Text, Json)>,
+    /// If explanations are wanted.
+    choices: Choices,
 }
 
 /// Where a field is in the records, for reports.
@@ -250,6 +256,9 @@ impl<'r> Run<'r> {
             let Some(each) = &block.each else { continue };
             self.ask(each);
             self.explain_lost_items(each, scope, kind, list.name);
+            if self.context.explain {
+                self.note_choice(each, scope, &format!("{}.{}", kind.name(), list.name));
+            }
             let scopes = scope.each(each);
             if scopes.is_empty()
                 && block.on_null == OnNull::Clear

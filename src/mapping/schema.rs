@@ -149,12 +149,16 @@ fn file_key(key: &str) -> Json {
 }
 
 fn table() -> Json {
-    let extends = "the table whose rows come first; its own name: the base's";
+    let extends =
+        "the table whose rows come first; its own name: the base's; false: the base's rows are left out on purpose";
     json!({
         "type": "object",
         "additionalProperties": false,
         "minProperties": 1,
-        "properties": {"extends": {"type": "string", "description": extends}, "files": reference("texts")},
+        "properties": {
+            "extends": {"anyOf": [{"type": "string"}, {"const": false}], "description": extends},
+            "files": reference("texts"),
+        },
     })
 }
 

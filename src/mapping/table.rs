@@ -7,6 +7,8 @@
 //!   and have different targets are compared exactly only.
 //! - Lines that start with `#` are comments.
 
+mod csv_file;
+
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -96,129 +98,17 @@ impl Table {
 
 /// Reads the rows of one file, `.json` as a FHIR ConceptMap. `index` is the file's number among the mapping's files.
 pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnostic>) -> Vec<Row> {
-    if file.name.ends_with(".json") {
+    let before = problems.len();
+    let rows = if file.name.ends_with(".json") {
         concept_map::rows(file, index, problems)
     } else {
-        csv_rows(file, index, problems)
-    }
-}
-
-fn csv_rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnostic>) -> Vec<Row> {
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .trim(csv::Trim::All)
-        .comment(Some(b'#'))
-        .from_reader(file.text.as_bytes());
-    let mut rows: Vec<Row> = Vec::new();
-    let mut seen: HashMap<String, usize> = HashMap::new();
-    let mut header_seen = false;
-    let mut columns = 0;
-    let mut record = csv::StringRecord::new();
-    loop {
-        let start = usize::try_from(reader.position().byte()).unwrap_or(usize::MAX);
-        match reader.read_record(&mut record) {
-            Ok(false) => break,
-            Ok(true) => {}
-            Err(error) => {
-                problems.push(Diagnostic::error(
-                    file,
-                    start..start + 1,
-                    "M007",
-                    format!("not readable as CSV: {error}"),
-                ));
-                break;
-            }
-        }
-        // The reader's position before a record may stand before blank and comment lines; the record's own does not.
-        let start = record.position().and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or(start);
-        let span = line_span(&file.text, start);
-        if !header_seen {
-            header_seen = true;
-            columns = record.len();
-            let bom = '\u{feff}';
-            if record.get(0).map(|name| name.trim_start_matches(bom)) != Some("source")
-                || record.get(1) != Some("target")
-            {
-                problems.push(
-                    Diagnostic::error(file, span, "M007", "a code table starts with the header source,target,note")
-                        .hint("add the header line; lines that start with # are comments"),
-                );
-                break;
-            }
-            continue;
-        }
-        if let Some(open) = record.iter().find(|part| part.contains('\n')) {
-            let text = format!("a quote is opened and not closed in this row: it takes {} lines", open.lines().count());
-            problems.push(
-                Diagnostic::error(file, span, "M007", text)
-                    .hint("a quote within a value is written twice, in a value in quotes"),
-            );
-            continue;
-        }
-        let (source, target) = (record.get(0).unwrap_or_default(), record.get(1));
-        let Some(target) = target else {
-            problems.push(
-                Diagnostic::error(file, span, "M007", "a row needs a source code and a target, separated by a comma")
-                    .hint("an empty target means: this code is known and says nothing"),
-            );
-            continue;
-        };
-        if record.len() < columns {
-            let text = format!("this row has {} columns and the header {columns}", record.len());
-            problems.push(
-                Diagnostic::warning(file, span.clone(), "M007", text)
-                    .hint("is a comma missing? an empty note ends with one"),
-            );
-        }
-        if (source, target) == ("source", "target") {
-            problems.push(Diagnostic::error(file, span, "M007", "the header stands here once more"));
-            continue;
-        }
-        if source.is_empty() {
-            problems.push(Diagnostic::error(file, span, "M007", "a row needs a source code in its first column"));
-            continue;
-        }
-        if let Some(&before) = seen.get(source) {
-            let line = file.line(rows[before].span.start);
-            problems.push(Diagnostic::error(
-                file,
-                span,
-                "M007",
-                format!("the code {source} has a row already, in line {line}"),
-            ));
-            continue;
-        }
-        seen.insert(source.to_owned(), rows.len());
-        let line = file.line(span.start);
-        let target_span = target_span(&file.text, &span, source, target);
-        rows.push(Row { source: source.to_owned(), target: target.to_owned(), file: index, span, target_span, line });
+        csv_file::rows(file, index, problems)
+    };
+    if rows.is_empty() && problems.len() == before {
+        let text = "this table has no row: it knows no code";
+        problems.push(Diagnostic::warning(file, 0..0, "M007", text).hint("add rows, or leave the file out"));
     }
     rows
-}
-
-/// Where the target stands in the line of a row; the whole line, where it is written otherwise than it reads.
-fn target_span(text: &str, line: &Range<usize>, source: &str, target: &str) -> Range<usize> {
-    let written = text.get(line.clone()).unwrap_or_default();
-    let behind = written.find(source).map(|start| start + source.len());
-    let comma = behind.and_then(|behind| Some(behind + written.get(behind..)?.find(',')? + 1));
-    let start = comma.and_then(|comma| Some(comma + written.get(comma..)?.find(target)?));
-    start
-        .filter(|_| !target.is_empty())
-        .map_or_else(|| line.clone(), |start| line.start + start..line.start + start + target.len())
-}
-
-/// The first line from `start` that is neither blank nor a comment.
-fn line_span(text: &str, start: usize) -> Range<usize> {
-    let mut start = text.floor_char_boundary(start);
-    loop {
-        let length = text[start..].find(['\r', '\n']).unwrap_or(text.len() - start);
-        let line = &text[start..start + length];
-        if start + length >= text.len() || !(line.is_empty() || line.starts_with('#')) {
-            return start..start + length;
-        }
-        start += length + 1;
-    }
 }
 
 #[cfg(test)]
@@ -265,6 +155,35 @@ mod tests {
         let (rows, _) = read("source,target\nCT,imaging\n*,\n");
         let table = Table::new("kind", &rows);
         assert_eq!((table.look_up("ct"), table.look_up("XYZ")), (Looked::Target("imaging"), Looked::Nothing));
+    }
+
+    #[test]
+    fn files_that_are_no_code_tables_are_told_once_each() {
+        for (text, place, part) in [
+            ("", "t.csv:1:1 error[M007]", "this file is empty"),
+            ("# only a comment\n", "t.csv:1:1 error[M007]", "this file is empty"),
+            ("source,target,note\n", "t.csv:1:1 warning[M007]", "this table has no row"),
+            ("Source, Target\nM,male\n", "t.csv:1:1 error[M007]", "in small letters"),
+            ("source;target;note\nM;male;\n", "t.csv:1:1 error[M007]", "semicolons between its columns"),
+            ("source\ttarget\tnote\nM\tmale\t\n", "t.csv:1:1 error[M007]", "tabs between its columns"),
+            ("source，target，note\nM，male，\n", "t.csv:1:1 error[M007]", "full-width commas"),
+            ("source,target,note\nM；male；\nF；female；\n", "t.csv:2:1 error[M007]", "this row and 1 more have"),
+            (
+                "source,target,note\nM,male,\n1\u{200b},male,\n",
+                "t.csv:3:2 warning[M007]",
+                "(U+200B) stands in 1 (write 1",
+            ),
+            ("source,target,note\nM,ma\u{ad}le,\n", "t.csv:2:5 warning[M007]", "(U+00AD) stands in male"),
+            // 女 and 未知 in GB 18030, whose bytes are UTF-8 as well.
+            ("source,target,note\nŮ,female,\n", "t.csv:2:1 warning[M007]", "Ů is 女 in GB18030"),
+            ("source,target,note\nδ\u{5aa},unknown,\n", "t.csv:2:1 warning[M007]", "is 未知 in GB18030"),
+        ] {
+            let (_, problems) = read(text);
+            assert_eq!(problems.len(), 1, "{text}: {problems:?}");
+            assert!(problems[0].starts_with(place) && problems[0].contains(part), "{text}: {}", problems[0]);
+        }
+        let (rows, problems) = read("source,target,note\nµ,a,\nmuž,b,\nМужской,c,\n±,d,\nβ,e,\n女,f,\n");
+        assert_eq!((rows.len(), problems), (6, Vec::new()));
     }
 
     #[test]

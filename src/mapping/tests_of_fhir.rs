@@ -1,6 +1,6 @@
 //! Mappings for FHIR: what their paths, tables and conditions make of resources, and what is told of mistakes in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use jiff::tz::TimeZone;
@@ -200,6 +200,23 @@ fn elements_that_no_rule_reads_are_listed() {
     assert!(coverage.has(Kind::Patient));
     let idle: Vec<String> = coverage.idle_rules(&mapping).into_iter().map(|rule| rule.target).collect();
     assert_eq!(idle, ["patient.birth_date"]);
+}
+
+#[test]
+fn elements_that_no_condition_chooses_are_told() {
+    let mapping = format!(
+        "{HEAD}{PATIENT}emails = {{ from = \"telecom.where(system = 'email')\", as = 'email' }}\n\
+         [[patient.phones]]\neach = \"telecom.where(system = 'phone' and use.empty())\"\nvalue = {{ from = '$this', as = 'phone' }}\n{ID}"
+    );
+    let telecom = |others: Json| {
+        let patient = json!({"resourceType": "Patient", "id": "1", "telecom": others});
+        apply(&mapping, patient).trace.unchosen
+    };
+    let phone = json!({"system": "phone", "value": "13800001234"});
+    let fax = json!({"system": "fax", "value": "1"});
+    assert_eq!(telecom(json!([phone, {"system": "email", "value": "a@b.example"}])), BTreeMap::new());
+    let fields = BTreeSet::from(["patient.emails".to_owned(), "patient.phones".to_owned()]);
+    assert_eq!(telecom(json!([phone, fax])), BTreeMap::from([("Patient.telecom[1]".to_owned(), fields)]));
 }
 
 #[test]

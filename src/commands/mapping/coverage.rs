@@ -170,6 +170,7 @@ fn document(coverage: &Coverage, troubles: &Troubles, idle: &[RuleName], empty: 
         "failures": told_reasons(&troubles.failures),
         "ignored_because": told_reasons(&troubles.ignored),
         "unread": unread.collect::<Vec<_>>(),
+        "unchosen": coverage.unchosen.iter().map(|(element, (counted, targets))| json!({"element": element, "messages": counted.messages, "values": counted.values, "targets": targets})).collect::<Vec<_>>(),
         "never_filled": empty,
         "idle_rules": idle.collect::<Vec<_>>(),
         "unmapped": unmapped.collect::<Vec<_>>(),
@@ -204,6 +205,18 @@ fn print(coverage: &Coverage, troubles: &Troubles, idle: &[RuleName], empty: &[S
         })
         .collect();
     section("Values that no rule reads", &lines)?;
+    let lines: Vec<String> = coverage
+        .unchosen
+        .iter()
+        .map(|(element, (counted, targets))| {
+            let (values, messages) = (number_of(counted.values, "value"), number_of(counted.messages, "message"));
+            let targets = targets.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            format!("{element:12} {values} in {messages}, which fit no condition of {targets}")
+        })
+        .collect();
+    if !lines.is_empty() {
+        section("Values that no condition chooses", &lines)?;
+    }
     section("Fields that are never filled", empty)?;
     let mut lines = Vec::new();
     for kind in Kind::ALL {

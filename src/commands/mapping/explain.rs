@@ -1,5 +1,6 @@
 //! `heyi mapping explain`: field, path, text as sent, coercion, table row, rule.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
@@ -288,6 +289,9 @@ fn document(source: &Source, report: &Report, explained: &[Vec<Explained<'_>>]) 
         "notes": told.iter().flat_map(|told| notes(&told.examined)).collect::<Vec<_>>(),
     });
     if source.mapping.format() == Format::Fhir {
+        let row = |(place, targets): (&String, &BTreeSet<String>)| json!({"path": place, "targets": targets});
+        let unchosen = of_each(&|examined| examined.mapped.trace.unchosen.iter().map(row).collect());
+        document["unchosen"] = json!(unchosen);
         document["references"] = json!(references);
         document["unused"] = unused_document(&report.unused);
     }
@@ -403,9 +407,13 @@ fn print(told: &Told, records: &[Explained<'_>]) -> anyhow::Result<()> {
     let idle =
         told.idle_focal.iter().map(|name| format!("unused    {name}: no block of the mapping makes a record of it"));
     let references = examined.mapped.trace.lost.iter().map(reference_line);
+    let unchosen = examined.mapped.trace.unchosen.iter().map(|(place, targets)| {
+        let targets = targets.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        format!("unchosen  {place} fits no condition of {targets}: nothing is read of it")
+    });
     let notes = notes(examined).into_iter().map(|note| format!("note      {note}"));
     let others: Vec<String> =
-        idle.chain(skipped).chain(rejected).chain(unmapped).chain(references).chain(notes).collect();
+        idle.chain(skipped).chain(rejected).chain(unmapped).chain(references).chain(unchosen).chain(notes).collect();
     if !others.is_empty() {
         output::line("")?;
     }

@@ -7,7 +7,7 @@ use regex_lite::{Regex, RegexBuilder};
 use super::expect::{self, binary_types, condition, error, missing, must_be, narrowed, shape};
 use super::function::{Argument, FUNCTIONS, Function, LEFT_OUT, Yields};
 use super::parser::{Kind, Operator, Span, Step as WrittenStep, StepKind, Tree, TypeName, type_argument};
-use super::types::Types;
+use super::types::{RESOURCE_TYPE, Types};
 use super::value::Atom;
 use super::{PathError, Remark, limits};
 use crate::fhir::dictionary::{Dictionary, Element, Shape, TypeId};
@@ -108,7 +108,10 @@ impl Compiler<'_> {
 
     fn expression(&mut self, tree: &Tree, scope: &Scope<'_>) -> Result<Typed, PathError> {
         Ok(match &tree.kind {
-            Kind::Literal(atom) => (Expression::Literal(atom.clone()), Types::of(atom.kind())),
+            Kind::Literal(atom) => {
+                self.remark(expect::of_text(atom, &tree.span));
+                (Expression::Literal(atom.clone()), Types::of(atom.kind()))
+            }
             Kind::Empty => (Expression::Empty, Types::none()),
             Kind::Variable(name) => self.variable(name, &tree.span, scope)?,
             Kind::Constant(name) => constant(name, &tree.span, scope)?,
@@ -184,6 +187,7 @@ impl Compiler<'_> {
                 StepKind::Index(index) => {
                     let (index, index_types) = self.expression(index, scope)?;
                     must_be(&index_types, &step.span, "a whole number", |id| shape(id) == Shape::Integer)?;
+                    self.remark(expect::of_index(&index, &step.span));
                     types = types.each();
                     compiled.push(Step::Index(index, step.span.clone()));
                 }
@@ -201,7 +205,11 @@ impl Compiler<'_> {
 
     fn member(&mut self, name: &str, span: &Span, types: &Types) -> Result<Types, PathError> {
         let (found, is_missing) = types.member(name);
-        if is_missing || (types.is_open() && expect::is_function_without_parentheses(name)) {
+        // Where anything may stand, there is still no element that FHIR has nowhere.
+        let is_nowhere = || {
+            types.kinds.is_empty() && name != RESOURCE_TYPE && Dictionary::standard().elements_named(name).is_empty()
+        };
+        if is_missing || (types.is_open() && (expect::is_function_without_parentheses(name) || is_nowhere())) {
             return Err(missing(name, span, types));
         }
         self.mentioned.extend(found.paths().map(str::to_owned));
@@ -217,6 +225,7 @@ impl Compiler<'_> {
         if is_missing {
             return Err(missing("extension", span, types));
         }
+        self.remark(expect::of_extension_url(url, span, types));
         let found = found.extensions_of(url);
         self.mentioned.extend(found.paths().map(str::to_owned));
         Ok(found)

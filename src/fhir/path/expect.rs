@@ -1,12 +1,13 @@
 //! What operators and functions expect of what they are given, by the types that are known when a path is compiled: what can never
 //! have an answer is an error, what has one that was hardly meant is a [`Remark`].
 
+use super::compile::Expression;
 use super::function::{FUNCTIONS, Function};
 use super::parser::{Kind, Operator, Span, Tree};
 use super::types::{RESOURCE_TYPE, Types};
 use super::value::Atom;
 use super::{PathError, Remark, RemarkKind};
-use crate::diagnostic::{listed, similar};
+use crate::diagnostic::{listed, plain_text, similar};
 use crate::fhir::dictionary::{Dictionary, Shape, TypeId};
 
 pub(super) fn error(span: &Span, problem: impl Into<String>) -> PathError {
@@ -45,7 +46,7 @@ pub(super) fn missing(name: &str, span: &Span, types: &Types) -> PathError {
                 dictionary.type_names().find(|kind| kind.eq_ignore_ascii_case(name) && Types::resource(kind).is_some());
             let near = similar(name, members().chain(own).chain(resource)).map(str::to_owned);
             match near.or_else(|| one_step_below(name, types)) {
-                Some(meant) => error.hint(format!("did you mean {meant}?")),
+                Some(meant) => error.meaning(&meant),
                 None => match types.kinds.as_slice() {
                     [(only, _)] if dictionary.is_checked(*only) => of_its_own(*only, error),
                     _ => error,
@@ -264,6 +265,9 @@ pub(super) fn of_operands(operator: Operator, sides: [(&Tree, &Types); 2], sourc
         Equal | NotEqual | Equivalent | NotEquivalent => {
             let mut found = unknown_codes(operator, left.1, right.0);
             found.extend(unknown_codes(operator, right.1, left.0));
+            if found.is_empty() {
+                found.extend(sides.into_iter().flat_map(|(tree, _)| wildcard(tree)));
+            }
             found.extend(several(operator, sides, source));
             found
         }
@@ -346,6 +350,52 @@ fn no_truth(tree: &Tree, types: &Types) -> Option<Remark> {
             format!("this is neither true nor false but {}: it counts as true wherever it is there", types.names());
         Remark::new(RemarkKind::NoTruth, &tree.span, problem, "compare it, or write .exists() behind it".to_owned())
     })
+}
+
+/// A text in full-width characters that has plain ones for all of them: no code and no URL is written so.
+pub(super) fn of_text(atom: &Atom<'_>, span: &Span) -> Option<Remark> {
+    let Atom::String(text) = atom else { return None };
+    let plain = plain_text(text)?;
+    let problem = format!("{text} is in full-width characters, and no code or URL is");
+    Some(Remark::new(RemarkKind::UnlikelyText, span, problem, format!("write {plain}")))
+}
+
+/// `[1]`: FHIRPath counts from 0 (section 5.7 of the specification, N1), HL7 v2 from 1.
+pub(super) fn of_index(index: &Expression, span: &Span) -> Option<Remark> {
+    matches!(index, Expression::Literal(Atom::Integer(1))).then(|| {
+        let problem = "[1] is the second: FHIRPath counts from 0".to_owned();
+        Remark::new(
+            RemarkKind::Second,
+            span,
+            problem,
+            "the first is [0]; for the second write skip(1).first()".to_owned(),
+        )
+    })
+}
+
+/// The URL of an extension of a resource or element, which is never a word; inside an extension it may be.
+pub(super) fn of_extension_url(url: &str, span: &Span, types: &Types) -> Option<Remark> {
+    let may_be_inner =
+        types.is_open() || types.kinds.is_empty() || types.kinds.iter().any(|(id, _)| id.name() == "Extension");
+    (!may_be_inner && !url.contains(':') && plain_text(url).is_none()).then(|| {
+        let problem = format!("{url} is no URL, and an extension is known by its whole URL");
+        let hint = "write it as the resource has it, as in http://hospital.example/fhir/StructureDefinition/…";
+        Remark::new(RemarkKind::UnlikelyText, span, problem, hint.to_owned())
+    })
+}
+
+/// A text with the wildcards of other languages, which stand for themselves in a comparison.
+fn wildcard(tree: &Tree) -> Vec<Remark> {
+    let mut found = Vec::new();
+    texts(tree, &mut |text, span| {
+        let bare = text.trim_matches(['%', '*']);
+        if bare.len() < text.len() && bare.chars().count() > 1 {
+            let problem = format!("% and * stand for themselves here, so {text:?} is hardly equal to anything");
+            let hint = format!("write startsWith('{bare}'), contains('{bare}') or matches('…')");
+            found.push(Remark::new(RemarkKind::UnlikelyText, span, problem, hint));
+        }
+    });
+    found
 }
 
 /// Names of functions that some resource has as elements, which the dictionary knows only in part.

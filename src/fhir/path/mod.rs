@@ -75,6 +75,10 @@ pub enum RemarkKind {
     Several,
     /// What is neither true nor false, where that is asked for.
     NoTruth,
+    /// A text that nobody sends so, such as one in full-width characters.
+    UnlikelyText,
+    /// The second of several, probably meant for the first.
+    Second,
 }
 
 /// Why a text is no path that can be used, and where.
@@ -89,6 +93,8 @@ pub struct PathError {
     pub problem: String,
     /// What was probably meant.
     pub hint: Option<String>,
+    /// What was probably meant in the place of these bytes.
+    pub meant: Option<String>,
 }
 
 /// Why a path has no result for this unit. Says nothing of what the unit holds.
@@ -123,7 +129,7 @@ impl Truth {
 
 impl PathError {
     pub(self) fn new(offset: usize, length: usize, problem: impl Into<String>) -> Self {
-        Self { offset, length, problem: problem.into(), hint: None }
+        Self { offset, length, problem: problem.into(), hint: None, meant: None }
     }
 
     fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -131,10 +137,16 @@ impl PathError {
         self
     }
 
+    /// With what was probably meant in its place.
+    fn meaning(mut self, meant: &str) -> Self {
+        self.meant = Some(meant.to_owned());
+        self.hint(format!("did you mean {meant}?"))
+    }
+
     /// With the nearest of what there is, if it is near.
     fn like<'k>(self, written: &str, known: impl IntoIterator<Item = &'k str>) -> Self {
         match diagnostic::similar(written, known) {
-            Some(similar) => self.hint(format!("did you mean {similar}?")),
+            Some(similar) => self.meaning(similar),
             None => self,
         }
     }

@@ -1,6 +1,6 @@
 //! What a mapping says in vain: rules, paths, conditions and rows that are never reached or say what is said already.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::Checker;
@@ -9,7 +9,6 @@ use crate::hl7v2::Path;
 use crate::mapping::compile::Target;
 use crate::mapping::expression::Expression;
 use crate::mapping::file::{Block, LeftOut, Located, Required, Rule};
-use crate::mapping::table::Row;
 use crate::record::schema::Shape;
 
 /// Targets that fill others, in one place.
@@ -135,6 +134,10 @@ impl Checker<'_, '_, '_> {
             "on_unmapped" => left.value != by_itself && (rule.table.is_some() || by_itself == "reject"),
             _ => true,
         };
+        // Without a table a closed list is told by itself.
+        if matches!(target.shape, Shape::Code(_)) && rule.table.is_none() && rule.constant.is_none() {
+            return;
+        }
         let left: Vec<&LeftOut> = rule.left_out.iter().filter(differs).collect();
         let Some(first) = left.first() else { return };
         let says = left.iter().map(|left| match left.value.as_str() {
@@ -151,6 +154,7 @@ impl Checker<'_, '_, '_> {
         let instead = left.iter().map(|left| match left.key {
             "on_unmapped" => format!("on_unmapped = {by_itself:?}"),
             "required" => "required = false".to_owned(),
+            "table" => "as = \"text\"".to_owned(),
             _ => "on_null = \"clear\"".to_owned(),
         });
         let instead = instead.collect::<Vec<_>>().join(", ");
@@ -177,13 +181,17 @@ impl Checker<'_, '_, '_> {
                 "this block and the one in {}:{line} make the same {place} twice",
                 self.reader.files[twin.file].name
             );
-            self.reader.warn(block.file, block.span.clone(), "M019", text, "give them different conditions with when");
+            // Where a site made them alike by another each, that is the place.
+            let changed = [block, twin].into_iter().find_map(|block| changed_each(block));
+            let (file, span) = changed.map_or((block.file, &block.span), |each| (each.file, &each.span));
+            self.reader.warn(file, span.clone(), "M019", text, "give them different conditions with when");
         }
     }
 
     /// Paths inside `each = "PID-3"` that read another repeating field: they get its first repetition for every item.
-    pub(super) fn other_repetitions(&mut self, each: &Path, rules: &[&Rule]) {
-        for written in rules.iter().flat_map(|rule| &rule.from) {
+    /// `each_file`: a base's paths are not judged by a site's each.
+    pub(super) fn other_repetitions(&mut self, each: &Path, each_file: usize, rules: &[&Rule]) {
+        for written in rules.iter().flat_map(|rule| &rule.from).filter(|written| written.file <= each_file) {
             let Ok(path) = Path::parse(&written.value) else { continue };
             let is_other =
                 path.segment() == each.segment() && path.field() != each.field() && !path.chooses_repetitions();
@@ -199,17 +207,42 @@ impl Checker<'_, '_, '_> {
         }
     }
 
-    /// Rows that say what a file before them says already.
-    pub(super) fn repeated_rows(&mut self, rows: &[Row]) {
-        let mut known: HashMap<&str, &Row> = HashMap::new();
-        for row in rows {
-            let before = known.insert(&row.source, row);
-            if let Some(before) = before.filter(|before| before.target == row.target && before.file != row.file) {
-                let file = &self.reader.files[before.file];
-                let text =
-                    format!("{}:{} says this of {} already", file.name, file.line(before.span.start), row.source);
-                self.reader.warn(row.file, row.span.clone(), "M024", text, "remove the row");
-            }
+    /// A site's `each` over a base's block whose rules read something else: they give the same for every item.
+    pub(super) fn foreign_each(&mut self, block: &Block, place: &str, each: &Path) {
+        let Some(written) = changed_each(block) else { return };
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        let rules = block.fields.iter().filter_map(|(_, rule)| rule.as_ref());
+        let paths: Vec<Path> =
+            rules.flat_map(|rule| &rule.from).filter_map(|path| Path::parse(&path.value).ok()).collect();
+        for path in &paths {
+            let root = match (each.field(), path.field()) {
+                (Some(_), Some(field)) => format!("{}-{field}", path.segment()),
+                _ => path.segment().to_owned(),
+            };
+            *counts.entry(root).or_default() += 1;
         }
+        let own = match each.field() {
+            Some(field) => format!("{}-{field}", each.segment()),
+            None => each.segment().to_owned(),
+        };
+        let read = counts.get(&own).copied().unwrap_or_default();
+        let Some((most, count)) = counts.iter().max_by_key(|(_, count)| **count).filter(|(_, count)| **count > read)
+        else {
+            return;
+        };
+        let base = &self.reader.files[block.file];
+        let text = format!(
+            "this takes the place of the each of the base's block of {place} in {}:{}, which reads {most} ({count} of {} paths) and {own} with {read}",
+            base.name,
+            base.line(block.span.start),
+            paths.len()
+        );
+        let hint = "leave each as the base has it; a block of its own has a name of its own: block = \"…\"";
+        self.reader.warn(written.file, written.span.clone(), "M020", text, hint);
     }
+}
+
+/// The `each` that a site gave to a block of its base.
+fn changed_each(block: &Block) -> Option<&Located<String>> {
+    block.each.as_ref().filter(|each| each.file != block.file)
 }

@@ -4,6 +4,7 @@ use super::super::compile::{self, default_coercion};
 use super::super::file::{Block, Located, MatchRule, Rule};
 use super::super::run::matches_pattern;
 use super::Checker;
+use super::texts::Comparison;
 use super::vocabulary::Vocabulary;
 use crate::fhir::compose::FOCAL;
 use crate::mapping::coerce::Coercion;
@@ -52,6 +53,8 @@ impl Checker<'_, '_, '_> {
                 };
                 let hint = meant::hint_of_pattern(&pattern.value, &codes);
                 self.reader.warn(pattern.file, pattern.span.clone(), "M022", text, &hint);
+            } else {
+                self.unlikely_text(pattern, Comparison::Pattern);
             }
             let mut earlier = patterns[..index].iter();
             if let Some(wider) = earlier.find(|wider| matches_pattern(&wider.value, &pattern.value)) {

@@ -7,10 +7,14 @@ mod effect;
 mod fhir;
 mod needs;
 mod path;
+mod rows;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_of_fhir;
+#[cfg(test)]
+mod tests_of_sites;
+mod texts;
 mod truth;
 mod vocabulary;
 
@@ -25,6 +29,7 @@ use crate::diagnostic::{Diagnostic, listed, similar};
 use crate::hl7v2::{Dictionary, Path};
 use crate::record::Kind;
 use crate::record::schema::{self, Field, Shape};
+use texts::{Comparison, root_of};
 use truth::Facts;
 use vocabulary::Vocabulary;
 
@@ -66,7 +71,7 @@ struct Checker<'r, 'a, 'd> {
     /// Rows of each table, in the order of the declarations.
     rows: &'d [Vec<Row>],
     /// The tables that a path is looked up in by some rule, and the path of one.
-    looked_up: HashMap<&'d str, (HashSet<&'d str>, &'d Located<String>)>,
+    looked_up: HashMap<String, (HashSet<&'d str>, &'d Located<String>)>,
     /// Codes that conditions name and no table knows in which their path is looked up, by the path; and paths of which one is known.
     strangers: BTreeMap<String, Vec<Located<String>>>,
     known_codes: HashSet<String>,
@@ -108,7 +113,8 @@ impl<'d> Checker<'_, '_, 'd> {
         for rule in block.fields.iter().filter_map(|(_, rule)| rule.as_ref()) {
             if let Some(table) = &rule.table {
                 for path in &rule.from {
-                    let (tables, place) = self.looked_up.entry(&path.value).or_insert((HashSet::new(), path));
+                    let Ok(root) = Path::parse(&path.value).map(|path| root_of(&path)) else { continue };
+                    let (tables, place) = self.looked_up.entry(root).or_insert((HashSet::new(), path));
                     tables.insert(&table.value);
                     // A base's rules are sound for other sites.
                     if path.file < place.file {
@@ -124,7 +130,7 @@ impl<'d> Checker<'_, '_, 'd> {
 
     /// A code that a condition names and that no table knows in which a rule looks up the same path.
     fn code_without_row(&mut self, path: &Path, written: &Located<String>) {
-        let path = path.to_string();
+        let path = root_of(path);
         let rows = self.rows_for(&path);
         if rows.is_empty() {
             return;
@@ -173,7 +179,9 @@ impl<'d> Checker<'_, '_, 'd> {
             let Some(parsed) = self.path(path, None) else { continue };
             let takes_nothing = !patterns.iter().any(|pattern| self.fits_a_code(&parsed, &pattern.value));
             for (index, pattern) in patterns.iter().enumerate() {
-                if !self.compared_in_parts(&parsed, pattern) {
+                let is_told =
+                    self.fits_a_code(&parsed, &pattern.value) && self.unlikely_text(pattern, Comparison::Pattern);
+                if !is_told && !self.compared_in_parts(&parsed, pattern) {
                     self.pattern(&parsed, pattern, takes_nothing);
                 }
                 let earlier = patterns[..index].iter();
@@ -211,8 +219,12 @@ impl<'d> Checker<'_, '_, 'd> {
         if self.is_whole {
             self.needs(block, place);
         }
+        if let Some(each) = &each {
+            self.foreign_each(block, place, each);
+        }
         if let Some(each) = each.as_ref().filter(|each| each.field().is_some() && self.meaning(each).is_ok()) {
-            self.other_repetitions(each, &rules().map(|(_, rule)| rule).collect::<Vec<_>>());
+            let each_file = block.each.as_ref().map_or(0, |each| each.file);
+            self.other_repetitions(each, each_file, &rules().map(|(_, rule)| rule).collect::<Vec<_>>());
         }
         for (name, blocks) in &block.lists {
             let inner = match level.iter().find(|field| field.name == *name).map(|field| field.shape) {
@@ -316,7 +328,8 @@ impl<'d> Checker<'_, '_, 'd> {
                     self.reader.warn(written.file, span, "M021", format!("{value} is named twice"), "leave it out");
                 } else {
                     let value = Located { value: value.clone(), file: written.file, span };
-                    if !self.compared_in_parts(&mention.path, &value) {
+                    let is_told = self.unlikely_text(&value, Comparison::Equality);
+                    if !is_told && !self.compared_in_parts(&mention.path, &value) {
                         self.code(&mention.path, &value);
                     }
                 }
@@ -348,10 +361,13 @@ impl<'d> Checker<'_, '_, 'd> {
                 let text = format!("no rule uses the table {}", name.value);
                 self.reader.warn(name.file, name.span.clone(), "M024", text, "use it with table = \"…\", or remove it");
             }
+            let vocabulary = self.vocabularies.get(&name.value).copied();
             self.repeated_rows(rows);
-            if let Some(vocabulary) = self.vocabularies.get(&name.value).copied() {
+            self.rows_of_other_case(rows, vocabulary);
+            if let Some(vocabulary) = vocabulary {
                 self.targets(vocabulary, rows);
             }
+            self.full_width_rows(rows);
             if let Some(path) = self.event_tables.get(name.value.as_str()).copied() {
                 self.events(name, rows, path);
             }

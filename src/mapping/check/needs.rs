@@ -1,7 +1,7 @@
 //! What a record or item needs to be of use, and a mapping that fills none.
 
 use super::Checker;
-use crate::mapping::file::Block;
+use crate::mapping::file::{Block, Located, Rule};
 use crate::mapping::input::Format;
 
 /// Fields that a record or item needs: one of each list.
@@ -80,8 +80,24 @@ impl Checker<'_, '_, '_> {
             block.fields.iter().any(|(target, rule)| rule.is_some() && is_target(&target.value))
                 || block.lists.iter().any(|(list, _)| *list == name)
         };
+        let removed = |need: &Need| {
+            let removes = |(target, rule): &&(Located<String>, Option<Rule>)| {
+                rule.is_none() && need.one_of.contains(&target.value.as_str())
+            };
+            block.fields.iter().find(removes).map(|(target, _)| target)
+        };
+        let mut lacks = Vec::new();
         for need in NEEDS.iter().filter(|need| need.place == place && !need.one_of.iter().any(|name| has(name))) {
-            let text = format!("{place} has no rule for {}: {}", need.one_of.join(" or "), need.reason);
+            match removed(need) {
+                Some(target) => {
+                    let text = format!("this takes the rule for {} away: {}", target.value, need.reason);
+                    self.reader.warn(target.file, target.span.clone(), "M023", text, "");
+                }
+                None => lacks.push(format!("{}: {}", need.one_of.join(" or "), need.reason)),
+            }
+        }
+        if !lacks.is_empty() {
+            let text = format!("{place} has no rule for {}", lacks.join(", nor for "));
             self.reader.warn(block.file, block.span.clone(), "M023", text, "");
         }
         if let ("lab_report" | "merge", None, Format::Hl7v2) = (place, &block.each, self.declared.format()) {

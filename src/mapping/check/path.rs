@@ -111,6 +111,9 @@ impl<'d> Checker<'_, '_, 'd> {
     /// A Z-segment is known by `[segments]` only.
     fn own_segment(&mut self, path: &Path, missing: &Missing, written: &Located<String>) {
         let name = path.segment();
+        if self.reader.unclear_segments.contains(name) {
+            return;
+        }
         let is_known = self.own_fields(name).next().is_some();
         if !is_known && !self.unknown_segments.insert(name.to_owned()) {
             return;

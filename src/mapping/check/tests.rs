@@ -6,11 +6,11 @@ use super::super::Mapping;
 use crate::diagnostic::Diagnostic;
 
 /// Eight lines without a mistake; what is added to them is the only thing to tell of.
-const SOUND: &str = "[patient]\neach = 'PID'\nname = 'PID-5'\nupdated_at = 'MSH-7'
+pub(super) const SOUND: &str = "[patient]\neach = 'PID'\nname = 'PID-5'\nupdated_at = 'MSH-7'
 [[patient.identifiers]]\neach = 'PID-3'\nvalue = 'PID-3.1'\ntype = { constant = 'mrn' }\n";
 const NUMBERS: &str = "[[patient.identifiers]]\neach = 'PID-3'\nvalue = 'PID-3.1'\ntype = { constant = 'mrn' }\n";
-const VISIT: &str = "[visit]\nnumber = 'PV1-19.1'\nevent = { constant = 'arrived' }\nupdated_at = 'MSH-7'\n";
-const SEX: &str = "source,target,note\nM,male,\nF,female,\n";
+pub(super) const VISIT: &str = "[visit]\nnumber = 'PV1-19.1'\nevent = { constant = 'arrived' }\nupdated_at = 'MSH-7'\n";
+pub(super) const SEX: &str = "source,target,note\nM,male,\nF,female,\n";
 
 fn problems_of(files: &[(&str, &str)]) -> Vec<Diagnostic> {
     let read = |name: &str| {
@@ -140,7 +140,7 @@ fn fields_and_blocks_that_are_there_twice_are_told() {
         "name = 'PID-5'\nfamily_name = 'PID-5.1.1'",
         &[("5:1 M019", "family_name is set twice: name fills it as well")],
     );
-    check_line("name = 'PID-5'\nname = 'PID-9'", &[("5:1 M001", "duplicate key")]);
+    check_line("name = 'PID-5'\nname = 'PID-9'", &[("5:1 M001", "duplicate key: name stands in line 4 already")]);
     let phones = "[[patient.phones]]\neach = 'PID-13'\nvalue = 'PID-13.1'\n";
     check(
         &format!("{SOUND}{phones}{phones}"),
@@ -293,7 +293,7 @@ fn records_that_lack_what_they_need_are_told() {
     );
     check(
         &format!("{SOUND}[visit]\nevent = {{ constant = 'arrived' }}\n"),
-        &[("9:1 M023", "visit has no rule for number"), ("9:1 M023", "visit has no rule for updated_at")],
+        &[("9:1 M023", "visit has no rule for number: a visit without a number cannot be kept, nor for updated_at")],
     );
     check(
         &format!("{SOUND}[[visit]]\n{}", VISIT.replace("[visit]", "[[visit]]")),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Checker;
-use crate::diagnostic::{Diagnostic, is_one_letter_away, similar};
+use crate::diagnostic::{is_one_letter_away, similar};
 use crate::mapping::coerce::Coercion;
 use crate::mapping::compile::Target;
 use crate::mapping::table::Row;
@@ -97,12 +97,7 @@ impl Checker<'_, '_, '_> {
     fn target(&mut self, row: &Row, problem: &str, meant: Option<&str>) {
         let text = format!("{} is {problem}", row.target);
         let hint = meant.map_or_else(String::new, |meant| format!("did you mean {meant}?"));
-        let file = &self.reader.files[row.file];
-        let is_told = |found: &Diagnostic| found.code == "M025" && found.file == file.name && found.line == row.line;
-        // A file may belong to several tables.
-        if !self.reader.problems.iter().any(is_told) {
-            self.reader.warn(row.file, row.target_span.clone(), "M025", text, &hint);
-        }
+        self.tell(row, row.target_span.clone(), "M025", text, &hint);
     }
 }
 

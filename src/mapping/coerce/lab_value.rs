@@ -261,6 +261,9 @@ fn in_brackets(text: &str) -> Option<(&str, &str)> {
 /// A number or titre beside a qualitative answer: `0.02(-)`, `阴性(0.02)`, `1:80 阳性(+)`, `阴性 <0.05`. A sign needs brackets, a word
 /// none.
 pub(crate) fn beside_an_answer(text: &str) -> (&str, Option<Level>) {
+    if let Some(found) = behind_an_answer(text) {
+        return found;
+    }
     let bracketed = in_brackets(text).filter(|(rest, _)| !rest.is_empty()).and_then(|(rest, inner)| {
         match (answer(inner), answer(rest)) {
             (Answer::Level(level), Answer::None) => Some((rest, level)),
@@ -273,6 +276,17 @@ pub(crate) fn beside_an_answer(text: &str) -> (&str, Option<Level>) {
         (Some((_, by_word)), Some(level)) if by_word != level => (text, None),
         (Some((rest, level)), _) => (rest, Some(level)),
         (None, level) => (rest, level),
+    }
+}
+
+/// What follows an answer that ends with a bracket: `阳性(+)1:64`, `(-) 0.02`.
+fn behind_an_answer(text: &str) -> Option<(&str, Option<Level>)> {
+    let end = text.find([')', ']'])? + 1;
+    let (answered, rest) = text.split_at(end);
+    let rest = rest.trim_start_matches([' ', ':']);
+    match answer(answered) {
+        Answer::Level(level) if !rest.is_empty() && answer(rest) == Answer::None => Some((rest, Some(level))),
+        _ => None,
     }
 }
 

@@ -106,7 +106,8 @@ impl Compiler<'_, '_> {
         for remark in path.remarks() {
             let code = match remark.kind {
                 RemarkKind::UnknownCode => "M022",
-                RemarkKind::Several | RemarkKind::NoTruth => "M027",
+                RemarkKind::UnlikelyText => "M021",
+                RemarkKind::Several | RemarkKind::NoTruth | RemarkKind::Second => "M027",
             };
             let span = self.reader.part_of(written, remark.span.clone());
             self.reader.warn(written.file, span, code, remark.problem.clone(), &remark.hint);
@@ -128,7 +129,7 @@ impl Compiler<'_, '_> {
     }
 
     fn path_problem(&mut self, written: &Located<String>, problem: crate::fhir::PathError, code: &'static str) {
-        let crate::fhir::PathError { offset, length, problem, hint } = problem;
+        let crate::fhir::PathError { offset, length, problem, hint, .. } = problem;
         let end = (offset + length).min(written.value.len());
         let span = self.reader.part_of(written, offset.min(end)..end);
         let text = format!("{}: {problem}", written.value);

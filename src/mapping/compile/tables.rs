@@ -1,13 +1,19 @@
 //! Code tables: their rows from all files that make them, and whether a rule can use one.
 
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 
 use super::{Compiler, Target, legal, typed};
-use crate::diagnostic::similar;
+use crate::diagnostic::{listed, similar};
 use crate::mapping::coerce::Coercion;
 use crate::mapping::file::{Declarations, Located, TableFiles};
-use crate::mapping::table::{self, Row, Table};
+use crate::mapping::table::{self, OTHERS, Row, Table};
 use crate::record::schema::Shape;
+
+/// The files that a table names: by their index, and where it names them.
+pub(super) struct TableEntry {
+    files: Vec<(usize, Located<String>)>,
+}
 
 impl Compiler<'_, '_> {
     pub(super) fn tables(&mut self, declared: &Declarations) -> Vec<Table> {
@@ -17,6 +23,8 @@ impl Compiler<'_, '_> {
             tables.push(Table::new(&table.name.value, &rows));
             self.rows.push(rows);
             self.table_names.push(table.name.clone());
+            let files = table.files.iter().filter_map(|file| Some((self.reader.known(file)?, file.clone())));
+            self.entries.push(TableEntry { files: files.collect() });
         }
         tables
     }
@@ -67,6 +75,63 @@ impl Compiler<'_, '_> {
         rows
     }
 
+    /// Codes of the base's tables that a site's of the same names do not have, because they take their places as a whole.
+    pub(super) fn lost_rows(&mut self, declared: &Declarations) {
+        let all_rows = std::mem::take(&mut self.rows);
+        for (table, rows) in declared.tables.iter().zip(&all_rows) {
+            // What is wrong with the table is told, and comes first.
+            if !table.files.iter().any(|file| self.is_reported(&(file.file, file.span.clone()), "M008")) {
+                self.lost_rows_of(table, rows, &declared.tables);
+            }
+        }
+        self.rows = all_rows;
+    }
+
+    fn lost_rows_of(&mut self, table: &TableFiles, rows: &[Row], all: &[TableFiles]) {
+        let Some(replaced) = &table.replaces else { return };
+        let known: HashSet<&str> = rows.iter().map(|row| row.source.as_str()).collect();
+        // What is not known of the site's own file is told; what its rows are is not known then.
+        if rows.is_empty() || known.contains(OTHERS) {
+            return;
+        }
+        let base = self.rows_of_base(replaced, all, &mut Vec::new());
+        let base: BTreeSet<&str> = base.iter().map(|row| row.source.as_str()).collect();
+        let lost: Vec<&str> = base.iter().copied().filter(|source| !known.contains(source)).collect();
+        if lost.is_empty() {
+            return;
+        }
+        let file = &self.reader.files[replaced.name.file];
+        let text = format!(
+            "this takes the place of the table {} in {}:{}, and {} of its {} codes have no row any more: {}",
+            table.name.value,
+            file.name,
+            file.line(replaced.name.span.start),
+            lost.len(),
+            base.len(),
+            listed(lost)
+        );
+        let files = table.files.iter().map(|file| format!("{:?}", file.value)).collect::<Vec<_>>().join(", ");
+        let hint = format!(
+            "write {{ extends = {:?}, files = [{files}] }} to keep them; if they are not meant to hold any more, extends = false",
+            table.name.value
+        );
+        self.reader.warn(table.name.file, table.name.span.clone(), "M026", text, &hint);
+    }
+
+    /// The rows of a table that is no part of the mapping any more, as far as its files can be read.
+    fn rows_of_base<'d>(&self, table: &'d TableFiles, all: &'d [TableFiles], chain: &mut Vec<&'d str>) -> Vec<Row> {
+        chain.push(&table.name.value);
+        let extended = table.extends.as_ref().and_then(|name| {
+            let other = all.iter().find(|other| other.name.value == name.value);
+            other.filter(|other| !chain.contains(&other.name.value.as_str()))
+        });
+        let mut rows = extended.map_or_else(Vec::new, |other| self.rows_of_base(other, all, chain));
+        for file in table.files.iter().filter_map(|file| self.reader.peek(file)) {
+            rows.extend(table::rows(&file, 0, &mut Vec::new()));
+        }
+        rows
+    }
+
     /// One that is not used and has nearly the same name may be the one that is misspelled: both places are told at once.
     fn unknown_table(&mut self, written: &Located<String>, text: String, known: &[Located<String>]) {
         if self.reader.lacks_base {
@@ -105,15 +170,42 @@ impl Compiler<'_, '_> {
             return None;
         }
         let rows = std::mem::take(&mut self.rows[index]);
-        let is_legal = |row: &&Row| typed(&row.target, target.shape).is_some();
-        let mut filled = rows.iter().filter(|row| !row.target.is_empty()).peekable();
-        if filled.peek().is_some() && rows.len() > 1 && !filled.any(|row| is_legal(&row)) {
-            let text = format!("no row of the table {} has a legal value of {}", written.value, target.name);
-            self.error(written.file, written.span.clone(), "M008", text, &legal(target.shape, ""));
-            self.rows[index] = rows;
-            return None;
+        let files: BTreeSet<usize> = rows.iter().map(|row| row.file).collect();
+        for file in files {
+            let filled: Vec<&Row> = rows.iter().filter(|row| row.file == file && !row.target.is_empty()).collect();
+            self.targets(written, index, &filled, target);
         }
-        for row in rows.iter().filter(|row| !row.target.is_empty() && typed(&row.target, target.shape).is_none()) {
+        self.rows[index] = rows;
+        Some(index)
+    }
+
+    /// The targets of one file of a table. Where most are of another field, or the file is sound in another table, the file or the table is
+    /// the mistake and not its rows.
+    fn targets(&mut self, written: &Located<String>, index: usize, rows: &[&Row], target: &Target) {
+        let wrong: Vec<&&Row> = rows.iter().filter(|row| typed(&row.target, target.shape).is_none()).collect();
+        let Some(first) = wrong.first() else { return };
+        let is_another_s = wrong.len() > 1 && wrong.len() * 2 > rows.len();
+        if let Some((culprit, what)) = self.culprit(written, index, first, target, is_another_s) {
+            let place = (culprit.file, culprit.span.clone());
+            if !self.is_reported(&place, "M008") {
+                let count = match (wrong.len(), rows.len()) {
+                    (wrong, all) if wrong == all => format!("no row of {what} has a legal value of {}", target.name),
+                    (wrong, all) => {
+                        let row = format!("{}:{}", self.reader.files[first.file].name, first.line);
+                        let of = format!("{wrong} of the {all} rows of {what}");
+                        format!(
+                            "{of} {} no legal value of {}: {} ({row})",
+                            if wrong == 1 { "has" } else { "have" },
+                            target.name,
+                            first.target
+                        )
+                    }
+                };
+                self.error(place.0, place.1, "M008", count, &legal(target.shape, ""));
+            }
+            return;
+        }
+        for row in wrong {
             let text = format!("{} is no legal value of {}", row.target, target.name);
             // One wrong row is one message, however many fields use the table.
             let position = (row.file, row.span.clone());
@@ -121,8 +213,38 @@ impl Compiler<'_, '_> {
                 self.error(row.file, row.target_span.clone(), "M008", text, &legal(target.shape, &row.target));
             }
         }
-        self.rows[index] = rows;
-        Some(index)
+    }
+
+    /// Where a file came into a table that it does not belong to: the rule that names the table, or the table that names the file, whichever
+    /// lies over the other. `None`: it belongs there.
+    fn culprit(
+        &self,
+        written: &Located<String>,
+        index: usize,
+        row: &Row,
+        target: &Target,
+        is_another_s: bool,
+    ) -> Option<(Located<String>, String)> {
+        let name = &self.reader.files[row.file].name;
+        let entries =
+            |table: &TableEntry| table.files.iter().find(|(file, _)| *file == row.file).map(|(_, entry)| entry.clone());
+        let entry = entries(&self.entries[index]);
+        let entry_file = entry.as_ref().map_or(usize::MAX, |entry| entry.file);
+        // The base reads it otherwise, and is sound.
+        let is_base_s = self
+            .entries
+            .iter()
+            .flat_map(|table| &table.files)
+            .any(|(file, other)| *file == row.file && other.file > written.file.min(entry_file));
+        if !is_another_s && !is_base_s {
+            return None;
+        }
+        let table = &self.table_names[index];
+        let is_of_rule = written.file < entry_file || (written.file == entry_file && table.value != target.name);
+        match entry.filter(|_| !is_of_rule) {
+            Some(entry) => Some((entry, name.clone())),
+            None => Some((written.clone(), format!("the table {}", written.value))),
+        }
     }
 
     fn is_reported(&self, (file, span): &(usize, Range<usize>), code: &str) -> bool {

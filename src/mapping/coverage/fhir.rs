@@ -15,6 +15,17 @@ const OF_THE_ENGINE: &[&str] =
 /// What stands behind an element that was read whole, with all that is in it.
 pub(crate) const WHOLE: &str = ".*";
 
+/// The element of a place, whichever resource and item it is of: `Encounter.participant` of `Encounter/8.participant[1]`.
+pub(super) fn element_of(place: &str) -> String {
+    let (resource, rest) = place.split_once('.').map_or((place, None), |(resource, rest)| (resource, Some(rest)));
+    let mut element = resource.split('/').next().unwrap_or(resource).to_owned();
+    for name in rest.into_iter().flat_map(|rest| rest.split('.')) {
+        element.push('.');
+        element.push_str(name.split('[').next().unwrap_or(name));
+    }
+    element
+}
+
 /// Counts the elements with a value that nothing asked for, by their names: `Patient.maritalStatus`.
 pub(super) fn count_unread(
     unit: &Unit,

@@ -151,8 +151,15 @@ impl Reader<'_> {
             left_out: Vec::new(),
         };
         match value.get_ref() {
-            DeValue::String(_) | DeValue::Array(_) => rule.from = self.texts(file, value),
+            DeValue::String(_) | DeValue::Array(_) => {
+                rule.from = self.texts(file, value);
+                // What is no text has been told.
+                if rule.from.is_empty() {
+                    return None;
+                }
+            }
             DeValue::Table(table) => {
+                let before = self.problems.len();
                 for (key, value) in in_order(table) {
                     match key.get_ref().as_ref() {
                         "from" => rule.from = self.texts(file, value),
@@ -169,6 +176,10 @@ impl Reader<'_> {
                         "when" => rule.when = self.text(file, value),
                         name => self.unknown(file, key.span(), "key of a rule", name, RULE_KEYS.iter().copied()),
                     }
+                }
+                // A key that is misspelled may be the one that is missing.
+                if rule.from.is_empty() && rule.constant.is_none() && self.problems.len() > before {
+                    return None;
                 }
             }
             _ => {

@@ -3,6 +3,8 @@
 //! A path of a record's `each` opens its resource; what it finds in other units, such as `Encounter` in that of a report, where the
 //! Encounter only says which visit it was, opens nothing unless the path says more than the type.
 
+mod choice;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
@@ -101,6 +103,23 @@ impl ElementPath {
         let reason = format!("({source}).first().extension('{ABSENT_REASON}').value");
         let absent_reason = Path::parse_in(&reason, &types).ok();
         Ok(Self { path, reference, absent_reason, is_type, is_condition: false })
+    }
+
+    /// The path that was probably meant by one that is none, as far as its problems name what was meant.
+    pub(crate) fn meant_by(source: &str, within: &Within) -> Option<Self> {
+        let mut source = source.to_owned();
+        // One slip, or two.
+        for _ in 0..2 {
+            match Self::parse(&source, within) {
+                Ok(path) => return Some(path),
+                Err(problem) => {
+                    let place = problem.offset..problem.offset + problem.length;
+                    source.get(place.clone())?;
+                    source.replace_range(place, &problem.meant?);
+                }
+            }
+        }
+        Self::parse(&source, within).ok()
     }
 
     /// Compiles a condition that is asked of these types.

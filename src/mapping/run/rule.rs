@@ -61,6 +61,9 @@ impl Run<'_> {
         if self.context.explain {
             rule.when.iter().for_each(|when| self.ask_condition(when));
             rule.from.iter().for_each(|path| self.ask_for(rule, path));
+            if rule.when.as_ref().is_none_or(|when| when.holds(scope)) {
+                self.note_choices(rule, scope, place);
+            }
         }
         if rule.is_alternative && draft.is_filled(rule) || rule.when.as_ref().is_some_and(|when| !when.holds(scope)) {
             return Ok(());

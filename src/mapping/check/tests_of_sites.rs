@@ -1,0 +1,177 @@
+//! Mistakes in what a site's file says over its base, and in its tables: told once, where the site wrote them.
+
+use std::io;
+
+use super::super::Mapping;
+use super::tests::{SEX, SOUND, VISIT, check, check_files, check_over};
+
+#[test]
+fn codes_that_only_seem_to_be_others_are_told() {
+    let mapping = format!("[tables]\nsex = ['sex.csv', 'more.csv']\n{SOUND}")
+        .replace("name =", "sex = { from = 'PID-8', table = 'sex' }\nname =");
+    let check = |rows: &str, expected: &[(&str, &str)]| {
+        let more = format!("source,target,note\n{rows}");
+        check_files(&[("site.toml", &mapping), ("sex.csv", SEX), ("more.csv", &more)], expected);
+    };
+    check("１,male,\n", &[("more.csv:2:1 M007", "a message that sends 1 does not find it")]);
+    check("１,male,\n1,male,\n（男）,male,\n", &[]);
+    check("m,male,\n", &[("more.csv:2:1 M024", "sex.csv:2 says this of M already, and m differs in case alone")]);
+    check("m,female,\n", &[("more.csv:2:1 M007", "m differs from M (sex.csv:2) in case alone and has another target")]);
+    check("x,other,\nX,unknown,\n", &[("more.csv:3:1 M007", "X differs from x (more.csv:2)")]);
+    let language = format!("[tables]\nlanguage = 'language.csv'\n{SOUND}")
+        .replace("name =", "language = { from = 'PID-15.1', table = 'language' }\nname =");
+    let table = "source,target,note\n1,ｚｈ,\n";
+    let told = [("language.csv:2:3 M007", "the target ｚｈ is in full-width characters (write zh)")];
+    check_files(&[("site.toml", &language), ("language.csv", table)], &told);
+}
+
+#[test]
+fn a_table_in_the_place_of_the_base_s_tells_which_codes_it_lost() {
+    let base = format!("[tables]\nsex = 'sex.csv'\n{SOUND}")
+        .replace("name =", "sex = { from = 'PID-8', table = 'sex' }\nname =");
+    let more = "source,target,note\n1,male,\n";
+    let check = |table: &str, expected: &[(&str, &str)]| {
+        let site = format!("extends = 'base.toml'\n[tables]\nsex = {table}\n");
+        let files = [("site.toml", site.as_str()), ("base.toml", &base), ("sex.csv", SEX), ("more.csv", more)];
+        check_files(&files, expected);
+    };
+    let told = [("3:1 M026", "the table sex in base.toml:2, and 2 of its 2 codes have no row any more: F, M")];
+    check("'more.csv'", &told);
+    check(
+        "{ files = 'more.csv' }",
+        &[("3:1 M026", "write { extends = \"sex\", files = [\"more.csv\"] } to keep them")],
+    );
+    for kept in [
+        "['sex.csv', 'more.csv']",
+        "{ extends = 'sex', files = 'more.csv' }",
+        "{ extends = false, files = 'more.csv' }",
+    ] {
+        check(kept, &[]);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_utf8_is_told_at_its_place() {
+    let read = |name: &str| match name {
+        "site.toml" => Ok(format!("[tables]\nsex = 'sex.csv'\n{SOUND}")),
+        _ => String::from_utf8(b"source,target,note\nM,male,\xc4\xd0\n".to_vec())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
+    };
+    let problems = Mapping::load("site.toml", &read).expect_err("no UTF-8");
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["sex.csv:2:8 error[M012]: this file is in GB18030, not in UTF-8 (save it as UTF-8)"]);
+}
+
+/// A base for HL7 v2 with two visits, and a site's file over it.
+fn check_over_base(site: &str, expected: &[(&str, &str)]) {
+    let patient = SOUND
+        .replace("name =", "sex = { from = 'PID-8', table = 'sex' }\nvip = { from = 'PV1-16', table = 'vip' }\nname =");
+    let visit =
+        |name: &str, when: &str| VISIT.replace("[visit]\n", &format!("[[visit]]\nblock = '{name}'\nwhen = '{when}'\n"));
+    let (stay, booked) = (visit("stay", "PV1 and not SCH"), visit("booked", "SCH"));
+    let base = format!("[tables]\nsex = 'sex.csv'\nvip = 'sex.csv'\n{patient}{stay}{booked}");
+    let site = format!("extends = 'base.toml'\n{site}\n");
+    check_files(&[("site.toml", &site), ("base.toml", &base), ("sex.csv", SEX), ("class.csv", CLASS)], expected);
+}
+
+const CLASS: &str = "source,target,note\nI,inpatient,\nO,outpatient,\nU,unknown,\n";
+
+#[test]
+fn another_each_over_a_block_of_the_base_is_told() {
+    let stay = |each: &str| format!("[[visit]]\nblock = 'stay'\neach = '{each}'");
+    check_over_base(&stay("DG1"), &[("4:8 M020", "reads PV1 (1 of 2 paths) and DG1 with 0")]);
+    check_over_base(&stay("PV1"), &[]);
+    check_over_base("[patient]\neach = 'PV1'", &[("2:1 M020", "with this each, and this one fills nothing by itself")]);
+    check_over_base(
+        "[[visit]]\nblock = 'ward'\nwhen = 'false'",
+        &[("2:1 M020", "with this name, and this one fills nothing")],
+    );
+    check_over_base("[[visit]]", &[("2:1 M023", "this block says nothing")]);
+}
+
+#[test]
+fn a_rule_that_is_taken_away_is_told_where_it_is() {
+    check_over_base(
+        "[[visit]]\nblock = 'stay'\nnumber = false",
+        &[("4:1 M023", "this takes the rule for number away")],
+    );
+    check_over_base("[patient]\neach = 'PID'\nvip = 'PV1-16'", &[("4:7 M026", "which says table = \"vip\"")]);
+    check_over_base("[patient]\neach = 'PID'\nvip = { from = 'PV1-16', as = 'text' }", &[]);
+}
+
+#[test]
+fn a_wrong_table_is_one_mistake_and_not_one_for_each_row() {
+    let wrong = [("3:7 M008", "2 of the 3 rows of class.csv have no legal value of sex: inpatient (class.csv:2)")];
+    check_over_base("[tables]\nsex = 'class.csv'", &wrong);
+    let among = [("3:18 M008", "2 of the 3 rows of class.csv")];
+    check_over_base("[tables]\nsex = ['sex.csv', 'class.csv']", &among);
+    let rule = "[tables]\nclass = 'class.csv'\n[patient]\neach = 'PID'\nsex = { from = 'PID-8', table = 'class' }";
+    check_over_base(rule, &[("6:33 M008", "2 of the 3 rows of the table class have no legal value")]);
+}
+
+#[test]
+fn what_follows_from_a_mistake_is_not_told_beside_it() {
+    check(
+        &format!("{SOUND}[segments]\nZYB = {{ 1 = 'STT' }}\n{VISIT}ward = 'ZYB-1'\n"),
+        &[("10:13 M014", "no data type STT")],
+    );
+    check(
+        &format!("{SOUND}[segments]\nzyb = {{ 1 = 'ST' }}\n{VISIT}ward = 'ZYB-1'\n"),
+        &[("10:1 M014", "did you mean ZYB?")],
+    );
+    check(&format!("{SOUND}{VISIT}ward = {{ form = 'PV1-3.1.1' }}\n"), &[("13:10 M002", "did you mean from?")]);
+    check(&format!("{SOUND}{VISIT}ward = []\n"), &[("13:8 M004", "a list of at least one")]);
+}
+
+/// FHIR, with a visit whose paths fit an Encounter only.
+const UNITS: &str = "format = 'fhir'\n[patient]\neach = 'Patient'\nname = 'name'\nupdated_at = 'meta.lastUpdated'
+[[patient.identifiers]]\neach = 'identifier'\nvalue = 'value'\ntype = { constant = 'mrn' }
+[[visit]]\nblock = 'encounter'\neach = 'Encounter'\nnumber = 'id'\nevent = { constant = 'arrived' }\nupdated_at = 'meta.lastUpdated'
+stay_number = 'partOf.identifier.value'\nstarted_at = 'period.start'\nclass = { constant = 'inpatient' }\n";
+
+#[test]
+fn paths_of_the_base_that_do_not_fit_another_each_are_one_mistake() {
+    let visit = |each: &str| format!("[[visit]]\nblock = 'encounter'\neach = '{each}'\n");
+    let text = "and 2 of its paths do not fit it: partOf.identifier.value: Appointment has no element partOf";
+    check_over(UNITS, &visit("Appointment"), &[("4:8 M020", text)]);
+    check_over(UNITS, &visit("Encounter"), &[]);
+}
+
+#[test]
+fn paths_inside_an_each_that_is_none_are_checked_by_what_was_meant() {
+    let phones = |each: &str, expected: &[(&str, &str)]| {
+        let block = format!("[[patient]]\neach = 'Patient'\n[[patient.phones]]\neach = '{each}'\nvalue = 'valeu'\n");
+        check_over(UNITS, &block, expected);
+    };
+    phones("telecom", &[("6:10 M005", "did you mean value?")]);
+    phones("telecomm", &[("5:9 M005", "did you mean telecom?"), ("6:10 M005", "ContactPoint has no element valeu")]);
+    phones("qqqqqq", &[("5:9 M005", "has no element qqqqqq"), ("6:10 M005", "nothing here has an element valeu")]);
+}
+
+#[test]
+fn texts_that_nobody_sends_are_told() {
+    let matching = |pattern: &str, expected: &[(&str, &str)]| {
+        check(&format!("match = {{ 'MSH-3' = '{pattern}' }}\n{SOUND}"), expected)
+    };
+    matching("%DHIS%", &[("1:21 M021", "* stands for any characters: \"*DHIS*\"")]);
+    matching("HIS|LIS", &[("1:21 M021", "several are a list")]);
+    matching("*DHIS*", &[]);
+    check(&format!("{SOUND}{VISIT}when = \"PV1-10 = '%内科'\"\n"), &[("13:18 M021", "patterns stand in match only")]);
+    let table = "source,target,note\nM,male,\nF,female,\n";
+    let flags = format!(
+        "{SOUND}{VISIT}when = \"OBX-8 = '高危'\"\nreason = {{ from = 'OBX-8[*]', table = 'sex' }}\n[tables]\nsex = 'sex.csv'\n"
+    );
+    check_files(
+        &[("site.toml", &flags), ("sex.csv", table)],
+        &[("13:17 M022", "OBX-8 is looked up in sex, which has no code 高危")],
+    );
+    let patient = |rule: &str, expected: &[(&str, &str)]| {
+        check_over(UNITS, &format!("[[patient]]\neach = 'Patient'\noccupation = \"{rule}\"\n"), expected);
+    };
+    patient("extension('http：//x.example/job').value", &[("4:25 M021", "write http://x.example/job")]);
+    patient("extension('job').value", &[("4:15 M021", "an extension is known by its whole URL")]);
+    patient("extension('http://x.example/job').extension('text').value", &[]);
+    patient("identifier.where(system = '%job%').value", &[("4:41 M021", "contains('job')")]);
+    patient("identifier[1].value", &[("4:25 M027", "[1] is the second")]);
+    patient("identifier[0].value", &[]);
+}
