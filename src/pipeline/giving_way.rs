@@ -181,12 +181,15 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// That a number stands for two of its Patients was the server's word, and it says now that they are one.
+    /// That a number stands for two of its Patients was the server's word, and it says now that they are one: with all that gave way to them.
     fn take_back_own_word(&self, survivor: &PatientRecord, retired: &PatientRecord) -> Result<(), Trouble> {
-        for pair in no_links::list(self.transaction, retired.id)? {
-            let other = if pair.one == retired.id { pair.other } else { pair.one };
-            if pair.undone.is_none() && pair.by == self.source && self.live(self.record(other)?)?.id == survivor.id {
-                no_links::allow(self.transaction, (pair.one, pair.other), self.source, self.now)?;
+        let others: BTreeSet<i64> = self.along_with(survivor)?.into_iter().map(|row| row.id).collect();
+        for own in self.along_with(retired)? {
+            for pair in no_links::list(self.transaction, own.id)? {
+                let other = if pair.one == own.id { pair.other } else { pair.one };
+                if pair.undone.is_none() && pair.by == self.source && others.contains(&other) {
+                    no_links::allow(self.transaction, (pair.one, pair.other), self.source, self.now)?;
+                }
             }
         }
         Ok(())
@@ -194,18 +197,29 @@ impl Job<'_> {
 
     /// A Patient stands for itself again: what it was told apart from by its server's word, and what the server took back, holds again.
     pub(super) fn say_again(&self, retired: &PatientRecord) -> Result<(), Trouble> {
-        for pair in no_links::list(self.transaction, retired.id)? {
-            if pair.by == self.source && pair.undone.as_ref().is_some_and(|(by, _)| by == self.source) {
-                no_links::forbid(self.transaction, (pair.one, pair.other), self.source, &pair.reason, self.now)?;
+        let group = self.along_with(retired)?;
+        for own in &group {
+            for pair in no_links::list(self.transaction, own.id)? {
+                let is_taken_back = pair.undone.as_ref().is_some_and(|(by, _)| by == self.source);
+                let is_one = group.iter().any(|row| row.id != own.id && (row.id == pair.one || row.id == pair.other));
+                if pair.by == self.source && is_taken_back && !is_one {
+                    no_links::forbid(self.transaction, (pair.one, pair.other), self.source, &pair.reason, self.now)?;
+                }
             }
         }
         Ok(())
     }
 
+    /// A record with those of its person that gave way to it.
+    fn along_with(&self, record: &PatientRecord) -> Result<Vec<PatientRecord>, Trouble> {
+        let there = records::of_person(self.transaction, &record.one_id)?;
+        Ok(with_merged(there, &BTreeSet::from([record.id])).0)
+    }
+
     /// A record that is told apart from another one of its person leaves, whatever number the two share. `false`: it is told apart from none.
     pub(super) fn leave_if_apart(&self, record: &PatientRecord, moment: Moment) -> Result<bool, Trouble> {
-        let there = records::of_person(self.transaction, &record.one_id)?;
-        let (group, rest) = with_merged(there, &BTreeSet::from([record.id]));
+        let (group, rest) =
+            with_merged(records::of_person(self.transaction, &record.one_id)?, &BTreeSet::from([record.id]));
         let ids = |rows: &[PatientRecord]| rows.iter().map(|row| row.id).collect::<Vec<_>>();
         if no_links::between(self.transaction, &ids(&group), &ids(&rest))?.is_none() {
             return Ok(false);

@@ -187,6 +187,29 @@ fn a_chain_is_followed_whatever_comes_first_and_who_give_way_to_each_other_wait_
 }
 
 #[test]
+fn who_was_told_apart_from_somebody_who_gives_way_by_now_goes_along() {
+    let mut server = Server::new();
+    let (sun, wu, ouyang) = (
+        |number: &str| person(number, "孙丽", "1962-04-09"),
+        || person("M2", "吴丽", "1985-01-17"),
+        || person("M4", "欧阳丽", "2004-06-05"),
+    );
+    server.has(&[("Patient/0", sun("M0")), ("Patient/2", wu()), ("Patient/4", ouyang())]);
+    // Two numbers in turn that are somebody else's.
+    server.has(&[("Patient/0", sun("M4"))]);
+    server.has(&[("Patient/0", sun("M2"))]);
+    let before = server.one_id_of("Patient/2");
+    server.has(&[("Patient/4", gives_way("Patient/2", ouyang()))]);
+    assert_eq!(server.one_id_of("Patient/4"), before);
+    server.has(&[("Patient/2", gives_way("Patient/0", wu()))]);
+    let all = |server: &Server| ["0", "2", "4"].map(|id| server.one_id_of(&format!("Patient/{id}")));
+    let [first, second, third] = all(&server);
+    assert_eq!((&second, &third), (&first, &first));
+    server.has(&[("Patient/2", wu())]);
+    assert_eq!(all(&server), [first, before.clone(), before]);
+}
+
+#[test]
 fn what_another_source_owns_it_alone_merges() {
     let mut server = Server::new();
     let (first, second) =
