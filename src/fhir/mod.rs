@@ -19,6 +19,7 @@ mod unit;
 
 pub use dictionary::Dictionary;
 pub use path::{Fault, Node, Nodes, Path, PathError, Remark, RemarkKind, Scope, Truth, Types, extension_place};
+pub use refer::replaced_by;
 pub use unit::{Resource, Unit, UnitError, read_resource};
 
 /// What keeps a text from being JSON, without any of its content.

@@ -220,6 +220,11 @@ impl Job<'_> {
                 }
                 Kind::Merge => match Action::of(&record.fields) {
                     action @ (Action::Merge | Action::Rename) => {
+                        if let Some(remaining) = self.give_way(&record.fields)? {
+                            first = Some(remaining.one_id.clone());
+                            owner = Some(remaining);
+                            continue;
+                        }
                         let survivor = self.merge(&record.fields, action)?;
                         self.remember_retired(&record.fields)?;
                         // Of a resource that gave way to another one nothing else is said; what names it is the other one's.

@@ -11,12 +11,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::giving_way::waits;
 use super::mirror::rank;
 use super::telling::Subject;
 use super::{Cause, Done, Failure, Source, Unit};
 use crate::fhir;
 use crate::fhir::compose::{MOST, gathered_by, has_parts, is_part};
 use crate::hl7v2::ErrorCode;
+use crate::mapping::Mapped;
 use crate::record::{Fields, Kind};
 use crate::store::messages::{ContentDigest, MessageState};
 use crate::store::resources::{self, Ready, Resource, ResourceName, ResourceState};
@@ -227,6 +229,11 @@ pub fn commit_due(transaction: &Transaction<'_>, due: DueUnit, cause: Cause) -> 
     let DueUnit { unit, resource } = due;
     let Some(now) = resources::get(transaction, &unit.source.name, &resource.name)? else { return Ok(None) };
     if now.marks != resource.marks {
+        return Ok(None);
+    }
+    // Told in the next round: until then it stays due.
+    let merges = |mapped: &Mapped| mapped.records.iter().any(|record| record.kind == Kind::Merge);
+    if unit.mapped.as_ref().is_ok_and(merges) && waits(transaction, &now)? {
         return Ok(None);
     }
     // Of what was never told and is not there, or is a part of something else, there is nothing to tell.

@@ -146,10 +146,13 @@ impl Job<'_> {
     ) -> Result<(), Trouble> {
         let step = self.merged_apart(retired.id, survivor.id)?;
         records::set_merged_into(self.transaction, retired.id, None)?;
+        self.say_again(retired)?;
         if retired.one_id != survivor.one_id {
             return self.refresh_person(&retired.one_id, EventKind::PatientUpdated, moment);
         }
-        self.look_again_without(&self.record(retired.id)?, moment)?;
+        if !self.leave_if_apart(retired, moment)? {
+            self.look_again_without(&self.record(retired.id)?, moment)?;
+        }
         let along = step.map(|(_, records)| records).unwrap_or_default();
         for id in along.into_iter().filter(|id| *id != retired.id) {
             let row = self.record(id)?;
@@ -363,7 +366,8 @@ impl Job<'_> {
         };
         let basis = json!({"source": self.source, "survivor": survivor.to_string(), "retired": retired.to_string()});
         let MergePlan::Apply { survivor, retired } = plan else {
-            return self.heal(retired, &basis, moment);
+            let Some(record) = records::find(self.transaction, self.source, retired)? else { return Ok(()) };
+            return self.heal(record, &basis, moment);
         };
         if let (Some(survivor), Some(retired)) = (&survivor_record, &retired_record) {
             if self.is_contested(survivor, retired)? {
@@ -438,8 +442,7 @@ impl Job<'_> {
     }
 
     /// A merge said once more: records that were merged but stand at two persons are brought together.
-    fn heal(&self, retired: &RecordNumber, basis: &Value, moment: Moment) -> Result<(), Trouble> {
-        let Some(mut record) = records::find(self.transaction, self.source, retired)? else { return Ok(()) };
+    pub(super) fn heal(&self, mut record: PatientRecord, basis: &Value, moment: Moment) -> Result<(), Trouble> {
         while let Some(into) = record.merged_into {
             let next = self.record(into)?;
             // Read anew: the step before may have moved it.
@@ -462,7 +465,7 @@ impl Job<'_> {
 
     /// A record with nothing but its number, for a merge that comes before any message under that number: whatever comes
     /// later finds the merge done. It belongs to `one_id`, else to whoever has the number elsewhere, else to a new person.
-    fn stub(
+    pub(super) fn stub(
         &self,
         number: &RecordNumber,
         one_id: Option<&str>,
@@ -503,7 +506,7 @@ fn live_among(rows: &[PatientRecord], row: &PatientRecord) -> i64 {
     live.id
 }
 
-fn refused(refusal: MergeRefusal) -> Trouble {
+pub(super) fn refused(refusal: MergeRefusal) -> Trouble {
     let (code, field) = match refusal {
         MergeRefusal::AcrossAuthorities | MergeRefusal::NotOwner => {
             (ErrorCode::UnknownKeyIdentifier, Location::field("MRG", 1))

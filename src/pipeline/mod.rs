@@ -16,6 +16,7 @@ mod apply;
 mod consent;
 mod due;
 mod explain;
+mod giving_way;
 mod life;
 mod matching;
 mod merge;

@@ -30,7 +30,7 @@ impl Job<'_> {
         let owner = match self.meant(&generations, &said)? {
             Some(place) => {
                 let record = generations.swap_remove(place);
-                if record.merged_into.is_some() {
+                if record.merged_into.is_some() && self.statement.is_none() {
                     self.note("PID-3: the number was given up for another one (merged or renamed): what is said counts for that one");
                 }
                 self.update_record(record, patch, moment)?

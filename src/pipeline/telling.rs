@@ -85,6 +85,16 @@ impl Statement {
         self.told.borrow_mut().push(Remembered { kind: Kind::Patient, number, record, at: moment.at });
     }
 
+    /// The Patient that the unit is about, if it is about nothing else.
+    pub(super) fn focal_patient(&self) -> Option<&Resource> {
+        self.patient.as_ref().filter(|_| self.subject.focal.kind == "Patient")
+    }
+
+    /// The record that the Patient was told as just now.
+    pub(super) fn told_patient(&self) -> Option<i64> {
+        self.last(&[Kind::Patient])?.record
+    }
+
     /// What the last record of these kinds was told as.
     fn last(&self, kinds: &[Kind]) -> Option<Remembered> {
         let told = self.told.borrow();
@@ -107,6 +117,9 @@ impl Job<'_> {
         }
         if subject.focal.kind == "Patient" && subject.is_gone {
             self.withdraw_patient(focal)?;
+            // Nobody gives way to a Patient that is not there.
+            let naming = resources::naming(self.transaction, focal.row)?;
+            naming.iter().filter(|other| other.name.kind == "Patient").try_for_each(|other| self.tell_again(other))?;
             return Ok(None);
         }
         let mut owner = None;
@@ -124,6 +137,10 @@ impl Job<'_> {
         // What is about a patient who was told says nothing of the patient: that has a time of its own.
         if owner.is_some() {
             mapped.retain(|record| !matches!(record.kind, Kind::Patient | Kind::Merge));
+        }
+        // A Patient that gives way is somebody first: whose record that is its own words tell.
+        if subject.focal.kind == "Patient" {
+            mapped.sort_by_key(|record| record.kind == Kind::Merge);
         }
         let one_id = self.apply(mapped, owner)?;
         if let (Some(patient), Some(told)) = (patient, statement.last(&[Kind::Patient])) {
@@ -155,7 +172,7 @@ impl Job<'_> {
     }
 
     /// The record that a Patient was told as, also where it has given way to another one since.
-    fn told_record(&self, patient: &Resource) -> Result<Option<PatientRecord>, Trouble> {
+    pub(super) fn told_record(&self, patient: &Resource) -> Result<Option<PatientRecord>, Trouble> {
         match (patient.record, told_number(patient)) {
             (Some(row), _) => Ok(records::get(self.transaction, row)?),
             (None, Some(number)) => Ok(records::find(self.transaction, self.source, &number)?),
@@ -174,24 +191,37 @@ impl Job<'_> {
     fn take_back_merge(&self, patient: &Resource, mapped: &[MappedRecord]) -> Result<bool, Trouble> {
         let Some(record) = self.told_record(patient)? else { return Ok(false) };
         let Some(into) = record.merged_into else { return Ok(false) };
-        let merges = mapped.iter().filter(|mapped| mapped.kind == Kind::Merge);
-        let mut survivors = merges.flat_map(|merge| survivors(self.source, &merge.fields)).peekable();
+        let into = self.live(self.record(into)?)?;
+        let merges: Vec<&MappedRecord> = mapped.iter().filter(|mapped| mapped.kind == Kind::Merge).collect();
+        if !merges.is_empty() && self.records_ahead(patient)?.iter().any(|ahead| ahead.id == into.id) {
+            return Ok(false);
+        }
+        let mut survivors = merges.iter().flat_map(|merge| survivors(self.source, &merge.fields)).peekable();
         // One that gives way to somebody whom nobody knows says nothing.
         if survivors.peek().is_none() && !mapped.iter().any(|mapped| mapped.kind == Kind::Patient) {
             return Ok(false);
         }
-        let into = self.live(self.record(into)?)?;
-        for survivor in survivors {
+        let by_number = merges.is_empty() || self.records_ahead(patient)?.is_empty();
+        for survivor in survivors.filter(|_| by_number) {
             if self.stands_for(&survivor)?.is_some_and(|survivor| survivor.record == into.id) {
                 return Ok(false);
             }
         }
-        // Of several that are one patient's another one may still give way.
-        if !resources::told_as_record(self.transaction, record.id, patient.row)?.is_empty() {
+        if self.another_gives_way(patient, record.id, into.id)? {
             return Ok(false);
         }
         self.undo_merge_of(&record, &into, self.withdrawn_at(patient))?;
         Ok(true)
+    }
+
+    /// Whether of several Patients that are one record another one gives way to the same record.
+    fn another_gives_way(&self, patient: &Resource, record: i64, into: i64) -> Result<bool, Trouble> {
+        for other in resources::told_as_record(self.transaction, record, patient.row)? {
+            if self.records_ahead(&other)?.iter().any(|ahead| ahead.id == into) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The moment at which a server withdrew something: never before it was told.
@@ -226,7 +256,7 @@ impl Job<'_> {
             return Ok(true);
         }
         // Several Patients may be one record: what the others said stays where it is.
-        if self.is_record_of_another(patient, record.id)? {
+        if self.leaves_to_others(patient, &record)? {
             return Ok(false);
         }
         let others = records::generations(self.transaction, self.source, number)?;
@@ -248,9 +278,16 @@ impl Job<'_> {
         self.tell_others_again(resource, resources::told_as_well(self.transaction, self.source, resource, number)?)
     }
 
-    /// The same of a patient's record.
-    fn is_record_of_another(&self, patient: &Resource, record: i64) -> Result<bool, Trouble> {
-        self.tell_others_again(patient, resources::told_as_record(self.transaction, record, patient.row)?)
+    /// The same of a patient's record, which this Patient is no more. Where that one gave way because of this Patient alone, it does so no longer.
+    fn leaves_to_others(&self, patient: &Resource, record: &PatientRecord) -> Result<bool, Trouble> {
+        let others = resources::told_as_record(self.transaction, record.id, patient.row)?;
+        if let Some(into) = record.merged_into.filter(|_| !others.is_empty()) {
+            let into = self.live(self.record(into)?)?;
+            if !self.another_gives_way(patient, record.id, into.id)? {
+                self.undo_merge_of(record, &into, self.withdrawn_at(patient))?;
+            }
+        }
+        self.tell_others_again(patient, others)
     }
 
     fn tell_others_again(&self, resource: &Resource, others: Vec<Resource>) -> Result<bool, Trouble> {
@@ -266,7 +303,7 @@ impl Job<'_> {
     /// The server has the Patient no more.
     fn withdraw_patient(&self, patient: &Resource) -> Result<(), Trouble> {
         let Some(record) = self.told_record(patient)? else { return Ok(()) };
-        if self.is_record_of_another(patient, record.id)? {
+        if self.leaves_to_others(patient, &record)? {
             return Ok(());
         }
         let withdrawn = self.withdrawn_at(patient);

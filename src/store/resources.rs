@@ -72,6 +72,8 @@ pub struct Resource {
     pub updated_at: Option<i64>,
     /// Of its body.
     pub digest: Option<ContentDigest>,
+    /// It has to be told.
+    pub is_due: bool,
     /// How often it became due.
     pub marks: i64,
     /// What it was last told as: the number of a patient's record, else the id of a visit or report.
@@ -128,7 +130,7 @@ pub struct Told<'t> {
 macro_rules! columns {
     () => {
         "r.id, r.type, r.logical_id, r.state, r.version, r.updated_at, r.digest, r.marks, r.number, r.told_at, r.told_by, r.record, \
-         r.told_digest, r.unreadable, r.unreadable_by"
+         r.told_digest, r.unreadable, r.unreadable_by, r.due"
     };
 }
 
@@ -151,6 +153,7 @@ fn resource(row: &Row<'_>) -> Result<Resource, StoreError> {
         version: row.get(4)?,
         updated_at: row.get(5)?,
         digest: digest.map(ContentDigest::from_bytes),
+        is_due: row.get::<_, Option<i64>>(15)?.is_some(),
         marks: row.get(7)?,
         number: row.get(8)?,
         told_at: row.get(9)?,
@@ -470,7 +473,7 @@ pub fn due(
     let sql = concat!(
         "SELECT ",
         columns!(),
-        ", r.due FROM resource r WHERE r.source = ?1 AND r.due IS NOT NULL AND (r.due, r.id) > (?2, ?3) AND (r.due_at <= ?4 OR NOT EXISTS ",
+        " FROM resource r WHERE r.source = ?1 AND r.due IS NOT NULL AND (r.due, r.id) > (?2, ?3) AND (r.due_at <= ?4 OR NOT EXISTS ",
         "(SELECT 1 FROM resource_reference f JOIN resource p ON p.id = f.to_resource WHERE f.from_resource = r.id AND p.state = 'unread')) ",
         "AND (r.due < ?6 OR r.number IS NOT NULL OR r.due_at <= ?7) ORDER BY r.due, r.id LIMIT ?5"
     );

@@ -154,6 +154,7 @@ fn history(seed: u64, manner: Manner) {
         polling["state"] == "polling" || polling["state"] == "degraded"
     };
     eventually("the fresh reading", || is_at_rest(&fresh).then_some(()));
+    eprintln!("seed {seed}, the patients on the server, the newest first: {}", patients(&emr));
     let mut last = None;
     eventually(&format!("both to say the same (seed {seed})"), || {
         let (followed, read) = (state(&daemon), state(&fresh));
@@ -162,13 +163,28 @@ fn history(seed: u64, manner: Manner) {
         if !same {
             let difference = difference(&followed, &read);
             if last.as_ref() != Some(&difference) {
+                eprintln!("seed {seed}, not yet the same: {difference}");
+                for (what, site) in [("followed", &site), ("read", &fresh_site)] {
+                    let links = site.run(&["person", "links", "--csv"]).exits(0).stdout;
+                    eprintln!("links as {what}: {}", links.trim().replace("\r\n", " ").replace('\n', " "));
+                }
                 last = Some(difference);
-                eprintln!("seed {seed}, not yet the same: {}", last.as_deref().unwrap_or_default());
             }
             std::thread::sleep(Duration::from_millis(200));
         }
         same.then_some(())
     });
+}
+
+/// Every version of every Patient: number, name, whom it gives way to.
+fn patients(emr: &Emr) -> String {
+    let shared = emr.server.shared();
+    let versions = shared.model.history("Patient").into_iter().map(|(id, version)| {
+        let content = &version.content;
+        let (number, name) = (&content["identifier"][0]["value"], &content["name"][0]["text"]);
+        format!("\n  {id}: {number} {name} {}", content["link"][0]["other"]["reference"])
+    });
+    versions.collect()
 }
 
 fn difference(followed: &BTreeMap<String, Value>, read: &BTreeMap<String, Value>) -> String {
