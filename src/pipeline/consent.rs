@@ -16,11 +16,11 @@ use jiff::tz::TimeZone;
 
 use super::Site;
 use super::apply::{About, Job, Owner, Trouble};
-use crate::feed::EventKind;
-use crate::policy::{ConsentOutcome, ConsentRefusal, ConsentState, ConsentWord, Purpose};
 use crate::audit::{Action, Actor, Entry};
+use crate::feed::EventKind;
 use crate::hl7v2::{ErrorCode, Location};
 use crate::mapping::MappedRecord;
+use crate::policy::{ConsentOutcome, ConsentRefusal, ConsentState, ConsentWord, Purpose};
 use crate::record::{Fields, Kind, Value, when};
 use crate::state::Moment;
 use crate::store::consents::{self, Consent, ConsentName, NewConsent, Word};
@@ -240,7 +240,9 @@ impl Job<'_> {
     fn said_consent(&self, fields: &Fields) -> Result<Said, Trouble> {
         let text = |name: &str| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         let missing = |name: &str| {
-            let text = format!("the mapping gives a consent without `{name}`: fill it in [consent], or mark it as required = \"skip\"");
+            let text = format!(
+                "the mapping gives a consent without `{name}`: fill it in [consent], or mark it as required = \"skip\""
+            );
             Trouble::content(ErrorCode::RequiredFieldMissing, Location::segment("CON"), text)
         };
         let purpose = text("purpose").and_then(|purpose| purpose.parse().ok()).ok_or_else(|| missing("purpose"))?;

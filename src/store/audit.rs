@@ -66,8 +66,15 @@ macro_rules! fitting_of_person {
 macro_rules! stretch {
     ($of:literal, $end:literal, $beyond:literal, $order:literal) => {
         concat!(
-            "SELECT count(*), ", $end, "(sequence) FROM (SELECT sequence FROM ", $of, " sequence ", $beyond,
-            " ?1 ORDER BY sequence ", $order, " LIMIT ?2)"
+            "SELECT count(*), ",
+            $end,
+            "(sequence) FROM (SELECT sequence FROM ",
+            $of,
+            " sequence ",
+            $beyond,
+            " ?1 ORDER BY sequence ",
+            $order,
+            " LIMIT ?2)"
         )
     };
 }
@@ -268,8 +275,12 @@ pub fn list(
     // The stretch first, so that its end is known whatever fits.
     let stretch = |row: &SqlRow<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?));
     let stretch = match (person, is_newest_first) {
-        (None, true) => reader.one(stretch!("audit_entry WHERE", "min", "<", "DESC"), params![place, row_limit(LOOKED_AT)], stretch),
-        (None, false) => reader.one(stretch!("audit_entry WHERE", "max", ">", "ASC"), params![place, row_limit(LOOKED_AT)], stretch),
+        (None, true) => {
+            reader.one(stretch!("audit_entry WHERE", "min", "<", "DESC"), params![place, row_limit(LOOKED_AT)], stretch)
+        }
+        (None, false) => {
+            reader.one(stretch!("audit_entry WHERE", "max", ">", "ASC"), params![place, row_limit(LOOKED_AT)], stretch)
+        }
         (Some(person), true) => reader.one(
             stretch!("audit_person WHERE person = ?3 AND", "min", "<", "DESC"),
             params![place, row_limit(LOOKED_AT), person],
@@ -283,16 +294,8 @@ pub fn list(
     }?;
     let Some((looked_at, Some(end))) = stretch else { return Ok(AuditPage { entries: Vec::new(), next: None }) };
     let (from, to) = if is_newest_first { (end, place.saturating_sub(1)) } else { (place.saturating_add(1), end) };
-    let values = params![
-        from,
-        to,
-        since.unwrap_or(i64::MIN),
-        until.unwrap_or(i64::MAX),
-        who,
-        exact,
-        group,
-        row_limit(limit)
-    ];
+    let values =
+        params![from, to, since.unwrap_or(i64::MIN), until.unwrap_or(i64::MAX), who, exact, group, row_limit(limit)];
     let found = match person {
         None => reader.all(if is_newest_first { fitting!("DESC") } else { fitting!("ASC") }, values, entry)?,
         Some(person) => {
