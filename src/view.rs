@@ -235,6 +235,9 @@ pub fn consents(reader: &Reader<'_>, one_id: &str, now: i64) -> Result<Option<se
         if let Some(until) = until {
             document["until"] = moment(until).into();
         }
+        if let Some(at) = consent.taken_back {
+            document["taken_back"] = moment(at).into();
+        }
         said.push(document);
     }
     Ok(Some(serde_json::json!({"one_id": person.one_id, "holds": holds, "consents": said, "next": null})))

@@ -25,7 +25,7 @@ VERSIONS = ["stu3", "r4", "r5"]
 # What units are made of, and what their references lead to.
 RESOURCES = """Patient Encounter Appointment DiagnosticReport Observation ServiceRequest ProcedureRequest ReferralRequest Specimen
 Procedure Condition Practitioner PractitionerRole Organization Location RelatedPerson Coverage Bundle Group Device HealthcareService
-EpisodeOfCare CareTeam Account Medication Substance BiologicallyDerivedProduct NutritionProduct""".split()
+EpisodeOfCare CareTeam Account Consent Medication Substance BiologicallyDerivedProduct NutritionProduct""".split()
 HEADER = "# Made by tools/fhir_dictionary.py from the npm package fhirpath 5.2.2 (facts of HL7's StructureDefinitions); do not edit.\n"
 FILE = pathlib.Path(__file__).parent.parent / "src/fhir/dictionary/elements.tsv"
 CODES_HEADER = """# Made by tools/fhir_dictionary.py from the npm packages @types/fhir 0.0.44 and 3.0.2 (MIT licence); do not edit.

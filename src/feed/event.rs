@@ -58,6 +58,7 @@ event_kinds! {
     LabCorrected "lab.corrected" "A final report is corrected."
     LabCancelled "lab.cancelled" "A report is cancelled or was entered in error."
     LabCritical "lab.critical" "A critical value appears; in addition to the report's own event."
+    FeedEpochChanged "feed.epoch_changed" "A backup was put back: what is held is to be compared with the log as it is now."
     FeedCheckpoint "feed.checkpoint" "A position only."
 }
 
@@ -86,6 +87,7 @@ impl EventKind {
             (_, "patient") => "/schemas/person.v1.json",
             (_, "visit") => "/schemas/visit.v1.json",
             (_, "lab") => "/schemas/lab_report.v1.json",
+            (Self::FeedEpochChanged, _) => "/schemas/epoch_change.v1.json",
             _ => "/schemas/checkpoint.v1.json",
         }
     }
@@ -128,7 +130,8 @@ pub struct Event {
     /// The event's type.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The One ID.
+    /// The One ID; empty: it is about nobody.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub subject: String,
     /// When it happened, RFC 3339.
     pub time: String,

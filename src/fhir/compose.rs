@@ -1,7 +1,7 @@
 //! Units cut out of a set of resources: for each focal resource, it and what its record needs.
 //!
 //! ```text
-//! Patient ──────────────────► the patient                 with it: who its links name, Coverages and RelatedPersons
+//! Patient ──────────────────► the patient                 with it: who its links name, Coverages, RelatedPersons, Consents
 //! Encounter, Appointment ───► a visit, and its patient    with it: people, places, Conditions and Procedures
 //! DiagnosticReport ─────────► a report, and its patient   with it: its Encounter, Observations with their members, orders, specimens
 //! Observation by itself ────► a report, and its patient   one that no report and no other Observation has
@@ -88,10 +88,11 @@ const FOLLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Every type that a unit may hold: whatever else a server has is of no use to any record.
-pub const READ: [&str; 20] = [
+pub const READ: [&str; 21] = [
     "Patient",
     "Coverage",
     "RelatedPerson",
+    "Consent",
     "Encounter",
     "Appointment",
     "DiagnosticReport",
@@ -113,7 +114,7 @@ pub const READ: [&str; 20] = [
 
 /// What refers to a focal resource and belongs to its record.
 const GATHERED: &[(&str, &[&str])] =
-    &[("Patient", &["Coverage", "RelatedPerson"]), ("Encounter", &["Condition", "Procedure"])];
+    &[("Patient", &["Coverage", "RelatedPerson", "Consent"]), ("Encounter", &["Condition", "Procedure"])];
 
 /// A resource and where it was read.
 #[derive(Debug, Clone, PartialEq)]

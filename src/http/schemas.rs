@@ -21,6 +21,7 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
         ("visit.v1.json", visit()),
         ("lab_report.v1.json", lab_report()),
         ("checkpoint.v1.json", checkpoint()),
+        ("epoch_change.v1.json", epoch_change()),
         ("event.v1.json", event()),
     ]
 }
@@ -233,6 +234,21 @@ fn checkpoint() -> Value {
     })
 }
 
+fn epoch_change() -> Value {
+    json!({
+        "type": "object",
+        "title": "A backup was put back: told to whom events are pushed, before anything of the new epoch",
+        "required": ["epoch", "began", "next", "head", "reconcile"],
+        "properties": {
+            "epoch": {"type": "integer", "minimum": 2, "description": "the new epoch; all that follows is of it"},
+            "began": text("cursor of the newest event of the backup: what came after it in the old epoch may not be there"),
+            "next": text("cursor after which events follow; some of them may have been delivered before, under the same ids"),
+            "head": text("cursor of the newest event"),
+            "reconcile": text("path that lists every record that there is, with its version")
+        }
+    })
+}
+
 fn event() -> Value {
     let kinds: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.name()).collect();
     let meanings: Vec<String> =
@@ -246,7 +262,7 @@ fn event() -> Value {
             "id": text("derived from what caused the event: a resend gives the same id"),
             "source": text("heyi/SOURCE"),
             "type": {"type": "string", "enum": kinds, "description": meanings.join("\n")},
-            "subject": text("the One ID; a checkpoint has none"),
+            "subject": text("the One ID; what is about the feed itself has none"),
             "time": {"type": "string", "format": "date-time", "description": "when it happened at the source"},
             "sequence": {"type": "string", "pattern": "^[0-9]{12,}$", "description": "position in the log"},
             "dataschema": text("path of the JSON Schema of data"),

@@ -192,8 +192,19 @@ const SKIP_KEYS: &[&str] = &["when", "reason", "deliberate"];
 /// Keys of a table that is written as one.
 const TABLE_KEYS: &[&str] = &["extends", "files"];
 /// Keys of a file.
-pub(crate) const FILE_KEYS: &[&str] =
-    &["description", "extends", "format", "match", "segments", "tables", "patient", "visit", "lab_report", "merge"];
+pub(crate) const FILE_KEYS: &[&str] = &[
+    "description",
+    "extends",
+    "format",
+    "match",
+    "segments",
+    "tables",
+    "patient",
+    "visit",
+    "lab_report",
+    "merge",
+    "consent",
+];
 
 /// Reads files and collects what is wrong with them.
 pub(crate) struct Reader<'a> {

@@ -168,6 +168,7 @@ fn record_meaning(kind: Kind) -> &'static str {
         Kind::Visit => "a visit, stay or appointment",
         Kind::LabReport => "a report with its results",
         Kind::Merge => "two patient numbers that are one patient, or what else happens to numbers",
+        Kind::Consent => "what a patient has said of a purpose",
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::btree_map::Entry;
 
 use jiff::tz::TimeZone;
 
+use super::consent::keep_strictest;
 use super::life::Conflict;
 use super::merge::Action;
 use super::renumber::VisitAction;
@@ -198,7 +199,8 @@ impl Job<'_> {
     }
 
     /// Applies all records and gives the One ID of the first patient. `owner`: whose they are, where they do not say it themselves.
-    pub(super) fn apply(&self, mapped: Vec<MappedRecord>, owner: Option<Owner>) -> Result<Option<String>, Trouble> {
+    pub(super) fn apply(&self, mut mapped: Vec<MappedRecord>, owner: Option<Owner>) -> Result<Option<String>, Trouble> {
+        keep_strictest(&mut mapped);
         let mut first = owner.as_ref().map(|owner| owner.one_id.clone());
         let mut owner = owner;
         let mut patient = 0;
@@ -237,6 +239,10 @@ impl Job<'_> {
                     action @ (Action::Link | Action::Unlink) => of_patients.push((action, record.fields)),
                     Action::Visit(action) => of_visits.push((action, record.fields)),
                 },
+                Kind::Consent => {
+                    let owner = owner.as_ref().ok_or_else(no_patient)?;
+                    self.hear_consent(&record.fields, owner)?;
+                }
                 Kind::Visit => {
                     self.renumber(&mut of_visits, owner.as_ref())?;
                     self.visit(record.fields, owner.as_ref())?;

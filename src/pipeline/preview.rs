@@ -65,10 +65,10 @@ fn mapped(source: &Source, input: Input<'_>, notes: Vec<String>) -> Examined {
 }
 
 /// The record that `mapped` alone makes, with the ids that do not depend on who the patient is. Lists are in the order of the
-/// message. A merge stays as it is mapped.
+/// message. A merge or a consent stays as it is mapped.
 pub fn preview(source: &Source, mapped: &MappedRecord) -> Fields {
     let mut patch = mapped.fields.clone();
-    if mapped.kind == Kind::Merge {
+    if matches!(mapped.kind, Kind::Merge | Kind::Consent) {
         return patch;
     }
     name_authorities(&source.name, &mut patch);
@@ -99,7 +99,7 @@ pub fn preview(source: &Source, mapped: &MappedRecord) -> Fields {
             record.extend(number.map(|id| ("visit_id", id)));
             record
         }
-        Kind::Patient | Kind::Merge => PatientState::default().apply(patch, MOMENT).record,
+        Kind::Patient | Kind::Merge | Kind::Consent => PatientState::default().apply(patch, MOMENT).record,
     };
     record.extend(lists);
     record.insert("source", Value::from(source.name.as_str()));

@@ -6,6 +6,7 @@
 //! taken for older than what it said before. A merge that the server took back is undone by looking again at whose the records are.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use super::apply::{CLOCK_AHEAD, Cause, Job, Owner, Trouble};
 use super::merge::{retired, survivors};
@@ -15,6 +16,7 @@ use crate::mapping::MappedRecord;
 use crate::record::{Fields, Kind, RecordNumber, Value};
 use crate::state::{Applied, LabReportState, Moment};
 use crate::store::clinical;
+use crate::store::consents::ConsentName;
 use crate::store::records;
 use crate::store::records::PatientRecord;
 use crate::store::resources::{self, Mark, Resource, ResourceName, ResourceState, Told};
@@ -42,6 +44,8 @@ pub(super) struct Statement {
     patient: Option<Resource>,
     /// What was told now.
     told: RefCell<Vec<Remembered>>,
+    /// The Consents that it holds.
+    consents: RefCell<BTreeSet<ConsentName>>,
 }
 
 /// What a record was told as just now.
@@ -59,7 +63,7 @@ impl Statement {
     pub(super) fn of(reader: &Reader<'_>, source: &str, subject: Subject) -> Result<Self, StoreError> {
         let focal = resources::get(reader, source, &subject.focal)?;
         let patient = subject.patient.as_ref().map(|name| resources::get(reader, source, name)).transpose()?.flatten();
-        Ok(Self { subject, focal, patient, told: RefCell::default() })
+        Ok(Self { subject, focal, patient, told: RefCell::default(), consents: RefCell::default() })
     }
 
     /// The earliest source time that a record of `kind` can have now.
@@ -93,6 +97,11 @@ impl Statement {
     /// The record that the Patient was told as just now.
     pub(super) fn told_patient(&self) -> Option<i64> {
         self.last(&[Kind::Patient])?.record
+    }
+
+    /// Remembers that it holds a Consent.
+    pub(super) fn remember_consent(&self, name: &ConsentName) {
+        self.consents.borrow_mut().insert(name.clone());
     }
 
     /// What the last record of these kinds was told as.
@@ -136,7 +145,7 @@ impl Job<'_> {
         }
         // What is about a patient who was told says nothing of the patient: that has a time of its own.
         if owner.is_some() {
-            mapped.retain(|record| !matches!(record.kind, Kind::Patient | Kind::Merge));
+            mapped.retain(|record| !matches!(record.kind, Kind::Patient | Kind::Merge | Kind::Consent));
         }
         // A Patient that gives way is somebody first: whose record that is its own words tell.
         if subject.focal.kind == "Patient" {
@@ -148,6 +157,10 @@ impl Job<'_> {
             self.tell_as(patient, Some(&told), told.at)?;
         }
         if subject.focal.kind == "Patient" {
+            if let Some(record) = statement.last(&[Kind::Patient]).and_then(|told| told.record) {
+                let moment = Moment { at: self.received_at, arrival: self.message.unwrap_or_default() };
+                self.take_back_consents(&self.owner_of(record)?, &statement.consents.borrow(), moment)?;
+            }
             // Another record is the patient's from now on: what is about the patient goes there.
             if !stays {
                 self.remind_of_number(focal)?;

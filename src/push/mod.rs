@@ -16,6 +16,7 @@
 //! `sign` the signature, `wire` one request; `pusher` puts them together.
 
 mod endpoint;
+mod notice;
 mod pusher;
 mod sign;
 mod status;

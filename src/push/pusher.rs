@@ -2,6 +2,9 @@
 //!
 //! A session begins at the committed position and lasts until somebody moves that (a replay), the store fails or the daemon stops. One task
 //! does everything but the requests themselves, so that what it reads, holds and commits has one order.
+//!
+//! After a restore the position is of another epoch. The receiver is told so first ([`super::notice`]), and only when it has taken that does
+//! delivery go on, where the backup says that it was: nothing is left out, and nothing of the new epoch comes before the receiver knows of it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
@@ -17,16 +20,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::Settings;
 use super::endpoint::{Blame, Endpoint, Failure};
+use super::notice::Notice;
 use super::status::{PushStatus, Standing};
 use super::window::Window;
 use super::wire::{self, Failed, Outcome, PushError, Wire};
 use crate::audit::{Action, Actor, Entry};
 use crate::disclosure::{Policies, Recipient};
 use crate::feed::{Cursor, Event, Position};
-use crate::outgoing::{self, Log, Ordered, Page, Request};
+use crate::outgoing::{self, Log, Lost, Ordered, Page, Request};
 use crate::store::audit;
 use crate::store::holds::{self, Hold, Place, Trouble};
-use crate::store::{Reader, Store, StoreError, Transaction, WriteError, consumers};
+use crate::store::{Reader, Store, StoreError, Transaction, WriteError, consumers, events};
 
 /// Posts an event.
 pub(super) type Post = Arc<dyn Fn(Arc<Event>) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync>;
@@ -49,6 +53,22 @@ enum Trip {
     Write(#[from] WriteError),
     #[error("a request ended by a defect")]
     Defect,
+}
+
+/// How a session begins.
+enum Beginning {
+    Course(Box<Course>),
+    /// The receiver has to be told first.
+    NewEpoch(Box<Notice>),
+    /// Why nothing can be sent.
+    Nowhere(String),
+}
+
+/// Attempts to tell of a new epoch.
+#[derive(Debug, Default)]
+struct Tries {
+    failed: usize,
+    next_at: i64,
 }
 
 /// Where an event that is under way came from.
@@ -152,10 +172,12 @@ impl Pusher {
     /// Delivers until `stop`.
     pub async fn serve(self: Arc<Self>, stop: CancellationToken) {
         let mut endpoint = Endpoint::new(self.settings.limits);
+        let mut tries = Tries::default();
         while !stop.is_cancelled() {
             let session = match self.begin().await {
-                Ok(Ok(course)) => self.session(course, &mut endpoint, &stop).await,
-                Ok(Err(reason)) => {
+                Ok(Beginning::Course(course)) => self.session(*course, &mut endpoint, &stop).await,
+                Ok(Beginning::NewEpoch(notice)) => self.announce(&notice, &mut tries, &stop).await,
+                Ok(Beginning::Nowhere(reason)) => {
                     self.tell(Standing::Stopped(reason));
                     Ok(())
                 }
@@ -169,26 +191,32 @@ impl Pusher {
     }
 
     /// Where to begin; else why that means nothing.
-    async fn begin(&self) -> Result<Result<Course, String>, StoreError> {
+    async fn begin(&self) -> Result<Beginning, StoreError> {
         let consumer = self.settings.consumer.clone();
         let read = move |reader: &Reader<'_>| {
             let known = consumers::get(reader, &consumer.name)?;
             let log = Log::read(reader)?;
-            Ok((known, log))
+            Ok((known, log, events::epoch_began(reader)?))
         };
-        let (known, log) = self.store.read_async(read).await?;
+        let (known, log, began) = self.store.read_async(read).await?;
         if self.recipient().is_none() {
-            return Ok(Err(self.settings.consumer.refusal()));
+            return Ok(Beginning::Nowhere(self.settings.consumer.refusal()));
         }
         let position = known.as_ref().map_or(Position::Start, |known| Position::At(known.cursor));
-        let Ok(after) = log.resolve(position) else {
-            let name = self.consumer();
-            return Ok(Err(format!(
-                "its position means nothing in this log (a copy of the store was put back, or events are gone): \
-                 let the consumer check what it keeps, then `heyi feed replay {name} --from start` or `--from head`"
-            )));
+        let after = match (log.resolve(position), &known) {
+            (Ok(after), _) => after,
+            (Err(Lost::OtherEpoch), Some(known)) => {
+                return Ok(Beginning::NewEpoch(Box::new(Notice::new(known, log, began))));
+            }
+            (Err(_), _) => {
+                let name = self.consumer();
+                return Ok(Beginning::Nowhere(format!(
+                    "its position means nothing in this log (a copy of the store was put there by hand, or events are gone): \
+                     let the consumer check what it keeps, then `heyi feed replay {name} --from start` or `--from head`"
+                )));
+            }
         };
-        Ok(Ok(Course {
+        Ok(Beginning::Course(Box::new(Course {
             window: Window::new(after),
             epoch: log.head.epoch,
             began: now(),
@@ -205,7 +233,60 @@ impl Pusher {
             probed: 0,
             head: log.head.sequence,
             looked_at: None,
-        }))
+        })))
+    }
+
+    /// Tells the receiver of the new epoch, if it is time to; once it has taken that, delivery goes on in it.
+    async fn announce(&self, notice: &Notice, tries: &mut Tries, stop: &CancellationToken) -> Result<(), Trip> {
+        if tries.next_at > now() {
+            return Ok(());
+        }
+        let event = Arc::new(notice.event(self.consumer(), Timestamp::now())?);
+        let outcome = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            outcome = (self.post)(event) => outcome,
+        };
+        let failed = match outcome {
+            Outcome::Taken => {
+                *tries = Tries::default();
+                tracing::warn!(
+                    consumer = self.consumer(),
+                    "the store was put back from a backup; the receiver knows, delivery goes on"
+                );
+                return self.enter(notice).await;
+            }
+            Outcome::Failed(failed) => failed,
+        };
+        let schedule = &self.settings.schedule;
+        let planned =
+            schedule.get(tries.failed).or(schedule.last()).copied().unwrap_or(self.settings.limits.longest_probe);
+        let wait = failed.retry_after.unwrap_or_else(|| {
+            crate::web::jittered(planned.min(self.settings.limits.longest_probe), crate::web::random())
+        });
+        tries.failed = tries.failed.saturating_add(1);
+        tries.next_at = now().saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
+        self.tell(Standing::Down(format!(
+            "it has not taken yet that the store was put back from a backup: {}",
+            failed.reason
+        )));
+        Ok(())
+    }
+
+    /// Goes on in the new epoch, unless somebody has moved the position meanwhile.
+    async fn enter(&self, notice: &Notice) -> Result<(), Trip> {
+        let mut entry = Entry::new(now(), Actor::Daemon, Action::FeedDeliver, "daemon", &format!("push-{:x}", now()));
+        entry.object("consumer", self.consumer());
+        entry.object("target", wire::origin(&self.settings.url));
+        entry.object("epoch", notice.next.epoch);
+        let (name, moved, next) = (self.consumer().to_owned(), notice.moved, notice.next);
+        let job = move |t: &Transaction<'_>| {
+            if consumers::get(t, &name)?.is_some_and(|known| known.moved == moved) {
+                audit::append(t, &entry)?;
+                consumers::commit(t, &name, next, now())?;
+            }
+            Ok(())
+        };
+        Ok(self.store.submit(job).await?)
     }
 
     async fn session(&self, mut course: Course, endpoint: &mut Endpoint, stop: &CancellationToken) -> Result<(), Trip> {

@@ -42,6 +42,8 @@ struct World {
     random: u64,
     requests: usize,
     faults: Vec<String>,
+    /// What was told of new epochs: ids and data.
+    told: Vec<(String, serde_json::Value)>,
 }
 
 impl World {
@@ -74,6 +76,15 @@ impl World {
         }
         self.under_way.insert(sequence);
         self.requests += 1;
+    }
+
+    /// Of a new epoch, which everything else waits for.
+    fn is_told(&mut self, event: &Event) -> Outcome {
+        if !self.under_way.is_empty() {
+            self.faults.push("a new epoch is told while events are under way".to_owned());
+        }
+        self.told.push((event.id.clone(), serde_json::from_str(event.data.get()).unwrap()));
+        if self.is_down || self.told.len() < 3 { failed("HTTP 500", false) } else { Outcome::Taken }
     }
 
     fn decides(&mut self, sequence: u64) -> Outcome {
@@ -110,6 +121,9 @@ fn post(world: &Arc<Mutex<World>>) -> Post {
         let world = Arc::clone(&world);
         Box::pin(async move {
             let sequence: u64 = event.sequence.parse().unwrap();
+            if event.kind == "feed.epoch_changed" {
+                return world.lock().unwrap().is_told(&event);
+            }
             let wait = {
                 let mut world = world.lock().unwrap();
                 world.arrives(sequence);
@@ -396,11 +410,35 @@ async fn whose_policy_cannot_be_applied_gets_nothing_and_a_position_of_another_l
 
     let mut bench = Bench::new(17, FULL_POLICY);
     bench.append("A", &[]).await;
-    bench.write(|t| consumers::commit(t, NAME, Cursor { epoch: 0, sequence: 1 }, 1)).await;
+    bench.write(|t| consumers::commit(t, NAME, Cursor { epoch: 1, sequence: 7 }, 1)).await;
     bench.start();
     bench.until("it to stop", |bench| state(bench) == "stopped").await;
     bench.write(|t| consumers::commit(t, NAME, Cursor { epoch: 1, sequence: 0 }, 1)).await;
     bench.until("the event", |bench| bench.all_taken() && state(bench) == "up").await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_epoch_is_told_until_it_is_taken_and_then_everything_follows_from_where_the_backup_was() {
+    let mut bench = Bench::new(19, FULL_POLICY);
+    for person in ["A", "B", "A"] {
+        bench.append(person, &[]).await;
+    }
+    // As a restore leaves it: the position is of the backup, and of its epoch.
+    bench.write(|t| consumers::commit(t, NAME, Cursor { epoch: 0, sequence: 1 }, 1_000_000)).await;
+    bench.with(|world| world.is_down = true);
+    bench.start();
+    bench.until("some attempts", |bench| bench.with(|world| world.told.len()) > 4).await;
+    assert_eq!((bench.with(|world| world.requests), bench.position()), (0, 1), "nothing else is sent");
+    let shown = bench.pusher.as_ref().unwrap().status().document();
+    assert_eq!(shown["state"], "down");
+    assert!(shown["reason"].as_str().unwrap().contains("put back from a backup"), "{shown}");
+    bench.with(|world| world.is_down = false);
+    // Never from beyond where the epoch began, which in this log is before the first event.
+    bench.until("everything", |bench| bench.all_taken() && bench.position() == 3).await;
+    let told = bench.with(|world| world.told.clone());
+    assert!(told.iter().all(|(id, _)| *id == told[0].0), "a repeat bears the same id");
+    assert_eq!((&told[0].1["epoch"], &told[0].1["next"]), (&1.into(), &"1-000000000000".into()));
     bench.stop().await;
 }
 

@@ -29,19 +29,22 @@ pub enum Kind {
     LabReport,
     /// One pair of patient identifiers that the source declares to be one patient (HL7 A40 and its older forms).
     Merge,
+    /// What a patient has said of a purpose (HL7 v2 CON, FHIR Consent).
+    Consent,
 }
 
 impl Kind {
     /// All kinds, in the order in which a unit applies them.
-    pub const ALL: [Kind; 4] = [Kind::Merge, Kind::Patient, Kind::Visit, Kind::LabReport];
+    pub const ALL: [Kind; 5] = [Kind::Merge, Kind::Patient, Kind::Consent, Kind::Visit, Kind::LabReport];
 
-    /// The name in mapping files, explanations and schemas: `patient`, `visit`, `lab_report`, `merge`.
+    /// The name in mapping files, explanations and schemas: `patient`, `visit`, `lab_report`, `merge`, `consent`.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Patient => "patient",
             Kind::Visit => "visit",
             Kind::LabReport => "lab_report",
             Kind::Merge => "merge",
+            Kind::Consent => "consent",
         }
     }
 }

@@ -280,6 +280,24 @@ pub const MERGE: &[Field] = &[
     steering("updated_at", DateTime, "when the source says that this was so"),
 ];
 
+/// What personal data is used for, as policies and consents name it.
+pub const PURPOSES: &[&str] = &["care", "marketing", "operations"];
+/// What a source says of a consent; `none`: it counts no more, or not yet.
+pub const CONSENT_STATES: &[&str] = &["given", "withdrawn", "none"];
+
+/// Fields of a consent: never published as a record, what it changes is told by `patient.consent_changed`. See `pipeline::consent`.
+pub const CONSENT: &[Field] = &[
+    steering("number", Text, "the source's number of the consent; without one it has one word for each purpose"),
+    steering("purpose", Code(PURPOSES), "what for"),
+    steering("state", Code(CONSENT_STATES), "what was said; none: it counts no more, or not yet"),
+    steering("since", DateTime, "in force from then on; default: when the source said it"),
+    steering("until", DateTime, "ends by itself"),
+    steering("basis", Text, "the paper, the form, the reason"),
+    steering("mode", Text, "how it was said: written, verbal, telephone; becomes a part of the basis"),
+    steering("said_by", Text, "who said it, or took it down; default: the source"),
+    steering("updated_at", DateTime, "when the source says that this was so"),
+];
+
 /// The fields of a kind, as a mapping may set them.
 pub fn fields(kind: Kind) -> &'static [Field] {
     match kind {
@@ -287,6 +305,7 @@ pub fn fields(kind: Kind) -> &'static [Field] {
         Kind::Visit => VISIT,
         Kind::LabReport => LAB_REPORT,
         Kind::Merge => MERGE,
+        Kind::Consent => CONSENT,
     }
 }
 

@@ -19,6 +19,19 @@ pub fn instant(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     Some(zoned.timestamp())
 }
 
+/// The last instant that `text` can mean: of `2024-03` the end of March. Takes what [`instant`] takes.
+pub fn last_instant(text: &str, zone: &TimeZone) -> Option<Timestamp> {
+    let first = instant(text, zone)?;
+    let span = match text.len() {
+        4 => jiff::Span::new().years(1),
+        7 => jiff::Span::new().months(1),
+        10 => jiff::Span::new().days(1),
+        _ => return Some(first),
+    };
+    let next = first.to_zoned(zone.clone()).checked_add(span).ok()?.timestamp();
+    next.checked_sub(jiff::SignedDuration::from_micros(1)).ok()
+}
+
 /// Whether a text is a date as records hold it: `YYYY`, `YYYY-MM` or `YYYY-MM-DD`.
 pub fn is_date(text: &str) -> bool {
     matches!(text.len(), 4 | 7 | 10) && instant(text, &TimeZone::UTC).is_some()

@@ -9,7 +9,7 @@
 mod evidence;
 mod files;
 
-use rusqlite::{Row as SqlRow, params};
+use rusqlite::{Row as SqlRow, ToSql, params};
 
 use super::retention::PruneStep;
 use super::{Reader, Store, StoreError, Transaction, row_limit, signed};
@@ -27,8 +27,8 @@ const CHECKPOINT_TIME: i64 = 600_000_000;
 macro_rules! entries {
     ($rest:literal) => {
         concat!(
-            "SELECT sequence, at, actor, name, role, action, outcome, origin, request, persons, objects, detail, hash \
-             FROM audit_entry ",
+            "SELECT audit_entry.sequence, at, actor, name, role, action, outcome, origin, request, persons, objects, detail, \
+             hash FROM audit_entry ",
             $rest
         )
     };
@@ -39,11 +39,42 @@ macro_rules! fitting {
         concat!(
             entries!(
                 "WHERE sequence BETWEEN ?1 AND ?2 AND at >= ?3 AND at < ?4 AND (?5 IS NULL OR name = ?5) \
-                 AND (?6 IS NULL OR instr(persons, ?6) > 0) AND (?7 IS NULL OR action = ?7) \
-                 AND (?8 IS NULL OR action LIKE ?8) ORDER BY sequence "
+                 AND (?6 IS NULL OR action = ?6) AND (?7 IS NULL OR action LIKE ?7) ORDER BY sequence "
             ),
             $order,
-            " LIMIT ?9"
+            " LIMIT ?8"
+        )
+    };
+}
+
+macro_rules! fitting_of_person {
+    ($order:literal) => {
+        concat!(
+            entries!(
+                "JOIN audit_person ON audit_person.sequence = audit_entry.sequence \
+                 WHERE person = ?9 AND audit_person.sequence BETWEEN ?1 AND ?2 AND at >= ?3 AND at < ?4 \
+                 AND (?5 IS NULL OR name = ?5) AND (?6 IS NULL OR action = ?6) AND (?7 IS NULL OR action LIKE ?7) \
+                 ORDER BY audit_person.sequence "
+            ),
+            $order,
+            " LIMIT ?8"
+        )
+    };
+}
+
+/// How many rows are looked at for a page, and the last of them.
+macro_rules! stretch {
+    ($of:literal, $end:literal, $beyond:literal, $order:literal) => {
+        concat!(
+            "SELECT count(*), ",
+            $end,
+            "(sequence) FROM (SELECT sequence FROM ",
+            $of,
+            " sequence ",
+            $beyond,
+            " ?1 ORDER BY sequence ",
+            $order,
+            " LIMIT ?2)"
         )
     };
 }
@@ -101,6 +132,10 @@ fn push(transaction: &Transaction<'_>, entry: &Entry) -> Result<u64, StoreError>
             row.hash
         ],
     )?;
+    for person in row.persons.split_whitespace() {
+        let named = params![person, signed(row.sequence)?];
+        transaction.run("INSERT OR IGNORE INTO audit_person (person, sequence) VALUES (?1, ?2)", named)?;
+    }
     transaction.note_audited();
     Ok(row.sequence)
 }
@@ -238,30 +273,37 @@ pub fn list(
         AuditOrder::OldestFirst(after) => signed(after)?,
     };
     // The stretch first, so that its end is known whatever fits.
-    let sql = if is_newest_first {
-        "SELECT count(*), min(sequence) FROM (SELECT sequence FROM audit_entry WHERE sequence < ?1 \
-         ORDER BY sequence DESC LIMIT ?2)"
-    } else {
-        "SELECT count(*), max(sequence) FROM (SELECT sequence FROM audit_entry WHERE sequence > ?1 \
-         ORDER BY sequence LIMIT ?2)"
-    };
-    let stretch = reader.one(sql, params![place, row_limit(LOOKED_AT)], |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?))
-    })?;
+    let stretch = |row: &SqlRow<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?));
+    let stretch = match (person, is_newest_first) {
+        (None, true) => {
+            reader.one(stretch!("audit_entry WHERE", "min", "<", "DESC"), params![place, row_limit(LOOKED_AT)], stretch)
+        }
+        (None, false) => {
+            reader.one(stretch!("audit_entry WHERE", "max", ">", "ASC"), params![place, row_limit(LOOKED_AT)], stretch)
+        }
+        (Some(person), true) => reader.one(
+            stretch!("audit_person WHERE person = ?3 AND", "min", "<", "DESC"),
+            params![place, row_limit(LOOKED_AT), person],
+            stretch,
+        ),
+        (Some(person), false) => reader.one(
+            stretch!("audit_person WHERE person = ?3 AND", "max", ">", "ASC"),
+            params![place, row_limit(LOOKED_AT), person],
+            stretch,
+        ),
+    }?;
     let Some((looked_at, Some(end))) = stretch else { return Ok(AuditPage { entries: Vec::new(), next: None }) };
     let (from, to) = if is_newest_first { (end, place.saturating_sub(1)) } else { (place.saturating_add(1), end) };
-    let values = params![
-        from,
-        to,
-        since.unwrap_or(i64::MIN),
-        until.unwrap_or(i64::MAX),
-        who,
-        person,
-        exact,
-        group,
-        row_limit(limit)
-    ];
-    let found = reader.all(if is_newest_first { fitting!("DESC") } else { fitting!("ASC") }, values, entry)?;
+    let values =
+        params![from, to, since.unwrap_or(i64::MIN), until.unwrap_or(i64::MAX), who, exact, group, row_limit(limit)];
+    let found = match person {
+        None => reader.all(if is_newest_first { fitting!("DESC") } else { fitting!("ASC") }, values, entry)?,
+        Some(person) => {
+            let sql = if is_newest_first { fitting_of_person!("DESC") } else { fitting_of_person!("ASC") };
+            let values: Vec<&dyn ToSql> = values.iter().copied().chain([person as &dyn ToSql]).collect();
+            reader.all(sql, values.as_slice(), entry)?
+        }
+    };
     let next = if found.len() >= limit {
         found.last().map(|last| last.sequence)
     } else {
@@ -292,6 +334,7 @@ pub fn prune(transaction: &Transaction<'_>, before: i64, rows: usize, at: i64) -
     let mark = transaction.sealer().key().sign(CheckpointKind::Beginning, last.unsigned_abs(), hash, at, 0);
     put(transaction, &mark)?;
     let removed = transaction.run("DELETE FROM audit_entry WHERE sequence <= ?1", [last])?;
+    transaction.run("DELETE FROM audit_person WHERE sequence <= ?1", [last])?;
     transaction.run("DELETE FROM audit_checkpoint WHERE kind = 'regular' AND sequence <= ?1", [last])?;
     let mut entry = Entry::new(at, Actor::Daemon, Action::AuditPrune, "daemon", "");
     entry.object("entries_up_to", last);

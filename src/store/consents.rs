@@ -1,5 +1,5 @@
-//! Consents: who said what of which patient records, for which purpose; nothing is ever changed or removed. Which of them holds says
-//! [`crate::policy::holding`].
+//! Consents: who said what of which patient records, for which purpose. Nothing is removed; what its source took back is marked and counts
+//! no more. Which of the others holds says [`crate::policy::holding`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,9 +42,16 @@ pub struct Consent {
     pub said: NewConsent,
     /// The patient records that it is of.
     pub records: BTreeSet<i64>,
+    /// When its source said otherwise of it, or took it back: it counts no more.
+    pub taken_back: Option<i64>,
 }
 
 impl Consent {
+    /// Whether it counts still.
+    pub fn counts(&self) -> bool {
+        self.taken_back.is_none()
+    }
+
     /// As the rule looks at it.
     pub fn statement(&self) -> Statement {
         let NewConsent { state, since, until, .. } = self.said;
@@ -105,7 +112,7 @@ pub fn about(reader: &Reader<'_>, records: &BTreeSet<i64>) -> Result<Vec<Consent
     let mut found: BTreeMap<i64, Consent> = BTreeMap::new();
     for record in records {
         let of_record = reader.all(
-            "SELECT consent.id, one_id, purpose, state, since, until, basis, source, said_by, message, at
+            "SELECT consent.id, one_id, purpose, state, since, until, basis, source, said_by, message, at, taken_back
              FROM consent_record JOIN consent ON consent.id = consent_record.consent WHERE record = ?1",
             [record],
             consent,
@@ -128,11 +135,72 @@ pub fn holding_of(reader: &Reader<'_>, one_id: &str, now: i64) -> Result<BTreeMa
     let records = records_of(reader, one_id)?;
     let said = about(reader, &records)?;
     let of = |purpose: Purpose| {
-        let statements: Vec<Statement> =
-            said.iter().filter(|consent| consent.said.purpose == purpose).map(Consent::statement).collect();
+        let of_purpose = said.iter().filter(|consent| consent.said.purpose == purpose && consent.counts());
+        let statements: Vec<Statement> = of_purpose.map(Consent::statement).collect();
         Some((purpose, holding(&records, &statements, now)?))
     };
     Ok(Purpose::ALL.into_iter().filter_map(of).collect())
+}
+
+/// Which consent a source means.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConsentName {
+    /// The source's number of it; empty: it has one word for each purpose.
+    pub number: String,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// What a source said last of a consent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// The patient record that it was said of.
+    pub record: i64,
+    /// Which consent.
+    pub name: ConsentName,
+    /// When the source said it, and in which place it came.
+    pub moment: (i64, i64),
+    /// What counts of it, if anything.
+    pub consent: Option<i64>,
+}
+
+/// What a source said last of each consent of a record.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn words(reader: &Reader<'_>, source: &str, record: i64) -> Result<Vec<Word>, StoreError> {
+    reader.all(
+        "SELECT number, purpose, at, arrival, consent FROM consent_word WHERE record = ?1 AND source = ?2
+         ORDER BY number, purpose",
+        params![record, source],
+        |row| {
+            let purpose: String = row.get(1)?;
+            let purpose = purpose.parse().map_err(|_| StoreError::Damaged { what: "consent_word.purpose" })?;
+            let name = ConsentName { number: row.get(0)?, purpose };
+            Ok(Word { record, name, moment: (row.get(2)?, row.get(3)?), consent: row.get(4)? })
+        },
+    )
+}
+
+/// Remembers what a source said last of a consent. What counted of it before counts no more, unless it is the same; `at`: now.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn put_word(transaction: &Transaction<'_>, source: &str, word: &Word, at: i64) -> Result<(), StoreError> {
+    let Word { record, name: ConsentName { number, purpose }, moment, consent } = word;
+    transaction.run(
+        "UPDATE consent SET taken_back = ?5 WHERE taken_back IS NULL AND id IS NOT ?6 AND id =
+         (SELECT consent FROM consent_word WHERE record = ?1 AND source = ?2 AND number = ?3 AND purpose = ?4)",
+        params![record, source, number, purpose.name(), at, consent],
+    )?;
+    transaction.run(
+        "INSERT INTO consent_word (record, source, number, purpose, at, arrival, consent)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (record, source, number, purpose) DO UPDATE SET
+         at = excluded.at, arrival = excluded.arrival, consent = excluded.consent",
+        params![record, source, number, purpose.name(), moment.0, moment.1, consent],
+    )?;
+    Ok(())
 }
 
 /// The store's key for stand-ins of numbers.
@@ -162,6 +230,7 @@ fn consent(row: &Row<'_>) -> Result<Consent, StoreError> {
             at: row.get(10)?,
         },
         records: BTreeSet::new(),
+        taken_back: row.get(11)?,
     })
 }
 

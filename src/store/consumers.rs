@@ -102,7 +102,7 @@ pub fn list(reader: &Reader<'_>) -> Result<Vec<Consumer>, StoreError> {
 const NOBODY: u64 = i64::MAX as u64;
 
 /// The sequence number up to which every consumer has been given everything: what is in the store, and `configured`, of whom some may
-/// never have come. A position of another epoch means nothing in this log.
+/// never have come. A position of another epoch counts by its number: the log is the same up to the backup, and delivery goes on there.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -113,7 +113,7 @@ pub fn floor(reader: &Reader<'_>, configured: &[String]) -> Result<u64, StoreErr
     if configured.iter().any(|name| known.iter().all(|consumer| consumer.name != *name)) {
         floor = 0;
     }
-    for consumer in known.iter().filter(|consumer| consumer.lag.is_some()) {
+    for consumer in &known {
         floor = floor.min(consumer.cursor.sequence);
     }
     for name in holds::consumers(reader)? {
@@ -184,7 +184,9 @@ mod tests {
             commit(t, "crm", Cursor { epoch: 1, sequence: 7 }, 10)?;
             commit(t, "old", Cursor { epoch: 0, sequence: 2 }, 10)
         });
-        assert_eq!((floor_of(&["crm"]), floor_of(&["crm", "new"])), (7, 0));
+        assert_eq!((floor_of(&["crm"]), floor_of(&["crm", "new"])), (2, 0), "one of another epoch goes on there");
+        write(&store, |t| forget(t, "old"));
+        assert_eq!(floor_of(&["crm"]), 7);
         write(&store, |t| holds::put_back(t, "crm", &[(5, vec!["A".to_owned()])], 1));
         assert_eq!(floor_of(&["crm"]), 4);
         write(&store, |t| {

@@ -156,6 +156,7 @@ pub fn remove_record(transaction: &Transaction<'_>, record: i64) -> Result<(), S
         "DELETE FROM no_link WHERE one = ?1 OR other = ?1",
         "DELETE FROM restriction WHERE record = ?1",
         "DELETE FROM link_history WHERE record = ?1",
+        "DELETE FROM consent_word WHERE record = ?1",
         "DELETE FROM consent_record WHERE record = ?1",
         "DELETE FROM visit WHERE record = ?1",
         "DELETE FROM lab_report WHERE record = ?1",

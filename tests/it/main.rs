@@ -18,6 +18,7 @@ mod backup;
 mod charset;
 mod check;
 mod commands;
+mod consents;
 mod corpus;
 mod crash;
 mod disk;

@@ -514,3 +514,59 @@ fn a_consumer_is_forgotten_only_when_it_is_configured_no_more() {
     assert_eq!(site.json(&["feed", "consumers", "--json"])["consumers"], json!([]));
     site.run(&forget).exits(1);
 }
+
+#[test]
+fn after_a_restore_the_receiver_learns_of_it_first_and_is_then_given_everything_that_follows() {
+    let receiver = Receiver::start();
+    let site = site(&receiver, "[\"50ms\"]");
+    let daemon = site.start();
+    live(&daemon, 2, 1);
+    settled(&daemon);
+    site.run(&["backup", "kept.db"]).exits(0);
+    let backed_up = daemon.feed().len() as u64;
+    live(&daemon, 2, 3);
+    settled(&daemon);
+    let before = receiver.seen().len();
+    drop(daemon);
+    site.run(&["restore", "kept.db"]).exits(0);
+
+    let is_notice = |event: &Value| event["type"] == "feed.epoch_changed";
+    receiver.answers(move |event| if is_notice(event) { Mood::Status(503) } else { Mood::Status(204) });
+    let daemon = site.start();
+    eventually("the notice", || (receiver.seen().len() > before + 1).then_some(()));
+    live(&daemon, 2, 4);
+    assert!(receiver.seen()[before..].iter().all(|seen| is_notice(&seen.event)), "nothing goes before it");
+    let shown =
+        eventually("it to be shown", || Some(consumer(&daemon)["push"].clone()).filter(|push| push["state"] == "down"));
+    assert!(shown["reason"].as_str().unwrap().contains("put back from a backup"), "{shown}");
+    receiver.answers(|_| Mood::Status(204));
+    settled(&daemon);
+
+    let seen = receiver.seen()[before..].to_vec();
+    let first = seen.iter().position(|seen| !is_notice(&seen.event)).unwrap();
+    let (notices, followed) = seen.split_at(first);
+    let data = &notices[0].event["data"];
+    assert_eq!((&data["epoch"], &data["reconcile"]), (&json!(2), &json!("/v1/feed/reconcile")));
+    assert_eq!(data["next"], format!("2-{backed_up:012}"));
+    assert!(notices.iter().all(|seen| seen.header("webhook-id") == notices[0].event["id"] && signs(seen, OLD)));
+    assert!(notices[0].event.get("subject").is_none(), "{}", notices[0].event);
+    let feed: Vec<Value> = daemon
+        .feed()
+        .into_iter()
+        .filter(|event| event["sequence"].as_str().unwrap() > format!("{backed_up:012}").as_str())
+        .collect();
+    let taken: BTreeSet<u64> = followed.iter().map(Delivery::sequence).collect();
+    assert_eq!(taken, column(&feed, "sequence").iter().map(|text| text.parse().unwrap()).collect());
+    // By itself: with its token, and the path that it was told.
+    let token = site.consumer();
+    let rows = daemon.get("/v1/feed/reconcile?limit=1000", token).ok().json();
+    assert!(rows["cursor"].as_str().unwrap().starts_with("2-"), "{rows}");
+    drop(daemon);
+    // Once is enough.
+    let notices = || receiver.seen().iter().filter(|seen| is_notice(&seen.event)).count();
+    let told = notices();
+    let daemon = site.start();
+    live(&daemon, 2, 5);
+    settled(&daemon);
+    assert_eq!(notices(), told);
+}

@@ -184,7 +184,7 @@ fn examine(source: &Source, place: Place, raw: &[u8]) -> Told {
 /// Whether nothing says what became of a focal resource: no record of its kind, no rule that leaves it out.
 fn is_idle(examined: &Examined, kind: &str, name: &str) -> bool {
     let wanted: &[Kind] = match kind {
-        "Patient" => &[Kind::Patient, Kind::Merge],
+        "Patient" => &[Kind::Patient, Kind::Merge, Kind::Consent],
         "Encounter" | "Appointment" => &[Kind::Visit],
         _ => &[Kind::LabReport],
     };

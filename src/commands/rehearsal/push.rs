@@ -32,7 +32,10 @@ const NOT_TRIED: [(Duty, &str); 7] = [
     (Duty::BackOff, "of a consumer that asks"),
     (Duty::Wait, "of a consumer that asks"),
     (Duty::Expired, "of a consumer that asks"),
-    (Duty::Epoch, "a push does not name the epoch: such a consumer compares with /v1/feed/reconcile after a restore"),
+    (
+        Duty::Epoch,
+        "a push tells of an epoch by feed.epoch_changed, after which a consumer compares with /v1/feed/reconcile",
+    ),
     (Duty::Begin, "of a consumer that asks"),
 ];
 

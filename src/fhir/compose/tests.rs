@@ -122,7 +122,7 @@ fn the_first_text_that_is_no_resource_is_told_with_its_place() {
 
 #[test]
 fn a_unit_holds_what_is_followed_from_its_focal_resource() {
-    assert_eq!(types_of_unit("Patient"), ["Patient", "Coverage", "RelatedPerson", "Organization"]);
+    assert_eq!(types_of_unit("Patient"), ["Patient", "Coverage", "RelatedPerson", "Consent", "Organization"]);
     let visit = types_of_unit("Encounter");
     assert!(
         visit.contains(&"Condition") && visit.contains(&"Location") && !visit.contains(&"Observation"),

@@ -44,6 +44,13 @@ const NEEDS: &[Need] = &[
         reason: "a merge has numbers that live on and numbers that are given up",
     },
     Need { place: "merge", one_of: &["updated_at"], reason: "without it messages count in the order of their arrival" },
+    Need { place: "consent", one_of: &["purpose"], reason: "nobody knows what it is for" },
+    Need { place: "consent", one_of: &["state"], reason: "without it nobody knows what was said" },
+    Need {
+        place: "consent",
+        one_of: &["updated_at"],
+        reason: "without it messages count in the order of their arrival",
+    },
     Need { place: "patient.identifiers", one_of: &["value"], reason: "a number without a value is none" },
     Need { place: "merge.survivor", one_of: &["value"], reason: "a number without a value is none" },
     Need { place: "merge.retired", one_of: &["value"], reason: "a number without a value is none" },
@@ -100,8 +107,13 @@ impl Checker<'_, '_, '_> {
             let text = format!("{place} has no rule for {}", lacks.join(", nor for "));
             self.reader.warn(block.file, block.span.clone(), "M023", text, "");
         }
-        if let ("lab_report" | "merge", None, Format::Hl7v2) = (place, &block.each, self.declared.format()) {
-            let segment = if place == "merge" { "MRG" } else { "OBR" };
+        let segment = match place {
+            "lab_report" => Some("OBR"),
+            "merge" => Some("MRG"),
+            "consent" => Some("CON"),
+            _ => None,
+        };
+        if let (Some(segment), None, Format::Hl7v2) = (segment, &block.each, self.declared.format()) {
             let text = format!("without each there is one {place} of a patient, however many the message holds");
             self.reader.warn(block.file, block.span.clone(), "M023", text, &format!("add each = {segment:?}"));
         }

@@ -113,6 +113,10 @@ impl Run<'_> {
                 Ok(Found::Nothing) => {}
                 Ok(Found::Done) => {
                     if !draft.is_filled(rule) {
+                        // A code that stands for nothing here, or that no table knows, is no value.
+                        if rule.required == Required::Block {
+                            return self.missing(rule, scope, None, place);
+                        }
                         draft.left.push(rule);
                     }
                     self.explain_all(explained, &all);
