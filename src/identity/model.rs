@@ -116,7 +116,7 @@ impl Default for Model {
 
 /// How common values are, as shares of all people.
 pub trait Frequencies {
-    /// How many other people bear the value, and how many people there are in all.
+    /// How many people bear the value beside the two who are compared, and how many people there are in all.
     fn count(&self, term: Term) -> (u64, u64);
 
     /// Whether somebody has decided that two records, by the store's numbers, are different patients.

@@ -120,22 +120,28 @@ impl<'a> Matcher<'a> {
         Ok(Candidate { records: records.collect::<Result<_, StoreError>>()?, one_id })
     }
 
-    /// To whom a record of these facts belongs; `group` comes along.
+    /// To whom a record of these facts belongs; `group` comes along. `own`: what its own person is counted for already.
     pub(super) fn decide(
         &self,
         facts: &PatientFacts,
         group: &[&PatientFacts],
         candidates: &[Candidate],
+        own: BTreeSet<Term>,
     ) -> Result<Decision, StoreError> {
-        let counted = Counted::new(self.reader)?;
+        let counted = Counted::new(self.reader, own)?;
         let decision = decide(&self.site.model, &counted, facts, group, candidates);
         counted.finish()?;
         Ok(decision)
     }
 
-    /// What speaks for and against a record being this person's.
-    pub(super) fn weigh(&self, facts: &PatientFacts, candidate: &Candidate) -> Result<Option<Evidence>, StoreError> {
-        let counted = Counted::new(self.reader)?;
+    /// What speaks for and against a record being this person's; `own` as for [`Self::decide`].
+    pub(super) fn weigh(
+        &self,
+        facts: &PatientFacts,
+        candidate: &Candidate,
+        own: BTreeSet<Term>,
+    ) -> Result<Option<Evidence>, StoreError> {
+        let counted = Counted::new(self.reader, own)?;
         let evidence = weigh(&self.site.model, &counted, facts, &[], candidate);
         counted.finish()?;
         Ok(evidence)
@@ -169,6 +175,11 @@ impl<'a> Matcher<'a> {
         Ok(members)
     }
 
+    /// What a person is counted for beside the person `other` with whom it is compared.
+    pub(super) fn counted_of(&self, one_id: &str, other: &str) -> Result<BTreeSet<Term>, StoreError> {
+        if one_id == other { Ok(BTreeSet::new()) } else { Ok(terms_of_all(&self.records_of(one_id)?)) }
+    }
+
     pub(super) fn record(&self, id: i64) -> Result<PatientRecord, StoreError> {
         records::get(self.reader, id)?.ok_or(StoreError::Damaged { what: "patient_record" })
     }
@@ -195,12 +206,18 @@ impl Job<'_> {
         facts: &PatientFacts,
         group: &[&PatientFacts],
         candidates: &[Candidate],
+        own: BTreeSet<Term>,
     ) -> Result<Decision, Trouble> {
-        Ok(self.matcher().decide(facts, group, candidates)?)
+        Ok(self.matcher().decide(facts, group, candidates, own)?)
     }
 
-    pub(super) fn weigh(&self, facts: &PatientFacts, candidate: &Candidate) -> Result<Option<Evidence>, Trouble> {
-        Ok(self.matcher().weigh(facts, candidate)?)
+    pub(super) fn weigh(
+        &self,
+        facts: &PatientFacts,
+        candidate: &Candidate,
+        own: BTreeSet<Term>,
+    ) -> Result<Option<Evidence>, Trouble> {
+        Ok(self.matcher().weigh(facts, candidate, own)?)
     }
 
     pub(super) fn records_of(&self, one_id: &str) -> Result<Vec<Known>, StoreError> {
@@ -226,13 +243,15 @@ impl Job<'_> {
         if records.0 == records.1 {
             return Ok(());
         }
-        let facts = |id| -> Result<PatientFacts, Trouble> {
-            Ok(self.usable(PatientFacts::of(&state_of(&self.record(id)?)?.record()))?)
+        let facts = |row: &PatientRecord| -> Result<PatientFacts, Trouble> {
+            Ok(self.usable(PatientFacts::of(&state_of(row)?.record()))?)
         };
-        let (id, facts_of_other) = (records.1, facts(records.1)?);
-        let known = CandidateRecord { id, facts: facts_of_other, tie: None, is_parted: false, patient: id };
-        let candidate = Candidate { one_id: self.record(records.1)?.one_id, records: vec![known] };
-        match self.weigh(&facts(records.0)?, &candidate)? {
+        let (one, other) = (self.record(records.0)?, self.record(records.1)?);
+        let known =
+            CandidateRecord { id: other.id, facts: facts(&other)?, tie: None, is_parted: false, patient: other.id };
+        let own = self.matcher().counted_of(&one.one_id, &other.one_id)?;
+        let candidate = Candidate { one_id: other.one_id, records: vec![known] };
+        match self.weigh(&facts(&one)?, &candidate, own)? {
             Some(evidence) => self.ask(kind, records, &evidence),
             None => Ok(()),
         }
@@ -402,14 +421,16 @@ fn limit(site: &Site, kind: BlockKind) -> Option<usize> {
 struct Counted<'a> {
     reader: &'a Reader<'a>,
     people: u64,
+    own: BTreeSet<Term>,
     known: RefCell<BTreeMap<Term, u64>>,
     error: RefCell<Option<StoreError>>,
 }
 
 impl<'a> Counted<'a> {
-    fn new(reader: &'a Reader<'a>) -> Result<Self, StoreError> {
+    /// `own`: what the person of the record in question is counted for already, which a record that is new has none of.
+    fn new(reader: &'a Reader<'a>, own: BTreeSet<Term>) -> Result<Self, StoreError> {
         let people = matching::people(reader)?;
-        Ok(Self { reader, people, known: RefCell::default(), error: RefCell::default() })
+        Ok(Self { reader, people, own, known: RefCell::default(), error: RefCell::default() })
     }
 
     /// What went wrong while counting.
@@ -427,8 +448,9 @@ impl Frequencies for Counted<'_> {
                 0
             })
         });
-        // One of them is the candidate.
-        (count.saturating_sub(1), self.people)
+        // One of them is the candidate, and one whoever is in question: how common a value is among others does not depend on who came
+        // first.
+        (count.saturating_sub(1 + u64::from(self.own.contains(&term))), self.people)
     }
 
     fn are_parted(&self, one: i64, other: i64) -> bool {

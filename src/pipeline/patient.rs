@@ -93,7 +93,7 @@ impl Job<'_> {
         let asked = Asked { number, record: &record, facts: &facts, visit_of, except: &BTreeSet::new() };
         let mut candidates = self.candidates(&asked)?;
         candidates.retain(|candidate| earlier.iter().all(|known| known.one_id != candidate.one_id));
-        let decision = self.decide(&facts, &[], &candidates)?;
+        let decision = self.decide(&facts, &[], &candidates, BTreeSet::new())?;
         let (known, evidence) = match &decision {
             Decision::Link { evidence, others } => {
                 self.note_doubt(evidence);
@@ -130,6 +130,9 @@ impl Job<'_> {
         }
         self.look_at_shaken(shaken, id, moment)?;
         self.ask_about(id, &decision)?;
+        if is_known {
+            self.look_at_asked(&self.record(id)?.one_id, moment)?;
+        }
         Ok(owner(self.record(id)?.one_id))
     }
 
@@ -241,6 +244,10 @@ impl Job<'_> {
         self.look_again(&row, moment)?;
         self.doubt_merge(&row, &facts)?;
         self.look_at_shaken(shaken, row.id, moment)?;
+        let one_id = self.record(row.id)?.one_id;
+        if one_id != row.one_id {
+            self.look_at_asked(&one_id, moment)?;
+        }
         let one_id = self.record(row.id)?.one_id;
         Ok(Owner { record: row.id, number: row.number, one_id })
     }

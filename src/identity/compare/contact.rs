@@ -3,6 +3,7 @@
 use super::super::PatientFacts;
 use super::super::block::phone_term;
 use super::super::contact::{Address, is_named_house, joined_short_form};
+use super::super::name::Script;
 use super::edits::{is_one_edit, similarity};
 use super::{AddressLevel, PhoneLevel, Term};
 
@@ -23,7 +24,7 @@ pub(super) fn addresses(one: &PatientFacts, other: &PatientFacts) -> (AddressLev
     for mine in &one.addresses {
         for theirs in &other.addresses {
             let level = address_pair(mine, theirs);
-            let found = (level, (level == AddressLevel::Exact).then_some(mine.term));
+            let found = (level, (level == AddressLevel::Exact).then_some(mine.term.min(theirs.term)));
             if best.0 == AddressLevel::Missing || level != AddressLevel::Missing && found < best {
                 best = found;
             }
@@ -48,11 +49,15 @@ fn address_pair(one: &Address, other: &Address) -> AddressLevel {
     }
     let near_area = same_area || same_code || open(&one.area, &other.area) || is_like(&one.area, &other.area);
     let same_house = agree(&one.house, &other.house);
-    if street == other_street && one.house == other.house && near_area {
+    let is_joined =
+        || one.script == Script::Letters && joined_short_form(street) == joined_short_form(other_street);
+    if one.house == other.house && near_area && (street == other_street || is_joined()) {
         return AddressLevel::Exact;
     }
     let lines = [(street, other_street), (street, other_extra), (extra, other_street)];
-    let same_street_line = is_same_line(street, other_street);
+    // Or the two lines the other way round.
+    let is_turned = !open(extra, other_extra) && is_same_line(street, other_extra) && is_same_line(extra, other_street);
+    let same_street_line = is_turned || is_same_line(street, other_street);
     let same_house_line = same_house && same_street_line;
     let like_street = lines.iter().any(|(one, other)| !open(one, other) && is_like(one, other));
     // Without the flat, or without the building: 12-5-301 and 12.
@@ -64,8 +69,7 @@ fn address_pair(one: &Address, other: &Address) -> AddressLevel {
     let slip_of_town = same_area || is_one_edit(&one.area, &other.area);
     let all_but_slips = same_street_line && one_slip && slip_of_town && slip_of_code;
     // Of street, number and name of the house two agree, in the same town.
-    let same_named_house = is_named_house(extra)
-        && is_same_line(extra, other_extra)
+    let same_named_house = (is_turned || is_named_house(extra) && is_same_line(extra, other_extra))
         && (like_street || same_house)
         && (slip_of_code || slip_of_town);
     if same_house_line || like_street && near_area && same_house || all_but_slips || same_named_house {
@@ -135,7 +139,10 @@ mod tests {
         for (street, extra, town, code, expected) in [
             // Every part equal or a slip apart; written together.
             ("62 lance hill avenue", "", "forets hill", "0370", Close),
-            ("26 lance hillavenue", "", "forest hill", "3070", Close),
+            ("26 lance hillavenue", "", "forest hill", "3070", Exact),
+            ("26 lance hillavenu", "", "forest hill", "3070", Close),
+            // The two lines the other way round.
+            ("118 cameroo", "lance hil avenue", "forest hill", "3070", Close),
             // Two of street, number and name of the house.
             ("118 lance hil avenue", "camerooo", "forest hill", "3070", Close),
             ("26 other street", "cameroo", "forest hill", "3070", Close),
