@@ -72,7 +72,9 @@ fn explanation(matcher: Matcher<'_>, one_id: &str, row: &PatientRecord) -> Resul
     let mut comparisons = Vec::new();
     for record in &candidate.records {
         let alone = Candidate { one_id: candidate.one_id.clone(), records: vec![record.clone()] };
-        let (Some(evidence), Some(known)) = (matcher.weigh(&own.facts, &alone, counted.clone())?, others.get(&record.id)) else {
+        let (Some(evidence), Some(known)) =
+            (matcher.weigh(&own.facts, &alone, counted.clone())?, others.get(&record.id))
+        else {
             continue;
         };
         comparisons.push(serde_json::json!({

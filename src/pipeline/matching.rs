@@ -313,6 +313,21 @@ impl Job<'_> {
         before: &PatientFacts,
         after: &PatientFacts,
     ) -> Result<(), Trouble> {
+        let others = || -> Result<BTreeSet<Term>, Trouble> {
+            let members = self.records_of(one_id)?;
+            Ok(terms_of_all(members.iter().filter(|known| known.row.id != record)))
+        };
+        self.index_beside(record, others, before, after)
+    }
+
+    /// The same; `others`: what the other records of the person say, asked for only where it matters.
+    pub(super) fn index_beside(
+        &self,
+        record: i64,
+        others: impl FnOnce() -> Result<BTreeSet<Term>, Trouble>,
+        before: &PatientFacts,
+        after: &PatientFacts,
+    ) -> Result<(), Trouble> {
         let hashes = |facts: &PatientFacts| {
             let mut hashes: Vec<u64> = keys(facts).iter().map(|key| key.hash).collect();
             hashes.sort_unstable();
@@ -325,10 +340,7 @@ impl Job<'_> {
             return Ok(());
         }
         // People are counted, not records: what another record of the person says is counted already.
-        let mut others: BTreeSet<Term> = BTreeSet::new();
-        for known in self.records_of(one_id)?.iter().filter(|known| known.row.id != record) {
-            others.extend(terms_of(&known.facts));
-        }
+        let others = others()?;
         let only = |one: &BTreeSet<Term>, other: &BTreeSet<Term>| -> Vec<Term> {
             one.iter().filter(|term| !other.contains(term) && !others.contains(term)).copied().collect()
         };
@@ -402,6 +414,11 @@ pub(super) fn terms_of_all<'a>(records: impl IntoIterator<Item = &'a Known>) -> 
     records.into_iter().flat_map(|known| terms_of(&known.facts)).collect()
 }
 
+/// What is counted of a candidate's records, each once.
+pub(super) fn terms_of_candidate(candidate: &Candidate) -> BTreeSet<Term> {
+    candidate.records.iter().flat_map(|known| terms_of(&known.facts)).collect()
+}
+
 /// What is counted of a record.
 fn terms_of(facts: &PatientFacts) -> impl Iterator<Item = Term> {
     terms(facts).into_iter().map(|(_, term)| term)
@@ -451,6 +468,10 @@ impl Frequencies for Counted<'_> {
         // One of them is the candidate, and one whoever is in question: how common a value is among others does not depend on who came
         // first.
         (count.saturating_sub(1 + u64::from(self.own.contains(&term))), self.people)
+    }
+
+    fn people(&self) -> u64 {
+        self.people
     }
 
     fn are_parted(&self, one: i64, other: i64) -> bool {

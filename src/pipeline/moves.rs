@@ -475,6 +475,28 @@ mod tests {
     }
 
     #[test]
+    fn who_was_left_between_two_persons_is_looked_at_again_when_they_become_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&StoreConfig::new(directory.path().join("heyi.db"), Access::Daemon)).unwrap();
+        let source = source();
+        let patient = |number: &str, numbers: &str, born: &str, home: &str| {
+            format!("PID|1||{number}^^^HIS^MR{numbers}||钟离^慕白||{born}|M|||{home}")
+        };
+        let (resident, passport) = ("~110101197705253411^^^^NI", "~E56565656^^^^PPN");
+        let home = "槐荫路56号||13900005601";
+        take(&store, &source, "A28", "P1", &patient("P1", resident, "19770525", ""));
+        take(&store, &source, "A28", "P2", &patient("P2", passport, "", home));
+        // It fits both, who have no more than a name in common.
+        take(&store, &source, "A28", "P3", &patient("P3", &format!("{resident}{passport}"), "19770525", home));
+        let persons = |store: &Store| one_ids(store).into_values().collect::<BTreeSet<_>>().len();
+        assert_eq!(persons(&store), 3);
+        // The first two are one by the source's word; nothing is said of the third.
+        take(&store, &source, "A40", "M1", "PID|1||P1^^^HIS^MR\rMRG|P2^^^HIS^MR");
+        assert_eq!(persons(&store), 1);
+        store.close();
+    }
+
+    #[test]
     fn a_merge_said_again_brings_together_what_stands_at_two_persons() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&StoreConfig::new(directory.path().join("heyi.db"), Access::Daemon)).unwrap();

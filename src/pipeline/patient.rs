@@ -6,7 +6,7 @@ use ulid::Ulid;
 
 use super::apply::{About, Job, Owner, Trouble};
 use super::life::Conflict;
-use super::matching::Asked;
+use super::matching::{Asked, terms_of_candidate};
 use super::telling::Statement;
 use crate::feed::EventKind;
 use crate::identity::{Decision, Evidence, FactKind, Member, NameClass, PatientFacts, Tie, golden, passes};
@@ -113,7 +113,9 @@ impl Job<'_> {
         let link = self.link_change(0, &one_id, LinkKind::Auto, json!(self.told(&evidence)));
         let generation = earlier.iter().map(|known| known.generation).max().map_or(1, |last| last + 1);
         let id = self.insert_record((number, generation), &state, &record, &all_facts, link, moment)?;
-        self.index(id, &one_id, &PatientFacts::default(), &all_facts)?;
+        let members = candidates.iter().find(|candidate| candidate.one_id == one_id);
+        let counted = || Ok(members.map(terms_of_candidate).unwrap_or_default());
+        self.index_beside(id, counted, &PatientFacts::default(), &all_facts)?;
         if let Some(former) = earlier.first() {
             self.part_by_number(&self.record(id)?, earlier, former.id)?;
         }

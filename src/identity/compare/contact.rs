@@ -19,18 +19,28 @@ pub(super) fn phones(one: &PatientFacts, other: &PatientFacts) -> (PhoneLevel, O
     (if one.phones.iter().any(is_slip) { PhoneLevel::OneEdit } else { PhoneLevel::Different }, None)
 }
 
-pub(super) fn addresses(one: &PatientFacts, other: &PatientFacts) -> (AddressLevel, Option<Term>) {
-    let mut best = (AddressLevel::Missing, None);
+/// The best level of all pairs of addresses, the address that is equal, and whether even the best pair are two houses.
+pub(super) fn addresses(one: &PatientFacts, other: &PatientFacts) -> (AddressLevel, Option<Term>, bool) {
+    let mut best = (AddressLevel::Missing, None, false);
     for mine in &one.addresses {
         for theirs in &other.addresses {
             let level = address_pair(mine, theirs);
-            let found = (level, (level == AddressLevel::Exact).then_some(mine.term.min(theirs.term)));
+            let are_two = level >= AddressLevel::SameStreet && are_two_houses(mine, theirs);
+            let found = (level, (level == AddressLevel::Exact).then_some(mine.term.min(theirs.term)), are_two);
             if best.0 == AddressLevel::Missing || level != AddressLevel::Missing && found < best {
                 best = found;
             }
         }
     }
     best
+}
+
+/// Whether the numbers in the street are given and differ by more than a slip; of a single digit every other one is another house.
+fn are_two_houses(one: &Address, other: &Address) -> bool {
+    let number = |address: &Address| address.house.split('-').next().unwrap_or_default().to_owned();
+    let (one, other) = (number(one), number(other));
+    let is_slip = one.len().max(other.len()) > 1 && is_one_edit(&one, &other);
+    !one.is_empty() && !other.is_empty() && one != other && !is_slip
 }
 
 fn address_pair(one: &Address, other: &Address) -> AddressLevel {
@@ -49,8 +59,7 @@ fn address_pair(one: &Address, other: &Address) -> AddressLevel {
     }
     let near_area = same_area || same_code || open(&one.area, &other.area) || is_like(&one.area, &other.area);
     let same_house = agree(&one.house, &other.house);
-    let is_joined =
-        || one.script == Script::Letters && joined_short_form(street) == joined_short_form(other_street);
+    let is_joined = || one.script == Script::Letters && joined_short_form(street) == joined_short_form(other_street);
     if one.house == other.house && near_area && (street == other_street || is_joined()) {
         return AddressLevel::Exact;
     }
@@ -79,8 +88,8 @@ fn address_pair(one: &Address, other: &Address) -> AddressLevel {
     } else if same_code || like_street && (same_area || part_of_house && near_area) {
         AddressLevel::SameArea
     } else if like_street && open(&one.area, &other.area) {
-        // Every town has a street of that name.
-        AddressLevel::Missing
+        // Every town has a street of that name; another house in it is another home.
+        if are_two_houses(one, other) { AddressLevel::Different } else { AddressLevel::Missing }
     } else {
         AddressLevel::Different
     }
@@ -153,6 +162,19 @@ mod tests {
             let found = both(known.clone(), in_letters(street, extra, town, code)).address;
             assert_eq!(found, expected, "{street}, {extra}, {town}, {code}");
         }
+        for (street, is_other) in [
+            ("26 lance hill avenue", false),
+            ("28 lance hill avenue", false),
+            ("118 lance hill avenue", true),
+            ("lance hill avenue", false),
+        ] {
+            let found = both(known.clone(), in_letters(street, "", "forest hill", "3070"));
+            assert_eq!(found.is_other_house, is_other, "{street}");
+        }
+        let (first, other) = (at("苜蓿园路38号23栋2单元101室"), at("南京市玄武区苜蓿园路166号1502"));
+        assert!(both(at("玄武区苜蓿园路166号19栋2单元1502室"), at("南京市玄武区苜蓿园路38号")).is_other_house);
+        assert!(!both(at("玄武区苜蓿园路166号19栋2单元1502室"), other.clone()).is_other_house);
+        assert_eq!(both(first, other).address, Different, "whatever the town of the first is");
         // A flat is no house.
         let flat = |number: &str| in_letters(&format!("{number} lance hill avenue"), "apt b", "forest hill", "3070");
         assert_eq!(both(flat("26"), flat("118")).address, SameStreet);

@@ -51,6 +51,10 @@ impl Frequencies for BothCounted<'_> {
         let (others, people) = self.0.count(term);
         (others.saturating_sub(1), people)
     }
+
+    fn people(&self) -> u64 {
+        self.0.people()
+    }
 }
 
 fn relation(model: &Model, counted: &dyn Frequencies, one: &Candidate, other: &Candidate) -> Relation {
