@@ -102,7 +102,8 @@ const HEAD: &str = "\
 #
 # What no weight outweighs is a case for review: [veto], and, where no number of the patient's own agrees,
 # - a name that is missing or a rendering, a birth date that is missing (but in letters), or another sex: a household has several such;
-# - no more in common than name, birth date and sex, while a phone, a home or a card differs (decide.strangers_differ).
+# - no more in common than name, birth date and sex, while a phone, a home or a card differs (decide.strangers_differ); two houses of one
+#   street are two homes.
 # Years of birth apart are a slip of one digit under the same name (in letters also under one with a slip, in the same home), and, under the
 # same name in the same home, anything below the twelve years that parents are older: brothers and sisters do not bear one name.
 # Addresses in letters are close with every part equal or a slip apart, and where two of street, number and name of the house agree in one

@@ -5,8 +5,9 @@
 
 use super::PatientFacts;
 use super::compare::Term;
+use super::frequency::name_frequency;
 use super::hash::fingerprint;
-use super::name::{Name, NameClass, Script, Sex, plain_umlaut};
+use super::name::{Name, NameClass, Script, Sex, pinyin_surnames, plain_umlaut};
 use super::number::{Card, IdentityNumber};
 
 /// What a key is made of. The numbers are stored.
@@ -23,7 +24,7 @@ pub enum BlockKind {
     Phone = 4,
     /// Name and birth date.
     NameBirthDate = 5,
-    /// Sound of the name and year of birth.
+    /// Sound of the name and year of birth: of names that few bear, and of names in letters.
     SoundBirthYear = 6,
     /// Sound of the surname, birth date and sex.
     SurnameBirthDate = 7,
@@ -40,6 +41,11 @@ pub enum BlockKind {
     /// A name in letters, whatever the order of its parts, and the town.
     NameTown = 13,
 }
+
+/// Share of people up to which a name with a year of birth is a key. Of a more common one they prove too little to ask about (a name of
+/// this share weighs 13 bits, a birth date that is nearly the same 6, the sex 1, and it starts at -22), and those who share them become
+/// ever more as a town grows.
+const TELLING_NAME: f64 = 1.2e-4;
 
 /// One key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -165,7 +171,9 @@ impl Keys {
     fn add_name(&mut self, facts: &PatientFacts, name: &Name) {
         for date in dates(facts) {
             self.add(BlockKind::NameBirthDate, &[&name.key, date]);
-            self.add(BlockKind::SoundBirthYear, &[&name.sound, date.get(..4).unwrap_or_default()]);
+            if name_frequency(name) <= TELLING_NAME {
+                self.add(BlockKind::SoundBirthYear, &[&name.sound, date.get(..4).unwrap_or_default()]);
+            }
             if date.len() == 10 && !name.surname_sound.is_empty() {
                 self.add(BlockKind::SurnameBirthDate, &[&name.surname_sound, date, sex(facts)]);
             }
@@ -182,6 +190,17 @@ impl Keys {
             if !name.surname.is_empty() {
                 let turned = plain_umlaut(format!("{}{}", name.surname, name.given));
                 self.add(BlockKind::SoundBirthYear, &[&turned, date.get(..4).unwrap_or_default()]);
+            }
+        }
+        // ZHANG WEI meets 张伟 by surname and birth date, however common the name.
+        for surname in pinyin_surnames(name) {
+            for date in dates(facts).filter(|date| date.len() == 10) {
+                let sexes = match sex(facts) {
+                    "" => &["", "m", "f"][..],
+                    "m" => &["m"],
+                    _ => &["f"],
+                };
+                sexes.iter().for_each(|sex| self.add(BlockKind::SurnameBirthDate, &[surname, date, sex]));
             }
         }
         let parts = || [&name.surname, &name.given].into_iter().filter(|part| !part.is_empty());
@@ -284,14 +303,24 @@ mod tests {
                 BlockKind::NameBirthDate,
             ),
             (
-                json!({"name": "张伟", "birth_date": "1990-03-07"}),
-                json!({"name": "ZHANG WEI", "birth_date": "1990-12-28"}),
+                json!({"name": "欧阳喆", "birth_date": "1990-03-07"}),
+                json!({"name": "OUYANG ZHE", "birth_date": "1990-12-28"}),
                 BlockKind::SoundBirthYear,
             ),
             (
-                json!({"name": "张伟", "birth_date": "1990-03-07"}),
-                json!({"name": "WEI ZHANG", "birth_date": "1990"}),
+                json!({"name": "欧阳喆", "birth_date": "1990-03-07"}),
+                json!({"name": "ZHE OUYANG", "birth_date": "1990"}),
                 BlockKind::SoundBirthYear,
+            ),
+            (
+                json!({"name": "张伟", "sex": "male", "birth_date": "1990-03-07"}),
+                json!({"name": "zhangwei", "sex": "male", "birth_date": "1990-03-07"}),
+                BlockKind::SurnameBirthDate,
+            ),
+            (
+                json!({"name": "张伟", "sex": "male", "birth_date": "1990-03-07"}),
+                json!({"name": "WEI ZHANG", "birth_date": "1990-03-07"}),
+                BlockKind::SurnameBirthDate,
             ),
             (
                 json!({"name": "张国强", "birth_date": "1990-03-07"}),
@@ -327,6 +356,15 @@ mod tests {
             let shared: Vec<_> = keys_of(&one).into_iter().filter(|key| keys_of(&other).contains(key)).collect();
             assert!(shared.iter().any(|key| key.kind == kind), "{one:?} {other:?} {shared:?}");
         }
+    }
+
+    #[test]
+    fn a_common_name_and_a_year_of_birth_are_no_key() {
+        let by_year = |name: &str| {
+            let keys = keys_of(&json!({"name": name, "birth_date": "1990-03-07"}));
+            keys.iter().any(|key| key.kind == BlockKind::SoundBirthYear)
+        };
+        assert_eq!(["张伟", "欧阳喆", "JOHN SMITH"].map(by_year), [false, true, true]);
     }
 
     #[test]

@@ -174,6 +174,8 @@ pub struct Comparison {
     pub address: AddressLevel,
     /// The address that is equal.
     pub address_term: Option<Term>,
+    /// The homes have other numbers in their streets.
+    pub is_other_house: bool,
     /// Administrative sex.
     pub sex: SexLevel,
     /// Both name the same mother, by her number.
@@ -193,7 +195,7 @@ impl Comparison {
     pub fn differing_belongings(&self) -> [bool; 3] {
         [
             self.phone == PhoneLevel::Different,
-            self.address == AddressLevel::Different,
+            self.address == AddressLevel::Different || self.is_other_house,
             self.card == CardLevel::Different,
         ]
     }
@@ -218,7 +220,7 @@ pub fn compare(one: &PatientFacts, other: &PatientFacts) -> Comparison {
     let in_letters = |facts| first_is(facts, |name| name.script == Script::Letters);
     let is_pinyin = |facts| first_is(facts, |name| name.is_pinyin);
     let (phone, phone_term) = phones(one, other);
-    let (address, address_term) = addresses(one, other);
+    let (address, address_term, is_other_house) = addresses(one, other);
     let sex = match (one.sex, other.sex) {
         (Some(one), Some(other)) if one == other => SexLevel::Equal,
         (Some(_), Some(_)) => SexLevel::Different,
@@ -239,6 +241,7 @@ pub fn compare(one: &PatientFacts, other: &PatientFacts) -> Comparison {
         is_child: one.is_child || other.is_child,
         address,
         address_term,
+        is_other_house,
         sex,
         same_mother: one.mother.is_some() && one.mother == other.mother,
         in_letters: in_letters(one) && in_letters(other) && !(is_pinyin(one) && is_pinyin(other)),

@@ -55,7 +55,7 @@ settings! {
     Margin "decide" "margin" 6.0 0.0 40.0 "bits that the best person must be ahead of the second"
     Visit "decide" "visit" 1.0 0.0 1.0 "1: whoever's report names a known visit is its patient, if the names agree; 0: visits tell nothing"
     Prior "decide" "prior" -14.0 -40.0 0.0 "log2 of the odds before any fact, where two records share a number, a phone or an address"
-    PriorAlone "decide" "prior_alone" -20.0 -40.0 0.0 "the same where nothing but name, birth date and sex can agree: one in a million"
+    PriorAlone "decide" "prior_alone" -22.0 -40.0 0.0 "the same where nothing but name, birth date and sex can agree: one in four million, or one in as many people as there are"
     StrangersDiffer "decide" "strangers_differ" 1.0 1.0 4.0 "of phone, address and card, how many must differ so that name, birth date and sex alone do not link; 4: never"
     HouseholdCap "decide" "household_cap" 12.0 0.0 40.0 "bits that phone, address, mother and surname may give together"
     NamesOfNumber "quarantine" "identity_number_names" 3.0 1.0 64.0 "names under which an identity number may come; one more, and it counts no more"
@@ -116,8 +116,13 @@ impl Default for Model {
 
 /// How common values are, as shares of all people.
 pub trait Frequencies {
-    /// How many other people bear the value, and how many people there are in all.
+    /// How many people bear the value beside the two who are compared, and how many people there are in all.
     fn count(&self, term: Term) -> (u64, u64);
+
+    /// How many people there are in all.
+    fn people(&self) -> u64 {
+        self.count(Term::default()).1
+    }
 
     /// Whether somebody has decided that two records, by the store's numbers, are different patients.
     fn are_parted(&self, _one: i64, _other: i64) -> bool {
@@ -279,7 +284,12 @@ impl Model {
             facts.push(Fact { fact, level: level.to_owned(), weight, frequency });
             weight
         };
-        let prior = self.value(if compared.shares_belongings() { Id::Prior } else { Id::PriorAlone });
+        let prior = if compared.shares_belongings() {
+            self.value(Id::Prior)
+        } else {
+            // Before anything is known, somebody is one of all who are here.
+            self.value(Id::PriorAlone).min(-(counted.people().max(1) as f64).log2())
+        };
         let mut bits = prior;
         // Of what a household shares.
         let mut shared = 0.0;

@@ -127,11 +127,18 @@ fn is_pinyin(surname: &str, given: &str, whole: &str) -> bool {
         return [surname, given].iter().all(|part| is_syllables(part, 3))
             && surname_sounds().any(|sound| sound == surname || sound == given);
     }
-    let ends = |surname: &str| {
-        let rests = [whole.strip_prefix(surname), whole.strip_suffix(surname)];
-        rests.into_iter().flatten().any(|rest| is_syllables(rest, 3))
-    };
-    surname_sounds().any(ends)
+    surname_sounds().any(|surname| is_surname_of(surname, whole))
+}
+
+/// Whether letters are this surname and one to three syllables, in either order.
+fn is_surname_of(surname: &str, whole: &str) -> bool {
+    let rests = [whole.strip_prefix(surname), whole.strip_suffix(surname)];
+    rests.into_iter().flatten().any(|rest| is_syllables(rest, 3))
+}
+
+/// The sounds of the surnames that a Chinese name in pinyin may have, whatever the order of its parts; none of other names.
+pub(super) fn pinyin_surnames(name: &Name) -> impl Iterator<Item = &'static str> {
+    surname_sounds().filter(|surname| name.is_pinyin && is_surname_of(surname, &name.sound))
 }
 
 /// Whether letters are one syllable of pinyin or at most `most`.

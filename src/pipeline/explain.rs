@@ -67,11 +67,14 @@ fn explanation(matcher: Matcher<'_>, one_id: &str, row: &PatientRecord) -> Resul
     let shares = |known: &&Known| known.numbers().any(|number| numbers.contains(&number));
     let ties = others.values().filter(shares).map(|known| (known.row.id, Tie::SameNumber)).collect();
     let candidate = matcher.candidate(one_id.to_owned(), &ties, &BTreeSet::from([row.id]))?;
+    let counted = matcher.counted_of(&row.one_id, one_id)?;
     let version = &matcher.site.model.version;
     let mut comparisons = Vec::new();
     for record in &candidate.records {
         let alone = Candidate { one_id: candidate.one_id.clone(), records: vec![record.clone()] };
-        let (Some(evidence), Some(known)) = (matcher.weigh(&own.facts, &alone)?, others.get(&record.id)) else {
+        let (Some(evidence), Some(known)) =
+            (matcher.weigh(&own.facts, &alone, counted.clone())?, others.get(&record.id))
+        else {
             continue;
         };
         comparisons.push(serde_json::json!({
@@ -87,7 +90,7 @@ fn explanation(matcher: Matcher<'_>, one_id: &str, row: &PatientRecord) -> Resul
         "link": row.link.name(),
         "comparisons": comparisons,
     });
-    if let Some(evidence) = matcher.weigh(&own.facts, &candidate)? {
+    if let Some(evidence) = matcher.weigh(&own.facts, &candidate, counted)? {
         document["evidence"] = view::evidence(version, &evidence);
     }
     let moves = records::moves_of(matcher.reader, row.id)?;

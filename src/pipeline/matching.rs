@@ -120,22 +120,28 @@ impl<'a> Matcher<'a> {
         Ok(Candidate { records: records.collect::<Result<_, StoreError>>()?, one_id })
     }
 
-    /// To whom a record of these facts belongs; `group` comes along.
+    /// To whom a record of these facts belongs; `group` comes along. `own`: what its own person is counted for already.
     pub(super) fn decide(
         &self,
         facts: &PatientFacts,
         group: &[&PatientFacts],
         candidates: &[Candidate],
+        own: BTreeSet<Term>,
     ) -> Result<Decision, StoreError> {
-        let counted = Counted::new(self.reader)?;
+        let counted = Counted::new(self.reader, own)?;
         let decision = decide(&self.site.model, &counted, facts, group, candidates);
         counted.finish()?;
         Ok(decision)
     }
 
-    /// What speaks for and against a record being this person's.
-    pub(super) fn weigh(&self, facts: &PatientFacts, candidate: &Candidate) -> Result<Option<Evidence>, StoreError> {
-        let counted = Counted::new(self.reader)?;
+    /// What speaks for and against a record being this person's; `own` as for [`Self::decide`].
+    pub(super) fn weigh(
+        &self,
+        facts: &PatientFacts,
+        candidate: &Candidate,
+        own: BTreeSet<Term>,
+    ) -> Result<Option<Evidence>, StoreError> {
+        let counted = Counted::new(self.reader, own)?;
         let evidence = weigh(&self.site.model, &counted, facts, &[], candidate);
         counted.finish()?;
         Ok(evidence)
@@ -169,6 +175,11 @@ impl<'a> Matcher<'a> {
         Ok(members)
     }
 
+    /// What a person is counted for beside the person `other` with whom it is compared.
+    pub(super) fn counted_of(&self, one_id: &str, other: &str) -> Result<BTreeSet<Term>, StoreError> {
+        if one_id == other { Ok(BTreeSet::new()) } else { Ok(terms_of_all(&self.records_of(one_id)?)) }
+    }
+
     pub(super) fn record(&self, id: i64) -> Result<PatientRecord, StoreError> {
         records::get(self.reader, id)?.ok_or(StoreError::Damaged { what: "patient_record" })
     }
@@ -195,12 +206,18 @@ impl Job<'_> {
         facts: &PatientFacts,
         group: &[&PatientFacts],
         candidates: &[Candidate],
+        own: BTreeSet<Term>,
     ) -> Result<Decision, Trouble> {
-        Ok(self.matcher().decide(facts, group, candidates)?)
+        Ok(self.matcher().decide(facts, group, candidates, own)?)
     }
 
-    pub(super) fn weigh(&self, facts: &PatientFacts, candidate: &Candidate) -> Result<Option<Evidence>, Trouble> {
-        Ok(self.matcher().weigh(facts, candidate)?)
+    pub(super) fn weigh(
+        &self,
+        facts: &PatientFacts,
+        candidate: &Candidate,
+        own: BTreeSet<Term>,
+    ) -> Result<Option<Evidence>, Trouble> {
+        Ok(self.matcher().weigh(facts, candidate, own)?)
     }
 
     pub(super) fn records_of(&self, one_id: &str) -> Result<Vec<Known>, StoreError> {
@@ -226,13 +243,15 @@ impl Job<'_> {
         if records.0 == records.1 {
             return Ok(());
         }
-        let facts = |id| -> Result<PatientFacts, Trouble> {
-            Ok(self.usable(PatientFacts::of(&state_of(&self.record(id)?)?.record()))?)
+        let facts = |row: &PatientRecord| -> Result<PatientFacts, Trouble> {
+            Ok(self.usable(PatientFacts::of(&state_of(row)?.record()))?)
         };
-        let (id, facts_of_other) = (records.1, facts(records.1)?);
-        let known = CandidateRecord { id, facts: facts_of_other, tie: None, is_parted: false, patient: id };
-        let candidate = Candidate { one_id: self.record(records.1)?.one_id, records: vec![known] };
-        match self.weigh(&facts(records.0)?, &candidate)? {
+        let (one, other) = (self.record(records.0)?, self.record(records.1)?);
+        let known =
+            CandidateRecord { id: other.id, facts: facts(&other)?, tie: None, is_parted: false, patient: other.id };
+        let own = self.matcher().counted_of(&one.one_id, &other.one_id)?;
+        let candidate = Candidate { one_id: other.one_id, records: vec![known] };
+        match self.weigh(&facts(&one)?, &candidate, own)? {
             Some(evidence) => self.ask(kind, records, &evidence),
             None => Ok(()),
         }
@@ -294,6 +313,21 @@ impl Job<'_> {
         before: &PatientFacts,
         after: &PatientFacts,
     ) -> Result<(), Trouble> {
+        let others = || -> Result<BTreeSet<Term>, Trouble> {
+            let members = self.records_of(one_id)?;
+            Ok(terms_of_all(members.iter().filter(|known| known.row.id != record)))
+        };
+        self.index_beside(record, others, before, after)
+    }
+
+    /// The same; `others`: what the other records of the person say, asked for only where it matters.
+    pub(super) fn index_beside(
+        &self,
+        record: i64,
+        others: impl FnOnce() -> Result<BTreeSet<Term>, Trouble>,
+        before: &PatientFacts,
+        after: &PatientFacts,
+    ) -> Result<(), Trouble> {
         let hashes = |facts: &PatientFacts| {
             let mut hashes: Vec<u64> = keys(facts).iter().map(|key| key.hash).collect();
             hashes.sort_unstable();
@@ -306,10 +340,7 @@ impl Job<'_> {
             return Ok(());
         }
         // People are counted, not records: what another record of the person says is counted already.
-        let mut others: BTreeSet<Term> = BTreeSet::new();
-        for known in self.records_of(one_id)?.iter().filter(|known| known.row.id != record) {
-            others.extend(terms_of(&known.facts));
-        }
+        let others = others()?;
         let only = |one: &BTreeSet<Term>, other: &BTreeSet<Term>| -> Vec<Term> {
             one.iter().filter(|term| !other.contains(term) && !others.contains(term)).copied().collect()
         };
@@ -383,6 +414,11 @@ pub(super) fn terms_of_all<'a>(records: impl IntoIterator<Item = &'a Known>) -> 
     records.into_iter().flat_map(|known| terms_of(&known.facts)).collect()
 }
 
+/// What is counted of a candidate's records, each once.
+pub(super) fn terms_of_candidate(candidate: &Candidate) -> BTreeSet<Term> {
+    candidate.records.iter().flat_map(|known| terms_of(&known.facts)).collect()
+}
+
 /// What is counted of a record.
 fn terms_of(facts: &PatientFacts) -> impl Iterator<Item = Term> {
     terms(facts).into_iter().map(|(_, term)| term)
@@ -402,14 +438,16 @@ fn limit(site: &Site, kind: BlockKind) -> Option<usize> {
 struct Counted<'a> {
     reader: &'a Reader<'a>,
     people: u64,
+    own: BTreeSet<Term>,
     known: RefCell<BTreeMap<Term, u64>>,
     error: RefCell<Option<StoreError>>,
 }
 
 impl<'a> Counted<'a> {
-    fn new(reader: &'a Reader<'a>) -> Result<Self, StoreError> {
+    /// `own`: what the person of the record in question is counted for already, which a record that is new has none of.
+    fn new(reader: &'a Reader<'a>, own: BTreeSet<Term>) -> Result<Self, StoreError> {
         let people = matching::people(reader)?;
-        Ok(Self { reader, people, known: RefCell::default(), error: RefCell::default() })
+        Ok(Self { reader, people, own, known: RefCell::default(), error: RefCell::default() })
     }
 
     /// What went wrong while counting.
@@ -427,8 +465,13 @@ impl Frequencies for Counted<'_> {
                 0
             })
         });
-        // One of them is the candidate.
-        (count.saturating_sub(1), self.people)
+        // One of them is the candidate, and one whoever is in question: how common a value is among others does not depend on who came
+        // first.
+        (count.saturating_sub(1 + u64::from(self.own.contains(&term))), self.people)
+    }
+
+    fn people(&self) -> u64 {
+        self.people
     }
 
     fn are_parted(&self, one: i64, other: i64) -> bool {

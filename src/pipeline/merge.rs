@@ -415,7 +415,8 @@ impl Job<'_> {
         if !merged {
             self.refresh_person(one_id, EventKind::PatientUpdated, moment)?;
         }
-        self.look_at_others(survivor_record.id, moment)
+        self.look_at_others(survivor_record.id, moment)?;
+        self.look_at_asked(&self.record(survivor_record.id)?.one_id, moment)
     }
 
     /// A record that its source has merged with others says more by now: where it shows that they are two patients, somebody is asked, as if
@@ -452,7 +453,8 @@ impl Job<'_> {
             }
             record = next;
         }
-        self.look_at_others(record.id, moment)
+        self.look_at_others(record.id, moment)?;
+        self.look_at_asked(&self.record(record.id)?.one_id, moment)
     }
 
     /// The record that a retired one answers as; itself if it is live. Merges refuse cycles.

@@ -16,11 +16,13 @@ use crate::store::clinical::{LabReport, Visit};
 use crate::store::persons::Person;
 use crate::store::records::{LinkKind, PatientRecord};
 use crate::store::reviews::ReviewKind;
-use crate::store::{StoreError, all_pages, clinical, matching, persons, records};
+use crate::store::{StoreError, all_pages, clinical, matching, persons, records, reviews};
 use crate::view::{self, stored};
 
 /// Visits or reports moved in one step of a merge.
 const PAGE: usize = 1_000;
+/// Records looked at again because a person became known better: a bound on the work of one message.
+const ASKED: usize = 16;
 
 impl Job<'_> {
     /// A record that has become known better may not be who it was taken for, or somebody who is known already: the outcome is as
@@ -88,7 +90,7 @@ impl Job<'_> {
         let asked = Asked { number: &row.number, record: &own.record, facts: &own.facts, visit_of: None, except: &all };
         let others = members.iter().filter(|known| known.row.id != row.id);
         let group: Vec<&PatientFacts> = others.map(|known| &known.facts).collect();
-        match self.decide(&own.facts, &group, &self.candidates(&asked)?)? {
+        match self.decide(&own.facts, &group, &self.candidates(&asked)?, terms_of_all(&members))? {
             Decision::Link { evidence, .. } => {
                 self.ask(ReviewKind::PossibleMatch, (row.id, evidence.record), &evidence)
             }
@@ -140,7 +142,7 @@ impl Job<'_> {
             patient: patients.get(&known.row.id).copied().unwrap_or(known.row.id),
         });
         let candidate = Candidate { one_id: own.row.one_id.clone(), records: records.collect() };
-        let Some(evidence) = self.weigh(&own.facts, &candidate)? else { return Ok(None) };
+        let Some(evidence) = self.weigh(&own.facts, &candidate, BTreeSet::new())? else { return Ok(None) };
         let holds =
             evidence.vetoes.is_empty() && (evidence.tie.is_some() || evidence.gate || evidence.score.bits >= enough);
         Ok((!holds).then_some(evidence))
@@ -154,7 +156,7 @@ impl Job<'_> {
             Asked { number: &own.row.number, record: &own.record, facts: &own.facts, visit_of: None, except: &all };
         let others = members.iter().filter(|known| known.row.id != own.row.id);
         let group: Vec<&PatientFacts> = others.map(|known| &known.facts).collect();
-        let decision = self.decide(&own.facts, &group, &self.candidates(&asked)?)?;
+        let decision = self.decide(&own.facts, &group, &self.candidates(&asked)?, terms_of_all(members))?;
         let Decision::Link { evidence, .. } = &decision else {
             self.ask_about(own.row.id, &decision)?;
             return Ok(one_id.to_owned());
@@ -173,6 +175,34 @@ impl Job<'_> {
         }
     }
 
+    /// A person about whom more is known by now: whoever may be this person too, and was left to somebody's decision, is looked at again, as
+    /// if that record came only now. It may find its person; it leaves none. Whoever was linked by hand stays.
+    pub(super) fn look_at_asked(&self, one_id: &str, moment: Moment) -> Result<(), Trouble> {
+        let mut one_id = one_id.to_owned();
+        let mut seen: BTreeSet<i64> = BTreeSet::new();
+        // Whoever joins may bring questions of its own.
+        while seen.len() < ASKED {
+            let asked = reviews::asked_about(self.transaction, &one_id, ASKED)?;
+            let Some(next) = asked.into_iter().find(|id| !seen.contains(id)) else { break };
+            seen.insert(next);
+            let row = self.record(next)?;
+            if row.link == LinkKind::Manual || row.merged_into.is_some() {
+                continue;
+            }
+            let members = self.records_of(&row.one_id)?;
+            let Some(own) = members.iter().find(|known| known.row.id == next) else { continue };
+            self.join(own, &members, moment)?;
+            one_id = self.present(&one_id)?;
+        }
+        Ok(())
+    }
+
+    /// The One ID that answers for this one now.
+    fn present(&self, one_id: &str) -> Result<String, Trouble> {
+        let person = persons::resolve(self.transaction, one_id)?;
+        Ok(person.ok_or(StoreError::Damaged { what: "patient_record.one_id" })?.one_id)
+    }
+
     /// The record `own` says what the others of its person rule out: with the `group` that is tied to it, and their visits and reports,
     /// it goes to the person that it would have found first, else to the One ID that it had before, else to a new one.
     fn detach(&self, own: &Known, group: &[&Known], evidence: &Evidence, moment: Moment) -> Result<(), Trouble> {
@@ -181,7 +211,7 @@ impl Job<'_> {
             Asked { number: &own.row.number, record: &own.record, facts: &own.facts, visit_of: None, except: &ids };
         let others = group.iter().filter(|known| known.row.id != own.row.id);
         let along: Vec<&PatientFacts> = others.map(|known| &known.facts).collect();
-        let found = match self.decide(&own.facts, &along, &self.candidates(&asked)?)? {
+        let found = match self.decide(&own.facts, &along, &self.candidates(&asked)?, BTreeSet::new())? {
             Decision::Link { evidence, .. }
                 if evidence.one_id != own.row.one_id && !self.is_told_apart(&ids, &evidence.one_id)? =>
             {
@@ -441,6 +471,28 @@ mod tests {
         let one_ids = one_ids(&store);
         assert_eq!((&one_ids["P1"], &one_ids["P3"]), (&one_ids["P2"], &one_ids["P2"]));
         assert_ne!(one_ids["P4"], one_ids["P2"]);
+        store.close();
+    }
+
+    #[test]
+    fn who_was_left_between_two_persons_is_looked_at_again_when_they_become_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&StoreConfig::new(directory.path().join("heyi.db"), Access::Daemon)).unwrap();
+        let source = source();
+        let patient = |number: &str, numbers: &str, born: &str, home: &str| {
+            format!("PID|1||{number}^^^HIS^MR{numbers}||钟离^慕白||{born}|M|||{home}")
+        };
+        let (resident, passport) = ("~110101197705253411^^^^NI", "~E56565656^^^^PPN");
+        let home = "槐荫路56号||13900005601";
+        take(&store, &source, "A28", "P1", &patient("P1", resident, "19770525", ""));
+        take(&store, &source, "A28", "P2", &patient("P2", passport, "", home));
+        // It fits both, who have no more than a name in common.
+        take(&store, &source, "A28", "P3", &patient("P3", &format!("{resident}{passport}"), "19770525", home));
+        let persons = |store: &Store| one_ids(store).into_values().collect::<BTreeSet<_>>().len();
+        assert_eq!(persons(&store), 3);
+        // The first two are one by the source's word; nothing is said of the third.
+        take(&store, &source, "A40", "M1", "PID|1||P1^^^HIS^MR\rMRG|P2^^^HIS^MR");
+        assert_eq!(persons(&store), 1);
         store.close();
     }
 

@@ -6,7 +6,7 @@ use ulid::Ulid;
 
 use super::apply::{About, Job, Owner, Trouble};
 use super::life::Conflict;
-use super::matching::Asked;
+use super::matching::{Asked, terms_of_candidate};
 use super::telling::Statement;
 use crate::feed::EventKind;
 use crate::identity::{Decision, Evidence, FactKind, Member, NameClass, PatientFacts, Tie, golden, passes};
@@ -93,7 +93,7 @@ impl Job<'_> {
         let asked = Asked { number, record: &record, facts: &facts, visit_of, except: &BTreeSet::new() };
         let mut candidates = self.candidates(&asked)?;
         candidates.retain(|candidate| earlier.iter().all(|known| known.one_id != candidate.one_id));
-        let decision = self.decide(&facts, &[], &candidates)?;
+        let decision = self.decide(&facts, &[], &candidates, BTreeSet::new())?;
         let (known, evidence) = match &decision {
             Decision::Link { evidence, others } => {
                 self.note_doubt(evidence);
@@ -113,7 +113,9 @@ impl Job<'_> {
         let link = self.link_change(0, &one_id, LinkKind::Auto, json!(self.told(&evidence)));
         let generation = earlier.iter().map(|known| known.generation).max().map_or(1, |last| last + 1);
         let id = self.insert_record((number, generation), &state, &record, &all_facts, link, moment)?;
-        self.index(id, &one_id, &PatientFacts::default(), &all_facts)?;
+        let members = candidates.iter().find(|candidate| candidate.one_id == one_id);
+        let counted = || Ok(members.map(terms_of_candidate).unwrap_or_default());
+        self.index_beside(id, counted, &PatientFacts::default(), &all_facts)?;
         if let Some(former) = earlier.first() {
             self.part_by_number(&self.record(id)?, earlier, former.id)?;
         }
@@ -130,6 +132,9 @@ impl Job<'_> {
         }
         self.look_at_shaken(shaken, id, moment)?;
         self.ask_about(id, &decision)?;
+        if is_known {
+            self.look_at_asked(&self.record(id)?.one_id, moment)?;
+        }
         Ok(owner(self.record(id)?.one_id))
     }
 
@@ -241,6 +246,10 @@ impl Job<'_> {
         self.look_again(&row, moment)?;
         self.doubt_merge(&row, &facts)?;
         self.look_at_shaken(shaken, row.id, moment)?;
+        let one_id = self.record(row.id)?.one_id;
+        if one_id != row.one_id {
+            self.look_at_asked(&one_id, moment)?;
+        }
         let one_id = self.record(row.id)?.one_id;
         Ok(Owner { record: row.id, number: row.number, one_id })
     }

@@ -87,7 +87,7 @@ pub fn rank(reader: &Reader<'_>, site: &Site, record: &Fields, also: &[Person]) 
             candidates.push(matcher.candidate(person.one_id.clone(), &Default::default(), &nobody)?);
         }
     }
-    let (chosen, others) = match matcher.decide(&facts, &[], &candidates)? {
+    let (chosen, others) = match matcher.decide(&facts, &[], &candidates, BTreeSet::new())? {
         Decision::Link { evidence, others } => (Some(evidence), others),
         Decision::Ambiguous { evidence, .. } | Decision::New { evidence } => (None, evidence),
     };

@@ -306,7 +306,8 @@ fn verdict(matcher: Matcher<'_>, one: &Known, other: &Known) -> Result<Option<(P
     let record =
         CandidateRecord { id: other.row.id, facts: other.facts.clone(), tie, is_parted, patient: other.row.id };
     let candidate = Candidate { one_id: other.row.one_id.clone(), records: vec![record] };
-    let evidence = matcher.weigh(&one.facts, &candidate)?;
+    let own = matcher.counted_of(&one.row.one_id, &other.row.one_id)?;
+    let evidence = matcher.weigh(&one.facts, &candidate, own)?;
     Ok(evidence.map(|found| (PairVerdict::of(&matcher.site.model, &found), found.score.bits)))
 }
 

@@ -79,12 +79,13 @@ pub fn people(reader: &Reader<'_>) -> Result<u64, StoreError> {
 /// # Errors
 /// See [`StoreError`].
 pub fn count_terms(transaction: &Transaction<'_>, terms: &[u64], by: i64) -> Result<(), StoreError> {
+    let change = if by > 0 {
+        "INSERT INTO term_count (hash, people) VALUES (?1, ?2) ON CONFLICT (hash) DO UPDATE SET people = people + ?2"
+    } else {
+        "UPDATE term_count SET people = max(people + ?2, 0) WHERE hash = ?1"
+    };
     for term in terms {
-        let changed = transaction
-            .run("UPDATE term_count SET people = max(people + ?2, 0) WHERE hash = ?1", params![stored(*term), by])?;
-        if changed == 0 && by > 0 {
-            transaction.run("INSERT INTO term_count (hash, people) VALUES (?1, ?2)", params![stored(*term), by])?;
-        }
+        transaction.run(change, params![stored(*term), by])?;
     }
     Ok(())
 }

@@ -309,6 +309,20 @@ pub fn is_asked(reader: &Reader<'_>, one_id: &str, other_one_id: &str) -> Result
     Ok(found.is_some())
 }
 
+/// The records of others about which open cases ask whether they are this person's too, oldest first, at most `limit`.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn asked_about(reader: &Reader<'_>, one_id: &str, limit: usize) -> Result<Vec<i64>, StoreError> {
+    reader.all(
+        "SELECT DISTINCT two.id FROM patient_record AS one JOIN review ON review.record = one.id OR review.other = one.id
+         JOIN patient_record AS two ON two.id = CASE WHEN review.record = one.id THEN review.other ELSE review.record END
+         WHERE one.one_id = ?1 AND two.one_id <> ?1 AND review.state = 'open' ORDER BY two.id LIMIT ?2",
+        params![one_id, row_limit(limit)],
+        |row| Ok(row.get(0)?),
+    )
+}
+
 /// The number of the newest case; 0 where there is none.
 ///
 /// # Errors
@@ -578,6 +592,20 @@ mod tests {
         let found = store.read(|r| get(r, id)).unwrap().unwrap();
         assert_eq!((found.state, found.verdict), (ReviewState::Open, None));
         assert_eq!(asked(&store, question(ReviewKind::Veto, pair, 9.0)), (id, true));
+    }
+
+    #[test]
+    fn open_cases_lead_to_the_records_of_others() {
+        let (_directory, store) = store();
+        let records = four(&store);
+        asked(&store, question(ReviewKind::Margin, (records[0], records[2]), 1.0));
+        asked(&store, question(ReviewKind::Veto, (records[0], records[1]), 1.0));
+        let (rejected, _) = asked(&store, question(ReviewKind::Veto, (records[0], records[3]), 1.0));
+        let verdict = Verdict { at: 30, by: "li".to_owned(), reason: "two cards".to_owned(), answered_by: None };
+        write(&store, move |t| decide(t, rejected, ReviewState::Rejected, &verdict));
+        let found = |one_id: &str, limit| store.read(|r| asked_about(r, one_id, limit)).unwrap();
+        assert_eq!(found("P1", 9), [records[1], records[2]]);
+        assert_eq!((found("P1", 1), found("P3", 9), found("P4", 9)), (vec![records[1]], vec![records[0]], vec![]));
     }
 
     #[test]

@@ -18,26 +18,34 @@ impl Frequencies for Nobody {
     }
 }
 
-/// By section and key of the model: the share of true pairs at this level, of those in which both sides say something of the fact.
-pub(crate) fn shares(store: &Store, keys: &[Key], town: &Town) -> BTreeMap<(&'static str, &'static str), f64> {
-    let persons: HashMap<&Key, usize> = keys.iter().zip(&town.rows).map(|(key, row)| (key, row.person)).collect();
-    let mut facts: BTreeMap<usize, Vec<PatientFacts>> = BTreeMap::new();
+/// What the store knows of each of these records, by its place among them.
+pub(crate) fn facts(store: &Store, keys: &[Key]) -> Vec<(usize, PatientFacts)> {
+    let places: HashMap<&Key, usize> = keys.iter().enumerate().map(|(place, key)| (key, place)).collect();
+    let mut facts = Vec::with_capacity(keys.len());
     let mut after = 0;
     loop {
         let page = store.read(|reader| records::links(reader, after, 1_000)).expect("links");
-        let Some(last) = page.last() else { break };
+        let Some(last) = page.last() else { break facts };
         after = last.record;
         for row in page {
-            let Some(person) = persons.get(&(row.source, row.number.value)) else { continue };
+            let Some(place) = places.get(&(row.source, row.number.value)) else { continue };
             let stored = store.read(|reader| records::get(reader, row.record)).expect("a record").expect("it is there");
             let state: PatientState = serde_json::from_str(&stored.state).expect("a state");
-            facts.entry(*person).or_default().push(PatientFacts::of(&state.record()));
+            facts.push((*place, PatientFacts::of(&state.record())));
         }
+    }
+}
+
+/// By section and key of the model: the share of true pairs at this level, of those in which both sides say something of the fact.
+pub(crate) fn shares(store: &Store, keys: &[Key], town: &Town) -> BTreeMap<(&'static str, &'static str), f64> {
+    let mut facts_of: BTreeMap<usize, Vec<PatientFacts>> = BTreeMap::new();
+    for (place, facts) in facts(store, keys) {
+        facts_of.entry(town.rows[place].person).or_default().push(facts);
     }
     let model = Model::default();
     let settings: Vec<_> = model.settings().collect();
     let mut counts: BTreeMap<(&str, &str), f64> = BTreeMap::new();
-    for records in facts.values() {
+    for records in facts_of.values() {
         for (place, one) in records.iter().enumerate() {
             for other in &records[place + 1..] {
                 for fact in model.score(&compare(one, other), &Nobody).facts {

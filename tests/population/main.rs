@@ -14,6 +14,7 @@
 #![allow(clippy::print_stdout, reason = "the figures")]
 
 mod febrl;
+mod keys;
 mod learn;
 mod play;
 mod score;
@@ -89,7 +90,8 @@ fn a_town_is_linked_without_false_pairs() {
     println!("recall    {:.5}  of {} true pairs", score.recall(), score.found.len() + score.missed.len());
     println!("recall    {recall:.5}  of {} decidable pairs; missed {}", decided + open.len(), open.len());
     print_reasons(&town, &score);
-    print_wrong(&town, &score);
+    keys::print(stage.store(), &keys, &truth);
+    print_wrong(&town, &stage, &keys, &score);
     print_missed(&town, &stage, &keys, &open);
 
     assert_eq!(failed, 0, "every message is understood");
@@ -110,13 +112,14 @@ fn print_reasons(town: &Town, score: &Score) {
     }
 }
 
-fn print_wrong(town: &Town, score: &Score) {
+fn print_wrong(town: &Town, stage: &Stage, keys: &[Key], score: &Score) {
     let related = |(one, other): &(usize, usize)| relation(town, town.rows[*one].person, town.rows[*other].person);
     let count = |wanted| score.wrong.iter().filter(|pair| related(pair) == wanted).count();
     let counts: Vec<String> = RELATIONS.iter().map(|relation| format!("{relation:?} {}", count(*relation))).collect();
     println!("false pairs: {}", counts.join(", "));
     for pair in score.wrong.iter().take(samples()) {
         println!("  {:?}\n    {}\n    {}", related(pair), line(&town.rows[pair.0]), line(&town.rows[pair.1]));
+        println!("    {}", stage.why(&keys[pair.0], &keys[pair.1]));
     }
 }
 
@@ -134,9 +137,10 @@ fn print_missed(town: &Town, stage: &Stage, keys: &[Key], missed: &[(usize, usiz
             for (one, other) in pairs.iter().take(3) {
                 let asked = stage.question(&keys[*one], &keys[*other]);
                 println!(
-                    "          {}\n          {}\n            asked: {asked}",
+                    "          {}\n          {}\n            asked: {asked}\n            {}",
                     line(&town.rows[*one]),
-                    line(&town.rows[*other])
+                    line(&town.rows[*other]),
+                    stage.why(&keys[*one], &keys[*other]),
                 );
             }
         }
@@ -309,8 +313,9 @@ fn the_public_sets_are_linked_without_false_pairs() {
         for (what, pairs) in [("false", &score.wrong), ("missed", &score.missed)] {
             for (one, other) in pairs.iter().take(samples()) {
                 println!(
-                    "  {what}; asked: {}\n    {}\n    {}",
+                    "  {what}; asked: {}\n    {}\n    {}\n    {}",
                     stage.question(&set.keys[*one], &set.keys[*other]),
+                    stage.why(&set.keys[*one], &set.keys[*other]),
                     set.lines[*one],
                     set.lines[*other]
                 );

@@ -9,8 +9,9 @@ use heyi::mapping::Mapping;
 use heyi::pipeline::{self, Cause, Site, Source, Unit};
 use heyi::record::RecordNumber;
 use heyi::store::messages::MessageState;
+use heyi::store::records::PatientRecord;
 use heyi::store::reviews::{ReviewFilter, ReviewStates};
-use heyi::store::{Access, Store, StoreConfig, StoreError, Transaction, persons, records, reviews};
+use heyi::store::{Access, Reader, Store, StoreConfig, StoreError, Transaction, persons, records, reviews};
 use jiff::tz::TimeZone;
 use tokio::runtime::{Builder, Runtime};
 
@@ -144,13 +145,7 @@ impl Stage {
     /// What is asked about two records.
     pub(crate) fn question(&self, one: &Key, other: &Key) -> String {
         let asked = self.store.read(|reader| {
-            let find = |key: &Key| {
-                let found =
-                    persons::with_identifier(reader, &RecordNumber { system: String::new(), value: key.1.clone() }, 1)?;
-                let records = found.first().map(|person| records::of_person(reader, &person.one_id)).transpose()?;
-                Ok::<_, StoreError>(records.into_iter().flatten().find(|record| record.number.value == key.1))
-            };
-            let (Some(one), Some(other)) = (find(one)?, find(other)?) else { return Ok(None) };
+            let (Some(one), Some(other)) = (row(reader, one)?, row(reader, other)?) else { return Ok(None) };
             reviews::about(reader, one.id, other.id)
         });
         match asked.expect("an open store") {
@@ -163,6 +158,35 @@ impl Stage {
             }
             None => "nothing".to_owned(),
         }
+    }
+
+    /// What speaks for and against one record being the other's person's: the facts that weigh, and what forbids it.
+    pub(crate) fn why(&self, one: &Key, other: &Key) -> String {
+        let site = site();
+        let told = self.store.read(|reader| {
+            let (Some(one), Some(other)) = (row(reader, one)?, row(reader, other)?) else { return Ok(None) };
+            let sizes = [&one, &other].map(|row| records::of_person(reader, &row.one_id).map(|rows| rows.len()));
+            let told = pipeline::explain(reader, &site, &other.one_id, &one.number)?;
+            Ok(Some((told.expect("both are known"), sizes)))
+        });
+        let Some((told, [own, others])) = told.expect("an open store") else { return "not stored".to_owned() };
+        let evidence = &told["explanations"][0]["evidence"];
+        let facts = evidence["facts"].as_array().into_iter().flatten();
+        let facts: Vec<String> = facts
+            .map(|fact| {
+                let word = |name: &str| fact[name].as_str().unwrap_or_default().to_owned();
+                format!("{} {} {:.1}", word("fact"), word("level"), fact["weight"].as_f64().unwrap_or_default())
+            })
+            .collect();
+        format!(
+            "records {}+{}, bits {:.1}, household {:.1}, {}, vetoes {}",
+            own.unwrap_or_default(),
+            others.unwrap_or_default(),
+            evidence["bits"].as_f64().unwrap_or_default(),
+            evidence["household"].as_f64().unwrap_or_default(),
+            facts.join(", "),
+            evidence["vetoes"],
+        )
     }
 
     /// The store, for whoever only reads.
@@ -206,6 +230,13 @@ impl Drop for Stage {
     fn drop(&mut self) {
         self.store.close();
     }
+}
+
+fn row(reader: &Reader<'_>, key: &Key) -> Result<Option<PatientRecord>, StoreError> {
+    let number = RecordNumber { system: String::new(), value: key.1.clone() };
+    let found = persons::with_identifier(reader, &number, 1)?;
+    let rows = found.first().map(|person| records::of_person(reader, &person.one_id)).transpose()?;
+    Ok(rows.into_iter().flatten().find(|row| row.number.value == key.1))
 }
 
 /// CPU time of this process so far, in user and system mode.

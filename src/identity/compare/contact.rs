@@ -3,6 +3,7 @@
 use super::super::PatientFacts;
 use super::super::block::phone_term;
 use super::super::contact::{Address, is_named_house, joined_short_form};
+use super::super::name::Script;
 use super::edits::{is_one_edit, similarity};
 use super::{AddressLevel, PhoneLevel, Term};
 
@@ -18,18 +19,28 @@ pub(super) fn phones(one: &PatientFacts, other: &PatientFacts) -> (PhoneLevel, O
     (if one.phones.iter().any(is_slip) { PhoneLevel::OneEdit } else { PhoneLevel::Different }, None)
 }
 
-pub(super) fn addresses(one: &PatientFacts, other: &PatientFacts) -> (AddressLevel, Option<Term>) {
-    let mut best = (AddressLevel::Missing, None);
+/// The best level of all pairs of addresses, the address that is equal, and whether even the best pair are two houses.
+pub(super) fn addresses(one: &PatientFacts, other: &PatientFacts) -> (AddressLevel, Option<Term>, bool) {
+    let mut best = (AddressLevel::Missing, None, false);
     for mine in &one.addresses {
         for theirs in &other.addresses {
             let level = address_pair(mine, theirs);
-            let found = (level, (level == AddressLevel::Exact).then_some(mine.term));
+            let are_two = level >= AddressLevel::SameStreet && are_two_houses(mine, theirs);
+            let found = (level, (level == AddressLevel::Exact).then_some(mine.term.min(theirs.term)), are_two);
             if best.0 == AddressLevel::Missing || level != AddressLevel::Missing && found < best {
                 best = found;
             }
         }
     }
     best
+}
+
+/// Whether the numbers in the street are given and differ by more than a slip; of a single digit every other one is another house.
+fn are_two_houses(one: &Address, other: &Address) -> bool {
+    let number = |address: &Address| address.house.split('-').next().unwrap_or_default().to_owned();
+    let (one, other) = (number(one), number(other));
+    let is_slip = one.len().max(other.len()) > 1 && is_one_edit(&one, &other);
+    !one.is_empty() && !other.is_empty() && one != other && !is_slip
 }
 
 fn address_pair(one: &Address, other: &Address) -> AddressLevel {
@@ -48,11 +59,14 @@ fn address_pair(one: &Address, other: &Address) -> AddressLevel {
     }
     let near_area = same_area || same_code || open(&one.area, &other.area) || is_like(&one.area, &other.area);
     let same_house = agree(&one.house, &other.house);
-    if street == other_street && one.house == other.house && near_area {
+    let is_joined = || one.script == Script::Letters && joined_short_form(street) == joined_short_form(other_street);
+    if one.house == other.house && near_area && (street == other_street || is_joined()) {
         return AddressLevel::Exact;
     }
     let lines = [(street, other_street), (street, other_extra), (extra, other_street)];
-    let same_street_line = is_same_line(street, other_street);
+    // Or the two lines the other way round.
+    let is_turned = !open(extra, other_extra) && is_same_line(street, other_extra) && is_same_line(extra, other_street);
+    let same_street_line = is_turned || is_same_line(street, other_street);
     let same_house_line = same_house && same_street_line;
     let like_street = lines.iter().any(|(one, other)| !open(one, other) && is_like(one, other));
     // Without the flat, or without the building: 12-5-301 and 12.
@@ -64,8 +78,7 @@ fn address_pair(one: &Address, other: &Address) -> AddressLevel {
     let slip_of_town = same_area || is_one_edit(&one.area, &other.area);
     let all_but_slips = same_street_line && one_slip && slip_of_town && slip_of_code;
     // Of street, number and name of the house two agree, in the same town.
-    let same_named_house = is_named_house(extra)
-        && is_same_line(extra, other_extra)
+    let same_named_house = (is_turned || is_named_house(extra) && is_same_line(extra, other_extra))
         && (like_street || same_house)
         && (slip_of_code || slip_of_town);
     if same_house_line || like_street && near_area && same_house || all_but_slips || same_named_house {
@@ -75,8 +88,8 @@ fn address_pair(one: &Address, other: &Address) -> AddressLevel {
     } else if same_code || like_street && (same_area || part_of_house && near_area) {
         AddressLevel::SameArea
     } else if like_street && open(&one.area, &other.area) {
-        // Every town has a street of that name.
-        AddressLevel::Missing
+        // Every town has a street of that name; another house in it is another home.
+        if are_two_houses(one, other) { AddressLevel::Different } else { AddressLevel::Missing }
     } else {
         AddressLevel::Different
     }
@@ -135,7 +148,10 @@ mod tests {
         for (street, extra, town, code, expected) in [
             // Every part equal or a slip apart; written together.
             ("62 lance hill avenue", "", "forets hill", "0370", Close),
-            ("26 lance hillavenue", "", "forest hill", "3070", Close),
+            ("26 lance hillavenue", "", "forest hill", "3070", Exact),
+            ("26 lance hillavenu", "", "forest hill", "3070", Close),
+            // The two lines the other way round.
+            ("118 cameroo", "lance hil avenue", "forest hill", "3070", Close),
             // Two of street, number and name of the house.
             ("118 lance hil avenue", "camerooo", "forest hill", "3070", Close),
             ("26 other street", "cameroo", "forest hill", "3070", Close),
@@ -146,6 +162,19 @@ mod tests {
             let found = both(known.clone(), in_letters(street, extra, town, code)).address;
             assert_eq!(found, expected, "{street}, {extra}, {town}, {code}");
         }
+        for (street, is_other) in [
+            ("26 lance hill avenue", false),
+            ("28 lance hill avenue", false),
+            ("118 lance hill avenue", true),
+            ("lance hill avenue", false),
+        ] {
+            let found = both(known.clone(), in_letters(street, "", "forest hill", "3070"));
+            assert_eq!(found.is_other_house, is_other, "{street}");
+        }
+        let (first, other) = (at("苜蓿园路38号23栋2单元101室"), at("南京市玄武区苜蓿园路166号1502"));
+        assert!(both(at("玄武区苜蓿园路166号19栋2单元1502室"), at("南京市玄武区苜蓿园路38号")).is_other_house);
+        assert!(!both(at("玄武区苜蓿园路166号19栋2单元1502室"), other.clone()).is_other_house);
+        assert_eq!(both(first, other).address, Different, "whatever the town of the first is");
         // A flat is no house.
         let flat = |number: &str| in_letters(&format!("{number} lance hill avenue"), "apt b", "forest hill", "3070");
         assert_eq!(both(flat("26"), flat("118")).address, SameStreet);

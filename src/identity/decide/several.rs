@@ -1,6 +1,6 @@
 //! Whom a record means that several persons fit.
 
-use super::super::compare::{AddressLevel, Comparison, compare};
+use super::super::compare::{AddressLevel, Comparison, Term, compare};
 use super::super::model::{Frequencies, Model};
 use super::veto::{telling, vetoes_between};
 use super::{Candidate, Evidence, passes, records_of};
@@ -43,6 +43,20 @@ enum Relation {
     Open,
 }
 
+/// Counts without the second of two persons who are both counted.
+struct BothCounted<'a>(&'a dyn Frequencies);
+
+impl Frequencies for BothCounted<'_> {
+    fn count(&self, term: Term) -> (u64, u64) {
+        let (others, people) = self.0.count(term);
+        (others.saturating_sub(1), people)
+    }
+
+    fn people(&self) -> u64 {
+        self.0.people()
+    }
+}
+
 fn relation(model: &Model, counted: &dyn Frequencies, one: &Candidate, other: &Candidate) -> Relation {
     let pairs = || one.records.iter().flat_map(|mine| other.records.iter().map(move |theirs| (mine, theirs)));
     let compared: Vec<Comparison> = pairs().map(|(mine, theirs)| compare(&mine.facts, &theirs.facts)).collect();
@@ -54,6 +68,7 @@ fn relation(model: &Model, counted: &dyn Frequencies, one: &Candidate, other: &C
     // A name and a birth date alone may be two people's, of whom the record knows the number of one and the phone of the other.
     let is_near = |compared: &&Comparison| compared.shares_belongings() || compared.address == AddressLevel::SameStreet;
     let telling = compared.iter().filter(is_near);
-    let best = telling.map(|compared| model.score(compared, counted).bits).fold(f64::NEG_INFINITY, f64::max);
+    let counted = BothCounted(counted);
+    let best = telling.map(|compared| model.score(compared, &counted).bits).fold(f64::NEG_INFINITY, f64::max);
     if best >= model.sure_bits() { Relation::Same } else { Relation::Open }
 }

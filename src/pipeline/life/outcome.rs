@@ -184,7 +184,7 @@ impl Life<'_, '_> {
                     patient: other.id,
                 };
                 let candidate = Candidate { one_id: other.one_id.clone(), records: vec![record] };
-                let evidence = self.job.weigh(&own, &candidate)?;
+                let evidence = self.job.weigh(&own, &candidate, BTreeSet::new())?;
                 let vetoes = evidence.map(|evidence| evidence.vetoes).unwrap_or_default();
                 let mut found: Vec<String> = vetoes.into_iter().map(veto_name).collect();
                 let compared = compare(&own, known);
