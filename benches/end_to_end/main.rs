@@ -13,6 +13,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench that cannot go on shall stop")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the figures, and a failing daemon's last words")]
 
+#[allow(dead_code, reason = "the other bench's hospital, of which this one needs a part")]
 #[path = "../hospital/mod.rs"]
 mod hospital;
 mod sink;

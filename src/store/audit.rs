@@ -21,6 +21,11 @@ pub use files::{AuditFiles, public_keys};
 
 /// Entries between two regular checkpoints.
 const CHECKPOINT_ENTRIES: u64 = 1_000;
+/// Persons of an entry that each find it by the index. One about more (a page of events) is found among those of [`OF_MANY`]: it would
+/// else cost the writer as many rows as the page has persons, for each consumer.
+const INDEXED_PERSONS: usize = 16;
+/// Stands in the index for all persons of an entry about more than [`INDEXED_PERSONS`].
+const OF_MANY: &str = "*";
 /// Time between two regular checkpoints, in microseconds: ten minutes.
 const CHECKPOINT_TIME: i64 = 600_000_000;
 
@@ -52,7 +57,7 @@ macro_rules! fitting_of_person {
         concat!(
             entries!(
                 "JOIN audit_person ON audit_person.sequence = audit_entry.sequence \
-                 WHERE person = ?9 AND audit_person.sequence BETWEEN ?1 AND ?2 AND at >= ?3 AND at < ?4 \
+                 WHERE person IN (?9, '*') AND instr(persons, ?9) > 0 AND audit_person.sequence BETWEEN ?1 AND ?2 AND at >= ?3 AND at < ?4 \
                  AND (?5 IS NULL OR name = ?5) AND (?6 IS NULL OR action = ?6) AND (?7 IS NULL OR action LIKE ?7) \
                  ORDER BY audit_person.sequence "
             ),
@@ -132,7 +137,9 @@ fn push(transaction: &Transaction<'_>, entry: &Entry) -> Result<u64, StoreError>
             row.hash
         ],
     )?;
-    for person in row.persons.split_whitespace() {
+    let is_of_many = row.persons.split_whitespace().nth(INDEXED_PERSONS).is_some();
+    let of_many = is_of_many.then_some(OF_MANY);
+    for person in of_many.into_iter().chain(row.persons.split_whitespace().filter(|_| !is_of_many)) {
         let named = params![person, signed(row.sequence)?];
         transaction.run("INSERT OR IGNORE INTO audit_person (person, sequence) VALUES (?1, ?2)", named)?;
     }
@@ -244,6 +251,8 @@ pub struct AuditPage {
 
 /// Entries looked at for one page: bounds how long a filter that fits nothing takes.
 const LOOKED_AT: usize = 20_000;
+/// The same where a person is looked for: an entry of [`OF_MANY`] is some 30 KB.
+const LOOKED_AT_FOR_PERSON: usize = 2_000;
 
 /// Where a page of entries begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -272,23 +281,20 @@ pub fn list(
         AuditOrder::NewestFirst(before) => signed(before.unwrap_or(i64::MAX.unsigned_abs()))?,
         AuditOrder::OldestFirst(after) => signed(after)?,
     };
+    let most = row_limit(if person.is_some() { LOOKED_AT_FOR_PERSON } else { LOOKED_AT });
     // The stretch first, so that its end is known whatever fits.
     let stretch = |row: &SqlRow<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?));
     let stretch = match (person, is_newest_first) {
-        (None, true) => {
-            reader.one(stretch!("audit_entry WHERE", "min", "<", "DESC"), params![place, row_limit(LOOKED_AT)], stretch)
-        }
-        (None, false) => {
-            reader.one(stretch!("audit_entry WHERE", "max", ">", "ASC"), params![place, row_limit(LOOKED_AT)], stretch)
-        }
+        (None, true) => reader.one(stretch!("audit_entry WHERE", "min", "<", "DESC"), params![place, most], stretch),
+        (None, false) => reader.one(stretch!("audit_entry WHERE", "max", ">", "ASC"), params![place, most], stretch),
         (Some(person), true) => reader.one(
-            stretch!("audit_person WHERE person = ?3 AND", "min", "<", "DESC"),
-            params![place, row_limit(LOOKED_AT), person],
+            stretch!("audit_person WHERE person IN (?3, '*') AND", "min", "<", "DESC"),
+            params![place, most, person],
             stretch,
         ),
         (Some(person), false) => reader.one(
-            stretch!("audit_person WHERE person = ?3 AND", "max", ">", "ASC"),
-            params![place, row_limit(LOOKED_AT), person],
+            stretch!("audit_person WHERE person IN (?3, '*') AND", "max", ">", "ASC"),
+            params![place, most, person],
             stretch,
         ),
     }?;
@@ -307,7 +313,7 @@ pub fn list(
     let next = if found.len() >= limit {
         found.last().map(|last| last.sequence)
     } else {
-        (looked_at >= row_limit(LOOKED_AT)).then_some(end.unsigned_abs())
+        (looked_at >= most).then_some(end.unsigned_abs())
     };
     Ok(AuditPage { entries: found, next })
 }

@@ -16,7 +16,7 @@ CREATE TABLE consent_word (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX consent_word_consent ON consent_word (consent);
 
--- Which entries are about a person.
+-- Which entries are about a person; those about more than 16 stand under `*`.
 CREATE TABLE audit_person (
     person   TEXT NOT NULL,
     sequence INTEGER NOT NULL,
@@ -25,8 +25,10 @@ CREATE TABLE audit_person (
 CREATE INDEX audit_person_sequence ON audit_person (sequence);
 
 WITH RECURSIVE named (sequence, person, rest) AS (
-    SELECT sequence, '', persons || ' ' FROM audit_entry WHERE persons <> ''
+    SELECT sequence, '', persons || ' ' FROM audit_entry
+     WHERE persons <> '' AND length(persons) - length(replace(persons, ' ', '')) < 16
     UNION ALL
     SELECT sequence, substr(rest, 1, instr(rest, ' ') - 1), substr(rest, instr(rest, ' ') + 1) FROM named WHERE rest <> ''
 )
 INSERT OR IGNORE INTO audit_person SELECT person, sequence FROM named WHERE person <> '';
+INSERT INTO audit_person SELECT '*', sequence FROM audit_entry WHERE length(persons) - length(replace(persons, ' ', '')) >= 16;
