@@ -36,7 +36,7 @@ pub(crate) async fn page(state: Arc<AppState>, call: Call) -> Answer {
     let deadline = Instant::now() + wait;
     let mut head = state.store.head();
     if !wait.is_zero() && is_close(after, *head.borrow(), limit) {
-        sleep(limits::GATHERING_TIME).await;
+        sleep(limits::POLL_GATHERING).await;
     }
     let page = loop {
         // Marked as seen before reading: an event committed while we read wakes us.
@@ -48,7 +48,7 @@ pub(crate) async fn page(state: Arc<AppState>, call: Call) -> Answer {
         after = Some(Position::At(page.next));
         if page.next == page.head {
             wait_for_news(&mut head, deadline, &state.stopping).await;
-            sleep_until(deadline.min(Instant::now() + limits::GATHERING_TIME)).await;
+            sleep_until(deadline.min(Instant::now() + limits::POLL_GATHERING)).await;
         }
     };
     let consumer = consumer(&state, &call)?;

@@ -28,11 +28,13 @@ pub const STREAM_BYTES: usize = 1024 * 1024;
 pub const STREAM_COMMENT: Duration = Duration::from_secs(15);
 /// Events that a stream passes over before it says where it is.
 pub const STREAM_CHECKPOINT: u64 = 10_000;
-/// What who follows the log closely waits for more, so that what is committed meanwhile leaves in one page, under one entry of the audit: a
-/// stream between two looks, a long poll before it answers with less than a page.
-pub const GATHERING_TIME: Duration = Duration::from_millis(20);
-/// Longest wait of a page, of a stream's piece or a snapshot's, while the writer has messages to take in: 1,000 events in it are 40,000 a second.
-pub const GIVING_WAY_TIME: Duration = Duration::from_millis(25);
+/// Time between two looks of one stream at the log: what is committed meanwhile leaves in one piece, under one entry of the audit.
+pub const STREAM_GATHERING: Duration = Duration::from_millis(20);
+/// What a long poll waits for more before it answers with less than a page, for the same reason.
+pub const POLL_GATHERING: Duration = Duration::from_millis(50);
+/// Longest wait of a page, of a stream's piece or a snapshot's, while the writer has messages to take in: 1,000 events in it are still 10,000 a
+/// second.
+pub const GIVING_WAY_TIME: Duration = Duration::from_millis(100);
 /// Longest wait between two looks at the head of the log in a long poll: another process may have written.
 pub const HEAD_CHECK: Duration = Duration::from_secs(1);
 /// Time for the store to take a job in `/readyz`.

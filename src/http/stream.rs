@@ -149,7 +149,7 @@ impl Source {
                     () = sender.closed() => return,
                     () = wait_for_news(&mut head, sign_of_life, &self.state.stopping) => {}
                 }
-                sleep_until(looked + limits::GATHERING_TIME).await;
+                sleep_until(looked + limits::STREAM_GATHERING).await;
             }
             if self.state.stopping.is_cancelled() {
                 return;
