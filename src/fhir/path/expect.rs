@@ -373,6 +373,26 @@ pub(super) fn of_index(index: &Expression, span: &Span) -> Option<Remark> {
     })
 }
 
+/// An element of a Coding or of a CodeableConcept, where one version has the one and another the other, as `Encounter.class`: only one
+/// version is read by it.
+pub(super) fn of_version(types: &Types, name: &str, span: &Span) -> Option<Remark> {
+    let dictionary = Dictionary::standard();
+    let has = |id: TypeId| dictionary.member(id, name).is_some();
+    let mut kinds: Vec<TypeId> = types.kinds.iter().map(|(id, _)| *id).collect();
+    kinds.dedup();
+    let is_either = kinds.len() == 2 && kinds.iter().all(|id| matches!(id.name(), "Coding" | "CodeableConcept"));
+    let one = kinds.iter().find(|id| has(**id)).filter(|_| is_either && !kinds.iter().all(|id| has(*id)))?;
+    let other = kinds.iter().find(|id| *id != one)?;
+    let problem = format!(
+        "this is a {} in one version of FHIR and a {} in another, which has no {name}: only one of them is read",
+        one.name(),
+        other.name()
+    );
+    let hint =
+        format!("leave .{name} out, which reads either; for one version alone write ofType({}).{name}", one.name());
+    Some(Remark::new(RemarkKind::OneVersion, span, problem, hint))
+}
+
 /// The URL of an extension of a resource or element, which is never a word; inside an extension it may be.
 pub(super) fn of_extension_url(url: &str, span: &Span, types: &Types) -> Option<Remark> {
     let may_be_inner =
