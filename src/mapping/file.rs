@@ -274,7 +274,10 @@ impl<'a> Reader<'a> {
             None if self.lacks_base && error.kind() == io::ErrorKind::NotFound && self.has(NOT_READ) => {}
             None => {
                 let text = format!("{name} cannot be read: {error}");
-                let hint = "the name is relative to the file that names it";
+                let hint = match name.contains('\\') {
+                    true => "write / between folders",
+                    false => "the name is relative to the file that names it",
+                };
                 self.error(named.file, named.span.clone(), NOT_READ, text, hint);
             }
         }

@@ -65,8 +65,17 @@ pub(super) fn path(written: &str) -> Option<String> {
     Path::parse(&spelled).ok().or_else(|| Path::meant_by(&spelled)).map(|path| path.to_string())
 }
 
+/// Whether a text is a path to a field that HL7 v2 has.
+pub(super) fn is_field(text: &str) -> bool {
+    Path::parse(text).is_ok_and(|path| path.field().is_some() && Dictionary::standard().meaning(&path).is_ok())
+}
+
 /// What to say of a text that is no path: the hint for [`path`], or for a path of FHIR.
 pub(super) fn hint_of_path(written: &str) -> String {
+    let parts: Vec<&str> = written.split([',', '，', '+', ';', '|']).map(str::trim).collect();
+    if parts.len() > 1 && parts.iter().all(|part| Path::parse(part).is_ok()) {
+        return format!("several are a list, of which the first with a value counts: {parts:?}");
+    }
     match path(written) {
         Some(meant) => format!("did you mean {meant}?"),
         None if is_like_an_element(written) => {

@@ -267,6 +267,8 @@ pub(super) fn of_operands(operator: Operator, sides: [(&Tree, &Types); 2], sourc
             found.extend(unknown_codes(operator, right.1, left.0));
             if found.is_empty() {
                 found.extend(sides.into_iter().flat_map(|(tree, _)| wildcard(tree)));
+                found.extend(plain_oid(left.1, right.0));
+                found.extend(plain_oid(right.1, left.0));
             }
             found.extend(several(operator, sides, source));
             found
@@ -413,6 +415,22 @@ fn wildcard(tree: &Tree) -> Vec<Remark> {
             let problem = format!("% and * stand for themselves here, so {text:?} is hardly equal to anything");
             let hint = format!("write startsWith('{bare}'), contains('{bare}') or matches('…')");
             found.push(Remark::new(RemarkKind::UnlikelyText, span, problem, hint));
+        }
+    });
+    found
+}
+
+/// An object identifier where a URI is: FHIR writes `urn:oid:` before it (R4, Data Types: uri, oid).
+fn plain_oid(types: &Types, other: &Tree) -> Vec<Remark> {
+    let mut found = Vec::new();
+    if types.kinds.is_empty() || !types.kinds.iter().all(|(id, _)| id.name() == "uri") {
+        return found;
+    }
+    texts(other, &mut |text, span| {
+        let is_oid = text.matches('.').count() > 2 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        if is_oid {
+            let problem = format!("{text} is an object identifier, and a URI of FHIR has urn:oid: before it");
+            found.push(Remark::new(RemarkKind::UnlikelyText, span, problem, format!("write urn:oid:{text}")));
         }
     });
     found

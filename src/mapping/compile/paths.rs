@@ -84,6 +84,18 @@ impl Compiler<'_, '_> {
             if coercion == Coercion::Name && target.spread {
                 self.part_of_name(written, path, &rule.from);
             }
+            let reads_what_it_names = matches!(coercion, Coercion::Staff | Coercion::Coded | Coercion::Name);
+            let is_its_text =
+                types.iter().all(|name| name == "string") && path.results().any(|name| name.ends_with(".reference"));
+            if reads_what_it_names && is_its_text {
+                let text = format!(
+                    "{} is the text of a reference, as Practitioner/7, and not what it leads to",
+                    written.value
+                );
+                let hint = format!("write {}", written.value.trim().trim_end_matches(".reference"));
+                self.reader.warn(written.file, written.span.clone(), "M018", text, &hint);
+                continue;
+            }
             let types: Vec<&str> = types.iter().map(|name| name.strip_prefix("System.").unwrap_or(name)).collect();
             let is_named_text = rule.coercion.is_none() && path.is_named_text() && !takes_named_texts(coercion);
             if is_named_text || !types.iter().any(|name| reads(coercion, name)) {

@@ -45,6 +45,10 @@ pub(in crate::mapping) fn hint(written: &str, offset: usize) -> Option<String> {
             return Some(format!("write {path}.{function}"));
         }
     }
+    if let Some(start) = small.find(" like ") {
+        let path = trimmed[..start].rsplit([' ', '(']).next().unwrap_or_default();
+        return Some(format!("write {path}.startsWith('…'), {path}.contains('…') or {path}.matches('…')"));
+    }
     if let Some(rest) = trimmed.strip_prefix("$.").or_else(|| trimmed.strip_prefix("$..")) {
         return Some(format!("this is JSONPath; write {}", rest.replace("[*]", "")));
     }
