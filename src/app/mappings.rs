@@ -211,6 +211,8 @@ pub(super) struct Reloader {
     journal: Journal,
     metrics: Arc<Metrics>,
     asked: Arc<Notify>,
+    /// The last set that was read was refused.
+    is_refused: bool,
 }
 
 impl Reloader {
@@ -225,7 +227,17 @@ impl Reloader {
     ) -> Self {
         files.extend(policies::files(config));
         let seen = look(&files);
-        Self { config: config.clone(), set, policies, files, seen, journal, metrics, asked: Arc::default() }
+        Self {
+            config: config.clone(),
+            set,
+            policies,
+            files,
+            seen,
+            journal,
+            metrics,
+            asked: Arc::default(),
+            is_refused: false,
+        }
     }
 
     /// Notify it to have the set loaded now.
@@ -326,6 +338,9 @@ impl Reloader {
         } else if is_asked {
             tracing::info!("the mappings were read again; none has changed");
         }
+        if std::mem::take(&mut self.is_refused) {
+            tracing::info!("the mapping files are usable again");
+        }
         self.metrics.set_mapping_refused(false);
     }
 
@@ -335,11 +350,12 @@ impl Reloader {
         entry
     }
 
-    async fn refuse(&self, problems: &[Diagnostic]) {
+    async fn refuse(&mut self, problems: &[Diagnostic]) {
         problems.iter().for_each(|problem| tracing::error!("{problem}"));
         tracing::error!(problems = problems.len(), "the changed mappings cannot be used; those in force stay");
         self.metrics.mapping_load(MappingLoad::Refused);
         self.metrics.set_mapping_refused(true);
+        self.is_refused = true;
         let errors = problems.iter().filter(|problem| problem.is_error()).map(ToString::to_string);
         let (errors, at) = (errors.collect::<Vec<_>>(), now());
         let entry = self.entry(Outcome::Refused);

@@ -257,6 +257,11 @@ impl Dictionary {
         self.element_of(self.elements_named(name), id)
     }
 
+    /// Whether any type has an element of this name.
+    pub fn has_element(&self, name: &str) -> bool {
+        !self.elements_named(name).is_empty()
+    }
+
     /// The types that have an element of this name themselves, sorted.
     pub(super) fn elements_named(&self, name: &str) -> &[(TypeId, Element)] {
         self.elements.get(name).map_or(&[], Vec::as_slice)

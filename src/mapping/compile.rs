@@ -14,6 +14,7 @@ use super::RuleName;
 use super::coerce::{self, Coercion, number};
 use super::file::{Block, Declarations, Located, OnNull, Reader, Required, Rule};
 use super::input::{Condition, Format, Path, Within};
+use super::meant;
 use super::table::{Looked, Row, Table};
 use crate::diagnostic::similar;
 use crate::record::schema::{self, Field, Shape};
@@ -450,6 +451,11 @@ impl Compiler<'_, '_> {
             };
             self.error(literal.file, literal.span.clone(), "M015", text, &hint);
             return None;
+        }
+        if target.shape == Shape::Text && meant::is_field(&literal.value) {
+            let text = format!("{} is a path, and here it is taken as the text itself", literal.value);
+            let hint = "a path stands in from; of several, the first with a value counts: from = [\"…\", \"…\"]";
+            self.reader.warn(literal.file, literal.span.clone(), "M015", text, hint);
         }
         value
     }

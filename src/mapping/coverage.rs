@@ -7,7 +7,7 @@
 
 mod fhir;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 pub(super) use fhir::WHOLE;
 
@@ -52,6 +52,8 @@ pub struct Coverage {
     pub unchosen: BTreeMap<String, (Occurrences, BTreeSet<String>)>,
     /// Codes that no table knows, and the number of messages with each.
     pub unmapped: BTreeMap<Unmapped, u64>,
+    /// Resources that were counted with another unit, by their hashes.
+    counted: HashSet<u64>,
     fired: BTreeSet<RuleName>,
     filled: BTreeSet<String>,
 }
@@ -102,7 +104,11 @@ impl Coverage {
         let Trace { asked, fired, unchosen, .. } = mapped.trace;
         self.fired.extend(fired);
         let mut elements: BTreeMap<String, u64> = BTreeMap::new();
-        for (place, targets) in unchosen {
+        let known = match input {
+            Input::Unit(unit) => fhir::counted_before(unit, &mut self.counted),
+            Input::Message(_) => BTreeSet::new(),
+        };
+        for (place, targets) in unchosen.into_iter().filter(|(place, _)| !fhir::is_of(place, &known)) {
             let element = fhir::element_of(&place);
             self.unchosen.entry(element.clone()).or_default().1.extend(targets);
             *elements.entry(element).or_default() += 1;
@@ -121,7 +127,7 @@ impl Coverage {
                     count_unread(&segment, &asked, &mut unread);
                 }
             }
-            Input::Unit(unit) => fhir::count_unread(unit, &asked, &mapped.skipped, &mut unread),
+            Input::Unit(unit) => fhir::count_unread(unit, &asked, (&mapped.skipped, &known), &mut unread),
         }
         for (place, values) in unread {
             let counted = self.unread.entry(place).or_default();

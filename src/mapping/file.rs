@@ -25,6 +25,8 @@ use crate::record::schema;
 
 /// Most keys or fields that a hint names.
 const MOST_TOLD: usize = 12;
+/// The code of a file that cannot be read.
+const NOT_READ: &str = "M012";
 /// Longest chain of `extends`. A site, a vendor, a country and the base are four.
 const MAX_EXTENDS: usize = 8;
 
@@ -279,12 +281,21 @@ impl<'a> Reader<'a> {
         match not_utf8(name, error) {
             Some(problem) if !self.problems.contains(&problem) => self.problems.push(problem),
             Some(_) => {}
+            // Where the base is not, nothing else is: the mapping stands in another directory.
+            None if self.lacks_base && error.kind() == io::ErrorKind::NotFound && self.has(NOT_READ) => {}
             None => {
                 let text = format!("{name} cannot be read: {error}");
-                let hint = "the name is relative to the file that names it";
-                self.error(named.file, named.span.clone(), "M012", text, hint);
+                let hint = match name.contains('\\') {
+                    true => "write / between folders",
+                    false => "the name is relative to the file that names it",
+                };
+                self.error(named.file, named.span.clone(), NOT_READ, text, hint);
             }
         }
+    }
+
+    fn has(&self, code: &str) -> bool {
+        self.problems.iter().any(|problem| problem.code == code)
     }
 
     /// The text of a file that is no part of the mapping, if it can be read.

@@ -1,7 +1,10 @@
 //! What was probably meant by a text that is no path or condition of HL7 v2: other spellings, other languages' operators, characters of
 //! an input method. Only hints are made of it; nothing is ever read as something else than it says.
 
+pub(super) mod fhir;
+
 use crate::diagnostic::{listed, plain_character, plain_characters, similar};
+use crate::fhir::Dictionary as FhirDictionary;
 use crate::hl7v2::{Dictionary, Path};
 
 /// The words of a condition.
@@ -41,6 +44,11 @@ const FOREIGN_WORDS: &[(&str, &str)] = &[
 /// The path that a text was probably meant for, as it is written.
 pub(super) fn path(written: &str) -> Option<String> {
     let plain = plain_characters(written);
+    // `msg['PID']['PID.7']['PID.7.1']` of Mirth, `/PID-7-1` of HAPI's Terser, `PID|7`.
+    let plain = match plain.rsplit(['\'', '"']).nth(1).filter(|_| plain.contains("['") || plain.contains("[\"")) {
+        Some(last) => last.to_owned(),
+        None => plain.strip_prefix('/').unwrap_or(&plain).replace('|', "-"),
+    };
     let dictionary = Dictionary::standard();
     let is_known = |path: &Path| path.segment().starts_with('Z') || dictionary.has_segment(path.segment());
     let candidate = Path::parse(&plain).ok().filter(|_| plain != written).or_else(|| Path::meant_by(&plain));
@@ -57,8 +65,17 @@ pub(super) fn path(written: &str) -> Option<String> {
     Path::parse(&spelled).ok().or_else(|| Path::meant_by(&spelled)).map(|path| path.to_string())
 }
 
+/// Whether a text is a path to a field that HL7 v2 has.
+pub(super) fn is_field(text: &str) -> bool {
+    Path::parse(text).is_ok_and(|path| path.field().is_some() && Dictionary::standard().meaning(&path).is_ok())
+}
+
 /// What to say of a text that is no path: the hint for [`path`], or for a path of FHIR.
 pub(super) fn hint_of_path(written: &str) -> String {
+    let parts: Vec<&str> = written.split([',', '，', '+', ';', '|']).map(str::trim).collect();
+    if parts.len() > 1 && parts.iter().all(|part| Path::parse(part).is_ok()) {
+        return format!("several are a list, of which the first with a value counts: {parts:?}");
+    }
     match path(written) {
         Some(meant) => format!("did you mean {meant}?"),
         None if is_like_an_element(written) => {
@@ -68,11 +85,11 @@ pub(super) fn hint_of_path(written: &str) -> String {
     }
 }
 
-/// `name.given`, `Patient.name`.
+/// `birthDate`, `name.given`, `Patient.name`.
 fn is_like_an_element(written: &str) -> bool {
-    let mut parts = written.split(['.', '(']);
-    let is_name = |part: &str| part.len() > 2 && part.bytes().all(|letter| letter.is_ascii_alphabetic());
-    parts.next().is_some_and(is_name) && parts.next().is_some_and(is_name)
+    let first = written.trim().split(['.', '(', '[']).next().unwrap_or_default();
+    let dictionary = FhirDictionary::standard();
+    dictionary.has_element(first) || dictionary.named(first).is_some()
 }
 
 /// What a condition that goes on with `text` was probably meant to say there.
@@ -93,6 +110,10 @@ pub(super) fn hint_of_word(word: &str, text: &str) -> Option<String> {
     let small = word.to_lowercase();
     if WORDS.contains(&small.as_str()) && small != word {
         return Some(format!("write {small}, in small letters"));
+    }
+    if small == "not" && text.get(word.len()..).is_some_and(|rest| rest.trim_start().to_lowercase().starts_with("null"))
+    {
+        return Some("a path alone asks whether there is a value: leave is not null out".to_owned());
     }
     let foreign = FOREIGN_WORDS.iter().find(|(known, _)| *known == small);
     let end = text.find(|end: char| end.is_whitespace() || "=!,()".contains(end)).unwrap_or(text.len());

@@ -161,8 +161,14 @@ fn messages_of<R: Read>(
     }
     // A file without a message is none that was looked at.
     if number == 0 {
-        let content = Content::Unreadable("it holds no HL7 v2 message: none begins with MSH".to_owned());
-        take(Place::File { path: path.to_owned(), number: 1 }, content)?;
+        let is_of_resources = RESOURCE_EXTENSIONS.iter().any(|known| path.extension().is_some_and(|own| own == *known));
+        let text = match is_of_resources {
+            true => "its name is that of a file of FHIR resources, and the source's mapping has format = \"hl7v2\"",
+            false => "it holds no HL7 v2 message: none begins with MSH",
+        };
+        take(Place::File { path: path.to_owned(), number: 1 }, Content::Unreadable(text.to_owned()))?;
+        // Of such a file it says nothing that its bytes belong to no message.
+        return Ok(());
     }
     for note in pieces.notes() {
         output::complain(&format!("{}: {note}", path.display()));

@@ -179,6 +179,7 @@ impl Compiler<'_> {
         for step in steps {
             match &step.kind {
                 StepKind::Member(name) => {
+                    self.remark(expect::of_version(&types, name, &step.span));
                     types = self.member(name, &step.span, &types)?;
                     let elements = Dictionary::standard().elements_named(name);
                     let (name, sibling) = (name.as_str().into(), format!("_{name}").into());
@@ -205,9 +206,13 @@ impl Compiler<'_> {
 
     fn member(&mut self, name: &str, span: &Span, types: &Types) -> Result<Types, PathError> {
         let (found, is_missing) = types.member(name);
-        // Where anything may stand, there is still no element that FHIR has nowhere.
+        // At the start of a path whose place is not known, there is still no element that FHIR has nowhere. Resources that are known in part
+        // have others.
         let is_nowhere = || {
-            types.kinds.is_empty() && name != RESOURCE_TYPE && Dictionary::standard().elements_named(name).is_empty()
+            types.kinds.is_empty()
+                && types.open.as_deref() == Some("")
+                && name != RESOURCE_TYPE
+                && Dictionary::standard().elements_named(name).is_empty()
         };
         if is_missing || (types.is_open() && (expect::is_function_without_parentheses(name) || is_nowhere())) {
             return Err(missing(name, span, types));

@@ -267,6 +267,8 @@ pub(super) fn of_operands(operator: Operator, sides: [(&Tree, &Types); 2], sourc
             found.extend(unknown_codes(operator, right.1, left.0));
             if found.is_empty() {
                 found.extend(sides.into_iter().flat_map(|(tree, _)| wildcard(tree)));
+                found.extend(plain_oid(left.1, right.0));
+                found.extend(plain_oid(right.1, left.0));
             }
             found.extend(several(operator, sides, source));
             found
@@ -373,6 +375,26 @@ pub(super) fn of_index(index: &Expression, span: &Span) -> Option<Remark> {
     })
 }
 
+/// An element of a Coding or of a CodeableConcept, where one version has the one and another the other, as `Encounter.class`: only one
+/// version is read by it.
+pub(super) fn of_version(types: &Types, name: &str, span: &Span) -> Option<Remark> {
+    let dictionary = Dictionary::standard();
+    let has = |id: TypeId| dictionary.member(id, name).is_some();
+    let mut kinds: Vec<TypeId> = types.kinds.iter().map(|(id, _)| *id).collect();
+    kinds.dedup();
+    let is_either = kinds.len() == 2 && kinds.iter().all(|id| matches!(id.name(), "Coding" | "CodeableConcept"));
+    let one = kinds.iter().find(|id| has(**id)).filter(|_| is_either && !kinds.iter().all(|id| has(*id)))?;
+    let other = kinds.iter().find(|id| *id != one)?;
+    let problem = format!(
+        "this is a {} in one version of FHIR and a {} in another, which has no {name}: only one of them is read",
+        one.name(),
+        other.name()
+    );
+    let hint =
+        format!("leave .{name} out, which reads either; for one version alone write ofType({}).{name}", one.name());
+    Some(Remark::new(RemarkKind::OneVersion, span, problem, hint))
+}
+
 /// The URL of an extension of a resource or element, which is never a word; inside an extension it may be.
 pub(super) fn of_extension_url(url: &str, span: &Span, types: &Types) -> Option<Remark> {
     let may_be_inner =
@@ -393,6 +415,22 @@ fn wildcard(tree: &Tree) -> Vec<Remark> {
             let problem = format!("% and * stand for themselves here, so {text:?} is hardly equal to anything");
             let hint = format!("write startsWith('{bare}'), contains('{bare}') or matches('…')");
             found.push(Remark::new(RemarkKind::UnlikelyText, span, problem, hint));
+        }
+    });
+    found
+}
+
+/// An object identifier where a URI is: FHIR writes `urn:oid:` before it (R4, Data Types: uri, oid).
+fn plain_oid(types: &Types, other: &Tree) -> Vec<Remark> {
+    let mut found = Vec::new();
+    if types.kinds.is_empty() || !types.kinds.iter().all(|(id, _)| id.name() == "uri") {
+        return found;
+    }
+    texts(other, &mut |text, span| {
+        let is_oid = text.matches('.').count() > 2 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        if is_oid {
+            let problem = format!("{text} is an object identifier, and a URI of FHIR has urn:oid: before it");
+            found.push(Remark::new(RemarkKind::UnlikelyText, span, problem, format!("write urn:oid:{text}")));
         }
     });
     found

@@ -79,6 +79,8 @@ pub enum RemarkKind {
     UnlikelyText,
     /// The second of several, probably meant for the first.
     Second,
+    /// What only one version of FHIR has there, where another has a value of another type.
+    OneVersion,
 }
 
 /// Why a text is no path that can be used, and where.

@@ -154,7 +154,7 @@ impl Checker<'_, '_, '_> {
         let instead = left.iter().map(|left| match left.key {
             "on_unmapped" => format!("on_unmapped = {by_itself:?}"),
             "required" => "required = false".to_owned(),
-            "table" => "as = \"text\"".to_owned(),
+            "table" => format!("as = {:?}", if target.shape == Shape::Boolean { "boolean" } else { "text" }),
             _ => "on_null = \"clear\"".to_owned(),
         });
         let instead = instead.collect::<Vec<_>>().join(", ");

@@ -158,6 +158,12 @@ impl<'d> Checker<'_, '_, 'd> {
     /// The codes that a predicate compares with.
     fn predicate_codes(&mut self, path: &Path, written: &Located<String>) {
         let Some((_, _, values)) = path.predicate() else { return };
+        if let Some(quoted) = values.iter().find(|value| value.starts_with(['\'', '"', '‘', '“'])) {
+            let plain = quoted.trim_matches(['\'', '"', '‘', '’', '“', '”']);
+            let text = format!("the quotes belong to the value {quoted} here, and nobody sends them");
+            self.reader.warn(written.file, written.span.clone(), "M021", text, &format!("write {plain} without them"));
+            return;
+        }
         let part = self.dictionary.predicate_with(path, &self.added(path.segment()));
         let Ok(Some(Meaning { table, .. })) = part else { return };
         for value in values {

@@ -64,16 +64,22 @@ fn a_file_that_is_not_utf8_is_told_at_its_place() {
 
 /// A base for HL7 v2 with two visits, and a site's file over it.
 fn check_over_base(site: &str, expected: &[(&str, &str)]) {
-    let patient = SOUND
-        .replace("name =", "sex = { from = 'PID-8', table = 'sex' }\nvip = { from = 'PV1-16', table = 'vip' }\nname =");
+    let patient = SOUND.replace(
+        "name =",
+        "sex = { from = 'PID-8', table = 'sex' }\nmarital_status = { from = 'PID-16', table = 'marital' }\nname =",
+    );
     let visit =
         |name: &str, when: &str| VISIT.replace("[visit]\n", &format!("[[visit]]\nblock = '{name}'\nwhen = '{when}'\n"));
     let (stay, booked) = (visit("stay", "PV1 and not SCH"), visit("booked", "SCH"));
-    let base = format!("[tables]\nsex = 'sex.csv'\nvip = 'sex.csv'\n{patient}{stay}{booked}");
+    let base = format!("[tables]\nsex = 'sex.csv'\nmarital = 'marital.csv'\n{patient}{stay}{booked}");
     let site = format!("extends = 'base.toml'\n{site}\n");
-    check_files(&[("site.toml", &site), ("base.toml", &base), ("sex.csv", SEX), ("class.csv", CLASS)], expected);
+    check_files(
+        &[("site.toml", &site), ("base.toml", &base), ("sex.csv", SEX), ("class.csv", CLASS), ("marital.csv", MARITAL)],
+        expected,
+    );
 }
 
+const MARITAL: &str = "source,target,note\nS,single,\n";
 const CLASS: &str = "source,target,note\nI,inpatient,\nO,outpatient,\nU,unknown,\n";
 
 #[test]
@@ -95,15 +101,18 @@ fn a_rule_that_is_taken_away_is_told_where_it_is() {
         "[[visit]]\nblock = 'stay'\nnumber = false",
         &[("4:1 M023", "this takes the rule for number away")],
     );
-    check_over_base("[patient]\neach = 'PID'\nvip = 'PV1-16'", &[("4:7 M026", "which says table = \"vip\"")]);
-    check_over_base("[patient]\neach = 'PID'\nvip = { from = 'PV1-16', as = 'text' }", &[]);
+    check_over_base(
+        "[patient]\neach = 'PID'\nmarital_status = 'PID-16'",
+        &[("4:18 M026", "which says table = \"marital\"")],
+    );
+    check_over_base("[patient]\neach = 'PID'\nmarital_status = { from = 'PID-16', as = 'text' }", &[]);
 }
 
 #[test]
 fn a_wrong_table_is_one_mistake_and_not_one_for_each_row() {
     let wrong = [("3:7 M008", "2 of the 3 rows of class.csv have no legal value of sex: inpatient (class.csv:2)")];
     check_over_base("[tables]\nsex = 'class.csv'", &wrong);
-    let among = [("3:18 M008", "2 of the 3 rows of class.csv")];
+    let among = [("3:19 M008", "2 of the 3 rows of class.csv")];
     check_over_base("[tables]\nsex = ['sex.csv', 'class.csv']", &among);
     let rule = "[tables]\nclass = 'class.csv'\n[patient]\neach = 'PID'\nsex = { from = 'PID-8', table = 'class' }";
     check_over_base(rule, &[("6:33 M008", "2 of the 3 rows of the table class have no legal value")]);

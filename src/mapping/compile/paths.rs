@@ -1,8 +1,8 @@
 //! Paths and conditions of a mapping file, in the language of its format.
 
 use super::Compiler;
-use crate::fhir::RemarkKind;
 use crate::fhir::compose::{READ, types_of_unit};
+use crate::fhir::{Remark, RemarkKind};
 use crate::hl7v2;
 use crate::mapping::coerce::Coercion;
 use crate::mapping::compile::Target;
@@ -32,7 +32,13 @@ impl Compiler<'_, '_> {
         let paths: Vec<Path> = rule.from.iter().filter_map(|path| self.path(path, within)).collect();
         for (path, written) in paths.iter().zip(&rule.from).filter(|(path, _)| path.is_whole()) {
             let text = format!("{path} names a whole segment, a field is needed");
-            self.error(written.file, written.span.clone(), "M005", text, &format!("for example \"{path}-1\""));
+            let hint = match path.hl7v2().and_then(|path| Some((path.segment(), path.occurrence()?))) {
+                Some((segment, number)) => {
+                    format!("did you mean {segment}-{number}? {path} is the segment of that number")
+                }
+                None => format!("for example \"{path}-1\""),
+            };
+            self.error(written.file, written.span.clone(), "M005", text, &hint);
         }
         paths
     }
@@ -75,6 +81,21 @@ impl Compiler<'_, '_> {
         for (path, written) in from.iter().zip(&rule.from) {
             let Path::Fhir(path) = path else { continue };
             let Some(types) = path.types() else { continue };
+            if coercion == Coercion::Name && target.spread {
+                self.part_of_name(written, path, &rule.from);
+            }
+            let reads_what_it_names = matches!(coercion, Coercion::Staff | Coercion::Coded | Coercion::Name);
+            let is_its_text =
+                types.iter().all(|name| name == "string") && path.results().any(|name| name.ends_with(".reference"));
+            if reads_what_it_names && is_its_text {
+                let text = format!(
+                    "{} is the text of a reference, as Practitioner/7, and not what it leads to",
+                    written.value
+                );
+                let hint = format!("write {}", written.value.trim().trim_end_matches(".reference"));
+                self.reader.warn(written.file, written.span.clone(), "M018", text, &hint);
+                continue;
+            }
             let types: Vec<&str> = types.iter().map(|name| name.strip_prefix("System.").unwrap_or(name)).collect();
             let is_named_text = rule.coercion.is_none() && path.is_named_text() && !takes_named_texts(coercion);
             if is_named_text || !types.iter().any(|name| reads(coercion, name)) {
@@ -84,6 +105,18 @@ impl Compiler<'_, '_> {
                 self.reader.warn(written.file, written.span.clone(), "M018", text, hint);
             }
         }
+    }
+
+    /// A part of a name where a whole one is read: who sends the other parts has none.
+    fn part_of_name(&mut self, written: &Located<String>, path: &ElementPath, from: &[Located<String>]) {
+        let parts = [".name.text", ".name.family", ".name.given"];
+        let part = path.results().find_map(|result| parts.into_iter().find(|part| result.ends_with(part)));
+        let Some(part) = part.filter(|_| from.len() == 1) else { return };
+        let part = part.trim_start_matches(".name");
+        let text = format!("{} is a part of the name, and a name that is sent without it is lost", written.value);
+        let whole = written.value.trim().strip_suffix(part).unwrap_or("name");
+        let hint = format!("write {whole}: it reads the text, else family and given");
+        self.reader.warn(written.file, written.span.clone(), "M018", text, &hint);
     }
 
     fn element_path(&mut self, written: &Located<String>, within: &Within) -> Option<ElementPath> {
@@ -103,11 +136,13 @@ impl Compiler<'_, '_> {
 
     /// What a path says that can be answered and was hardly meant so, and resources that no unit of the block's has.
     fn remarks(&mut self, written: &Located<String>, path: &ElementPath, within: &Within) {
-        for remark in path.remarks() {
+        // In a condition who writes it knows the version.
+        let is_told = |remark: &&Remark| remark.kind != RemarkKind::OneVersion || !path.is_condition();
+        for remark in path.remarks().iter().filter(is_told) {
             let code = match remark.kind {
                 RemarkKind::UnknownCode => "M022",
                 RemarkKind::UnlikelyText => "M021",
-                RemarkKind::Several | RemarkKind::NoTruth | RemarkKind::Second => "M027",
+                RemarkKind::Several | RemarkKind::NoTruth | RemarkKind::Second | RemarkKind::OneVersion => "M027",
             };
             let span = self.reader.part_of(written, remark.span.clone());
             self.reader.warn(written.file, span, code, remark.problem.clone(), &remark.hint);
@@ -133,6 +168,7 @@ impl Compiler<'_, '_> {
         let end = (offset + length).min(written.value.len());
         let span = self.reader.part_of(written, offset.min(end)..end);
         let text = format!("{}: {problem}", written.value);
+        let hint = meant::fhir::hint(&written.value, offset).or(hint);
         self.error(written.file, span, code, text, hint.as_deref().unwrap_or_default());
     }
 }

@@ -1,6 +1,8 @@
 //! Elements of a unit that no rule read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{Hash as _, Hasher as _};
 
 use serde_json::Value as Json;
 
@@ -14,6 +16,26 @@ const OF_THE_ENGINE: &[&str] =
 
 /// What stands behind an element that was read whole, with all that is in it.
 pub(crate) const WHOLE: &str = ".*";
+
+/// The resources of a unit that were counted already, by their names, such as the Patient of several Encounters; the others are known from
+/// now on.
+pub(super) fn counted_before(unit: &Unit, counted: &mut HashSet<u64>) -> BTreeSet<String> {
+    let mut known = BTreeSet::new();
+    for resource in unit.resources() {
+        let mut hasher = DefaultHasher::new();
+        (resource.name(), resource.json().to_string()).hash(&mut hasher);
+        if !counted.insert(hasher.finish()) {
+            known.insert(resource.name());
+        }
+    }
+    known
+}
+
+/// Whether a place is in one of these resources: `Patient.telecom[1]`, `Observation/7.code`.
+pub(super) fn is_of(place: &str, resources: &BTreeSet<String>) -> bool {
+    let resource = place.split('.').next().unwrap_or(place);
+    resources.iter().any(|known| known == resource || known.split('/').next() == Some(resource))
+}
 
 /// The element of a place, whichever resource and item it is of: `Encounter.participant` of `Encounter/8.participant[1]`.
 pub(super) fn element_of(place: &str) -> String {
@@ -30,7 +52,7 @@ pub(super) fn element_of(place: &str) -> String {
 pub(super) fn count_unread(
     unit: &Unit,
     asked: &BTreeSet<Asked>,
-    skipped: &[Skipped],
+    (skipped, known): (&[Skipped], &BTreeSet<String>),
     unread: &mut BTreeMap<Asked, u64>,
 ) {
     let mut root = Looked::default();
@@ -48,7 +70,8 @@ pub(super) fn count_unread(
     };
     for resource in unit.resources().filter(|resource| !is_of_another(resource)) {
         let name = resource.type_name();
-        if skipped.iter().any(|skipped| skipped.path == name || skipped.path == resource.name()) {
+        let is_left_out = skipped.iter().any(|skipped| skipped.path == name || skipped.path == resource.name());
+        if is_left_out || known.contains(&resource.name()) {
             continue;
         }
         let Some(members) = resource.json().as_object() else { continue };

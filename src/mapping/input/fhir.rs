@@ -138,6 +138,11 @@ impl ElementPath {
         Within::Elements(ElementTypes { types: self.path.types().clone().each(), opened: before.or(named) })
     }
 
+    /// Whether it was compiled as a condition.
+    pub(crate) fn is_condition(&self) -> bool {
+        self.is_condition
+    }
+
     /// What it says that was hardly meant so.
     pub(crate) fn remarks(&self) -> &[Remark] {
         self.path.remarks()
