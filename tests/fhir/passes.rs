@@ -174,7 +174,7 @@ async fn a_server_that_wants_patients_is_asked_patient_by_patient() {
 
 #[tokio::test]
 async fn a_time_in_the_future_hides_nothing_that_comes_after_it() {
-    let mut rig = Rig::new(Manner::default()).await;
+    let mut rig = Rig::new(Manner { histories: Histories::No, ..Manner::default() }).await;
     rig.patients(3);
     let future = "2036-01-01T00:00:00Z".parse().unwrap();
     rig.server.shared().model.put_at("Patient", "future", json!({}), future);
