@@ -254,14 +254,22 @@ fn trouble(config: &Config, name: &str, daemon_runs: bool, mirror: Option<&Mirro
     }
 }
 
-/// How a server stands: `answers since …`; `does not answer since …, last success …: why`.
+/// How a server stands: `answers since …`, with what it does not do as it should; `does not answer since …, last success …: why`.
 fn in_words(standing: &ServerStanding) -> String {
     let time =
         |at: Option<jiff::Timestamp>| at.map_or_else(|| "-".to_owned(), |at| output::local_time(at.as_microsecond()));
     let (since, last) = (time(standing.since), time(standing.last_success));
     match (standing.answers, &standing.last_error) {
         (None, _) => "was not asked yet".to_owned(),
-        (Some(true), _) => format!("answers since {since}, last success {last}"),
+        (Some(true), _) if standing.remarks.is_empty() => format!("answers since {since}, last success {last}"),
+        (Some(true), _) => {
+            let remarks = standing.remarks.iter().map(|(resource_type, remarks)| {
+                let remarks = remarks.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                if resource_type.is_empty() { remarks } else { format!("{resource_type} {remarks}") }
+            });
+            let remarks = remarks.collect::<Vec<_>>().join("; ");
+            format!("answers since {since}, last success {last}; not as it should: {remarks}")
+        }
         (Some(false), error) => {
             let why = error.as_ref().map_or("", |error| error.text.as_str());
             format!("does not answer since {since}, last success {last}: {why}")

@@ -1,6 +1,8 @@
 //! The numbers of sources that are polled.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -21,6 +23,8 @@ pub struct PollingNumbers {
     pub due: u64,
     /// Resources that nobody can read.
     pub unreadable: u64,
+    /// What the server does not do as it should: resource type (empty: the server as a whole) and remark.
+    pub remarks: Vec<(String, String)>,
     /// By type of resource.
     pub types: Vec<PolledType>,
 }
@@ -47,6 +51,13 @@ struct FailureLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RemarkLabel {
+    source: String,
+    resource_type: String,
+    remark: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TypeLabel {
     source: String,
     resource_type: String,
@@ -57,6 +68,9 @@ struct TypeLabel {
 pub(super) struct PollingFamilies {
     requests: Family<SourceLabel, Counter>,
     failures: Family<FailureLabel, Counter>,
+    remarks: Family<RemarkLabel, Gauge>,
+    /// Those of `remarks` that are shown, by source.
+    remarked: Mutex<BTreeMap<String, BTreeSet<(String, String)>>>,
     due: Family<SourceLabel, Gauge>,
     unreadable: Family<SourceLabel, Gauge>,
     fetched: Family<TypeLabel, Counter>,
@@ -69,6 +83,8 @@ impl PollingFamilies {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register("poll_requests", "Requests to a FHIR server, repeats among them", self.requests.clone());
         registry.register("poll_failures", "Requests without a usable answer, by kind", self.failures.clone());
+        let remarks = "What a FHIR server does not do as it should; the reading goes on in another way";
+        registry.register("poll_remarks", remarks, self.remarks.clone());
         registry.register("resources_due", "Resources whose record is to be told anew", self.due.clone());
         registry.register("resources_unreadable", "Resources that nobody can read", self.unreadable.clone());
         registry.register("resources_fetched", "Resources read, repeats among them", self.fetched.clone());
@@ -90,6 +106,7 @@ impl PollingFamilies {
         for &(kind, total) in &numbers.failures {
             raise(&self.failures.get_or_create(&FailureLabel { source: source.to_owned(), kind }), total);
         }
+        self.set_remarks(source, &numbers.remarks);
         for found in &numbers.types {
             let label = TypeLabel { source: source.to_owned(), resource_type: found.resource_type.clone() };
             raise(&self.fetched.get_or_create(&label), found.fetched);
@@ -98,6 +115,26 @@ impl PollingFamilies {
             if let Some(lag) = found.lag_seconds {
                 self.lag.get_or_create(&label).inner().store(gauge_value(lag), Ordering::Relaxed);
             }
+        }
+    }
+}
+
+impl PollingFamilies {
+    /// Shows these, and no longer what is over.
+    fn set_remarks(&self, source: &str, remarks: &[(String, String)]) {
+        let label = |(resource_type, remark): &(String, String)| RemarkLabel {
+            source: source.to_owned(),
+            resource_type: resource_type.clone(),
+            remark: remark.clone(),
+        };
+        let now: BTreeSet<(String, String)> = remarks.iter().cloned().collect();
+        let mut shown = self.remarked.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = shown.insert(source.to_owned(), now.clone()).unwrap_or_default();
+        for over in before.difference(&now) {
+            self.remarks.remove(&label(over));
+        }
+        for remark in &now {
+            self.remarks.get_or_create(&label(remark)).set(1);
         }
     }
 }
@@ -118,7 +155,11 @@ mod tests {
             lag_seconds: Some(7),
         }];
         let failures = vec![("timeout", 2)];
-        metrics.set_polling("emr", &PollingNumbers { requests: 5, failures, due: 3, unreadable: 2, types });
+        let remark = |name: &str| ("Patient".to_owned(), name.to_owned());
+        let remarks = vec![remark("no_sort")];
+        let numbers = PollingNumbers { requests: 5, failures, due: 3, unreadable: 2, remarks, types };
+        metrics.set_polling("emr", &PollingNumbers { remarks: vec![remark("restarted")], ..numbers.clone() });
+        metrics.set_polling("emr", &numbers);
         let text = metrics.text().unwrap();
         for line in [
             "heyi_poll_requests_total{source=\"emr\"} 5",
@@ -126,9 +167,11 @@ mod tests {
             "heyi_resources_due{source=\"emr\"} 3",
             "heyi_resources_unreadable{source=\"emr\"} 2",
             "heyi_resources_changed_total{source=\"emr\",resource_type=\"Patient\"} 4",
+            "heyi_poll_remarks{source=\"emr\",resource_type=\"Patient\",remark=\"no_sort\"} 1",
             "heyi_poll_lag_seconds{source=\"emr\",resource_type=\"Patient\"} 7",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
+        assert!(!text.contains("restarted"), "what is over is shown no more");
     }
 }

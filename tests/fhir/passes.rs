@@ -5,7 +5,7 @@ use std::time::Duration;
 use heyi::source::fhir::status::{Mode, Remark, State};
 use serde_json::json;
 
-use crate::fhir_server::{Fault, Manner, Paging, Precision};
+use crate::fhir_server::{Fault, Histories, Manner, Paging, Precision};
 use crate::rig::Rig;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -174,7 +174,7 @@ async fn a_server_that_wants_patients_is_asked_patient_by_patient() {
 
 #[tokio::test]
 async fn a_time_in_the_future_hides_nothing_that_comes_after_it() {
-    let mut rig = Rig::new(Manner::default()).await;
+    let mut rig = Rig::new(Manner { histories: Histories::No, ..Manner::default() }).await;
     rig.patients(3);
     let future = "2036-01-01T00:00:00Z".parse().unwrap();
     rig.server.shared().model.put_at("Patient", "future", json!({}), future);
@@ -217,6 +217,34 @@ async fn rows_that_move_while_pages_are_read_are_not_missed() {
         // The last changes came behind the pass: the next one sees them.
         rig.server.shared().hook = None;
         rig.pass_time(Duration::from_secs(120), 3).await;
+        assert_eq!(rig.differences(), [""; 0], "{paging:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_moves_up_to_a_page_that_was_read_is_not_missed_though_nothing_but_the_pages_tells_of_it() {
+    for paging in [Paging::Offset, Paging::Frozen, Paging::Cursor] {
+        let mut rig = Rig::new(Manner { paging, histories: Histories::No, ..Manner::default() }).await;
+        // No overlap reaches back to them, and ids are compared once a day.
+        for number in 0..60 {
+            rig.server.advance(Duration::from_secs(600));
+            rig.put("Patient", &format!("p{number:02}"), json!({"n": 0}));
+        }
+        let mut given = 0;
+        rig.server.shared().hook = Some(Box::new(move |request, model| {
+            // After each page the oldest row that was given goes to the end, and every other one moves up by one.
+            if request.target.contains("/Patient?")
+                && (request.target.contains("_offset") || request.target.contains("place="))
+            {
+                model.advance(Duration::from_secs(1));
+                model.put("Patient", &format!("p{given:02}"), json!({"n": 1}));
+                given += 1;
+            }
+            Fault::Nothing
+        }));
+        rig.poll().await;
+        rig.server.shared().hook = None;
+        rig.pass_time(Duration::from_secs(600), 3).await;
         assert_eq!(rig.differences(), [""; 0], "{paging:?}");
     }
 }

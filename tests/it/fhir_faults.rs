@@ -1,7 +1,7 @@
 //! Every way in which a FHIR server is known to fail, through the whole program: while it fails nothing that was known is lost and `/v1/sources`
 //! says what is wrong; once it is over, all is as on the server.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -14,6 +14,12 @@ use crate::support::site::Site;
 
 /// Faults at once, each with a daemon of its own.
 const AT_ONCE: usize = 4;
+
+/// The visit of who asks too early.
+const TOO_EARLY: &str = "too-early";
+
+/// The query of a redirect that nobody should follow.
+const ELSEWHERE: &str = "elsewhere=1";
 
 /// What is wrong, and how it shows.
 struct Case {
@@ -31,8 +37,30 @@ fn status(emr: &Emr, status: u16) {
     fails(emr, Fault::Status(status, None));
 }
 
+/// It is to be left alone for a second: whoever asks before sees a visit that there is not.
 fn waits(emr: &Emr, status: u16, retry_after: &str) {
-    fails(emr, Fault::Status(status, Some(("Retry-After", retry_after.to_owned()))));
+    let fault = Fault::Status(status, Some(("Retry-After", retry_after.to_owned())));
+    let mut last: Option<Instant> = None;
+    emr.server.shared().hook = Some(Box::new(move |_, model| {
+        // A little less, for what the answer took on its way.
+        if last.is_some_and(|last| last.elapsed() < Duration::from_millis(900)) {
+            model.put("Encounter", TOO_EARLY, encounter(TOO_EARLY, "planned", "Patient/1"));
+        }
+        last = Some(Instant::now());
+        fault.clone()
+    }));
+}
+
+/// Until a time by the server's clock, which goes on only as things happen there: who asks too early the client's own tests see.
+fn waits_until(emr: &Emr) {
+    let date = in_a_second(emr);
+    fails(emr, Fault::Status(503, Some(("Retry-After", date))));
+}
+
+/// To the same server, by a name that makes it another origin.
+fn redirects(emr: &Emr) {
+    let elsewhere = format!("http://localhost:{}/fhir/Patient?{ELSEWHERE}", emr.server.address.port());
+    fails(emr, Fault::Redirect(elsewhere));
 }
 
 fn pages(emr: &Emr, paging: Paging) {
@@ -51,7 +79,7 @@ const CASES: &[Case] = &[
     Case { name: "404", breaks: |emr| status(emr, 404), shows: "404" },
     Case { name: "410", breaks: |emr| status(emr, 410), shows: "410" },
     Case { name: "429, seconds", breaks: |emr| waits(emr, 429, "1"), shows: "429" },
-    Case { name: "503, a date", breaks: |emr| waits(emr, 503, &in_a_second(emr)), shows: "503" },
+    Case { name: "503, a date", breaks: waits_until, shows: "503" },
     Case { name: "503 and no more", breaks: |emr| status(emr, 503), shows: "503" },
     Case { name: "500", breaks: |emr| status(emr, 500), shows: "500" },
     Case { name: "silence", breaks: |emr| fails(emr, Fault::Silence), shows: "timeout" },
@@ -61,11 +89,7 @@ const CASES: &[Case] = &[
     Case { name: "cut gzip", breaks: |emr| fails(emr, Fault::CutGzip), shows: "interrupted" },
     Case { name: "HTML with 200", breaks: |emr| fails(emr, Fault::Html), shows: "not_fhir" },
     Case { name: "an outcome with 200", breaks: |emr| fails(emr, Fault::Outcome), shows: "operation_outcome" },
-    Case {
-        name: "a redirect to somebody else",
-        breaks: |emr| fails(emr, Fault::Redirect("http://127.0.0.1:9/fhir/Patient".to_owned())),
-        shows: "redirected",
-    },
+    Case { name: "a redirect to somebody else", breaks: redirects, shows: "redirected" },
     Case { name: "a page that leads to itself", breaks: |emr| pages(emr, Paging::ToItself), shows: "restarted" },
     Case { name: "endless pages", breaks: |emr| pages(emr, Paging::Endless), shows: "restarted" },
     Case { name: "pages that shift", breaks: shift, shows: "clock_skew" },
@@ -145,6 +169,11 @@ fn walk(case: &Case) {
     eventually(&format!("the deletion after {}", case.name), || {
         results(&daemon).iter().any(|report| report["report_id"] == "emr:1" && values(report) == [4.1]).then_some(())
     });
+    {
+        let shared = emr.server.shared();
+        assert!(shared.model.current("Encounter", TOO_EARLY).is_none(), "{}: asked before the time", case.name);
+        assert!(shared.requests.iter().all(|target| !target.contains(ELSEWHERE)), "{}: followed", case.name);
+    }
     // No personal data, whatever the server quotes.
     let said = format!("{} {}", polling(&daemon), daemon.log());
     assert!(!said.contains("Wang Xiaoming") && !said.contains("110101199003070011"), "{}", case.name);

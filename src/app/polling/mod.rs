@@ -100,6 +100,9 @@ impl Polled {
         Box::new(move || {
             let status = health.snapshot();
             let now = Timestamp::now();
+            let remarks = status.all_remarks().into_iter();
+            let remarks = remarks.flat_map(|(name, all)| all.into_iter().map(move |remark| (name.clone(), remark)));
+            let remarks = remarks.collect();
             let types = status.types.into_iter().map(|(resource_type, found)| PolledType {
                 resource_type,
                 fetched: found.fetched,
@@ -109,6 +112,7 @@ impl Polled {
             });
             PollingNumbers {
                 requests: status.requests,
+                remarks,
                 failures: status.failures.into_iter().collect(),
                 // What the store cannot say now it says the next time.
                 due: store.read(|reader| resources::due_count(reader, &source)).unwrap_or_default(),

@@ -82,6 +82,7 @@ impl Watched {
             };
             let failed = |standing: &ServerStanding| standing.last_error.as_ref().map(|error| error.at);
             let is_news = now.answers != written.answers
+                || now.remarks != written.remarks
                 || of_error(now) != of_error(written)
                 || later(failed(now), failed(written))
                 || later(now.last_success, written.last_success);

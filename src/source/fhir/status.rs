@@ -58,6 +58,15 @@ pub enum Remark {
     TooManyIds,
 }
 
+impl Remark {
+    /// As it is shown everywhere: `no_sort`.
+    #[must_use]
+    pub fn name(self) -> String {
+        // The one place that knows the spelling is the serialisation.
+        serde_json::to_value(self).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+}
+
 /// Where a source or type stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -103,6 +112,9 @@ pub struct ServerStanding {
     pub last_success: Option<Timestamp>,
     /// The last failure.
     pub last_error: Option<Failure>,
+    /// What it does not do as it should ([`Remark`]), by type of resource; of the server as a whole under an empty name.
+    #[serde(default)]
+    pub remarks: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl ServerStanding {
@@ -120,6 +132,10 @@ impl ServerStanding {
             since: if answers == self.answers { self.since } else { Some(at) },
             last_success: status.last_success.or(self.last_success),
             last_error: status.last_error.clone().or_else(|| self.last_error.clone()),
+            remarks: match status.state {
+                State::Starting | State::Stopped => self.remarks.clone(),
+                _ => status.all_remarks(),
+            },
         }
     }
 }
@@ -223,6 +239,17 @@ pub struct Status {
     pub remarks: BTreeSet<Remark>,
     /// By type, in the order of the alphabet.
     pub types: BTreeMap<String, TypeStatus>,
+}
+
+impl Status {
+    /// All remarks by their names: by type of resource, of the server as a whole under an empty name.
+    #[must_use]
+    pub fn all_remarks(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let of_types = self.types.iter().map(|(name, found)| (name.clone(), &found.remarks));
+        let all = std::iter::once((String::new(), &self.remarks)).chain(of_types);
+        let named = all.map(|(name, remarks)| (name, remarks.iter().map(|remark| remark.name()).collect()));
+        named.filter(|(_, remarks): &(String, BTreeSet<String>)| !remarks.is_empty()).collect()
+    }
 }
 
 /// A shared view of a source's [`Status`].
