@@ -24,7 +24,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("view", &["record", "feed", "identity", "state", "store"]),
     ("disclosure", &["record", "feed", "state", "policy", "store", "view"]),
     ("outgoing", &["record", "feed", "policy", "store", "view", "disclosure"]),
-    ("pipeline", &["policy", "record", "fhir", "hl7v2", "feed", "state", "identity", "mapping", "store", "view"]),
+    (
+        "pipeline",
+        &["audit", "policy", "record", "fhir", "hl7v2", "feed", "state", "identity", "mapping", "store", "view"],
+    ),
     ("telemetry", &[]),
     ("tls", &[]),
     ("web", &["tls"]),

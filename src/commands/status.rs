@@ -1,5 +1,6 @@
 //! `heyi status`: one screen.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,8 +25,9 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// Unmapped codes shown.
-const CODES: usize = 10;
+/// Unmapped codes that are counted. What they are is told by `heyi mapping unmapped`, which is audited: where a sender has slipped, a name
+/// or a number stands in the place of a code.
+const CODES: usize = 10_000;
 
 pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict> {
     let config = load_config(file)?;
@@ -35,6 +37,12 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
         Ok((statistics::read(&store, reader)?, standings(&config, reader)?, mappings::list(reader)?, codes))
     };
     let (numbers, consumers, mappings, codes) = store.read(read)?;
+    let mut unmapped: BTreeMap<(&str, &str), (usize, u64)> = BTreeMap::new();
+    for code in &codes {
+        let (codes, times) = unmapped.entry((&code.source, &code.table)).or_default();
+        *codes += 1;
+        *times += code.count;
+    }
     let count = |source: &str, state: MessageState| {
         let found = numbers.messages.iter().find(|count| count.source == source && count.state == state);
         found.map_or(0, |count| count.count)
@@ -92,7 +100,10 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
             .collect();
         let consumers: Vec<_> = consumers.iter().map(Standing::json).collect();
         let keeping = &keeping;
-        let codes: Vec<_> = codes.iter().map(view::unmapped_code).collect();
+        let codes = unmapped.iter().map(|((source, table), (codes, times))| {
+            json!({"source": source, "table": table, "codes": codes, "count": times})
+        });
+        let codes: Vec<_> = codes.collect();
         output::json(&json!({
             "running": runs,
             "sources": sources,
@@ -165,12 +176,8 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
             output::line("            (`heyi check` shows whether there are more)")?;
         }
     }
-    for code in &codes {
-        let outcome = if code.outcome.is_empty() { String::new() } else { format!(", {}", code.outcome) };
-        output::line(format!(
-            "unmapped  {} {}: {} ({} times{outcome})",
-            code.source, code.table, code.code, code.count
-        ))?;
+    for ((source, table), (codes, times)) in &unmapped {
+        output::line(format!("unmapped  {source} {table}: {codes} codes, {times} times (`heyi mapping unmapped`)"))?;
     }
     output::line(format!(
         "store     {} persons, {} records, {} visits, {} reports; {} MiB, {} MiB of it free, {} MiB log: {}",

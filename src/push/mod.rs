@@ -99,6 +99,8 @@ pub struct Limits {
     pub longest_retry_after: Duration,
     /// Between two looks at the store: another process may have written.
     pub look: Duration,
+    /// How long an event may wait in memory before it is read again: what was decided meanwhile counts within a minute.
+    pub fresh: Duration,
     /// When stopping, time for what is under way.
     pub finish: Duration,
 }
@@ -116,6 +118,7 @@ impl Default for Limits {
             longest_probe: Duration::from_secs(60),
             longest_retry_after: Duration::from_secs(3600),
             look: Duration::from_secs(1),
+            fresh: Duration::from_secs(10),
             finish: Duration::from_secs(5),
         }
     }

@@ -107,6 +107,8 @@ struct Course {
     under_way: HashMap<u64, UnderWay>,
     requests: JoinSet<(u64, Outcome)>,
     due: Vec<Due>,
+    /// Events of the window that have waited too long to be sent as they are.
+    stale: Vec<u64>,
     /// More are due than were read.
     more_due: bool,
     /// When the next hold that is not yet due will be.
@@ -125,6 +127,7 @@ struct Look {
     /// Something of the page belongs behind what is held.
     meets_holds: bool,
     due: Vec<(Hold, Option<Ordered>)>,
+    renewed: Vec<(u64, Option<Ordered>)>,
     more_due: bool,
     next_due: Option<i64>,
 }
@@ -228,6 +231,7 @@ impl Pusher {
             under_way: HashMap::new(),
             requests: JoinSet::new(),
             due: Vec::new(),
+            stale: Vec::new(),
             more_due: false,
             next_due: None,
             probed: 0,
@@ -355,6 +359,7 @@ impl Pusher {
         let has_room = entries < limits.window / 2 && bytes < limits.window_bytes / 2;
         looked_at.elapsed() >= limits.look
             || (has_room && course.window.read_to() < course.head)
+            || !course.stale.is_empty()
             || (course.due.is_empty() && (course.more_due || course.next_due.is_some_and(|due| due <= now())))
     }
 
@@ -383,6 +388,7 @@ impl Pusher {
         let Some(consumer) = self.recipient() else { return Ok(false) };
         let (after, at) = (course.window.read_to(), now());
         let under_way: BTreeSet<u64> = course.under_way.keys().copied().collect();
+        let stale = std::mem::take(&mut course.stale);
         let read = move |reader: &Reader<'_>| {
             let log = Log::read(reader)?;
             let page = if room.0 > 0 && room.1 > 0 && after < log.head.sequence {
@@ -402,9 +408,11 @@ impl Pusher {
                     due.push((hold, event));
                 }
             }
+            let again = |sequence: u64| Ok((sequence, outgoing::one_ordered(reader, &consumer, sequence, at)?));
+            let renewed = stale.into_iter().map(again).collect::<Result<_, StoreError>>()?;
             let moved = consumers::get(reader, &consumer.name)?.map_or(0, |known| known.moved);
             let next_due = holds::next_due(reader, &consumer.name, now)?;
-            Ok(Look { moved, log, page, meets_holds, due, more_due, next_due })
+            Ok(Look { moved, log, page, meets_holds, due, renewed, more_due, next_due })
         };
         let look = self.store.read_async(read).await?;
         if look.moved != course.moved || look.log.head.epoch != course.epoch {
@@ -413,6 +421,9 @@ impl Pusher {
         course.head = look.log.head.sequence;
         course.looked_at = Some(Instant::now());
         (course.more_due, course.next_due) = (look.more_due, look.next_due);
+        for (sequence, ordered) in look.renewed {
+            course.window.renew(sequence, ordered, at);
+        }
         if let Some(mut page) = look.page {
             if look.meets_holds {
                 let places: Vec<Place> = page.events.iter().map(|event| (event.sequence, event.keys.clone())).collect();
@@ -420,7 +431,7 @@ impl Pusher {
                 let joined = self.store.submit(move |transaction| holds::join(transaction, &name, &places)).await?;
                 page.events.retain(|event| !joined.contains(&event.sequence));
             }
-            course.window.extend(page.events, page.next.sequence);
+            course.window.extend(page.events, page.next.sequence, at);
         }
         course.due.clear();
         for (hold, ordered) in look.due {
@@ -468,7 +479,10 @@ impl Pusher {
         }
         course.due = due;
         // Those under way are among what `ready` passes over.
-        for (sequence, keys, event) in course.window.ready(limits.concurrent) {
+        let fresh = i64::try_from(limits.fresh.as_micros()).unwrap_or(i64::MAX);
+        let (ready, stale) = course.window.ready(limits.concurrent, now().saturating_sub(fresh));
+        course.stale = stale;
+        for (sequence, keys, event) in ready {
             if !course.meets(&keys) {
                 candidates.push((sequence, keys, event, Origin::Window));
             }

@@ -370,6 +370,28 @@ async fn while_the_receiver_is_down_nobody_is_held_and_it_is_asked_seldom() {
 }
 
 #[tokio::test]
+async fn what_is_erased_while_the_receiver_is_down_is_not_sent_when_it_is_back() {
+    let mut bench = Bench::new(21, FULL_POLICY);
+    bench.settings.limits.fresh = Duration::from_millis(20);
+    bench.with(|world| world.is_down = true);
+    bench.start();
+    for person in ["A", "B", "C"] {
+        bench.append(person, &[]).await;
+    }
+    bench.until("some probes", |bench| bench.with(|world| world.requests) >= 3).await;
+    bench.write(|t| crate::store::erasure::empty_event(t, 2)).await;
+    // A probe that was under way then has ended.
+    let asked = bench.with(|world| world.requests);
+    bench.until("later probes", |bench| bench.with(|world| world.requests) >= asked + 3).await;
+    bench.with(|world| world.is_down = false);
+    bench.until("the rest", |bench| bench.position() == 3).await;
+    let mut taken = bench.with(|world| world.order.clone());
+    taken.sort_unstable();
+    assert_eq!(taken, [1, 3]);
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn nobody_is_parked_while_nothing_at_all_gets_through() {
     let mut bench = Bench::new(11, FULL_POLICY);
     bench.with(|world| world.bad.insert("A".to_owned()));

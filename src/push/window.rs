@@ -1,4 +1,7 @@
 //! The events that come next, and which of them may be under way together. Pure: no clock, no socket, no store.
+//!
+//! An event is in memory as it left the store when it was read. One that has waited for long is read again before it is sent: a consent may
+//! have been withdrawn, a person erased, a policy changed.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -25,6 +28,8 @@ struct Entry {
     keys: Vec<String>,
     event: Arc<Event>,
     stage: Stage,
+    /// When it was read, microseconds since the epoch.
+    read_at: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,13 +56,29 @@ impl Window {
         (self.entries.len(), self.bytes)
     }
 
-    /// Takes what was read up to `next`.
-    pub(super) fn extend(&mut self, events: impl IntoIterator<Item = Ordered>, next: u64) {
+    /// Takes what was read at `read_at` up to `next`.
+    pub(super) fn extend(&mut self, events: impl IntoIterator<Item = Ordered>, next: u64, read_at: i64) {
         for Ordered { sequence, keys, event } in events {
             self.bytes += event.data.get().len();
-            self.entries.push_back(Entry { sequence, keys, event: Arc::new(event), stage: Stage::Waits });
+            self.entries.push_back(Entry { sequence, keys, event: Arc::new(event), stage: Stage::Waits, read_at });
         }
         self.read_to = next;
+    }
+
+    /// Takes an event that waits as it was read again at `read_at`; `None`: nothing of it is for the consumer any more.
+    pub(super) fn renew(&mut self, sequence: u64, ordered: Option<Ordered>, read_at: i64) {
+        let Ok(index) = self.entries.binary_search_by_key(&sequence, |entry| entry.sequence) else { return };
+        let Some(entry) = self.entries.get_mut(index).filter(|entry| entry.stage == Stage::Waits) else { return };
+        match ordered {
+            Some(Ordered { event, .. }) => {
+                self.bytes = self.bytes - entry.event.data.get().len() + event.data.get().len();
+                (entry.event, entry.read_at) = (Arc::new(event), read_at);
+            }
+            None => {
+                entry.stage = Stage::Over;
+                self.drop_finished();
+            }
+        }
     }
 
     /// Up to here everything was taken or is held.
@@ -65,21 +86,26 @@ impl Window {
         self.entries.front().map_or(self.read_to, |entry| entry.sequence - 1)
     }
 
-    /// The events that may be sent now, at most so many: nothing before them that is about the same is unfinished.
-    pub(super) fn ready(&self, limit: usize) -> Vec<Ready> {
+    /// The events that may be sent now, at most so many: nothing before them that is about the same is unfinished. And those that might be, but
+    /// were read before `since`: they are to be read again.
+    pub(super) fn ready(&self, limit: usize, since: i64) -> (Vec<Ready>, Vec<u64>) {
         let mut unfinished: HashSet<&str> = HashSet::new();
-        let mut ready = Vec::new();
+        let (mut ready, mut stale) = (Vec::new(), Vec::new());
         for entry in self.entries.iter().filter(|entry| entry.stage != Stage::Over) {
-            if ready.len() >= limit {
+            if ready.len() + stale.len() >= limit {
                 break;
             }
             let is_free = entry.keys.iter().all(|key| !unfinished.contains(key.as_str()));
             if is_free && entry.stage == Stage::Waits {
-                ready.push((entry.sequence, entry.keys.clone(), Arc::clone(&entry.event)));
+                if entry.read_at < since {
+                    stale.push(entry.sequence);
+                } else {
+                    ready.push((entry.sequence, entry.keys.clone(), Arc::clone(&entry.event)));
+                }
             }
             unfinished.extend(entry.keys.iter().map(String::as_str));
         }
-        ready
+        (ready, stale)
     }
 
     /// Whether an event before `sequence` that is about any of these is unfinished.
@@ -166,12 +192,27 @@ mod tests {
 
     fn window(keys: &[&[u8]]) -> Window {
         let mut window = Window::new(10);
-        window.extend((11..).zip(keys).map(|(sequence, keys)| ordered(sequence, keys)), 10 + keys.len() as u64);
+        window.extend((11..).zip(keys).map(|(sequence, keys)| ordered(sequence, keys)), 10 + keys.len() as u64, 7);
         window
     }
 
     fn ready(window: &Window) -> Vec<u64> {
-        window.ready(99).into_iter().map(|(sequence, ..)| sequence).collect()
+        window.ready(99, 0).0.into_iter().map(|(sequence, ..)| sequence).collect()
+    }
+
+    #[test]
+    fn what_was_read_long_ago_is_read_again_before_it_is_sent_and_goes_where_nothing_is_left() {
+        let mut window = window(&[&[1], &[1], &[2], &[3]]);
+        window.sent(14);
+        let (now, stale) = window.ready(99, 8);
+        assert_eq!((now.len(), stale), (0, vec![11, 13]), "not what is under way, nor what waits behind another");
+        window.renew(13, Some(ordered(13, &[2])), 9);
+        window.renew(11, None, 9);
+        let (now, stale) = window.ready(99, 8);
+        assert_eq!((now[0].0, stale, window.position()), (13, vec![12], 11));
+        window.renew(14, None, 9);
+        window.taken(14);
+        assert_eq!(window.size().0, 3, "what is under way ends by its own answer");
     }
 
     #[test]
@@ -223,7 +264,7 @@ mod tests {
             let mut under_way: Vec<u64> = Vec::new();
             let mut steps = steps.into_iter();
             while over.len() < keys.len() {
-                for (sequence, ..) in window.ready(2) {
+                for (sequence, ..) in window.ready(2, 0).0 {
                     let before = (11..sequence).filter(|before| !over.contains(before));
                     for before in before {
                         prop_assert!(!of(before).iter().any(|key| of(sequence).contains(key)), "{before} before {sequence}");

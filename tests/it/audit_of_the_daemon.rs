@@ -1,0 +1,173 @@
+//! The audit trail of what the daemon does by itself, and of what people decide: each leaves its entry, with what it names.
+
+use heyi::audit::{Action, Actor, Entry};
+use heyi::store::{Access, Store, StoreConfig, audit};
+use serde_json::{Value, json};
+
+use crate::support::daemon::Daemon;
+use crate::support::eventually;
+use crate::support::hl7::{admission_of_nobody, adt, person, registration};
+use crate::support::site::{Site, configuration};
+
+fn entries(site: &Site, filter: &[&str]) -> Vec<Value> {
+    let mut arguments = vec!["audit", "list", "--json"];
+    arguments.extend_from_slice(filter);
+    site.json(&arguments)["entries"].as_array().unwrap().clone()
+}
+
+/// The entries of an action, newest first.
+fn of(site: &Site, action: &str) -> Vec<Value> {
+    entries(site, &["--action", action])
+}
+
+fn objects(entry: &Value) -> String {
+    entry["objects"].to_string()
+}
+
+/// `HIS|P1` and `LIS|88`, of whom as much is equal as two people may share.
+fn two_alike(daemon: &Daemon<'_>, name: &str) -> (String, String) {
+    daemon.accept("his", registration("C1", "P1", name));
+    daemon
+        .accept("lis", adt("A28", "L1", "20240305090000", &[person("", name, "19800102", "M", &[(3, "88^^^LIS^MR")])]));
+    (daemon.one_id("HIS|P1"), daemon.one_id("LIS|88"))
+}
+
+#[test]
+fn changed_mappings_renewed_certificates_and_the_stop_are_written_down_with_their_files() {
+    let certificate = || rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let first = certificate();
+    let tls = r#", tls = { certificate = "config/server.pem", key_file = "config/server.key" }"#;
+    let site = Site::configured(&configuration(tls, ""));
+    site.write("config/server.key", first.signing_key.serialize_pem());
+    site.write("config/server.pem", first.cert.pem());
+    let mut daemon = site.start();
+    let load = |count: usize| {
+        eventually("the mappings to be read", || Some(of(&site, "mapping.load")).filter(|found| found.len() == count))
+    };
+    assert!(of(&site, "mapping.load").is_empty() && of(&site, "daemon.stop").is_empty());
+    site.write("mappings/tables/vip.csv", "source,target,note\nV,true,\n");
+    daemon.hang_up();
+    let loaded = load(1)[0].clone();
+    assert_eq!((&loaded["outcome"], &loaded["actor"]), (&json!("ok"), &json!("daemon")), "{loaded}");
+    assert!(objects(&loaded).contains("file/mappings/tables/vip.csv@"), "{loaded}");
+    site.write("mappings/tables/vip.csv", "source,target,note\nV,perhaps,\n");
+    daemon.hang_up();
+    let refused = load(2)[0].clone();
+    assert_eq!(refused["outcome"], "refused", "{refused}");
+    assert_ne!(objects(&refused), objects(&loaded), "the digest tells the versions apart");
+
+    let renewed = certificate();
+    site.write("config/server.key", renewed.signing_key.serialize_pem());
+    site.write("config/server.pem", renewed.cert.pem());
+    let taken = eventually("the renewed certificate", || {
+        // Whoever connects makes the listener look.
+        drop(std::net::TcpStream::connect(daemon.address("his")));
+        of(&site, "certificate.load").into_iter().find(|entry| entry["outcome"] == "ok")
+    });
+    assert!(objects(&taken).contains("file/config/server.pem@"), "{taken}");
+    assert_eq!(of(&site, "configuration.load").len(), 1);
+
+    daemon.terminate();
+    daemon.wait();
+    let stopped = of(&site, "daemon.stop");
+    assert_eq!(stopped.len(), 1);
+    assert_eq!(stopped[0]["request"], loaded["request"], "of one run");
+    site.run(&["audit", "verify"]).exits(0);
+}
+
+#[test]
+fn who_decides_a_case_or_dismisses_a_message_is_named_with_what_it_was() {
+    let site = Site::new();
+    let daemon = site.start();
+    let (one, other) = two_alike(&daemon, "张^伟");
+    let records = site.token("clerk", "records");
+    let review = site.json(&["review", "list", "--json"])["reviews"][0]["id"].to_string();
+    let body = br#"{"decision": "link", "reason": "looked"}"#;
+    daemon.http("POST", &format!("/v1/reviews/{review}"), &records, body).ok();
+    let decided = of(&site, "review.decide")[0].clone();
+    assert_eq!((&decided["name"], &decided["role"]), (&json!("clerk"), &json!("records")));
+    assert_eq!(
+        (&decided["outcome"], objects(&decided).contains(&format!("review/{review}"))),
+        (&json!("ok"), true),
+        "{decided}"
+    );
+    for one_id in [&one, &other] {
+        let about = entries(&site, &["--person", one_id, "--action", "review.decide"]);
+        assert_eq!(about.len(), 1, "found by each of the two: {decided}");
+    }
+    site.run(&["review", "decide", &review, "reject", "--reason", "looked again"]).exits(0);
+    let again = of(&site, "review.decide")[0].clone();
+    assert_eq!((&again["actor"], &again["origin"]), (&json!("shell"), &json!("shell")));
+
+    daemon.send("his", admission_of_nobody("BAD1"));
+    daemon.send("his", admission_of_nobody("BAD2"));
+    let failed: Vec<String> =
+        site.messages(&["--state", "failed"]).iter().map(|message| message["id"].to_string()).collect();
+    let target = format!("/v1/messages/{}/dismiss", failed[0]);
+    daemon.http("POST", &target, site.engineer(), br#"{"reason": "a test"}"#).ok();
+    let dismissed = of(&site, "message.dismiss")[0].clone();
+    assert_eq!((&dismissed["outcome"], &dismissed["actor"]), (&json!("ok"), &json!("token")));
+    assert!(objects(&dismissed).contains(&format!("message/{}", failed[0])), "{dismissed}");
+    site.run(&["message", "dismiss", &failed[1], "--reason", "a test"]).exits(0);
+    let dismissed = of(&site, "message.dismiss")[0].clone();
+    assert_eq!((&dismissed["outcome"], &dismissed["actor"]), (&json!("ok"), &json!("shell")));
+    assert!(objects(&dismissed).contains(&format!("message/{}", failed[1])), "{dismissed}");
+}
+
+#[test]
+fn training_and_comparing_models_and_reading_the_feed_at_the_shell_are_written_down() {
+    let site = Site::new();
+    let daemon = site.start();
+    for number in 0..30 {
+        daemon.accept("his", registration(&format!("C{number}"), &format!("P{number}"), &format!("张^{number}")));
+    }
+    // Whether so few records can teach anything is not the question: that they were read is.
+    let trained = site.run(&["identity", "train", "--out", "model.toml"]);
+    let told: Vec<Value> = of(&site, "identity.read");
+    assert_eq!(told.len(), 2, "{trained:?}");
+    assert_eq!(told[1]["outcome"], "begun");
+    assert_eq!(told[0]["outcome"] == "ok", trained.status.success(), "{told:?}");
+    assert_eq!(told[0]["request"], told[1]["request"]);
+
+    let mut tail = site
+        .command(&["feed", "tail", "--after", "start", "--json"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = tail.stdout.take().unwrap();
+    let line = std::io::BufRead::lines(std::io::BufReader::new(output)).next();
+    let (id, read) = (daemon.one_id("HIS|P0"), of(&site, "feed.read"));
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+    assert!(line.unwrap().unwrap().contains(&id), "the first event is printed");
+    assert_eq!((&read[0]["actor"], read[0]["persons"].to_string().contains(&id)), (&json!("shell"), true), "{read:?}");
+    assert!(objects(&read[0]).contains("events/1-000000000001.."), "{read:?}");
+}
+
+#[test]
+fn what_is_older_than_it_is_kept_goes_and_its_going_is_an_entry() {
+    const GONE: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+    let site = Site::new();
+    let store = Store::open(&StoreConfig::new(site.path("data/heyi.db"), Access::Command)).unwrap();
+    let now = jiff::Timestamp::now().as_microsecond();
+    // A trail of eight years, an entry each year.
+    let written = store.submit_blocking(move |transaction| {
+        for years in (0..8).rev() {
+            let at = now - years * 366 * 86_400_000_000;
+            let mut entry = Entry::new(at, Actor::Shell { name: "li".to_owned() }, Action::PersonRead, "shell", "r");
+            entry.person(GONE);
+            audit::append(transaction, &entry)?;
+        }
+        Ok(())
+    });
+    written.unwrap();
+    drop(store);
+    assert_eq!(entries(&site, &["--person", GONE]).len(), 8);
+    let daemon = site.start();
+    let pruned = eventually("the oldest to go", || of(&site, "audit.prune").into_iter().next());
+    assert_eq!((&pruned["actor"], &pruned["outcome"]), (&json!("daemon"), &json!("ok")));
+    assert!(objects(&pruned).contains("entries_up_to/"), "{pruned}");
+    assert_eq!(entries(&site, &["--person", GONE]).len(), 7, "six whole years stay");
+    drop(daemon);
+    site.run(&["audit", "verify"]).exits(0);
+}
