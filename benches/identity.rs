@@ -5,6 +5,9 @@
 //! of the whole process, with the writer's and the checkpointer's threads, so that a busy machine does not count; what it does to
 //! caches does.
 //!
+//! Within a size the cost rises because ever more records find their person, whose records are read and whose golden record is written
+//! anew: in a full town nearly all do. How the cost grows with the store show the last lines of the sizes beside each other.
+//!
 //! `cargo bench --bench identity`; `HEYI_BENCH_RECORDS=10000,100000` (default `100000`) are the sizes, each with a store of its own.
 //! All messages of a size are made before it begins and stay in memory; a million of them take minutes of a core.
 

@@ -475,6 +475,25 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_as_rare_among_others_whoever_of_its_bearers_came_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&StoreConfig::new(directory.path().join("heyi.db"), Access::Daemon)).unwrap();
+        let source = source();
+        let patient = |number: &str, own: &str, surname: &str, street: &str| {
+            let home = format!("25 werriwa {street}^the old parsonage^calista^wa^4205");
+            format!("PID|1||{number}^^^HIS^MR~{own}^^^^SS||{surname}^bradley||||||{home}")
+        };
+        take(&store, &source, "A28", "P1", &patient("P1", "7572011", "koebut", "crescent"));
+        take(&store, &source, "A28", "P2", &patient("P2", "7577439", "korbut", "coescent"));
+        let persons = |store: &Store| one_ids(store).into_values().collect::<BTreeSet<_>>().len();
+        assert_eq!(persons(&store), 2, "a slip in the name beside another number");
+        // It is the first by its number, and bears the second's name: what it is counted for by now makes the name no more common.
+        take(&store, &source, "A28", "P3", &patient("P3", "7572011", "korbut", "crescent"));
+        assert_eq!(persons(&store), 1);
+        store.close();
+    }
+
+    #[test]
     fn who_was_left_between_two_persons_is_looked_at_again_when_they_become_one() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&StoreConfig::new(directory.path().join("heyi.db"), Access::Daemon)).unwrap();
