@@ -351,16 +351,17 @@ def webhook(desk, address, secret_file):
             if len(body) < length or not is_signed(secrets, self.headers, body):
                 return self.answer(400 if len(body) < length else 401)
             event = json.loads(body)
-            if event["type"] == "feed.epoch_changed":
-                # epoch: what follows is never older than what is held. With a token what was taken back is found as well.
-                if "HEYI_TOKEN" in os.environ and "HEYI_FEED" in os.environ:
-                    reconcile(desk, Feed(os.environ["HEYI_FEED"], os.environ["HEYI_TOKEN"]))
-                else:
-                    with desk.transaction():
-                        desk.set_cursor(event["data"]["next"])
-                return self.answer(204)
-            with desk.transaction():
-                desk.take(event, desk.epoch())
+            is_restored = event["type"] == "feed.epoch_changed"
+            if is_restored and "HEYI_TOKEN" in os.environ and "HEYI_FEED" in os.environ:
+                # epoch: what was taken back is found as well.
+                reconcile(desk, Feed(os.environ["HEYI_FEED"], os.environ["HEYI_TOKEN"]))
+            elif is_restored:
+                # epoch: what follows is never older than what is held.
+                with desk.transaction():
+                    desk.set_cursor(event["data"]["next"])
+            else:
+                with desk.transaction():
+                    desk.take(event, desk.epoch())
             self.answer(204)  # answer: after it is kept
 
         def answer(self, status):

@@ -269,15 +269,13 @@ fn the_store_that_a_restore_replaced_can_be_put_back_in_turn() {
     backup(&site, "copy.db");
     register(&daemon, "P2", "C2", "王^芳");
     daemon.kill();
-    let checkpoints = || std::fs::read_to_string(site.path("data/heyi.audit.checkpoints")).unwrap_or_default();
-    let former = checkpoints();
+    let former = std::fs::read_to_string(site.path("data/heyi.audit.checkpoints")).unwrap();
     let replaced = restore(&site, "copy.db")["replaced"].as_str().unwrap().to_owned();
     let aside = std::fs::read_to_string(format!("{replaced}.audit.checkpoints")).unwrap();
     assert!(
         !former.is_empty() && aside == former,
         "what was signed since the backup lies beside the store that it is of"
     );
-    assert!(!checkpoints().starts_with(&former), "and is no evidence about this one");
     site.run(&["audit", "verify"]).exits(0);
     let undone = site.json(&["restore", &replaced, "--json"]);
     assert_eq!((undone["epoch"].as_u64(), &undone["backup_at"]), (Some(3), &Value::Null));
