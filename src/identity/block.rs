@@ -43,7 +43,7 @@ pub enum BlockKind {
 }
 
 /// Share of people up to which a name with a year of birth is a key. Of a more common one they prove too little to ask about (a name of
-/// this share weighs 13 bits, a birth date that is nearly the same 6, the sex 1, and it starts at -22), and those who share them become
+/// this share weighs 13 bits, a birth date that is nearly the same 6, the sex 1, and it starts at -20), and those who share them become
 /// ever more as a town grows.
 const TELLING_NAME: f64 = 1.2e-4;
 

@@ -253,7 +253,7 @@ pub fn passes(model: &Model, evidence: &Evidence) -> bool {
             Some(Tie::SameVisit) => {
                 evidence.score.facts.iter().any(|fact| fact.fact == FactKind::Name && fact.weight > 0.0)
             }
-            _ => evidence.gate || evidence.score.bits >= model.link_bits() && !evidence.lacks_own,
+            _ => evidence.gate || evidence.score.bits >= model.link_bits_of(&evidence.score) && !evidence.lacks_own,
         }
 }
 

@@ -55,7 +55,8 @@ settings! {
     Margin "decide" "margin" 6.0 0.0 40.0 "bits that the best person must be ahead of the second"
     Visit "decide" "visit" 1.0 0.0 1.0 "1: whoever's report names a known visit is its patient, if the names agree; 0: visits tell nothing"
     Prior "decide" "prior" -14.0 -40.0 0.0 "log2 of the odds before any fact, where two records share a number, a phone or an address"
-    PriorAlone "decide" "prior_alone" -22.0 -40.0 0.0 "the same where nothing but name, birth date and sex can agree: one in four million, or one in as many people as there are"
+    PriorAlone "decide" "prior_alone" -20.0 -40.0 0.0 "the same where nothing but name, birth date and sex can agree: one in a million, or one in as many people as there are"
+    AloneMargin "decide" "alone_margin" 2.0 0.0 40.0 "bits beyond those of a link that name, birth date and sex alone must reach: names go with years and places"
     StrangersDiffer "decide" "strangers_differ" 1.0 1.0 4.0 "of phone, address and card, how many must differ so that name, birth date and sex alone do not link; 4: never"
     HouseholdCap "decide" "household_cap" 12.0 0.0 40.0 "bits that phone, address, mother and surname may give together"
     NamesOfNumber "quarantine" "identity_number_names" 3.0 1.0 64.0 "names under which an identity number may come; one more, and it counts no more"
@@ -214,6 +215,13 @@ impl Model {
     /// Bits from which a record is linked.
     pub fn link_bits(&self) -> f64 {
         odds(self.value(Id::LinkProbability))
+    }
+
+    /// Bits from which a record of this score is linked: more where nothing but name, birth date and sex agrees, which is where the odds
+    /// begin lower.
+    pub fn link_bits_of(&self, score: &Score) -> f64 {
+        let is_alone = score.prior < self.value(Id::Prior);
+        self.link_bits() + if is_alone { self.value(Id::AloneMargin) } else { 0.0 }
     }
 
     /// Bits from which somebody is asked.
