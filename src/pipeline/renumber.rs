@@ -2,7 +2,7 @@
 //!
 //! A visit number that is given up (A42, A50, A51; account numbers where visits are known by them: A35, A36, A41, A49) answers as the
 //! one that lives on. Consumers know a visit by `SOURCE:NUMBER`, so the visit of the old number is told as entered in error, the one of
-//! the new number has what was known of it, if nobody knew that one, and the reports of the old one name the new one.
+//! the new number has what was known of either, and the reports of the old one name the new one.
 //!
 //! A visit that was booked for another patient (A44, A45) goes to the patient of the message, with its reports; nobody else moves.
 
@@ -85,8 +85,9 @@ impl Job<'_> {
         clinical::redirect_visit(self.transaction, self.source, retired, &number_now, moment.at)?;
         let Some(retired) = known else { return Ok(()) };
         let one_id = self.owner_of(retired.record)?.one_id;
-        if clinical::visit(self.transaction, self.source, &number_now)?.is_none() {
-            self.copy_visit(&retired, &number_now, &one_id, moment)?;
+        match clinical::visit(self.transaction, self.source, &number_now)? {
+            None => self.copy_visit(&retired, &number_now, &one_id, moment)?,
+            Some(survivor) => self.complete_visit(survivor, &retired, moment)?,
         }
         let into = published_id(self.source, &number_now);
         self.reports_to_visit(&one_id, &retired.visit_id(), &into, moment)?;
@@ -103,6 +104,14 @@ impl Job<'_> {
         let visit = Visit { number: number.to_owned(), version: 0, state: String::new(), ..from.clone() };
         let applied = Applied { before: Fields::new(), record, changed, happenings };
         self.keep_visit(visit, state, applied, one_id, moment)
+    }
+
+    /// What was known of the visit by the number that is given up is known of the one that lives on, whichever message came first.
+    fn complete_visit(&self, visit: Visit, from: &Visit, moment: Moment) -> Result<(), Trouble> {
+        let one_id = self.owner_of(visit.record)?.one_id;
+        let mut state: VisitState = stored(&visit.state, "visit.state")?;
+        let applied = state.absorb(stored(&from.state, "visit.state")?);
+        self.keep_visit(visit, state, applied, &one_id, moment)
     }
 
     /// The visit of a number that was given up never was one of its own.

@@ -151,15 +151,43 @@ impl VisitState {
         }
         self.registers.apply(Kind::Visit, moment.into(), patch);
 
+        self.outcome(before, verb, Some(moment.arrival))
+    }
+
+    /// What has changed since `before`, by the verb of the message that came as `arrival`, if one did it.
+    fn outcome(&self, before: Projection, verb: Option<Verb>, arrival: Option<i64>) -> Applied {
         let course = self.course();
         let after = self.project(&course);
         let changed = changed(&before.record, &after.record);
         let happenings = if changed.is_empty() {
             Vec::new()
         } else {
-            vec![happening(&before, &after, &changed, verb, course.taken_back_by(moment.arrival))]
+            let taken_back = arrival.and_then(|arrival| course.taken_back_by(arrival));
+            vec![happening(&before, &after, &changed, verb, taken_back)]
         };
         Applied { before: before.record, record: after.record, changed, happenings }
+    }
+
+    /// Takes in all that was said of another visit which turned out to be this one, as if it had been said of this one from the start; the
+    /// number stays.
+    pub fn absorb(&mut self, other: Self) -> Applied {
+        let before = self.project(&self.course());
+        let number = self.registers.get("number").map(|(_, number)| number.clone());
+        for (stamp, fields) in other.registers.layers() {
+            let mut fields = fields.clone();
+            if let (Some(_), Some(number)) = (fields.remove("number"), &number) {
+                fields.insert("number", number.clone());
+            }
+            self.registers.apply(Kind::Visit, stamp, fields);
+        }
+        let moment = |settled: &Option<Box<Settled>>| settled.as_ref().map(|settled| settled.moment());
+        let mut movements = std::mem::take(&mut self.movements);
+        movements.extend(other.movements);
+        if moment(&self.settled) < moment(&other.settled) {
+            self.settled = other.settled;
+        }
+        movements.into_iter().for_each(|movement| self.log(movement));
+        self.outcome(before, None, None)
     }
 
     /// The visit record, without `visit_id`, `one_id`, `version`, `source`.

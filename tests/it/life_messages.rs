@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, column};
 use crate::support::hl7::{adt, inpatient, message, number, person, resident_number, segment};
+use crate::support::orders;
 use crate::support::site::Site;
 
 /// A patient whom no rule takes for another of these.
@@ -173,6 +174,34 @@ fn a_visit_number_that_changes_answers_as_the_new_one() {
         let opposite = daemon.send("his", adt(trigger, "C8", "20240308080000", &[wang("P1"), mrg(&[(5, "V2")]), back]));
         assert_eq!(opposite.code(), "AE", "{trigger}: {}", opposite.text());
     }
+}
+
+#[test]
+fn two_visits_that_are_one_have_all_that_was_said_of_either_in_whatever_order_it_comes() {
+    let diagnosis = segment("DG1", &[(1, "1"), (3, "I20.000^不稳定型心绞痛^ICD10"), (6, "A")]);
+    let of_one = [wang("P1"), inpatient("V1", "W1^1^1", "20240305083000", ""), diagnosis];
+    let of_other = [wang("P1"), segment("PV1", &[(2, "I"), (3, "W2^2^2"), (7, "D1^陈^志远"), (19, "V2")])];
+    let merge = [wang("P1"), mrg(&[(5, "V1")]), segment("PV1", &[(2, "I"), (19, "V2")])];
+    let messages = [
+        adt("A01", "C1", "20240305090000", &of_one),
+        adt("A02", "C2", "20240305110000", &of_other),
+        adt("A42", "C3", "20240306080000", &merge),
+    ];
+    let mut seen = Vec::new();
+    for order in orders(messages.len()) {
+        let site = Site::new();
+        let daemon = site.start();
+        order.iter().for_each(|place| daemon.accept("his", &messages[*place]));
+        let mut survivor = daemon.visits("HIS|P1").into_iter().find(|visit| visit["visit_id"] == "his:V2").unwrap();
+        for varies in ["version", "one_id"] {
+            survivor.as_object_mut().unwrap().remove(varies);
+        }
+        assert_eq!((&survivor["ward"], &survivor["status"]), (&json!("W2"), &json!("in_progress")), "{order:?}");
+        assert_eq!(survivor["diagnoses"][0]["code"], "I20.000", "{order:?}");
+        assert_eq!(survivor["attending"]["id"], "D1", "{order:?}");
+        seen.push(survivor);
+    }
+    assert!(seen.iter().all(|survivor| *survivor == seen[0]), "{seen:#?}");
 }
 
 #[test]

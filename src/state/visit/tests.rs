@@ -613,6 +613,23 @@ proptest! {
     }
 
     #[test]
+    fn a_visit_that_takes_in_another_is_as_if_all_had_been_said_of_it(
+        messages in prop::collection::vec((any_message(), any::<bool>()), 1..9)
+    ) {
+        prop_assume!(messages.iter().any(|(_, is_of_one)| *is_of_one));
+        let (mut all, mut one, mut other) = (VisitState::default(), VisitState::default(), VisitState::default());
+        for (arrival, (text, is_of_one)) in messages.iter().enumerate() {
+            let (at, patch) = message(text);
+            let part = if *is_of_one { &mut one } else { &mut other };
+            [&mut all, part].into_iter().for_each(|state| drop(state.apply(patch.clone(), moment(at, arrival))));
+        }
+        let applied = one.absorb(other);
+        prop_assert_eq!(&applied.record, &one.record());
+        prop_assert_eq!(applied.changed.is_empty(), applied.happenings.is_empty());
+        prop_assert_eq!(one, all);
+    }
+
+    #[test]
     fn an_update_never_moves_a_status(messages in prop::collection::vec(any_message(), 1..8), at in 0..7_i64) {
         let (mut state, _) = run(messages.iter().map(String::as_str).enumerate());
         let before = state.record().get("status").cloned();
