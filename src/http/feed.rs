@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep, sleep_until};
@@ -19,7 +19,7 @@ use super::parameter::cursor_not_valid;
 use super::problem::{Problem, ProblemKind};
 use super::{AppState, limits};
 use crate::disclosure::Recipient;
-use crate::feed::{Cursor, EventKind, Position};
+use crate::feed::{Cursor, Event, EventKind, Position};
 use crate::outgoing::{self, Log, Lost, Page, Request};
 use crate::store::{Reader, Transaction, consumers, events};
 use crate::view;
@@ -174,7 +174,14 @@ pub fn lost(log: Log, lost: Lost) -> Problem {
 }
 
 fn document(page: &Page) -> Answer {
-    json(&json!({"events": page.events, "next": page.next.to_string(), "head": page.head.to_string()}))
+    // No `json!`: it would read each event's data into a tree to write it again.
+    #[derive(Serialize)]
+    struct Document<'p> {
+        events: &'p [Event],
+        next: String,
+        head: String,
+    }
+    json(&Document { events: &page.events, next: page.next.to_string(), head: page.head.to_string() })
 }
 
 /// One event a line, and a checkpoint as the last line, which carries what the document has beside its events.
