@@ -125,6 +125,7 @@ impl Checker<'_, '_, '_> {
             Some(written) => Coercion::named(&written.value),
             None => default_coercion(&found, level, rule),
         };
+        self.words_beside(rule, &found, coercion);
         if let (Some(table), Some(vocabulary)) = (&rule.table, Vocabulary::of(&found, coercion)) {
             self.vocabularies.insert(table.value.clone(), vocabulary);
         }

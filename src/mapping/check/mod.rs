@@ -5,6 +5,7 @@
 
 mod effect;
 mod fhir;
+mod meaning;
 mod needs;
 mod path;
 mod rows;
@@ -12,6 +13,8 @@ mod rows;
 mod tests;
 #[cfg(test)]
 mod tests_of_fhir;
+#[cfg(test)]
+mod tests_of_meaning;
 #[cfg(test)]
 mod tests_of_sites;
 mod texts;
@@ -221,6 +224,7 @@ impl<'d> Checker<'_, '_, 'd> {
         }
         if let Some(each) = &each {
             self.foreign_each(block, place, each);
+            self.each_of_list(block, place, each);
         }
         if let Some(each) = each.as_ref().filter(|each| each.field().is_some() && self.meaning(each).is_ok()) {
             let each_file = block.each.as_ref().map_or(0, |each| each.file);
@@ -255,6 +259,10 @@ impl<'d> Checker<'_, '_, 'd> {
         }
         self.without_effect(rule, place.contains('.'));
         self.fallbacks(rule);
+        self.only_the_first(rule, within);
+        if place == Kind::Patient.name() {
+            self.of_the_message(rule, &target.value);
+        }
         let Some(found) = compile::target(level, &target.value) else { return };
         self.on_unmapped(rule, &found);
         self.left_out(rule, &found);
@@ -265,6 +273,7 @@ impl<'d> Checker<'_, '_, 'd> {
         if self.is_whole {
             self.coded_without_table(rule, place, &found);
         }
+        self.words_beside(rule, &found, coercion);
         if let (Some(table), Some(vocabulary)) = (&rule.table, Vocabulary::of(&found, coercion)) {
             self.vocabularies.insert(table.value.clone(), vocabulary);
         }
