@@ -127,25 +127,22 @@ fn explain_says_why_a_message_fails_or_is_ignored() {
 fn a_predicate_that_fits_nothing_of_what_is_there_is_told() {
     let site = site();
     let person = |kind: &str, name: &str| segment("PRT", &[(2, "UC"), (4, kind), (5, name)]);
-    let segments = [
-        person("XX", "D7^李^强"),
-        number("K", "4.1", "mmol/L", "3.5-5.5", "N", "F"),
-        number("NA", "140", "mmol/L", "", "", "F"),
-    ];
-    let text = report("1", "20240305110000", "P1", "F1", "F", &segments);
-    site.write("oru.hl7", &text);
+    let text = |kind: &str, status: &str| {
+        let results = [number("K", "4.1", "", "", "", "F"), number("NA", "140", "", "", "", status)];
+        let segments = [&[person(kind, "D7^李^强")], &results[..]].concat();
+        report("1", "20240305110000", "P1", "F1", "F", &segments)
+    };
+    let explained = |kind: &str, status: &str| {
+        site.write("oru.hl7", text(kind, status));
+        site.json(&["mapping", "explain", "lis", "oru.hl7", "--json"])
+    };
     let targets = json!(["lab_report.performer", "lab_report.requester"]);
-    let explained = site.json(&["mapping", "explain", "lis", "oru.hl7", "--json"]);
-    assert_eq!(explained["unchosen"], json!([{"path": "PRT", "targets": targets}]));
+    assert_eq!(explained("XX", "F")["unchosen"], json!([{"path": "PRT", "targets": targets}]));
     let covered = site.json(&["mapping", "coverage", "lis", "oru.hl7", "--json"]);
     assert_eq!(covered["unchosen"], json!([{"element": "PRT", "messages": 1, "values": 1, "targets": targets}]));
-    let unchosen = |text: &str| {
-        site.write("oru.hl7", text);
-        site.json(&["mapping", "explain", "lis", "oru.hl7", "--json"])["unchosen"].clone()
-    };
-    assert_eq!(unchosen(&text.replace("|XX|", "|OP|")), json!([]));
     // A result that is rejected is told of by that.
-    assert_eq!(unchosen(&text.replace("|XX|", "|OP|").replace("|F\r", "|Q9\r")), json!([]));
+    let rejected = explained("OP", "Q9");
+    assert_eq!((&rejected["unchosen"], &rejected["rejected"][0]["path"]), (&json!([]), &"OBX[2]-11".into()));
 }
 
 #[test]

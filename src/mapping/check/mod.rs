@@ -294,10 +294,7 @@ impl<'d> Checker<'_, '_, 'd> {
         let Some(path) = Path::parse(&first.value).ok() else { return };
         let Ok(meaning) = self.meaning(&path) else { return };
         let text = format!("{place}.{} is a coded field and needs a table: it takes {}", target.name, legal.join(", "));
-        let hint = format!(
-            "write {{ from = \"{}\", table = \"{}\" }} and name the table in [tables]",
-            first.value, target.name
-        );
+        let hint = table_hint(rule, &first.value, target);
         let (file, span) = (first.file, first.span.clone());
         if meaning.table.is_empty() || rule.on_unmapped.is_some() || rule.when.is_some() {
             // The sender may know these codes, or what becomes of others is said.
@@ -402,6 +399,14 @@ impl<'d> Checker<'_, '_, 'd> {
             let source = Located { value: row.source.clone(), file: row.file, span: row.span.clone() };
             self.code_of("0003", &source);
         }
+    }
+}
+
+/// How a coded field gets its table: that of the base's rule in whose place this one stands, else one of its own.
+fn table_hint(rule: &Rule, from: &str, target: &Target) -> String {
+    match rule.left_out.iter().find(|left| left.key == "table") {
+        Some(left) => format!("write {{ from = {from:?}, table = {:?} }}, as the base does", left.value),
+        None => format!("write {{ from = {from:?}, table = {:?} }} and name the table in [tables]", target.name),
     }
 }
 

@@ -93,6 +93,14 @@ fn another_each_over_a_block_of_the_base_is_told() {
         &[("2:1 M020", "with this name, and this one fills nothing")],
     );
     check_over_base("[[visit]]", &[("2:1 M023", "this block says nothing")]);
+    check_over_base(
+        "[[visit]]\nblock = 'inpatient'\nward = 'PV1-3.1.1'",
+        &[("2:1 M023", "write its name: block = \"…\", of stay, booked")],
+    );
+    check_over_base(
+        "[patient]\neach = 'PID'\nsex = 'PID-8'",
+        &[("4:7 M011", "write { from = \"PID-8\", table = \"sex\" }, as the base does")],
+    );
 }
 
 #[test]
