@@ -66,14 +66,15 @@ pub fn read<T>(
 }
 
 /// Syntax errors with their places, each text in one line. A bracket that is not closed shows only where the next statement begins, and a
-/// string of several lines at the end of the file: there it is what opens that is meant, and what follows from it is left out.
+/// string of several lines at the end of the file or where another one opens: there it is what opens that is meant, and what follows from it
+/// is left out.
 pub(crate) fn syntax_errors(text: &str, errors: &[toml::de::Error]) -> Vec<(Range<usize>, String)> {
     let mut errors: Vec<(Range<usize>, &str)> =
         errors.iter().map(|error| (error.span().unwrap_or_default(), error.message())).collect();
     errors.sort_by_key(|(span, _)| span.start);
     let mut found = Vec::new();
     for (span, message) in errors {
-        if let Some(position) = unclosed_long_string(text).filter(|_| span.end + 1 >= text.len()) {
+        if let Some(position) = unclosed_long_string(text, &span) {
             found.push((position..position + 3, "this string is not closed".to_owned()));
             break;
         }
@@ -135,25 +136,36 @@ fn on_one_line(text: &str, one: &Range<usize>, other: &Range<usize>) -> bool {
     text.get(one.start..other.start).is_some_and(|between| !between.contains('\n'))
 }
 
-/// Where a string of several lines opens that nothing closes.
-fn unclosed_long_string(text: &str) -> Option<usize> {
+/// Where a string of several lines opens that is not closed where it was meant to be: an error at the end of the file, which it takes up, or
+/// behind the quotes that open the next such string, and close this one with statements in it.
+fn unclosed_long_string(text: &str, error: &Range<usize>) -> Option<usize> {
     let mut position = 0;
     while let Some(character) = text[position..].chars().next() {
         let rest = &text[position..];
-        position += match character {
+        let length = match character {
             '#' => rest.find('\n').unwrap_or(rest.len()),
             '"' | '\'' => {
                 let string = &rest[..string_length(rest, character)];
                 let quotes = character.to_string().repeat(3);
-                if string.starts_with(&quotes) && !(string.len() > 5 && string.ends_with(&quotes)) {
+                let is_closed = string.len() > 5 && string.ends_with(&quotes);
+                let ends_at_error = position + string.len() == error.start && string.lines().skip(1).any(is_statement);
+                if string.starts_with(&quotes) && if is_closed { ends_at_error } else { error.end + 1 >= text.len() } {
                     return Some(position);
                 }
                 string.len()
             }
             other => other.len_utf8(),
         };
+        position += length;
     }
     None
+}
+
+/// Whether a line is a header or begins with a key: no path of HL7 v2 is in small letters alone.
+fn is_statement(line: &str) -> bool {
+    let key = line.split_once('=').map(|(key, _)| key.trim_end());
+    let is_key = |key: &str| !key.is_empty() && key.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_');
+    line.starts_with('[') && line.trim_end().ends_with(']') || key.is_some_and(is_key)
 }
 
 fn unclosed_bracket(text: &str, error: usize) -> Option<(usize, char)> {
@@ -507,6 +519,9 @@ mod tests {
         assert_eq!(told("a = 'x'\nb = \"\"\"PV1 and\n  SCH\"\"\nc = [1]\n"), (2, true));
         assert_eq!(told("a = \"\"\"x\"\"\"\nb = '''y\nc = 1"), (2, true));
         assert_eq!(told("a = \"\"\"x\"\"\"\nb = y\n"), (2, false));
+        // What closes it is meant to open the next one.
+        assert_eq!(told("a = 1\nb = \"\"\"PV1 and\n  SCH\"\"\nc = \"\"\"DG1 and\n  PR1\"\"\"\n"), (2, true));
+        assert_eq!(told("b = \"\"\"PV1\n  and PV1-2 = 'I'\"\"\" x\n"), (2, false));
         assert_eq!(told("# it's \"\"\"\na = \"x\nb = 1\n"), (2, false));
     }
 

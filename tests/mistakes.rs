@@ -1,8 +1,8 @@
 //! How many mistakes in a mapping are found: one is planted in a line of the files that ship, and `heyi check` reports it at that line,
 //! or a case beside the mapping does (`heyi mapping test`), or it makes no difference to any message of the fixtures, or it is missed.
 //!
-//! A run takes a sample, always the same; `HEYI_MISTAKES=all` plants every one, `HEYI_MISTAKES=3` every third. With `--nocapture`
-//! each kind's share is shown, and what no check reports. The whole counts each end apart: what makes no difference is another way to say the same,
+//! A run takes a sample, always the same; `HEYI_MISTAKES=all` plants every one, `HEYI_MISTAKES=3` every third,
+//! `HEYI_MISTAKES=mappings/hl7v2.toml:122` all of a line, which are shown and no more. With `--nocapture` each kind's share is shown, and what no check reports. The whole counts each end apart: what makes no difference is another way to say the same,
 //! or a field that no fixture has.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "all of this file is tests")]
@@ -330,27 +330,23 @@ fn in_fhirpath(line: &str) -> Vec<(&'static str, String)> {
     let code = without_prose(code_of(line));
     let mut found = Vec::new();
     let Some(value) = code.find(" = ") else { return found };
+    // The name of a block is the base's to choose: another one shows in the file of the site that means it.
+    if code[..value].trim() == "block" {
+        return found;
+    }
     for (start, end) in runs(&code, |letter| letter.is_ascii_alphabetic()) {
         let (before, after) = (code[..start].chars().next_back(), code[end..].chars().next());
         // Between double quotes, and neither a code nor the name of a table or file.
         let is_in_path = start > value
             && code[..start].matches('"').count() % 2 == 1
             && code[..start].matches('\'').count().is_multiple_of(2)
-            && ![
-                "table = \"",
-                "as = \"",
-                "on_unmapped = \"",
-                "required = \"",
-                "reason = \"",
-                "block = \"",
-                "on_null = \"",
-            ]
-            .iter()
-            .any(|key| {
-                code[..start]
-                    .trim_end_matches(|letter: char| letter.is_ascii_lowercase() || letter == '_')
-                    .ends_with(key)
-            });
+            && !["table = \"", "as = \"", "on_unmapped = \"", "required = \"", "reason = \"", "on_null = \""]
+                .iter()
+                .any(|key| {
+                    code[..start]
+                        .trim_end_matches(|letter: char| letter.is_ascii_lowercase() || letter == '_')
+                        .ends_with(key)
+                });
         if is_in_path
             && end - start > 3
             && matches!(before, Some('.' | '(' | '"' | ' ' | '%'))
@@ -413,10 +409,12 @@ fn mistakes(name: &str, text: &str) -> Vec<Mistake> {
 
 #[test]
 fn a_mistake_in_a_mapping_is_reported_at_its_line_or_makes_no_difference() {
-    let step = match std::env::var("HEYI_MISTAKES").ok().as_deref() {
-        Some("all") => 1,
-        Some(number) => number.parse().unwrap(),
-        None => SAMPLE,
+    let asked = std::env::var("HEYI_MISTAKES").ok();
+    let (step, of_line) = match asked.as_deref() {
+        Some("all") => (1, None),
+        Some(place) if place.contains(':') => (1, Some(place)),
+        Some(number) => (number.parse().unwrap(), None),
+        None => (SAMPLE, None),
     };
     let files = shipped();
     let before: Vec<Before> = MAPPINGS
@@ -442,7 +440,7 @@ fn a_mistake_in_a_mapping_is_reported_at_its_line_or_makes_no_difference() {
     for (name, text) in &files {
         for mistake in mistakes(name, text) {
             number += 1;
-            if number % step != 0 {
+            if number % step != 0 || of_line.is_some_and(|place| place != format!("{name}:{}", mistake.line)) {
                 continue;
             }
             let mut changed = files.clone();
@@ -477,8 +475,11 @@ fn a_mistake_in_a_mapping_is_reported_at_its_line_or_makes_no_difference() {
     }
     let percent =
         |columns: &[&str]| columns.iter().filter_map(|column| totals.get(column)).sum::<usize>() * 100 / planted;
-    assert!(planted > 60, "{planted}");
     assert!(slips.is_empty(), "{slips:#?}");
+    if of_line.is_some() {
+        return;
+    }
+    assert!(planted > 60, "{planted}");
     assert_eq!(totals.get("missed"), None, "{totals:?}");
     assert!(percent(&["reported"]) >= LEAST_REPORTED, "{totals:?}");
     assert!(percent(&["reported", "elsewhere", "by a case"]) >= LEAST_FOUND, "{totals:?}");

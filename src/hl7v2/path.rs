@@ -312,6 +312,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_predicate_chooses_among_is_known_by_place() {
+        let choice = |path: &str| {
+            let found = Path::parse(path).unwrap().choice(&message().scope());
+            found.map(|found| found.map(|places| places.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")))
+        };
+        let places = |from: &str, chosen: &str| Some([from.to_owned(), chosen.to_owned()]);
+        assert_eq!(choice("PID-3[5=PI].1"), places("PID-3[1] PID-3[3] PID-3[4]", "PID-3[3]"));
+        assert_eq!(choice("PID-3[5=SS].1"), places("PID-3[1] PID-3[3] PID-3[4]", ""));
+        assert_eq!(choice("DG1[3.1=I10]-3"), places("DG1[1] DG1[2]", "DG1[2]"));
+        assert_eq!(choice("PRT[4=OP]-5"), places("", ""));
+        for path in ["PID-3.1", "PID-3[*].1", "PID-3[2].1", "DG1[*]-3", "DG1[2]-3"] {
+            assert_eq!(choice(path), None, "{path}");
+        }
+    }
+
+    #[test]
     fn predicates_choose_among_repetitions() {
         check("PID-3[5=PI].1", "PID-3[3].1=P2");
         check("PID-3[5 in PI,MR].1", "PID-3[1].1=P1");

@@ -254,9 +254,10 @@ impl Compiler<'_, '_> {
             Some(None) => {
                 (None, block.each.as_ref().map_or_else(|| outer.clone(), |each| self.probably_within(each, outer)))
             }
+            None if block.is_unclear => (None, Within::unknown(self.format)),
             None => (None, outer.clone()),
         };
-        if (is_item || self.format == Format::Fhir) && block.each.is_none() {
+        if (is_item || self.format == Format::Fhir) && block.each.is_none() && !block.is_unclear {
             let one = if is_item { "one item" } else { "one record" };
             let text = format!("a block of {place} says what makes {one}");
             let hint = match self.format {

@@ -48,7 +48,7 @@ pub struct Coverage {
     pub failed: u64,
     /// Fields and components with a value that nothing asked for.
     pub unread: BTreeMap<Asked, Occurrences>,
-    /// Elements that no condition of the mapping chooses, with the fields that choose among them.
+    /// Elements, segments and fields that no condition of the mapping chooses, with the fields of the record that choose among them.
     pub unchosen: BTreeMap<String, (Occurrences, BTreeSet<String>)>,
     /// Codes that no table knows, and the number of messages with each.
     pub unmapped: BTreeMap<Unmapped, u64>,
@@ -109,7 +109,7 @@ impl Coverage {
             Input::Message(_) => BTreeSet::new(),
         };
         for (place, targets) in unchosen.into_iter().filter(|(place, _)| !fhir::is_of(place, &known)) {
-            let element = fhir::element_of(&place);
+            let element = part_of(&place);
             self.unchosen.entry(element.clone()).or_default().1.extend(targets);
             *elements.entry(element).or_default() += 1;
         }
@@ -180,6 +180,14 @@ fn fill(place: &str, value: &Json, filled: &mut BTreeSet<String>) {
         Json::Array(items) => items.iter().for_each(|item| fill(place, item, filled)),
         _ => {}
     }
+}
+
+/// What a place is a part of, whichever resource, segment, item or repetition: `Encounter.participant` of `Encounter/8.participant[1]`,
+/// `PID-11` of `PID-11[2]`.
+fn part_of(place: &str) -> String {
+    let (named, rest) = place.split_at(place.find('.').unwrap_or(place.len()));
+    let named = named.split('/').next().unwrap_or(named);
+    [named, rest].into_iter().flat_map(|text| text.split(['[', ']']).step_by(2)).collect()
 }
 
 fn count_unread(segment: &Segment<'_>, asked: &BTreeSet<Asked>, unread: &mut BTreeMap<Asked, u64>) {

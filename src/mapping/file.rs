@@ -6,6 +6,7 @@
 //! - How a site's declarations lie over its base's is decided in `overlay`.
 
 mod block;
+mod declared;
 
 use std::collections::HashSet;
 use std::io;
@@ -23,166 +24,18 @@ use crate::hl7v2::{Charset, Dictionary, Path};
 use crate::record::Kind;
 use crate::record::schema;
 
+pub(crate) use declared::{
+    Block, Declarations, LeftOut, Located, MatchRule, OnNull, OwnField, Required, Rule, SkipRule, TableFiles,
+};
+
 /// Most keys or fields that a hint names.
 const MOST_TOLD: usize = 12;
-/// The code of a file that cannot be read.
-const NOT_READ: &str = "M012";
 /// Longest chain of `extends`. A site, a vendor, a country and the base are four.
 const MAX_EXTENDS: usize = 8;
 
 /// Gives the text of a file by the name under which diagnostics show it. An error that holds a [`FromUtf8Error`] is told with the place in
 /// the file.
 pub type ReadFile<'a> = &'a dyn Fn(&str) -> io::Result<String>;
-
-/// A value with its place.
-#[derive(Debug, Clone)]
-pub(crate) struct Located<T> {
-    pub(crate) value: T,
-    pub(crate) file: usize,
-    pub(crate) span: Range<usize>,
-}
-
-/// One mapping, its base included.
-#[derive(Debug, Default)]
-pub(crate) struct Declarations {
-    /// `format`; without it, that of the base, else HL7 v2.
-    pub(crate) format: Option<Located<Format>>,
-    /// `match`: path and globs.
-    pub(crate) matches: Option<Vec<MatchRule>>,
-    /// `[segments]`: what the sender's own segments hold, and what it puts into others beyond the standard.
-    pub(crate) segments: Vec<OwnField>,
-    /// `[tables]`.
-    pub(crate) tables: Vec<TableFiles>,
-    /// Record blocks.
-    pub(crate) records: Vec<(Kind, Block)>,
-}
-
-impl Declarations {
-    /// The format that its paths are written for.
-    pub(crate) fn format(&self) -> Format {
-        self.format.as_ref().map_or(Format::default(), |format| format.value)
-    }
-}
-
-/// One condition of `match`.
-#[derive(Debug, Clone)]
-pub(crate) struct MatchRule {
-    pub(crate) path: Located<String>,
-    /// Globs, of which one has to fit.
-    pub(crate) patterns: Vec<Located<String>>,
-}
-
-/// `ZPI = { 1 = "ST" }`: one field of a segment, or a component of one (`OBX = { 3.1 = "CE" }`).
-#[derive(Debug, Clone)]
-pub(crate) struct OwnField {
-    pub(crate) segment: Located<String>,
-    pub(crate) number: usize,
-    /// From 1; 0: the field.
-    pub(crate) component: usize,
-    pub(crate) data_type: &'static str,
-}
-
-/// One table of `[tables]`.
-#[derive(Debug, Clone)]
-pub(crate) struct TableFiles {
-    pub(crate) name: Located<String>,
-    /// The table whose rows come first; its own name: the base's table.
-    pub(crate) extends: Option<Located<String>>,
-    /// `extends = false`: it takes the place of the base's on purpose.
-    pub(crate) is_apart: bool,
-    /// Files, relative to the mapping that names them; later rows replace earlier ones.
-    pub(crate) files: Vec<Located<String>>,
-    /// The base's table of this name, whose rows it does not take up.
-    pub(crate) replaces: Option<Box<TableFiles>>,
-}
-
-/// A record (`[patient]`, `[[lab_report]]`) or a list item (`[[patient.identifiers]]`).
-#[derive(Debug, Clone)]
-pub(crate) struct Block {
-    pub(crate) file: usize,
-    pub(crate) span: Range<usize>,
-    /// `block`: the name by which a mapping that extends this one means it.
-    pub(crate) label: Option<Located<String>>,
-    pub(crate) each: Option<Located<String>>,
-    pub(crate) when: Option<Located<String>>,
-    /// `when_none`: fields and the values that no other item of the list may have.
-    pub(crate) when_none: Option<Vec<(Located<String>, Located<String>)>>,
-    pub(crate) skip: Option<Vec<SkipRule>>,
-    pub(crate) on_null: Option<Located<OnNull>>,
-    /// Target, dotted into objects, and its rule; `None` removes the base's. A target may have several, in order.
-    pub(crate) fields: Vec<(Located<String>, Option<Rule>)>,
-    pub(crate) lists: Vec<(&'static str, Vec<Block>)>,
-}
-
-impl Block {
-    /// It is there and holds no key.
-    pub(crate) fn says_nothing(&self) -> bool {
-        let Self { label, each, when, when_none, skip, on_null, fields, lists, file: _, span: _ } = self;
-        let has_key = label.is_some() || each.is_some() || when.is_some() || when_none.is_some();
-        !has_key && skip.is_none() && on_null.is_none() && fields.is_empty() && lists.is_empty()
-    }
-
-    fn is_called(&self, name: &str) -> bool {
-        self.label.as_ref().is_some_and(|label| label.value == name)
-    }
-}
-
-/// `skip = [{ when = "…", reason = "…", deliberate = false }]`.
-#[derive(Debug, Clone)]
-pub(crate) struct SkipRule {
-    pub(crate) when: Located<String>,
-    pub(crate) reason: String,
-    /// See [`super::Skipped::deliberate`]; `true` unless the rule says otherwise.
-    pub(crate) deliberate: bool,
-}
-
-/// What one target is made of.
-#[derive(Debug, Clone)]
-pub(crate) struct Rule {
-    pub(crate) file: usize,
-    pub(crate) span: Range<usize>,
-    /// Paths, the first with a value wins.
-    pub(crate) from: Vec<Located<String>>,
-    pub(crate) constant: Option<Located<String>>,
-    pub(crate) coercion: Option<Located<String>>,
-    pub(crate) table: Option<Located<String>>,
-    pub(crate) default: Option<Located<String>>,
-    pub(crate) on_unmapped: Option<Located<String>>,
-    pub(crate) on_null: Option<Located<OnNull>>,
-    pub(crate) required: Option<Located<Required>>,
-    pub(crate) when: Option<Located<String>>,
-    /// What the base's rule, in whose place it stands, says and this one does not.
-    pub(crate) left_out: Vec<LeftOut>,
-}
-
-/// A key of the base's rule that the rule in its place does not have: `table`, `on_unmapped`, `required` or `on_null`, and its value.
-#[derive(Debug, Clone)]
-pub(crate) struct LeftOut {
-    pub(crate) key: &'static str,
-    pub(crate) value: String,
-    /// The base's rule: file and byte.
-    pub(crate) place: (usize, usize),
-}
-
-/// What HL7's `""` does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OnNull {
-    /// It clears the stored value.
-    Clear,
-    /// It is taken as empty.
-    Keep,
-}
-
-/// What falls when a value is missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Required {
-    /// Nothing.
-    No,
-    /// The whole message.
-    Message,
-    /// This record or list item.
-    Block,
-}
 
 /// Keys of a block that are no fields.
 pub(crate) const BLOCK_KEYS: &[&str] = &["block", "each", "when", "when_none", "skip", "on_null"];
@@ -217,7 +70,7 @@ pub(crate) struct Reader<'a> {
     pub(crate) problems: Vec<Diagnostic>,
     /// Names of tables in rules, also in rules that another file replaces.
     pub(crate) used_tables: HashSet<String>,
-    /// A base could not be read: what it would have declared or used is not known.
+    /// A base could not be read: what it would have declared or used is not known, nor what the paths over it are relative to.
     pub(crate) lacks_base: bool,
     /// Segments of which `[segments]` says something that could not be read.
     pub(crate) unclear_segments: HashSet<String>,
@@ -281,21 +134,15 @@ impl<'a> Reader<'a> {
         match not_utf8(name, error) {
             Some(problem) if !self.problems.contains(&problem) => self.problems.push(problem),
             Some(_) => {}
-            // Where the base is not, nothing else is: the mapping stands in another directory.
-            None if self.lacks_base && error.kind() == io::ErrorKind::NotFound && self.has(NOT_READ) => {}
             None => {
                 let text = format!("{name} cannot be read: {error}");
                 let hint = match name.contains('\\') {
                     true => "write / between folders",
                     false => "the name is relative to the file that names it",
                 };
-                self.error(named.file, named.span.clone(), NOT_READ, text, hint);
+                self.error(named.file, named.span.clone(), "M012", text, hint);
             }
         }
-    }
-
-    fn has(&self, code: &str) -> bool {
-        self.problems.iter().any(|problem| problem.code == code)
     }
 
     /// The text of a file that is no part of the mapping, if it can be read.
@@ -340,6 +187,7 @@ impl<'a> Reader<'a> {
             self.error(file, span, "M001", problem, "");
         }
         if !errors.is_empty() {
+            self.lacks_base |= chain.len() > 1;
             return Declarations::default();
         }
         for span in broken_inline_tables(&text, document.get_ref()) {
@@ -352,12 +200,13 @@ impl<'a> Reader<'a> {
         if chain.contains(&base_name) || chain.len() >= MAX_EXTENDS {
             let text = format!("{base_name} extends this file in turn, or the chain is longer than {MAX_EXTENDS}");
             self.error(file, base.span, "M012", text, "");
+            self.lacks_base = true;
             return declared;
         }
         match (self.read)(&base_name) {
             Ok(text) => {
                 let base = self.read_mapping(&base_name, text, chain);
-                overlay(self, base, declared)
+                if self.lacks_base { declared } else { overlay(self, base, declared) }
             }
             Err(error) => {
                 self.lacks_base = true;

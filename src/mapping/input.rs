@@ -266,6 +266,18 @@ impl Path {
         }
     }
 
+    /// The places that a condition in it chooses from, and of them those that it chooses. Nothing of a path without one.
+    pub(crate) fn choice(&self, scope: &Scope<'_>) -> Option<[Vec<String>; 2]> {
+        match (self, scope) {
+            (Self::Hl7v2(path), Scope::Hl7v2(scope)) => {
+                let places = |found: Vec<hl7v2::Location>| found.iter().map(ToString::to_string).collect();
+                path.choice(scope).map(|found| found.map(places))
+            }
+            (Self::Fhir(path), Scope::Fhir(scope)) => path.choice(scope),
+            _ => None,
+        }
+    }
+
     pub(crate) fn hl7v2(&self) -> Option<&hl7v2::Path> {
         match self {
             Self::Hl7v2(path) => Some(path),

@@ -98,8 +98,8 @@ pub struct Trace {
     pub fired: BTreeSet<RuleName>,
     /// References that lead to nothing in the unit, although what they name would belong to it.
     pub lost: BTreeMap<LostReference, LostFields>,
-    /// Elements that no condition chooses and of which nothing else is read, `Encounter.participant[1]`, with the fields that choose among
-    /// them: `visit.attending`.
+    /// Elements, segments and repetitions that no condition chooses and of which nothing else is read, `Encounter.participant[1]`, `PRT[2]`,
+    /// with the fields that choose among them: `visit.attending`.
     pub unchosen: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -305,8 +305,13 @@ impl Mapping {
     pub fn load(name: &str, read: ReadFile<'_>) -> Result<Self, Vec<Diagnostic>> {
         let mut reader = file::Reader::new(read);
         let declared = reader.mapping(name);
-        let (plan, rows) = compile::compile(&mut reader, &declared);
-        check::check(&mut reader, &declared, &rows);
+        // What stands over a base is judged with it only.
+        let mut plan = compile::Plan::default();
+        if !reader.lacks_base {
+            let rows;
+            (plan, rows) = compile::compile(&mut reader, &declared);
+            check::check(&mut reader, &declared, &rows);
+        }
         // One mistake, one problem: where something is wrong, nothing around it is doubted as well.
         let wrong: Vec<Diagnostic> = reader.problems.iter().filter(|problem| problem.is_error()).cloned().collect();
         reader.problems.retain(|problem| problem.is_error() || !wrong.iter().any(|wrong| problem.holds(wrong)));

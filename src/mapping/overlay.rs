@@ -66,6 +66,8 @@ fn overlay_blocks(reader: &mut Reader<'_>, base: &mut Vec<Block>, site: Vec<Bloc
                 let unnamed = (0..base_length).find(|index| alike(index) && base[*index].label.is_none());
                 unnamed.or_else(|| (0..base_length).find(alike))
             }
+            // Its place is the one that it would say.
+            (None, None) if block.is_unclear => None,
             (None, None) => Some(position).filter(|&position| position < base_length && !taken[position]),
         };
         check_counterpart(reader, &base[..base_length], &block, counterpart, place);
@@ -89,7 +91,7 @@ fn same(one: &Option<Located<String>>, other: &Option<Located<String>>) -> bool 
 
 /// Warns where a block may lie over another one than was meant.
 fn check_counterpart(reader: &mut Reader<'_>, base: &[Block], block: &Block, counterpart: Option<usize>, place: &str) {
-    if block.says_nothing() {
+    if block.says_nothing() || block.is_unclear {
         return;
     }
     let names = || base.iter().filter_map(|block| block.label.as_ref()).map(|name| name.value.as_str());
@@ -151,7 +153,7 @@ fn check_each(reader: &mut Reader<'_>, base: &[Block], taken: &[bool], block: &B
 fn check_fills(reader: &mut Reader<'_>, base: &[Block], block: &Block, place: &str) {
     let is_told = reader.astray.contains(&(block.file, block.span.start));
     let fills = !block.fields.is_empty() || !block.lists.is_empty();
-    if is_told || fills || base.is_empty() || block.says_nothing() {
+    if is_told || fills || base.is_empty() || block.says_nothing() || block.is_unclear {
         return;
     }
     let what = if block.label.is_some() { "name" } else { "each" };

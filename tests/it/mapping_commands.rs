@@ -124,6 +124,50 @@ fn explain_says_why_a_message_fails_or_is_ignored() {
 }
 
 #[test]
+fn a_predicate_that_fits_nothing_of_what_is_there_is_told() {
+    let site = site();
+    let person = |kind: &str, name: &str| segment("PRT", &[(2, "UC"), (4, kind), (5, name)]);
+    let text = |kind: &str, status: &str| {
+        let results = [number("K", "4.1", "", "", "", "F"), number("NA", "140", "", "", "", status)];
+        let segments = [&[person(kind, "D7^李^强")], &results[..]].concat();
+        report("1", "20240305110000", "P1", "F1", "F", &segments)
+    };
+    let explained = |kind: &str, status: &str| {
+        site.write("oru.hl7", text(kind, status));
+        site.json(&["mapping", "explain", "lis", "oru.hl7", "--json"])
+    };
+    let targets = json!(["lab_report.performer", "lab_report.requester"]);
+    assert_eq!(explained("XX", "F")["unchosen"], json!([{"path": "PRT", "targets": targets}]));
+    let covered = site.json(&["mapping", "coverage", "lis", "oru.hl7", "--json"]);
+    assert_eq!(covered["unchosen"], json!([{"element": "PRT", "messages": 1, "values": 1, "targets": targets}]));
+    // A result that is rejected is told of by that.
+    let rejected = explained("OP", "Q9");
+    assert_eq!((&rejected["unchosen"], &rejected["rejected"][0]["path"]), (&json!([]), &"OBX[2]-11".into()));
+}
+
+#[test]
+fn resources_for_a_mapping_of_messages_are_told_in_one_line() {
+    let site = site();
+    site.write("p.json", "{\"resourceType\": \"Patient\", \"id\": \"1\"}");
+    let line = "p.json: its name is that of a file of FHIR resources, and the source's mapping has format = \"hl7v2\"";
+    for verb in ["explain", "coverage"] {
+        let shown = site.run(&["mapping", verb, "his", "p.json"]).exits(1).stdout;
+        assert_eq!(shown.matches(line).count(), 1, "{shown}");
+        assert!(shown.lines().count() <= 3, "{shown}");
+    }
+}
+
+#[test]
+fn a_new_mapping_outside_the_directory_of_its_base_is_one_problem() {
+    let site = site();
+    let text = "extends = \"hl7v2.toml\"\n[tables]\nclass = { extends = \"class\", files = [\"tables/own.csv\"] }\n[[visit]]\nblock = \"stay\"\nward = \"PV1-3.1\"\n";
+    site.write("desk/new.toml", text);
+    let told = site.run(&["mapping", "diff", "his", "desk/new.toml"]).exits(2).stderr;
+    assert_eq!(told.matches(" error[").count() + told.matches(" warning[").count(), 1, "{told}");
+    assert!(told.contains("desk/new.toml:1:11 error[M012]: desk/hl7v2.toml cannot be read"), "{told}");
+}
+
+#[test]
 fn explain_answers_for_a_stored_message_and_one_of_a_batch() {
     let site = site();
     let daemon = site.start();

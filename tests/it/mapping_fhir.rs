@@ -170,6 +170,28 @@ fn coverage_counts_on_after_a_unit_that_fails_and_says_which() {
 }
 
 #[test]
+fn coverage_counts_a_patient_of_several_encounters_once() {
+    let site = site();
+    let mut person = patient("p");
+    person["photo"] = json!([{"title": "x"}]);
+    person["telecom"] = json!([{"system": "pager", "value": "1"}]);
+    site.write("in/1.json", bundle(&[person.clone(), encounter("1", "finished"), encounter("2", "finished")]));
+    site.write("in/2.json", bundle(&[person.clone()]));
+    let counted = |told: &Value| {
+        let unread = told["unread"].as_array().expect("elements");
+        let photo = unread.iter().find(|element| element["path"] == "Patient.photo").cloned().unwrap_or_default();
+        [photo["values"].clone(), photo["messages"].clone(), told["unchosen"][0]["values"].clone()]
+    };
+    let told = site.json(&["mapping", "coverage", "emr", "in", "--json"]);
+    assert_eq!(counted(&told), [1, 1, 1].map(Value::from), "{told}");
+    // Another patient is counted as well.
+    person["id"] = "q".into();
+    site.write("in/2.json", bundle(&[person]));
+    let told = site.json(&["mapping", "coverage", "emr", "in", "--json"]);
+    assert_eq!(counted(&told), [2, 2, 2].map(Value::from), "{told}");
+}
+
+#[test]
 fn coverage_counts_as_read_what_a_rule_reads_whole_and_behind_a_reference() {
     let site = site();
     let mut visit = encounter("1", "finished");

@@ -105,6 +105,13 @@ fn a_set_with_an_error_is_refused_and_the_old_one_stays() {
     site.write("mappings/hl7v2.toml", good);
     eventually("the mended set", || Some(version(&daemon)).filter(|found| *found != before));
     assert_eq!(in_force(&daemon, "his")["refused"], Value::Null);
+    let usable = || daemon.log().matches("the mapping files are usable again").count();
+    eventually("the end of the trouble in the log", || (usable() == 1).then_some(()));
+    append(&site, "mappings/tables/vip.csv", "VVIP,true,");
+    let mended = version(&daemon);
+    daemon.hang_up();
+    eventually("one more set", || Some(version(&daemon)).filter(|found| *found != mended));
+    assert_eq!(usable(), 1, "only after a refusal");
     assert_eq!(connection.ask(admission("2", "ZY")).code(), "AA");
     assert_eq!(class_of(&daemon, "2"), "inpatient");
 }

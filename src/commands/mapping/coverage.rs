@@ -193,6 +193,9 @@ fn print(coverage: &Coverage, troubles: &Troubles, idle: &[RuleName], empty: &[S
     if let Some(more) = unreadable.checked_sub(TOLD as u64).filter(|more| *more > 0) {
         output::line(format!("  … and {more} more cannot be read"))?;
     }
+    if *messages == 0 {
+        return Ok(());
+    }
     let section = |heading: &str, lines: &[String]| -> anyhow::Result<()> {
         output::line(format!("\n{heading}: {}", if lines.is_empty() { "none" } else { "" }).trim_end())?;
         lines.iter().try_for_each(|line| output::line(format!("  {line}")))

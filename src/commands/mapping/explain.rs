@@ -288,10 +288,9 @@ fn document(source: &Source, report: &Report, explained: &[Vec<Explained<'_>>]) 
         "unmapped": unmapped,
         "notes": told.iter().flat_map(|told| notes(&told.examined)).collect::<Vec<_>>(),
     });
+    let row = |(place, targets): (&String, &BTreeSet<String>)| json!({"path": place, "targets": targets});
+    document["unchosen"] = json!(of_each(&|examined| examined.mapped.trace.unchosen.iter().map(row).collect()));
     if source.mapping.format() == Format::Fhir {
-        let row = |(place, targets): (&String, &BTreeSet<String>)| json!({"path": place, "targets": targets});
-        let unchosen = of_each(&|examined| examined.mapped.trace.unchosen.iter().map(row).collect());
-        document["unchosen"] = json!(unchosen);
         document["references"] = json!(references);
         document["unused"] = unused_document(&report.unused);
     }

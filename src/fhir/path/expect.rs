@@ -279,7 +279,16 @@ pub(super) fn of_operands(operator: Operator, sides: [(&Tree, &Types); 2], sourc
             found.extend(several(operator, sides, source));
             found
         }
-        Contains => unknown_codes(operator, right.1, left.0),
+        Contains => {
+            let mut found = unknown_codes(operator, right.1, left.0);
+            found.extend(unknown_codes(operator, left.1, right.0));
+            found
+        }
+        Plus | Minus | Times | Divide | Div | Mod | Concatenate => sides
+            .into_iter()
+            .filter(|(_, types)| types.several)
+            .map(|(tree, _)| part_of_several(tree, source))
+            .collect(),
         _ => Vec::new(),
     }
 }
@@ -338,6 +347,13 @@ fn several(operator: Operator, [left, right]: [(&Tree, &Types); 2], source: &str
         None => format!("write {path}.exists($this = …), or {path}.first()"),
     };
     Some(Remark::new(RemarkKind::Several, &list.span, format!("{path} may have several values: {so}"), hint))
+}
+
+/// A list that is computed with: each side is one value.
+fn part_of_several(tree: &Tree, source: &str) -> Remark {
+    let path = source.get(tree.span.clone()).unwrap_or_default().trim();
+    let problem = format!("{path} may have several values: of several there is no answer");
+    Remark::new(RemarkKind::Several, &tree.span, problem, format!("say which, as in {path}.first()"))
 }
 
 fn one_line(text: &str) -> String {

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::value::{Given, given, piece, trimmed};
 use super::{Occurrence, Path, Place, Resolved, Selector, Value, is_trigger_event};
 use crate::hl7v2::group::Current;
-use crate::hl7v2::{Message, Scope, Segment, escape};
+use crate::hl7v2::{Location, Message, Scope, Segment, escape};
 
 /// What is done with each thing found; `Break` ends the search.
 type Visit<'v, T> = &'v mut dyn FnMut(T) -> ControlFlow<()>;
@@ -49,6 +49,30 @@ impl Path {
             ControlFlow::Continue(())
         });
         found
+    }
+
+    /// What a value chooses among, segments or the repetitions of a field, and of them what it chooses: all with a value. Nothing of a path
+    /// that does not choose so.
+    pub fn choice(&self, scope: &Scope<'_>) -> Option<[Vec<Location>; 2]> {
+        let whole_field = Place { component: 0, subcomponent: 0, ..self.place };
+        let path = |occurrence: &Occurrence, place, repetition: &Selector| {
+            Self::new(String::new(), self.name, occurrence.clone(), place, repetition.clone())
+        };
+        let paths = match (&self.occurrence, &self.repetition) {
+            (Occurrence::Where(..), _) => {
+                let segment = Place { field: 0, ..whole_field };
+                [&Occurrence::All, &self.occurrence].map(|occurrence| path(occurrence, segment, &Selector::Default))
+            }
+            (occurrence, Selector::Where { .. }) => {
+                [&Selector::All, &self.repetition].map(|repetition| path(occurrence, whole_field, repetition))
+            }
+            _ => return None,
+        };
+        let places = |path: Self| {
+            let found = path.resolve_all(scope).into_iter().filter_map(Resolved::value);
+            found.map(|value| value.location()).collect()
+        };
+        Some(paths.map(places))
     }
 
     /// The scopes that `each` opens, see [`Scope::each`].

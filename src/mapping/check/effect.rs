@@ -174,7 +174,7 @@ impl Checker<'_, '_, '_> {
                     && text_of(&other.each) == text_of(&block.each)
                     && text_of(&other.when) == text_of(&block.when)
             });
-            let is_astray = self.reader.astray.contains(&(block.file, block.span.start));
+            let is_astray = block.is_unclear || self.reader.astray.contains(&(block.file, block.span.start));
             let Some(twin) = twin.filter(|_| !is_astray) else { continue };
             let line = self.reader.files[twin.file].line(twin.span.start);
             let text = format!(

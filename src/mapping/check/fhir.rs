@@ -3,9 +3,9 @@
 use super::super::compile::{self, default_coercion};
 use super::super::file::{Block, Located, MatchRule, Rule};
 use super::super::run::matches_pattern;
-use super::Checker;
 use super::texts::Comparison;
 use super::vocabulary::Vocabulary;
+use super::{Checker, table_hint};
 use crate::fhir::compose::FOCAL;
 use crate::mapping::coerce::Coercion;
 use crate::mapping::input::{ElementPath, Format, Within};
@@ -115,16 +115,14 @@ impl Checker<'_, '_, '_> {
         {
             let text =
                 format!("{place}.{} is a coded field and needs a table: it takes {}", found.name, legal.join(", "));
-            let hint = format!(
-                "write {{ from = \"{}\", table = \"{}\" }} and name the table in [tables]",
-                first.value, found.name
-            );
+            let hint = table_hint(rule, &first.value, &found);
             self.reader.warn(first.file, first.span.clone(), "M011", text, &hint);
         }
         let coercion = match &rule.coercion {
             Some(written) => Coercion::named(&written.value),
             None => default_coercion(&found, level, rule),
         };
+        self.words_beside(rule, &found, coercion);
         if let (Some(table), Some(vocabulary)) = (&rule.table, Vocabulary::of(&found, coercion)) {
             self.vocabularies.insert(table.value.clone(), vocabulary);
         }

@@ -5,6 +5,7 @@
 
 mod effect;
 mod fhir;
+mod meaning;
 mod needs;
 mod path;
 mod rows;
@@ -12,6 +13,8 @@ mod rows;
 mod tests;
 #[cfg(test)]
 mod tests_of_fhir;
+#[cfg(test)]
+mod tests_of_meaning;
 #[cfg(test)]
 mod tests_of_sites;
 mod texts;
@@ -221,6 +224,7 @@ impl<'d> Checker<'_, '_, 'd> {
         }
         if let Some(each) = &each {
             self.foreign_each(block, place, each);
+            self.each_of_list(block, place, each);
         }
         if let Some(each) = each.as_ref().filter(|each| each.field().is_some() && self.meaning(each).is_ok()) {
             let each_file = block.each.as_ref().map_or(0, |each| each.file);
@@ -255,6 +259,10 @@ impl<'d> Checker<'_, '_, 'd> {
         }
         self.without_effect(rule, place.contains('.'));
         self.fallbacks(rule);
+        self.only_the_first(rule, within);
+        if place == Kind::Patient.name() {
+            self.of_the_message(rule, &target.value);
+        }
         let Some(found) = compile::target(level, &target.value) else { return };
         self.on_unmapped(rule, &found);
         self.left_out(rule, &found);
@@ -265,6 +273,7 @@ impl<'d> Checker<'_, '_, 'd> {
         if self.is_whole {
             self.coded_without_table(rule, place, &found);
         }
+        self.words_beside(rule, &found, coercion);
         if let (Some(table), Some(vocabulary)) = (&rule.table, Vocabulary::of(&found, coercion)) {
             self.vocabularies.insert(table.value.clone(), vocabulary);
         }
@@ -285,10 +294,7 @@ impl<'d> Checker<'_, '_, 'd> {
         let Some(path) = Path::parse(&first.value).ok() else { return };
         let Ok(meaning) = self.meaning(&path) else { return };
         let text = format!("{place}.{} is a coded field and needs a table: it takes {}", target.name, legal.join(", "));
-        let hint = format!(
-            "write {{ from = \"{}\", table = \"{}\" }} and name the table in [tables]",
-            first.value, target.name
-        );
+        let hint = table_hint(rule, &first.value, target);
         let (file, span) = (first.file, first.span.clone());
         if meaning.table.is_empty() || rule.on_unmapped.is_some() || rule.when.is_some() {
             // The sender may know these codes, or what becomes of others is said.
@@ -393,6 +399,14 @@ impl<'d> Checker<'_, '_, 'd> {
             let source = Located { value: row.source.clone(), file: row.file, span: row.span.clone() };
             self.code_of("0003", &source);
         }
+    }
+}
+
+/// How a coded field gets its table: that of the base's rule in whose place this one stands, else one of its own.
+fn table_hint(rule: &Rule, from: &str, target: &Target) -> String {
+    match rule.left_out.iter().find(|left| left.key == "table") {
+        Some(left) => format!("write {{ from = {from:?}, table = {:?} }}, as the base does", left.value),
+        None => format!("write {{ from = {from:?}, table = {:?} }} and name the table in [tables]", target.name),
     }
 }
 

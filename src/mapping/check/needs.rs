@@ -103,9 +103,13 @@ impl Checker<'_, '_, '_> {
                 None => lacks.push(format!("{}: {}", need.one_of.join(" or "), need.reason)),
             }
         }
+        let names = self.names_of_base(block, place).filter(|_| !lacks.is_empty());
         if !lacks.is_empty() {
             let text = format!("{place} has no rule for {}", lacks.join(", nor for "));
-            self.reader.warn(block.file, block.span.clone(), "M023", text, "");
+            let hint = names.as_ref().map_or_else(String::new, |names| {
+                format!("to change one of the base's blocks, write its name: block = \"…\", of {names}")
+            });
+            self.reader.warn(block.file, block.span.clone(), "M023", text, &hint);
         }
         let segment = match place {
             "lab_report" => Some("OBR"),
@@ -113,10 +117,20 @@ impl Checker<'_, '_, '_> {
             "consent" => Some("CON"),
             _ => None,
         };
-        if let (Some(segment), None, Format::Hl7v2) = (segment, &block.each, self.declared.format()) {
+        // Meant for one of the base's, it lacks the each of that as well.
+        if let (Some(segment), None, None, Format::Hl7v2) = (segment, &block.each, names, self.declared.format()) {
             let text = format!("without each there is one {place} of a patient, however many the message holds");
             self.reader.warn(block.file, block.span.clone(), "M023", text, &format!("add each = {segment:?}"));
         }
+    }
+
+    /// The names of the base's blocks of a kind of record, of which a new block of a site may be meant for one.
+    fn names_of_base(&self, block: &Block, place: &str) -> Option<String> {
+        let others =
+            self.declared.records.iter().filter(|(kind, other)| kind.name() == place && other.file > block.file);
+        let names: Vec<&str> =
+            others.filter_map(|(_, other)| other.label.as_ref()).map(|name| name.value.as_str()).collect();
+        (!names.is_empty()).then(|| names.join(", "))
     }
 
     /// A mapping that gives no record makes every message fail: an emptied file must not come into force.

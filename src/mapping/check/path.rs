@@ -247,6 +247,9 @@ impl<'d> Checker<'_, '_, 'd> {
         is_explicit: bool,
     ) {
         let (Some(coercion), Ok(meaning)) = (coercion, self.meaning(path)) else { return };
+        if self.part_of_value(path, written, coercion, target) {
+            return;
+        }
         // What cannot fill the target at all has been said already.
         let fits = target.spread || coercion.fits(target.shape);
         if meaning.types.is_empty() || path.field().is_none() || !fits {
@@ -289,7 +292,7 @@ fn is_own(code: &str) -> bool {
 }
 
 /// Whether a coercion can make something of a data type. Old versions, and types that hold anything, are taken kindly.
-fn reads(coercion: Coercion, data_type: &str, dictionary: &Dictionary) -> bool {
+pub(super) fn reads(coercion: Coercion, data_type: &str, dictionary: &Dictionary) -> bool {
     const TEXT: &[&str] = &["ST", "TX", "FT"];
     const TIMES: &[&str] = &["DT", "TS", "DTM", "DR"];
     const NUMBERS: &[&str] = &["NM", "SI", "CQ", "MO", "CP", "SN", "ID", "IS"];

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::super::Mapping;
-use super::tests::{SEX, SOUND, VISIT, check, check_files, check_over};
+use super::tests::{SEX, SOUND, VISIT, check, check_files, check_over, problems_of};
 
 #[test]
 fn codes_that_only_seem_to_be_others_are_told() {
@@ -93,6 +93,14 @@ fn another_each_over_a_block_of_the_base_is_told() {
         &[("2:1 M020", "with this name, and this one fills nothing")],
     );
     check_over_base("[[visit]]", &[("2:1 M023", "this block says nothing")]);
+    check_over_base(
+        "[[visit]]\nblock = 'inpatient'\nward = 'PV1-3.1.1'",
+        &[("2:1 M023", "write its name: block = \"…\", of stay, booked")],
+    );
+    check_over_base(
+        "[patient]\neach = 'PID'\nsex = 'PID-8'",
+        &[("4:7 M011", "write { from = \"PID-8\", table = \"sex\" }, as the base does")],
+    );
 }
 
 #[test]
@@ -155,6 +163,50 @@ fn paths_inside_an_each_that_is_none_are_checked_by_what_was_meant() {
     phones("telecom", &[("6:10 M005", "did you mean value?")]);
     phones("telecomm", &[("5:9 M005", "did you mean telecom?"), ("6:10 M005", "ContactPoint has no element valeu")]);
     phones("qqqqqq", &[("5:9 M005", "has no element qqqqqq"), ("6:10 M005", "nothing here has an element valeu")]);
+}
+
+#[test]
+fn a_block_whose_each_is_misspelled_is_one_mistake() {
+    let phones = |key: &str, expected: &[(&str, &str)]| {
+        let block = format!("[[patient]]\neach = 'Patient'\n[[patient.phones]]\n{key} = 'telecom'\nvalue = 'value'\n");
+        let base = UNITS.replacen(
+            "[[visit]]",
+            "[[patient.phones]]\neach = 'telecom'\nvalue = { from = '$this', as = 'phone', required = 'skip' }
+[[patient.phones]]\nblock = 'work'\neach = \"contact.telecom\"\nvalue = { from = '$this', as = 'phone' }\n[[visit]]",
+            1,
+        );
+        check_over(&base, &block, expected);
+    };
+    phones("eahc", &[("5:1 M003", "did you mean each?")]);
+    check(
+        &format!("{SOUND}[[patient.phones]]\neahc = 'PID-13'\nvalue = 'PID-13.1'\n"),
+        &[("10:1 M003", "did you mean each?")],
+    );
+}
+
+#[test]
+fn a_base_with_a_mistake_in_its_syntax_is_one_problem() {
+    for (base, site) in [
+        (
+            UNITS.to_owned(),
+            "[[visit]]\nblock = 'encounter'\nward = 'serviceType'\nclass = { from = 'class', table = 'class' }\n",
+        ),
+        (format!("{SOUND}{VISIT}"), "[visit]\nward = 'PV1-3.1.1'\nclass = { from = 'PV1-2', table = 'class' }\n"),
+    ] {
+        let base = base.replacen("updated_at =", "updated_at ==", 1);
+        let problems = check_over_with(&base, site);
+        assert!(
+            !problems.is_empty() && problems.iter().all(|problem| problem.starts_with("base.toml:")),
+            "{problems:?}"
+        );
+    }
+}
+
+/// What is told of a site's file over a base, by its place.
+fn check_over_with(base: &str, site: &str) -> Vec<String> {
+    let files = [("site.toml", format!("extends = 'base.toml'\n{site}")), ("base.toml", base.to_owned())];
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    problems_of(&files).iter().map(ToString::to_string).collect()
 }
 
 #[test]

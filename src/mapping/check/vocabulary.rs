@@ -1,11 +1,12 @@
 //! The targets of tables whose fields take any text, so that nothing else can tell a slip: units, flags, and words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checker;
 use crate::diagnostic::{is_one_letter_away, similar};
 use crate::mapping::coerce::Coercion;
-use crate::mapping::compile::Target;
+use crate::mapping::compile::{ON_UNMAPPED, Target};
+use crate::mapping::file::{Located, Rule};
 use crate::mapping::table::Row;
 use crate::record::schema::Shape;
 
@@ -75,21 +76,35 @@ impl Checker<'_, '_, '_> {
             Vocabulary::Words => {
                 let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
                 rows.iter().for_each(|row| *counts.entry(row.target.as_str()).or_default() += 1);
-                let is_word = |word: &str| {
-                    word.len() + 1 >= LEAST_WORD
-                        && word.bytes().all(|letter| letter.is_ascii_lowercase() || letter == b'_')
-                };
-                for row in rows.iter().filter(|row| counts[row.target.as_str()] == 1 && is_word(&row.target)) {
-                    let other = counts.keys().find(|other| {
-                        other.len().max(row.target.len()) > LEAST_WORD
-                            && is_word(other)
-                            && is_one_letter_away(other, &row.target)
-                            && (counts[*other] > 1 || other.len() < row.target.len())
-                    });
-                    if let Some(other) = other.copied() {
-                        self.target(row, "one letter away from another target of the table", Some(other));
+                for row in rows.iter().filter(|row| counts[row.target.as_str()] == 1) {
+                    let mut others =
+                        counts.iter().filter(|(other, count)| **count > 1 || other.len() < row.target.len());
+                    if let Some((other, _)) = others.find(|(other, _)| {
+                        other.len().max(row.target.len()) > LEAST_WORD && may_mean(&row.target, other)
+                    }) {
+                        self.target(row, "one letter away from another target of the table", Some(*other));
                     }
                 }
+            }
+        }
+    }
+
+    /// The texts of a rule that stand beside what its table gives: a word that is nearly a target of the table.
+    pub(super) fn words_beside(&mut self, rule: &Rule, target: &Target, coercion: Option<Coercion>) {
+        let Some(table) = rule.table.as_ref().filter(|_| Vocabulary::of(target, coercion) == Some(Vocabulary::Words))
+        else {
+            return;
+        };
+        let mut tables = self.declared.tables.iter().zip(self.rows);
+        let Some((_, rows)) = tables.find(|(other, _)| other.name.value == table.value) else { return };
+        let targets: BTreeSet<&str> = rows.iter().map(|row| row.target.as_str()).collect();
+        let is_other = |word: &&Located<String>| {
+            !targets.contains(word.value.as_str()) && !ON_UNMAPPED.contains(&word.value.as_str())
+        };
+        for word in [&rule.default, &rule.on_unmapped].into_iter().flatten().filter(is_other) {
+            if let Some(meant) = targets.iter().find(|known| may_mean(&word.value, known)) {
+                let text = format!("{} is one letter away from a target of the table {}", word.value, table.value);
+                self.reader.warn(word.file, word.span.clone(), "M025", text, &format!("did you mean {meant}?"));
             }
         }
     }
@@ -99,6 +114,14 @@ impl Checker<'_, '_, '_> {
         let hint = meant.map_or_else(String::new, |meant| format!("did you mean {meant}?"));
         self.tell(row, row.target_span.clone(), "M025", text, &hint);
     }
+}
+
+/// Whether a word may be a slip for another one.
+fn may_mean(word: &str, other: &str) -> bool {
+    let is_word = |word: &str| {
+        word.len() + 1 >= LEAST_WORD && word.bytes().all(|letter| letter.is_ascii_lowercase() || letter == b'_')
+    };
+    is_word(word) && is_word(other) && is_one_letter_away(word, other)
 }
 
 /// Whether a text has the form of a unit in UCUM (version 2.1, case sensitive). Of units in brackets only the form is asked.

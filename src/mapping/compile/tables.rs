@@ -38,8 +38,6 @@ impl Compiler<'_, '_> {
                 Some(other) if !chain.contains(&other.name.value.as_str()) => rows = self.table_rows(other, all, chain),
                 // Told once, however many tables lead there.
                 _ if self.is_reported(&(extends.file, extends.span.clone()), "M009") => {}
-                // It is the base's, which could not be read.
-                Some(_) if self.reader.lacks_base && extends.value == table.name.value => {}
                 Some(_) if extends.value == table.name.value => {
                     let text = format!("no base has a table {} that this one could extend", extends.value);
                     self.error(
@@ -134,9 +132,6 @@ impl Compiler<'_, '_> {
 
     /// One that is not used and has nearly the same name may be the one that is misspelled: both places are told at once.
     fn unknown_table(&mut self, written: &Located<String>, text: String, known: &[Located<String>]) {
-        if self.reader.lacks_base {
-            return;
-        }
         let meant = similar(&written.value, known.iter().map(|name| name.value.as_str()));
         let meant = known.iter().find(|name| Some(name.value.as_str()) == meant);
         let unused = meant.filter(|name| !self.reader.used_tables.contains(&name.value));

@@ -37,17 +37,6 @@ pub(super) fn is_of(place: &str, resources: &BTreeSet<String>) -> bool {
     resources.iter().any(|known| known == resource || known.split('/').next() == Some(resource))
 }
 
-/// The element of a place, whichever resource and item it is of: `Encounter.participant` of `Encounter/8.participant[1]`.
-pub(super) fn element_of(place: &str) -> String {
-    let (resource, rest) = place.split_once('.').map_or((place, None), |(resource, rest)| (resource, Some(rest)));
-    let mut element = resource.split('/').next().unwrap_or(resource).to_owned();
-    for name in rest.into_iter().flat_map(|rest| rest.split('.')) {
-        element.push('.');
-        element.push_str(name.split('[').next().unwrap_or(name));
-    }
-    element
-}
-
 /// Counts the elements with a value that nothing asked for, by their names: `Patient.maritalStatus`.
 pub(super) fn count_unread(
     unit: &Unit,

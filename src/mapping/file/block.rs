@@ -51,8 +51,10 @@ impl Reader<'_> {
             on_null: None,
             fields: Vec::new(),
             lists: Vec::new(),
+            is_unclear: false,
         };
         for (key, value) in in_order(table) {
+            let before = self.problems.len();
             match key.get_ref().as_ref() {
                 "block" => block.label = self.text(file, value),
                 "each" => block.each = self.text(file, value),
@@ -62,6 +64,8 @@ impl Reader<'_> {
                 "on_null" => block.on_null = self.on_null(file, value),
                 name => self.field(file, key, name, value, level, &mut block),
             }
+            let is_field = level.iter().any(|field| field.name == key.get_ref().as_ref());
+            block.is_unclear |= !is_field && self.problems.len() > before;
         }
         if table.is_empty() {
             let text = "this block says nothing".to_owned();

@@ -1,5 +1,5 @@
-//! Elements that no condition of the mapping chooses, such as a participant of a type that no rule asks for: their values would be lost
-//! without a word. Looked at only where an explanation is asked for.
+//! Elements, segments and repetitions that no condition of the mapping chooses, such as a participant of a type that no rule asks for: their
+//! values would be lost without a word. Looked at only where an explanation is asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,8 +23,7 @@ impl Run<'_> {
 
     /// Notes what a path chooses from, for a field or list.
     pub(super) fn note_choice(&mut self, path: &Path, scope: &Scope<'_>, target: &str) {
-        let (Path::Fhir(path), Scope::Fhir(scope)) = (path, scope) else { return };
-        let Some((from, chosen)) = path.choice(scope) else { return };
+        let Some([from, chosen]) = path.choice(scope) else { return };
         for place in from.into_iter().filter(|place| !chosen.contains(place)) {
             self.choices.passed.entry(place).or_default().insert(target.to_owned());
         }
@@ -36,12 +35,17 @@ impl Run<'_> {
         let Choices { passed, chosen } = std::mem::take(&mut self.choices);
         let read: Vec<&str> = self.mapped.explanation.iter().filter_map(|field| field.path.as_deref()).collect();
         let is_within = |path: &str, place: &str| {
-            path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-']))
         };
+        // What was left out or could not be taken is told by itself.
+        let skipped = self.mapped.skipped.iter().map(|skipped| &skipped.path);
+        let told: Vec<&String> = skipped.chain(self.mapped.rejected.iter().map(|rejected| &rejected.path)).collect();
         let is_lost = |place: &str| {
             !chosen.iter().any(|chosen| is_within(chosen, place) || is_within(place, chosen))
                 && !read.iter().any(|path| is_within(path, place))
+                && !told.iter().any(|path| is_within(path, place))
         };
-        self.mapped.trace.unchosen = passed.into_iter().filter(|(place, _)| is_lost(place)).collect();
+        let unchosen = passed.into_iter().filter(|(place, _)| is_lost(place)).collect();
+        self.mapped.trace.unchosen = unchosen;
     }
 }

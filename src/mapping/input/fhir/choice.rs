@@ -7,7 +7,7 @@ const WHERE: &str = ".where(";
 
 impl ElementPath {
     /// The places of the elements that its first condition chooses from, and of those that it chooses. Nothing of a path without one.
-    pub(crate) fn choice(&self, scope: &ElementScope<'_>) -> Option<(Vec<String>, Vec<String>)> {
+    pub(crate) fn choice(&self, scope: &ElementScope<'_>) -> Option<[Vec<String>; 2]> {
         let source = self.path.source();
         let start = source.find(WHERE)?;
         let end = closing(source, start + WHERE.len())?;
@@ -19,7 +19,7 @@ impl ElementPath {
             let given = found.into_iter().filter(|node| !is_without_value(node));
             given.map(|node| Element(node).location()).collect::<Vec<_>>()
         };
-        Some((places(&from), places(&chosen)))
+        Some([places(&from), places(&chosen)])
     }
 }
 
