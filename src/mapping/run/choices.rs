@@ -45,7 +45,6 @@ impl Run<'_> {
                 && !read.iter().any(|path| is_within(path, place))
                 && !told.iter().any(|path| is_within(path, place))
         };
-        let unchosen = passed.into_iter().filter(|(place, _)| is_lost(place)).collect();
-        self.mapped.trace.unchosen = unchosen;
+        self.mapped.trace.unchosen = passed.into_iter().filter(|(place, _)| is_lost(place)).collect();
     }
 }
