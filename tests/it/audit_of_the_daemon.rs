@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::daemon::Daemon;
 use crate::support::eventually;
 use crate::support::hl7::{admission_of_nobody, adt, person, registration};
+use crate::support::receiver::{Mood, Receiver};
 use crate::support::site::{Site, configuration};
 
 fn entries(site: &Site, filter: &[&str]) -> Vec<Value> {
@@ -112,6 +113,33 @@ fn who_shows_no_client_certificate_or_a_stranger_s_is_let_in_nowhere_and_written
     let told = of(&site, "feed.deliver");
     assert_eq!((told.len(), &told[0]["name"]), (1, &json!("crm")));
     assert_eq!(of(&site, "authentication.fail").len(), 1, "the same again within a minute is one entry");
+}
+
+#[test]
+fn what_was_posted_and_not_taken_is_written_down_too() {
+    let receiver = Receiver::start();
+    receiver.answers(|_| Mood::Status(500));
+    let webhook = format!(
+        "[[consumers]]\nname = \"pushed\"\nwebhook = {{ url = \"{}\", secret_file = \"config/secret\", schedule = [\"50ms\"] }}\n",
+        receiver.url()
+    );
+    let site = Site::configured(&configuration("", &webhook));
+    let secret = site.write("config/secret", "whsec_YSBzZWNyZXQgb2YgbW9yZSB0aGFuIDI0IGJ5dGVz\n");
+    std::fs::set_permissions(secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let daemon = site.start();
+    daemon.accept("his", registration("C1", "P1", "张^伟"));
+    let one_id = daemon.one_id("HIS|P1");
+    let outcomes = || -> Vec<Value> {
+        let told = entries(&site, &["--action", "feed.deliver", "--person", &one_id]);
+        told.iter().map(|entry| entry["outcome"].clone()).collect()
+    };
+    eventually("what was not taken", || outcomes().contains(&json!("failed")).then_some(()));
+    assert!(!outcomes().contains(&json!("ok")) && receiver.taken().is_empty());
+    receiver.answers(|_| Mood::Status(204));
+    eventually("what was taken", || outcomes().contains(&json!("ok")).then_some(()));
+    assert_eq!(outcomes().first(), Some(&json!("ok")), "the newest");
+    let told = entries(&site, &["--action", "feed.deliver", "--person", &one_id]);
+    assert!(told.iter().all(|entry| objects(entry).contains("consumer/pushed")), "{told:?}");
 }
 
 #[test]
