@@ -2,6 +2,8 @@
 //! looked up says in addition by which mapping it was last written; no event does, or each new mapping would make events of records that
 //! stay the same.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -214,10 +216,11 @@ pub fn consents(reader: &Reader<'_>, one_id: &str, now: i64) -> Result<Option<se
         holds.into_iter().map(|(purpose, state)| (purpose.name().to_owned(), state.name().into())).collect();
     let mut said = Vec::new();
     for consent in consents::about(reader, &consents::records_of(reader, &person.one_id)?)? {
-        let mut names = Vec::new();
+        // Two sources may know the patient under one number.
+        let mut names = BTreeSet::new();
         for record in &consent.records {
             if let Some(row) = records::get(reader, *record)? {
-                names.push(records::name(reader, &row)?);
+                names.insert(records::name(reader, &row)?);
             }
         }
         let NewConsent { one_id, purpose, state, since, until, basis, source, said_by, at, .. } = consent.said;

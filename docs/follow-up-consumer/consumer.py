@@ -93,7 +93,8 @@ class Desk:
         if self.rows("SELECT 1 FROM erased WHERE one_id = ?", one_id):
             return  # erase: nothing that comes late brings the patient back
         if kind == "patient.erased":
-            self.erase(data["one_id"])
+            for forgotten in data["erased"]:
+                self.erase(forgotten)
         elif kind == "patient.merged":
             self.merge(data, epoch)
         elif kind == "patient.split":

@@ -69,7 +69,7 @@ actions! {
     StoreRestore "store.restore" "A backup was put back in place of the store."
     TokenCreate "token.create" "A token was made."
     TokenRevoke "token.revoke" "Tokens were revoked."
-    AuthenticationFail "authentication.fail" "Somebody came with no token, or one that is not valid."
+    AuthenticationFail "authentication.fail" "Somebody came with no token or client certificate, or one that is not valid."
     AuthenticationLockOut "authentication.lock_out" "An address is let in no more for a time."
     AccessRefuse "access.refuse" "A token asked for what its role may not do."
     RequestLimit "request.limit" "A token asked more often than it may."
@@ -81,6 +81,7 @@ actions! {
     AuditRead "audit.read" "The audit trail was read."
     AuditExport "audit.export" "The audit trail was exported."
     AuditPrune "audit.prune" "Entries older than the retention were removed."
+    AuditReindex "audit.reindex" "The index of persons of the audit trail was compared with the entries, and what lacked put back."
     AuditKey "audit.key" "The trail is signed with this key from here on."
 }
 

@@ -31,6 +31,8 @@ pub enum Break {
     Unreadable,
     /// There is no trail.
     Empty,
+    /// The entries are as they were written; what finds them by person is not.
+    Index,
 }
 
 impl Break {
@@ -48,6 +50,7 @@ impl Break {
             Self::Key => "key",
             Self::Unreadable => "unreadable",
             Self::Empty => "empty",
+            Self::Index => "index",
         }
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Verdict, audited, existing_store, load_config, output};
 use crate::app::now;
-use crate::audit::{CheckpointKind, PublicKey, Row};
+use crate::audit::{Break, CheckpointKind, PublicKey, Row};
 use crate::config::Config;
 use crate::store::audit::{self, AuditFilter, AuditOrder, Evidence, Findings, evidence_of_export, public_keys};
 use crate::store::{Store, StoreError};
@@ -44,6 +44,8 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Put back what lacks in the index by which entries are found by person; `verify` says whether something does.
+    Reindex,
     /// Print the trail as one JSON object a line, oldest first, with all that is needed to verify it elsewhere.
     Export {
         /// Entries of this time or later: 2026-11-22, 2026-11-22T08:00 (local) or 2026-11-22T08:00:00+08:00.
@@ -105,8 +107,24 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
             let findings = Evidence::open(&config.store)?.verify(trusted, &outside)?;
             tell(&findings, None, json)
         }
+        Verb::Reindex => reindex(&existing_store(&load_config(file)?)?),
         Verb::Export { since } => export(&load_config(file)?, since),
     }
+}
+
+/// In steps, so that messages are taken in between.
+fn reindex(store: &Store) -> anyhow::Result<Verdict> {
+    let (mut after, mut added) = (0, 0);
+    loop {
+        let step = store.submit_blocking(move |transaction| audit::reindex(transaction, after, PAGE))?;
+        added += step.added;
+        match step.next {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    output::line(format!("put back: {added}"))?;
+    Ok(Verdict::Fine)
 }
 
 fn read_keys(files: &[PathBuf]) -> anyhow::Result<BTreeSet<PublicKey>> {
@@ -221,7 +239,8 @@ fn tell(findings: &Findings, remark: Option<String>, json: bool) -> anyhow::Resu
                 let (sequence, kind) = (broken.sequence, broken.kind.name());
                 output::json(&json!({"verified": false, "sequence": sequence, "kind": kind, "text": broken.text}))?;
             } else {
-                output::line(format!("the trail is broken at entry {}: {}", broken.sequence, broken.text))?;
+                let broken_part = if broken.kind == Break::Index { "index of persons" } else { "trail" };
+                output::line(format!("the {broken_part} is broken at entry {}: {}", broken.sequence, broken.text))?;
                 output::line(format!("({})", broken.kind.name()))?;
             }
             Ok(Verdict::Wrong)

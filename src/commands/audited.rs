@@ -102,6 +102,7 @@ pub(super) fn of(command: &Command) -> Audited {
         Command::Audit(verb) => match verb {
             audit::Verb::List { .. } => Reads(Action::AuditRead),
             audit::Verb::Export { .. } => Reads(Action::AuditExport),
+            audit::Verb::Reindex => Begins(Action::AuditReindex),
             // Evidence is looked at and not added to.
             audit::Verb::Verify { .. } => Nothing,
         },

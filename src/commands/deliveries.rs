@@ -208,13 +208,15 @@ fn parked(config: &Config, store: &Store, only: Option<&str>, json: bool) -> any
         return output::json(&json!({"consumers": shown}));
     }
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let time = |value: &Value| output::local_text(&text(value));
     let rows: Vec<Vec<String>> = shown
         .iter()
         .flat_map(|(name, holds, _)| holds.iter().map(move |hold| (name, hold)))
         .map(|(name, hold)| {
-            let state = hold["parked_at"]
-                .as_str()
-                .map_or_else(|| format!("again at {}", text(&hold["next_at"])), |at| format!("parked since {at}"));
+            let state = hold["parked_at"].as_str().map_or_else(
+                || format!("again at {}", time(&hold["next_at"])),
+                |_| format!("parked since {}", time(&hold["parked_at"])),
+            );
             let person = hold["one_id"].as_str().unwrap_or("-").to_owned();
             vec![name.clone(), person, text(&hold["events"]), text(&hold["attempts"]), state, text(&hold["error"])]
         })
@@ -223,8 +225,10 @@ fn parked(config: &Config, store: &Store, only: Option<&str>, json: bool) -> any
     for (name, _, actions) in &shown {
         for action in actions {
             let part = |key: &str| text(&action[key]);
-            let line = format!("{}  {name}: {} by {} {}", part("at"), part("action"), part("by"), part("reason"));
-            output::line(output::printable(line.trim_end()))?;
+            let line = format!("{}  {name}: {} by {}", time(&action["at"]), part("action"), part("by"));
+            let reason = part("reason");
+            let line = if reason.is_empty() { line } else { format!("{line}: {reason}") };
+            output::line(output::printable(&line))?;
         }
     }
     Ok(())

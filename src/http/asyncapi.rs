@@ -37,7 +37,7 @@ const WAYS: &[Way] = &[
         path: Some("/v1/feed/stream"),
         method: "GET",
         summary: "Events as they come (server-sent events)",
-        description: "`id` is the cursor after the event, `data` the event; `Last-Event-ID` is honoured.",
+        description: "`id` is the cursor after the event, `data` the event; `Last-Event-ID` is honoured. Where events are passed over that are not for the consumer, a checkpoint says the position.",
     },
     Way {
         name: "webhook",
@@ -54,10 +54,10 @@ impl Way {
         self.path.is_none_or(|path| ROUTES.iter().any(|route| route.path == path))
     }
 
-    /// A checkpoint stands between events only where a page has an end; who asks by a cursor is told of a new epoch by a 409.
+    /// A checkpoint says a position to who keeps one itself; who asks by a cursor is told of a new epoch by a 409.
     fn carries(&self, kind: EventKind) -> bool {
         match kind {
-            EventKind::FeedCheckpoint => self.path == Some("/v1/feed"),
+            EventKind::FeedCheckpoint => self.path.is_some(),
             EventKind::FeedEpochChanged => self.path.is_none(),
             _ => true,
         }

@@ -9,6 +9,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use axum::http::{HeaderValue, Response, header::HeaderName};
 
@@ -166,6 +167,17 @@ pub(crate) async fn refused(state: &AppState, trace: &Trace, told: Vec<(Action, 
         entry
     });
     append(state, entries.collect()).await
+}
+
+/// Writes down that an address showed no certificate that is let in. Nobody is answered: where it cannot be written, the log says so.
+pub(crate) async fn certificate_refused(state: &AppState, address: IpAddr) {
+    if !state.guard.missing(address, Instant::now()) {
+        return;
+    }
+    let mut entry = Trace::new(state, Audited::Each(Action::AuthenticationFail), address).for_change();
+    entry.object("certificate", "client");
+    // The failure is logged there.
+    drop(append(state, vec![entry.with(Outcome::Refused)]).await);
 }
 
 pub(crate) async fn append(state: &AppState, entries: Vec<Entry>) -> Result<(), Problem> {

@@ -178,7 +178,7 @@ impl Guard {
         Noted { is_new, is_locked_out }
     }
 
-    /// Whether that an address came without any token is to be written down.
+    /// Whether that an address came without any token, or without the certificate that is asked for, is to be written down.
     pub(crate) fn missing(&self, address: IpAddr, now: Instant) -> bool {
         remember(&mut self.memory().told, (neighbourhood(address), None), now)
     }

@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep, timeout};
 
+use super::audit;
 use super::call::Peer;
 use super::limits::{HANDSHAKE_TIME, HEAD_BYTES, HEAD_TIME, HEADERS, WRITE_TIME};
 use super::{AppState, router};
@@ -47,6 +48,7 @@ pub async fn serve(listener: Arc<TcpListener>, tls: Option<Arc<ServerTls>>, stat
             tls: tls.clone(),
             watcher: requests.watcher(),
             open: OpenConnection::new(&state),
+            state: Arc::clone(&state),
         };
         connections.spawn(async move {
             connection.serve(stream).await;
@@ -96,6 +98,7 @@ struct Connection {
     tls: Option<Arc<ServerTls>>,
     watcher: Watcher,
     open: OpenConnection,
+    state: Arc<AppState>,
 }
 
 impl Connection {
@@ -110,7 +113,12 @@ impl Connection {
         let shaken = tokio::select! { () = self.open.0.stopping.cancelled() => return, shaken = handshake => shaken };
         match shaken {
             Ok(Ok(stream)) => self.serve_plain(stream).await,
-            Ok(Err(error)) => tracing::info!(%error, "a TLS handshake for HTTP failed"),
+            Ok(Err(error)) => {
+                tracing::info!(address = %self.peer, %error, "a TLS handshake for HTTP failed");
+                if is_about_certificate(&error) {
+                    audit::certificate_refused(&self.state, self.peer).await;
+                }
+            }
             Err(_) => tracing::info!("a TLS handshake for HTTP took longer than {HANDSHAKE_TIME:?}"),
         }
     }
@@ -131,6 +139,12 @@ impl Connection {
         }
         drop(self.open);
     }
+}
+
+/// Whether a handshake failed because the other side showed no certificate of the authority that is asked for.
+fn is_about_certificate(error: &io::Error) -> bool {
+    let reason = error.get_ref().and_then(|reason| reason.downcast_ref::<rustls::Error>());
+    matches!(reason, Some(rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_)))
 }
 
 /// The router, told with each request who asks.

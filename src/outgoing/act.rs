@@ -71,7 +71,7 @@ pub enum Refusal {
     )]
     NotPushed,
     /// Neither from where nor who.
-    #[error("say from where, or whose events")]
+    #[error("say from where (a cursor or a time), or whose events (a One ID)")]
     Everything,
     /// Nobody of this One ID.
     #[error("no person has this One ID")]

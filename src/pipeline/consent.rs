@@ -143,10 +143,9 @@ impl Job<'_> {
             let began = since.is_none_or(|since| since == consent.said.since);
             Some(consent.said.state) == *state && consent.said.until == *until && began
         };
-        let consent = match (counted, state) {
-            (Some(same), _) if is_same(&same) => Some(same.id),
-            (_, Some(state)) => return self.put_words(owner, &known, &said, Some(*state)),
-            (_, None) => return self.put_words(owner, &known, &said, None),
+        let consent = match counted {
+            Some(same) if is_same(&same) => Some(same.id),
+            _ => return self.put_words(owner, &known, &said),
         };
         let word = Word { record: owner.record, name: name.clone(), moment: (moment.at, moment.arrival), consent };
         Ok(consents::put_word(self.transaction, self.source, &word, self.now)?)
@@ -163,17 +162,11 @@ impl Job<'_> {
     }
 
     /// In place of all that the source said of the consent before; tells and writes down what that changes.
-    fn put_words(
-        &self,
-        owner: &Owner,
-        known: &[Word],
-        said: &Said,
-        state: Option<ConsentState>,
-    ) -> Result<(), Trouble> {
-        let Said { name, since, until, moment, .. } = said;
+    fn put_words(&self, owner: &Owner, known: &[Word], said: &Said) -> Result<(), Trouble> {
+        let Said { name, state, since, until, moment, .. } = said;
         let counted = known.iter().any(|word| word.consent.is_some());
         let before = self.consents_of([owner.one_id.as_str()])?;
-        let new = state.map(|state| NewConsent {
+        let new = (*state).map(|state| NewConsent {
             one_id: owner.one_id.clone(),
             purpose: name.purpose,
             state,
@@ -231,7 +224,7 @@ impl Job<'_> {
                 by: String::new(),
                 moment: Moment { at, arrival: moment.arrival },
             };
-            self.put_words(owner, std::slice::from_ref(&word), &said, None)?;
+            self.put_words(owner, std::slice::from_ref(&word), &said)?;
         }
         Ok(())
     }

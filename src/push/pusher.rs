@@ -18,17 +18,19 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+mod announce;
+mod progress;
+
+use self::announce::Tries;
 use super::Settings;
 use super::endpoint::{Blame, Endpoint, Failure};
 use super::notice::Notice;
 use super::status::{PushStatus, Standing};
 use super::window::Window;
 use super::wire::{self, Failed, Outcome, PushError, Wire};
-use crate::audit::{Action, Actor, Entry};
 use crate::disclosure::{Policies, Recipient};
-use crate::feed::{Cursor, Event, Position};
+use crate::feed::{Event, Position};
 use crate::outgoing::{self, Log, Lost, Ordered, Page, Request};
-use crate::store::audit;
 use crate::store::holds::{self, Hold, Place, Trouble};
 use crate::store::{Reader, Store, StoreError, Transaction, WriteError, consumers, events};
 
@@ -64,13 +66,6 @@ enum Beginning {
     Nowhere(String),
 }
 
-/// Attempts to tell of a new epoch.
-#[derive(Debug, Default)]
-struct Tries {
-    failed: usize,
-    next_at: i64,
-}
-
 /// Where an event that is under way came from.
 #[derive(Debug, Clone)]
 enum Origin {
@@ -102,6 +97,8 @@ struct Course {
     committed_at: Instant,
     /// Events taken since then, and whom they are about.
     taken: Vec<(u64, String)>,
+    /// Events posted since then that were not taken: what they tell has left all the same.
+    refused: Vec<(u64, String)>,
     /// When anything was last taken, microseconds since the epoch.
     delivered_at: Option<i64>,
     under_way: HashMap<u64, UnderWay>,
@@ -227,6 +224,7 @@ impl Pusher {
             committed: after,
             committed_at: Instant::now(),
             taken: Vec::new(),
+            refused: Vec::new(),
             delivered_at: known.and_then(|known| known.delivered_at),
             under_way: HashMap::new(),
             requests: JoinSet::new(),
@@ -238,59 +236,6 @@ impl Pusher {
             head: log.head.sequence,
             looked_at: None,
         })))
-    }
-
-    /// Tells the receiver of the new epoch, if it is time to; once it has taken that, delivery goes on in it.
-    async fn announce(&self, notice: &Notice, tries: &mut Tries, stop: &CancellationToken) -> Result<(), Trip> {
-        if tries.next_at > now() {
-            return Ok(());
-        }
-        let event = Arc::new(notice.event(self.consumer(), Timestamp::now())?);
-        let outcome = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            outcome = (self.post)(event) => outcome,
-        };
-        let failed = match outcome {
-            Outcome::Taken => {
-                *tries = Tries::default();
-                tracing::warn!(
-                    consumer = self.consumer(),
-                    "the store was put back from a backup; the receiver knows, delivery goes on"
-                );
-                return self.enter(notice).await;
-            }
-            Outcome::Failed(failed) => failed,
-        };
-        let schedule = &self.settings.schedule;
-        let planned =
-            schedule.get(tries.failed).or(schedule.last()).copied().unwrap_or(self.settings.limits.longest_probe);
-        let wait = failed.retry_after.unwrap_or_else(|| {
-            crate::web::jittered(planned.min(self.settings.limits.longest_probe), crate::web::random())
-        });
-        tries.failed = tries.failed.saturating_add(1);
-        tries.next_at = now().saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
-        self.tell(Standing::Down(format!(
-            "it has not taken yet that the store was put back from a backup: {}",
-            failed.reason
-        )));
-        Ok(())
-    }
-
-    /// Goes on in the new epoch, unless somebody has moved the position meanwhile.
-    async fn enter(&self, notice: &Notice) -> Result<(), Trip> {
-        let mut entry = Entry::new(now(), Actor::Daemon, Action::FeedDeliver, "daemon", &format!("push-{:x}", now()));
-        entry.object("consumer", self.consumer());
-        entry.object("target", wire::origin(&self.settings.url));
-        entry.object("epoch", notice.next.epoch);
-        let (name, moved, next) = (self.consumer().to_owned(), notice.moved, notice.next);
-        let job = move |t: &Transaction<'_>| {
-            if consumers::get(t, &name)?.is_some_and(|known| known.moved == moved) {
-                audit::append(t, &entry)?;
-                consumers::commit(t, &name, next, now())?;
-            }
-            Ok(())
-        };
-        Ok(self.store.submit(job).await?)
     }
 
     async fn session(&self, mut course: Course, endpoint: &mut Endpoint, stop: &CancellationToken) -> Result<(), Trip> {
@@ -543,6 +488,9 @@ impl Pusher {
             }
             Outcome::Failed(failed) => failed,
         };
+        if !failed.is_unreachable {
+            course.refused.push((sequence, sent.subject.clone()));
+        }
         let failure = Failure {
             person: &sent.subject,
             is_unreachable: failed.is_unreachable,
@@ -600,41 +548,6 @@ impl Pusher {
     async fn let_go(&self, sequence: u64) -> Result<(), WriteError> {
         let name = self.consumer().to_owned();
         self.store.submit(move |transaction| holds::let_go(transaction, &name, sequence, now())).await.map(drop)
-    }
-
-    /// What the audit trail says of what was taken; `None`: nothing was.
-    fn delivered(&self, course: &Course) -> Option<Entry> {
-        let sequences = || course.taken.iter().map(|(sequence, _)| *sequence);
-        let (first, last) = (sequences().min()?, sequences().max()?);
-        let target = wire::origin(&self.settings.url);
-        let mut entry =
-            Entry::new(now(), Actor::Daemon, Action::FeedDeliver, "daemon", &format!("push-{:x}", course.began));
-        entry.object("consumer", self.consumer());
-        entry.object("target", target);
-        entry.object("events", format_args!("{}-{first:012}..{last:012}", course.epoch));
-        entry.persons(course.taken.iter().map(|(_, subject)| subject.as_str()));
-        Some(entry)
-    }
-
-    /// Commits how far it is. `false`: somebody moved the position.
-    async fn commit(&self, course: &mut Course) -> Result<bool, Trip> {
-        let position = course.window.position();
-        if position == course.committed && course.taken.is_empty() {
-            course.committed_at = Instant::now();
-            return Ok(true);
-        }
-        let (name, moved, delivered_at) = (self.consumer().to_owned(), course.moved, course.delivered_at);
-        let cursor = Cursor { epoch: course.epoch, sequence: position };
-        let entry = self.delivered(course);
-        let advance = move |t: &Transaction<'_>| {
-            entry.map_or(Ok(()), |entry| audit::append(t, &entry).map(drop))?;
-            consumers::advance(t, &name, cursor, moved, delivered_at, now())
-        };
-        let committed = self.store.submit(advance).await?;
-        course.committed = position;
-        course.committed_at = Instant::now();
-        course.taken.clear();
-        Ok(committed)
     }
 
     fn show(&self, endpoint: &Endpoint) {

@@ -57,7 +57,7 @@ pub(super) enum Outcome {
 pub(super) struct Failed {
     /// For people; without URL or body.
     pub(super) reason: String,
-    /// No answer could be had at all.
+    /// Nobody could be reached: nothing of the event has left.
     pub(super) is_unreachable: bool,
     /// The wait that the receiver asks for.
     pub(super) retry_after: Option<Duration>,

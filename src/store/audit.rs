@@ -8,6 +8,7 @@
 
 mod evidence;
 mod files;
+mod index;
 
 use rusqlite::{Row as SqlRow, ToSql, params};
 
@@ -18,14 +19,10 @@ use crate::audit::{Action, Actor, Checkpoint, CheckpointKind, Entry, GENESIS, Ha
 pub use evidence::{Evidence, Findings, evidence_of_export};
 pub(super) use files::Sealer;
 pub use files::{AuditFiles, public_keys};
+pub use index::{ReindexStep, reindex};
 
 /// Entries between two regular checkpoints.
 const CHECKPOINT_ENTRIES: u64 = 1_000;
-/// Persons of an entry that each find it by the index. One about more (a page of events) is found among those of [`OF_MANY`]: it would
-/// else cost the writer as many rows as the page has persons, for each consumer.
-const INDEXED_PERSONS: usize = 16;
-/// Stands in the index for all persons of an entry about more than [`INDEXED_PERSONS`].
-const OF_MANY: &str = "*";
 /// Time between two regular checkpoints, in microseconds: ten minutes.
 const CHECKPOINT_TIME: i64 = 600_000_000;
 
@@ -57,7 +54,7 @@ macro_rules! fitting_of_person {
         concat!(
             entries!(
                 "JOIN audit_person ON audit_person.sequence = audit_entry.sequence \
-                 WHERE person IN (?9, '*') AND instr(persons, ?9) > 0 AND audit_person.sequence BETWEEN ?1 AND ?2 AND at >= ?3 AND at < ?4 \
+                 WHERE person IN (?9, '*') AND instr(' ' || persons || ' ', ' ' || ?9 || ' ') > 0 AND audit_person.sequence BETWEEN ?1 AND ?2 AND at >= ?3 AND at < ?4 \
                  AND (?5 IS NULL OR name = ?5) AND (?6 IS NULL OR action = ?6) AND (?7 IS NULL OR action LIKE ?7) \
                  ORDER BY audit_person.sequence "
             ),
@@ -137,12 +134,7 @@ fn push(transaction: &Transaction<'_>, entry: &Entry) -> Result<u64, StoreError>
             row.hash
         ],
     )?;
-    let is_of_many = row.persons.split_whitespace().nth(INDEXED_PERSONS).is_some();
-    let of_many = is_of_many.then_some(OF_MANY);
-    for person in of_many.into_iter().chain(row.persons.split_whitespace().filter(|_| !is_of_many)) {
-        let named = params![person, signed(row.sequence)?];
-        transaction.run("INSERT OR IGNORE INTO audit_person (person, sequence) VALUES (?1, ?2)", named)?;
-    }
+    index::add(transaction, row.sequence, &row.persons)?;
     transaction.note_audited();
     Ok(row.sequence)
 }
@@ -251,7 +243,7 @@ pub struct AuditPage {
 
 /// Entries looked at for one page: bounds how long a filter that fits nothing takes.
 const LOOKED_AT: usize = 20_000;
-/// The same where a person is looked for: an entry of [`OF_MANY`] is some 30 KB.
+/// The same where a person is looked for: one about many persons is some 30 KB.
 const LOOKED_AT_FOR_PERSON: usize = 2_000;
 
 /// Where a page of entries begins.
@@ -340,7 +332,7 @@ pub fn prune(transaction: &Transaction<'_>, before: i64, rows: usize, at: i64) -
     let mark = transaction.sealer().key().sign(CheckpointKind::Beginning, last.unsigned_abs(), hash, at, 0);
     put(transaction, &mark)?;
     let removed = transaction.run("DELETE FROM audit_entry WHERE sequence <= ?1", [last])?;
-    transaction.run("DELETE FROM audit_person WHERE sequence <= ?1", [last])?;
+    index::remove(transaction, last)?;
     transaction.run("DELETE FROM audit_checkpoint WHERE kind = 'regular' AND sequence <= ?1", [last])?;
     let mut entry = Entry::new(at, Actor::Daemon, Action::AuditPrune, "daemon", "");
     entry.object("entries_up_to", last);

@@ -255,6 +255,33 @@ fn verifying_finds_a_change_that_was_made_beside_the_program() {
 }
 
 #[test]
+fn a_row_that_is_gone_from_the_index_of_persons_is_named_and_put_back() {
+    let site = Site::new();
+    let daemon = site.start();
+    daemon.accept("his", canary());
+    let one_id = daemon.one_id(&format!("HIS|{NUMBER}"));
+    drop(daemon);
+    site.run(&["person", "show", &one_id]).exits(0);
+    let of_person = || entries(&site, &["--person", &one_id, "--action", "person.read"]).len();
+    let (shown, last) = (of_person(), newest(&site, "person.read")["sequence"].clone());
+    assert!(shown > 0);
+    let store = rusqlite::Connection::open(site.path("data/heyi.db")).unwrap();
+    store.execute("DELETE FROM audit_person WHERE sequence = ?1", [last.as_i64().unwrap()]).unwrap();
+    drop(store);
+    assert_eq!(of_person(), shown - 1, "it is hidden");
+    let found = site.run(&["audit", "verify", "--json"]).exits(1).json();
+    assert_eq!((&found["kind"], &found["sequence"]), (&json!("index"), &last));
+    let told = site.run(&["audit", "verify"]).exits(1).stdout;
+    assert!(told.contains("index of persons is broken") && told.contains("heyi audit reindex"), "{told}");
+    assert_eq!(site.run(&["audit", "reindex"]).exits(0).stdout, "put back: 1\n");
+    site.run(&["audit", "verify"]).exits(0);
+    assert_eq!(of_person(), shown);
+    let outcomes: Vec<Value> =
+        entries(&site, &["--action", "audit.reindex"]).iter().map(|entry| entry["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["ok", "begun"]);
+}
+
+#[test]
 fn nothing_is_read_or_decided_that_cannot_be_written_down() {
     let site = Site::new();
     let daemon = site.start();

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::daemon::Daemon;
 use crate::support::eventually;
 use crate::support::hl7::{admission_of_nobody, adt, person, registration};
+use crate::support::receiver::{Mood, Receiver};
 use crate::support::site::{Site, configuration};
 
 fn entries(site: &Site, filter: &[&str]) -> Vec<Value> {
@@ -76,6 +77,72 @@ fn changed_mappings_renewed_certificates_and_the_stop_are_written_down_with_thei
 }
 
 #[test]
+fn who_shows_no_client_certificate_or_a_stranger_s_is_let_in_nowhere_and_written_down() {
+    let certificate = || rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (server, client, stranger) = (certificate(), certificate(), certificate());
+    let tls = "tls = { certificate = \"config/server.pem\", key_file = \"config/server.key\", client_ca = \"config/client.pem\" }";
+    let http = "[http]\nlisten = \"127.0.0.1:0\"\n";
+    let site = Site::configured(&configuration("", "").replace(http, &format!("{http}{tls}\n")));
+    site.write("config/server.key", server.signing_key.serialize_pem());
+    site.write("config/server.pem", server.cert.pem());
+    site.write("config/client.pem", client.cert.pem());
+    let daemon = site.start();
+    daemon.accept("his", registration("C1", "P1", "张^伟"));
+    let url = format!("https://localhost:{}/v1/feed?after=start", daemon.address("http").port());
+    // Where another test of this process was first, the provider is there.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ask = |shown: Option<&rcgen::CertifiedKey<rcgen::KeyPair>>| {
+        let root = reqwest::Certificate::from_pem(server.cert.pem().as_bytes()).unwrap();
+        let mut client = reqwest::Client::builder().no_proxy().tls_certs_only([root]);
+        if let Some(shown) = shown {
+            let both = format!("{}{}", shown.cert.pem(), shown.signing_key.serialize_pem());
+            client = client.identity(reqwest::Identity::from_pem(both.as_bytes()).unwrap());
+        }
+        let request = client.build().unwrap().get(&url).bearer_auth(site.consumer());
+        runtime.block_on(request.send()).map(|answer| answer.status().as_u16())
+    };
+    for shown in [None, Some(&stranger)] {
+        assert!(ask(shown).is_err(), "a valid token does not help");
+    }
+    let refused = eventually("the refusal", || of(&site, "authentication.fail").first().cloned());
+    assert_eq!((&refused["outcome"], &refused["actor"]), (&json!("refused"), &json!("unknown")), "{refused}");
+    assert_eq!((&refused["origin"], &refused["objects"]), (&json!("127.0.0.1"), &json!(["certificate/client"])));
+    assert!(of(&site, "feed.deliver").is_empty(), "nothing was told");
+    assert_eq!(ask(Some(&client)).unwrap(), 200);
+    let told = of(&site, "feed.deliver");
+    assert_eq!((told.len(), &told[0]["name"]), (1, &json!("crm")));
+    assert_eq!(of(&site, "authentication.fail").len(), 1, "the same again within a minute is one entry");
+}
+
+#[test]
+fn what_was_posted_and_not_taken_is_written_down_too() {
+    let receiver = Receiver::start();
+    receiver.answers(|_| Mood::Status(500));
+    let webhook = format!(
+        "[[consumers]]\nname = \"pushed\"\nwebhook = {{ url = \"{}\", secret_file = \"config/secret\", schedule = [\"50ms\"] }}\n",
+        receiver.url()
+    );
+    let site = Site::configured(&configuration("", &webhook));
+    let secret = site.write("config/secret", "whsec_YSBzZWNyZXQgb2YgbW9yZSB0aGFuIDI0IGJ5dGVz\n");
+    std::fs::set_permissions(secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let daemon = site.start();
+    daemon.accept("his", registration("C1", "P1", "张^伟"));
+    let one_id = daemon.one_id("HIS|P1");
+    let outcomes = || -> Vec<Value> {
+        let told = entries(&site, &["--action", "feed.deliver", "--person", &one_id]);
+        told.iter().map(|entry| entry["outcome"].clone()).collect()
+    };
+    eventually("what was not taken", || outcomes().contains(&json!("failed")).then_some(()));
+    assert!(!outcomes().contains(&json!("ok")) && receiver.taken().is_empty());
+    receiver.answers(|_| Mood::Status(204));
+    eventually("what was taken", || outcomes().contains(&json!("ok")).then_some(()));
+    assert_eq!(outcomes().first(), Some(&json!("ok")), "the newest");
+    let told = entries(&site, &["--action", "feed.deliver", "--person", &one_id]);
+    assert!(told.iter().all(|entry| objects(entry).contains("consumer/pushed")), "{told:?}");
+}
+
+#[test]
 fn who_decides_a_case_or_dismisses_a_message_is_named_with_what_it_was() {
     let site = Site::new();
     let daemon = site.start();
@@ -128,6 +195,14 @@ fn training_and_comparing_models_and_reading_the_feed_at_the_shell_are_written_d
     assert_eq!(told[1]["outcome"], "begun");
     assert_eq!(told[0]["outcome"] == "ok", trained.status.success(), "{told:?}");
     assert_eq!(told[0]["request"], told[1]["request"]);
+    // The model in force against the same: what comes of it is not the question either.
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/config/identity.toml");
+    site.run(&["identity", "compare", model]).exits(0);
+    let told: Vec<Value> = of(&site, "identity.read");
+    assert_eq!(told.len(), 4);
+    assert_eq!([&told[1]["outcome"], &told[0]["outcome"]], ["begun", "ok"]);
+    assert!(told[0]["request"] == told[1]["request"] && told[0]["request"] != told[2]["request"], "{told:?}");
+    assert_eq!((&told[0]["actor"], &told[0]["persons"]), (&json!("shell"), &json!([])));
 
     let mut tail = site
         .command(&["feed", "tail", "--after", "start", "--json"])

@@ -110,6 +110,11 @@ impl Canary {
             "telecom": [{"system": "phone", "value": self.phone()}, {"system": "email", "value": "Kanarek@example.org"}],
             "address": [{"text": format!("梧桐街{}号", self.number)}]})
     }
+
+    /// A patient that is JSON, and no Patient.
+    fn broken_patient(&self) -> Value {
+        json!({"name": [{"text": self.name(), "family": 7, "given": self.phone()}], "birthDate": {"Kanarek": self.phone()}})
+    }
 }
 
 const CHARACTERS: [char; 10] = ['〇', '一', '二', '三', '四', '五', '六', '七', '八', '九'];
@@ -227,10 +232,7 @@ fn nothing_of_a_canary_is_in_any_output_that_is_no_record_at_any_level_of_loggin
             emr.put(&format!("Patient/{}", canary.number), canary.patient());
         }
         let Some(first) = canaries.first() else { continue };
-        emr.put(
-            &format!("Patient/bad{round}"),
-            json!({"name": canary_name(first), "birthDate": {"Kanarek": first.phone()}}),
-        );
+        emr.put(&format!("Patient/bad{round}"), first.broken_patient());
         let file = [first.admission().replace("-A01|", "-D01|").into_bytes(), first.bad().swap_remove(1)].concat();
         site.write(&format!("in/{round}.hl7"), file);
         let is_moved = || ["done", "failed"].iter().any(|place| site.path(&format!("in/{place}/{round}.hl7")).exists());
@@ -244,8 +246,8 @@ fn nothing_of_a_canary_is_in_any_output_that_is_no_record_at_any_level_of_loggin
         daemon.get("/v1/feed/snapshot?limit=1000", site.consumer()).ok();
         daemon.get("/v1/feed/reconcile?limit=1000", site.consumer()).ok();
         // The same person at the laboratory, of whom too little is known: a case, which is decided.
-        let twin = segment("PID", &[(3, "8CNRY^^^LIS^MR"), (5, &first.name()), (7, "19770705"), (8, "F")]);
-        let twin = twin.replace("8CNRY", &format!("8CNRY{round}"));
+        let number = format!("8CNRY{round}^^^LIS^MR");
+        let twin = segment("PID", &[(3, &number), (5, &first.name()), (7, "19770705"), (8, "F")]);
         daemon.accept("lis", adt("A28", &format!("T{round}"), AT, &[twin]));
         let open = site.json(&["review", "list", "--json"])["reviews"].clone();
         for review in open.as_array().unwrap().iter().take(3) {
@@ -301,8 +303,4 @@ fn nothing_of_a_canary_is_in_any_output_that_is_no_record_at_any_level_of_loggin
     told.add("audit", &site.run(&["audit", "export"]).exits(0).stdout);
     assert!(told.0.lines().count() > 100);
     told.holds_nothing_of_a_canary();
-}
-
-fn canary_name(canary: &Canary) -> Value {
-    json!([{"text": canary.name(), "family": 7, "given": canary.phone()}])
 }

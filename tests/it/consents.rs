@@ -25,15 +25,13 @@ fn told(daemon: &Daemon<'_>, id: &str, at: &str, consents: &[String]) {
     daemon.accept("his", adt("A31", id, at, &segments));
 }
 
-fn events(daemon: &Daemon<'_>, token: &str) -> Vec<(String, String)> {
+/// Types of all events for this token, with the state of consents.
+fn kinds(daemon: &Daemon<'_>, token: &str) -> Vec<String> {
     let page = daemon.get("/v1/feed?after=start&limit=1000", token).ok().json();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let events = page["events"].as_array().expect("events");
-    events.iter().map(|event| (text(&event["type"]), text(&event["data"]["state"]))).collect()
-}
-
-fn kinds(daemon: &Daemon<'_>, token: &str) -> Vec<String> {
-    events(daemon, token).into_iter().map(|(kind, state)| format!("{kind} {state}").trim().to_owned()).collect()
+    let kind = |event: &Value| format!("{} {}", text(&event["type"]), text(&event["data"]["state"])).trim().to_owned();
+    events.iter().map(kind).collect()
 }
 
 fn holds(site: &Site, one_id: &str) -> Value {

@@ -3,8 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::thread::spawn;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -40,6 +43,34 @@ impl Drop for Running {
     }
 }
 
+/// An address that leads to another one once that is known: of kit and sample each asks the other, and one is started first.
+struct Relay {
+    address: SocketAddr,
+    to: Arc<OnceLock<String>>,
+}
+
+impl Relay {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let relay = Self { address: listener.local_addr().unwrap(), to: Arc::default() };
+        let to = Arc::clone(&relay.to);
+        spawn(move || {
+            for asks in listener.incoming().map_while(Result::ok) {
+                let Some(answers) = to.get().and_then(|to| TcpStream::connect(to).ok()) else { continue };
+                let back = (answers.try_clone().unwrap(), asks.try_clone().unwrap());
+                for (mut from, mut to) in [(asks, answers), back] {
+                    spawn(move || {
+                        // Either end may hang up.
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Write);
+                    });
+                }
+            }
+        });
+        relay
+    }
+}
+
 /// What a rehearsal reported.
 struct Report {
     code: Option<i32>,
@@ -52,6 +83,12 @@ impl Report {
         let duties = self.report["duties"].as_array().unwrap_or_else(|| panic!("{}", self.report));
         let named = duties.iter().filter(|duty| duty["result"] == result);
         named.map(|duty| duty["duty"].as_str().unwrap()).collect()
+    }
+
+    /// What was not looked at in a duty.
+    fn remark(&self, duty: &str) -> &str {
+        let mut duties = self.report["duties"].as_array().unwrap().iter();
+        duties.find(|found| found["duty"] == duty).and_then(|found| found["remark"].as_str()).unwrap()
     }
 
     fn expect_failed(&self, expected: &[&str]) {
@@ -134,15 +171,30 @@ impl Sample {
         self.report(kit, output)
     }
 
-    /// Pushes to the sample.
-    fn pushed(&self) -> Report {
+    /// Pushes to the sample, which knows a feed to compare with after a restore, or does not.
+    fn pushed(&self, with_feed: bool) -> Report {
         let mut command = self.consumer();
         command.args(["webhook", "127.0.0.1:0", "--secret-file", "secret"]);
+        let relay = with_feed.then(Relay::start);
+        if let Some(relay) = &relay {
+            command.env("HEYI_FEED", format!("http://{}", relay.address)).env("HEYI_TOKEN", "rehearsed");
+        }
         let mut consumer = Running(command.stdout(Stdio::piped()).spawn().unwrap());
         let mut url = String::new();
         BufReader::new(consumer.0.stdout.take().unwrap()).read_line(&mut url).unwrap();
         let secret = self.path("secret");
-        let (kit, output) = self.rehearse(&[url.trim(), "--secret-file", secret.to_str().unwrap()], true);
+        let mut arguments = vec![url.trim(), "--secret-file", secret.to_str().unwrap()];
+        if with_feed {
+            arguments.extend(["--listen", "127.0.0.1:0", "--token", "rehearsed", "--patience", SHORT_STEP]);
+        }
+        let (kit, mut output) = self.rehearse(&arguments, true);
+        if let Some(relay) = relay {
+            let mut line = String::new();
+            output.read_line(&mut line).unwrap();
+            let invitation: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            let address = invitation["url"].as_str().unwrap().trim_start_matches("http://").to_owned();
+            relay.to.set(address).unwrap();
+        }
         self.report(kit, output)
     }
 
@@ -159,7 +211,7 @@ impl Sample {
 }
 
 const OF_A_PUSH: [&str; 3] = ["signature", "age", "answer"];
-const OF_A_PULL: [&str; 7] = ["begin", "commit", "filtered", "back-off", "wait", "expired", "epoch"];
+const OF_A_PULL: [&str; 6] = ["begin", "commit", "filtered", "back-off", "wait", "expired"];
 
 #[test]
 fn the_sample_consumer_passes_when_it_asks() {
@@ -169,8 +221,31 @@ fn the_sample_consumer_passes_when_it_asks() {
 
 #[test]
 fn the_sample_consumer_passes_when_it_is_pushed_to() {
-    let Some(sample) = Sample::with(&[]) else { return };
-    sample.pushed().expect_passed(&OF_A_PULL);
+    for with_feed in [false, true] {
+        let Some(sample) = Sample::with(&[]) else { return };
+        let report = sample.pushed(with_feed);
+        report.expect_passed(&OF_A_PULL);
+        let remark = report.remark("epoch");
+        assert_eq!(remark.is_empty(), with_feed, "what could not be seen is said: {remark}");
+    }
+}
+
+/// It takes no notice of a new epoch; or of what is not there any more; or refuses to be told.
+#[test]
+fn planted_faults_at_a_new_epoch_that_is_pushed_are_found() {
+    for (from, to, with_feed) in [
+        ("is_restored = event[\"type\"] == \"feed.epoch_changed\"", "is_restored = False", true),
+        ("is_restored = event[\"type\"] == \"feed.epoch_changed\"", "is_restored = False", false),
+        ("is_other = desk.compare(rows)", "is_other = True", true),
+        (
+            "                    desk.set_cursor(event[\"data\"][\"next\"])",
+            "                    return self.answer(500)",
+            false,
+        ),
+    ] {
+        let Some(sample) = Sample::with(&[(from, to)]) else { return };
+        sample.pushed(with_feed).expect_failed(&["epoch"]);
+    }
 }
 
 #[test]
@@ -273,15 +348,15 @@ fn planted_faults_at_broken_answers_and_other_epochs_are_found() {
 #[test]
 fn planted_faults_of_signatures_are_found() {
     let Some(sample) = Sample::with(&[("not is_signed(secrets, self.headers, body)", "False")]) else { return };
-    sample.pushed().expect_failed(&["signature", "age"]);
+    sample.pushed(false).expect_failed(&["signature", "age"]);
     let Some(sample) = Sample::with(&[("> 300:", "> 1e9:")]) else { return };
-    sample.pushed().expect_failed(&["age"]);
+    sample.pushed(false).expect_failed(&["age"]);
 }
 
 #[test]
 fn a_planted_answer_that_is_none_is_found() {
     let Some(sample) = Sample::with(&[("self.answer(204)", "self.answer(500)")]) else { return };
-    let report = sample.pushed();
+    let report = sample.pushed(false);
     report.expect_failed(&["answer"]);
     assert!(report.with("passed").is_empty());
 }

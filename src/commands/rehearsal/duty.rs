@@ -46,7 +46,7 @@ duties! {
     Correct "correct" "a critical value that a correction takes back is none any more"
     Expired "expired" "on 410 take a snapshot, drop what it does not list, go on from its cursor"
     Erase "erase" "on patient.erased forget the patient, also when older events come again"
-    Epoch "epoch" "on 409 compare with reconcile; events of a newer epoch replace whatever is held"
+    Epoch "epoch" "on 409 or feed.epoch_changed compare with reconcile; events of a newer epoch replace whatever is held"
     Signature "signature" "refuse what is not signed with your secret (4xx), keep nothing of it"
     Age "age" "refuse what was signed long ago or is of the future (4xx)"
     Answer "answer" "answer 2xx to what is kept, known events included"
@@ -107,6 +107,13 @@ impl Report {
     pub(super) fn replace_passed(&mut self, duty: Duty, why: &str) {
         if let Some(outcome @ Outcome::Passed(_)) = self.0.get_mut(&duty) {
             *outcome = Outcome::NotLookedAt(why.to_owned());
+        }
+    }
+
+    /// What was not looked at in a duty that is passed.
+    pub(super) fn remark(&mut self, duty: Duty, what: &str) {
+        if let Some(Outcome::Passed(remark)) = self.0.get_mut(&duty) {
+            *remark = what.to_owned();
         }
     }
 

@@ -19,10 +19,11 @@ mod server;
 mod stage;
 mod story;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -44,11 +45,11 @@ pub(super) struct Arguments {
     /// Let this consumer ask: its interface is opened on this machine, and the address printed.
     #[arg(long, value_name = "NAME")]
     pull: Option<String>,
-    /// Where the consumer that asks is answered.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", conflicts_with = "url")]
-    listen: SocketAddr,
-    /// The token that it gives; without one it is made and printed.
-    #[arg(long, env = "HEYI_REHEARSAL_TOKEN", hide_env_values = true, conflicts_with = "url")]
+    /// Where the consumer that asks is answered (default: a free port of this machine), or finds /v1/feed/reconcile if it is pushed to.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// The token that it gives there; without one it is made and printed.
+    #[arg(long, env = "HEYI_REHEARSAL_TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// The file with the secret of the webhook: `whsec_` and Base64.
     #[arg(long, value_name = "FILE")]
@@ -59,7 +60,7 @@ pub(super) struct Arguments {
     /// A command that prints what the consumer holds.
     #[arg(long, value_name = "COMMAND")]
     state_command: Option<String>,
-    /// Seconds that a consumer that asks has for each step.
+    /// Seconds that a consumer has for each step that it takes by itself.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     patience: u64,
     /// Print JSON.
@@ -99,25 +100,45 @@ async fn play(arguments: &Arguments, story: &Story, secret: Option<Secrets>) -> 
         (None, Some(command)) => Some(Held::Command(command.clone())),
         (None, None) => None,
     };
+    let patience = Duration::from_secs(arguments.patience);
+    let stop = CancellationToken::new();
+    let _stops = stop.clone().drop_guard();
     if let (Some(url), Some(secret)) = (&arguments.url, secret) {
-        let target = Target { client, url: url.clone(), secret, held };
+        let feed = match arguments.listen {
+            Some(listen) => Some(open(arguments, listen, None, stop).await?),
+            None => None,
+        };
+        let target = Target { client, url: url.clone(), secret, held, feed, patience };
         return push::play(story, &target).await;
     }
+    let listen = arguments.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let shared = open(arguments, listen, held, stop).await?;
+    pull::play(story, &shared, patience).await
+}
+
+/// Opens Heyi's interface for the consumer until `stop`, and says where it is.
+async fn open(
+    arguments: &Arguments,
+    listen: SocketAddr,
+    held: Option<Held>,
+    stop: CancellationToken,
+) -> anyhow::Result<Shared> {
     let token = match &arguments.token {
         Some(token) => token.clone(),
         None => http::Secret::generate()?.reveal().to_owned(),
     };
-    let listener = TcpListener::bind(arguments.listen).await?;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("--listen {listen}"))?;
     let address = listener.local_addr()?;
-    let name = arguments.pull.as_deref().unwrap_or_default();
-    if arguments.json {
-        output::line(json!({"consumer": name, "url": format!("http://{address}"), "token": token}))?;
-    } else {
-        output::line(format!("start {name} with the address http://{address} and the token {token}\n"))?;
+    match &arguments.pull {
+        _ if arguments.json => {
+            output::line(json!({"consumer": arguments.pull, "url": format!("http://{address}"), "token": token}))?;
+        }
+        Some(name) => {
+            output::line(format!("start {name} with the address http://{address} and the token {token}\n"))?;
+        }
+        None => output::line(format!("/v1/feed/reconcile is at http://{address}, with the token {token}\n"))?,
     }
     let shared = Shared::new(token, held);
-    let stop = CancellationToken::new();
-    let _stops = stop.clone().drop_guard();
     server::start(listener, shared.clone(), stop);
-    pull::play(story, &shared, Duration::from_secs(arguments.patience)).await
+    Ok(shared)
 }

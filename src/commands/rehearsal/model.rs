@@ -62,7 +62,7 @@ impl Model {
                 self.keep_person(data);
                 self.move_records(data, text(data, "new_one_id"));
             }
-            "patient.erased" => self.erase(text(data, "one_id")),
+            "patient.erased" => texts(data, "erased").for_each(|one_id| self.erase(one_id)),
             _ if data["visit_id"].is_string() && kind.starts_with("visit.") => {
                 self.visits.insert(text(data, "visit_id").to_owned(), plain(data));
             }
@@ -311,7 +311,7 @@ mod tests {
             visit("V3", "entered_in_error"),
             report("lab.critical", "critical", true),
             report("lab.corrected", "corrected", false),
-            json!({"type": "patient.erased", "id": "4", "data": {"one_id": "E"}}),
+            json!({"type": "patient.erased", "id": "4", "data": {"one_id": "E", "erased": ["E"]}}),
         ];
         let undone = BTreeSet::from(["lost".to_owned()]);
         Model::of(&events).differences(&held, &undone).into_iter().map(|difference| difference.aspect).collect()

@@ -10,7 +10,7 @@ use super::judge::{Ended, Judge};
 use super::messages::{Chapter, ERASED, ERASED_UNREAD};
 use super::server::Shared;
 use super::stage::Fault;
-use super::story::{Story, erased, unknown, with_unknown_fields};
+use super::story::{Story, erased, ids, unknown, with_unknown_fields};
 
 /// A person starts the consumer: until its first request.
 const FIRST: Duration = Duration::from_secs(600);
@@ -155,7 +155,7 @@ impl Director<'_> {
         let (moment, state) = self.shared.with(|stage| (stage.head(), stage.state.clone()));
         self.tell(&story.lost);
         self.step(Duty::Epoch, "discharges and an admission that a restore will take back").await?;
-        self.judge.undone = story.lost.iter().filter_map(|event| event["id"].as_str().map(str::to_owned)).collect();
+        self.judge.undone = ids(&story.lost);
         self.shared.with(|stage| {
             stage.put_back(moment, state);
             stage.tell(&story.restored);

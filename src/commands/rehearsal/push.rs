@@ -13,7 +13,10 @@ use super::held::Held;
 use super::judge::{Ended, Judge};
 use super::messages::{Chapter, ERASED};
 use super::model::Model;
-use super::story::{Story, erased, unknown, with_unknown_fields};
+use super::server::Shared;
+use super::stage::Stage;
+use super::story::{Story, epoch_changed, erased, ids, unknown, with_unknown_fields};
+use crate::feed::Cursor;
 use crate::push::Secrets;
 
 /// Tries of one event: a consumer may be busy for a moment.
@@ -26,16 +29,12 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 const OLD: i64 = 600;
 
 /// What a push cannot try, and why.
-const NOT_TRIED: [(Duty, &str); 7] = [
+const NOT_TRIED: [(Duty, &str); 6] = [
     (Duty::Commit, "a push is committed by its 2xx; whether it would outlive a crash cannot be seen from outside"),
     (Duty::Filtered, "of a consumer that asks"),
     (Duty::BackOff, "of a consumer that asks"),
     (Duty::Wait, "of a consumer that asks"),
     (Duty::Expired, "of a consumer that asks"),
-    (
-        Duty::Epoch,
-        "a push tells of an epoch by feed.epoch_changed, after which a consumer compares with /v1/feed/reconcile",
-    ),
     (Duty::Begin, "of a consumer that asks"),
 ];
 
@@ -45,6 +44,10 @@ pub(super) struct Target {
     pub(super) url: Url,
     pub(super) secret: Secrets,
     pub(super) held: Option<Held>,
+    /// Where it can compare what it holds after a restore, if that is played.
+    pub(super) feed: Option<Shared>,
+    /// How long it may take for that.
+    pub(super) patience: Duration,
 }
 
 impl Target {
@@ -142,6 +145,48 @@ impl Pusher<'_> {
         let old: Vec<Value> = self.told.iter().filter(is_old).cloned().collect();
         self.deliver(Duty::Erase, &[erased(forgotten)], "patient.erased").await?;
         self.again(Duty::Erase, &old, "what was told of the patient before, once more").await?;
+        self.put_back(story).await
+    }
+
+    /// A restore takes back what was told last; what follows is of another epoch. Where there is nothing to compare with, only what is told
+    /// can be owed.
+    async fn put_back(&mut self, story: &Story) -> Result<(), Ended> {
+        let (began, backup) = (Cursor { epoch: 2, sequence: self.places }, self.expected.clone());
+        self.deliver(Duty::Epoch, &story.lost, "discharges and an admission that a restore will take back").await?;
+        self.places = began.sequence;
+        let target = self.target;
+        if let Some(feed) = &target.feed {
+            self.judge.undone = ids(&story.lost);
+            self.expected = backup.clone();
+            feed.with(|stage| {
+                stage.put_back(Cursor { epoch: 1, ..began }, backup);
+                stage.tell(&story.restored);
+            });
+        }
+        let head = Cursor { sequence: began.sequence + story.restored.len() as u64, ..began };
+        let notice = epoch_changed(began, head);
+        // Until it is taken nothing else is posted; the answer to it may get lost.
+        if !self.take(Duty::Epoch, &notice).await? || !self.take(Duty::Epoch, &notice).await? {
+            return Ok(());
+        }
+        if let Some(feed) = &target.feed
+            && !feed.until(target.patience, Stage::is_compared).await
+        {
+            let finding = Finding {
+                sent: "feed.epoch_changed".to_owned(),
+                expected: "/v1/feed/reconcile or /v1/feed/snapshot read to the end".to_owned(),
+                found: format!("it was not within {} s", target.patience.as_secs()),
+            };
+            self.judge.report.fail(Duty::Epoch, finding);
+        }
+        let sent = "feed.epoch_changed, and versions that say something else than before";
+        self.deliver(Duty::Epoch, &story.restored, sent).await?;
+        target.feed.iter().for_each(|feed| drop(feed.with(|stage| stage.tell(&story.afterwards))));
+        let sent = "a transfer in the new epoch, under a version that the old one has had";
+        self.deliver(Duty::Epoch, &story.afterwards, sent).await?;
+        if target.feed.is_none() {
+            self.judge.report.remark(Duty::Epoch, "what it makes of /v1/feed/reconcile: give --listen and --token");
+        }
         Ok(())
     }
 
@@ -190,8 +235,8 @@ impl Pusher<'_> {
         Ok(())
     }
 
-    /// One event until it is taken. Not taken after all tries is a fault: of `Answer`, or of the duty that it was sent for.
-    async fn take(&mut self, duty: Duty, event: &Value) -> Result<(), Ended> {
+    /// One event until it is taken; whether it was. Not taken after all tries is a fault: of `Answer`, or of the duty that it was sent for.
+    async fn take(&mut self, duty: Duty, event: &Value) -> Result<bool, Ended> {
         let mut answer = String::new();
         for attempt in 0..TRIES {
             if attempt > 0 {
@@ -199,14 +244,14 @@ impl Pusher<'_> {
             }
             let body = event.to_string();
             match self.post(&self.target.sign(event, &body), &body).await {
-                Ok(status) if status.is_success() => return Ok(()),
+                Ok(status) if status.is_success() => return Ok(true),
                 Ok(status) => answer = format!("HTTP {}", status.as_u16()),
                 Err(_) => answer = "no answer".to_owned(),
             }
         }
         let sent = format!("{} {}, {TRIES} times", event["type"], event["id"]);
         self.judge.report.fail(duty, Finding { sent, expected: "2xx".to_owned(), found: answer });
-        if duty == Duty::Answer { Err(Ended::Dead) } else { Ok(()) }
+        if duty == Duty::Answer { Err(Ended::Dead) } else { Ok(false) }
     }
 
     async fn post(&self, signed: &Signed, body: &str) -> reqwest::Result<StatusCode> {

@@ -158,6 +158,11 @@ impl Stage {
         self.state = state;
     }
 
+    /// Whether a comparison or a snapshot of this epoch was read to its end.
+    pub(super) fn is_compared(&self) -> bool {
+        [self.seen.reconciled, self.seen.snapshot].into_iter().flatten().any(|cursor| cursor.epoch == self.head.epoch)
+    }
+
     /// Tells these events once more with the next answers.
     pub(super) fn tell_again(&mut self, events: &[Value]) {
         self.again.extend(events.iter().cloned());
@@ -363,8 +368,7 @@ impl Stage {
 
     /// It goes on in a new epoch: has it compared?
     fn watch_epoch(&mut self) {
-        let is_known = |seen: Option<Cursor>| seen.is_some_and(|cursor| cursor.epoch == self.head.epoch);
-        if self.head.epoch > 1 && !is_known(self.seen.reconciled) && !is_known(self.seen.snapshot) {
+        if self.head.epoch > 1 && !self.is_compared() {
             let expected = "/v1/feed/reconcile or /v1/feed/snapshot read to the end, before it goes on";
             let already =
                 self.seen.findings.iter().any(|(duty, finding)| *duty == Duty::Epoch && finding.expected == expected);

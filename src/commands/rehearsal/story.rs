@@ -1,9 +1,10 @@
 //! The events of the story: made by running its messages through mapping, pipeline and store, in a temporary directory, as a site's own would be.
 //!
-//! So a rehearsal cannot drift from the product. What the restore took back is made with a real backup and a real restore. What this version
-//! of Heyi does not tell yet, or never will, is made here as plain JSON ([`erased`], [`unknown`]).
+//! So a rehearsal cannot drift from the product. What the restore took back is made with a real backup and a real restore. What is no
+//! event of the log, what would take the story away, and what Heyi never tells is made here as plain JSON ([`epoch_changed`], [`erased`],
+//! [`unknown`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -15,7 +16,7 @@ use crate::app::{now, pipeline_site, pipeline_sources, zone_of_decisions};
 use crate::commands::open_store;
 use crate::commands::scratch::Scratch;
 use crate::config::Config;
-use crate::feed::{EventKind, TypeFilter};
+use crate::feed::{Cursor, EventKind, TypeFilter};
 use crate::identity::{ManualDecision, ManualStep};
 use crate::pipeline::{self, Cause, Source};
 use crate::store::events::{self, PageRequest};
@@ -182,6 +183,28 @@ fn invented(kind: &str, subject: &str, schema: &str, data: Value) -> Value {
         "datacontenttype": "application/json",
         "data": data,
     })
+}
+
+/// The ids of these events.
+pub(super) fn ids(events: &[Value]) -> BTreeSet<String> {
+    events.iter().filter_map(|event| event["id"].as_str().map(str::to_owned)).collect()
+}
+
+/// A backup was put back: as whoever is pushed to is told, who was given everything up to the backup.
+pub(super) fn epoch_changed(began: Cursor, head: Cursor) -> Value {
+    let kind = EventKind::FeedEpochChanged;
+    let data = json!({
+        "epoch": began.epoch,
+        "began": began.to_string(),
+        "next": began.to_string(),
+        "head": head.to_string(),
+        "reconcile": "/v1/feed/reconcile",
+    });
+    let mut event = invented(kind.name(), "", kind.schema_path(), data);
+    event["sequence"] = json!(format!("{:012}", began.sequence));
+    // It is about nobody.
+    event.as_object_mut().map(|members| members.remove("subject"));
+    event
 }
 
 /// A patient is to be forgotten.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::super::schema::prepare_connection;
 use super::super::{Reader, StoreError};
-use super::{IN_ORDER, checkpoints, entry, files};
+use super::{IN_ORDER, checkpoints, entry, files, index};
 use crate::audit::{Break, Broken, Checkpoint, Extent, PublicKey, Row, Verified, Verifier};
 
 /// What verifying came to.
@@ -19,6 +19,9 @@ pub type Findings = Result<Verified, Broken>;
 pub struct Evidence {
     connection: Connection,
 }
+
+const HIDDEN: &str = "all entries are as they were written, but the index of persons lacks this one, so that a list by person does not show \
+                      it: look at the list without --person, and put the index back with `heyi audit reindex`";
 
 fn unreadable(sequence: u64) -> Broken {
     Broken { sequence, kind: Break::Unreadable, text: "what is stored is no entry or no checkpoint" }
@@ -65,6 +68,8 @@ pub(super) fn verify(
         Ok(trail) => trail,
         Err(broken) => return Ok(Err(broken)),
     };
+    let is_indexed = index::is_there(reader)?;
+    let mut hidden = None;
     let mut statement = reader.connection().prepare(IN_ORDER)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
@@ -75,8 +80,15 @@ pub(super) fn verify(
         if let Err(broken) = trail.row(&row) {
             return Ok(Err(broken));
         }
+        if is_indexed && hidden.is_none() && !index::finds(reader, &row)? {
+            hidden = Some(row.sequence);
+        }
     }
-    Ok(trail.finish())
+    // What is wrong with the entries themselves comes first.
+    Ok(trail.finish().and_then(|verified| match hidden {
+        None => Ok(verified),
+        Some(sequence) => Err(Broken { sequence, kind: Break::Index, text: HIDDEN }),
+    }))
 }
 
 /// Verifies an export: lines with `{"entry": …}` and `{"checkpoint": …}`, checkpoints anywhere.

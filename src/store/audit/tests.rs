@@ -386,6 +386,49 @@ fn a_list_is_filtered_and_paged_either_way() {
 }
 
 #[test]
+fn an_entry_that_the_index_of_persons_lacks_is_found_and_put_back() {
+    const PERSON: &str = "01JD0000000000000000000005";
+    let (_directory, store, files) = trail(60);
+    let mut page = Entry::new(61 * MINUTE, Actor::Daemon, Action::FeedRead, "127.0.0.1", "r");
+    (0..17).for_each(|number| page.person(&format!("01JD00000000000000000{number:05}")));
+    write(&store, move |t| append(t, &page));
+    let connection = intruder(store.path());
+    let listed = || {
+        let filter = AuditFilter { person: Some(PERSON.to_owned()), ..AuditFilter::default() };
+        let page = store.read(|r| list(r, &filter, AuditOrder::OldestFirst(0), 99)).unwrap();
+        page.entries.into_iter().map(|row| row.sequence).collect::<Vec<_>>()
+    };
+    let all = [6, 46, 62];
+    assert_eq!(listed(), all);
+    for (hidden, place) in [(vec![62], "person = '*'"), (vec![6], "sequence = 6"), (vec![6, 46, 62], "1 = 1")] {
+        connection.execute(&format!("DELETE FROM audit_person WHERE {place}"), []).unwrap();
+        assert!(hidden.iter().all(|sequence| !listed().contains(sequence)), "{place}");
+        let found = look(&connection, &files).unwrap_err();
+        let first = if hidden.len() > 1 { 2 } else { hidden[0] };
+        assert_eq!((found.kind, found.sequence), (Break::Index, first), "{place}: {found}");
+        let (mut after, mut steps, mut added) = (Some(0), 0, 0);
+        while let Some(from) = after {
+            let step = write(&store, move |t| reindex(t, from, 25));
+            (after, steps, added) = (step.next, steps + 1, added + step.added);
+        }
+        assert_eq!((steps, added), (4, if hidden.len() > 1 { 61 } else { 1 }), "{place}");
+        assert_eq!(listed(), all);
+        assert!(look(&connection, &files).is_ok());
+    }
+    // What stands there too much shows nothing and hides nothing; what is wrong with an entry comes first.
+    connection.execute("INSERT INTO audit_person VALUES (?1, 7), (?1, 999)", [PERSON]).unwrap();
+    assert_eq!(listed(), all);
+    assert!(look(&connection, &files).is_ok());
+    connection
+        .execute_batch("DELETE FROM audit_person; UPDATE audit_entry SET persons = '' WHERE sequence = 46")
+        .unwrap();
+    assert_eq!(look(&connection, &files).unwrap_err().kind, Break::Changed);
+    // A store of an older Heyi has no index.
+    connection.execute_batch("DROP TABLE audit_person").unwrap();
+    assert_eq!(look(&connection, &files).unwrap_err().kind, Break::Changed);
+}
+
+#[test]
 fn an_export_verifies_offline_and_an_edited_one_does_not() {
     let (_directory, store, files) = trail(40);
     let mut lines: Vec<String> = Vec::new();
