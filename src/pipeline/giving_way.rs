@@ -111,7 +111,7 @@ impl Job<'_> {
         let Some(first) = named.first() else {
             // One that is here and was not told as yet: who names it is told again when it is.
             let waits = !successors(self.transaction, patient)?.is_empty();
-            return Ok(statement.told_patient().filter(|_| waits).map(|row| self.owner_of(row)).transpose()?);
+            return statement.told_patient().filter(|_| waits).map(|row| self.owner_of(row)).transpose();
         };
         let moment = self.moment(fields);
         let basis = |retired: &RecordNumber| json!({"source": self.source, "survivor": first.number.to_string(), "retired": retired.to_string()});
