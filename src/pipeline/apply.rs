@@ -227,7 +227,7 @@ impl Job<'_> {
                             owner = Some(remaining);
                             continue;
                         }
-                        let survivor = self.merge(&record.fields, action)?;
+                        let survivor = self.merge_by_number(&record.fields, action)?;
                         self.remember_retired(&record.fields)?;
                         // Of a resource that gave way to another one nothing else is said; what names it is the other one's.
                         if owner.is_none() && self.statement.is_some() {

@@ -6,21 +6,25 @@
 //! no obstacle. What a server cannot say is that two numbers of an authority are one patient's which another source owns: there that one alone
 //! merges, as by HL7 v2 (A40).
 //!
+//! Nor can it say that one is two: a Patient that gives way to several is nobody's but its own, until they are one.
+//!
 //! Invariants
 //! - Who gives way is told after whoever it gives way to, so that the order in which resources come makes no difference; those that give way to
 //!   each other wait for nobody.
+//! - What a Patient says of the person is told whatever becomes of the merge. One that is not done is noted with the message, asked about, and
+//!   tried again as soon as the records or persons of either side change: [`Job::try_merges_again`].
 //! - A Patient that gives way no longer is told apart from the other one again, if it was before.
 
 use std::collections::BTreeSet;
 
 use super::apply::{Job, Owner, Trouble};
 use super::life::{Conflict, Goal, with_merged};
-use super::merge::{refused, retired as retired_number};
+use super::merge::{Action, retired as retired_number};
 use super::patient::state_of;
 use super::telling::Statement;
 use crate::feed::EventKind;
 use crate::fhir;
-use crate::identity::{MergeRefusal, NumberLevel, PatientFacts, compare};
+use crate::identity::{NumberLevel, PatientFacts, compare};
 use crate::record::{Fields, RecordNumber, json};
 use crate::state::Moment;
 use crate::store::records::{LinkKind, PatientRecord};
@@ -69,45 +73,68 @@ fn due_successors(reader: &Reader<'_>, patient: &Resource) -> Result<Vec<Resourc
     Ok(found)
 }
 
+/// What is asked about one Patient that gives way to several: a bound on the work of one message.
+const ASKED: usize = 4;
+
 impl Job<'_> {
-    /// The records of the Patients that replace this one, as they stand for the patient now.
-    pub(super) fn records_ahead(&self, patient: &Resource) -> Result<Vec<PatientRecord>, Trouble> {
+    /// The record that a Patient gives way to, which was told as `own`; `None`: to none, or to several that are not one.
+    pub(super) fn record_ahead(&self, patient: &Resource, own: i64) -> Result<Option<PatientRecord>, Trouble> {
+        let mut ahead = self.records_ahead(patient, Some(own))?;
+        Ok(if ahead.len() == 1 { ahead.pop() } else { None })
+    }
+
+    /// The records of the Patients that replace this one, as they stand for the patient now. Of one that was told as the record `own` also of
+    /// those that replace another Patient told as the same record, for it is one patient's; and not that record itself.
+    pub(super) fn records_ahead(&self, patient: &Resource, own: Option<i64>) -> Result<Vec<PatientRecord>, Trouble> {
         let mut ahead: Vec<PatientRecord> = Vec::new();
-        for other in successors(self.transaction, patient)? {
-            let Some(record) = self.told_record(&other)? else { continue };
-            let record = self.live(record)?;
-            if ahead.iter().all(|known| known.id != record.id) {
-                ahead.push(record);
+        let shared = own.map(|own| resources::told_as_record(self.transaction, own, patient.row)).transpose()?;
+        for one in std::iter::once(patient).chain(shared.iter().flatten()) {
+            for other in successors(self.transaction, one)? {
+                let Some(record) = self.told_record(&other)? else { continue };
+                let record = self.live(record)?;
+                if own != Some(record.id) && ahead.iter().all(|known| known.id != record.id) {
+                    ahead.push(record);
+                }
             }
         }
         Ok(ahead)
     }
 
-    /// Merges the record of the Patient in work with that of the Patient that replaces it, and gives whose it is from now on. `None`: the
-    /// message is not of such a Patient, or nobody knows the other one.
+    /// Merges the record of the Patient in work with that of the Patient that replaces it, where its server may say so, and gives whose it is
+    /// from now on. `None`: the message is not of such a Patient, or the server has no other one.
     pub(super) fn give_way(&self, fields: &Fields) -> Result<Option<Owner>, Trouble> {
         let Some((statement, patient)) = self.statement.as_ref().and_then(|told| Some((told, told.focal_patient()?)))
         else {
             return Ok(None);
         };
-        let ahead = self.records_ahead(patient)?;
-        let Some(survivor) = ahead.first() else { return Ok(None) };
+        let named = self.records_ahead(patient, None)?;
+        let Some(first) = named.first() else {
+            // One that is here and was not told as yet: who names it is told again when it is.
+            let waits = !successors(self.transaction, patient)?.is_empty();
+            return statement.told_patient().filter(|_| waits).map(|row| self.owner_of(row)).transpose();
+        };
         let moment = self.moment(fields);
-        let basis = |retired: &RecordNumber| json!({"source": self.source, "survivor": survivor.number.to_string(), "retired": retired.to_string()});
+        let basis = |retired: &RecordNumber| json!({"source": self.source, "survivor": first.number.to_string(), "retired": retired.to_string()});
         let retired = match self.record_in_work(statement, fields)? {
             Some(record) => record,
             None => {
                 let Some(number) = retired_number(self.source, fields) else { return Ok(None) };
-                self.stub(&number, Some(&survivor.one_id), &basis(&number), moment)?
+                let one_id = (named.len() == 1).then_some(first.one_id.as_str());
+                self.stub(&number, one_id, &basis(&number), moment)?
             }
         };
         statement.remember_patient(&retired, moment);
-        if retired.id != survivor.id {
-            // Of two that both replace it, it can be only one's.
-            if ahead.len() > 1 {
-                return Err(refused(MergeRefusal::MergedElsewhere));
+        match self.records_ahead(patient, Some(retired.id))?.as_slice() {
+            [] => {}
+            [survivor] => self.merge_records(survivor, &retired, basis(&retired.number), moment)?,
+            several => {
+                several
+                    .iter()
+                    .take(ASKED)
+                    .try_for_each(|other| self.raise(Conflict::Several, (other.id, retired.id)))?;
+                // Another Patient that is the same record may have given way alone until now.
+                self.try_others_again(patient, retired.id)?;
             }
-            self.merge_records(survivor, &retired, basis(&retired.number), moment)?;
         }
         let record = self.live(self.record(retired.id)?)?;
         Ok(Some(Owner { record: record.id, number: record.number, one_id: record.one_id }))
@@ -135,12 +162,15 @@ impl Job<'_> {
     ) -> Result<(), Trouble> {
         if retired.merged_into.is_some() {
             if self.live(retired.clone())?.id != survivor.id {
-                return Err(refused(MergeRefusal::MergedElsewhere));
+                // It is another Patient's record as well, which gives way to somebody else.
+                return self.raise(Conflict::Several, (survivor.id, retired.id));
             }
             // Said again; a decision may have parted them meanwhile, or what was in the way may be gone.
             return self.heal(retired.clone(), &basis, moment);
         }
-        self.may_say(survivor, retired)?;
+        if !self.may_say(survivor, retired)? {
+            return self.raise(Conflict::NotItsNumbers, (survivor.id, retired.id));
+        }
         self.take_back_own_word(survivor, retired)?;
         if self.is_contested(survivor, retired)? {
             return Ok(());
@@ -158,14 +188,69 @@ impl Job<'_> {
         } else {
             self.merge_persons(one_id, &retired.one_id, &basis, moment)?;
         }
-        self.look_at_others(survivor.id, moment)
+        self.look_at_others(survivor.id, moment)?;
+        self.try_merges_again(&self.record(survivor.id)?.one_id)
     }
 
-    /// Refuses what would make one patient of two numbers of an authority that another source owns: of the two records themselves, and of the
+    /// A merge of numbers that a Patient's unit says, whose other Patient the mirror does not have. Of a whole statement it is one word among others:
+    /// what cannot be done is noted.
+    pub(super) fn merge_by_number(&self, fields: &Fields, action: Action) -> Result<Option<Owner>, Trouble> {
+        if self.statement.is_none() {
+            return self.merge(fields, action);
+        }
+        match self.transaction.savepoint(|_| self.merge(fields, action)) {
+            Err(Trouble::Content(failure)) => {
+                self.note(&format!("Patient.link: the two Patients stay two: {}", failure.text));
+                self.raise_refused()?;
+                Ok(None)
+            }
+            merged => merged,
+        }
+    }
+
+    /// Makes due whom of a person's Patients, and of those that give way to them, the server's word has not brought to where it says.
+    pub(super) fn try_merges_again(&self, one_id: &str) -> Result<(), Trouble> {
+        let in_work = self.statement.as_ref().and_then(Statement::focal_patient).map(|patient| patient.row);
+        let mut seen = BTreeSet::from_iter(in_work);
+        for record in records::of_person(self.transaction, one_id)? {
+            for patient in resources::told_as_record(self.transaction, record.id, 0)? {
+                let naming = resources::naming_of(self.transaction, patient.row, &patient.name.kind)?;
+                for other in std::iter::once(patient).chain(naming) {
+                    if seen.insert(other.row) {
+                        self.try_again(&other)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The same of the Patients, other than this one, that were told as the record `own`.
+    pub(super) fn try_others_again(&self, patient: &Resource, own: i64) -> Result<(), Trouble> {
+        let others = resources::told_as_record(self.transaction, own, patient.row)?;
+        others.iter().try_for_each(|other| self.try_again(other))
+    }
+
+    fn try_again(&self, patient: &Resource) -> Result<(), Trouble> {
+        if patient.is_due || self.is_where_it_says(patient)? { Ok(()) } else { self.tell_again(patient) }
+    }
+
+    /// Whether the record of a Patient is merged with that of the Patient which replaces it, or with none where several do.
+    fn is_where_it_says(&self, patient: &Resource) -> Result<bool, Trouble> {
+        // One that was not told is told once it can be.
+        let Some(own) = self.told_record(patient)? else { return Ok(true) };
+        match self.records_ahead(patient, Some(own.id))?.as_slice() {
+            [] => Ok(true),
+            [only] => Ok(self.live(own)?.id == only.id),
+            _ => Ok(own.merged_into.is_none()),
+        }
+    }
+
+    /// Whether it would not make one patient of two numbers of an authority that another source owns: of the two records themselves, and of the
     /// owner's own records that are the same persons'.
-    fn may_say(&self, survivor: &PatientRecord, retired: &PatientRecord) -> Result<(), Trouble> {
+    fn may_say(&self, survivor: &PatientRecord, retired: &PatientRecord) -> Result<bool, Trouble> {
         if survivor.one_id == retired.one_id {
-            return Ok(());
+            return Ok(true);
         }
         let numbers = |record: &PatientRecord| -> Result<Vec<RecordNumber>, Trouble> {
             let of_person = records::of_person(self.transaction, &record.one_id)?;
@@ -173,12 +258,10 @@ impl Job<'_> {
             Ok(owners_own.map(|row| row.number).chain([record.number.clone()]).collect())
         };
         let (some, others) = (numbers(survivor)?, numbers(retired)?);
-        for number in some {
-            if others.iter().any(|other| other.system == number.system && *other != number) {
-                self.owned(&number)?;
-            }
-        }
-        Ok(())
+        let is_anothers = |system: &str| self.site.owners.get(system).is_some_and(|owner| owner != self.source);
+        let differ =
+            |number: &RecordNumber| others.iter().any(|other| other.system == number.system && other != number);
+        Ok(!some.iter().any(|number| is_anothers(&number.system) && differ(number)))
     }
 
     /// That a number stands for two of its Patients was the server's word, and it says now that they are one: with all that gave way to them.

@@ -148,7 +148,8 @@ impl Job<'_> {
         records::set_merged_into(self.transaction, retired.id, None)?;
         self.say_again(retired)?;
         if retired.one_id != survivor.one_id {
-            return self.refresh_person(&retired.one_id, EventKind::PatientUpdated, moment);
+            self.refresh_person(&retired.one_id, EventKind::PatientUpdated, moment)?;
+            return self.try_merges_again(&retired.one_id);
         }
         if !self.leave_if_apart(retired, moment)? {
             self.look_again_without(&self.record(retired.id)?, moment)?;
@@ -160,7 +161,8 @@ impl Job<'_> {
                 self.look_again_without(&row, moment)?;
             }
         }
-        self.refresh_person(&survivor.one_id, EventKind::PatientUpdated, moment)
+        self.refresh_person(&survivor.one_id, EventKind::PatientUpdated, moment)?;
+        self.try_merges_again(&survivor.one_id)
     }
 
     /// What was said under the numbers of MRG-1 is the patient's of PID-3 (A43): their records leave whoever they were with.
@@ -508,7 +510,7 @@ fn live_among(rows: &[PatientRecord], row: &PatientRecord) -> i64 {
     live.id
 }
 
-pub(super) fn refused(refusal: MergeRefusal) -> Trouble {
+fn refused(refusal: MergeRefusal) -> Trouble {
     let (code, field) = match refusal {
         MergeRefusal::AcrossAuthorities | MergeRefusal::NotOwner => {
             (ErrorCode::UnknownKeyIdentifier, Location::field("MRG", 1))

@@ -294,7 +294,8 @@ impl Job<'_> {
         let told = [("retired", json!([retired])), ("basis", basis.clone()), ("records", moved.ids())];
         self.tell_change(EventKind::PatientMerged, survivor, told, moment)?;
         self.publish_moved(moved, survivor, moment, Cause::Merge)?;
-        self.tell_consents(consents, moment)
+        self.tell_consents(consents, moment)?;
+        self.try_merges_again(survivor)
     }
 
     /// Two persons who were counted apart become one: what both bear one person bears.

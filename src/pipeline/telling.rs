@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use super::apply::{CLOCK_AHEAD, Cause, Job, Owner, Trouble};
+use super::giving_way::successors;
 use super::merge::{retired, survivors};
 use super::patient::{name_authorities, record_number};
 use crate::identity::PatientFacts;
@@ -127,8 +128,8 @@ impl Job<'_> {
         if subject.focal.kind == "Patient" && subject.is_gone {
             self.withdraw_patient(focal)?;
             // Nobody gives way to a Patient that is not there.
-            let naming = resources::naming(self.transaction, focal.row)?;
-            naming.iter().filter(|other| other.name.kind == "Patient").try_for_each(|other| self.tell_again(other))?;
+            let naming = resources::naming_of(self.transaction, focal.row, "Patient")?;
+            naming.iter().try_for_each(|other| self.tell_again(other))?;
             return Ok(None);
         }
         let mut owner = None;
@@ -157,7 +158,16 @@ impl Job<'_> {
             self.tell_as(patient, Some(&told), told.at)?;
         }
         if subject.focal.kind == "Patient" {
-            if let Some(record) = statement.last(&[Kind::Patient]).and_then(|told| told.record) {
+            if let Some((number, record)) =
+                statement.last(&[Kind::Patient]).and_then(|told| Some((told.number, told.record?)))
+            {
+                if focal.number.as_ref() != Some(&number) || focal.record != Some(record) {
+                    self.try_merges_again(&self.record(record)?.one_id)?;
+                }
+                // Where nobody replaces it any more, another Patient of its record may be replaced by one alone.
+                if successors(self.transaction, focal)?.is_empty() {
+                    self.try_others_again(focal, record)?;
+                }
                 let moment = Moment { at: self.received_at, arrival: self.message.unwrap_or_default() };
                 self.take_back_consents(&self.owner_of(record)?, &statement.consents.borrow(), moment)?;
             }
@@ -206,7 +216,7 @@ impl Job<'_> {
         let Some(into) = record.merged_into else { return Ok(false) };
         let into = self.live(self.record(into)?)?;
         let merges: Vec<&MappedRecord> = mapped.iter().filter(|mapped| mapped.kind == Kind::Merge).collect();
-        if !merges.is_empty() && self.records_ahead(patient)?.iter().any(|ahead| ahead.id == into.id) {
+        if !merges.is_empty() && self.record_ahead(patient, record.id)?.is_some_and(|ahead| ahead.id == into.id) {
             return Ok(false);
         }
         let mut survivors = merges.iter().flat_map(|merge| survivors(self.source, &merge.fields)).peekable();
@@ -214,7 +224,7 @@ impl Job<'_> {
         if survivors.peek().is_none() && !mapped.iter().any(|mapped| mapped.kind == Kind::Patient) {
             return Ok(false);
         }
-        let by_number = merges.is_empty() || self.records_ahead(patient)?.is_empty();
+        let by_number = merges.is_empty() || self.records_ahead(patient, Some(record.id))?.is_empty();
         for survivor in survivors.filter(|_| by_number) {
             if self.stands_for(&survivor)?.is_some_and(|survivor| survivor.record == into.id) {
                 return Ok(false);
@@ -230,7 +240,7 @@ impl Job<'_> {
     /// Whether of several Patients that are one record another one gives way to the same record.
     fn another_gives_way(&self, patient: &Resource, record: i64, into: i64) -> Result<bool, Trouble> {
         for other in resources::told_as_record(self.transaction, record, patient.row)? {
-            if self.records_ahead(&other)?.iter().any(|ahead| ahead.id == into) {
+            if self.record_ahead(&other, record)?.is_some_and(|ahead| ahead.id == into) {
                 return Ok(true);
             }
         }
@@ -354,7 +364,7 @@ impl Job<'_> {
     }
 
     /// Makes a resource due, if a record is made of its type.
-    fn tell_again(&self, resource: &Resource) -> Result<(), Trouble> {
+    pub(super) fn tell_again(&self, resource: &Resource) -> Result<(), Trouble> {
         if let Some(rank) = super::mirror::rank(&resource.name.kind) {
             resources::mark_due(self.transaction, resource.row, rank, Mark::Anew, self.now)?;
         }

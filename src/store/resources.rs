@@ -361,6 +361,17 @@ pub fn naming(reader: &Reader<'_>, row: i64) -> Result<Vec<Resource>, StoreError
     reader.all(sql, [row], resource)
 }
 
+/// Those of [`naming`] that are of one type.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn naming_of(reader: &Reader<'_>, row: i64, kind: &str) -> Result<Vec<Resource>, StoreError> {
+    let sql = select!(
+        "JOIN resource_reference f ON f.from_resource = r.id WHERE f.to_resource = ?1 AND r.type = ?2 ORDER BY r.id"
+    );
+    reader.all(sql, params![row, kind], resource)
+}
+
 /// The first `limit` resources behind the row `after` that name a resource.
 ///
 /// # Errors

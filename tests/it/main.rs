@@ -30,6 +30,7 @@ mod fhir;
 mod fhir_faults;
 mod fhir_histories;
 mod fhir_standing;
+mod fhir_versions;
 mod files;
 mod framing;
 mod hospital_day;

@@ -17,6 +17,10 @@ pub(in crate::pipeline) enum Conflict {
     OtherPatient,
     /// A source merges two numbers the other way round than before: refused.
     Opposite,
+    /// A FHIR server says that two Patients are one, and another source owns their numbers: left undone.
+    NotItsNumbers,
+    /// A FHIR server says that a Patient is replaced by several who are not one: left undone.
+    Several,
 }
 
 impl Conflict {
@@ -24,7 +28,7 @@ impl Conflict {
         match self {
             Self::Decided | Self::OtherNumber | Self::OtherPatient | Self::Opposite => ReviewKind::SourceMergeConflict,
             Self::NumberReused => ReviewKind::NumberReused,
-            Self::AfterSplit => ReviewKind::PossibleMatch,
+            Self::AfterSplit | Self::NotItsNumbers | Self::Several => ReviewKind::PossibleMatch,
         }
     }
 
@@ -52,6 +56,14 @@ impl Conflict {
             }
             Self::Opposite => {
                 "the source says the opposite of an earlier merge: refused; somebody should look, `heyi review list`"
+            }
+            Self::NotItsNumbers => {
+                "Patient.link: the server says that the two Patients are one, and their numbers are of an authority that another source owns \
+                 (see `authorities` in the configuration): they stay two until that one merges them, or somebody does, `heyi review list`"
+            }
+            Self::Several => {
+                "Patient.link: the server says that one Patient is replaced by several: it stays for itself until they are one; \
+                 somebody should look, `heyi review list`"
             }
         }
     }

@@ -152,6 +152,8 @@ impl Job<'_> {
         self.publish_moved(moved, &one_id, moment, Cause::Split)?;
         consents.entry(one_id.clone()).or_default();
         self.tell_consents(consents, moment)?;
+        self.try_merges_again(holder)?;
+        self.try_merges_again(&one_id)?;
         Ok(one_id)
     }
 

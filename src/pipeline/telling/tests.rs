@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 
 use crate::feed::TypeFilter;
 use crate::hl7v2::{CharsetSetting, Limits};
+use crate::identity::{ManualDecision, ManualStep};
 use crate::mapping::Mapping;
 use crate::pipeline::{self, Cause, FIRST_DUE, Order, Removal, Site, Source};
 use crate::record::{Fields, RecordNumber, Value};
@@ -12,7 +13,8 @@ use crate::state::{LabReportState, PatientState, VisitState};
 use crate::store::clinical;
 use crate::store::messages::{ContentDigest, MessageState};
 use crate::store::resources::{ReadResource, Ready, ResourceName, ResourceState};
-use crate::store::{Access, PackedBytes, Store, StoreConfig, events, records};
+use crate::store::reviews::{self, Review, ReviewFilter};
+use crate::store::{Access, PackedBytes, Store, StoreConfig, StoreError, Transaction, events, records};
 
 mod giving_way;
 
@@ -299,6 +301,30 @@ impl Server {
             Ok(format!("{}{}, of {} at {visit}", text(&fields, "status"), results.collect::<String>(), owner.number))
         });
         shown.unwrap()
+    }
+
+    /// The open cases, oldest first: `possible_match HIS|1 HIS|2`.
+    fn cases(&self) -> Vec<String> {
+        let shown = self.store.read(|reader| {
+            let mut open = reviews::list(reader, ReviewFilter::default(), None, 99)?;
+            open.sort_by_key(|case| case.id);
+            let number = |row: i64| Ok::<_, StoreError>(records::get(reader, row)?.unwrap().number);
+            let show = |case: Review| {
+                let (one, other) = case.question.records;
+                Ok(format!("{} {} {}", case.question.kind.name(), number(one)?, number(other)?))
+            };
+            open.into_iter().map(show).collect::<Result<Vec<_>, _>>()
+        });
+        shown.unwrap()
+    }
+
+    /// Somebody decides that two persons are one.
+    fn decides_to_merge(&self, into: &str, retired: &str) {
+        let step = ManualStep::Merge { one_id: retired.to_owned(), into: into.to_owned() };
+        let decision = ManualDecision { step, by: "Li Na".to_owned(), reason: "one patient".to_owned() };
+        let site = Arc::clone(&self.source.site);
+        let decide = move |t: &Transaction<'_>| pipeline::decide_by_hand(t, &site, &TimeZone::UTC, &decision, 2);
+        self.store.submit_blocking(decide).unwrap().unwrap();
     }
 
     /// Types of the events since the last question.

@@ -73,7 +73,11 @@ pub enum FhirError {
         issues: String,
     },
     /// A status that is no success.
-    #[error("{place}: the server answers {status}{}{issues}", if .issues.is_empty() { "" } else { ", " })]
+    #[error(
+        "{place}: the server answers {status}{}{issues}{}",
+        if .issues.is_empty() { "" } else { ", " },
+        if *.status == 404 { "; is `base_url` right, and does the server have such resources?" } else { "" }
+    )]
     Status {
         /// Method and URL.
         place: String,
@@ -121,7 +125,7 @@ pub enum FhirError {
         place: String,
     },
     /// A link that cannot be followed.
-    #[error("{place}: a link leads to another origin; if the server stands behind a proxy, set `rebase_links`")]
+    #[error("{place}: a link leads to another origin; if the server stands behind a proxy, set `rebase_links = true`")]
     ForeignLink {
         /// Method and URL.
         place: String,

@@ -311,7 +311,7 @@ impl Health {
             tracing::warn!(
                 source,
                 resource_type,
-                ?remark,
+                remark = remark.name(),
                 "the FHIR server does not do as it should; polling goes on in another way"
             );
         }

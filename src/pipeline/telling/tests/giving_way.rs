@@ -3,7 +3,6 @@
 use serde_json::{Value as Json, json};
 
 use super::{MAPPING, Server, person, visit_of_patient};
-use crate::store::messages::MessageState;
 
 fn replaced_by(patient: &str) -> Json {
     json!({"link": [{"other": {"reference": patient}, "type": "replaced-by"}]})
@@ -210,19 +209,125 @@ fn who_was_told_apart_from_somebody_who_gives_way_by_now_goes_along() {
 }
 
 #[test]
-fn what_another_source_owns_it_alone_merges() {
+fn what_another_source_owns_it_alone_merges_and_what_is_said_of_the_person_is_told() {
+    let mut server = Server::new();
+    let first = numbered("OTHERS", "1", "张三", "1980-01-01");
+    let second = |name: &str| numbered("OTHERS", "2", name, "1991-02-02");
+    server.has(&[("Patient/1", first.clone()), ("Patient/2", second("李四")), ("Patient/3", li())]);
+    server.has(&[("Patient/2", gives_way("Patient/1", second("李四方")))]);
+    let ids = |server: &Server| (server.one_id_of("Patient/1"), server.one_id_of("Patient/2"));
+    assert_ne!(ids(&server).0, ids(&server).1);
+    assert_eq!(server.patients()[1], "OTHERS|2: 李四方 -");
+    assert_eq!(server.cases(), ["possible_match OTHERS|1 OTHERS|2"]);
+    // Its number is another one: of either side, and back.
+    for (first_number, second_number) in [("EMR", "OTHERS"), ("OTHERS", "EMR")] {
+        server.has(&[("Patient/1", numbered(first_number, "1", "张三", "1980-01-01"))]);
+        server.has(&[("Patient/2", gives_way("Patient/1", numbered(second_number, "2", "李四方", "1991-02-02")))]);
+        assert_eq!(ids(&server).0, ids(&server).1, "{first_number} {second_number}");
+        assert_eq!(server.cases(), Vec::<String>::new());
+        server.has(&[("Patient/2", second("李四方"))]);
+        assert_ne!(ids(&server).0, ids(&server).1);
+        server.has(&[("Patient/1", first.clone()), ("Patient/2", gives_way("Patient/1", second("李四方")))]);
+        assert_ne!(ids(&server).0, ids(&server).1);
+    }
+    // The other side alone changes: nothing new comes of who gives way.
+    server.has(&[("Patient/1", zhang())]);
+    assert_eq!(ids(&server).0, ids(&server).1);
+    // What says nothing of its numbers it may say.
+    server.has(&[("Patient/3", gives_way("Patient/1", li()))]);
+    assert_eq!(server.one_id_of("Patient/3"), server.one_id_of("Patient/1"));
+}
+
+#[test]
+fn what_was_not_the_servers_to_say_is_done_once_its_owner_or_somebody_says_so() {
     let mut server = Server::new();
     let (first, second) =
         (numbered("OTHERS", "1", "张三", "1980-01-01"), numbered("OTHERS", "2", "李四", "1991-02-02"));
-    server.has(&[("Patient/1", first.clone()), ("Patient/2", second.clone()), ("Patient/3", li())]);
-    server.clock += 1;
-    let read = [server.read("Patient/2", gives_way("Patient/1", second.clone()))];
-    server.enter(read.into());
-    assert_eq!(server.tell_all(), [MessageState::Failed]);
-    assert_ne!(server.one_id_of("Patient/1"), server.one_id_of("Patient/2"));
-    // What says nothing of its numbers it may say.
-    server.has(&[("Patient/2", second), ("Patient/3", gives_way("Patient/1", li()))]);
-    assert_eq!(server.one_id_of("Patient/3"), server.one_id_of("Patient/1"));
+    server.has(&[("Patient/1", first), ("Patient/2", gives_way("Patient/1", second.clone()))]);
+    server.has(&[("Encounter/2", visit_of_patient("Patient/2"))]);
+    assert_eq!(server.visit("2"), "planned -, of OTHERS|2");
+    let (one, other) = (server.one_id_of("Patient/1"), server.one_id_of("Patient/2"));
+    server.decides_to_merge(&one, &other);
+    assert_eq!(server.one_id_of("Patient/2"), one);
+    server.tell();
+    server.has(&[("Encounter/2", visit_of_patient("Patient/2"))]);
+    assert_eq!(server.visit("2"), "planned -, of OTHERS|1");
+    server.has(&[("Patient/2", second)]);
+    server.has(&[("Encounter/2", visit_of_patient("Patient/2"))]);
+    assert_eq!(server.visit("2"), "planned -, of OTHERS|2");
+}
+
+/// [`person`] who gives way to these.
+fn gives_way_to_all(all: &[&str], mut content: Json) -> Json {
+    let link = |to: &&str| replaced_by(to)["link"][0].clone();
+    content["link"] = all.iter().map(link).collect();
+    content
+}
+
+#[test]
+fn who_is_replaced_by_several_is_its_own_until_they_are_one() {
+    let mut server = Server::new();
+    let wang = || person("M3", "王五", "1985-05-05");
+    server.has(&[("Patient/1", zhang()), ("Patient/2", li()), ("Patient/3", wang())]);
+    let one_id = |server: &Server, id: &str| server.one_id_of(&format!("Patient/{id}"));
+    let all = |server: &Server| ["1", "2", "3"].map(|id| one_id(server, id));
+    let before = all(&server);
+    server.has(&[("Patient/3", gives_way_to_all(&["Patient/1", "Patient/2"], wang()))]);
+    assert_eq!(all(&server), before);
+    assert_eq!(server.cases(), ["possible_match HIS|M1 HIS|M3", "possible_match LAB|7 HIS|M3"]);
+    // They are one, and two again.
+    for _ in 0..2 {
+        server.has(&[("Patient/2", gives_way("Patient/1", li()))]);
+        assert_eq!(all(&server), [before[0].clone(), before[0].clone(), before[0].clone()]);
+        assert_eq!(server.cases(), Vec::<String>::new());
+        server.has(&[("Patient/2", li())]);
+        assert_eq!(all(&server), before);
+    }
+    // One of them is there no more.
+    server.loses("Patient/2");
+    assert_eq!(one_id(&server, "3"), before[0]);
+    server.has(&[("Patient/2", li())]);
+    assert_eq!(one_id(&server, "3"), before[2]);
+    // Of one that was replaced by one alone.
+    server.has(&[("Patient/3", gives_way("Patient/2", wang()))]);
+    assert_eq!(one_id(&server, "3"), before[1]);
+    server.has(&[("Patient/3", gives_way_to_all(&["Patient/1", "Patient/2"], person("M3", "王五常", "1985-05-05")))]);
+    assert_eq!(all(&server), before);
+    assert!(server.patients().contains(&"HIS|M3: 王五常 -".to_owned()));
+}
+
+#[test]
+fn of_two_patients_that_are_one_record_and_are_replaced_by_two_neither_goes_along_whatever_comes_first() {
+    let wang = || person("M3", "王五", "1985-05-05");
+    for order in [["3", "4"], ["4", "3"]] {
+        let mut server = Server::new();
+        server.has(&[("Patient/1", zhang()), ("Patient/2", li()), ("Patient/3", wang()), ("Patient/4", wang())]);
+        let before = server.one_id_of("Patient/3");
+        assert_eq!(server.one_id_of("Patient/4"), before);
+        for id in order {
+            let to = if id == "3" { "Patient/1" } else { "Patient/2" };
+            server.has(&[(&format!("Patient/{id}"), gives_way(to, wang()))]);
+        }
+        assert_eq!(server.one_id_of("Patient/3"), before, "{order:?}");
+        server.has(&[("Patient/3", wang())]);
+        assert_eq!(server.one_id_of("Patient/3"), server.one_id_of("Patient/2"), "{order:?}");
+        server.has(&[("Patient/3", gives_way("Patient/2", wang()))]);
+        assert_eq!(server.one_id_of("Patient/3"), server.one_id_of("Patient/2"), "{order:?}");
+        server.has(&[("Patient/4", gives_way("Patient/1", wang()))]);
+        assert_eq!(server.one_id_of("Patient/4"), before, "{order:?}");
+        server.loses("Patient/3");
+        assert_eq!(server.one_id_of("Patient/4"), server.one_id_of("Patient/1"), "{order:?}");
+    }
+}
+
+#[test]
+fn who_give_way_to_each_other_with_numbers_of_two_authorities_are_one() {
+    let mut server = Server::new();
+    server.has(&[("Patient/1", gives_way("Patient/2", zhang())), ("Patient/2", gives_way("Patient/1", li()))]);
+    assert_eq!(server.one_id_of("Patient/1"), server.one_id_of("Patient/2"));
+    let mut names = server.patients();
+    names.sort();
+    assert_eq!(names, ["HIS|M1: 张三 -", "LAB|7: 李四 -"]);
 }
 
 #[test]
