@@ -5,7 +5,7 @@
 //!   those without a name first); without either, over the one at its place. A block without a counterpart is added.
 //! - A rule is replaced as a whole; what it leaves out of the base's is kept for the check ([`LeftOut`]).
 
-use super::file::{Block, Declarations, LeftOut, Located, OnNull, OwnField, Reader, Required, Rule};
+use super::file::{Block, Declarations, LeftOut, Located, OnNull, OwnField, Reader, Required, Rule, SkipRule};
 use super::input::Format;
 use crate::diagnostic::similar;
 use crate::hl7v2::Path;
@@ -212,6 +212,7 @@ fn left_out(base: &[&Rule], site: &[&Rule]) -> Vec<LeftOut> {
 
 fn overlay_block(reader: &mut Reader<'_>, base: &mut Block, mut site: Block, place: &str, format: Format) {
     note_what_is_left_out(base, &mut site);
+    note_skips_left_out(reader, base, &site);
     // The same said once more is the base's own.
     let is_said_again = same(&base.each, &site.each);
     base.each = site.each.filter(|_| !is_said_again).or(base.each.take());
@@ -233,6 +234,19 @@ fn overlay_block(reader: &mut Reader<'_>, base: &mut Block, mut site: Block, pla
             Some((_, base_blocks)) => overlay_blocks(reader, base_blocks, blocks, &format!("{place}.{name}"), format),
             None => base.lists.push((name, blocks)),
         }
+    }
+}
+
+/// A site's `skip` replaces the base's: its rules that are left out are named. An empty list says that it is meant.
+fn note_skips_left_out(reader: &mut Reader<'_>, base: &Block, site: &Block) {
+    let (Some(of_base), Some(of_site)) = (&base.skip, &site.skip) else { return };
+    let Some(first) = of_site.first() else { return };
+    let is_kept = |rule: &&SkipRule| of_site.iter().any(|other| other.when.value == rule.when.value);
+    let lost: Vec<String> =
+        of_base.iter().filter(|rule| !is_kept(rule)).map(|rule| format!("{:?}", rule.reason)).collect();
+    if !lost.is_empty() {
+        let text = format!("this skip is in place of the base's, whose rules count no more: {}", lost.join(", "));
+        reader.warn(first.when.file, first.when.span.clone(), "M026", text, "write those that shall count here too");
     }
 }
 

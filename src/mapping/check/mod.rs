@@ -211,6 +211,7 @@ impl<'d> Checker<'_, '_, 'd> {
         };
         if let Some(when) = &block.when {
             facts = self.condition(when, &facts, within);
+            facts.told_by = Some(facts.told_by.map_or(when.file, |file| file.min(when.file)));
         }
         self.skips(block, &facts, within);
         let rules = || block.fields.iter().filter_map(|(target, rule)| rule.as_ref().map(|rule| (target, rule)));
@@ -342,7 +343,11 @@ impl<'d> Checker<'_, '_, 'd> {
             }
         }
         let is_literal = matches!(condition, Expression::Constant(_));
-        // A base's condition is not dead because a site takes fewer messages.
+        // A base's condition is not dead because a site takes fewer messages, or uses a block for fewer.
+        if facts.told_by.is_some_and(|file| file < written.file) {
+            facts.assume(&condition, true);
+            return facts;
+        }
         let known = if self.match_file.is_some_and(|file| file >= written.file) {
             self.match_facts.joined(&facts)
         } else {

@@ -74,7 +74,10 @@ impl<'d> Checker<'_, '_, 'd> {
         if let Some((choice, values)) = path.chosen_by() {
             self.check_path(&choice, written, None);
             for value in values {
-                self.code(&choice, &Located { value: value.clone(), ..written.clone() });
+                let value = Located { value: value.clone(), ..written.clone() };
+                if !self.compared_in_parts(&choice, &value) {
+                    self.code(&choice, &value);
+                }
             }
         }
         if let (Some(each), Some(number)) = (within, path.occurrence())

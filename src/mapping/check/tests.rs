@@ -218,6 +218,35 @@ fn a_base_s_condition_is_not_dead_because_a_site_takes_fewer_messages() {
 }
 
 #[test]
+fn a_base_s_condition_is_not_dead_because_a_site_uses_its_block_for_less() {
+    let field = "started_at = { from = 'PV1-44', when = \"MSH-9.2 = 'A01'\" }\n";
+    let base = format!("{SOUND}{VISIT}{field}");
+    let site = "extends = 'base.toml'\n[visit]\nwhen = \"MSH-9.2 = 'A03'\"\n";
+    check_files(&[("site.toml", site), ("base.toml", &base)], &[]);
+    let own = format!("{site}{field}");
+    check_files(&[("site.toml", &own), ("base.toml", &base)], &[("4:41 M021", "never holds")]);
+}
+
+#[test]
+fn rules_of_the_base_s_skip_that_a_site_s_leaves_out_are_named() {
+    let base = format!("{SOUND}{VISIT}skip = [{{ when = \"MSH-9.2 = 'A29'\", reason = 'deleted' }}]\n");
+    let own = "{ when = \"PV1-2 = 'N'\", reason = 'not a visit' }";
+    let check = |rules: &str, expected: &[(&str, &str)]| {
+        let site = format!("extends = 'base.toml'\n[visit]\nskip = [{rules}]\n");
+        check_files(&[("site.toml", &site), ("base.toml", &base)], expected);
+    };
+    check(own, &[("3:18 M026", "\"deleted\"")]);
+    check(&format!("{own}, {{ when = \"MSH-9.2 = 'A29'\", reason = 'gone' }}"), &[]);
+    check("", &[]);
+}
+
+#[test]
+fn a_segment_is_not_chosen_by_a_field_whose_components_were_meant() {
+    let rule = "language = 'OBX[3=LANG]-5'\n";
+    check_line(rule, &[("4:12 M018", "OBX-3.1 = \"LANG\"")]);
+}
+
+#[test]
 fn a_block_for_a_segment_that_no_message_has_is_never_reached() {
     let mapping = format!(
         "match = {{ 'MSH-9.1' = 'ADT' }}\n{SOUND}[[lab_report]]\neach = 'OBR'\nfiller_order_number = 'OBR-3.1'

@@ -16,6 +16,8 @@ pub(super) struct Facts {
     segments: BTreeMap<String, bool>,
     /// No message can be so.
     is_impossible: bool,
+    /// The outermost file that says some of it; the site's own is 0.
+    pub(super) told_by: Option<usize>,
 }
 
 /// What a path may lead to; the empty text stands for nothing there.
@@ -91,6 +93,7 @@ impl Facts {
             values: values.map(|(path, domain)| (path.clone(), domain.clone())).collect(),
             segments: absent.map(|(name, is_there)| (name.clone(), *is_there)).collect(),
             is_impossible: false,
+            told_by: self.told_by,
         }
     }
 

@@ -84,8 +84,7 @@ pub(crate) fn staff(value: &Value<'_>) -> (Option<String>, Option<String>) {
 
 /// XAD as one line: Chinese from the province down without blanks, others from the street up with commas.
 pub(crate) fn address(value: &Value<'_>) -> Option<String> {
-    // SAD.1 is the whole street line, SAD.2 the street's name, for senders that fill only that.
-    let street = value.component(1).value().and_then(|street| part(&street, 1).or_else(|| part(&street, 2)));
+    let street = value.component(1).value().and_then(|street| street_line(&street));
     let [other, city, province, postal_code, district] = [2, 3, 4, 5, 9].map(|number| part(value, number));
     address_line(
         street.as_deref(),
@@ -95,6 +94,23 @@ pub(crate) fn address(value: &Value<'_>) -> Option<String> {
         postal_code.as_deref(),
         district.as_deref(),
     )
+}
+
+/// SAD as one line: SAD.1 is the street line, whole or what the sender has of it, SAD.2 the street's name, SAD.3 the number of the house.
+/// What a part before says already is not said again.
+fn street_line(street: &Value<'_>) -> Option<String> {
+    let [line, name, house] = [1, 2, 3].map(|number| part(street, number));
+    let is_western = [&line, &name, &house].into_iter().flatten().all(|part| !is_chinese(part));
+    let parts = if line.is_none() && is_western { [house, name, None] } else { [line, name, house] };
+    let mut whole: Option<String> = None;
+    for part in parts.into_iter().flatten() {
+        whole = Some(match whole {
+            None => part.into_owned(),
+            Some(before) if before.contains(part.as_ref()) => before,
+            Some(before) => format!("{before}{}{part}", if is_western { " " } else { "" }),
+        });
+    }
+    whole
 }
 
 /// The parts of an address as one line.
@@ -266,7 +282,11 @@ mod tests {
             ("江苏省南京市玄武区朝阳路1号^^南京市^江苏省", Some("江苏省南京市玄武区朝阳路1号")),
             ("朝阳路1号^2栋^南京市^江苏省^^^^^玄武区", Some("江苏省南京市玄武区朝阳路1号2栋")),
             ("1979 MILKY WAY^^VERONA^WI^53593^US", Some("1979 MILKY WAY, VERONA, WI, 53593")),
-            ("1000&Hospital Lane^Ste. 123^Ann Arbor ^MI", Some("1000, Ste. 123, Ann Arbor, MI")),
+            ("1000&Hospital Lane^Ste. 123^Ann Arbor ^MI", Some("1000 Hospital Lane, Ste. 123, Ann Arbor, MI")),
+            ("1000 Hospital Lane&Hospital Lane&1000^^Ann Arbor^MI", Some("1000 Hospital Lane, Ann Arbor, MI")),
+            ("&Hospital Lane&1000^^Ann Arbor^MI", Some("1000 Hospital Lane, Ann Arbor, MI")),
+            ("中山路&&12号^3幢201室^南京市^江苏省", Some("江苏省南京市中山路12号3幢201室")),
+            ("&中山路&12号^^南京市", Some("南京市中山路12号")),
             ("^^^^^CHN", None),
         ] {
             assert_eq!(read(sent, address).as_deref(), expected, "{sent}");
