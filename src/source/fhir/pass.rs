@@ -107,6 +107,8 @@ impl<S: Sink> Engine<S> {
     ) -> Result<Turn, FhirError> {
         let asked_at_first = work.note.asks.clone();
         let everything = work.note.asks.reads_everything();
+        // What is kept of it must go when it is over, also where it told nothing new: it would be gone on with for ever.
+        let is_kept = track.pass.is_some();
         let mut pass = match track.pass.take() {
             Some(pass) if pass.everything == everything && (!everything || work.scan.is_some()) => pass,
             _ => Pass::begin(track.bound(self.settings.overlap), everything, self.settings.page_size),
@@ -231,7 +233,7 @@ impl<S: Sink> Engine<S> {
                 Way::Nowhere(_) => after.pass = None,
                 _ => after.pass = Some(pass.clone()),
             }
-            let changed = after != *track || work.note.asks != asked_at_first;
+            let changed = is_kept || after != *track || work.note.asks != asked_at_first;
             let notes = if changed { notes(name, patient, work, &after) } else { Vec::new() };
             let page = Page { resources: seen.resources, notes, ..Page::empty(self.version) };
             let read_ahead = async {
