@@ -221,9 +221,9 @@ async fn read_page(
     limit: usize,
     person: Option<String>,
 ) -> Result<Page, Problem> {
+    state.store.give_way(limits::GIVING_WAY_TIME).await;
     // Anew for each look: a policy may have changed while nothing came.
     let consumer = consumer(state, call)?;
-    state.store.give_way(limits::GIVING_WAY_TIME).await;
     let at = now();
     let read = move |reader: &Reader<'_>| {
         let log = Log::read(reader)?;

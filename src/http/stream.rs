@@ -121,6 +121,7 @@ impl Source {
             // Marked as seen before reading: an event committed while we read wakes us.
             head.mark_unchanged();
             let looked = Instant::now();
+            self.state.store.give_way(limits::GIVING_WAY_TIME).await;
             if !tokens::is_valid(&self.state, &self.headers).await {
                 return;
             }
@@ -161,7 +162,6 @@ impl Source {
     async fn page(&self) -> Option<Page> {
         // Anew for each look: a policy may have changed while nothing came.
         let consumer = recipient(&self.state, &self.name).ok()?;
-        self.state.store.give_way(limits::GIVING_WAY_TIME).await;
         let (position, at) = (self.position, now());
         let read = move |reader: &Reader<'_>| {
             let Ok(after) = Log::read(reader)?.resolve(Position::At(position)) else { return Ok(None) };
