@@ -14,6 +14,8 @@
 #[allow(dead_code, unused_imports, reason = "the tests' own resident numbers, of which a bench needs a part")]
 #[path = "../../tests/it/support/hl7.rs"]
 mod hl7;
+#[path = "../hospital/process.rs"]
+mod process;
 mod resources;
 mod server;
 mod sink;
@@ -28,6 +30,7 @@ use heyi::app::App;
 use heyi::store::{Store, resources as mirror};
 use mimalloc::MiMalloc;
 
+use crate::process::cpu_seconds;
 use crate::resources::POLLED;
 use crate::server::Server;
 
@@ -35,8 +38,6 @@ use crate::server::Server;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// Linux counts CPU time in these, on every architecture that Heyi runs on (`getconf CLK_TCK`).
-const TICKS_PER_SECOND: f64 = 100.0;
 /// Between two looks whether all is there.
 const LOOK: Duration = Duration::from_millis(50);
 /// A load that takes longer does not end.
@@ -80,11 +81,11 @@ fn setting(name: &str, default: &str) -> String {
 }
 
 fn measure(server: &Server, work: impl FnOnce() -> usize) -> Figures {
-    let (busy, cpu, started) = (server.busy(), cpu_seconds(), Instant::now());
+    let (busy, cpu, started) = (server.busy(), cpu_seconds(std::process::id()), Instant::now());
     let count = work();
     let elapsed = started.elapsed().as_secs_f64();
     let server = (server.busy() - busy).as_secs_f64();
-    Figures { count: count as f64, elapsed, server, cpu: cpu_seconds() - cpu - server }
+    Figures { count: count as f64, elapsed, server, cpu: cpu_seconds(std::process::id()) - cpu - server }
 }
 
 impl Figures {
@@ -147,7 +148,7 @@ fhir = {{ base_url = "http://{}/fhir", interval = "1s", resources = {POLLED:?} }
     // What the last round began before all was there is not idle.
     std::thread::sleep(Duration::from_secs(3));
     server.asked();
-    let cpu = cpu_seconds();
+    let cpu = cpu_seconds(std::process::id());
     std::thread::sleep(idle);
     let asked = server.asked();
     println!(
@@ -156,7 +157,7 @@ fhir = {{ base_url = "http://{}/fhir", interval = "1s", resources = {POLLED:?} }
         idle.as_secs_f64(),
         asked.values().sum::<u64>(),
         asked.values().sum::<u64>() as f64 / POLLED.len() as f64 / idle.as_secs_f64(),
-        (cpu_seconds() - cpu) * 1000.0 / idle.as_secs_f64(),
+        (cpu_seconds(std::process::id()) - cpu) * 1000.0 / idle.as_secs_f64(),
     );
     stop.cancel();
     runtime.block_on(served).expect("the daemon ends").expect("and in order");
@@ -199,13 +200,4 @@ fn writing(store: &Store) -> String {
 
 fn told(asked: &std::collections::BTreeMap<String, u64>) -> String {
     asked.iter().map(|(path, count)| format!("{path} {count}")).collect::<Vec<_>>().join(", ")
-}
-
-/// CPU time that this process has used, all threads (`/proc/self/stat`, utime and stime).
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("this process");
-    let after_name = stat.rsplit_once(") ").expect("the name in parentheses").1;
-    // utime and stime are the 14th and 15th fields; the state after the name is the third.
-    let ticks: f64 = after_name.split(' ').skip(11).take(2).map(|field| field.parse::<f64>().expect("ticks")).sum();
-    ticks / TICKS_PER_SECOND
 }

@@ -2,11 +2,11 @@
 
 pub(crate) mod load;
 mod messages;
+mod process;
 
 use std::time::Duration;
 
-/// Linux counts CPU time in these, on every architecture that Heyi runs on (`getconf CLK_TCK`).
-const TICKS_PER_SECOND: f64 = 100.0;
+pub(crate) use process::cpu_seconds;
 
 /// A setting from the environment.
 pub(crate) fn setting(name: &str, default: &str) -> String {
@@ -21,13 +21,4 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
 /// The value that this part of `values`, which are in order, does not pass.
 pub(crate) fn quantile(values: &[Duration], part: f64) -> Duration {
     values[((values.len() as f64 * part) as usize).min(values.len() - 1)]
-}
-
-/// CPU time that a process has used, all threads (`/proc/PID/stat`, utime and stime).
-pub(crate) fn cpu_seconds(process: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("a process of ours");
-    let after_name = stat.rsplit_once(") ").expect("the name in parentheses").1;
-    // utime and stime are the 14th and 15th fields; the state after the name is the third.
-    let ticks: f64 = after_name.split(' ').skip(11).take(2).map(|field| field.parse::<f64>().expect("ticks")).sum();
-    ticks / TICKS_PER_SECOND
 }
