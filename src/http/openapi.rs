@@ -4,9 +4,11 @@
 
 use serde_json::{Map, Value, json};
 
+use super::parameter::Form;
 use super::problem::{self, PROBLEMS, ProblemKind};
 use super::routes::{Access, ROUTES, Route};
 use super::schemas;
+use super::stream::{EVENT_STREAM, LAST_EVENT_ID};
 use super::tokens::Role;
 
 /// The whole document.
@@ -62,6 +64,16 @@ fn operation(route: &Route) -> Value {
             "schema": parameter.form.schema()
         })
     });
+    // HTML Living Standard, 9.2.4: who comes back to a stream says where it was.
+    let is_stream = route.answers.iter().any(|(media_type, _)| *media_type == EVENT_STREAM);
+    let header_parameters = is_stream.then(|| {
+        json!({
+            "name": LAST_EVENT_ID,
+            "in": "header",
+            "description": "the last `id` received: the stream goes on behind it, whatever `after` says",
+            "schema": Form::Cursor.schema()
+        })
+    });
     let mut operation = json!({
         "operationId": route.name,
         "summary": route.summary,
@@ -69,7 +81,7 @@ fn operation(route: &Route) -> Value {
         "responses": responses(route)
     });
     let Some(members) = operation.as_object_mut() else { return operation };
-    let parameters: Vec<Value> = path_parameters.chain(query_parameters).collect();
+    let parameters: Vec<Value> = path_parameters.chain(query_parameters).chain(header_parameters).collect();
     if !parameters.is_empty() {
         members.insert("parameters".to_owned(), json!(parameters));
     }

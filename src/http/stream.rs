@@ -30,6 +30,9 @@ use crate::store::Reader;
 /// Media type of a stream.
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 
+/// The header in which a client that comes back says what it got last.
+pub(crate) const LAST_EVENT_ID: &str = "Last-Event-ID";
+
 /// What a stream begins with: how long a client waits before it comes back, in milliseconds.
 const PREAMBLE: &str = "retry: 2000\n: connected\n\n";
 
@@ -47,7 +50,7 @@ impl Default for Streams {
 pub(crate) async fn stream(state: Arc<AppState>, call: Call) -> Answer {
     let consumer = consumer(&state, &call)?;
     // Where both are given, the client came back to a URL with `after`: the header is the newer.
-    let after = match call.header("last-event-id").filter(|id| !id.is_empty()) {
+    let after = match call.header(LAST_EVENT_ID).filter(|id| !id.is_empty()) {
         Some(id) => Some(id.parse::<Position>().map_err(|_| cursor_not_valid())?),
         None => call.parameters.position("after"),
     };
