@@ -4,7 +4,7 @@
 It keeps persons, visits and reports, and a list of whom to call: every inpatient 3, 7 and 30 days after the discharge, and whoever has a
 critical result the next day. What a consumer owes the feed is marked below with the duty's name, as `heyi feed rehearse` reports it.
 
-    HEYI_TOKEN=... consumer.py --database desk.db pull http://127.0.0.1:8480
+    HEYI_TOKEN=... consumer.py --database desk.db pull http://127.0.0.1:8480      (or `stream`)
     consumer.py --database desk.db webhook 127.0.0.1:9000 --secret-file desk.secret
     consumer.py --database desk.db list
 """
@@ -242,6 +242,12 @@ class Feed:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
+    def stream(self, after):
+        """Lines of the stream after a position."""
+        headers = self.headers | {"Last-Event-ID": after}
+        # Every 15 seconds there is a line.
+        return urllib.request.urlopen(urllib.request.Request(f"{self.address}/v1/feed/stream", headers=headers), timeout=60)
+
     def pages(self, path):
         """All rows of a snapshot or a comparison, and the cursor from which the feed goes on."""
         rows, key = [], {}
@@ -265,6 +271,27 @@ def take_page(desk, feed):
         desk.set_cursor(page["next"])
     if page["next"] != cursor:
         feed.ask("/v1/feed/cursor", body={"cursor": page["next"]})
+
+
+def follow_stream(desk, feed):
+    """The same as server-sent events: keeps each as it comes, and says after each how far it is."""
+    with feed.stream(desk.cursor() or "start") as lines:
+        fields = {}
+        for line in lines:
+            name, _, value = line.decode().rstrip("\r\n").partition(":")
+            if name or value:
+                fields[name] = value.removeprefix(" ")
+                continue
+            # cut: an event that no empty line ends is none.
+            if "data" in fields and "id" in fields:
+                # filtered: the id of a `feed.checkpoint` lies behind what is not for this desk.
+                with desk.transaction():
+                    if fields.get("event") != "feed.checkpoint":
+                        desk.take(json.loads(fields["data"]), epoch_of(fields["id"]))
+                    desk.set_cursor(fields["id"])
+                feed.ask("/v1/feed/cursor", body={"cursor": fields["id"]})
+            fields = {}
+    time.sleep(1)  # it ended: whoever comes back at once is told why, or goes on
 
 
 def start_anew(desk, feed):
@@ -294,18 +321,19 @@ def reconcile(desk, feed):
 WAYS_OUT = {"cursor-expired": start_anew, "cursor-of-another-epoch": reconcile, "cursor-beyond-head": reconcile}
 
 
-def pull(desk, address):
+def pull(desk, address, take):
+    """Asks with `take` (`take_page` or `follow_stream`) for ever."""
     feed, pause = Feed(address, os.environ["HEYI_TOKEN"]), 1
-    step = take_page if desk.cursor() else start_anew
+    step = take if desk.cursor() else start_anew
     while True:
         try:
             step(desk, feed)
-            step, pause = take_page, 1
+            step, pause = take, 1
             continue
         except urllib.error.HTTPError as error:
             kind = problem_of(error)
             print(f"the feed answers {error.code} {kind}", file=sys.stderr)
-            if kind in WAYS_OUT and step is take_page:
+            if kind in WAYS_OUT and step is take:
                 step = WAYS_OUT[kind]
                 continue
             # back-off: as long as it asks for.
@@ -383,6 +411,7 @@ def main():
     parser.add_argument("--database", default="follow-up.db")
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("pull", help="ask the feed; the token comes from HEYI_TOKEN").add_argument("address")
+    verbs.add_parser("stream", help="the same as server-sent events").add_argument("address")
     receiver = verbs.add_parser("webhook", help="be pushed to")
     receiver.add_argument("address", help="HOST:PORT; port 0 takes a free one")
     receiver.add_argument("--secret-file", required=True)
@@ -391,7 +420,9 @@ def main():
     arguments = parser.parse_args()
     desk = Desk(arguments.database)
     if arguments.verb == "pull":
-        pull(desk, arguments.address)
+        pull(desk, arguments.address, take_page)
+    elif arguments.verb == "stream":
+        pull(desk, arguments.address, follow_stream)
     elif arguments.verb == "webhook":
         webhook(desk, arguments.address, arguments.secret_file)
     elif arguments.verb == "state":

@@ -61,7 +61,7 @@ pub use messages::add_raw;
 pub use openapi::document;
 pub use problem::{PROBLEMS, Problem, ProblemKind};
 pub use server::serve;
-pub use stream::Streams;
+pub use stream::{EVENT_STREAM, LAST_EVENT_ID, Pieces, Streams, server_sent_event};
 pub use tokens::{PREFIX, RandomError, Role, RoleError, Secret, digest};
 
 /// What the handlers work with, put together by the application.

@@ -28,10 +28,10 @@ use crate::outgoing::{self, Log, Page, Request};
 use crate::store::Reader;
 
 /// Media type of a stream.
-pub(crate) const EVENT_STREAM: &str = "text/event-stream";
+pub const EVENT_STREAM: &str = "text/event-stream";
 
 /// The header in which a client that comes back says what it got last.
-pub(crate) const LAST_EVENT_ID: &str = "Last-Event-ID";
+pub const LAST_EVENT_ID: &str = "Last-Event-ID";
 
 /// What a stream begins with: how long a client waits before it comes back, in milliseconds.
 const PREAMBLE: &str = "retry: 2000\n: connected\n\n";
@@ -82,19 +82,22 @@ pub(crate) async fn stream(state: Arc<AppState>, call: Call) -> Answer {
     Ok(with_type(EVENT_STREAM, Body::new(Pieces(pieces))))
 }
 
-/// The body of a stream: pieces as they are made.
-struct Pieces(mpsc::Receiver<Bytes>);
+/// The body of a stream: pieces as they are made; an error breaks it off.
+#[derive(Debug)]
+pub struct Pieces<E>(pub mpsc::Receiver<Result<Bytes, E>>);
 
-impl HttpBody for Pieces {
+impl<E> HttpBody for Pieces<E> {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = E;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, E>>> {
+        self.0.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
     }
+}
+
+/// An event as a stream tells it; `data` is JSON in one line, `id` the cursor after the event.
+pub fn server_sent_event(id: Cursor, kind: &str, data: &str) -> String {
+    format!("id: {id}\nevent: {kind}\ndata: {data}\n\n")
 }
 
 /// What fills a stream.
@@ -109,7 +112,7 @@ struct Source {
     /// The last `id:`.
     told: Cursor,
     trace: Trace,
-    sender: mpsc::Sender<Bytes>,
+    sender: mpsc::Sender<Result<Bytes, Infallible>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -200,7 +203,7 @@ impl Source {
                 return None;
             };
             self.told = Cursor { sequence, ..page.next };
-            text.push_str(&format!("id: {}\nevent: {}\ndata: {data}\n\n", self.told, event.kind));
+            text.push_str(&server_sent_event(self.told, &event.kind, &data));
         }
         self.position = page.next;
         Some(text)
@@ -209,14 +212,13 @@ impl Source {
     /// Says the position where events were passed over that are not for this consumer.
     fn checkpoint(&mut self, head: Cursor) -> String {
         self.told = self.position;
-        let (kind, data) = (EventKind::FeedCheckpoint.name(), checkpoint(self.told, head));
-        format!("id: {}\nevent: {kind}\ndata: {data}\n\n", self.told)
+        server_sent_event(self.told, EventKind::FeedCheckpoint.name(), &checkpoint(self.told, head).to_string())
     }
 
     /// Waits until the reader takes it. `None`: it is gone, or the daemon stops.
     async fn send(&self, piece: String) -> Option<()> {
         tokio::select! {
-            sent = self.sender.send(Bytes::from(piece)) => sent.ok(),
+            sent = self.sender.send(Ok(Bytes::from(piece))) => sent.ok(),
             () = self.state.stopping.cancelled() => None,
         }
     }

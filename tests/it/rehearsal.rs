@@ -157,15 +157,20 @@ impl Sample {
         (Running(child), output)
     }
 
-    /// Lets the sample ask.
+    /// Lets the sample ask for pages.
     fn pulled(&self, with_state: bool, step: &str) -> Report {
+        self.asking("pull", with_state, step)
+    }
+
+    /// Lets the sample ask, for pages (`pull`) or for server-sent events (`stream`).
+    fn asking(&self, verb: &str, with_state: bool, step: &str) -> Report {
         let (kit, mut output) = self.rehearse(&["--pull", "desk", "--patience", step], with_state);
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
         let invitation: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
         let mut command = self.consumer();
         command
-            .args(["pull", invitation["url"].as_str().unwrap()])
+            .args([verb, invitation["url"].as_str().unwrap()])
             .env("HEYI_TOKEN", invitation["token"].as_str().unwrap());
         let _consumer = Running(command.stdout(Stdio::null()).spawn().unwrap());
         self.report(kit, output)
@@ -217,6 +222,33 @@ const OF_A_PULL: [&str; 6] = ["begin", "commit", "filtered", "back-off", "wait",
 fn the_sample_consumer_passes_when_it_asks() {
     let Some(sample) = Sample::with(&[]) else { return };
     sample.pulled(true, STEP).expect_passed(&OF_A_PUSH);
+}
+
+#[test]
+fn the_sample_consumer_passes_when_it_follows_the_stream() {
+    let Some(sample) = Sample::with(&[]) else { return };
+    sample.asking("stream", true, STEP).expect_passed(&OF_A_PUSH);
+}
+
+/// The id of half an event is a position, waits are not kept, and what is older replaces what is newer.
+#[test]
+fn planted_faults_of_who_follows_the_stream_are_found() {
+    let Some(sample) = Sample::with(&[
+        (
+            "    time.sleep(1)  # it ended",
+            "    if \"id\" in fields:\n        desk.set_cursor(fields[\"id\"])\n    time.sleep(1)  # it ended",
+        ),
+        ("time.sleep(int(wait) if wait.isdigit() else pause)", "pass"),
+        ("    def is_new(self, event):\n", "    def is_new(self, event):\n        return True\n"),
+        ("return not held or (epoch, version) > held[0]", "return True"),
+    ]) else {
+        return;
+    };
+    let report = sample.asking("stream", true, SHORT_STEP);
+    let failed = report.with("failed");
+    assert!(failed.is_superset(&BTreeSet::from(["cut", "back-off", "order"])), "{:#}", report.report);
+    let passed = report.with("passed");
+    assert!(passed.is_superset(&BTreeSet::from(["begin", "commit", "filtered", "unknown"])), "{:#}", report.report);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The stage as a consumer sees it: Heyi's interface for consumers on a listener of its own.
 
+mod stream;
+
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +24,7 @@ use super::held::Held;
 use super::stage::{Page, Reply, Stage};
 use crate::feed::snapshot::Place;
 use crate::feed::{Cursor, Position};
-use crate::http::{Problem, ProblemKind};
+use crate::http::{LAST_EVENT_ID, Problem, ProblemKind};
 
 /// The longest that a question waits here: a rehearsal shall not take an hour.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -62,6 +64,19 @@ impl Shared {
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Stage) -> T) -> T {
         let result = work(&mut lock(&self.0.stage));
         self.0.moved.send_modify(|count| *count += 1);
+        result
+    }
+
+    /// A look that is announced only if it brought the consumer to the end of what is told: several who look do not wake each other.
+    fn look<T>(&self, work: impl FnOnce(&mut Stage) -> T) -> T {
+        let mut stage = lock(&self.0.stage);
+        let was_through = stage.is_through();
+        let result = work(&mut stage);
+        let is_through = stage.is_through();
+        drop(stage);
+        if is_through != was_through {
+            self.0.moved.send_modify(|count| *count += 1);
+        }
         result
     }
 
@@ -131,12 +146,17 @@ async fn answer(
             "Give the token that the rehearsal printed, as `Authorization: Bearer …`.",
         );
     }
+    let last_id = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
     let lines =
         headers.get(header::ACCEPT).is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains(NDJSON)));
     let asked = Asked { parameters, lines };
     shared.with(|stage| stage.seen.requests += 1);
     let answer = match (&method, uri.path()) {
         (&Method::GET, "/v1/feed") => events(&shared, &asked).await,
+        (&Method::GET, "/v1/feed/stream") => {
+            let after = last_id.or(asked.parameters.get("after").map(String::as_str));
+            Some(stream::open(&shared, after).unwrap_or_else(|refusal| refusal))
+        }
         (&Method::GET, "/v1/feed/cursor") => cursor(&shared),
         (&Method::PUT, "/v1/feed/cursor") => commit(&shared, &body).await,
         (&Method::GET, "/v1/feed/snapshot") => rows(&shared, &asked, true),
@@ -147,7 +167,7 @@ async fn answer(
     answer.unwrap_or_else(|| {
         problem(
             ProblemKind::PathUnknown,
-            "A rehearsal has /v1/feed with cursor, snapshot and reconcile, and /v1/persons/{one_id}.",
+            "A rehearsal has /v1/feed with stream, cursor, snapshot and reconcile, and /v1/persons/{one_id}.",
         )
     })
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::duty::{Duty, Finding};
 use super::model::Model;
 use crate::feed::{Cursor, EventKind, Position};
-use crate::http::ProblemKind;
+use crate::http::{ProblemKind, server_sent_event};
 
 /// Rows of a snapshot or a comparison in one page, whatever is asked for: whoever does not read on misses some.
 pub(super) const ROWS: usize = 5;
@@ -50,6 +50,8 @@ pub(super) enum Reply {
 /// A page of events.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Page {
+    /// The position before it.
+    pub(super) after: Cursor,
     pub(super) events: Vec<Value>,
     pub(super) next: Cursor,
     pub(super) head: Cursor,
@@ -251,7 +253,7 @@ impl Stage {
         self.watch_epoch();
         if !self.again.is_empty() {
             let events: Vec<Value> = (0..limit).map_while(|_| self.again.pop_front()).collect();
-            return Reply::Page(Page { events, next: asked, head: self.head });
+            return Reply::Page(Page { after: asked, events, next: asked, head: self.head });
         }
         let mut found = self.log.iter().filter(|(sequence, _)| *sequence > after);
         let taken: Vec<(u64, Value)> = found.by_ref().take(limit).cloned().collect();
@@ -260,7 +262,7 @@ impl Stage {
             _ => self.head.sequence,
         };
         let events: Vec<Value> = taken.iter().map(|(_, event)| event.clone()).collect();
-        let page = Page { events, next: Cursor { sequence: next, ..self.head }, head: self.head };
+        let page = Page { after: asked, events, next: Cursor { sequence: next, ..self.head }, head: self.head };
         if asked == self.head {
             self.seen.reached = Some(self.head);
         }
@@ -277,6 +279,26 @@ impl Stage {
         }
         self.seen.hurry = None;
         Reply::Page(page)
+    }
+
+    /// What comes next in a stream that is open and has told everything up to here. `None`: it ends, and whoever comes back is told why.
+    pub(super) fn go_on(&mut self, told: Cursor, limit: usize, now: Instant) -> Option<Reply> {
+        if matches!(self.faults.front(), Some(Fault::Busy(..))) {
+            return None;
+        }
+        let reached = self.seen.reached;
+        let reply = self.ask(Some(Position::At(told)), limit, true, now, false);
+        // What was sent may not be read yet.
+        self.seen.reached = reached;
+        (!matches!(reply, Reply::Problem(..))).then_some(reply)
+    }
+
+    /// A stream that is open has had nothing to tell for a while after this position. Who commits says by that what it has read.
+    pub(super) fn nothing_streamed(&mut self, told: Cursor, now: Instant) {
+        if self.seen.committed.is_none() && told == self.head {
+            self.seen.reached = Some(told);
+        }
+        self.nothing_told(true, now);
     }
 
     /// An answer without events goes out; `waited`: not at once.
@@ -397,7 +419,29 @@ impl Page {
 
     /// One event a line, and a checkpoint last.
     pub(super) fn lines(&self) -> String {
-        let checkpoint = json!({
+        self.events.iter().chain([&self.checkpoint()]).map(|line| format!("{line}\n")).collect()
+    }
+
+    /// As server-sent events, each with its text, and a checkpoint last where `next` lies further on. What is told again has the id of
+    /// what was told last.
+    pub(super) fn server_sent(&self) -> Vec<String> {
+        let mut told = self.after;
+        let mut texts = Vec::with_capacity(self.events.len() + 1);
+        for event in &self.events {
+            let sequence = event["sequence"].as_str().and_then(|text| text.parse().ok()).unwrap_or_default();
+            told = Cursor { sequence: told.sequence.max(sequence), ..self.next };
+            let kind = event["type"].as_str().unwrap_or_default();
+            texts.push(server_sent_event(told, kind, &event.to_string()));
+        }
+        if self.next > told {
+            let kind = EventKind::FeedCheckpoint.name();
+            texts.push(server_sent_event(self.next, kind, &self.checkpoint().to_string()));
+        }
+        texts
+    }
+
+    fn checkpoint(&self) -> Value {
+        json!({
             "specversion": "1.0",
             "id": format!("checkpoint-{}", self.next),
             "source": "heyi/feed",
@@ -407,8 +451,7 @@ impl Page {
             "dataschema": EventKind::FeedCheckpoint.schema_path(),
             "datacontenttype": "application/json",
             "data": {"next": self.next.to_string(), "head": self.head.to_string()},
-        });
-        self.events.iter().chain([&checkpoint]).map(|line| format!("{line}\n")).collect()
+        })
     }
 }
 
@@ -487,6 +530,45 @@ mod tests {
             }
             assert_eq!(faults(&stage).len(), expected, "{pause} ms, waited: {waited}");
         }
+    }
+
+    #[test]
+    fn an_open_stream_ends_where_who_comes_back_is_told_why() {
+        let now = Instant::now();
+        for (happens, ends) in [
+            ((|_| {}) as fn(&mut Stage), false),
+            (|stage| stage.fail_next(&[Fault::Busy(503, 1)]), true),
+            (|stage| stage.put_back(Cursor { epoch: 1, sequence: 2 }, Model::default()), true),
+            (
+                |stage| {
+                    stage.tell_others(1);
+                    stage.expire();
+                },
+                true,
+            ),
+        ] {
+            let mut stage = stage(4);
+            happens(&mut stage);
+            assert_eq!(stage.go_on(Cursor { epoch: 1, sequence: 4 }, 9, now).is_none(), ends);
+            assert_eq!(faults(&stage), [], "what the stream asks is not the consumer's doing");
+        }
+    }
+
+    #[test]
+    fn a_stream_says_where_it_is_with_every_event_and_behind_those_of_others() {
+        let mut stage = stage(3);
+        stage.tell_others(2);
+        let told = Cursor { epoch: 1, sequence: 1 };
+        let Some(Reply::Page(page)) = stage.go_on(told, 9, Instant::now()) else { panic!("a page") };
+        let ids = |page: &Page| -> Vec<String> {
+            page.server_sent().iter().map(|text| text.lines().next().unwrap().to_owned()).collect()
+        };
+        assert_eq!(ids(&page), ["id: 1-000000000002", "id: 1-000000000003", "id: 1-000000000005"]);
+        assert!(page.server_sent()[2].contains("event: feed.checkpoint"));
+        let head = stage.head();
+        stage.tell_again(&page.events);
+        let Some(Reply::Page(again)) = stage.go_on(head, 9, Instant::now()) else { panic!("a page") };
+        assert_eq!(ids(&again), ["id: 1-000000000005", "id: 1-000000000005"], "nobody is led back");
     }
 
     #[test]
