@@ -18,6 +18,9 @@
 
 use std::collections::BTreeSet;
 
+use jiff::tz::TimeZone;
+
+use super::Site;
 use super::apply::{Job, Owner, Trouble};
 use super::life::{Conflict, Goal, with_merged};
 use super::merge::{Action, retired as retired_number};
@@ -31,7 +34,7 @@ use crate::state::Moment;
 use crate::store::records::{LinkKind, PatientRecord};
 use crate::store::resources::{self, Resource, ResourceState};
 use crate::store::reviews::{self, BY_SOURCE, ReviewState, Verdict};
-use crate::store::{Reader, StoreError, no_links, records};
+use crate::store::{Reader, StoreError, Transaction, no_links, records};
 
 /// The Patients that replace this one, in its own order, as far as the server has them.
 pub(super) fn successors(reader: &Reader<'_>, patient: &Resource) -> Result<Vec<Resource>, StoreError> {
@@ -48,6 +51,26 @@ pub(super) fn successors(reader: &Reader<'_>, patient: &Resource) -> Result<Vec<
     };
     let present = ids.iter().filter_map(of_id).filter(|other| other.state == ResourceState::Present);
     Ok(present.cloned().collect())
+}
+
+/// Makes due which of a source's Patients the server's word has not brought to where it says, for another source may own their numbers by now, or
+/// none: looks at the first `limit` that name another Patient, by id behind `after`, and gives the id of the last. `None`: there are no more.
+///
+/// # Errors
+/// Only what the store itself says; then nothing was kept.
+pub fn try_held_back_again(
+    transaction: &Transaction<'_>,
+    (source, site): (&str, &Site),
+    after: &str,
+    limit: usize,
+    now: i64,
+) -> Result<Option<String>, StoreError> {
+    // Nothing is published, so nothing is named after it.
+    let zone = TimeZone::UTC;
+    let job = Job { source, ..Job::by_hand(transaction, site, &zone, "authorities", now) };
+    let naming = resources::naming_their_kind(transaction, source, "Patient", after, limit)?;
+    naming.iter().try_for_each(|patient| job.try_again(patient)).map_err(Trouble::into_store_error)?;
+    Ok(naming.last().map(|last| last.name.id.clone()))
 }
 
 /// Whether a Patient gives way to one that is to be told first.

@@ -140,6 +140,10 @@ fn state(daemon: &Daemon<'_>) -> BTreeMap<String, Value> {
                 state.insert(id, record);
             }
         }
+        // Of a patient whom the server has no more, whoever comes only now knows nothing.
+        if person["sources"].as_array().is_some_and(|all| all.iter().all(|source| source["deactivated"] == true)) {
+            continue;
+        }
         let mut known = person.clone();
         let members = known.as_object_mut().unwrap();
         members.retain(|name, _| matches!(name.as_str(), "identifiers" | "name" | "sex" | "birth_date"));
