@@ -140,16 +140,21 @@ fn state(daemon: &Daemon<'_>) -> BTreeMap<String, Value> {
                 state.insert(id, record);
             }
         }
-        // Of a patient whom the server has no more, whoever comes only now knows nothing.
-        if person["sources"].as_array().is_some_and(|all| all.iter().all(|source| source["deactivated"] == true)) {
+        // Of a Patient that the server has no more, whoever comes only now knows nothing.
+        let lives = |source: &&Value| source["deactivated"] != true;
+        let said: Vec<&Value> = person["sources"].as_array().unwrap().iter().filter(lives).collect();
+        let numbers = said.iter().flat_map(|source| source["identifiers"].as_array().into_iter().flatten());
+        let mut numbers: Vec<Value> = numbers.cloned().collect();
+        numbers.sort_by_key(Value::to_string);
+        numbers.dedup();
+        if numbers.is_empty() {
             continue;
         }
         let mut known = person.clone();
         let members = known.as_object_mut().unwrap();
         members.retain(|name, _| matches!(name.as_str(), "identifiers" | "name" | "sex" | "birth_date"));
-        if known["identifiers"].as_array().is_some_and(|numbers| !numbers.is_empty()) {
-            state.insert(format!("person {} {}", known["identifiers"], known["name"]), known);
-        }
+        known["identifiers"] = numbers.into();
+        state.insert(format!("person {} {}", known["identifiers"], known["name"]), known);
     }
     state
 }
