@@ -335,8 +335,17 @@ impl Job<'_> {
         }
         let withdrawn = self.withdrawn_at(patient);
         let moment = Moment { at: withdrawn.at.max(record.updated_at), ..withdrawn };
+        // Who gave way stays where it went: its numbers still mean that patient. Others that went along with it say for themselves whose they are.
+        if let Some(into) = record.merged_into {
+            let into = self.live(self.record(into)?)?;
+            if self.brought_others(&record, &into)? {
+                self.undo_merge_of(&record, &into, withdrawn)?;
+            }
+        }
         self.deactivate_record(&record, moment)?;
-        self.tell_as(patient, None, moment.at)?;
+        // The record is remembered: should the Patient come back, and give way no longer, it is known whose merge is to be taken back.
+        let told = Told { number: None, record: Some(record.id), at: moment.at, message: self.message };
+        resources::told(self.transaction, patient.row, told)?;
         self.close_moot(record.id)
     }
 

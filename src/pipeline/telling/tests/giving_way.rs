@@ -423,3 +423,37 @@ fn what_both_say_of_themselves_is_still_asked_when_a_link_is_taken_back() {
     server.has(&[("Patient/3", alike("HIS", "M3"))]);
     assert_eq!(server.cases(), asked);
 }
+
+#[test]
+fn who_gave_way_and_is_deleted_stays_there_and_is_its_own_when_it_comes_back() {
+    for number in ["M2", "M9"] {
+        let mut server = Server::new();
+        let wu = |number: &str| person(number, "吴六", "1977-07-07");
+        server.has(&[("Patient/1", zhang()), ("Patient/2", wu("M2"))]);
+        let (first, second) = (server.one_id_of("Patient/1"), server.one_id_of("Patient/2"));
+        server.has(&[("Patient/2", gives_way("Patient/1", wu("M2")))]);
+        server.loses("Patient/2");
+        assert_eq!(server.one_id_of("Patient/2"), first);
+        server.has(&[("Patient/2", wu(number))]);
+        assert_eq!([server.one_id_of("Patient/1"), server.one_id_of("Patient/2")], [first, second], "{number}");
+    }
+}
+
+#[test]
+fn a_patient_who_went_along_with_one_that_gave_way_and_is_deleted_is_its_own_again() {
+    let mut server = Server::new();
+    let same = |number: &str| {
+        let mut content = person(number, "欧阳丽", "2004-06-05");
+        content["identifier"][0]["system"] = serde_json::json!("LAB");
+        content
+    };
+    server.has(&[("Patient/1", zhang()), ("Patient/2", same("7")), ("Patient/3", same("7"))]);
+    server.has(&[("Patient/3", numbered("emr", "3", "欧阳丽", "2004-06-05"))]);
+    server.has(&[("Patient/3", same("7"))]);
+    let before = server.one_id_of("Patient/2");
+    assert_eq!(server.one_id_of("Patient/3"), before);
+    server.has(&[("Patient/3", gives_way("Patient/1", same("7")))]);
+    server.loses("Patient/3");
+    assert_eq!(server.one_id_of("Patient/2"), before);
+    assert_ne!(server.one_id_of("Patient/1"), before);
+}
