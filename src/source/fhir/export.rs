@@ -191,8 +191,8 @@ impl<S: Sink> Engine<S> {
         for _ in 0..MANIFESTS {
             let place = answer.place.clone();
             let failed = |what| FhirError::Export { place: place.clone(), what };
-            let manifest: Manifest =
-                serde_json::from_slice(&answer.body).map_err(|_| failed("the manifest does not read"))?;
+            let manifest: Manifest = serde_json::from_slice(bundle::trimmed(&answer.body))
+                .map_err(|_| failed("the manifest does not read"))?;
             errors |= !manifest.error.is_empty();
             let at = manifest.transaction_time.as_deref().and_then(Instant::parse);
             // Of several the earliest: what came after it is read again by the first poll.
