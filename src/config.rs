@@ -596,6 +596,28 @@ fn warn_if_open(section: &Section<'_>, listen: &Placed<SocketAddr>) {
     }
 }
 
+/// What holds a secret or a private key should be readable by the service's user alone; nothing is said of a file that is not there. A warning:
+/// who made it may have meant a group (the secrets of Heyi's own, of webhooks and the audit trail, are refused).
+fn warn_if_shared(section: &Section<'_>, key: &str, written: &Placed<String>, root: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+
+        let path = root.join(&written.value);
+        let Ok(metadata) = std::fs::metadata(&path) else { return };
+        let mode = metadata.permissions().mode();
+        if mode & 0o077 != 0 {
+            section.problems().warn(
+                written.span.clone(),
+                format!("{key}: other users of this machine may use it (mode {:04o}): a risk", mode & 0o7777),
+                Some(format!("it should be its owner's alone, the service's user: chmod 600 {}", path.display())),
+            );
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (section, key, written, root);
+}
+
 fn read_consumer(section: &mut Section<'_>, allowed: &Allowed, root: &Path) -> Option<Consumer> {
     let problems = section.problems();
     let name = section.required("name");
@@ -663,6 +685,7 @@ fn tls(section: &mut Section<'_>, root: &Path) -> Option<Tls> {
     let mut section = section.optional_section("tls")?;
     let certificate = section.required("certificate");
     let key_file = section.required("key_file");
+    key_file.iter().for_each(|key| warn_if_shared(&section, "tls.key_file", key, root));
     let client_ca = section.text("client_ca");
     section.finish();
     Some(Tls {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::push::is_near;
-use super::{at_least, duration};
+use super::{at_least, duration, warn_if_shared};
 use crate::document::{Placed, Section};
 use crate::fhir::compose::READ;
 use crate::source::fhir::Url;
@@ -161,6 +161,9 @@ pub(super) fn tls(section: &mut Section<'_>, root: &Path) -> ClientFiles {
     let Some(mut section) = section.optional_section("tls") else { return ClientFiles::default() };
     let mut file = |key| {
         let written = section.text(key)?;
+        if key == "key_file" {
+            warn_if_shared(&section, "tls.key_file", &written, root);
+        }
         Some(existing(&section, key, &written, root))
     };
     let ca = file("ca").flatten();
@@ -234,7 +237,9 @@ fn read_auth(section: &mut Section<'_>, root: &Path) -> Option<Auth> {
 
 fn secret_file(section: &mut Section<'_>, key: &'static str, root: &Path) -> Option<PathBuf> {
     let written = section.required(key)?;
-    existing(section, key, &written, root)
+    let path = existing(section, key, &written, root)?;
+    warn_if_shared(section, key, &written, root);
+    Some(path)
 }
 
 /// A file that can be looked at; what is not there is reported where it is named.

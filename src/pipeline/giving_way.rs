@@ -13,10 +13,14 @@
 //!   each other wait for nobody.
 //! - What a Patient says of the person is told whatever becomes of the merge. One that is not done is noted with the message, asked about, and
 //!   tried again as soon as the records or persons of either side change: [`Job::try_merges_again`].
-//! - A Patient that gives way no longer is told apart from the other one again, if it was before.
+//! - A Patient that gives way no longer is told apart from the other one again, if it was before; what was asked because it gave way is asked no
+//!   longer, unless what both say of themselves asks it too.
 
 use std::collections::BTreeSet;
 
+use jiff::tz::TimeZone;
+
+use super::Site;
 use super::apply::{Job, Owner, Trouble};
 use super::life::{Conflict, Goal, with_merged};
 use super::merge::{Action, retired as retired_number};
@@ -25,11 +29,12 @@ use super::telling::Statement;
 use crate::feed::EventKind;
 use crate::fhir;
 use crate::identity::{NumberLevel, PatientFacts, compare};
-use crate::record::{Fields, RecordNumber, json};
+use crate::record::{Fields, RecordNumber, Value, json};
 use crate::state::Moment;
 use crate::store::records::{LinkKind, PatientRecord};
 use crate::store::resources::{self, Resource, ResourceState};
-use crate::store::{Reader, StoreError, no_links, records};
+use crate::store::reviews::{self, BY_SOURCE, ReviewState, Verdict};
+use crate::store::{Reader, StoreError, Transaction, no_links, records};
 
 /// The Patients that replace this one, in its own order, as far as the server has them.
 pub(super) fn successors(reader: &Reader<'_>, patient: &Resource) -> Result<Vec<Resource>, StoreError> {
@@ -46,6 +51,26 @@ pub(super) fn successors(reader: &Reader<'_>, patient: &Resource) -> Result<Vec<
     };
     let present = ids.iter().filter_map(of_id).filter(|other| other.state == ResourceState::Present);
     Ok(present.cloned().collect())
+}
+
+/// Makes due which of a source's Patients the server's word has not brought to where it says, for another source may own their numbers by now, or
+/// none: looks at the first `limit` that name another Patient, by id behind `after`, and gives the id of the last. `None`: there are no more.
+///
+/// # Errors
+/// Only what the store itself says; then nothing was kept.
+pub fn try_held_back_again(
+    transaction: &Transaction<'_>,
+    (source, site): (&str, &Site),
+    after: &str,
+    limit: usize,
+    now: i64,
+) -> Result<Option<String>, StoreError> {
+    // Nothing is published, so nothing is named after it.
+    let zone = TimeZone::UTC;
+    let job = Job { source, ..Job::by_hand(transaction, site, &zone, "authorities", now) };
+    let naming = resources::naming_their_kind(transaction, source, "Patient", after, limit)?;
+    naming.iter().try_for_each(|patient| job.try_again(patient)).map_err(Trouble::into_store_error)?;
+    Ok(naming.last().map(|last| last.name.id.clone()))
 }
 
 /// Whether a Patient gives way to one that is to be told first.
@@ -75,6 +100,21 @@ fn due_successors(reader: &Reader<'_>, patient: &Resource) -> Result<Vec<Resourc
 
 /// What is asked about one Patient that gives way to several: a bound on the work of one message.
 const ASKED: usize = 4;
+
+/// The member of a case's evidence that says that somebody is asked because of a Patient's link, and not only because of what agrees.
+const LINK: &str = "link";
+
+/// Evidence of a case that a Patient's link led to.
+pub(super) fn resting_on_link(mut evidence: serde_json::Value) -> serde_json::Value {
+    if let Some(members) = evidence.as_object_mut() {
+        members.insert(LINK.to_owned(), true.into());
+    }
+    evidence
+}
+
+fn rests_on_link(evidence: &Value) -> bool {
+    evidence.get(LINK).is_some()
+}
 
 impl Job<'_> {
     /// The record that a Patient gives way to, which was told as `own`; `None`: to none, or to several that are not one.
@@ -157,7 +197,7 @@ impl Job<'_> {
         &self,
         survivor: &PatientRecord,
         retired: &PatientRecord,
-        basis: crate::record::Value,
+        basis: Value,
         moment: Moment,
     ) -> Result<(), Trouble> {
         if retired.merged_into.is_some() {
@@ -229,6 +269,47 @@ impl Job<'_> {
     pub(super) fn try_others_again(&self, patient: &Resource, own: i64) -> Result<(), Trouble> {
         let others = resources::told_as_record(self.transaction, own, patient.row)?;
         others.iter().try_for_each(|other| self.try_again(other))
+    }
+
+    /// Answers what was asked because one Patient gives way to another one (of this record, or of its person), where none does any more: by the
+    /// server's word, for nobody has said anything. What the records say of themselves is asked anew.
+    pub(super) fn close_moot(&self, record: i64) -> Result<(), Trouble> {
+        let mut cases = Vec::new();
+        for row in records::of_person(self.transaction, &self.record(record)?.one_id)? {
+            cases.extend(reviews::of_record(self.transaction, row.id)?);
+        }
+        for case in cases {
+            let (one, other) = (&case.one_ids.0, &case.one_ids.1);
+            if case.state != ReviewState::Open
+                || !rests_on_link(&case.question.evidence)
+                || self.one_gives_way(one, other)?
+                || self.one_gives_way(other, one)?
+            {
+                continue;
+            }
+            let verdict = Verdict {
+                at: self.now,
+                by: self.source.to_owned(),
+                reason: "Patient.link: the server no longer says that one of the two gives way to the other".to_owned(),
+                answered_by: Some(BY_SOURCE.to_owned()),
+            };
+            reviews::decide(self.transaction, case.id, ReviewState::Rejected, &verdict)?;
+            self.note(&format!("Patient.link: taken back before it was done: case {} is closed", case.id));
+            self.ask_again(case.question.records.1)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a Patient of one person gives way to one of the other.
+    fn one_gives_way(&self, one_id: &str, other: &str) -> Result<bool, Trouble> {
+        for record in records::of_person(self.transaction, one_id)? {
+            for patient in resources::told_as_record(self.transaction, record.id, 0)? {
+                if self.records_ahead(&patient, Some(record.id))?.iter().any(|ahead| ahead.one_id == other) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     fn try_again(&self, patient: &Resource) -> Result<(), Trouble> {

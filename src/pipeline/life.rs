@@ -376,7 +376,10 @@ impl Job<'_> {
     /// Somebody should look at these two records: told in the notes of the message, and asked.
     pub(super) fn raise(&self, conflict: Conflict, records: (i64, i64)) -> Result<(), Trouble> {
         self.note(conflict.sentence());
-        self.ask_why(conflict.kind(), records)
+        // What a Patient of a server leads to, it may take back.
+        let of_link =
+            conflict.is_about_merge() && self.statement.as_ref().is_some_and(|told| told.focal_patient().is_some());
+        self.ask_why(conflict.kind(), records, of_link)
     }
 
     /// Asks about what was refused: what the message did is taken back, the question stays.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Site;
 use super::apply::{Job, Trouble};
+use super::giving_way::resting_on_link;
 use super::patient::{medical_record_numbers, state_of};
 use crate::identity::{
     BlockKind, Candidate, CandidateRecord, Decision, Doubt, Evidence, Frequencies, NumberLevel, PatientFacts, Term,
@@ -226,20 +227,23 @@ impl Job<'_> {
 
     /// Asks whether two records are one patient.
     pub(super) fn ask(&self, kind: ReviewKind, records: (i64, i64), evidence: &Evidence) -> Result<(), Trouble> {
-        let question = Question {
-            kind,
-            records,
-            bits: evidence.score.bits,
-            evidence: json!(self.told(std::slice::from_ref(evidence))),
-            message: self.message,
-            at: self.now,
-        };
+        self.put_question(kind, records, evidence.score.bits, self.told(std::slice::from_ref(evidence)))
+    }
+
+    fn put_question(
+        &self,
+        kind: ReviewKind,
+        records: (i64, i64),
+        bits: f64,
+        evidence: serde_json::Value,
+    ) -> Result<(), Trouble> {
+        let question = Question { kind, records, bits, evidence: json!(evidence), message: self.message, at: self.now };
         reviews::ask(self.transaction, &question)?;
         Ok(())
     }
 
-    /// Asks whether two records are one patient, for a reason that needs no weighing.
-    pub(super) fn ask_why(&self, kind: ReviewKind, records: (i64, i64)) -> Result<(), Trouble> {
+    /// Asks whether two records are one patient, for a reason that needs no weighing; `of_link`: as long as a Patient's link gives it.
+    pub(super) fn ask_why(&self, kind: ReviewKind, records: (i64, i64), of_link: bool) -> Result<(), Trouble> {
         if records.0 == records.1 {
             return Ok(());
         }
@@ -252,6 +256,10 @@ impl Job<'_> {
         let own = self.matcher().counted_of(&one.one_id, &other.one_id)?;
         let candidate = Candidate { one_id: other.one_id, records: vec![known] };
         match self.weigh(&facts(&one)?, &candidate, own)? {
+            Some(evidence) if of_link => {
+                let told = resting_on_link(self.told(std::slice::from_ref(&evidence)));
+                self.put_question(kind, records, evidence.score.bits, told)
+            }
             Some(evidence) => self.ask(kind, records, &evidence),
             None => Ok(()),
         }
@@ -280,7 +288,7 @@ impl Job<'_> {
         // Whoever fits two persons says that they may be one.
         for (place, one) in passing.iter().enumerate() {
             for other in &passing[place + 1..] {
-                self.ask_why(ReviewKind::PossibleDuplicate, (one.record, other.record))?;
+                self.ask_why(ReviewKind::PossibleDuplicate, (one.record, other.record), false)?;
             }
         }
         Ok(())

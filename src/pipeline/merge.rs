@@ -19,7 +19,7 @@ use crate::identity::{
 use crate::record::{Fields, RecordNumber, Value, json};
 use crate::state::{Moment, PatientState};
 use crate::store::records::{LinkKind, PatientRecord};
-use crate::store::{StoreError, matching, records};
+use crate::store::{StoreError, matching, records, resources};
 use crate::view::to_stored;
 
 /// What a message does to numbers: `record::schema::MERGE_ACTIONS`.
@@ -163,6 +163,17 @@ impl Job<'_> {
         }
         self.refresh_person(&survivor.one_id, EventKind::PatientUpdated, moment)?;
         self.try_merges_again(&survivor.one_id)
+    }
+
+    /// Whether the merge of `retired` into `survivor` brought records along that other Patients of the server were told as.
+    pub(super) fn brought_others(&self, retired: &PatientRecord, survivor: &PatientRecord) -> Result<bool, Trouble> {
+        let along = self.merged_apart(retired.id, survivor.id)?.map(|(_, records)| records).unwrap_or_default();
+        for id in along.into_iter().filter(|id| *id != retired.id) {
+            if !resources::told_as_record(self.transaction, id, 0)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// What was said under the numbers of MRG-1 is the patient's of PID-3 (A43): their records leave whoever they were with.

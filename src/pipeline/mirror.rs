@@ -244,9 +244,10 @@ fn mark(
         Way { source, appears }.up(transaction, name, row, MAX_STEPS, &mut due)?;
     }
     for part in before.iter().chain(&after).filter(|part| is_told_of(&part.name.kind, &name.kind)) {
-        // One that was never told and still has a report needs no telling.
+        // One that was never told and still has a report needs no telling; one that is due may be in work as what it was before.
         let is_news = part.name.kind != "Observation"
             || part.number.is_some()
+            || part.is_due
             || !after.iter().any(|other| other.row == part.row);
         if let Some(rank) = rank(&part.name.kind).filter(|_| is_news && part.state != ResourceState::Unread) {
             add(&mut due, part.row, rank, Mark::Anew);

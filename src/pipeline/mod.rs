@@ -56,6 +56,7 @@ use apply::{Job, Trouble};
 pub use consent::consent_by_hand;
 pub use due::{Due, DueUnit, FIRST_DUE, commit_due, due, prepare_due, ready};
 pub use explain::{Unexplained, explain};
+pub use giving_way::try_held_back_again;
 pub use life::decide_by_hand;
 pub use mirror::{Entered, Order, Removal, enter, spread};
 pub use preview::{Examined, examine, preview};

@@ -151,12 +151,7 @@ impl Job<'_> {
     /// Makes one person of two if the record `own` of the person with `members` shows that they are one; asks where it is in doubt.
     fn join(&self, own: &Known, members: &[Known], moment: Moment) -> Result<String, Trouble> {
         let one_id = own.row.one_id.as_str();
-        let all: BTreeSet<i64> = members.iter().map(|known| known.row.id).collect();
-        let asked =
-            Asked { number: &own.row.number, record: &own.record, facts: &own.facts, visit_of: None, except: &all };
-        let others = members.iter().filter(|known| known.row.id != own.row.id);
-        let group: Vec<&PatientFacts> = others.map(|known| &known.facts).collect();
-        let decision = self.decide(&own.facts, &group, &self.candidates(&asked)?, terms_of_all(members))?;
+        let decision = self.decide_for(own, members)?;
         let Decision::Link { evidence, .. } = &decision else {
             self.ask_about(own.row.id, &decision)?;
             return Ok(one_id.to_owned());
@@ -173,6 +168,25 @@ impl Job<'_> {
                 Ok(one_id.to_owned())
             }
         }
+    }
+
+    /// To whom else the record `own` of the person with `members` would belong.
+    fn decide_for(&self, own: &Known, members: &[Known]) -> Result<Decision, Trouble> {
+        let all: BTreeSet<i64> = members.iter().map(|known| known.row.id).collect();
+        let asked =
+            Asked { number: &own.row.number, record: &own.record, facts: &own.facts, visit_of: None, except: &all };
+        let others = members.iter().filter(|known| known.row.id != own.row.id);
+        let group: Vec<&PatientFacts> = others.map(|known| &known.facts).collect();
+        self.decide(&own.facts, &group, &self.candidates(&asked)?, terms_of_all(members))
+    }
+
+    /// Asks what the record by itself leaves in doubt, as if it came only now; moves nobody.
+    pub(super) fn ask_again(&self, record: i64) -> Result<(), Trouble> {
+        let row = self.record(record)?;
+        let members = self.records_of(&row.one_id)?;
+        let Some(own) = members.iter().find(|known| known.row.id == record) else { return Ok(()) };
+        let decision = self.decide_for(own, &members)?;
+        self.ask_about(record, &decision)
     }
 
     /// A person about whom more is known by now: whoever may be this person too, and was left to somebody's decision, is looked at again, as

@@ -158,10 +158,10 @@ impl Job<'_> {
             if self.look_again_without(&before, moment)? != before.one_id {
                 let known = self.records_of(&before.one_id)?;
                 if let Some(left) = known.first() {
-                    self.ask_why(ReviewKind::Quarantine, (id, left.row.id))?;
+                    self.ask_why(ReviewKind::Quarantine, (id, left.row.id), false)?;
                 }
             }
-            self.ask_why(ReviewKind::Quarantine, (cause, id))?;
+            self.ask_why(ReviewKind::Quarantine, (cause, id), false)?;
         }
         Ok(())
     }

@@ -164,6 +164,10 @@ impl Job<'_> {
                 if focal.number.as_ref() != Some(&number) || focal.record != Some(record) {
                     self.try_merges_again(&self.record(record)?.one_id)?;
                 }
+                self.close_moot(record)?;
+                if let Some(former) = focal.record.filter(|former| *former != record) {
+                    self.close_moot(former)?;
+                }
                 // Where nobody replaces it any more, another Patient of its record may be replaced by one alone.
                 if successors(self.transaction, focal)?.is_empty() {
                     self.try_others_again(focal, record)?;
@@ -327,12 +331,22 @@ impl Job<'_> {
     fn withdraw_patient(&self, patient: &Resource) -> Result<(), Trouble> {
         let Some(record) = self.told_record(patient)? else { return Ok(()) };
         if self.leaves_to_others(patient, &record)? {
-            return Ok(());
+            return self.close_moot(record.id);
         }
         let withdrawn = self.withdrawn_at(patient);
         let moment = Moment { at: withdrawn.at.max(record.updated_at), ..withdrawn };
+        // Who gave way stays where it went: its numbers still mean that patient. Others that went along with it say for themselves whose they are.
+        if let Some(into) = record.merged_into {
+            let into = self.live(self.record(into)?)?;
+            if self.brought_others(&record, &into)? {
+                self.undo_merge_of(&record, &into, withdrawn)?;
+            }
+        }
         self.deactivate_record(&record, moment)?;
-        self.tell_as(patient, None, moment.at)
+        // The record is remembered: should the Patient come back, and give way no longer, it is known whose merge is to be taken back.
+        let told = Told { number: None, record: Some(record.id), at: moment.at, message: self.message };
+        resources::told(self.transaction, patient.row, told)?;
+        self.close_moot(record.id)
     }
 
     /// The visit or report that a resource was told as, by its id, is none of the server's any more. What it added to another source's

@@ -84,7 +84,8 @@ fn decided(store: &Store) -> Result<BTreeMap<(i64, i64), bool>, StoreError> {
         let page = store.read(|reader| reviews::list(reader, filter, after, PAGE))?;
         let Some(last) = page.last() else { break };
         after = Some(last.id);
-        decided.extend(page.iter().map(|review| (review.question.records, review.state == ReviewState::Linked)));
+        let by_people = page.iter().filter(|review| review.is_decided());
+        decided.extend(by_people.map(|review| (review.question.records, review.state == ReviewState::Linked)));
     }
     Ok(decided)
 }

@@ -175,6 +175,9 @@ pub struct Question {
     pub at: i64,
 }
 
+/// [`Verdict::answered_by`] where no decision answers a case, but a source that took back what led to the question.
+pub const BY_SOURCE: &str = "source";
+
 /// A decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
@@ -184,8 +187,8 @@ pub struct Verdict {
     pub by: String,
     /// Why.
     pub reason: String,
-    /// The decision that answers the case although it was not about it: `merge`, `split` and so on, or another case's answer;
-    /// `None`: somebody decided the case itself.
+    /// The decision that answers the case although it was not about it: `merge`, `split` and so on, or another case's answer; or
+    /// [`BY_SOURCE`]. `None`: somebody decided the case itself.
     pub answered_by: Option<String>,
 }
 
@@ -229,8 +232,8 @@ macro_rules! select {
 }
 
 /// Asks, unless it was asked before: an open case takes the newest evidence, one that was decided stays decided. One that another
-/// decision answered is open again where the two records do not stand as that decision left them. Gives the case's number, and whether it
-/// is open.
+/// decision answered is open again where the two records do not stand as that decision left them, and one that a source answered always. Gives
+/// the case's number, and whether it is open.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -247,7 +250,10 @@ pub fn ask(transaction: &Transaction<'_>, question: &Question) -> Result<(i64, b
             let is_so = (state == ReviewState::Linked.name()) == row.get::<_, bool>(3)?;
             // A source that contradicts the decision asks something new.
             let contradicts = *kind == ReviewKind::SourceMergeConflict && row.get::<_, String>(4)? != kind.name();
-            let is_open = state == ReviewState::Open.name() || answered_by.is_some() && (!is_so || contradicts);
+            // A source that took back its question has told nobody apart.
+            let is_anew = answered_by.as_deref() == Some(BY_SOURCE);
+            let is_open =
+                state == ReviewState::Open.name() || answered_by.is_some() && (!is_so || contradicts || is_anew);
             Ok((row.get::<_, i64>(0)?, is_open))
         },
     )?;
@@ -392,6 +398,12 @@ fn rank(bits: f64, visits: u64) -> f64 {
 }
 
 impl Review {
+    /// Whether somebody has decided it: not only a source, which says nothing of who the two are.
+    pub fn is_decided(&self) -> bool {
+        let by_source = self.verdict.as_ref().is_some_and(|verdict| verdict.answered_by.as_deref() == Some(BY_SOURCE));
+        self.state != ReviewState::Open && !by_source
+    }
+
     /// How much an answer is worth: the probability, times the visits that wait for it.
     pub fn rank(&self) -> f64 {
         rank(self.question.bits, self.visits)

@@ -68,10 +68,17 @@ async fn an_export_goes_on_after_a_restart() {
     let held = rig.mirror.ids("Patient").len();
     assert!(held > 0 && held < 1_200, "{held}");
     rig.mirror.held().fails_after = None;
+    let total = rig.of("Patient").to_load;
+    assert!(total.is_some());
     rig.restart();
+    // How far it is shows before the server has said anything.
+    rig.server.shared().hook = Some(Box::new(|_, _| Fault::Status(503, None)));
+    rig.round().await;
+    assert_eq!((rig.of("Patient").loaded, rig.of("Patient").to_load), (held as u64, total));
+    rig.server.shared().hook = None;
     rig.pass_time(Duration::from_secs(60), 1).await;
     assert_eq!(rig.differences(), [""; 0]);
-    assert_eq!(rig.of("Patient").loaded_by, Some(LoadedBy::Export));
+    assert_eq!((rig.of("Patient").loaded_by, rig.of("Patient").loaded), (Some(LoadedBy::Export), total.unwrap()));
     let kicked = rig.server.take_requests().iter().filter(|request| request.ends_with("$export")).count();
     assert_eq!(kicked, 1, "the job was asked for once");
 }
@@ -124,4 +131,20 @@ async fn search_is_used_where_it_is_asked_for() {
     rig.poll().await;
     assert_eq!(rig.differences(), [""; 0]);
     assert!(!rig.server.take_requests().iter().any(|request| request.contains("export")));
+}
+
+#[tokio::test]
+async fn how_far_a_first_load_by_search_is_shows_after_a_restart() {
+    let mut rig = Rig::with(Manner::default(), |settings| {
+        settings.page_size = 10;
+        settings.limits.turn = 3;
+    })
+    .await;
+    rig.patients(50);
+    rig.round().await;
+    assert_eq!(rig.of("Patient").loaded, 30);
+    rig.restart();
+    rig.server.shared().hook = Some(Box::new(|_, _| Fault::Status(503, None)));
+    rig.round().await;
+    assert_eq!(rig.of("Patient").loaded, 30);
 }

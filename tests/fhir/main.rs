@@ -12,6 +12,7 @@ mod faults;
 mod first_load;
 mod histories;
 mod mirror;
+mod odd;
 mod passes;
 mod real_server;
 mod references;

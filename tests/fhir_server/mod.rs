@@ -128,8 +128,18 @@ impl Default for Manner {
     }
 }
 
+/// Makes another answer of one.
+#[derive(Clone)]
+pub(crate) struct Rewrite(pub(crate) Arc<dyn Fn(&mut Reply) + Send + Sync>);
+
+impl std::fmt::Debug for Rewrite {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Rewrite")
+    }
+}
+
 /// What happens to one request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Fault {
     /// This status, with a header, and an OperationOutcome that quotes a patient.
     Status(u16, Option<(&'static str, String)>),
@@ -151,6 +161,12 @@ pub(crate) enum Fault {
     Redirect(String),
     /// This many bytes of white space before the answer.
     Padding(usize),
+    /// The answer is another one.
+    Rewritten(Rewrite),
+    /// In pieces, without a length.
+    Chunked,
+    /// Without a length: the end of the connection is the end of the answer.
+    UntilClose,
     /// The request is answered as it should be.
     Nothing,
 }

@@ -82,7 +82,10 @@ async fn connection(mut stream: TcpStream, shared: Arc<Mutex<Shared>>) {
 async fn send(stream: &mut TcpStream, fault: Fault, mut reply: Reply, date: &str, gzip: bool) -> bool {
     let quoting = r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"exception","diagnostics":"Wang Xiaoming 110101199003070011"}]}"#;
     let mut cut = false;
+    let (is_chunked, is_closed) = (matches!(fault, Fault::Chunked), matches!(fault, Fault::UntilClose));
     match fault {
+        Fault::Chunked | Fault::UntilClose => {}
+        Fault::Rewritten(rewrite) => rewrite.0(&mut reply),
         Fault::Nothing => {}
         Fault::Status(status, header) => {
             reply = Reply::json(status, quoting.to_owned());
@@ -119,7 +122,17 @@ async fn send(stream: &mut TcpStream, fault: Fault, mut reply: Reply, date: &str
         reply.body = packed(&reply.body);
         reply = reply.with("content-encoding", "gzip");
     }
-    let mut head = format!("HTTP/1.1 {} Status\r\ncontent-length: {}\r\n", reply.status, reply.body.len());
+    let length = match (is_chunked, is_closed) {
+        (true, _) => "transfer-encoding: chunked\r\n".to_owned(),
+        (_, true) => "connection: close\r\n".to_owned(),
+        _ => format!("content-length: {}\r\n", reply.body.len()),
+    };
+    if is_chunked {
+        let chunks =
+            reply.body.chunks(7).flat_map(|part| [format!("{:x}\r\n", part.len()).as_bytes(), part, b"\r\n"].concat());
+        reply.body = chunks.chain(*b"0\r\n\r\n").collect();
+    }
+    let mut head = format!("HTTP/1.1 {} Status\r\n{length}", reply.status);
     if !reply.headers.iter().any(|(name, _)| name == "date") {
         head.push_str(&format!("date: {date}\r\n"));
     }
@@ -129,7 +142,7 @@ async fn send(stream: &mut TcpStream, fault: Fault, mut reply: Reply, date: &str
     head.push_str("\r\n");
     let body = if cut { &reply.body[..reply.body.len() / 2] } else { &reply.body[..] };
     let sent = stream.write_all(&[head.as_bytes(), body].concat()).await;
-    sent.is_ok() && !cut
+    sent.is_ok() && !cut && !is_closed
 }
 
 fn packed(bytes: &[u8]) -> Vec<u8> {

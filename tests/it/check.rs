@@ -214,6 +214,39 @@ fn a_target_outside_the_records_own_codes_is_found_in_the_table() {
     names(&run, "mine.csv", 3);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_secret_that_others_may_read_is_warned_of_with_what_to_do() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let auths = [
+        ("token_file", r#"auth = { kind = "bearer", token_file = "config/secret" }"#),
+        ("password_file", r#"auth = { kind = "basic", username = "heyi", password_file = "config/secret" }"#),
+        (
+            "client_secret_file",
+            r#"auth = { kind = "client_credentials", token_url = "https://emr.example/token", client_id = "heyi", client_secret_file = "config/secret" }"#,
+        ),
+        ("tls.key_file", r#"tls = { certificate = "config/secret", key_file = "config/secret" }"#),
+    ];
+    for (key, written) in auths {
+        let configuration = format!(
+            "[http]\nlisten = \"127.0.0.1:0\"\n\n[[sources]]\nname = \"emr\"\nmapping = \"mappings/fhir-r4.toml\"\n\
+             fhir = {{ base_url = \"https://emr.example/fhir\", resources = [\"Patient\"], {written} }}\n"
+        );
+        let site = Site::configured(&configuration);
+        let path = site.write("config/secret", "word");
+        let warned = |mode: u32| {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let run = site.run(&["check"]);
+            let text = format!("{}{}", run.stdout, run.stderr);
+            let names = text.contains(&format!("{key}: other users")) && text.contains("chmod 600");
+            assert!(!names || text.contains("heyi.toml:7:"), "{text}");
+            names
+        };
+        assert_eq!([0o600, 0o400, 0o640, 0o604, 0o666].map(warned), [false, false, true, true, true], "{key}");
+    }
+}
+
 #[test]
 fn an_unreadable_configuration_is_another_exit_status() {
     let site = Site::new();

@@ -2,20 +2,25 @@
 //! been read at once.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::fhir::{Emr, encounter, observation, patient, report};
 use crate::fhir_server::{Histories, Manner, Paging};
 use crate::support::daemon::Daemon;
-use crate::support::eventually;
 use crate::support::site::Site;
 
 /// Patients of one history: few enough that resources meet.
 const PATIENTS: u64 = 5;
 /// Steps of one history.
 const STEPS: u64 = 30;
+/// Two daemons that differ and change no more differ for good after this long...
+const REST: Duration = Duration::from_secs(20);
+/// ... and after so many requests to the server: on a busy machine a pass may take long. Several sweeps and looks into the history.
+const REQUESTS_OF_REST: u64 = 400;
+/// Whatever moves: a history that has not ended by then goes in circles.
+const LONGEST: Duration = Duration::from_secs(5 * 60);
 
 /// Numbers that look random and are the same for the same seed (SplitMix64; Steele, Lea, Flood 2014).
 struct Dice(u64);
@@ -39,28 +44,48 @@ fn somebody(id: u64, number: &str, given: u64) -> Value {
     content
 }
 
+/// The number of a patient under the other authority.
+fn of_another_authority(mut content: Value, number: &str) -> Value {
+    content["identifier"][0]["system"] = json!("REGION");
+    content["identifier"][0]["value"] = json!(number);
+    content
+}
+
+fn without_number(mut content: Value) -> Value {
+    content.as_object_mut().unwrap().remove("identifier");
+    content
+}
+
 /// One thing that happens on the server.
 fn happen(emr: &Emr, dice: &mut Dice, merges: bool) {
     let id = dice.roll(PATIENTS);
     let of = format!("Patient/{id}");
-    match dice.roll(14) {
+    match dice.roll(15) {
         // Two Patients of one number, who are two; or one of them gives way to the other, until it is told otherwise.
         12 => emr.put(&of, somebody(id, &format!("M{}", dice.roll(PATIENTS)), 0)),
         13 if merges && id > 0 => {
-            let mut replaced = somebody(id, &format!("M{id}"), 0);
+            let replaced = somebody(id, &format!("M{id}"), 0);
+            let mut replaced = match dice.roll(4) {
+                0 => of_another_authority(replaced, &format!("R{id}")),
+                1 => without_number(replaced),
+                _ => replaced,
+            };
             let other = format!("Patient/{}", dice.roll(id));
             replaced["link"] = json!([{"other": {"reference": other}, "type": "replaced-by"}]);
             emr.put(&of, replaced);
         }
-        0 => emr.put(&of, somebody(id, &format!("M{id}"), dice.roll(3))),
-        // Its patient number is another one, or there is none any more.
-        1 => emr.put(&of, somebody(id, &format!("N{id}"), 0)),
-        // Numbers of two authorities are never merged: where patients give way to others, all have one.
-        2 if !merges => {
-            let mut nameless = somebody(id, "", 0);
-            nameless.as_object_mut().unwrap().remove("identifier");
-            emr.put(&of, nameless);
+        // Deleted, and perhaps made anew under another id.
+        14 => {
+            emr.delete(&of);
+            if dice.roll(2) == 0 {
+                emr.put(&format!("Patient/{id}-anew"), somebody(id, &format!("M{id}"), 0));
+            }
         }
+        0 => emr.put(&of, somebody(id, &format!("M{id}"), dice.roll(3))),
+        // Its patient number is another one, one of another authority, or there is none any more.
+        1 if dice.roll(2) == 0 => emr.put(&of, of_another_authority(somebody(id, "", 0), &format!("R{id}"))),
+        1 => emr.put(&of, somebody(id, &format!("N{id}"), 0)),
+        2 => emr.put(&of, without_number(somebody(id, "", 0))),
         3..=5 => {
             let visit = dice.roll(4);
             let status = ["planned", "arrived", "in-progress", "finished", "cancelled"][dice.roll(5) as usize];
@@ -115,12 +140,21 @@ fn state(daemon: &Daemon<'_>) -> BTreeMap<String, Value> {
                 state.insert(id, record);
             }
         }
+        // Of a Patient that the server has no more, whoever comes only now knows nothing.
+        let lives = |source: &&Value| source["deactivated"] != true;
+        let said: Vec<&Value> = person["sources"].as_array().unwrap().iter().filter(lives).collect();
+        let numbers = said.iter().flat_map(|source| source["identifiers"].as_array().into_iter().flatten());
+        let mut numbers: Vec<Value> = numbers.cloned().collect();
+        numbers.sort_by_key(Value::to_string);
+        numbers.dedup();
+        if numbers.is_empty() {
+            continue;
+        }
         let mut known = person.clone();
         let members = known.as_object_mut().unwrap();
         members.retain(|name, _| matches!(name.as_str(), "identifiers" | "name" | "sex" | "birth_date"));
-        if known["identifiers"].as_array().is_some_and(|numbers| !numbers.is_empty()) {
-            state.insert(format!("person {} {}", known["identifiers"], known["name"]), known);
-        }
+        known["identifiers"] = numbers.into();
+        state.insert(format!("person {} {}", known["identifiers"], known["name"]), known);
     }
     state
 }
@@ -146,6 +180,17 @@ fn history(seed: u64, manner: Manner) {
             daemon = site.start();
         }
     }
+    // Of who is not there nobody who comes only now can know whose the visits are.
+    for id in 0..PATIENTS {
+        let is_there = {
+            let shared = emr.server.shared();
+            shared.model.current("Patient", &id.to_string()).is_some_and(|version| !version.deleted)
+        };
+        if !is_there {
+            emr.delete(&format!("Patient/{id}-anew"));
+            emr.put(&format!("Patient/{id}"), somebody(id, &format!("M{id}"), 0));
+        }
+    }
     let fresh_site = Site::configured(&configuration);
     let fresh = fresh_site.start();
     let is_at_rest = |daemon: &Daemon<'_>| {
@@ -153,27 +198,64 @@ fn history(seed: u64, manner: Manner) {
         let polling = &sources["sources"][1]["polling"];
         polling["state"] == "polling" || polling["state"] == "degraded"
     };
-    eventually("the fresh reading", || is_at_rest(&fresh).then_some(()));
+    let mut patience = Patience::new();
+    while !is_at_rest(&fresh) {
+        patience.wait(&[&fresh], "no fresh reading yet");
+    }
     eprintln!("seed {seed}, the patients on the server, the newest first: {}", patients(&emr));
     let mut last = None;
-    eventually(&format!("both to say the same (seed {seed})"), || {
+    loop {
         let (followed, read) = (state(&daemon), state(&fresh));
         // Nothing would be the same as nothing.
-        let same = followed == read && followed.len() > 5;
-        if !same {
-            let difference = difference(&followed, &read);
-            if last.as_ref() != Some(&difference) {
-                eprintln!("seed {seed}, not yet the same: {difference}");
-                for (what, site) in [("followed", &site), ("read", &fresh_site)] {
-                    let links = site.run(&["person", "links", "--csv"]).exits(0).stdout;
-                    eprintln!("links as {what}: {}", links.trim().replace("\r\n", " ").replace('\n', " "));
-                }
-                last = Some(difference);
-            }
-            std::thread::sleep(Duration::from_millis(200));
+        if followed == read && followed.len() > 5 {
+            return;
         }
-        same.then_some(())
-    });
+        let difference = difference(&followed, &read);
+        if last.as_ref() != Some(&difference) {
+            eprintln!("seed {seed}, not yet the same: {difference}");
+            for (what, site) in [("followed", &site), ("read", &fresh_site)] {
+                let links = site.run(&["person", "links", "--csv"]).exits(0).stdout;
+                eprintln!("links as {what}: {}", links.trim().replace("\r\n", " ").replace('\n', " "));
+            }
+        }
+        patience.wait(&[&daemon, &fresh], &format!("seed {seed}: {difference}"));
+        last = Some(difference);
+    }
+}
+
+/// Waits as long as daemons still change something, however slow the machine is.
+struct Patience {
+    began: Instant,
+    /// What daemons have read and told when that last changed, with their requests until then.
+    moved: (Instant, String, u64),
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self { began: Instant::now(), moved: (Instant::now(), String::new(), 0) }
+    }
+
+    /// Waits a moment; fails with `why` if nothing has moved for long.
+    fn wait(&mut self, daemons: &[&Daemon<'_>], why: &str) {
+        std::thread::sleep(Duration::from_millis(200));
+        let (mut moving, mut requests) = (String::new(), 0);
+        for daemon in daemons {
+            let sources = daemon.get("/v1/sources", daemon.site.engineer()).ok().json();
+            let polling = &sources["sources"][1]["polling"];
+            requests += polling["requests"].as_u64().unwrap_or_default();
+            let types = polling["types"].as_object().into_iter().flatten();
+            let read: Vec<_> = types.map(|(name, found)| (name, &found["changed"], &found["deleted"])).collect();
+            let told = daemon.feed().len();
+            moving.push_str(&format!("{read:?} {told} {why}"));
+        }
+        let (since, known, before) = &self.moved;
+        if *known != moving {
+            self.moved = (Instant::now(), moving, requests);
+        } else {
+            assert!(since.elapsed() < REST || requests < before + REQUESTS_OF_REST, "nothing moves any more; {why}");
+        }
+        assert!(self.began.elapsed() < LONGEST, "no end after {LONGEST:?}; {why}");
+    }
 }
 
 /// Every version of every Patient: number, name, whom it gives way to.

@@ -117,6 +117,29 @@ fn a_server_at_another_address_is_read_and_compared_anew() {
 }
 
 #[test]
+fn a_merge_that_another_owner_of_the_numbers_held_back_is_done_once_nobody_owns_them() {
+    let emr = Emr::start(Manner::default());
+    emr.put("Patient/1", patient("M1", "孙丽"));
+    let mut other = patient("M2", "周强");
+    other["birthDate"] = json!("1990-10-10");
+    other["link"] = json!([{"other": {"reference": "Patient/1"}, "type": "replaced-by"}]);
+    emr.put("Patient/2", other);
+    emr.put("Encounter/2", encounter("V2", "planned", "Patient/2"));
+    let configuration = emr.configuration("200ms", "");
+    let site = Site::configured(&configuration);
+    let daemon = site.start();
+    visit_becomes(&daemon, "HIS|M2", "visit_id", "emr:V2");
+    assert_ne!(daemon.one_id("HIS|M1"), daemon.one_id("HIS|M2"));
+    let open = || site.json(&["review", "list", "--json"])["reviews"].as_array().unwrap().len();
+    assert_eq!(open(), 1);
+    daemon.kill();
+    site.write("config/heyi.toml", configuration.replace("authorities = [\"HIS\"]", ""));
+    let daemon = site.start();
+    visit_becomes(&daemon, "HIS|M1", "visit_id", "emr:V2");
+    assert_eq!((daemon.one_id("HIS|M1"), open()), (daemon.one_id("HIS|M2"), 0));
+}
+
+#[test]
 fn a_type_that_is_polled_no_longer_and_then_again_loses_nothing() {
     let emr = Emr::start(Manner::default());
     fill(&emr);

@@ -126,8 +126,8 @@ impl Polled {
     pub(super) async fn serve(self, report: impl Fn(Result<(), String>), stop: CancellationToken) {
         let Self { settings, source, store, metrics, health, changed, poke, first, watched } = self;
         let name = settings.source.clone();
-        // Before anything is asked of the server: what is remembered may be of another one, or of other types.
-        while let Err(error) = standing::settle_in(&store, &settings).await {
+        // Before anything is asked of the server: what is remembered may be of another one, of other types, or of other owners of numbers.
+        while let Err(error) = standing::settle_in(&store, &settings, &source.current().site).await {
             tracing::warn!(%error, "a FHIR source waits for the store");
             tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(LOOK) => {} }
         }

@@ -1,4 +1,4 @@
-//! What is remembered of a server between two runs: how it stood, for `heyi status` and `/v1/sources`, and who it was.
+//! What is remembered of a server between two runs: how it stood, for `heyi status` and `/v1/sources`, who it was, and who owned which numbers.
 //!
 //! Invariants
 //! - What is shown of a server's standing is what is written down: the command, which reads the store alone, and the daemon say the same.
@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::app::now;
+use crate::pipeline::{self, Site};
 use crate::source::fhir::settings::Settings;
 use crate::source::fhir::status::{ServerStanding, Status};
 use crate::store::{Reader, Store, StoreError, WriteError, resources};
@@ -20,11 +21,17 @@ const STANDING: &str = "standing";
 /// The note of the base URL that everything else is about.
 const BASE: &str = "base";
 
+/// The note of which source owns which assigning authority, as it was when merges that another owner held back were last tried.
+const OWNERS: &str = "owners";
+
 /// A success later than the one written down by less is not worth a transaction.
 const FRESH: SignedDuration = SignedDuration::from_secs(30);
 
 /// Resources looked at again in one transaction.
 const TOGETHER: usize = 5_000;
+
+/// The same of Patients that give way to others, of each of which records and persons are read.
+const PATIENTS_TOGETHER: usize = 200;
 
 /// How a source stood when it was last looked at; `None`: it was never polled.
 ///
@@ -103,11 +110,12 @@ impl Watched {
 }
 
 /// Before a source is polled: at another base URL all notes are forgotten, and what is held is compared with what is there; of types that are
-/// polled no longer what others name is asked for one by one, from now on.
+/// polled no longer what others name is asked for one by one, from now on; and where other sources own other numbers than before, what was held back
+/// for their sake is tried again.
 ///
 /// # Errors
 /// Those of the store.
-pub(super) async fn settle_in(store: &Store, settings: &Settings) -> Result<(), WriteError> {
+pub(super) async fn settle_in(store: &Store, settings: &Settings, site: &Arc<Site>) -> Result<(), WriteError> {
     let (source, base) = (settings.source.clone(), settings.base_url.to_string());
     let moved = store.submit(move |transaction| {
         let before = resources::note(transaction, &source, BASE)?;
@@ -138,5 +146,24 @@ pub(super) async fn settle_in(store: &Store, settings: &Settings) -> Result<(), 
             }
         }
     }
-    Ok(())
+    settle_owners(store, &settings.source, site).await
+}
+
+async fn settle_owners(store: &Store, source: &str, site: &Arc<Site>) -> Result<(), WriteError> {
+    let owners = json!(site.owners).to_string();
+    let own = source.to_owned();
+    let known = store.read_async(move |reader| resources::note(reader, &own, OWNERS)).await;
+    if known.map_err(WriteError::Job)?.as_ref() == Some(&owners) {
+        return Ok(());
+    }
+    let mut after = Some(String::new());
+    while let Some(from) = after.take() {
+        let (own, site) = (source.to_owned(), Arc::clone(site));
+        let look = store.submit(move |transaction| {
+            pipeline::try_held_back_again(transaction, (&own, &site), &from, PATIENTS_TOGETHER, now())
+        });
+        after = look.await?;
+    }
+    let own = source.to_owned();
+    store.submit(move |transaction| resources::put_note(transaction, &own, OWNERS, Some(&owners))).await
 }

@@ -62,7 +62,8 @@ impl Life<'_, '_> {
                 _ => None,
             },
             ReviewState::Rejected => {
-                let by_another = case.verdict.as_ref().is_some_and(|verdict| verdict.answered_by.is_some());
+                let by_another =
+                    case.is_decided() && case.verdict.as_ref().is_some_and(|verdict| verdict.answered_by.is_some());
                 (by_another && told.is_none()).then_some(ReviewState::Open)
             }
         })

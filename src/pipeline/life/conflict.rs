@@ -24,6 +24,11 @@ pub(in crate::pipeline) enum Conflict {
 }
 
 impl Conflict {
+    /// Whether it is a source's word that two numbers or patients are one which leads to it.
+    pub(super) fn is_about_merge(self) -> bool {
+        !matches!(self, Self::NumberReused | Self::AfterSplit)
+    }
+
     pub(super) fn kind(self) -> ReviewKind {
         match self {
             Self::Decided | Self::OtherNumber | Self::OtherPatient | Self::Opposite => ReviewKind::SourceMergeConflict,

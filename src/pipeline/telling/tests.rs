@@ -389,6 +389,38 @@ fn a_report_follows_its_results_wherever_they_change() {
 }
 
 #[test]
+fn a_result_that_a_report_takes_in_while_it_is_told_alone_is_not_told_alone() {
+    let by_itself = r#"
+[[lab_report]]
+block = "alone"
+each = "Observation"
+filler_order_number = { from = "'O' & id", required = true }
+status = { from = "status", table = "report_status" }
+
+[tables]"#;
+    let mapping = MAPPING
+        .replace("each = \"DiagnosticReport\"", "block = \"report\"\neach = \"DiagnosticReport\"")
+        .replace("[tables]", by_itself);
+    let mut server = Server::with(&mapping);
+    server.has(&[("Patient/1", person("M1", "张三", "1980-01-01"))]);
+    let result = |value: &str| json!({"status": "final", "code": {"text": "K"}, "subject": {"reference": "Patient/1"}, "valueString": value});
+    let report =
+        json!({"status": "final", "subject": {"reference": "Patient/1"}, "result": [{"reference": "Observation/1"}]});
+    server.enter(vec![server.read("Observation/1", result("4"))]);
+    let due = server.store.read(|reader| pipeline::due(reader, "emr", FIRST_DUE, Ready::ALL, 9)).unwrap();
+    let in_work: Vec<_> = due.into_iter().map(|due| pipeline::prepare_due(&server.source, due, 1)).collect();
+    assert_eq!(in_work.len(), 1);
+    server.enter(vec![server.read("DiagnosticReport/1", report)]);
+    for unit in in_work {
+        server.store.submit_blocking(move |t| pipeline::commit_due(t, unit, Cause::Poll)).unwrap();
+    }
+    server.tell();
+    let alone = server.store.read(|reader| clinical::lab_report(reader, "emr", "O1")).unwrap();
+    assert!(alone.is_none_or(|report| report.state.contains("entered_in_error")));
+    assert_eq!(server.report("1"), "final K=4, of HIS|M1 at ");
+}
+
+#[test]
 fn a_number_that_changes_takes_its_record_along_and_withdraws_the_old_one() {
     let mut server = Server::new();
     let visit = |number: &str| json!({"identifier": [{"value": number}], "status": "planned", "subject": {"reference": "Patient/1"}});

@@ -57,7 +57,7 @@ impl Base {
 
     /// Where a link of an answer from `from` leads.
     pub(super) fn link(&self, from: &Url, text: &str) -> Link {
-        let Ok(mut url) = from.join(text) else { return Link::Foreign };
+        let Some(mut url) = self.joined(from, text) else { return Link::Foreign };
         url.set_fragment(None);
         if url.origin() == self.url.origin() && url.username().is_empty() && url.password().is_none() {
             return Link::Here(url);
@@ -77,6 +77,20 @@ impl Base {
         ours.set_path(&path);
         ours.set_query(url.query());
         Link::Rebased(ours)
+    }
+
+    /// A link as a URL. What is relative is so to the base (FHIR R4, `Bundle.link.url`), a query alone to the answer; and where a server leaves
+    /// its own base out in front of a type, it is put there.
+    fn joined(&self, from: &Url, text: &str) -> Option<Url> {
+        let first = text.trim_start_matches('/').split(['/', '?']).next().unwrap_or_default();
+        let joined = match (text.starts_with('/'), begins_below(first)) {
+            (false, true) => self.url.join(text),
+            (true, true) if !text.starts_with("//") && !text.starts_with(self.url.path()) => {
+                self.url.join(text.trim_start_matches('/'))
+            }
+            _ => from.join(text),
+        };
+        joined.ok()
     }
 
     /// Method and URL for people: the path below the base without ids, the query without values.
@@ -150,6 +164,15 @@ mod tests {
         let here = base(false).at("Patient", "page=2");
         assert_eq!(strict("https://emr.example:8443/fhir/Patient?page=2"), Link::Here(here.clone()));
         assert_eq!(strict("Patient?page=2"), Link::Here(here.clone()));
+        let history = base(false).at("Patient/_history", "_count=2");
+        let deeper = base(false).at("Patient/_history", "page=2");
+        assert_eq!(base(false).link(&history, "Patient/_history?page=2"), Link::Here(deeper.clone()));
+        assert_eq!(base(false).link(&history, "?page=2"), Link::Here(deeper));
+        assert_eq!(strict("/Patient?page=2"), Link::Here(here.clone()));
+        assert_eq!(strict("/fhir/Patient?page=2"), Link::Here(here.clone()));
+        assert_eq!(strict("//other/fhir/Patient?page=2"), Link::Foreign);
+        let getpages = Url::parse("https://emr.example:8443/fhir?_getpages=a-b&_getpagesoffset=2").unwrap();
+        assert_eq!(strict("/fhir?_getpages=a-b&_getpagesoffset=2"), Link::Here(getpages));
         for foreign in [
             "http://emr.example:8443/fhir/Patient?page=2",
             "https://other/fhir/Patient?page=2",

@@ -58,7 +58,8 @@ impl<S: Sink> Engine<S> {
     ) -> bool {
         let asks = &mut work.note.asks;
         let code = answer.status.as_u16();
-        if !matches!(code, 400 | 403 | 422 | 501) {
+        // 405 and 412 are what some say to a parameter or a preference.
+        if !matches!(code, 400 | 403 | 405 | 412 | 422 | 501) {
             return false;
         }
         let words = bundle::complaint(&answer.body);

@@ -125,7 +125,7 @@ pub(super) fn history(body: &[u8], wanted: &str, place: &str) -> Result<Bundle, 
 
 /// One resource by itself.
 pub fn resource(body: &[u8], origin: Origin) -> Option<Resource> {
-    let body = as_text(body.trim_ascii());
+    let body = as_text(trimmed(body));
     let members: Members<'_> = serde_json::from_slice(&body).ok()?;
     let reference = Reference::new(&text(&members, "resourceType")?, &text(&members, "id")?)?;
     let meta: Members<'_> =
@@ -193,8 +193,8 @@ impl Issue {
     }
 }
 
-/// Without a byte order mark and white space around it.
-fn trimmed(body: &[u8]) -> &[u8] {
+/// Without a byte order mark and white space around it: a reader may pass over the mark (RFC 8259 §8.1).
+pub(super) fn trimmed(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body).trim_ascii()
 }
 
@@ -222,17 +222,36 @@ fn open<'a>(body: &'a [u8], place: &str) -> Result<RawBundle<'a>, FhirError> {
 }
 
 fn links(raw: &RawBundle<'_>) -> (Option<u64>, Option<String>, Option<String>) {
+    // An empty link is none.
     let link = |relation: &str| {
         let mut links = raw.link.iter().flatten();
-        links.find(|link| link.relation.as_deref() == Some(relation)).and_then(|link| link.url.clone())
+        let found = links.find(|link| link.relation.as_deref() == Some(relation)).and_then(|link| link.url.clone());
+        found.filter(|url| !url.trim().is_empty())
     };
     (raw.total.as_ref().and_then(Value::as_u64), link("next"), link("self"))
 }
 
 fn search_entry(entry: &RawValue, wanted: &str) -> Entry {
-    let Ok(RawEntry { resource: Some(raw), search, .. }) = serde_json::from_str::<RawEntry<'_>>(entry.get()) else {
-        return Entry::Unreadable;
+    let Ok(RawEntry { resource: Some(raw), search, request: None, .. }) =
+        serde_json::from_str::<RawEntry<'_>>(entry.get())
+    else {
+        return happened_or_found(entry, wanted);
     };
+    found(raw, search, wanted)
+}
+
+/// An entry of a search that says, as those of a history do, what was done to its resource; some servers let deleted ones match.
+fn happened_or_found(entry: &RawValue, wanted: &str) -> Entry {
+    match history_entry(entry, wanted) {
+        Entry::Happened(happening) if happening.deleted && entry.get().contains("DELETE") => Entry::Happened(happening),
+        _ => match serde_json::from_str::<RawEntry<'_>>(entry.get()) {
+            Ok(RawEntry { resource: Some(raw), search, .. }) => found(raw, search, wanted),
+            _ => Entry::Unreadable,
+        },
+    }
+}
+
+fn found(raw: &RawValue, search: Option<RawSearch>, wanted: &str) -> Entry {
     let mode = search.and_then(|search| search.mode);
     match resource(raw.get().as_bytes(), Origin::Search) {
         // An outcome needs no id.

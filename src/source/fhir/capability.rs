@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::bundle::trimmed;
 use super::sink::FhirVersion;
 
 /// Of a CapabilityStatement (STU3 to R5) what matters here.
@@ -73,7 +74,7 @@ struct Interaction {
 impl Capabilities {
     /// Reads a CapabilityStatement; `None` if it is none.
     pub(super) fn parse(body: &[u8]) -> Option<Self> {
-        let statement: Statement = serde_json::from_slice(body.trim_ascii()).ok()?;
+        let statement: Statement = serde_json::from_slice(trimmed(body)).ok()?;
         if statement.resource_type != "CapabilityStatement" {
             return None;
         }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::capability::Capabilities;
 use super::error::FhirError;
-use super::note::{self, AbsentNote, SERVER, ServerNote, TypeNote};
+use super::note::{self, AbsentNote, EXPORT, ExportNote, SERVER, ServerNote, TypeNote};
 use super::pass::Scan;
 use super::server::Server;
 use super::settings::Settings;
@@ -57,8 +57,14 @@ impl<S: Sink> Engine<S> {
             note.swept = Some(Timestamp::UNIX_EPOCH);
         }
         let absent = note::read(self.sink.note(&note::absent_key(name)).await?.as_deref());
+        // How far a first load is that another run began.
+        let export: ExportNote = note::read(self.sink.note(EXPORT).await?.as_deref());
+        let searched = note.track.pass.as_ref().filter(|_| note.loaded.is_none() && !note.asks.per_patient);
+        let loaded = searched.map(|pass| pass.all_rows).or_else(|| export.loaded.get(name).copied());
         self.health.update_type(name, |status| {
             status.per_patient = note.asks.per_patient;
+            status.loaded = loaded.unwrap_or_default();
+            status.to_load = export.to_load.get(name).copied();
             status.mark = note.track.mark.as_ref().map(|mark| mark.text().to_owned());
             status.mark_time = note.track.mark.as_ref().map(super::instant::Instant::time);
             status.load_finished = note.loaded;

@@ -3,7 +3,7 @@
 //! It is a short cut and nothing depends on it: whatever goes wrong, the first load is done by search, and what the files gave is
 //! simply known already. The manifest's `transactionTime` becomes the mark of every type that was asked for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
@@ -191,8 +191,8 @@ impl<S: Sink> Engine<S> {
         for _ in 0..MANIFESTS {
             let place = answer.place.clone();
             let failed = |what| FhirError::Export { place: place.clone(), what };
-            let manifest: Manifest =
-                serde_json::from_slice(&answer.body).map_err(|_| failed("the manifest does not read"))?;
+            let manifest: Manifest = serde_json::from_slice(bundle::trimmed(&answer.body))
+                .map_err(|_| failed("the manifest does not read"))?;
             errors |= !manifest.error.is_empty();
             let at = manifest.transaction_time.as_deref().and_then(Instant::parse);
             // Of several the earliest: what came after it is read again by the first poll.
@@ -204,7 +204,9 @@ impl<S: Sink> Engine<S> {
                 return Err(failed("the manifest has no transactionTime"));
             }
             let to_load: Option<u64> = manifest.output.iter().map(|file| file.count).sum();
-            self.show_total(&manifest.output, to_load.is_some());
+            if to_load.is_some() {
+                self.show_total(&manifest.output, note);
+            }
             for file in &manifest.output {
                 file_number += 1;
                 if file_number <= note.done {
@@ -247,17 +249,15 @@ impl<S: Sink> Engine<S> {
         self.keep_notes(notes).await
     }
 
-    fn show_total(&self, files: &[File], counted: bool) {
-        if !counted {
-            return;
-        }
-        let mut totals = std::collections::BTreeMap::<&str, u64>::new();
+    fn show_total(&self, files: &[File], note: &mut ExportNote) {
+        let mut totals = BTreeMap::<String, u64>::new();
         for file in files {
-            *totals.entry(&file.resource_type).or_default() += file.count.unwrap_or_default();
+            *totals.entry(file.resource_type.clone()).or_default() += file.count.unwrap_or_default();
         }
-        for (name, total) in totals {
-            self.health.update_type(name, |status| status.to_load = Some(total));
+        for (name, total) in &totals {
+            self.health.update_type(name, |status| status.to_load = Some(*total));
         }
+        note.to_load.extend(totals);
     }
 
     /// Reads a file from the line behind those that are kept, again if it breaks off.
@@ -351,9 +351,12 @@ impl<S: Sink> Engine<S> {
             return Ok(());
         }
         note.lines = lines;
+        let loaded = note.loaded.entry(file.resource_type.clone()).or_default();
+        *loaded += length;
+        let loaded = *loaded;
         page.notes = vec![write(EXPORT.to_owned(), note)];
         self.keep(&file.resource_type, page, Some(LoadedBy::Export), true).await?;
-        self.health.update_type(&file.resource_type, |status| status.loaded += length);
+        self.health.update_type(&file.resource_type, |status| status.loaded = loaded);
         Ok(())
     }
 

@@ -209,6 +209,12 @@ pub(super) struct ExportNote {
     pub(super) done: u64,
     /// Lines of the next file that were read.
     pub(super) lines: u64,
+    /// Resources kept so far, by type, for whoever wants to see progress.
+    #[serde(default)]
+    pub(super) loaded: BTreeMap<String, u64>,
+    /// How many the manifest counts, by type.
+    #[serde(default)]
+    pub(super) to_load: BTreeMap<String, u64>,
 }
 
 /// What was learnt of the server, under `server`.

@@ -16,7 +16,7 @@ use super::bundle::{self, Bundle, Entry};
 use super::engine::{Engine, TypeWork};
 use super::error::{Concern, FhirError};
 use super::note::{Asks, Pass, Track, patient_key, type_key, write};
-use super::sink::{Note, Origin, Page, Resource, Sink};
+use super::sink::{Note, Origin, Page, Resource, Sink, Wanted};
 use super::status::{LoadedBy, Mode, Remark};
 use super::wire::Answer;
 use super::world::later;
@@ -80,6 +80,8 @@ impl Trail {
 /// What one page showed.
 struct Seen {
     resources: Vec<Resource>,
+    /// What a search says was deleted: to be asked for at its own URL.
+    doubtful: Vec<Wanted>,
     matches: u64,
     new: u64,
 }
@@ -245,6 +247,9 @@ impl<S: Sink> Engine<S> {
             let (kept, answer) =
                 tokio::join!(self.keep(name, page, Some(LoadedBy::Search), work.note.loaded.is_none()), read_ahead);
             kept?;
+            if !seen.doubtful.is_empty() {
+                self.sink.take(self.answers(seen.doubtful).await?).await?;
+            }
             ahead = answer;
             *track = after;
             self.show(name, work, track, total, pass.all_rows);
@@ -308,7 +313,8 @@ impl<S: Sink> Engine<S> {
         answer: &Answer,
     ) -> Seen {
         let now = answer.date.unwrap_or_else(|| self.server.wire.world.now());
-        let mut seen = Seen { resources: Vec::with_capacity(bundle.entries.len()), matches: 0, new: 0 };
+        let mut seen =
+            Seen { resources: Vec::with_capacity(bundle.entries.len()), doubtful: Vec::new(), matches: 0, new: 0 };
         for entry in bundle.entries {
             let resource = match entry {
                 Entry::Resource(resource) => resource,
@@ -318,7 +324,13 @@ impl<S: Sink> Engine<S> {
                     }
                     continue;
                 }
-                Entry::Happened(_) | Entry::Unreadable => {
+                Entry::Happened(happening) => {
+                    seen.matches += 1;
+                    seen.new += 1;
+                    seen.doubtful.push(Wanted { reference: happening.reference, held_version: None });
+                    continue;
+                }
+                Entry::Unreadable => {
                     self.health.remark(Some(name), Remark::UnreadableEntries);
                     continue;
                 }

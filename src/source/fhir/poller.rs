@@ -181,7 +181,10 @@ impl<S: Sink> Poller<S> {
         if self.discover <= now {
             match self.engine.discover().await {
                 Ok(()) => self.discover = later(now, BELIEVED),
-                Err(error) if error.concern() != Concern::Type => return Err(error),
+                // Who may not see that may see the rest; what may not is said when it is asked for.
+                Err(error) if error.concern() != Concern::Type && !matches!(error, FhirError::Unauthorized { .. }) => {
+                    return Err(error);
+                }
                 // Its CapabilityStatement is out of order; the rest may not be.
                 Err(error) => {
                     self.failed(None, &error);

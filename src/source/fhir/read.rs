@@ -54,7 +54,8 @@ impl<S: Sink> Engine<S> {
         }
     }
 
-    async fn answers(&self, wanted: Vec<Wanted>) -> Result<Page, FhirError> {
+    /// What the server says of these by themselves.
+    pub(super) async fn answers(&self, wanted: Vec<Wanted>) -> Result<Page, FhirError> {
         let mut page = Page::empty(self.version);
         let mut together: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut alone = Vec::new();
@@ -180,5 +181,5 @@ impl<S: Sink> Engine<S> {
 
 /// Whether it is whole JSON, of whatever kind.
 fn complete(body: &[u8]) -> bool {
-    serde_json::from_slice::<serde::de::IgnoredAny>(body.trim_ascii()).is_ok()
+    serde_json::from_slice::<serde::de::IgnoredAny>(bundle::trimmed(body)).is_ok()
 }

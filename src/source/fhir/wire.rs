@@ -78,7 +78,7 @@ impl Answer {
     /// Whether it is a page for people: then its status says nothing of a resource.
     pub(super) fn is_html(&self) -> bool {
         let typed = self.header(CONTENT_TYPE.as_str()).is_some_and(|text| text.contains("html"));
-        typed || self.body.trim_ascii_start().starts_with(b"<")
+        typed || super::bundle::trimmed(&self.body).starts_with(b"<")
     }
 }
 

@@ -375,3 +375,85 @@ fn a_mapping_may_leave_out_what_is_said_of_who_gave_way() {
     assert_ne!(server.one_id_of("Patient/2"), server.one_id_of("Patient/1"));
     assert_eq!(server.visit("2"), "planned -, of LAB|7");
 }
+
+#[test]
+fn what_was_asked_because_of_a_link_is_asked_no_longer_when_the_link_is_taken_back_and_again_when_it_is_there_again() {
+    let mut server = Server::new();
+    let first = || numbered("OTHERS", "1", "张三", "1980-01-01");
+    let second = || numbered("OTHERS", "2", "李四", "1991-02-02");
+    let wang = || person("M3", "王五", "1985-05-05");
+    server.has(&[("Patient/1", first()), ("Patient/2", second()), ("Patient/4", li()), ("Patient/3", wang())]);
+    let none = Vec::<String>::new();
+    for _ in 0..2 {
+        // Not the server's to say.
+        server.has(&[("Patient/2", gives_way("Patient/1", second()))]);
+        assert_eq!(server.cases(), ["possible_match OTHERS|1 OTHERS|2"]);
+        server.has(&[("Patient/2", second())]);
+        assert_eq!(server.cases(), none);
+        // To two, then to one, to whom it goes.
+        server.has(&[("Patient/3", gives_way_to_all(&["Patient/1", "Patient/4"], wang()))]);
+        assert_eq!(server.cases(), ["possible_match OTHERS|1 HIS|M3", "possible_match LAB|7 HIS|M3"]);
+        server.has(&[("Patient/3", gives_way("Patient/4", wang()))]);
+        assert_eq!((server.one_id_of("Patient/3"), server.cases()), (server.one_id_of("Patient/4"), none.clone()));
+        server.has(&[("Patient/3", wang())]);
+        assert_ne!(server.one_id_of("Patient/3"), server.one_id_of("Patient/4"));
+        assert_eq!(server.cases(), none);
+    }
+    // Whoever gave way is gone, or whoever it gave way to.
+    for (given, back) in [("Patient/2", gives_way("Patient/1", second())), ("Patient/1", first())] {
+        server.has(&[("Patient/2", gives_way("Patient/1", second()))]);
+        assert_eq!(server.cases().len(), 1);
+        server.loses(given);
+        assert_eq!(server.cases(), none, "{given}");
+        server.has(&[(given, back)]);
+        assert_eq!(server.cases().len(), 1, "{given}");
+    }
+}
+
+#[test]
+fn what_both_say_of_themselves_is_still_asked_when_a_link_is_taken_back() {
+    let mut server = Server::new();
+    // The same name and birthday, and no more.
+    let alike = |system: &str, number: &str| numbered(system, number, "张伟", "1980-01-02");
+    server.has(&[("Patient/1", alike("LAB", "7")), ("Patient/2", zhang()), ("Patient/3", alike("HIS", "M3"))]);
+    let asked = server.cases();
+    assert_eq!(asked, ["possible_match LAB|7 HIS|M3"]);
+    server.has(&[("Patient/3", gives_way_to_all(&["Patient/1", "Patient/2"], alike("HIS", "M3")))]);
+    assert_eq!(server.cases().len(), 2);
+    server.has(&[("Patient/3", alike("HIS", "M3"))]);
+    assert_eq!(server.cases(), asked);
+}
+
+#[test]
+fn who_gave_way_and_is_deleted_stays_there_and_is_its_own_when_it_comes_back() {
+    for number in ["M2", "M9"] {
+        let mut server = Server::new();
+        let wu = |number: &str| person(number, "吴六", "1977-07-07");
+        server.has(&[("Patient/1", zhang()), ("Patient/2", wu("M2"))]);
+        let (first, second) = (server.one_id_of("Patient/1"), server.one_id_of("Patient/2"));
+        server.has(&[("Patient/2", gives_way("Patient/1", wu("M2")))]);
+        server.loses("Patient/2");
+        assert_eq!(server.one_id_of("Patient/2"), first);
+        server.has(&[("Patient/2", wu(number))]);
+        assert_eq!([server.one_id_of("Patient/1"), server.one_id_of("Patient/2")], [first, second], "{number}");
+    }
+}
+
+#[test]
+fn a_patient_who_went_along_with_one_that_gave_way_and_is_deleted_is_its_own_again() {
+    let mut server = Server::new();
+    let same = |number: &str| {
+        let mut content = person(number, "欧阳丽", "2004-06-05");
+        content["identifier"][0]["system"] = serde_json::json!("LAB");
+        content
+    };
+    server.has(&[("Patient/1", zhang()), ("Patient/2", same("7")), ("Patient/3", same("7"))]);
+    server.has(&[("Patient/3", numbered("emr", "3", "欧阳丽", "2004-06-05"))]);
+    server.has(&[("Patient/3", same("7"))]);
+    let before = server.one_id_of("Patient/2");
+    assert_eq!(server.one_id_of("Patient/3"), before);
+    server.has(&[("Patient/3", gives_way("Patient/1", same("7")))]);
+    server.loses("Patient/3");
+    assert_eq!(server.one_id_of("Patient/2"), before);
+    assert_ne!(server.one_id_of("Patient/1"), before);
+}
