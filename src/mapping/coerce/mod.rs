@@ -55,6 +55,8 @@ pub(crate) enum Coercion {
     Staff,
     /// XAD to one line.
     Address,
+    /// Of XAD the street with the house, SAD.
+    Street,
     /// OBX-6.
     Unit,
 }
@@ -79,6 +81,7 @@ const NAMES: &[(&str, Coercion)] = &[
     ("coded", Coercion::Coded),
     ("staff", Coercion::Staff),
     ("address", Coercion::Address),
+    ("street", Coercion::Street),
     ("unit", Coercion::Unit),
 ];
 
@@ -132,6 +135,7 @@ impl Coercion {
             | Self::Email
             | Self::ResidentId
             | Self::Address
+            | Self::Street
             | Self::Unit => {
                 matches!(shape, Shape::Text | Shape::Code(_) | Shape::TextList)
             }
@@ -159,7 +163,8 @@ impl Coercion {
             | Self::Integer
             | Self::Decimal
             | Self::Boolean
-            | Self::ResidentId => Some(&[1]),
+            | Self::ResidentId
+            | Self::Street => Some(&[1]),
             Self::Name => Some(&[1, 2, 3, 4]),
             Self::Phone => Some(&[1, 3, 5, 6, 7, 8, 12]),
             Self::Email => Some(&[1, 4]),
@@ -253,6 +258,7 @@ fn of_field(coercion: Coercion, value: &Value<'_>, inner: &[Field], zone: &TimeZ
             text(part(value, 1).map(|sent| ResidentId::read(&sent).map_or_else(|| sent.into_owned(), |id| id.number)))
         }
         Coercion::Address => text(person::address(value)),
+        Coercion::Street => text(person::street(value)),
         Coercion::Unit => text(coded::unit(value)),
         Coercion::Identifier => coded::identifier(value)
             .map(|(number, authority)| object(inner, [("value", Some(number)), ("system", authority)])),
@@ -386,6 +392,7 @@ mod tests {
             ),
             (Coercion::Staff, &["D1^Wang^Wei^X^^Dr."]),
             (Coercion::Address, &["1 Main St^Flat 2^Town^State^12345^US^H^^District"]),
+            (Coercion::Street, &["Main St&&1^Flat 2^Town"]),
             (Coercion::Unit, &["10^9/L^x", "^mmol/L"]),
         ];
         for (coercion, fields) in samples {

@@ -84,7 +84,7 @@ pub(crate) fn staff(value: &Value<'_>) -> (Option<String>, Option<String>) {
 
 /// XAD as one line: Chinese from the province down without blanks, others from the street up with commas.
 pub(crate) fn address(value: &Value<'_>) -> Option<String> {
-    let street = value.component(1).value().and_then(|street| street_line(&street));
+    let street = street(value);
     let [other, city, province, postal_code, district] = [2, 3, 4, 5, 9].map(|number| part(value, number));
     address_line(
         street.as_deref(),
@@ -94,6 +94,11 @@ pub(crate) fn address(value: &Value<'_>) -> Option<String> {
         postal_code.as_deref(),
         district.as_deref(),
     )
+}
+
+/// XAD: the street with the house.
+pub(crate) fn street(value: &Value<'_>) -> Option<String> {
+    value.component(1).value().and_then(|street| street_line(&street))
 }
 
 /// SAD as one line: SAD.1 is the street line, whole or what the sender has of it, SAD.2 the street's name, SAD.3 the number of the house.
@@ -219,13 +224,31 @@ fn without_blanks(text: &str) -> String {
     half_width(text).chars().filter(|character| !character.is_whitespace()).collect()
 }
 
-/// Brings an identifier that is typed as a resident number into its normal form; `false`: it is typed so, and is none.
-pub(crate) fn settle_identifier(identifier: &mut Fields) -> bool {
+/// Brings an identifier that is typed as a resident number into its normal form. Gives what is doubtful in one that is typed so, or that
+/// looks so, and is none; it holds no value.
+pub(crate) fn settle_identifier(identifier: &mut Fields) -> Option<&'static str> {
     let text = |name: &str| identifier.get(name).and_then(Json::as_str);
-    let (Some("resident_id"), Some(sent)) = (text("type"), text("value")) else { return true };
-    let Some(ResidentId { number, .. }) = ResidentId::read(sent) else { return false };
-    identifier.insert("value", Json::from(number));
-    true
+    match (text("type"), text("value")?) {
+        (Some("resident_id"), sent) => match ResidentId::read(sent) {
+            Some(ResidentId { number, .. }) => {
+                identifier.insert("value", Json::from(number));
+                None
+            }
+            None => Some("no valid resident number"),
+        },
+        (Some("other"), sent) if is_meant_as_resident_id(sent) && ResidentId::read(sent).is_none() => {
+            Some("it looks like a resident number, and its check character, region or date of birth is wrong")
+        }
+        _ => None,
+    }
+}
+
+/// Eighteen digits, the last one maybe `X`, of which those of the birth date begin as one of people alive.
+fn is_meant_as_resident_id(text: &str) -> bool {
+    let text = text.trim();
+    let (Some(body), Some(last), 18) = (text.get(..17), text.bytes().last(), text.len()) else { return false };
+    let is_body = body.bytes().all(|byte| byte.is_ascii_digit()) && matches!(&body[6..8], "19" | "20");
+    is_body && (last.is_ascii_digit() || last.eq_ignore_ascii_case(&b'X'))
 }
 
 fn is_han(character: char) -> bool {

@@ -239,7 +239,7 @@ fn reads(coercion: Coercion, data_type: &str) -> bool {
         Coercion::Staff => {
             text || is(PEOPLE) || matches!(data_type, "Reference" | "CodeableReference" | "HumanName" | "Identifier")
         }
-        Coercion::Address => text || data_type == "Address",
+        Coercion::Address | Coercion::Street => text || data_type == "Address",
         Coercion::Unit => text || is(QUANTITIES),
     }
 }
