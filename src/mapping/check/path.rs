@@ -318,7 +318,7 @@ pub(super) fn reads(coercion: Coercion, data_type: &str, dictionary: &Dictionary
         Coercion::Address | Coercion::Street => is(ADDRESSES),
         Coercion::Staff => is(NAMES),
         Coercion::Identifier | Coercion::ResidentId => is(NUMBERED),
-        Coercion::Coded | Coercion::Unit => is(CODES) || data_type == "PL",
+        Coercion::Coded | Coercion::Alternate | Coercion::Unit => is(CODES) || data_type == "PL",
         Coercion::Code => !(is(TIMES) || is(NAMES) || is(ADDRESSES) || is(PHONES)),
         Coercion::ReferenceRange => is(CODES) || is(&["NR", "DR", "RFR"]) || !dictionary.is_composite(data_type),
         Coercion::Text | Coercion::LabValue => true,

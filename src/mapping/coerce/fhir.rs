@@ -74,6 +74,7 @@ pub(crate) fn apply(
         Coercion::Identifier => person::identifier(element)
             .map(|(value, system)| object(inner, [("value", Some(value)), ("system", system)])),
         Coercion::Coded => coding(element).map(|coded| super::coded_object(inner, coded)),
+        Coercion::Alternate => coded::alternate(element).map(|coded| super::coded_object(inner, coded)),
         Coercion::Staff => match person::staff(element) {
             (None, None) => None,
             (id, name) => Some(object(inner, [("id", id), ("name", name)])),
