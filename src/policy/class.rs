@@ -369,6 +369,7 @@ const LAB_REPORT: &[Row] = &[
     row("department.code", C::Department, Form::Plain),
     row("department.name", C::Department, Form::Plain),
     row("conclusion", C::ReportText, Form::Plain),
+    row("note", C::ReportText, Form::Plain),
     row("abnormal", C::Abnormal, Form::Plain),
     row("critical", C::Abnormal, Form::Plain),
     row("results.code", C::Test, Form::Plain),

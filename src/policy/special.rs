@@ -197,6 +197,7 @@ impl Category {
         report.get("panel").is_some_and(|panel| self.test_falls(panel))
             || self.texts_fall(of("specimen"))
             || self.texts_fall(of("conclusion"))
+            || self.texts_fall(of("note"))
             || self.place_falls(of("department"))
     }
 }
@@ -357,6 +358,7 @@ mod tests {
             panel("X4", "A", json!([glucose]), json!({"panel": {"code": "X4", "alternate": {"code": "7917-8"}}})),
             panel("X4", "术前四项", json!([hiv]), flags),
             panel("X4", "术前四项", json!([glucose]), json!({"conclusion": "建议复查梅毒滴度"})),
+            panel("X4", "术前四项", json!([glucose]), json!({"note": "建议复查梅毒滴度"})),
             panel("X4", "术前四项", json!([glucose]), json!({"department": {"name": "遗传实验室"}})),
         ] {
             assert_eq!(left(withheld.clone(), &[], lab_report), None, "{withheld}");

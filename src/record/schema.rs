@@ -270,6 +270,7 @@ pub const LAB_REPORT: &[Field] = &[
     field("performer", Object(STAFF), "who answers for the result"),
     field("department", Object(CODE_AND_NAME), "performing department"),
     field("conclusion", Text, "conclusion in words"),
+    field("note", Text, "notes on the report that are no part of its conclusion"),
     field("abnormal", Boolean, "whether a result is abnormal; derived from the results"),
     field("critical", Boolean, "whether a result is critical; derived from the results"),
     field("results", List(RESULT), "results"),
