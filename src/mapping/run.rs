@@ -358,7 +358,9 @@ impl<'r> Run<'r> {
             self.mapped.skipped.push(Skipped {
                 path: scope.path(block.each.as_ref()),
                 rule: place.list_name().to_owned(),
-                reason: if tells_nothing {
+                reason: if tells_nothing && place.list_name() == "results" {
+                    "it has neither a code nor a name, and no value that a record can hold; or the block opens what another one reads".to_owned()
+                } else if tells_nothing {
                     "it has neither a name nor a value: does a block open what another one reads?".to_owned()
                 } else {
                     "none of the fields that this mapping reads has a value".to_owned()

@@ -229,7 +229,7 @@ fn a_flag_of_no_result_and_a_type_of_no_number_are_no_items() {
     let mapped = apply(&Files::of(mapping), "OBR|1||F1\nOBX|1|NM|K||2.1|||true").unwrap();
     let record = mapped.records.iter().find(|record| record.kind == Kind::LabReport).unwrap();
     assert_eq!(record.fields.get("results").unwrap().as_array().unwrap().len(), 1, "{record:?}");
-    assert!(mapped.skipped.iter().any(|skipped| skipped.reason.starts_with("it has neither a name nor a value")));
+    assert!(mapped.skipped.iter().any(|skipped| skipped.reason.starts_with("it has neither a code nor a name")));
 }
 
 #[test]

@@ -57,7 +57,7 @@ pub(crate) enum Coercion {
     Staff,
     /// XAD to one line.
     Address,
-    /// Of XAD the street with the house, SAD.
+    /// Of XAD the street with the house: SAD and the second line.
     Street,
     /// OBX-6.
     Unit,
@@ -166,8 +166,7 @@ impl Coercion {
             | Self::Integer
             | Self::Decimal
             | Self::Boolean
-            | Self::ResidentId
-            | Self::Street => Some(&[1]),
+            | Self::ResidentId => Some(&[1]),
             Self::Name => Some(&[1, 2, 3, 4]),
             Self::Phone => Some(&[1, 3, 5, 6, 7, 8, 12]),
             Self::Email => Some(&[1, 4]),
@@ -176,6 +175,7 @@ impl Coercion {
             Self::Alternate => Some(&[1, 3, 4, 5, 6]),
             Self::Staff => Some(&[1, 2, 3]),
             Self::Address => Some(&[1, 2, 3, 4, 5, 9]),
+            Self::Street => Some(&[1, 2]),
             Self::Unit => Some(&[1, 2]),
         }
     }

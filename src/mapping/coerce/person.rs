@@ -84,7 +84,7 @@ pub(crate) fn staff(value: &Value<'_>) -> (Option<String>, Option<String>) {
 
 /// XAD as one line: Chinese from the province down without blanks, others from the street up with commas.
 pub(crate) fn address(value: &Value<'_>) -> Option<String> {
-    let street = street(value);
+    let street = value.component(1).value().and_then(|street| street_line(&street));
     let [other, city, province, postal_code, district] = [2, 3, 4, 5, 9].map(|number| part(value, number));
     address_line(
         street.as_deref(),
@@ -96,9 +96,13 @@ pub(crate) fn address(value: &Value<'_>) -> Option<String> {
     )
 }
 
-/// XAD: the street with the house.
+/// XAD: the street with the house, and what else is known of it (XAD.2: flat, floor, second line).
 pub(crate) fn street(value: &Value<'_>) -> Option<String> {
-    value.component(1).value().and_then(|street| street_line(&street))
+    let street = value.component(1).value().and_then(|street| street_line(&street));
+    match (street, part(value, 2)) {
+        (Some(street), Some(other)) => Some(format!("{street}{}{other}", if is_chinese(&street) { "" } else { ", " })),
+        (street, other) => street.or(other.map(Cow::into_owned)),
+    }
 }
 
 /// SAD as one line: SAD.1 is the street line, whole or what the sender has of it, SAD.2 the street's name, SAD.3 the number of the house.
@@ -295,6 +299,41 @@ mod tests {
         ] {
             let (found_id, name) = read(sent, staff);
             assert_eq!((found_id.as_deref(), name.as_deref()), (id, shown), "{sent}");
+        }
+    }
+
+    #[test]
+    fn a_street_has_its_house_and_its_second_line() {
+        for (sent, expected) in [
+            ("1000&Hospital Lane^Ste. 123^Ann Arbor^MI", Some("1000 Hospital Lane, Ste. 123")),
+            ("&Hospital Lane&1000^^Ann Arbor", Some("1000 Hospital Lane")),
+            ("44 Name House^Flanker Road^Westerham", Some("44 Name House, Flanker Road")),
+            ("中山路&&12号^3幢201室^南京市", Some("中山路12号3幢201室")),
+            ("^Flat 2^Town", Some("Flat 2")),
+            ("^^Town^MI", None),
+        ] {
+            assert_eq!(read(sent, street).as_deref(), expected, "{sent}");
+        }
+    }
+
+    #[test]
+    fn what_is_meant_as_a_resident_number_and_is_none_is_told() {
+        let doubt = |kind: &str, value: &str| {
+            let mut item = Fields::new();
+            item.insert("type", Json::from(kind));
+            item.insert("value", Json::from(value));
+            settle_identifier(&mut item).is_some()
+        };
+        for (kind, value, expected) in [
+            ("resident_id", "110105194912310021", true),
+            ("resident_id", "11010519491231002x", false),
+            ("other", "110105194912310021", true),
+            ("other", "11010519491231002X", false),
+            ("other", "622202219053073450", false),
+            ("other", "DL123", false),
+            ("mrn", "110105194912310021", false),
+        ] {
+            assert_eq!(doubt(kind, value), expected, "{kind} {value}");
         }
     }
 
