@@ -9,7 +9,8 @@
 //!   it says more about a document of the order (ORDER_DOCUMENT, v2.8) and opens nothing.
 //! - OBX belongs to the nearest OBR or TXA before it, whatever lies between; without one to the ORC (RXA), specimen or patient.
 //! - NTE belongs to the segment before it. Companions that say more about another segment (TQ1, PRT, Z-segments …) have no notes of
-//!   their own: a note after one is about what that belongs to, and a note on an ORC about its OBR.
+//!   their own: a note after one is about what that belongs to, and a note on an ORC about its OBR. One on an order before a TXA of MDM
+//!   is about that document.
 //! - RGS opens a group of resources (SIU); AIS, AIG, AIL and AIP belong to it.
 //! - IN2 and IN3 belong to IN1, PV2 to PV1, TQ2 to TQ1. Z-segments and all others belong to the innermost that is open.
 //!
@@ -101,6 +102,9 @@ impl Groups {
                 _ => open.owner(name, structure),
             };
             groups.set_owner(index, owner);
+            if name == b"TXA" && structure.has_documents {
+                groups.take_notes_of_orders(index, names);
+            }
             let taken_orc = open.take(index, name, structure);
             if let Some(orc) = taken_orc {
                 groups.set_owner(orc, Some(index));
@@ -113,6 +117,17 @@ impl Groups {
         }
         groups.measure();
         groups
+    }
+
+    /// Gives the notes on the orders before a document to the document, back to the one before it.
+    fn take_notes_of_orders(&mut self, document: usize, names: &[[u8; 3]]) {
+        let of_this = |name: &&[u8; 3]| !matches!(*name, b"TXA" | b"PID");
+        let first = document - names[..document].iter().rev().take_while(of_this).count();
+        for note in (first..document).filter(|index| &names[*index] == b"NTE") {
+            if self.owner(note).is_some_and(|owner| matches!(&names[owner], b"OBR" | b"ORC")) {
+                self.set_owner(note, Some(document));
+            }
+        }
     }
 
     /// What a note behind the segment at `before` is about.
@@ -439,6 +454,11 @@ mod tests {
         check(&mdm, "TXA", "OBX", &["12 14"]);
         check(&mdm, "TXA", "OBR", &["6 9"]);
         check(&mdm, "TXA", "PV1", &["3"]);
+        check(&mdm, "TXA", "NTE", &["7"]);
+        let noted = message("MDM^T02", "PID NTE ORC NTE OBR NTE NTE TXA NTE OBX NTE OBR NTE TXA");
+        check(&noted, "TXA", "NTE", &["4 6 7 9", "13"]);
+        check(&noted, "TXA OBX", "NTE", &["11"]);
+        check(&noted, "PID", "NTE", &["2"]);
         check(&mdm, "TXA", "EVN", &["1"]);
         check(&mdm, "OBR", "OBX", &["12 14", "12 14"]);
         check(&mdm, "TXA OBX", "NTE", &["13", ""]);

@@ -81,6 +81,27 @@ pub fn parse(text: &str, zone: &TimeZone) -> Result<Option<String>, WhenError> {
     Ok(Some(written))
 }
 
+/// A time of day alone (TM: `HH[MM[SS[.S...]]][+/-ZZZZ]`) as `10:30`, `10:30:45.12+08:00`: an hour alone is written with its minutes, an
+/// offset stays where it was sent. `None`: no time of day.
+pub fn time_of_day(text: &str) -> Option<String> {
+    let dated = format!("20000101 {}", text.trim());
+    let Sent { parts: [_, _, _, hour, minute, second], fraction, offset } = read(&dated)?;
+    let small = |part: Option<i16>| i8::try_from(part.unwrap_or(0)).ok();
+    Time::new(small(Some(hour?))?, small(minute)?, small(second)?, 0).ok()?;
+    let mut written = String::with_capacity(16);
+    push_two(&mut written, None, hour?);
+    push_two(&mut written, Some(':'), minute.unwrap_or(0));
+    if let Some(second) = second {
+        push_two(&mut written, Some(':'), second);
+        written.push_str(&fraction);
+    }
+    if let Some(minutes) = offset.filter(|minutes| minutes.abs() <= OFFSET_MINUTES) {
+        push_two(&mut written, Some(if minutes < 0 { '-' } else { '+' }), (minutes.abs() / 60) as i16);
+        push_two(&mut written, Some(':'), (minutes.abs() % 60) as i16);
+    }
+    Some(written)
+}
+
 /// Two digits of a number below 100.
 fn push_two(text: &mut String, before: Option<char>, number: i16) {
     text.extend(before);
@@ -257,6 +278,27 @@ mod tests {
     }
 
     #[test]
+    fn a_time_of_day_alone_is_written_with_colons() {
+        for (sent, expected) in [
+            ("1030", Some("10:30")),
+            ("10", Some("10:00")),
+            ("103045", Some("10:30:45")),
+            ("103045.12+0800", Some("10:30:45.12+08:00")),
+            ("0930-0330", Some("09:30-03:30")),
+            ("9:05", Some("09:05")),
+            ("10:30:45", Some("10:30:45")),
+            ("0000", Some("00:00")),
+            ("2460", None),
+            ("25", None),
+            ("abc", None),
+            ("20240305", None),
+            ("", None),
+        ] {
+            assert_eq!(time_of_day(sent).as_deref(), expected, "{sent}");
+        }
+    }
+
+    #[test]
     fn what_is_seen_is_read() {
         for sent in [
             "2024-03-05 10:30:00",
@@ -320,6 +362,7 @@ mod tests {
         fn any_text_is_a_time_or_an_error(text in ".{0,30}", digits in "[0-9TZ .:/+-]{0,26}") {
             let zone = TimeZone::get("Asia/Shanghai").unwrap();
             for text in [text, digits] {
+                let _ = time_of_day(&text);
                 if let Ok(Some(when)) = parse(&text, &zone) {
                     prop_assert!(crate::record::when::instant(&when, &zone).is_some(), "{}", when);
                 }

@@ -74,7 +74,7 @@ impl Coverage {
         &mut self,
         input: Input<'_>,
         result: Result<Mapped, MapError>,
-        published: impl Fn(&MappedRecord) -> Fields,
+        published: impl Fn(&MappedRecord, &[MappedRecord]) -> Fields,
     ) {
         self.messages += 1;
         let unmapped = match &result {
@@ -97,7 +97,7 @@ impl Coverage {
         }
         for record in &mapped.records {
             self.filled.insert(record.kind.name().to_owned());
-            for fields in [record.fields.clone(), published(record)] {
+            for fields in [record.fields.clone(), published(record, &mapped.records)] {
                 fill(record.kind.name(), &Json::Object(fields), &mut self.filled);
             }
         }

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use super::coerce::lab_value::{LabValue, lab_value};
 use super::coerce::number::decimal;
 use super::coerce::range::{self, Limits, Range, ReadRange};
-use super::coerce::{self, coded, part};
+use super::coerce::{self, coded, part, person};
 use super::input;
 use crate::hl7v2::{Path, Value, when};
 use crate::record::schema::{self, Field, Shape};
@@ -23,11 +23,11 @@ const NORMAL: &[&str] = &["N", "NEG", "ND", "NR"];
 const CRITICAL: &[&str] = &["HH", "LL", "AA"];
 /// Data types whose content is a document, image or wave form: kept in the raw message, not in the record.
 const NOT_TEXT: &[&str] = &["ED", "RP", "NA", "MA"];
-/// Data types of times, numbers of things, people and places: whatever digits they hold were not measured.
-const NAMING: &[&str] =
-    &["DT", "TM", "TS", "DTM", "HD", "EI", "CX", "CK", "XCN", "CN", "XPN", "PN", "XAD", "AD", "XTN", "TN", "XON", "PL"];
-/// Of these, the points in time: text in the form that dates and times have in records.
-const TIMES: &[&str] = &["DT", "TS", "DTM"];
+/// Other types of numbers of things and of places: whatever digits they hold were not measured.
+const NAMING: &[&str] = &["HD", "EI", "PL"];
+/// Data types whose value becomes text as people write it: times and dates in the form of records, names, addresses, amounts of money.
+const PUT_IN_WORDS: &[&str] =
+    &["DT", "TM", "TS", "DTM", "DR", "NR", "MO", "XPN", "PN", "XCN", "CN", "XAD", "AD", "XTN", "TN", "XON", "CX", "CK"];
 const CODED: &[&str] = &["CE", "CWE", "CNE", "CF", "IS"];
 const UNCLEAR: &str = "not understood as lab_value, kept as text";
 /// More digits than any measurement has: barcodes, sample numbers.
@@ -89,9 +89,16 @@ fn read_value(values: &[Value<'_>], zone: &TimeZone) -> ReadValue {
         }
     }
     let separator = if matches!(declared, "TX" | "FT") { "\n" } else { "~" };
+    if PUT_IN_WORDS.contains(&declared) {
+        let lines: Vec<_> = values.iter().map(|value| in_words(declared, value, zone)).collect();
+        let note = lines.iter().any(Option::is_none).then_some("not what OBX-2 says, kept as sent");
+        let lines =
+            lines.into_iter().zip(values).map(|(words, value)| words.map_or_else(|| whole_text(value), Cow::Owned));
+        let text = lines.collect::<Vec<_>>().join("\n");
+        return ReadValue { fields: vec![("value_text", Json::from(text))], note, value: None };
+    }
     let text = match values {
         [value] if declared == "SN" => Cow::Owned(structured(value)),
-        [value] if TIMES.contains(&declared) => Cow::Owned(point_in_time(value, zone)),
         [value] => whole_text(value),
         _ => Cow::Owned(values.iter().map(whole_text).collect::<Vec<_>>().join(separator)),
     };
@@ -106,10 +113,47 @@ fn read_value(values: &[Value<'_>], zone: &TimeZone) -> ReadValue {
     }
 }
 
-/// A date or time in the form of records; as sent, where it is none.
-fn point_in_time(value: &Value<'_>, zone: &TimeZone) -> String {
-    let sent = whole_text(value);
-    when::parse(&sent, zone).ok().flatten().unwrap_or_else(|| sent.into_owned())
+/// A value of one of the types of [`PUT_IN_WORDS`] as people write it; `None` where it is none of its type.
+fn in_words(declared: &str, value: &Value<'_>, zone: &TimeZone) -> Option<String> {
+    let with = |text: Option<String>, more: Option<String>| match (text, more) {
+        (Some(text), Some(more)) => Some(format!("{text} ({more})")),
+        (text, more) => text.or(more),
+    };
+    let own = |text: Cow<'_, str>| text.into_owned();
+    match declared {
+        "DT" | "TS" | "DTM" => point_in_time(&part(value, 1)?, zone),
+        "TM" => when::time_of_day(&part(value, 1)?),
+        "DR" => {
+            let [start, end] = [1, 2].map(|number| part(value, number).map(|sent| point_in_time(&sent, zone)));
+            match (start, end) {
+                (Some(start), Some(end)) => Some(format!("{} - {}", start?, end?)),
+                (start, end) => start.or(end).flatten(),
+            }
+        }
+        "NR" => match (part(value, 1), part(value, 2)) {
+            (Some(low), Some(high)) => Some(format!("{low}-{high}")),
+            (low, high) => low.map(|low| format!(">={low}")).or_else(|| high.map(|high| format!("<={high}"))),
+        },
+        "MO" => {
+            let amount = own(part(value, 1)?);
+            Some(part(value, 2).map_or(amount.clone(), |currency| format!("{amount} {currency}")))
+        }
+        "XPN" | "PN" => person::name(value).map(|name| name.whole),
+        "XCN" | "CN" => {
+            let (id, name) = person::staff(value);
+            with(name, id)
+        }
+        "XAD" | "AD" => person::address(value),
+        "XTN" | "TN" => person::phone(value).or_else(|| person::email(value)),
+        "XON" => with(part(value, 1).map(own), part(value, 10).or_else(|| part(value, 3)).map(own)),
+        "CX" | "CK" => coded::identifier(value).and_then(|(number, authority)| with(Some(number), authority)),
+        _ => None,
+    }
+}
+
+/// A date or time in the form of records; `None` where it is none.
+fn point_in_time(sent: &str, zone: &TimeZone) -> Option<String> {
+    when::parse(sent, zone).ok().flatten()
 }
 
 /// All of a repetition: `10^5` may have lost its escape. Components that are empty at its end say nothing.
@@ -158,6 +202,8 @@ fn read_text(text: &str, declared: &str, unit: impl Fn() -> Option<String>) -> R
                 fields.push(("value_text", Json::from(text)));
             }
         }
+        // From one number to another.
+        LabValue::Unclear if declared == "SN" && is_span(text) => {}
         LabValue::Unclear => note = Some(UNCLEAR),
         LabValue::Words if matches!(declared, "NM" | "SN") => note = Some("declared as a number, kept as text"),
         LabValue::Words | LabValue::Qualitative(_) | LabValue::Titre { .. } => {}
@@ -172,6 +218,11 @@ fn read_text(text: &str, declared: &str, unit: impl Fn() -> Option<String>) -> R
 fn is_number_of_a_thing(text: &str) -> bool {
     let all_digits = text.bytes().all(|byte| byte.is_ascii_digit());
     all_digits && (text.len() > MAX_MEASURED_DIGITS || (text.len() > 1 && text.starts_with('0')))
+}
+
+/// `10-20`.
+fn is_span(text: &str) -> bool {
+    text.split_once('-').is_some_and(|(low, high)| decimal(low).is_some() && decimal(high).is_some())
 }
 
 /// SN (HL7 v2.5.1 chapter 2A, 2A.73): comparator ^ number ^ separator ^ number, as one would write it.

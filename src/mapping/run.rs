@@ -201,6 +201,11 @@ impl<'r> Run<'r> {
         self.clear(&mut draft, place);
         let mut has_substance = draft.has_substance;
         let mut fields = draft.into_fields();
+        if kind == Kind::Patient && fields.contains_key("other_names") {
+            without_own_name(&mut fields);
+            self.explain_settled(0, &fields);
+            self.explained.retain(|told| told.field != "other_names" || fields.contains_key("other_names"));
+        }
         for list in &block.lists {
             if let Some(items) = self.list(list, scope, kind)? {
                 has_substance |= self.plan.format == Format::Hl7v2 || !items.is_null();
@@ -328,9 +333,11 @@ impl<'r> Run<'r> {
         let mut fields = draft.into_fields();
         match place.list_name() {
             "results" => result::judge(&mut fields, value.as_ref(), range.as_ref()),
-            "identifiers" if !person::settle_identifier(&mut fields) => {
-                let path = scope.path(block.each.as_ref());
-                self.mapped.notes.push(format!("{path}: no valid resident number, kept as sent"));
+            "identifiers" => {
+                if let Some(note) = person::settle_identifier(&mut fields) {
+                    let path = scope.path(block.each.as_ref());
+                    self.mapped.notes.push(format!("{path}: {note}, kept as sent"));
+                }
             }
             _ => {}
         }
@@ -341,6 +348,8 @@ impl<'r> Run<'r> {
             // A number that is sent twice is one number; two equal results are two results.
             if place.list_name() == "results" {
                 items.found.kept.push(item);
+            } else if place.list_name() == "identifiers" && is_known_number(&item, &items.found.kept) {
+                self.explained.truncate(explained);
             } else if !items.found.add(item) {
                 self.explained.truncate(explained);
             }
@@ -349,7 +358,9 @@ impl<'r> Run<'r> {
             self.mapped.skipped.push(Skipped {
                 path: scope.path(block.each.as_ref()),
                 rule: place.list_name().to_owned(),
-                reason: if tells_nothing {
+                reason: if tells_nothing && place.list_name() == "results" {
+                    "it has neither a code nor a name, and no value that a record can hold; or the block opens what another one reads".to_owned()
+                } else if tells_nothing {
                     "it has neither a name nor a value: does a block open what another one reads?".to_owned()
                 } else {
                     "none of the fields that this mapping reads has a value".to_owned()
@@ -431,6 +442,26 @@ fn is_withdrawn(list: &ListPlan, scope: &Scope<'_>) -> bool {
             || block.each.as_ref().is_some_and(|each| matches!(each.resolve(scope), Resolved::Withheld))
     };
     list.name != "results" && !list.blocks.iter().any(may_have)
+}
+
+/// Whether a number of no known type is one of those that are there already, of the same authority or without one: systems write the
+/// patient's number into PID-2 and PID-4 as well.
+fn is_known_number(item: &Json, known: &[Json]) -> bool {
+    let is_untyped = item.get("type").and_then(Json::as_str) == Some("other");
+    let (system, value) = (item.get("system"), item.get("value"));
+    let is_same =
+        |known: &Json| known.get("value") == value && system.is_none_or(|system| known.get("system") == Some(system));
+    is_untyped && known.iter().any(is_same)
+}
+
+/// Takes the name itself out of the other names: a repetition of PID-5 without a type may be the one that was chosen.
+fn without_own_name(fields: &mut Fields) {
+    let Some(name) = fields.get("name").cloned() else { return };
+    let Some(others) = fields.get_mut("other_names").and_then(Json::as_array_mut) else { return };
+    others.retain(|other| *other != name);
+    if others.is_empty() {
+        fields.remove("other_names");
+    }
 }
 
 /// Whether an item has these values; no item has none.

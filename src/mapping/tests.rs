@@ -229,7 +229,7 @@ fn a_flag_of_no_result_and_a_type_of_no_number_are_no_items() {
     let mapped = apply(&Files::of(mapping), "OBR|1||F1\nOBX|1|NM|K||2.1|||true").unwrap();
     let record = mapped.records.iter().find(|record| record.kind == Kind::LabReport).unwrap();
     assert_eq!(record.fields.get("results").unwrap().as_array().unwrap().len(), 1, "{record:?}");
-    assert!(mapped.skipped.iter().any(|skipped| skipped.reason.starts_with("it has neither a name nor a value")));
+    assert!(mapped.skipped.iter().any(|skipped| skipped.reason.starts_with("it has neither a code nor a name")));
 }
 
 #[test]
@@ -253,6 +253,49 @@ fn lists_take_each_repetition_and_blocks_are_concatenated() {
     let explained: Vec<(String, Option<String>)> =
         mapped.explanation.into_iter().map(|field| (field.field, field.path)).collect();
     assert!(explained.contains(&("identifiers[1].value".to_owned(), Some("PID-3[3].1".to_owned()))), "{explained:?}");
+}
+
+#[test]
+fn a_list_of_texts_takes_the_values_of_all_its_paths_and_each_once() {
+    let mapping = format!(
+        "{PATIENT}name = 'PID-5'\nemails = {{ from = ['PID-13[*]', 'PID-14[*]'], as = 'email' }}
+        other_names = {{ from = ['PID-9[*]', 'PID-5[7 in A,M]', 'PID-5[*]'], as = 'name' }}"
+    );
+    let mapped = check(
+        &mapping,
+        "PID|||||王^五~Li^Si^^^^^A~李^四^^^^^M||||李^四||||1~^NET^Internet^a@x.org|^NET^Internet^b@x.org~^NET^Internet^a@x.org",
+        json!([{"patient": {"name": "王五", "family_name": "王", "given_name": "五",
+            "emails": ["a@x.org", "b@x.org"], "other_names": ["李四", "Si Li"]}}]),
+    );
+    let told = |name: &str| mapped.explanation.iter().find(|field| field.field == name).unwrap();
+    assert_eq!(told("emails").raw.as_deref().unwrap().matches("@x.org").count(), 3);
+    assert_eq!(told("other_names").value, json!(["李四", "Si Li"]));
+    // The chosen name is no other name of itself.
+    let mapped = check(
+        &mapping,
+        "PID|||||王^五^^^^^A",
+        json!([{"patient": {"name": "王五", "family_name": "王", "given_name": "五"}}]),
+    );
+    assert!(mapped.explanation.iter().all(|field| field.field != "other_names"), "{:?}", mapped.explanation);
+}
+
+#[test]
+fn a_code_of_another_system_beside_the_first_is_kept() {
+    let mapping = "[[lab_report]]\neach = 'OBR'\nfiller_order_number = 'OBR-3'\npanel = 'OBR-4'
+        [[lab_report.results]]\neach = 'OBX'\ncode = 'OBX-3.1'\nalternate = { from = 'OBX-3', as = 'alternate' }\nvalue = 'OBX-5'";
+    let panel = json!({"code": "BC", "name": "血常规", "system": "L",
+        "alternate": {"code": "58410-2", "name": "CBC", "system": "LN"}});
+    check(
+        mapping,
+        "OBR|||F1|BC^血常规^L^58410-2^CBC^LN\rOBX||CE|W^^L^6690-2^^LN||P^阳性^L^10828004^Positive^SCT\r\
+         OBX||ST|W^^L^W^^L||x\rOBX||ST|W^^^W||x\rOBX||ST|W^^L^W^^LN||x",
+        json!([{"lab_report": {"filler_order_number": "F1", "panel": panel, "results": [
+            {"code": "W", "alternate": {"code": "6690-2", "system": "LN"}, "value_code":
+                {"code": "P", "name": "阳性", "system": "L",
+                 "alternate": {"code": "10828004", "name": "Positive", "system": "SCT"}}},
+            {"code": "W", "value_text": "x"}, {"code": "W", "value_text": "x"},
+            {"code": "W", "alternate": {"code": "W", "system": "LN"}, "value_text": "x"}]}}]),
+    );
 }
 
 #[test]

@@ -193,7 +193,7 @@ fn elements_that_no_rule_reads_are_listed() {
     for bundle in set.units() {
         let unit = Unit::from_json(bundle).unwrap();
         let context = Context { zone: &TimeZone::UTC, facility: None, explain: true };
-        coverage.add((&unit).into(), mapping.apply(&unit, &context), |record| record.fields.clone());
+        coverage.add((&unit).into(), mapping.apply(&unit, &context), |record, _| record.fields.clone());
     }
     let unread: Vec<String> = coverage.unread.keys().map(ToString::to_string).collect();
     assert_eq!(unread, ["Patient.maritalStatus", "Patient.multipleBirth", "Patient.photo"]);

@@ -248,7 +248,7 @@ impl Job<'_> {
                     self.visit(record.fields, owner.as_ref())?;
                 }
                 Kind::LabReport => {
-                    let number = report_number(&record.fields, owner.as_ref());
+                    let number = report_number(&record.fields, owner.as_ref().map(|owner| &owner.number));
                     let parts = std::iter::once(record.fields).chain(parts).collect();
                     self.lab_report(number, combine(parts), owner.as_ref())?;
                 }
@@ -426,11 +426,7 @@ impl Job<'_> {
         }
         patch.remove("visit_system");
         let Some(number) = number else {
-            return Err(Trouble::content(
-                ErrorCode::RequiredFieldMissing,
-                Location::field("OBR", 3),
-                "a report needs a filler number (OBR-3), or a placer number (OBR-2) with OBR-4, or a collection time (OBR-7)",
-            ));
+            return Err(Trouble::content(ErrorCode::RequiredFieldMissing, Location::field("OBR", 3), NO_REPORT_NUMBER));
         };
         let known = clinical::lab_report(self.transaction, source, &number)?;
         let owner = match (owner, &known) {
@@ -650,9 +646,13 @@ fn together(mapped: Vec<MappedRecord>) -> Vec<(MappedRecord, Vec<Fields>)> {
     together
 }
 
+/// Why a report cannot be kept for want of a number.
+pub(super) const NO_REPORT_NUMBER: &str =
+    "a report needs a filler number (OBR-3), or a placer number (OBR-2) with OBR-4, or a collection time (OBR-7)";
+
 /// The number of a report within its source: filler number, else placer number and panel, else visit, panel and collection
 /// time, else the patient's own number in place of the visit's (vital signs often come with nothing more).
-pub(super) fn report_number(patch: &Fields, owner: Option<&Owner>) -> Option<String> {
+pub(super) fn report_number(patch: &Fields, patient: Option<&RecordNumber>) -> Option<String> {
     let text = |name: &str| patch.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     if let Some(filler) = text("filler_order_number") {
         return Some(filler.to_owned());
@@ -662,9 +662,9 @@ pub(super) fn report_number(patch: &Fields, owner: Option<&Owner>) -> Option<Str
         return Some(format!("{placer}/{panel}"));
     }
     let collected = text("collected_at")?;
-    match (text("visit_number"), owner) {
+    match (text("visit_number"), patient) {
         (Some(visit), _) => Some(format!("{visit}/{panel}/{collected}")),
-        (None, Some(owner)) => Some(format!("{}/{panel}/{collected}", owner.number.value)),
+        (None, Some(patient)) => Some(format!("{}/{panel}/{collected}", patient.value)),
         (None, None) => None,
     }
 }

@@ -1,13 +1,13 @@
 //! One message looked at without a store: what the mapping makes of it, and the records as they would be published if it were all
 //! that is known. What an explanation shows.
 
-use super::apply::report_number;
-use super::patient::name_authorities;
+use super::apply::{NO_REPORT_NUMBER, report_number};
+use super::patient::{name_authorities, record_number};
 use super::{Failure, Source};
 use crate::fhir::Unit;
-use crate::hl7v2::Message;
+use crate::hl7v2::{ErrorCode, Location, Message};
 use crate::mapping::{Context, Format, Input, Mapped, MappedRecord, Unmapped};
-use crate::record::{Fields, Kind, Text, Value};
+use crate::record::{Fields, Kind, RecordNumber, Text, Value};
 use crate::state::{LabReportState, Moment, PatientState, VisitState};
 use crate::store::clinical::published_id;
 
@@ -52,7 +52,8 @@ fn mapped(source: &Source, input: Input<'_>, notes: Vec<String>) -> Examined {
         Ok(mut mapped) => Examined {
             notes,
             unmapped: std::mem::take(&mut mapped.unmapped),
-            failure: mapped.holds_nothing().then(|| Failure::nothing_in(input.format())),
+            failure: (mapped.holds_nothing().then(|| Failure::nothing_in(input.format())))
+                .or_else(|| nameless_report(&mapped.records)),
             mapped,
         },
         Err(mut error) => Examined {
@@ -64,9 +65,23 @@ fn mapped(source: &Source, input: Input<'_>, notes: Vec<String>) -> Examined {
     }
 }
 
-/// The record that `mapped` alone makes, with the ids that do not depend on who the patient is. Lists are in the order of the
+/// The patient of the message whose a record is, as their own number names them.
+fn patient_of(records: &[MappedRecord], of: &MappedRecord) -> Option<RecordNumber> {
+    let mut patients = records.iter().filter(|record| record.kind == Kind::Patient && record.patient == of.patient);
+    patients.find_map(|patient| record_number(&patient.fields))
+}
+
+/// A report that nothing gives a number.
+fn nameless_report(records: &[MappedRecord]) -> Option<Failure> {
+    let mut reports = records.iter().filter(|record| record.kind == Kind::LabReport);
+    reports.find(|report| report_number(&report.fields, patient_of(records, report).as_ref()).is_none())?;
+    let location = Some(Location::field("OBR", 3).into());
+    Some(Failure { code: ErrorCode::RequiredFieldMissing, location, text: NO_REPORT_NUMBER.to_owned() })
+}
+
+/// The record that `mapped` alone makes, one of the `records` of its message, with the ids that do not depend on who the patient is. Lists are in the order of the
 /// message. A merge or a consent stays as it is mapped.
-pub fn preview(source: &Source, mapped: &MappedRecord) -> Fields {
+pub fn preview(source: &Source, mapped: &MappedRecord, records: &[MappedRecord]) -> Fields {
     let mut patch = mapped.fields.clone();
     if matches!(mapped.kind, Kind::Merge | Kind::Consent) {
         return patch;
@@ -83,7 +98,7 @@ pub fn preview(source: &Source, mapped: &MappedRecord) -> Fields {
     let id = |number: &str| Value::from(published_id(of, number));
     let mut record = match mapped.kind {
         Kind::LabReport => {
-            let number = report_number(&patch, None).map(|number| id(&number));
+            let number = report_number(&patch, patient_of(records, mapped).as_ref()).map(|number| id(&number));
             let mut state = LabReportState::default();
             let mut record = state.apply(patch, MOMENT).record;
             record.extend(number.map(|id| ("report_id", id)));

@@ -169,9 +169,8 @@ impl Category {
     }
 
     fn diagnosis_falls(&self, diagnosis: &Value) -> bool {
-        let code = text(diagnosis, "code").map(|code| code.trim().to_ascii_uppercase());
-        code.is_some_and(|code| self.diagnoses.iter().any(|codes| codes.hold(&code)))
-            || self.texts_fall(all_texts(diagnosis))
+        let mut codes = codes(diagnosis).map(|code| code.trim().to_ascii_uppercase());
+        codes.any(|code| self.diagnoses.iter().any(|codes| codes.hold(&code))) || self.texts_fall(all_texts(diagnosis))
     }
 
     fn visit_falls(&self, visit: &Fields) -> bool {
@@ -180,8 +179,7 @@ impl Category {
         };
         let procedures = list(visit, "procedures");
         let by_code = |procedure: &Value| {
-            text(procedure, "code")
-                .is_some_and(|code| self.procedures.iter().any(|known| folded(code).starts_with(known)))
+            codes(procedure).any(|code| self.procedures.iter().any(|known| folded(code).starts_with(known)))
         };
         let diagnoses = list(visit, "diagnoses");
         self.place_falls(of(&["department", "ward", "facility"]))
@@ -191,8 +189,7 @@ impl Category {
     }
 
     fn test_falls(&self, coded: &Value) -> bool {
-        text(coded, "code").is_some_and(|code| self.tests.contains(&folded(code.trim())))
-            || self.texts_fall(all_texts(coded))
+        codes(coded).any(|code| self.tests.contains(&folded(code.trim()))) || self.texts_fall(all_texts(coded))
     }
 
     fn report_falls(&self, report: &Fields) -> bool {
@@ -200,12 +197,19 @@ impl Category {
         report.get("panel").is_some_and(|panel| self.test_falls(panel))
             || self.texts_fall(of("specimen"))
             || self.texts_fall(of("conclusion"))
+            || self.texts_fall(of("note"))
             || self.place_falls(of("department"))
     }
 }
 
 fn text<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
     value.get(name).and_then(Value::as_str)
+}
+
+/// The code of a test, diagnosis or procedure, and that of another coding system beside it.
+fn codes(coded: &Value) -> impl Iterator<Item = &str> {
+    let alternate = coded.get("alternate").and_then(|alternate| text(alternate, "code"));
+    text(coded, "code").into_iter().chain(alternate)
 }
 
 fn list<'f>(record: &'f Fields, name: &str) -> &'f [Value] {
@@ -351,8 +355,10 @@ mod tests {
         for withheld in [
             panel("H1", "HIV抗体初筛", json!([glucose]), json!({})),
             panel("7917-8", "Ab", json!([glucose]), json!({})),
+            panel("X4", "A", json!([glucose]), json!({"panel": {"code": "X4", "alternate": {"code": "7917-8"}}})),
             panel("X4", "术前四项", json!([hiv]), flags),
             panel("X4", "术前四项", json!([glucose]), json!({"conclusion": "建议复查梅毒滴度"})),
+            panel("X4", "术前四项", json!([glucose]), json!({"note": "建议复查梅毒滴度"})),
             panel("X4", "术前四项", json!([glucose]), json!({"department": {"name": "遗传实验室"}})),
         ] {
             assert_eq!(left(withheld.clone(), &[], lab_report), None, "{withheld}");

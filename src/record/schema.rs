@@ -110,10 +110,17 @@ const IDENTIFIER: &[Field] = &[
     field("system", Text, "assigning authority"),
     field("value", Text, "the number"),
 ];
+/// The same in another coding system, as LOINC beside a laboratory's own code.
+const ALTERNATE: &[Field] = &[
+    field("code", Text, "code as sent"),
+    field("system", Text, "coding system as sent"),
+    field("name", Text, "display text"),
+];
 const CODED: &[Field] = &[
     field("code", Text, "code as sent"),
     field("system", Text, "coding system as sent"),
     field("name", Text, "display text"),
+    field("alternate", Object(ALTERNATE), "the same in another coding system, where the source says it in two"),
 ];
 const CODE_AND_NAME: &[Field] = &[field("code", Text, "code"), field("name", Text, "display text")];
 const STAFF: &[Field] = &[field("id", Text, "staff number"), field("name", Text, "name")];
@@ -146,6 +153,7 @@ const DIAGNOSIS: &[Field] = &[
     field("code", Text, "code as sent"),
     field("system", Text, "coding system as sent"),
     field("name", Text, "display text"),
+    field("alternate", Object(ALTERNATE), "the same in another coding system, where the source says it in two"),
     field("kind", Text, "admitting, working, final"),
     field("rank", Integer, "1 is the main diagnosis"),
     field("recorded_at", DateTime, "when it was made"),
@@ -154,12 +162,14 @@ const PROCEDURE: &[Field] = &[
     field("code", Text, "code as sent"),
     field("system", Text, "coding system as sent"),
     field("name", Text, "display text"),
+    field("alternate", Object(ALTERNATE), "the same in another coding system, where the source says it in two"),
     field("performed_at", DateTime, "when it was done"),
 ];
 const RESULT: &[Field] = &[
     field("code", Text, "observation code (OBX-3.1)"),
     field("system", Text, "coding system (OBX-3.3)"),
     field("name", Text, "observation name (OBX-3.2)"),
+    field("alternate", Object(ALTERNATE), "the same in another coding system, where the source says it in two"),
     field("sub_id", Text, "OBX-4, tells results of one code apart"),
     field("status", Code(RESULT_STATUSES), "status of this result"),
     field("value_number", Decimal, "numeric value"),
@@ -260,6 +270,7 @@ pub const LAB_REPORT: &[Field] = &[
     field("performer", Object(STAFF), "who answers for the result"),
     field("department", Object(CODE_AND_NAME), "performing department"),
     field("conclusion", Text, "conclusion in words"),
+    field("note", Text, "notes on the report that are no part of its conclusion"),
     field("abnormal", Boolean, "whether a result is abnormal; derived from the results"),
     field("critical", Boolean, "whether a result is critical; derived from the results"),
     field("results", List(RESULT), "results"),

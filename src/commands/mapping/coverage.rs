@@ -132,7 +132,7 @@ fn count(coverage: &mut Coverage, troubles: &mut Troubles, source: &Source, inpu
         }
         Ok(_) => {}
     }
-    coverage.add(input, mapped, |record| preview(source, record));
+    coverage.add(input, mapped, |record, records| preview(source, record, records));
 }
 
 /// The most frequent first.

@@ -211,7 +211,7 @@ struct Explained<'e> {
 
 fn explained<'e>(source: &Source, examined: &'e Examined, index: usize) -> Explained<'e> {
     let mapped = &examined.mapped.records[index];
-    let record = pipeline::preview(source, mapped);
+    let record = pipeline::preview(source, mapped, &examined.mapped.records);
     let fields: Vec<_> = examined.mapped.explanation.iter().filter(|field| field.record == index).collect();
     let mut derived = Vec::new();
     leaves("", &Value::Object(record.clone()), &mut |place, value| {

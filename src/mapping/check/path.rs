@@ -185,7 +185,8 @@ impl<'d> Checker<'_, '_, 'd> {
 
     pub(super) fn code_of(&mut self, table: &str, written: &Located<String>) {
         let code = written.value.as_str();
-        if let Some(codes) = self.dictionary.codes(table).filter(|_| !self.is_code_of(table, code)) {
+        if let Some(codes) = self.dictionary.codes(table).filter(|_| !code.is_empty() && !self.is_code_of(table, code))
+        {
             let text = format!("HL7 table {table} has no code {code}");
             self.reader.warn(written.file, written.span.clone(), "M022", text, &meant::hint_of_pattern(code, codes));
         }
@@ -314,10 +315,10 @@ pub(super) fn reads(coercion: Coercion, data_type: &str, dictionary: &Dictionary
         Coercion::Boolean => is(CODES) || data_type == "NM",
         Coercion::Phone | Coercion::Email => is(PHONES),
         Coercion::Name => is(NAMES),
-        Coercion::Address => is(ADDRESSES),
+        Coercion::Address | Coercion::Street => is(ADDRESSES),
         Coercion::Staff => is(NAMES),
         Coercion::Identifier | Coercion::ResidentId => is(NUMBERED),
-        Coercion::Coded | Coercion::Unit => is(CODES) || data_type == "PL",
+        Coercion::Coded | Coercion::Alternate | Coercion::Unit => is(CODES) || data_type == "PL",
         Coercion::Code => !(is(TIMES) || is(NAMES) || is(ADDRESSES) || is(PHONES)),
         Coercion::ReferenceRange => is(CODES) || is(&["NR", "DR", "RFR"]) || !dictionary.is_composite(data_type),
         Coercion::Text | Coercion::LabValue => true,

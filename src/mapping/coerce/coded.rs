@@ -10,6 +10,8 @@ pub(crate) struct Coded {
     pub(crate) code: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) system: Option<String>,
+    /// The same in another coding system.
+    pub(crate) alternate: Option<Box<Coded>>,
 }
 
 /// CE, CWE (HL7 v2.5.1 chapter 2A, 2A.13): code ^ text ^ system ^ alternate code, text, system; CWE.9 is the original text.
@@ -18,18 +20,32 @@ pub(crate) fn coded(value: &Value<'_>) -> Option<Coded> {
         code: part(value, first).map(Into::into),
         name: part(value, first + 1).map(Into::into),
         system: part(value, first + 2).map(Into::into),
+        alternate: None,
     };
     let mut coded = triple(1);
-    if coded.code.is_none() {
-        let alternate = triple(4);
-        if alternate.code.is_some() {
+    match part(value, 4) {
+        Some(_) if coded.code.is_none() => {
+            let alternate = triple(4);
             coded = Coded { name: alternate.name.or(coded.name), ..alternate };
         }
+        Some(_) => coded.alternate = alternate(value).map(Box::new),
+        None => {}
     }
     if coded.name.is_none() {
         coded.name = part(value, 9).or_else(|| part(value, 5)).map(Into::into);
     }
     (coded.code.is_some() || coded.name.is_some()).then_some(coded)
+}
+
+/// CE, CWE: alternate code ^ text ^ system, where they say something beside a code of their own.
+pub(crate) fn alternate(value: &Value<'_>) -> Option<Coded> {
+    let code = part(value, 4)?;
+    let (own, system) = (part(value, 1)?, part(value, 6));
+    if own == code && system.as_ref().is_none_or(|system| part(value, 3).as_ref() == Some(system)) {
+        return None;
+    }
+    let name = part(value, 5).map(Into::into);
+    Some(Coded { code: Some(code.into()), name, system: system.map(Into::into), alternate: None })
 }
 
 /// CX, EI: the number and its assigning authority (HD: namespace, else universal id), which may be absent.

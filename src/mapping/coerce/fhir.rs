@@ -69,10 +69,12 @@ pub(crate) fn apply(
             given(sent.map(|sent| ResidentId::read(&sent).map_or_else(|| sent.into_owned(), |id| id.number)))
         }
         Coercion::Address => given(person::address(element)),
+        Coercion::Street => given(person::street(element)),
         Coercion::Unit => given(quantity_unit(element)),
         Coercion::Identifier => person::identifier(element)
             .map(|(value, system)| object(inner, [("value", Some(value)), ("system", system)])),
         Coercion::Coded => coding(element).map(|coded| super::coded_object(inner, coded)),
+        Coercion::Alternate => coded::alternate(element).map(|coded| super::coded_object(inner, coded)),
         Coercion::Staff => match person::staff(element) {
             (None, None) => None,
             (id, name) => Some(object(inner, [("id", id), ("name", name)])),

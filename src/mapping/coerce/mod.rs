@@ -49,12 +49,16 @@ pub(crate) enum Coercion {
     /// OBX-5 to `value_number`, `comparator`, `value_text`, `value_code`, and a flag.
     LabValue,
     ReferenceRange,
-    /// CE, CWE to `{code, name, system}`.
+    /// CE, CWE to `{code, name, system}`, with the `alternate` where there is one.
     Coded,
+    /// Of CE, CWE the alternate `{code, name, system}` alone.
+    Alternate,
     /// XCN to `{id, name}`.
     Staff,
     /// XAD to one line.
     Address,
+    /// Of XAD the street with the house: SAD and the second line.
+    Street,
     /// OBX-6.
     Unit,
 }
@@ -77,8 +81,10 @@ const NAMES: &[(&str, Coercion)] = &[
     ("lab_value", Coercion::LabValue),
     ("reference_range", Coercion::ReferenceRange),
     ("coded", Coercion::Coded),
+    ("alternate", Coercion::Alternate),
     ("staff", Coercion::Staff),
     ("address", Coercion::Address),
+    ("street", Coercion::Street),
     ("unit", Coercion::Unit),
 ];
 
@@ -132,6 +138,7 @@ impl Coercion {
             | Self::Email
             | Self::ResidentId
             | Self::Address
+            | Self::Street
             | Self::Unit => {
                 matches!(shape, Shape::Text | Shape::Code(_) | Shape::TextList)
             }
@@ -140,7 +147,7 @@ impl Coercion {
             Self::Integer => matches!(shape, Shape::Integer | Shape::Decimal),
             Self::Decimal => shape == Shape::Decimal,
             Self::Boolean => shape == Shape::Boolean,
-            Self::Identifier | Self::ReferenceRange | Self::Coded | Self::Staff => {
+            Self::Identifier | Self::ReferenceRange | Self::Coded | Self::Alternate | Self::Staff => {
                 matches!(shape, Shape::Object(inner) if self.parts().iter().any(|part| inner.iter().any(|field| field.name == *part)))
             }
             // Only the pseudo-target `value` takes it.
@@ -165,8 +172,10 @@ impl Coercion {
             Self::Email => Some(&[1, 4]),
             Self::Identifier => Some(&[1, 4]),
             Self::Coded => Some(&[1, 2, 3, 4, 5, 6, 9]),
+            Self::Alternate => Some(&[1, 3, 4, 5, 6]),
             Self::Staff => Some(&[1, 2, 3]),
             Self::Address => Some(&[1, 2, 3, 4, 5, 9]),
+            Self::Street => Some(&[1, 2]),
             Self::Unit => Some(&[1, 2]),
         }
     }
@@ -189,7 +198,7 @@ impl Coercion {
         match self {
             Self::Identifier => &["value"],
             Self::ReferenceRange => &["low"],
-            Self::Coded => &["code"],
+            Self::Coded | Self::Alternate => &["code"],
             Self::Staff => &["id"],
             _ => &[],
         }
@@ -253,10 +262,12 @@ fn of_field(coercion: Coercion, value: &Value<'_>, inner: &[Field], zone: &TimeZ
             text(part(value, 1).map(|sent| ResidentId::read(&sent).map_or_else(|| sent.into_owned(), |id| id.number)))
         }
         Coercion::Address => text(person::address(value)),
+        Coercion::Street => text(person::street(value)),
         Coercion::Unit => text(coded::unit(value)),
         Coercion::Identifier => coded::identifier(value)
             .map(|(number, authority)| object(inner, [("value", Some(number)), ("system", authority)])),
         Coercion::Coded => coded::coded(value).map(|coded| coded_object(inner, coded)),
+        Coercion::Alternate => coded::alternate(value).map(|coded| coded_object(inner, coded)),
         Coercion::Staff => match person::staff(value) {
             (None, None) => None,
             (id, name) => Some(object(inner, [("id", id), ("name", name)])),
@@ -268,7 +279,14 @@ fn of_field(coercion: Coercion, value: &Value<'_>, inner: &[Field], zone: &TimeZ
 
 /// A coded value as an object of these fields.
 pub(crate) fn coded_object(inner: &[Field], coded: coded::Coded) -> Json {
-    object(inner, [("code", coded.code), ("name", coded.name), ("system", coded.system)])
+    let mut made = object(inner, [("code", coded.code), ("name", coded.name), ("system", coded.system)]);
+    if let (Some(alternate), Some(fields)) = (coded.alternate, made.as_object_mut())
+        && let Some(Field { name, shape: Shape::Object(inner), .. }) =
+            inner.iter().find(|field| field.name == "alternate")
+    {
+        fields.insert(*name, coded_object(inner, *alternate));
+    }
+    made
 }
 
 fn object<const N: usize>(inner: &[Field], parts: [(&'static str, Option<String>); N]) -> Json {
@@ -344,7 +362,7 @@ mod tests {
         let schema = |kind, name| crate::record::schema::find(kind, name).map(|field| field.shape);
         let inner = match coercion {
             Coercion::Staff => schema(crate::record::Kind::Visit, "attending"),
-            Coercion::Coded => schema(crate::record::Kind::LabReport, "results.value_code"),
+            Coercion::Coded | Coercion::Alternate => schema(crate::record::Kind::LabReport, "results.value_code"),
             Coercion::Identifier => schema(crate::record::Kind::Patient, "mother_identifier"),
             _ => None,
         };
@@ -384,8 +402,10 @@ mod tests {
                 Coercion::Coded,
                 &["WBC^White^L", "^^^6690-2^Leukocytes^LN", "625-4^^LN^^Name", "625-4^^LN^^^^^^Bacteria"],
             ),
+            (Coercion::Alternate, &["1^a^L^1^b^L", "WBC^White^L^6690-2^Leukocytes^LN"]),
             (Coercion::Staff, &["D1^Wang^Wei^X^^Dr."]),
             (Coercion::Address, &["1 Main St^Flat 2^Town^State^12345^US^H^^District"]),
+            (Coercion::Street, &["Main St&&1^Flat 2^Town"]),
             (Coercion::Unit, &["10^9/L^x", "^mmol/L"]),
         ];
         for (coercion, fields) in samples {

@@ -96,6 +96,15 @@ pub(crate) fn address(value: &Value<'_>) -> Option<String> {
     )
 }
 
+/// XAD: the street with the house, and what else is known of it (XAD.2: flat, floor, second line).
+pub(crate) fn street(value: &Value<'_>) -> Option<String> {
+    let street = value.component(1).value().and_then(|street| street_line(&street));
+    match (street, part(value, 2)) {
+        (Some(street), Some(other)) => Some(format!("{street}{}{other}", if is_chinese(&street) { "" } else { ", " })),
+        (street, other) => street.or(other.map(Cow::into_owned)),
+    }
+}
+
 /// SAD as one line: SAD.1 is the street line, whole or what the sender has of it, SAD.2 the street's name, SAD.3 the number of the house.
 /// What a part before says already is not said again.
 fn street_line(street: &Value<'_>) -> Option<String> {
@@ -219,13 +228,31 @@ fn without_blanks(text: &str) -> String {
     half_width(text).chars().filter(|character| !character.is_whitespace()).collect()
 }
 
-/// Brings an identifier that is typed as a resident number into its normal form; `false`: it is typed so, and is none.
-pub(crate) fn settle_identifier(identifier: &mut Fields) -> bool {
+/// Brings an identifier that is typed as a resident number into its normal form. Gives what is doubtful in one that is typed so, or that
+/// looks so, and is none; it holds no value.
+pub(crate) fn settle_identifier(identifier: &mut Fields) -> Option<&'static str> {
     let text = |name: &str| identifier.get(name).and_then(Json::as_str);
-    let (Some("resident_id"), Some(sent)) = (text("type"), text("value")) else { return true };
-    let Some(ResidentId { number, .. }) = ResidentId::read(sent) else { return false };
-    identifier.insert("value", Json::from(number));
-    true
+    match (text("type"), text("value")?) {
+        (Some("resident_id"), sent) => match ResidentId::read(sent) {
+            Some(ResidentId { number, .. }) => {
+                identifier.insert("value", Json::from(number));
+                None
+            }
+            None => Some("no valid resident number"),
+        },
+        (Some("other"), sent) if is_meant_as_resident_id(sent) && ResidentId::read(sent).is_none() => {
+            Some("it looks like a resident number, and its check character, region or date of birth is wrong")
+        }
+        _ => None,
+    }
+}
+
+/// Eighteen digits, the last one maybe `X`, of which those of the birth date begin as one of people alive.
+fn is_meant_as_resident_id(text: &str) -> bool {
+    let text = text.trim();
+    let (Some(body), Some(last), 18) = (text.get(..17), text.bytes().last(), text.len()) else { return false };
+    let is_body = body.bytes().all(|byte| byte.is_ascii_digit()) && matches!(&body[6..8], "19" | "20");
+    is_body && (last.is_ascii_digit() || last.eq_ignore_ascii_case(&b'X'))
 }
 
 fn is_han(character: char) -> bool {
@@ -272,6 +299,41 @@ mod tests {
         ] {
             let (found_id, name) = read(sent, staff);
             assert_eq!((found_id.as_deref(), name.as_deref()), (id, shown), "{sent}");
+        }
+    }
+
+    #[test]
+    fn a_street_has_its_house_and_its_second_line() {
+        for (sent, expected) in [
+            ("1000&Hospital Lane^Ste. 123^Ann Arbor^MI", Some("1000 Hospital Lane, Ste. 123")),
+            ("&Hospital Lane&1000^^Ann Arbor", Some("1000 Hospital Lane")),
+            ("44 Name House^Flanker Road^Westerham", Some("44 Name House, Flanker Road")),
+            ("中山路&&12号^3幢201室^南京市", Some("中山路12号3幢201室")),
+            ("^Flat 2^Town", Some("Flat 2")),
+            ("^^Town^MI", None),
+        ] {
+            assert_eq!(read(sent, street).as_deref(), expected, "{sent}");
+        }
+    }
+
+    #[test]
+    fn what_is_meant_as_a_resident_number_and_is_none_is_told() {
+        let doubt = |kind: &str, value: &str| {
+            let mut item = Fields::new();
+            item.insert("type", Json::from(kind));
+            item.insert("value", Json::from(value));
+            settle_identifier(&mut item).is_some()
+        };
+        for (kind, value, expected) in [
+            ("resident_id", "110105194912310021", true),
+            ("resident_id", "11010519491231002x", false),
+            ("other", "110105194912310021", true),
+            ("other", "11010519491231002X", false),
+            ("other", "622202219053073450", false),
+            ("other", "DL123", false),
+            ("mrn", "110105194912310021", false),
+        ] {
+            assert_eq!(doubt(kind, value), expected, "{kind} {value}");
         }
     }
 

@@ -235,11 +235,12 @@ fn reads(coercion: Coercion, data_type: &str) -> bool {
             text || is(TIMES) || is(NUMBERS) || is(QUANTITIES) || is(CONCEPTS) || is(BOOLEANS) || is(VALUES)
         }
         Coercion::ReferenceRange => text || matches!(data_type, "Observation.referenceRange" | "Range"),
+        Coercion::Alternate => is(CONCEPTS),
         Coercion::Coded => text || is(CONCEPTS) || is(PLACES) || data_type == "Reference",
         Coercion::Staff => {
             text || is(PEOPLE) || matches!(data_type, "Reference" | "CodeableReference" | "HumanName" | "Identifier")
         }
-        Coercion::Address => text || data_type == "Address",
+        Coercion::Address | Coercion::Street => text || data_type == "Address",
         Coercion::Unit => text || is(QUANTITIES),
     }
 }

@@ -42,6 +42,21 @@ enum Found {
     Nothing,
 }
 
+/// What the paths of a list of texts have given so far: it takes the values of all of them.
+struct Gathered<'m> {
+    items: Distinct,
+    sent: Vec<Value<'m>>,
+    /// Explanations and unknown codes that there were before.
+    explained: usize,
+    unmapped: usize,
+}
+
+impl Gathered<'_> {
+    fn since(explained: usize, unmapped: usize) -> Self {
+        Self { items: Distinct::default(), sent: Vec::new(), explained, unmapped }
+    }
+}
+
 /// Why a value is not taken.
 enum Refused {
     /// It is not what it should be; the next path is asked.
@@ -75,6 +90,7 @@ impl Run<'_> {
         }
         let mut refused = None;
         let mut imprecise = None;
+        let mut gathered: Option<Gathered<'_>> = None;
         for path in &rule.from {
             let value = match path.resolve(scope) {
                 Resolved::Absent => continue,
@@ -127,6 +143,14 @@ impl Run<'_> {
                         imprecise.get_or_insert((json, value));
                         continue;
                     }
+                    if let (Json::Array(items), [_, _, ..]) = (&json, rule.from.as_slice()) {
+                        let gathered = gathered.get_or_insert_with(|| Gathered::since(explained, unmapped));
+                        for item in items {
+                            gathered.items.add(item.clone());
+                        }
+                        gathered.sent.extend(if all.is_empty() { vec![value] } else { all });
+                        continue;
+                    }
                     self.keep(rule, json, &value, draft, place);
                     self.explain_all(explained, &all);
                     self.explain_unmapped(explained, unmapped);
@@ -142,6 +166,18 @@ impl Run<'_> {
                 }
                 Err(Refused::Stop(stop)) => return Err(stop),
             }
+        }
+        if let Some(Gathered { items, sent, explained, unmapped }) = gathered {
+            if let (Some(last), [_, ..]) = (sent.last(), items.kept.get(MAX_ITEMS..).unwrap_or_default()) {
+                let error = too_many(place.target(&rule.target), last.location());
+                return Err(Box::new(Stop::Fail(error)));
+            }
+            if let Some(first) = sent.first() {
+                self.keep(rule, Json::Array(items.kept), first, draft, place);
+            }
+            self.explain_all(explained, &sent);
+            self.explain_unmapped(explained, unmapped);
+            return Ok(());
         }
         if let Some((json, value)) = imprecise {
             self.keep(rule, json, &value, draft, place);
@@ -430,7 +466,8 @@ pub(super) fn code_of<'m>(rule: &RulePlan, table: &Table, value: &Value<'m>) -> 
 /// Texts become lines, lists become lists; anything else takes the first value. A FHIRPath says itself how texts are joined.
 fn takes_all(path: &Path, target: &Target) -> bool {
     match path {
-        Path::Hl7v2(_) => path.is_plural() && !target.spread && matches!(target.shape, Shape::Text | Shape::TextList),
+        Path::Hl7v2(path) if target.shape == Shape::TextList => path.is_plural() || path.predicate().is_some(),
+        Path::Hl7v2(path) => path.is_plural() && !target.spread && target.shape == Shape::Text,
         Path::Fhir(_) => target.shape == Shape::TextList,
     }
 }

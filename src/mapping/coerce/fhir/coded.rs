@@ -72,7 +72,7 @@ pub(crate) fn coding(element: &Element<'_>) -> Option<Coded> {
 
 fn of_coding(coding: &Json) -> Option<Coded> {
     let part = |name: &str| text_in(coding, name).map(str::to_owned);
-    let coded = Coded { code: part("code"), name: part("display"), system: part("system") };
+    let coded = Coded { code: part("code"), name: part("display"), system: part("system"), alternate: None };
     (coded.code.is_some() || coded.name.is_some()).then_some(coded)
 }
 
@@ -83,7 +83,27 @@ fn of_concept(concept: &Json) -> Option<Coded> {
     if let Some(text) = text_in(concept, "text") {
         coded.name = Some(text.to_owned());
     }
+    coded.alternate = another(in_order(concept)).map(Box::new);
     (coded.code.is_some() || coded.name.is_some()).then_some(coded)
+}
+
+/// The second coding of a concept that has several: the same in another system. In the order in which they are sent, as paths read them.
+pub(super) fn alternate(element: &Element<'_>) -> Option<Coded> {
+    let json = element.json()?;
+    let concept = match type_of(element) {
+        Type::CodeableConcept => json,
+        Type::CodeableReference => json.get("concept")?,
+        _ => return None,
+    };
+    another(items(concept, "coding").iter())
+}
+
+/// Of codings with a code the first that says something else than the first.
+fn another<'j>(codings: impl Iterator<Item = &'j Json>) -> Option<Coded> {
+    let code_of = |coding: &'j Json| Some((text_in(coding, "code")?, text_in(coding, "system")));
+    let mut codings = codings.filter_map(|coding| Some((coding, code_of(coding)?)));
+    let (_, first) = codings.next()?;
+    codings.find(|(_, code)| *code != first).and_then(|(coding, _)| of_coding(coding))
 }
 
 fn of_reference(element: &Element<'_>, reference: &Json) -> Option<Coded> {
@@ -92,7 +112,7 @@ fn of_reference(element: &Element<'_>, reference: &Json) -> Option<Coded> {
     }
     let code = person::number_of_reference(reference).map(str::to_owned);
     let name = text_in(reference, "display").map(str::to_owned);
-    (code.is_some() || name.is_some()).then_some(Coded { code, name, system: None })
+    (code.is_some() || name.is_some()).then_some(Coded { code, name, ..Coded::default() })
 }
 
 /// An Organization, Location, HealthcareService …: its number, else its id, and its name. Of a Condition or Procedure its code.
@@ -103,7 +123,7 @@ fn of_resource(resource: &Json) -> Option<Coded> {
     let number = best_identifier(resource).and_then(|identifier| text_in(identifier, "value"));
     let code = number.or_else(|| text_in(resource, "id")).map(str::to_owned);
     let name = text_in(resource, "name").map(str::to_owned);
-    (code.is_some() || name.is_some()).then_some(Coded { code, name, system: None })
+    (code.is_some() || name.is_some()).then_some(Coded { code, name, ..Coded::default() })
 }
 
 /// What a concept or coding says in words, else its code.

@@ -143,12 +143,24 @@ pub(super) fn address(element: &Element<'_>) -> Option<String> {
     if let Some(text) = text_in(json, "text") {
         return Some(text.split_whitespace().collect::<Vec<_>>().join(" "));
     }
-    let lines: Vec<&str> = items(json, "line").iter().filter_map(Json::as_str).map(str::trim).collect();
-    let is_chinese = lines.iter().any(|line| person::is_chinese(line));
-    let street = Some(lines.join(if is_chinese { "" } else { ", " })).filter(|street| !street.is_empty());
+    let street = lines(json);
     let [city, province, postal_code, district] =
         ["city", "state", "postalCode", "district"].map(|name| text_in(json, name));
     person::address_line(street.as_deref(), None, city, province, postal_code, district)
+}
+
+/// The lines of an Address as one: the street with the house.
+pub(super) fn street(element: &Element<'_>) -> Option<String> {
+    match (type_of(element), element.json()) {
+        (Type::Address, Some(json)) => lines(json),
+        _ => Some(element.text().into_owned()).filter(|text| !text.is_empty()),
+    }
+}
+
+fn lines(address: &Json) -> Option<String> {
+    let lines: Vec<&str> = items(address, "line").iter().filter_map(Json::as_str).map(str::trim).collect();
+    let is_chinese = lines.iter().any(|line| person::is_chinese(line));
+    Some(lines.join(if is_chinese { "" } else { ", " })).filter(|street| !street.is_empty())
 }
 
 /// A ContactPoint that can be called, in the form of [`person::dialled`].
