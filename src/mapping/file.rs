@@ -321,7 +321,8 @@ impl<'a> Reader<'a> {
         let Some(written) = self.text(file, value) else { return };
         match Dictionary::standard().data_type(&written.value) {
             Some(data_type) => {
-                declared.segments.push(OwnField { segment: segment.clone(), number, component, data_type })
+                let place = Located { value: (), file, span: written.span };
+                declared.segments.push(OwnField { segment: segment.clone(), number, component, data_type, place })
             }
             None => {
                 let text = format!("HL7 v2 has no data type {}", written.value);

@@ -250,7 +250,7 @@ fn note_skips_left_out(reader: &mut Reader<'_>, base: &Block, site: &Block) {
     }
 }
 
-/// The first of a site's rules for a field bears what they leave out.
+/// The first of a site's rules for a field bears what they leave out; each bears what the base's read.
 fn note_what_is_left_out(base: &Block, site: &mut Block) {
     fn of<'b>(block: &'b Block, target: &str) -> Vec<&'b Rule> {
         let rules = block.fields.iter().filter(|(other, _)| other.value == target);
@@ -259,9 +259,11 @@ fn note_what_is_left_out(base: &Block, site: &mut Block) {
     for index in 0..site.fields.len() {
         let target = site.fields[index].0.value.clone();
         let is_first = !site.fields[..index].iter().any(|(other, _)| other.value == target);
-        let found = if is_first { left_out(&of(base, &target), &of(site, &target)) } else { Vec::new() };
+        let of_base = of(base, &target);
+        let found = if is_first { left_out(&of_base, &of(site, &target)) } else { Vec::new() };
         if let Some(rule) = &mut site.fields[index].1 {
             rule.left_out = found;
+            rule.base_paths = of_base.iter().flat_map(|rule| &rule.from).cloned().collect();
         }
     }
 }

@@ -153,6 +153,7 @@ impl Reader<'_> {
             required: None,
             when: None,
             left_out: Vec::new(),
+            base_paths: Vec::new(),
         };
         match value.get_ref() {
             DeValue::String(_) | DeValue::Array(_) => {
