@@ -17,6 +17,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::input::Format;
+use super::other_encoding::misread;
 use super::overlay::overlay;
 use crate::diagnostic::{Diagnostic, SourceFile, similar};
 use crate::document::syntax_errors;
@@ -76,6 +77,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) unclear_segments: HashSet<String>,
     /// Blocks (file and byte) that were probably meant for a block of the base which they do not lie over: what they lack is not told.
     pub(crate) astray: HashSet<(usize, usize)>,
+    /// Files of tables whose columns are swapped: their rows are not judged one by one.
+    pub(crate) swapped_files: HashSet<usize>,
 }
 
 impl<'a> Reader<'a> {
@@ -88,6 +91,7 @@ impl<'a> Reader<'a> {
             lacks_base: false,
             unclear_segments: HashSet::new(),
             astray: HashSet::new(),
+            swapped_files: HashSet::new(),
         }
     }
 
@@ -182,6 +186,11 @@ impl<'a> Reader<'a> {
         chain.push(name.to_owned());
         let file = self.files.len();
         self.files.push(SourceFile { name: name.to_owned(), text: text.clone() });
+        if let Some((place, meant)) = misread(&text) {
+            let written = text.get(place.clone()).unwrap_or_default();
+            let problem = format!("{written} is {meant} in GB18030: the file is probably not in UTF-8");
+            self.warn(file, place, "M012", problem, "save it as UTF-8");
+        }
         let (document, errors) = DeTable::parse_recoverable(&text);
         for (span, problem) in syntax_errors(&text, &errors) {
             self.error(file, span, "M001", problem, "");
@@ -357,7 +366,11 @@ impl<'a> Reader<'a> {
                             "extends" if value.get_ref().as_bool() == Some(false) => files.is_apart = true,
                             "extends" => files.extends = self.text(file, value),
                             "files" => files.files = self.texts(file, value),
-                            name => self.unknown(file, key.span(), "key of a table", name, TABLE_KEYS.iter().copied()),
+                            name => {
+                                self.unknown(file, key.span(), "key of a table", name, TABLE_KEYS.iter().copied());
+                                // It may be extends that is misspelled.
+                                files.is_apart = true;
+                            }
                         }
                     }
                     if files.extends.is_none() && files.files.is_empty() {

@@ -396,6 +396,8 @@ impl<'d> Checker<'_, '_, 'd> {
                 let text = format!("no rule uses the table {}", name.value);
                 self.reader.warn(name.file, name.span.clone(), "M024", text, "use it with table = \"…\", or remove it");
             }
+            let is_judged = |row: &&Row| !self.reader.swapped_files.contains(&row.file);
+            let rows: &[Row] = &rows.iter().filter(is_judged).cloned().collect::<Vec<_>>();
             let vocabulary = self.vocabularies.get(&name.value).copied();
             self.repeated_rows(rows);
             self.rows_of_other_case(rows, vocabulary);

@@ -128,6 +128,8 @@ pub(crate) struct Rule {
     pub(crate) when: Option<Located<String>>,
     /// What the base's rule, in whose place it stands, says and this one does not.
     pub(crate) left_out: Vec<LeftOut>,
+    /// Some of its keys could not be read: one that it leaves out may be among them.
+    pub(crate) is_unclear: bool,
     /// The paths of the base's rules in whose place it stands.
     pub(crate) base_paths: Vec<Located<String>>,
 }
