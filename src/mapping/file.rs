@@ -206,6 +206,12 @@ impl<'a> Reader<'a> {
         let (declared, base) = self.document(file, document.get_ref());
         let Some(base) = base else { return declared };
         let base_name = beside(name, &base.value);
+        if [".csv", ".json"].iter().any(|ending| base_name.ends_with(ending)) {
+            let text = format!("{base_name} is a table, and a mapping extends a mapping");
+            self.error(file, base.span, "M012", text, "as in extends = \"hl7v2.toml\"; tables stand in [tables]");
+            self.lacks_base = true;
+            return declared;
+        }
         if chain.contains(&base_name) || chain.len() >= MAX_EXTENDS {
             let text = format!("{base_name} extends this file in turn, or the chain is longer than {MAX_EXTENDS}");
             self.error(file, base.span, "M012", text, "");
@@ -264,6 +270,10 @@ impl<'a> Reader<'a> {
             self.error(file, value.span(), "M004", "match is a table of paths and patterns".to_owned(), hint);
             return None;
         };
+        if table.is_empty() {
+            let text = "this match says nothing: every message is taken, whatever the base's match says".to_owned();
+            self.warn(file, value.span(), "M023", text, "leave it out, or say which are taken");
+        }
         let mut matches = Vec::new();
         for (key, value) in in_order(table) {
             let path = Located { value: key.get_ref().to_string(), file, span: key.span() };

@@ -234,6 +234,7 @@ impl<'d> Checker<'_, '_, 'd> {
         for (target, rule) in rules() {
             self.rule(target, rule, place, level, &facts, within);
         }
+        self.paths_of_other_fields(&rules().collect::<Vec<_>>(), level);
         self.alternatives(&rules().collect::<Vec<_>>());
         self.set_twice(&rules().map(|(target, _)| target).collect::<Vec<_>>());
         if self.is_whole {
@@ -392,9 +393,16 @@ impl<'d> Checker<'_, '_, 'd> {
             let name = &table.name;
             let extended = self.declared.tables.iter().filter_map(|other| other.extends.as_ref());
             let is_used = self.reader.used_tables.contains(&name.value) || !self.is_whole;
+            let is_used_name = |name: &str| self.reader.used_tables.contains(name);
             if !is_used && !extended.into_iter().any(|other| other.value == name.value) {
                 let text = format!("no rule uses the table {}", name.value);
-                self.reader.warn(name.file, name.span.clone(), "M024", text, "use it with table = \"…\", or remove it");
+                let others = self.declared.tables.iter().map(|other| other.name.value.as_str());
+                let meant = similar(&name.value, others.filter(|other| *other != name.value && is_used_name(other)));
+                let hint = match meant {
+                    Some(meant) => format!("did you mean {meant}? else use it with table = \"…\", or remove it"),
+                    None => "use it with table = \"…\", or remove it".to_owned(),
+                };
+                self.reader.warn(name.file, name.span.clone(), "M024", text, &hint);
             }
             let is_judged = |row: &&Row| !self.reader.swapped_files.contains(&row.file);
             let rows: &[Row] = &rows.iter().filter(is_judged).cloned().collect::<Vec<_>>();

@@ -144,3 +144,23 @@ fn a_path_that_the_base_looks_up_in_another_table_is_told() {
     // What the site has added to the table may be for it.
     site("flags = { from = 'OBX-11', table = 'flag' }\n[tables]\nflag = ['flag.csv']", &[]);
 }
+
+#[test]
+fn a_path_that_the_base_reads_for_another_field_is_told() {
+    let base = format!("{SOUND}birth_date = 'PID-7'\n").replace("[[patient", "#[[patient");
+    let base = base
+        .replace("#[[patient", "birth_date = 'PID-7'\n[[patient")
+        .replace("'mrn' }\nbirth_date = 'PID-7'\n", "'mrn' }\n");
+    let base = format!(
+        "{base}{VISIT}started_at = 'PV1-44'\nended_at = 'PV1-45'\nattending = 'PV1-7'\nward = 'PV1-3.1.1'\nroom = 'PV1-3.2.1'\n"
+    );
+    let visit = |line: &str, expected: &[(&str, &str)]| check_over(&base, &format!("[visit]\n{line}\n"), expected);
+    let text = "PV1-44 is what started_at is read from (base.toml:14), and ended_at is to be something else (is another field meant? the base reads PV1-45)";
+    visit("ended_at = 'PV1-44'", &[("3:12 M018", text)]);
+    // Both ends exchanged, a fallback, one under a condition, and texts that may be alike.
+    visit("ended_at = 'PV1-44'\nstarted_at = 'PV1-45'", &[]);
+    visit("ended_at = ['PV1-45', 'PV1-44']", &[]);
+    visit("ended_at = { from = 'PV1-44', when = 'PV1-45' }", &[]);
+    visit("room = 'PV1-3.1.1'", &[]);
+    check_over(&base, "[patient]\nupdated_at = 'PID-7'\n", &[("3:14 M018", "PID-7 is what birth_date is read from")]);
+}

@@ -29,7 +29,7 @@ impl Compiler<'_, '_> {
 
     /// The paths of a rule.
     pub(super) fn sources(&mut self, rule: &Rule, within: &Within) -> Vec<Path> {
-        let paths: Vec<Path> = rule.from.iter().filter_map(|path| self.path(path, within)).collect();
+        let paths: Vec<Path> = rule.from.iter().filter_map(|path| self.source(path, within)).collect();
         for (path, written) in paths.iter().zip(&rule.from).filter(|(path, _)| path.is_whole()) {
             let text = format!("{path} names a whole segment, a field is needed");
             let hint = match path.hl7v2().and_then(|path| Some((path.segment(), path.occurrence()?))) {
@@ -41,6 +41,24 @@ impl Compiler<'_, '_> {
             self.error(written.file, written.span.clone(), "M005", text, &hint);
         }
         paths
+    }
+
+    /// A path of a rule, which may have been meant as the value itself, or to take the base's rule away.
+    fn source(&mut self, written: &Located<String>, within: &Within) -> Option<Path> {
+        let before = self.reader.problems.len();
+        let path = self.path(written, within);
+        let is_word = !written.value.contains(['-', '.', '(', '[']);
+        let hint = match written.value.trim() {
+            "" | "false" => "false without quotes takes the base's rule away".to_owned(),
+            value => {
+                format!("a path is meant here; a value that is always the same is written {{ constant = {value:?} }}")
+            }
+        };
+        let bare = self.reader.problems.get_mut(before).filter(|problem| is_word && problem.hint.is_none());
+        if let Some(problem) = bare.filter(|problem| problem.code == "M005") {
+            problem.hint = Some(hint);
+        }
+        path
     }
 
     pub(super) fn path(&mut self, written: &Located<String>, within: &Within) -> Option<Path> {

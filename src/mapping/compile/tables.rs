@@ -91,6 +91,7 @@ impl Compiler<'_, '_> {
         // What is not known of the site's own file is told; what its rows are is not known then.
         let is_unclear =
             table.extends.as_ref().is_some_and(|name| self.is_reported(&(name.file, name.span.clone()), "M009"))
+                || table.files.iter().any(|file| self.reader.known(file).is_none())
                 || rows.iter().any(|row| self.reader.swapped_files.contains(&row.file));
         if rows.is_empty() || known.contains(OTHERS) || is_unclear {
             return;
