@@ -168,6 +168,24 @@ impl Path {
         self.repetition != Selector::Default
     }
 
+    /// Whether all repetitions of the field are meant.
+    pub fn means_all_repetitions(&self) -> bool {
+        self.repetition == Selector::All
+    }
+
+    /// The same path as it is written with this in brackets behind the field, for hints: `PID-3[*].1` of `PID-3.1`. It has to choose no
+    /// repetition so far.
+    pub fn written_with_repetition(&self, repetition: &str) -> String {
+        let field = format!("-{}", self.place.field);
+        match self.source.rfind(&field) {
+            Some(start) => {
+                let (before, behind) = self.source.split_at(start + field.len());
+                format!("{before}[{repetition}]{behind}")
+            }
+            None => self.source.clone(),
+        }
+    }
+
     /// Component, subcomponent (0: none) and values of a predicate, as in `[4.1=HIS]`.
     pub fn predicate(&self) -> Option<(usize, usize, &[String])> {
         match &self.repetition {
@@ -177,11 +195,18 @@ impl Path {
     }
 
     /// Whether every value that `other` leads to is a part of what this path leads to, so that `other` has none where this has none.
-    pub fn covers(&self, other: &Self) -> bool {
+    /// `opened`: the `each` around both, in whose field no number means the current repetition, and in others the first.
+    pub fn covers(&self, other: &Self, opened: Option<&Self>) -> bool {
         let part = |own: usize, others: usize| own == 0 || own == others;
+        let is_opened = opened.is_some_and(|each| each.name == self.name && each.place.field == self.place.field);
+        let is_first = |selector: &Selector| {
+            matches!(selector, Selector::Number(1)) || (!is_opened && *selector == Selector::Default)
+        };
         self.name == other.name
-            && self.occurrence == other.occurrence
-            && self.repetition == other.repetition
+            && (self.occurrence == other.occurrence || self.occurrence == Occurrence::All)
+            && (self.repetition == other.repetition
+                || self.repetition == Selector::All
+                || (is_first(&self.repetition) && is_first(&other.repetition)))
             && self.place.field == other.place.field
             && part(self.place.component, other.place.component)
             && part(self.place.subcomponent, other.place.subcomponent)

@@ -12,7 +12,24 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::table::Row;
-use crate::diagnostic::{Diagnostic, SourceFile};
+use crate::diagnostic::{Diagnostic, SourceFile, similar};
+
+/// ConceptMapEquivalence of R4.
+const EQUIVALENCES: &[&str] = &[
+    "relatedto",
+    "equivalent",
+    "equal",
+    "wider",
+    "subsumes",
+    "narrower",
+    "specializes",
+    "inexact",
+    "unmatched",
+    "disjoint",
+];
+/// ConceptMapRelationship of R5.
+const RELATIONSHIPS: &[&str] =
+    &["related-to", "equivalent", "source-is-narrower-than-target", "source-is-broader-than-target", "not-related-to"];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -93,7 +110,12 @@ pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnosti
         }
         for element in &group.element {
             let span = first_line(&file.text, element);
-            match row(element, file, index, span.clone()) {
+            let parsed: Result<Element, String> = serde_json::from_str(element.get())
+                .map_err(|error: serde_json::Error| format!("no element of a ConceptMap: {error}"));
+            if let Ok(parsed) = &parsed {
+                unknown_relations(parsed, element, file, problems);
+            }
+            match parsed.and_then(|parsed| row(parsed, file, index, span.clone())) {
                 Ok(row) => match rows.iter().find(|before| before.source == row.source) {
                     None => rows.push(row),
                     Some(before) => {
@@ -109,9 +131,26 @@ pub(crate) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnosti
     rows
 }
 
-fn row(element: &RawValue, document: &SourceFile, file: usize, span: Range<usize>) -> Result<Row, String> {
-    let element: Element =
-        serde_json::from_str(element.get()).map_err(|error| format!("no element of a ConceptMap: {error}"))?;
+/// Tells of words for how near a target is that no version of FHIR has: such a target counts as one that is only similar.
+fn unknown_relations(element: &Element, raw: &RawValue, file: &SourceFile, problems: &mut Vec<Diagnostic>) {
+    for target in &element.target {
+        for (written, known) in [(&target.equivalence, EQUIVALENCES), (&target.relationship, RELATIONSHIPS)] {
+            let Some(written) = written.as_deref().filter(|written| !known.contains(written)) else { continue };
+            let quoted = serde_json::to_string(written).unwrap_or_default();
+            let at = raw.get().find(&quoted).filter(|_| !quoted.is_empty());
+            let whole = first_line(&file.text, raw);
+            let span = at.map_or(whole.clone(), |at| whole.start + at..whole.start + at + quoted.len());
+            let text = format!("FHIR has no word {written:?} for how near a target is");
+            let hint = match similar(written, known.iter().copied()) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => format!("there are {}", known.join(", ")),
+            };
+            problems.push(Diagnostic::warning(file, span, "M007", text).hint(hint));
+        }
+    }
+}
+
+fn row(element: Element, document: &SourceFile, file: usize, span: Range<usize>) -> Result<Row, String> {
     let source = element.code.map(|code| code.trim().to_owned()).filter(|code| !code.is_empty());
     let source = source.ok_or("an element needs a code")?;
     let related: Vec<&Target> = element.target.iter().filter(|target| !target.is_none()).collect();
@@ -170,6 +209,28 @@ mod tests {
         assert_eq!(problems, Vec::<String>::new());
         let expected = [("M", "male"), ("F", "female"), ("A", ""), ("O", "other"), ("N", ""), ("X", "")];
         assert_eq!(rows, expected.map(|(source, target)| (source.to_owned(), target.to_owned())));
+    }
+
+    #[test]
+    fn a_word_for_how_near_a_target_is_that_fhir_does_not_have_is_told() {
+        let map = |key: &str, word: &str| {
+            read(&format!(
+                "{{\"resourceType\": \"ConceptMap\", \"group\": [{{\"element\": [\n{{\"code\": \"M\", \"target\": [{{\"code\": \"male\", \"{key}\": \"{word}\"}}]}}]}}]}}"
+            ))
+        };
+        let (rows, problems) = map("equivalence", "equal to");
+        assert_eq!(rows, [("M".to_owned(), "male".to_owned())]);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with("t.json:2:58 warning[M007]"), "{}", problems[0]);
+        assert!(problems[0].ends_with("(did you mean equal?)"), "{}", problems[0]);
+        assert!(
+            map("relationship", "wider").1[0].contains("there are related-to"),
+            "{:?}",
+            map("relationship", "wider")
+        );
+        for (key, word) in [("equivalence", "wider"), ("relationship", "equivalent"), ("equivalence", "unmatched")] {
+            assert_eq!(map(key, word).1, Vec::<String>::new(), "{key} {word}");
+        }
     }
 
     #[test]

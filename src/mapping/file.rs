@@ -17,6 +17,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::input::Format;
+use super::other_encoding::misread;
 use super::overlay::overlay;
 use crate::diagnostic::{Diagnostic, SourceFile, similar};
 use crate::document::syntax_errors;
@@ -76,6 +77,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) unclear_segments: HashSet<String>,
     /// Blocks (file and byte) that were probably meant for a block of the base which they do not lie over: what they lack is not told.
     pub(crate) astray: HashSet<(usize, usize)>,
+    /// Files of tables whose columns are swapped: their rows are not judged one by one.
+    pub(crate) swapped_files: HashSet<usize>,
 }
 
 impl<'a> Reader<'a> {
@@ -88,6 +91,7 @@ impl<'a> Reader<'a> {
             lacks_base: false,
             unclear_segments: HashSet::new(),
             astray: HashSet::new(),
+            swapped_files: HashSet::new(),
         }
     }
 
@@ -182,6 +186,11 @@ impl<'a> Reader<'a> {
         chain.push(name.to_owned());
         let file = self.files.len();
         self.files.push(SourceFile { name: name.to_owned(), text: text.clone() });
+        if let Some((place, meant)) = misread(&text) {
+            let written = text.get(place.clone()).unwrap_or_default();
+            let problem = format!("{written} is {meant} in GB18030: the file is probably not in UTF-8");
+            self.warn(file, place, "M012", problem, "save it as UTF-8");
+        }
         let (document, errors) = DeTable::parse_recoverable(&text);
         for (span, problem) in syntax_errors(&text, &errors) {
             self.error(file, span, "M001", problem, "");
@@ -197,6 +206,12 @@ impl<'a> Reader<'a> {
         let (declared, base) = self.document(file, document.get_ref());
         let Some(base) = base else { return declared };
         let base_name = beside(name, &base.value);
+        if [".csv", ".json"].iter().any(|ending| base_name.ends_with(ending)) {
+            let text = format!("{base_name} is a table, and a mapping extends a mapping");
+            self.error(file, base.span, "M012", text, "as in extends = \"hl7v2.toml\"; tables stand in [tables]");
+            self.lacks_base = true;
+            return declared;
+        }
         if chain.contains(&base_name) || chain.len() >= MAX_EXTENDS {
             let text = format!("{base_name} extends this file in turn, or the chain is longer than {MAX_EXTENDS}");
             self.error(file, base.span, "M012", text, "");
@@ -255,6 +270,10 @@ impl<'a> Reader<'a> {
             self.error(file, value.span(), "M004", "match is a table of paths and patterns".to_owned(), hint);
             return None;
         };
+        if table.is_empty() {
+            let text = "this match says nothing: every message is taken, whatever the base's match says".to_owned();
+            self.warn(file, value.span(), "M023", text, "leave it out, or say which are taken");
+        }
         let mut matches = Vec::new();
         for (key, value) in in_order(table) {
             let path = Located { value: key.get_ref().to_string(), file, span: key.span() };
@@ -321,7 +340,8 @@ impl<'a> Reader<'a> {
         let Some(written) = self.text(file, value) else { return };
         match Dictionary::standard().data_type(&written.value) {
             Some(data_type) => {
-                declared.segments.push(OwnField { segment: segment.clone(), number, component, data_type })
+                let place = Located { value: (), file, span: written.span };
+                declared.segments.push(OwnField { segment: segment.clone(), number, component, data_type, place })
             }
             None => {
                 let text = format!("HL7 v2 has no data type {}", written.value);
@@ -356,7 +376,11 @@ impl<'a> Reader<'a> {
                             "extends" if value.get_ref().as_bool() == Some(false) => files.is_apart = true,
                             "extends" => files.extends = self.text(file, value),
                             "files" => files.files = self.texts(file, value),
-                            name => self.unknown(file, key.span(), "key of a table", name, TABLE_KEYS.iter().copied()),
+                            name => {
+                                self.unknown(file, key.span(), "key of a table", name, TABLE_KEYS.iter().copied());
+                                // It may be extends that is misspelled.
+                                files.is_apart = true;
+                            }
                         }
                     }
                     if files.extends.is_none() && files.files.is_empty() {

@@ -26,6 +26,7 @@ mod expression;
 mod file;
 mod input;
 mod meant;
+mod other_encoding;
 mod overlay;
 mod result;
 mod run;

@@ -58,6 +58,9 @@ pub(super) fn overlay(reader: &mut Reader<'_>, mut base: Declarations, site: Dec
 fn overlay_blocks(reader: &mut Reader<'_>, base: &mut Vec<Block>, site: Vec<Block>, place: &str, format: Format) {
     let base_length = base.len();
     let mut taken = vec![false; base_length];
+    // How many of the site's blocks without a name have each of these.
+    let unnamed: Vec<Option<Located<String>>> =
+        site.iter().filter(|block| block.label.is_none()).map(|block| block.each.clone()).collect();
     for (position, block) in site.into_iter().enumerate() {
         let counterpart = match (&block.label, &block.each) {
             (Some(_), _) => (0..base_length).find(|&index| !taken[index] && same(&base[index].label, &block.label)),
@@ -70,7 +73,9 @@ fn overlay_blocks(reader: &mut Reader<'_>, base: &mut Vec<Block>, site: Vec<Bloc
             (None, None) if block.is_unclear => None,
             (None, None) => Some(position).filter(|&position| position < base_length && !taken[position]),
         };
-        check_counterpart(reader, &base[..base_length], &block, counterpart, place);
+        let alike =
+            unnamed.iter().filter(|each| same(each, &block.each) || (each.is_none() && block.each.is_none())).count();
+        check_counterpart(reader, &base[..base_length], &block, (counterpart, alike), place);
         match counterpart {
             Some(index) => {
                 taken[index] = true;
@@ -89,13 +94,18 @@ fn same(one: &Option<Located<String>>, other: &Option<Located<String>>) -> bool 
     matches!((one, other), (Some(one), Some(other)) if one.value == other.value)
 }
 
-/// Warns where a block may lie over another one than was meant.
-fn check_counterpart(reader: &mut Reader<'_>, base: &[Block], block: &Block, counterpart: Option<usize>, place: &str) {
+/// Warns where a block may lie over another one than was meant. `alike`: how many blocks of the site have its `each` and no name.
+fn check_counterpart(
+    reader: &mut Reader<'_>,
+    base: &[Block],
+    block: &Block,
+    (counterpart, alike): (Option<usize>, usize),
+    place: &str,
+) {
     if block.says_nothing() || block.is_unclear {
         return;
     }
     let names = || base.iter().filter_map(|block| block.label.as_ref()).map(|name| name.value.as_str());
-    let known = names().collect::<Vec<_>>().join(", ");
     match (&block.label, counterpart) {
         // Two of one name have been told.
         (Some(name), None) if names().any(|known| known == name.value) => {}
@@ -110,13 +120,28 @@ fn check_counterpart(reader: &mut Reader<'_>, base: &[Block], block: &Block, cou
             let is_named = |other: &Block| other.label.is_some();
             let taken = base.get(counterpart).is_some_and(is_named);
             let candidates = base.iter().filter(|other| block.each.is_none() || same(&other.each, &block.each));
-            let candidates = candidates.filter(|other| block.each.is_none() || is_named(other) == taken).count();
-            if candidates > 1 {
-                let text = format!("the base has {candidates} blocks of {place} that this one may be meant for");
-                let hint = if known.is_empty() {
-                    "name them with block = \"…\" in the base and here".to_owned()
+            let candidates: Vec<&Block> =
+                candidates.filter(|other| block.each.is_none() || is_named(other) == taken).collect();
+            let count = candidates.len();
+            // Who writes all of them means each by its place.
+            if count > 1 && alike != count {
+                let text = format!("the base has {count} blocks of {place} that this one may be meant for");
+                let names: Vec<&str> = candidates
+                    .iter()
+                    .filter_map(|other| other.label.as_ref())
+                    .map(|name| name.value.as_str())
+                    .collect();
+                let hint = if names.is_empty() {
+                    let file = &reader.files[candidates[0].file];
+                    let lines: Vec<String> =
+                        candidates.iter().map(|other| file.line(other.span.start).to_string()).collect();
+                    format!(
+                        "it lies over the first; write all {count} here, in the order of {} (lines {}): one without rules changes nothing",
+                        file.name,
+                        lines.join(", ")
+                    )
                 } else {
-                    format!("add block = \"…\" with the name of one: {known}")
+                    format!("add block = \"…\" with the name of one: {}", names.join(", "))
                 };
                 reader.warn(block.file, block.span.clone(), "M020", text, &hint);
             }
@@ -126,13 +151,21 @@ fn check_counterpart(reader: &mut Reader<'_>, base: &[Block], block: &Block, cou
 }
 
 /// Warns of a new block whose `each` means the same as that of a block of the base, written otherwise: `OBX[*]`, `PID-3[1]` for `PID-3`,
-/// `identifier` for `identifier.where(…)`, `encounter`. One with a name of its own is meant to be new.
+/// `identifier` for `identifier.where(…)`, `encounter`; or a field of the segment that makes the base's items (`NK1-2` for `NK1`). One with
+/// a name of its own is meant to be new.
 fn check_each(reader: &mut Reader<'_>, base: &[Block], taken: &[bool], block: &Block, place: &str, format: Format) {
     let Some((each, root)) = block.each.as_ref().and_then(|each| Some((each, root(&each.value, format)?))) else {
         return;
     };
     let alike =
         |other: &Block| other.each.as_ref().and_then(|each| self::root(&each.value, format)) == Some(root.clone());
+    let is_field_of = |other: &Block| {
+        let of_base = other.each.as_ref().filter(|_| format == Format::Hl7v2);
+        let segment = of_base.and_then(|each| Path::parse(&each.value).ok()).filter(|path| path.field().is_none());
+        let own = Path::parse(&each.value).ok().filter(|path| path.field().is_some());
+        own.zip(segment).is_some_and(|(own, segment)| own.segment() == segment.segment())
+    };
+    let alike = |other: &Block| alike(other) || is_field_of(other);
     let mut alike = base.iter().zip(taken).filter(|(other, _)| alike(other)).peekable();
     let Some((Block { each: Some(meant), .. }, _)) = alike.peek().copied() else { return };
     if block.label.is_some() || alike.any(|(_, is_taken)| *is_taken) {
@@ -250,7 +283,7 @@ fn note_skips_left_out(reader: &mut Reader<'_>, base: &Block, site: &Block) {
     }
 }
 
-/// The first of a site's rules for a field bears what they leave out.
+/// The first of a site's rules for a field bears what they leave out; each bears what the base's read.
 fn note_what_is_left_out(base: &Block, site: &mut Block) {
     fn of<'b>(block: &'b Block, target: &str) -> Vec<&'b Rule> {
         let rules = block.fields.iter().filter(|(other, _)| other.value == target);
@@ -259,9 +292,13 @@ fn note_what_is_left_out(base: &Block, site: &mut Block) {
     for index in 0..site.fields.len() {
         let target = site.fields[index].0.value.clone();
         let is_first = !site.fields[..index].iter().any(|(other, _)| other.value == target);
-        let found = if is_first { left_out(&of(base, &target), &of(site, &target)) } else { Vec::new() };
+        let of_base = of(base, &target);
+        let of_site = of(site, &target);
+        let is_judged = is_first && !of_site.iter().any(|rule| rule.is_unclear);
+        let found = if is_judged { left_out(&of_base, &of_site) } else { Vec::new() };
         if let Some(rule) = &mut site.fields[index].1 {
             rule.left_out = found;
+            rule.base_paths = of_base.iter().flat_map(|rule| &rule.from).cloned().collect();
         }
     }
 }

@@ -6,7 +6,7 @@ use super::function::{FUNCTIONS, Function};
 use super::parser::{Kind, Operator, Span, Tree};
 use super::types::{RESOURCE_TYPE, Types};
 use super::value::Atom;
-use super::{PathError, Remark, RemarkKind};
+use super::{PathError, Remark, RemarkKind, resource_types};
 use crate::diagnostic::{listed, plain_text, similar};
 use crate::fhir::dictionary::{Dictionary, Shape, TypeId};
 
@@ -34,6 +34,9 @@ pub(super) fn missing(name: &str, span: &Span, types: &Types) -> PathError {
         let is_choice = holders.filter_map(|(id, _)| dictionary.member(*id, member)).any(|element| element.is_choice);
         is_choice.then(|| format!("{member}.ofType({})", kind.name()))
     });
+    if let Some(step) = step_behind_reference(name, types) {
+        return error.hint(step);
+    }
     match (choice, name) {
         (Some(choice), _) => error.hint(format!("write {choice}")),
         (None, "null" | "NULL" | "nil") => error.hint("whether nothing is there is asked with empty()"),
@@ -54,6 +57,22 @@ pub(super) fn missing(name: &str, span: &Span, types: &Types) -> PathError {
             }
         }
     }
+}
+
+/// How an element of the resource that a Reference leads to is asked for, where it is asked of the Reference.
+fn step_behind_reference(name: &str, types: &Types) -> Option<String> {
+    let dictionary = Dictionary::standard();
+    let [(only, _)] = types.kinds.as_slice() else { return None };
+    let step = match only.name() {
+        "Reference" => "resolve()",
+        "CodeableReference" => "reference.resolve()",
+        _ => return None,
+    };
+    let is_of_resource =
+        resource_types().filter_map(|kind| dictionary.named(kind)).any(|kind| dictionary.member(kind, name).is_some());
+    is_of_resource.then(|| {
+        format!("write {step}.{name}: what a Reference leads to is asked with resolve(), and display is its text")
+    })
 }
 
 /// With the elements that a type has beside those of every element.

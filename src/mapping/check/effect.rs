@@ -73,11 +73,13 @@ impl Checker<'_, '_, '_> {
     }
 
     /// Paths of a list that are never asked, because an earlier one has a value whenever they have.
-    pub(super) fn fallbacks(&mut self, rule: &Rule) {
+    pub(super) fn fallbacks(&mut self, rule: &Rule, within: Option<&Path>) {
         let parsed: Vec<Option<Path>> = rule.from.iter().map(|written| Path::parse(&written.value).ok()).collect();
         for (index, written) in rule.from.iter().enumerate() {
             let Some(path) = &parsed[index] else { continue };
-            let Some(before) = parsed[..index].iter().flatten().find(|before| before.covers(path)) else { continue };
+            let Some(before) = parsed[..index].iter().flatten().find(|before| before.covers(path, within)) else {
+                continue;
+            };
             let text = if before == path {
                 format!("{path} is named twice")
             } else {
@@ -185,25 +187,6 @@ impl Checker<'_, '_, '_> {
             let changed = [block, twin].into_iter().find_map(|block| changed_each(block));
             let (file, span) = changed.map_or((block.file, &block.span), |each| (each.file, &each.span));
             self.reader.warn(file, span.clone(), "M019", text, "give them different conditions with when");
-        }
-    }
-
-    /// Paths inside `each = "PID-3"` that read another repeating field: they get its first repetition for every item.
-    /// `each_file`: a base's paths are not judged by a site's each.
-    pub(super) fn other_repetitions(&mut self, each: &Path, each_file: usize, rules: &[&Rule]) {
-        for written in rules.iter().flat_map(|rule| &rule.from).filter(|written| written.file <= each_file) {
-            let Ok(path) = Path::parse(&written.value) else { continue };
-            let is_other =
-                path.segment() == each.segment() && path.field() != each.field() && !path.chooses_repetitions();
-            if is_other && self.meaning(&path).is_ok_and(|meaning| meaning.repeats) {
-                let text = format!("{path} is the first repetition for every item of {each}");
-                let hint = format!(
-                    "is {each} meant? else say which repetition, as in {}-{}[1]",
-                    path.segment(),
-                    path.field().unwrap_or(1)
-                );
-                self.reader.warn(written.file, written.span.clone(), "M021", text, &hint);
-            }
         }
     }
 

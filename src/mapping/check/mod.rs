@@ -5,14 +5,18 @@
 
 mod effect;
 mod fhir;
+mod lookups;
 mod meaning;
 mod needs;
 mod path;
+mod repetitions;
 mod rows;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_of_fhir;
+#[cfg(test)]
+mod tests_of_items;
 #[cfg(test)]
 mod tests_of_meaning;
 #[cfg(test)]
@@ -32,6 +36,7 @@ use crate::diagnostic::{Diagnostic, listed, similar};
 use crate::hl7v2::{Dictionary, Path};
 use crate::record::Kind;
 use crate::record::schema::{self, Field, Shape};
+use lookups::LookUp;
 use texts::{Comparison, root_of};
 use truth::Facts;
 use vocabulary::Vocabulary;
@@ -46,6 +51,8 @@ pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Ve
         declared,
         rows,
         looked_up: HashMap::new(),
+        all_look_ups: Vec::new(),
+        paths_of_others: HashSet::new(),
         strangers: BTreeMap::new(),
         known_codes: HashSet::new(),
         dictionary,
@@ -57,6 +64,10 @@ pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Ve
         vocabularies: HashMap::new(),
         is_whole,
     };
+    for (kind, block) in &declared.records {
+        checker.note_look_ups(block, kind.name(), schema::fields(*kind));
+    }
+    checker.foreign_look_ups();
     match declared.format() {
         Format::Hl7v2 => checker.messages(),
         Format::Fhir => checker.units(),
@@ -75,6 +86,10 @@ struct Checker<'r, 'a, 'd> {
     rows: &'d [Vec<Row>],
     /// The tables that a path is looked up in by some rule, and the path of one.
     looked_up: HashMap<String, (HashSet<&'d str>, &'d Located<String>)>,
+    /// Every rule that looks something up.
+    all_look_ups: Vec<LookUp<'d>>,
+    /// Paths, by file and byte, of which it was told that they belong to another field: how they repeat is no mistake of its own.
+    paths_of_others: HashSet<(usize, usize)>,
     /// Codes that conditions name and no table knows in which their path is looked up, by the path; and paths of which one is known.
     strangers: BTreeMap<String, Vec<Located<String>>>,
     known_codes: HashSet<String>,
@@ -101,6 +116,7 @@ impl<'d> Checker<'_, '_, 'd> {
             self.look_ups(block);
         }
         self.matches();
+        self.said_by_the_standard();
         for kind in Kind::ALL {
             let blocks: Vec<&Block> =
                 self.declared.records.iter().filter(|(other, _)| *other == kind).map(|(_, block)| block).collect();
@@ -184,7 +200,7 @@ impl<'d> Checker<'_, '_, 'd> {
             for (index, pattern) in patterns.iter().enumerate() {
                 let is_told =
                     self.fits_a_code(&parsed, &pattern.value) && self.unlikely_text(pattern, Comparison::Pattern);
-                if !is_told && !self.compared_in_parts(&parsed, pattern) {
+                if !is_told && !self.compared_in_parts(&parsed, pattern, Comparison::Pattern) {
                     self.pattern(&parsed, pattern, takes_nothing);
                 }
                 let earlier = patterns[..index].iter();
@@ -218,6 +234,7 @@ impl<'d> Checker<'_, '_, 'd> {
         for (target, rule) in rules() {
             self.rule(target, rule, place, level, &facts, within);
         }
+        self.paths_of_other_fields(&rules().collect::<Vec<_>>(), level);
         self.alternatives(&rules().collect::<Vec<_>>());
         self.set_twice(&rules().map(|(target, _)| target).collect::<Vec<_>>());
         if self.is_whole {
@@ -227,9 +244,14 @@ impl<'d> Checker<'_, '_, 'd> {
             self.foreign_each(block, place, each);
             self.each_of_list(block, place, each);
         }
-        if let Some(each) = each.as_ref().filter(|each| each.field().is_some() && self.meaning(each).is_ok()) {
+        if let Some(each) = each.as_ref().filter(|each| self.meaning(each).is_ok()) {
             let each_file = block.each.as_ref().map_or(0, |each| each.file);
-            self.other_repetitions(each, each_file, &rules().map(|(_, rule)| rule).collect::<Vec<_>>());
+            if each.field().is_some() {
+                self.other_repetitions(each, each_file, &rules().map(|(_, rule)| rule).collect::<Vec<_>>());
+            }
+            if outer.is_some() {
+                self.outside_of_item(each, each_file, &rules().collect::<Vec<_>>());
+            }
         }
         for (name, blocks) in &block.lists {
             let inner = match level.iter().find(|field| field.name == *name).map(|field| field.shape) {
@@ -259,7 +281,7 @@ impl<'d> Checker<'_, '_, 'd> {
             self.condition(when, facts, within);
         }
         self.without_effect(rule, place.contains('.'));
-        self.fallbacks(rule);
+        self.fallbacks(rule, within);
         self.only_the_first(rule, within);
         if place == Kind::Patient.name() {
             self.of_the_message(rule, &target.value);
@@ -275,6 +297,8 @@ impl<'d> Checker<'_, '_, 'd> {
             self.coded_without_table(rule, place, &found);
         }
         self.words_beside(rule, &found, coercion);
+        self.first_alone(rule, &found, coercion, within);
+        self.part_of_name(rule, coercion);
         if let (Some(table), Some(vocabulary)) = (&rule.table, Vocabulary::of(&found, coercion)) {
             self.vocabularies.insert(table.value.clone(), vocabulary);
         }
@@ -282,6 +306,7 @@ impl<'d> Checker<'_, '_, 'd> {
         for written in &rule.from {
             let Some(path) = self.path(written, within) else { continue };
             self.data_type(&path, written, coercion, &found, rule.coercion.is_some());
+            self.value_for_else(&path, written, place, &found);
             are_events &= self.meaning(&path).is_ok_and(|meaning| meaning.table == "0003");
         }
         if let (Some(table), Some(path), true) = (&rule.table, rule.from.first(), are_events) {
@@ -336,7 +361,7 @@ impl<'d> Checker<'_, '_, 'd> {
                 } else {
                     let value = Located { value: value.clone(), file: written.file, span };
                     let is_told = self.unlikely_text(&value, Comparison::Equality);
-                    if !is_told && !self.compared_in_parts(&mention.path, &value) {
+                    if !is_told && !self.compared_in_parts(&mention.path, &value, Comparison::Equality) {
                         self.code(&mention.path, &value);
                     }
                 }
@@ -368,10 +393,19 @@ impl<'d> Checker<'_, '_, 'd> {
             let name = &table.name;
             let extended = self.declared.tables.iter().filter_map(|other| other.extends.as_ref());
             let is_used = self.reader.used_tables.contains(&name.value) || !self.is_whole;
+            let is_used_name = |name: &str| self.reader.used_tables.contains(name);
             if !is_used && !extended.into_iter().any(|other| other.value == name.value) {
                 let text = format!("no rule uses the table {}", name.value);
-                self.reader.warn(name.file, name.span.clone(), "M024", text, "use it with table = \"…\", or remove it");
+                let others = self.declared.tables.iter().map(|other| other.name.value.as_str());
+                let meant = similar(&name.value, others.filter(|other| *other != name.value && is_used_name(other)));
+                let hint = match meant {
+                    Some(meant) => format!("did you mean {meant}? else use it with table = \"…\", or remove it"),
+                    None => "use it with table = \"…\", or remove it".to_owned(),
+                };
+                self.reader.warn(name.file, name.span.clone(), "M024", text, &hint);
             }
+            let is_judged = |row: &&Row| !self.reader.swapped_files.contains(&row.file);
+            let rows: &[Row] = &rows.iter().filter(is_judged).cloned().collect::<Vec<_>>();
             let vocabulary = self.vocabularies.get(&name.value).copied();
             self.repeated_rows(rows);
             self.rows_of_other_case(rows, vocabulary);

@@ -8,8 +8,10 @@ use super::super::file::{Located, OwnField};
 use super::super::input::Format;
 use super::super::meant;
 use super::super::run::matches_pattern;
+use super::super::table::Row;
 use super::Checker;
-use crate::diagnostic::similar;
+use super::texts::Comparison;
+use crate::diagnostic::{is_one_letter_away, similar};
 use crate::hl7v2::dictionary::{Meaning, Missing, shown};
 use crate::hl7v2::{Dictionary, Path};
 use crate::record::schema::Shape;
@@ -35,6 +37,7 @@ impl<'d> Checker<'_, '_, 'd> {
     pub(super) fn check_path(&mut self, path: &Path, written: &Located<String>, within: Option<&Path>) {
         self.seen_segments.insert(path.segment().to_owned());
         match self.meaning(path) {
+            Ok(_) if self.paths_of_others.contains(&(written.file, written.span.start)) => {}
             Ok(meaning) if path.chooses_repetitions() && path.repetition() != Some(1) && !meaning.repeats => {
                 let field = format!("{}-{}", path.segment(), path.field().unwrap_or_default());
                 let text = format!("{field} does not repeat in any version of HL7 v2");
@@ -73,18 +76,26 @@ impl<'d> Checker<'_, '_, 'd> {
         }
         if let Some((choice, values)) = path.chosen_by() {
             self.check_path(&choice, written, None);
+            if self.several_as_one(values, written) {
+                return;
+            }
             for value in values {
                 let value = Located { value: value.clone(), ..written.clone() };
-                if !self.compared_in_parts(&choice, &value) {
+                if !self.compared_in_parts(&choice, &value, Comparison::Choice) {
                     self.code(&choice, &value);
                 }
             }
         }
         if let (Some(each), Some(number)) = (within, path.occurrence())
             && each.segment() == path.segment()
-            && number > 1
         {
-            let text = format!("each {each} is one {0}: there is no second {0} in it", path.segment());
+            let text = match number {
+                1 => format!(
+                    "each {each} is one {0}: {0}[1] is that one, and not the first of the message",
+                    path.segment()
+                ),
+                _ => format!("each {each} is one {0}: there is no second {0} in it", path.segment()),
+            };
             self.reader.warn(written.file, written.span.clone(), "M021", text, "leave the number out");
         }
     }
@@ -167,10 +178,49 @@ impl<'d> Checker<'_, '_, 'd> {
             self.reader.warn(written.file, written.span.clone(), "M021", text, &format!("write {plain} without them"));
             return;
         }
+        if self.several_as_one(values, written) {
+            return;
+        }
         let part = self.dictionary.predicate_with(path, &self.added(path.segment()));
         let Ok(Some(Meaning { table, .. })) = part else { return };
         for value in values {
-            self.code_of(table, &Located { value: value.clone(), ..written.clone() });
+            let value = Located { value: value.clone(), ..written.clone() };
+            match self.dictionary.codes(table) {
+                Some(_) => self.code_of(table, &value),
+                None => self.nearly_a_row(path, &value),
+            }
+        }
+    }
+
+    /// A value of a predicate that is several with a mark between them that is no comma. Whether it told.
+    fn several_as_one(&mut self, values: &[String], written: &Located<String>) -> bool {
+        for value in values {
+            let parts: Vec<&str> = value.split([';', '|', '，', '、', '；']).map(str::trim).collect();
+            if parts.len() > 1 && parts.iter().all(|part| !part.is_empty()) {
+                let text = format!("{value} is one value here, and nobody sends it");
+                let hint = format!("several have commas between them: in {}", parts.join(","));
+                self.reader.warn(written.file, written.span.clone(), "M021", text, &hint);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// A value of a predicate that is one letter away from a code that the same place is looked up by. Others may be the sender's own.
+    fn nearly_a_row(&mut self, path: &Path, written: &Located<String>) {
+        let Some((component, subcomponent, _)) = path.predicate() else { return };
+        let place = format!("{}-{}.{component}", path.segment(), path.field().unwrap_or_default());
+        let place = if subcomponent == 0 { place } else { format!("{place}.{subcomponent}") };
+        let rows = self.rows_for(&place);
+        let value = written.value.as_str();
+        if rows.iter().any(|row| row.source.eq_ignore_ascii_case(value)) {
+            return;
+        }
+        let is_near = |row: &&&Row| value.len() > 2 && row.source.len() > 2 && is_one_letter_away(value, &row.source);
+        if let Some(row) = rows.iter().find(is_near) {
+            let text = format!("no row of the table for {place} has the code {value}");
+            let hint = format!("did you mean {}?", row.source);
+            self.reader.warn(written.file, written.span.clone(), "M022", text, &hint);
         }
     }
 
@@ -198,7 +248,7 @@ impl<'d> Checker<'_, '_, 'd> {
     }
 
     /// Tells of a text that is compared with what is sent in several components, and could only be equal to all of them.
-    pub(super) fn compared_in_parts(&mut self, path: &Path, written: &Located<String>) -> bool {
+    pub(super) fn compared_in_parts(&mut self, path: &Path, written: &Located<String>, comparison: Comparison) -> bool {
         let (Some(field), Ok(meaning)) = (path.field(), self.meaning(path)) else { return false };
         let parts: Vec<&str> = written.value.split('^').collect();
         let is_whole = path.component().is_none() && !meaning.types.is_empty();
@@ -207,10 +257,18 @@ impl<'d> Checker<'_, '_, 'd> {
         if parts.len() == 1 && (!has_components || written.value.is_empty() || written.value.contains('*')) {
             return false;
         }
-        let first = path.component().unwrap_or(1);
+        let first = if self.is_from_the_first(path, &parts) { 1 } else { path.component().unwrap_or(1) };
         let numbered = parts.iter().enumerate().filter(|(_, part)| !part.is_empty());
-        let single = numbered.map(|(index, part)| format!("{}-{field}.{} = {part:?}", path.segment(), first + index));
-        let hint = format!("compare its components: {}", single.collect::<Vec<_>>().join(", "));
+        let single = numbered.map(|(index, part)| {
+            let part_path = format!("{}-{field}.{}", path.segment(), first + index);
+            match comparison {
+                Comparison::Pattern => format!("{part_path:?} = {part:?}"),
+                Comparison::Equality => format!("{part_path} = '{part}'"),
+                Comparison::Choice => format!("{}[{field}.{}={part}]", path.segment(), first + index),
+            }
+        });
+        let between = if comparison == Comparison::Pattern { ", " } else { " and " };
+        let hint = format!("compare its components: {}", single.collect::<Vec<_>>().join(between));
         let text = match path.component() {
             None => format!(
                 "{path} is sent with all its components, and is equal to {:?} only where no other is sent",
@@ -220,6 +278,15 @@ impl<'d> Checker<'_, '_, 'd> {
         };
         self.reader.warn(written.file, written.span.clone(), "M018", text, &hint);
         true
+    }
+
+    /// Whether a text of several components that is compared with a later one begins with the first of the field: `MSH-9.2` with
+    /// `ADT^A01`. The codes of the first component tell.
+    fn is_from_the_first(&self, path: &Path, parts: &[&str]) -> bool {
+        let first = Path::parse(&format!("{}-{}.1", path.segment(), path.field().unwrap_or(1)));
+        let meaning = first.ok().and_then(|first| self.meaning(&first).ok());
+        let codes = meaning.and_then(|meaning| self.dictionary.codes(meaning.table));
+        codes.is_some_and(|codes| parts.first().is_some_and(|part| codes.contains(part)))
     }
 
     /// Whether some code of the field, or one of a site's own, can fit a pattern.
@@ -274,15 +341,28 @@ impl<'d> Checker<'_, '_, 'd> {
                 };
                 self.reader.warn(written.file, written.span.clone(), "M018", text, &hint);
             }
-        } else if !meaning.types.iter().any(|name| reads(coercion, name, self.dictionary)) {
+        } else if !self.reads_what_it_is(coercion, &meaning.types) {
             let text = format!("{path} ({types}) does not hold what {} is made of", target.name);
-            self.reader.warn(
-                written.file,
-                written.span.clone(),
-                "M018",
-                text,
-                "is another field meant? as = \"text\" takes what is sent",
-            );
+            let hint = match Coercion::Text.fits(target.shape) {
+                true => "is another field meant? as = \"text\" takes what is sent",
+                false => "is another field meant?",
+            };
+            self.reader.warn(written.file, written.span.clone(), "M018", text, hint);
+        }
+    }
+}
+
+impl Checker<'_, '_, '_> {
+    /// Whether a coercion can make something of one of the types that a field had. A date or number that became several components is
+    /// none any more, whatever it was in the first versions.
+    fn reads_what_it_is(&self, coercion: Coercion, types: &[&'static str]) -> bool {
+        let is_single = matches!(
+            coercion,
+            Coercion::Date | Coercion::DateTime | Coercion::Instant | Coercion::Integer | Coercion::Decimal
+        );
+        match types.last().filter(|newest| is_single && self.dictionary.is_composite(newest)) {
+            Some(newest) => reads(coercion, newest, self.dictionary),
+            None => types.iter().any(|name| reads(coercion, name, self.dictionary)),
         }
     }
 }

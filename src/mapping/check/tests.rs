@@ -243,7 +243,7 @@ fn rules_of_the_base_s_skip_that_a_site_s_leaves_out_are_named() {
 #[test]
 fn a_segment_is_not_chosen_by_a_field_whose_components_were_meant() {
     let rule = "language = 'OBX[3=LANG]-5'\n";
-    check_line(rule, &[("4:12 M018", "OBX-3.1 = \"LANG\"")]);
+    check_line(rule, &[("4:12 M018", "compare its components: OBX[3.1=LANG]")]);
 }
 
 #[test]
@@ -545,17 +545,20 @@ fn a_rule_that_leaves_out_what_the_base_s_says_of_the_unknown_and_missing_is_tol
 fn what_can_only_be_equal_to_several_components_is_told_with_the_components() {
     let matching =
         |condition: &str, expected: &[(&str, &str)]| check(&format!("match = {{ {condition} }}\n{SOUND}"), expected);
-    let parts = "compare its components: MSH-9.1 = \"ADT\", MSH-9.2 = \"A01\"";
+    let parts = "compare its components: \"MSH-9.1\" = \"ADT\", \"MSH-9.2\" = \"A01\"";
     matching("'MSH-9' = 'ADT^A01'", &[("1:21 M018", parts)]);
     matching("'MSH-9.1' = 'ADT^A01'", &[("1:23 M018", parts)]);
-    matching("'MSH-9' = 'ADT^A01*'", &[("1:21 M018", "MSH-9.1 = \"ADT\", MSH-9.2 = \"A01*\"")]);
+    matching("'MSH-9' = 'ADT^A01*'", &[("1:21 M018", "\"MSH-9.1\" = \"ADT\", \"MSH-9.2\" = \"A01*\"")]);
     matching("'MSH-9.1' = 'ADT|ORU'", &[("1:23 M022", "takes no message (several are a list: [\"ADT\", \"ORU\"])")]);
     matching("'MSH-9.1' = 'adt'", &[("1:23 M022", "did you mean ADT?")]);
     matching("'MSH-9.1' = 'ADT', 'MSH-9.2' = 'A*'", &[]);
     matching("'MSH-3' = 'HIS'", &[]);
     let when = |when: &str| format!("language = {{ from = 'PID-15.1', when = \"{when}\" }}");
-    check_line(&when("MSH-9 = 'ADT^A01'"), &[("4:49 M018", parts)]);
-    check_line(&when("PID-3 = 'P1'"), &[("4:49 M018", "PID-3.1 = \"P1\"")]);
+    check_line(
+        &when("MSH-9 = 'ADT^A01'"),
+        &[("4:49 M018", "compare its components: MSH-9.1 = 'ADT' and MSH-9.2 = 'A01'")],
+    );
+    check_line(&when("PID-3 = 'P1'"), &[("4:49 M018", "PID-3.1 = 'P1'")]);
     check_line(&when("PID-3.1 = 'P1'"), &[]);
 }
 

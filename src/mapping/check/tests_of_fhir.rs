@@ -144,3 +144,24 @@ fn an_each_of_fhir_in_another_spelling_is_told() {
     let site = "[[patient]]\neach = 'Patient'\n[[patient.identifiers]]\neach = 'identifier'\nsystem = 'system'\n";
     check_over(&base, site, &[("5:8 M020", "identifier.where(use = 'usual')")]);
 }
+
+#[test]
+fn a_part_behind_the_element_that_reads_it_is_never_asked() {
+    let text = "reasonCode.text is never asked: reasonCode, before it, reads it";
+    check_element("reason = ['reasonCode', 'reasonCode.text']", &[("15:25 M021", text)]);
+    for sound in [
+        "reason = ['reasonCode.text', 'reasonCode']",
+        "reason = ['reasonCode', 'reasonReference.display']",
+        "ended_at = ['period', 'period.end']",
+    ] {
+        check_element(sound, &[]);
+    }
+}
+
+#[test]
+fn what_is_asked_of_a_reference_or_compared_without_quotes_has_a_hint() {
+    check_element("ward = 'location.location.name'", &[("15:27 M005", "write resolve().name")]);
+    check_element("ward = 'location.location.dispaly'", &[("15:27 M005", "did you mean display?")]);
+    let text = "a text stands in quotes: 'official'";
+    check_element("reason = 'identifier.where(use=official).value'", &[("15:32 M005", text)]);
+}

@@ -15,6 +15,13 @@ fn a_field_of_another_type_than_the_rule_reads_is_told() {
     check_line("language = 'OBR-3'", &[("4:12 M018", "with the ^ between them")]);
     check_line_with_table("sex = { from = 'PID-7', table = 'sex' }", &[("4:16 M018", "")]);
     check_line_with_table("sex = { from = 'PID-8', table = 'sex' }", &[]);
+    // Several components are no date and no number, whatever the field was in the first versions.
+    check_line(
+        "birth_date = 'PV1-3'",
+        &[("4:14 M018", "does not hold what birth_date is made of (is another field meant?)")],
+    );
+    check_line("multiple_birth = 'DG1-3'", &[("4:18 M018", "DG1-3 (")]);
+    check_line("multiple_birth = 'DG1-15'", &[]);
     // What cannot be at all is told once.
     check_line("vip = { from = 'PID-7', as = 'date' }", &[("4:30 M011", "date cannot fill vip")]);
 }
@@ -164,4 +171,70 @@ fn a_word_beside_a_table_that_is_nearly_one_of_its_targets_is_told() {
     language("on_unmapped = 'mal'", &[("4:62 M025", "did you mean male?")]);
     language("default = 'female', on_unmapped = 'keep'", &[]);
     language("default = 'none'", &[]);
+}
+
+#[test]
+fn a_part_of_a_name_where_all_of_it_is_read_is_told() {
+    check_line(
+        "name = 'PID-5.1'",
+        &[("4:8 M018", "PID-5.1 is a part of the name alone (write PID-5: it reads all of the name)")],
+    );
+    check_line("name = ['PID-5[7=L].2', 'PID-5']", &[("4:9 M018", "write PID-5[7=L]")]);
+    check_line("name = { from = 'PID-5.1', as = 'text' }", &[]);
+    check_line("family_name = 'PID-5.1.1'", &[]);
+    let visit = |line: &str, expected: &[(&str, &str)]| check(&format!("{SOUND}{VISIT}{line}\n"), expected);
+    visit("attending = 'PV1-7.2'", &[("13:13 M018", "write PV1-7: it reads all of the person's number and name")]);
+    visit("attending.name = 'PV1-7.2.1'", &[]);
+}
+
+#[test]
+fn the_value_of_a_result_is_not_its_unit() {
+    let result = |line: &str, expected: &[(&str, &str)]| {
+        let block =
+            "[[lab_report.results]]\neach = 'OBX'\ncode = 'OBX-3.1'\nstatus = { constant = 'final' }\nvalue = 'OBX-5'";
+        check(&format!("{SOUND}{REPORT}{block}\n{line}\n"), expected);
+    };
+    result("unit = 'OBX-5'", &[("19:8 M018", "OBX-5 is the value of the result, and not its unit (is OBX-6 meant?)")]);
+    result("unit = 'OBX-5.2'", &[]);
+    result("note = 'OBX-5'", &[]);
+}
+
+#[test]
+fn a_field_of_the_standard_in_segments_that_says_no_more_is_told() {
+    let own = |field: &str, expected: &[(&str, &str)]| {
+        check(&format!("[segments]\nPV1 = {{ {field} }}\n{SOUND}{VISIT}ward = 'PV1-3.1.1'\n"), expected);
+    };
+    own("2 = 'ST'", &[("2:13 M021", "PV1-2 is a field of HL7 v2 (ID, IS, CWE), and ST says no more of it")]);
+    own("3 = 'PL'", &[("2:13 M021", "PV1-3 is a field of HL7 v2")]);
+    own("60 = 'ST', 2 = 'CX'", &[]);
+}
+
+#[test]
+fn values_of_a_predicate_that_nobody_sends_are_told() {
+    let several = "A;B is one value here, and nobody sends it (several have commas between them: in A,B)";
+    check_line("language = 'OBX[3.1 in A;B]-5'", &[("4:12 M021", several)]);
+    check_line("language = 'PID-3[5 in A|B].1'", &[("4:12 M021", "in A,B")]);
+    check_line("language = 'PID-3[5 in A,B].1'", &[]);
+    let numbers = |value: &str, expected: &[(&str, &str)]| {
+        let rows = "source,target,note\nMRN,mrn,\nPPN,passport,\n";
+        let mapping = format!("[tables]\ntype = 'type.csv'\n{SOUND}")
+            .replace("type = { constant = 'mrn' }", "type = { from = 'PID-3.5', table = 'type' }")
+            .replace("name =", &format!("language = 'PID-3[5={value}].1'\nname ="));
+        super::tests::check_files(&[("site.toml", &mapping), ("type.csv", rows)], expected);
+    };
+    numbers("MRNO", &[("5:12 M022", "no row of the table for PID-3.5 has the code MRNO (did you mean MRN?)")]);
+    numbers("MRN", &[]);
+    numbers("HISNO", &[]);
+}
+
+#[test]
+fn a_text_of_several_components_names_them_from_the_first() {
+    let when = |when: &str, expected: &[(&str, &str)]| {
+        check_line(&format!("language = {{ from = 'PID-15.1', when = \"{when}\" }}"), expected);
+    };
+    when("MSH-9.2 = 'ADT^A01'", &[("4:51 M018", "compare its components: MSH-9.1 = 'ADT' and MSH-9.2 = 'A01'")]);
+    when(
+        "MSH-9.2 = 'A01^ADT_A01'",
+        &[("4:51 M018", "compare its components: MSH-9.2 = 'A01' and MSH-9.3 = 'ADT_A01'")],
+    );
 }

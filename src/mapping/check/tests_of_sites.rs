@@ -3,7 +3,7 @@
 use std::io;
 
 use super::super::Mapping;
-use super::tests::{SEX, SOUND, VISIT, check, check_files, check_over, problems_of};
+use super::tests::{SEX, SOUND, VISIT, check, check_files, check_line, check_over, problems_of};
 
 #[test]
 fn codes_that_only_seem_to_be_others_are_told() {
@@ -235,4 +235,96 @@ fn texts_that_nobody_sends_are_told() {
     patient("identifier.where(system = '%job%').value", &[("4:41 M021", "contains('job')")]);
     patient("identifier[1].value", &[("4:25 M027", "[1] is the second")]);
     patient("identifier[0].value", &[]);
+}
+
+#[test]
+fn a_table_whose_columns_are_swapped_is_told_once_in_its_file() {
+    let base = format!("[tables]\nsex = 'sex.csv'\n{SOUND}")
+        .replace("name =", "sex = { from = 'PID-8', table = 'sex' }\nname =");
+    let check = |table: &str, rows: &str, expected: &[(&str, &str)]| {
+        let site = format!("extends = 'base.toml'\n[tables]\nsex = {table}\n");
+        let more = format!("source,target,note\n{rows}");
+        check_files(&[("site.toml", &site), ("base.toml", &base), ("sex.csv", SEX), ("more.csv", &more)], expected);
+    };
+    let told = [(
+        "more.csv:2:1 M008",
+        "the columns of this file are swapped: male is a value of sex, and stands where the sender's code is (the sender's code comes first: source,target)",
+    )];
+    for table in ["'more.csv'", "['sex.csv', 'more.csv']", "{ extends = 'sex', files = 'more.csv' }"] {
+        check(table, "male,1,\nfemale,2,\n", &told);
+    }
+    check("['sex.csv', 'more.csv']", "male,1,\n", &told);
+    // Otherwise its rows are told, or the table.
+    check("['sex.csv', 'more.csv']", "1,mle,\n2,female,\n", &[("more.csv:2:3 M008", "did you mean male?")]);
+}
+
+#[test]
+fn a_misspelled_key_is_one_problem_and_not_also_what_it_would_have_said() {
+    let base = format!("[tables]\nsex = 'sex.csv'\n{SOUND}")
+        .replace("name =", "sex = { from = 'PID-8', table = 'sex', on_unmapped = 'leave', required = true }\nname =");
+    let check = |site: &str, expected: &[(&str, &str)]| {
+        let more = "source,target,note\n1,male,\n";
+        let site = format!("extends = 'base.toml'\n{site}\n");
+        check_files(&[("site.toml", &site), ("base.toml", &base), ("sex.csv", SEX), ("more.csv", more)], expected);
+    };
+    check("[tables]\nsex = { extend = 'sex', files = 'more.csv' }", &[("3:9 M002", "did you mean extends?")]);
+    check("[tables]\nsex = { extends = 'sx', files = 'more.csv' }", &[("3:19 M009", "did you mean sex?")]);
+    let rule = |keys: &str| format!("[patient]\nsex = {{ from = 'PID-8', table = 'sex', {keys} }}");
+    check(&rule("on_unmaped = 'leave', required = true"), &[("3:40 M002", "did you mean on_unmapped?")]);
+    check(&rule("required = true"), &[("3:7 M026", "on_unmapped = \"leave\"")]);
+}
+
+#[test]
+fn a_block_that_may_be_meant_for_several_of_the_base_s_is_told_what_to_write_in_the_site_s_file() {
+    let phones = |keys: &str| format!("[[patient.phones]]\neach = 'PID-13'\n{keys}value = 'PID-13.1'\n");
+    let mobile = phones("block = 'mobile'\nwhen = \"PID-13.3 = 'CP'\"\n");
+    let base = |first: &str| {
+        format!("{SOUND}{}{mobile}", phones(first))
+            .replace("block = 'mobile'\n", if first.contains("block") { "block = 'mobile'\n" } else { "" })
+    };
+    let [named, unnamed] = ["block = 'fixed'\nwhen = 'not PID-13.3'\n", "when = 'not PID-13.3'\n"].map(base);
+    let one = "[[patient.phones]]\neach = 'PID-13'\nuse = { constant = 'home' }\n";
+    check_over(&named, one, &[("2:1 M020", "add block = \"…\" with the name of one: fixed, mobile")]);
+    let hint = "it lies over the first; write all 2 here, in the order of base.toml (lines 9, 13): one without rules changes nothing";
+    check_over(&unnamed, one, &[("2:1 M020", hint)]);
+    let both = format!("{one}[[patient.phones]]\neach = 'PID-13'\n");
+    check_over(&unnamed, &both, &[]);
+}
+
+#[test]
+fn an_each_that_is_a_field_of_the_base_s_segment_is_told() {
+    let base = format!("{SOUND}[[patient.contacts]]\neach = 'NK1'\nname = {{ from = 'NK1-2', as = 'name' }}\n");
+    let site = "[[patient.contacts]]\neach = 'NK1-2'\nname = { from = 'NK1-2', as = 'name' }\n";
+    let text =
+        "the base's block of patient.contacts has each = \"NK1\" (base.toml:10), so this makes a new one beside it";
+    check_over(&base, site, &[("3:8 M020", text)]);
+    check_over(&base, &site.replace("each", "block = 'other'\neach"), &[]);
+}
+
+#[test]
+fn a_mapping_in_gb18030_that_happens_to_be_utf8_is_told() {
+    let site = format!("description = 'δ\u{5aa}'\n{SOUND}");
+    check(&site, &[("1:16 M012", "is 未知 in GB18030: the file is probably not in UTF-8 (save it as UTF-8)")]);
+    check(&format!("description = 'δ\u{5aa} 未知'\n{SOUND}"), &[]);
+}
+
+#[test]
+fn what_is_written_in_the_place_of_something_else_has_a_hint_that_says_what_to_write() {
+    check_line("vip = 'false'", &[("4:8 M005", "false without quotes takes the base's rule away")]);
+    check_line("vip = ''", &[("4:8 M005", "false without quotes takes the base's rule away")]);
+    check_line("language = 'chinese'", &[("4:13 M005", "always the same is written { constant = \"chinese\" }")]);
+    check(
+        &format!("extends = 'sex.csv'\n{SOUND}"),
+        &[("1:11 M012", "sex.csv is a table, and a mapping extends a mapping")],
+    );
+    check(&format!("match = {{}}\n{SOUND}"), &[("1:9 M023", "this match says nothing: every message is taken")]);
+    let tables = format!("[tables]\nsex = 'sex.csv'\nSex = 'sex.csv'\n{SOUND}")
+        .replace("name =", "sex = { from = 'PID-8', table = 'sex' }\nname =");
+    check(&tables, &[("3:1 M024", "no rule uses the table Sex (did you mean sex?")]);
+    let base = format!("[tables]\nsex = 'sex.csv'\n{SOUND}")
+        .replace("name =", "sex = { from = 'PID-8', table = 'sex' }\nname =");
+    let site = "extends = 'base.toml'\n[tables]\nsex = ['missing.csv', 'more.csv']\n";
+    let more = "source,target,note\n1,male,\n";
+    let files = [("site.toml", site), ("base.toml", base.as_str()), ("sex.csv", SEX), ("more.csv", more)];
+    check_files(&files, &[("3:8 M012", "missing.csv cannot be read")]);
 }

@@ -14,6 +14,8 @@ pub(super) enum Comparison {
     Pattern,
     /// A condition: the text as it is.
     Equality,
+    /// What chooses among segments, `OBX[3.1=WBC]`.
+    Choice,
 }
 
 /// Marks of regular expressions that no name of a system has.

@@ -29,7 +29,7 @@ impl Compiler<'_, '_> {
 
     /// The paths of a rule.
     pub(super) fn sources(&mut self, rule: &Rule, within: &Within) -> Vec<Path> {
-        let paths: Vec<Path> = rule.from.iter().filter_map(|path| self.path(path, within)).collect();
+        let paths: Vec<Path> = rule.from.iter().filter_map(|path| self.source(path, within)).collect();
         for (path, written) in paths.iter().zip(&rule.from).filter(|(path, _)| path.is_whole()) {
             let text = format!("{path} names a whole segment, a field is needed");
             let hint = match path.hl7v2().and_then(|path| Some((path.segment(), path.occurrence()?))) {
@@ -41,6 +41,24 @@ impl Compiler<'_, '_> {
             self.error(written.file, written.span.clone(), "M005", text, &hint);
         }
         paths
+    }
+
+    /// A path of a rule, which may have been meant as the value itself, or to take the base's rule away.
+    fn source(&mut self, written: &Located<String>, within: &Within) -> Option<Path> {
+        let before = self.reader.problems.len();
+        let path = self.path(written, within);
+        let is_word = !written.value.contains(['-', '.', '(', '[']);
+        let hint = match written.value.trim() {
+            "" | "false" => "false without quotes takes the base's rule away".to_owned(),
+            value => {
+                format!("a path is meant here; a value that is always the same is written {{ constant = {value:?} }}")
+            }
+        };
+        let bare = self.reader.problems.get_mut(before).filter(|problem| is_word && problem.hint.is_none());
+        if let Some(problem) = bare.filter(|problem| problem.code == "M005") {
+            problem.hint = Some(hint);
+        }
+        path
     }
 
     pub(super) fn path(&mut self, written: &Located<String>, within: &Within) -> Option<Path> {
@@ -78,8 +96,9 @@ impl Compiler<'_, '_> {
         if from.len() != rule.from.len() {
             return;
         }
-        for (path, written) in from.iter().zip(&rule.from) {
+        for (index, (path, written)) in from.iter().zip(&rule.from).enumerate() {
             let Path::Fhir(path) = path else { continue };
+            self.part_behind_its_whole(written, from[..index].iter().zip(&rule.from), coercion);
             let Some(types) = path.types() else { continue };
             if coercion == Coercion::Name && target.spread {
                 self.part_of_name(written, path, &rule.from);
@@ -103,6 +122,25 @@ impl Compiler<'_, '_> {
                     format!("{} ({}) does not hold what {} is made of", written.value, types.join(" or "), target.name);
                 let hint = "is another element meant?";
                 self.reader.warn(written.file, written.span.clone(), "M018", text, hint);
+            }
+        }
+    }
+
+    /// A path behind one that reads what it names: `reasonCode.text` behind `reasonCode`.
+    fn part_behind_its_whole<'p>(
+        &mut self,
+        written: &Located<String>,
+        before: impl Iterator<Item = (&'p Path, &'p Located<String>)>,
+        coercion: Coercion,
+    ) {
+        for (path, whole) in before {
+            let Path::Fhir(path) = path else { continue };
+            let part = written.value.trim().strip_prefix(whole.value.trim());
+            let Some((types, part)) = path.types().zip(part.and_then(|part| part.strip_prefix('.'))) else { continue };
+            if !types.is_empty() && types.iter().all(|name| reads_part(coercion, name, part)) {
+                let text = format!("{} is never asked: {}, before it, reads it", written.value, whole.value);
+                let hint = "leave it out, or put the narrower path first";
+                return self.reader.warn(written.file, written.span.clone(), "M021", text, hint);
             }
         }
     }
@@ -168,9 +206,27 @@ impl Compiler<'_, '_> {
         let end = (offset + length).min(written.value.len());
         let span = self.reader.part_of(written, offset.min(end)..end);
         let text = format!("{}: {problem}", written.value);
-        let hint = meant::fhir::hint(&written.value, offset).or(hint);
+        // An element of nearly that name is sooner meant than a text.
+        let is_near = hint.as_ref().is_some_and(|hint| hint.starts_with("did you mean"));
+        let text_hint = || meant::fhir::hint_of_text(&written.value, offset).filter(|_| !is_near);
+        let hint = meant::fhir::hint(&written.value, offset).or_else(text_hint).or(hint);
         self.error(written.file, span, code, text, hint.as_deref().unwrap_or_default());
     }
+}
+
+/// Whether a coercion that is given a whole element of this type makes something of this part of it.
+fn reads_part(coercion: Coercion, data_type: &str, part: &str) -> bool {
+    let parts: &[&str] = match data_type {
+        "CodeableConcept" => &["text", "coding", "coding.display", "coding.code"],
+        "Coding" => &["display", "code"],
+        "HumanName" => &["text", "family", "given"],
+        "Address" => &["text"],
+        "Reference" => &["display"],
+        _ => &[],
+    };
+    let reads_words =
+        matches!(coercion, Coercion::Text | Coercion::Name | Coercion::Address | Coercion::Coded | Coercion::Staff);
+    reads_words && parts.contains(&part)
 }
 
 /// Whether a coercion can make something of an element of FHIR that is a text by its meaning, such as a name or a code. The value of an

@@ -89,7 +89,11 @@ impl Compiler<'_, '_> {
         let Some(replaced) = &table.replaces else { return };
         let known: HashSet<&str> = rows.iter().map(|row| row.source.as_str()).collect();
         // What is not known of the site's own file is told; what its rows are is not known then.
-        if rows.is_empty() || known.contains(OTHERS) {
+        let is_unclear =
+            table.extends.as_ref().is_some_and(|name| self.is_reported(&(name.file, name.span.clone()), "M009"))
+                || table.files.iter().any(|file| self.reader.known(file).is_none())
+                || rows.iter().any(|row| self.reader.swapped_files.contains(&row.file));
+        if rows.is_empty() || known.contains(OTHERS) || is_unclear {
             return;
         }
         let base = self.rows_of_base(replaced, all, &mut Vec::new());
@@ -179,6 +183,9 @@ impl Compiler<'_, '_> {
     fn targets(&mut self, written: &Located<String>, index: usize, rows: &[&Row], target: &Target) {
         let wrong: Vec<&&Row> = rows.iter().filter(|row| typed(&row.target, target.shape).is_none()).collect();
         let Some(first) = wrong.first() else { return };
+        if self.are_swapped(&wrong, rows, target) {
+            return;
+        }
         let is_another_s = wrong.len() > 1 && wrong.len() * 2 > rows.len();
         if let Some((culprit, what)) = self.culprit(written, index, first, target, is_another_s) {
             let place = (culprit.file, culprit.span.clone());
@@ -208,6 +215,23 @@ impl Compiler<'_, '_> {
                 self.error(row.file, row.target_span.clone(), "M008", text, &legal(target.shape, &row.target));
             }
         }
+    }
+
+    /// Tells of a file whose codes are legal values of the field and whose targets are not: its columns are swapped. Whether it did.
+    fn are_swapped(&mut self, wrong: &[&&Row], rows: &[&Row], target: &Target) -> bool {
+        let Some(first) = wrong.first().filter(|_| wrong.len() * 2 > rows.len()) else { return false };
+        if !wrong.iter().all(|row| typed(&row.source, target.shape).is_some()) {
+            return false;
+        }
+        if self.reader.swapped_files.insert(first.file) {
+            let text = format!(
+                "the columns of this file are swapped: {} is a value of {}, and stands where the sender's code is",
+                first.source, target.name
+            );
+            let hint = "the sender's code comes first: source,target";
+            self.error(first.file, first.span.clone(), "M008", text, hint);
+        }
+        true
     }
 
     /// Where a file came into a table that it does not belong to: the rule that names the table, or the table that names the file, whichever

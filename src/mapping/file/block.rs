@@ -153,6 +153,8 @@ impl Reader<'_> {
             required: None,
             when: None,
             left_out: Vec::new(),
+            is_unclear: false,
+            base_paths: Vec::new(),
         };
         match value.get_ref() {
             DeValue::String(_) | DeValue::Array(_) => {
@@ -182,7 +184,8 @@ impl Reader<'_> {
                     }
                 }
                 // A key that is misspelled may be the one that is missing.
-                if rule.from.is_empty() && rule.constant.is_none() && self.problems.len() > before {
+                rule.is_unclear = self.problems.len() > before;
+                if rule.from.is_empty() && rule.constant.is_none() && rule.is_unclear {
                     return None;
                 }
             }

@@ -51,6 +51,8 @@ pub(crate) struct OwnField {
     /// From 1; 0: the field.
     pub(crate) component: usize,
     pub(crate) data_type: &'static str,
+    /// Where the data type is written.
+    pub(crate) place: Located<()>,
 }
 
 /// One table of `[tables]`.
@@ -126,6 +128,10 @@ pub(crate) struct Rule {
     pub(crate) when: Option<Located<String>>,
     /// What the base's rule, in whose place it stands, says and this one does not.
     pub(crate) left_out: Vec<LeftOut>,
+    /// Some of its keys could not be read: one that it leaves out may be among them.
+    pub(crate) is_unclear: bool,
+    /// The paths of the base's rules in whose place it stands.
+    pub(crate) base_paths: Vec<Located<String>>,
 }
 
 /// A key of the base's rule that the rule in its place does not have: `table`, `on_unmapped`, `required` or `on_null`, and its value.

@@ -73,6 +73,17 @@ pub(in crate::mapping) fn hint(written: &str, offset: usize) -> Option<String> {
     None
 }
 
+/// A text without quotes, where it is compared with something: `use=official`.
+pub(in crate::mapping) fn hint_of_text(written: &str, offset: usize) -> Option<String> {
+    let is_compared = written.get(..offset)?.trim_end().ends_with(['=', '~', '|']);
+    let from = written.get(offset..)?;
+    let end =
+        from.find(|letter: char| !(letter.is_ascii_alphanumeric() || "-_".contains(letter))).unwrap_or(from.len());
+    let (word, behind) = from.split_at(end);
+    let is_alone = !word.is_empty() && !matches!(word, "null" | "NULL" | "nil") && !behind.starts_with(['.', '(']);
+    (is_compared && is_alone).then(|| format!("a text stands in quotes: '{word}'"))
+}
+
 /// A path of HL7 v2 to a field of a segment that there is.
 fn field(text: &str) -> Option<Path> {
     let path = Path::parse(text.trim_end_matches('.')).ok()?;
@@ -82,7 +93,7 @@ fn field(text: &str) -> Option<Path> {
 
 #[cfg(test)]
 mod tests {
-    use super::hint;
+    use super::{hint, hint_of_text};
 
     #[test]
     fn paths_and_conditions_of_other_languages_are_recognised() {
@@ -101,5 +112,17 @@ mod tests {
         }
         assert_eq!(hint("name.familly", 5), None);
         assert_eq!(hint("Organization.name", 0), None);
+    }
+
+    #[test]
+    fn a_text_without_quotes_is_recognised_where_it_is_compared() {
+        for (written, offset, expected) in [
+            ("name.where(use=official)", 15, Some("a text stands in quotes: 'official'")),
+            ("status != entered-in-error", 10, Some("a text stands in quotes: 'entered-in-error'")),
+            ("name.where(use = other.code)", 17, None),
+            ("name.familly", 5, None),
+        ] {
+            assert_eq!(hint_of_text(written, offset).as_deref(), expected, "{written}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::Row;
 use crate::diagnostic::{Diagnostic, SourceFile};
-use crate::hl7v2::Charset;
+use crate::mapping::other_encoding::misread;
 
 /// What stands between columns in files that are no CSV with commas: other programs write tabs and semicolons, input methods full-width marks.
 const OTHER_SEPARATORS: &[(char, &str)] = &[
@@ -97,7 +97,11 @@ pub(super) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnosti
         let text = "this file is empty: a code table starts with the header source,target,note";
         problems.push(Diagnostic::error(file, 0..0, "M007", text).hint("fill it, or leave it out of [tables]"));
     }
-    other_encoding(file, &rows, problems);
+    if let Some((place, meant)) = misread(&file.text) {
+        let written = file.text.get(place.clone()).unwrap_or_default();
+        let text = format!("{written} is {meant} in GB18030: the file is probably not in UTF-8");
+        problems.push(Diagnostic::warning(file, place, "M007", text).hint("save it as UTF-8"));
+    }
     rows
 }
 
@@ -186,36 +190,6 @@ fn is_invisible(character: char) -> bool {
             character,
             '\u{ad}' | '\u{a0}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
         )
-}
-
-/// Text in GB 18030 whose bytes happen to be UTF-8 as well: it reads as letters of other scripts that stand alone in their column.
-fn other_encoding(file: &SourceFile, rows: &[Row], problems: &mut Vec<Diagnostic>) {
-    let found = rows.iter().find_map(|row| {
-        let text = Charset::Gb18030.decode(row.source.as_bytes()).ok().filter(|_| is_odd(&row.source))?;
-        text.chars().all(|character| ('\u{4e00}'..='\u{9fff}').contains(&character)).then(|| (row, text.into_owned()))
-    });
-    if let Some((row, meant)) = found {
-        let start = row.span.start;
-        let text = format!("{} is {meant} in GB18030: the file is probably not in UTF-8", row.source);
-        let problem = Diagnostic::warning(file, start..start + row.source.len(), "M007", text);
-        problems.push(problem.hint("save it as UTF-8"));
-    }
-}
-
-/// Letters of two bytes only, which no language writes so: none of Latin-1, and not all of the Greek, the Russian, the Hebrew or
-/// the Arabic alphabet.
-fn is_odd(text: &str) -> bool {
-    const ALPHABETS: &[(char, char)] = &[
-        ('\u{80}', '\u{ff}'),
-        ('\u{391}', '\u{3c9}'),
-        ('\u{401}', '\u{451}'),
-        ('\u{5d0}', '\u{5ea}'),
-        ('\u{620}', '\u{64a}'),
-    ];
-    let is_of = |(first, last): &(char, char)| text.chars().all(|letter| (*first..=*last).contains(&letter));
-    !text.is_empty()
-        && text.chars().all(|letter| ('\u{80}'..='\u{7ff}').contains(&letter))
-        && !ALPHABETS.iter().any(is_of)
 }
 
 /// Where the target stands in the line of a row; the whole line, where it is written otherwise than it reads.

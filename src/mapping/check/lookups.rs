@@ -1,0 +1,193 @@
+//! What belongs to another field: its table, or the path that the base reads for it.
+
+use super::Checker;
+use super::texts::root_of;
+use crate::hl7v2::Path;
+use crate::mapping::coerce::Coercion;
+use crate::mapping::compile;
+use crate::mapping::file::{Block, Located, Rule};
+use crate::record::schema::{Field, Shape};
+
+/// One rule that looks something up.
+#[derive(Clone)]
+pub(super) struct LookUp<'d> {
+    table: &'d Located<String>,
+    /// The name of the field, without that of the object or list around it.
+    field: &'static str,
+    /// The name with that of the record or list.
+    place: String,
+    shape: Shape,
+    from: &'d [Located<String>],
+}
+
+/// Coercions of which two fields of one record hardly ever hold the same.
+fn is_of_one_field(coercion: Coercion) -> bool {
+    matches!(
+        coercion,
+        Coercion::Date
+            | Coercion::DateTime
+            | Coercion::Instant
+            | Coercion::LabValue
+            | Coercion::Name
+            | Coercion::ReferenceRange
+            | Coercion::Staff
+            | Coercion::Unit
+    )
+}
+
+impl<'d> Checker<'_, '_, 'd> {
+    /// A site's rule whose one path the base reads for another field of the same record or item, and not for this one.
+    pub(super) fn paths_of_other_fields(&mut self, rules: &[(&Located<String>, &Rule)], level: &'static [Field]) {
+        for (target, rule) in rules {
+            let ([written], Some(found), None) =
+                (rule.from.as_slice(), compile::target(level, &target.value), &rule.when)
+            else {
+                continue;
+            };
+            let coercion = match &rule.coercion {
+                Some(named) => Coercion::named(&named.value),
+                None => compile::default_coercion(&found, level, rule),
+            };
+            let root = |written: &Located<String>| Path::parse(&written.value).ok().map(|path| root_of(&path));
+            let (Some(own), true) = (root(written), coercion.is_some_and(is_of_one_field)) else { continue };
+            if rule.base_paths.is_empty() || rule.base_paths.iter().any(|path| root(path).as_ref() == Some(&own)) {
+                continue;
+            }
+            let owner = rules.iter().find(|(other, of_other)| {
+                let is_birth = matches!(other.value.as_str(), "birth_date" | "deceased_at");
+                // When it was so at the source may be any time of the record's.
+                let is_known = is_birth || (target.value != "updated_at" && other.value != "updated_at");
+                let first = of_other.from.first();
+                other.value != target.value
+                    && is_known
+                    && first.is_some_and(|path| path.file > written.file && root(path).as_ref() == Some(&own))
+            });
+            let Some((other, of_other)) = owner else { continue };
+            let file = &self.reader.files[of_other.file];
+            let text = format!(
+                "{} is what {} is read from ({}:{}), and {} is to be something else",
+                written.value,
+                other.value,
+                file.name,
+                file.line(of_other.span.start),
+                target.value
+            );
+            let of_base = rule.base_paths.first().map_or_else(String::new, |path| path.value.clone());
+            let hint = format!("is another field meant? the base reads {of_base}");
+            self.reader.warn(written.file, written.span.clone(), "M018", text, &hint);
+        }
+    }
+
+    /// Notes the rules of a block, and of its lists, that look something up.
+    pub(super) fn note_look_ups(&mut self, block: &'d Block, place: &str, level: &'static [Field]) {
+        for (target, rule) in &block.fields {
+            let Some(rule) = rule else { continue };
+            let (Some(table), Some(found)) = (&rule.table, compile::target(level, &target.value)) else { continue };
+            let place = format!("{place}.{}", found.name);
+            self.all_look_ups.push(LookUp { table, field: found.name, place, shape: found.shape, from: &rule.from });
+        }
+        for (name, blocks) in &block.lists {
+            if let Some(Shape::List(inner)) = level.iter().find(|field| field.name == *name).map(|field| field.shape) {
+                let place = format!("{place}.{name}");
+                blocks.iter().for_each(|block| self.note_look_ups(block, &place, inner));
+            }
+        }
+    }
+
+    /// Each look-up in a table that belongs to something else.
+    pub(super) fn foreign_look_ups(&mut self) {
+        let all = std::mem::take(&mut self.all_look_ups);
+        let mut told: Vec<(usize, usize)> = Vec::new();
+        for own in &all {
+            let place = (own.table.file, own.table.span.start);
+            if told.contains(&place) {
+                continue;
+            }
+            if self.table_of_another_field(own, &all) || self.path_of_another_table(own, &all) {
+                told.push(place);
+            }
+        }
+    }
+
+    /// A text that is looked up in the table of a field of another name: of a closed list, or, as the base has it, of any other.
+    fn table_of_another_field(&mut self, own: &LookUp<'d>, all: &[LookUp<'d>]) -> bool {
+        if !matches!(own.shape, Shape::Text | Shape::TextList) {
+            return false;
+        }
+        let same_table = || all.iter().filter(|other| other.table.value == own.table.value);
+        let is_its_own = same_table().any(|other| {
+            other.field == own.field
+                && (other.table.file, other.table.span.start) != (own.table.file, own.table.span.start)
+        });
+        let is_of_base = self.is_of_base(own);
+        let mut owners = same_table().filter(|other| {
+            let is_closed = matches!(other.shape, Shape::Code(_));
+            other.field != own.field
+                && ((is_closed && other.table.file >= own.table.file)
+                    || (is_of_base && other.table.file > own.table.file))
+        });
+        let Some(owner) = owners.next().filter(|_| !is_its_own) else { return false };
+        let file = &self.reader.files[owner.table.file];
+        let text = format!(
+            "the table {} is that of {} ({}:{}), and {} is something else",
+            own.table.value,
+            owner.place,
+            file.name,
+            file.line(owner.table.span.start),
+            own.field
+        );
+        let names = self.declared.tables.iter().map(|table| table.name.value.as_str());
+        let meant = names.into_iter().find(|name| own.field.starts_with(name) || name.starts_with(own.field));
+        let hint = match meant {
+            Some(meant) => format!("is the table {meant} meant?"),
+            None => format!("name a table of its own in [tables]: {} = \"tables/….csv\"", own.field),
+        };
+        self.reader.warn(own.table.file, own.table.span.clone(), "M008", text, &hint);
+        true
+    }
+
+    /// A path that the base looks up in another table than this one, which the base has for other paths and the site has left as it is.
+    fn path_of_another_table(&mut self, own: &LookUp<'d>, all: &[LookUp<'d>]) -> bool {
+        let roots = |from: &[Located<String>]| -> Vec<String> {
+            from.iter().filter_map(|written| Path::parse(&written.value).ok().map(|path| root_of(&path))).collect()
+        };
+        if !self.is_of_base(own) {
+            return false;
+        }
+        let of_base = || all.iter().filter(|other| other.table.file > own.table.file);
+        for written in own.from {
+            let Some(root) = Path::parse(&written.value).ok().map(|path| root_of(&path)) else { continue };
+            let mut readers = of_base().filter(|other| roots(other.from).contains(&root)).peekable();
+            let Some(reader) = readers.peek().copied() else { continue };
+            if readers.any(|other| other.table.value == own.table.value) {
+                continue;
+            }
+            let file = &self.reader.files[reader.table.file];
+            let text = format!(
+                "{} is looked up in {} for {} ({}:{}), and {} has codes of something else",
+                written.value,
+                reader.table.value,
+                reader.place,
+                file.name,
+                file.line(reader.table.span.start),
+                own.table.value
+            );
+            self.reader.warn(
+                written.file,
+                written.span.clone(),
+                "M022",
+                text,
+                "is another path or another table meant?",
+            );
+            self.paths_of_others.insert((written.file, written.span.start));
+            return true;
+        }
+        false
+    }
+
+    /// Whether the table is the base's, as it is: what a site has added to it is for what the site looks up.
+    fn is_of_base(&self, own: &LookUp<'d>) -> bool {
+        let table = self.declared.tables.iter().find(|table| table.name.value == own.table.value);
+        table.is_some_and(|table| table.name.file > own.table.file)
+    }
+}
