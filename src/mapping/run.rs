@@ -348,9 +348,9 @@ impl<'r> Run<'r> {
             // A number that is sent twice is one number; two equal results are two results.
             if place.list_name() == "results" {
                 items.found.kept.push(item);
-            } else if place.list_name() == "identifiers" && is_known_number(&item, &items.found.kept) {
-                self.explained.truncate(explained);
-            } else if !items.found.add(item) {
+            } else if place.list_name() == "identifiers" && is_known_number(&item, &items.found.kept)
+                || !items.found.add(item)
+            {
                 self.explained.truncate(explained);
             }
         } else {
