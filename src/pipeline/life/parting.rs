@@ -73,7 +73,8 @@ impl Job<'_> {
     pub(in crate::pipeline) fn former_one_id(&self, group: &[PatientRecord]) -> Result<Option<String>, Trouble> {
         let ids: BTreeSet<i64> = group.iter().map(|row| row.id).collect();
         let mut common: Option<Vec<String>> = None;
-        let mut all: BTreeSet<String> = BTreeSet::new();
+        // By the record that each was made for: the oldest first, also of those made at one moment.
+        let mut all: BTreeSet<(Option<i64>, String)> = BTreeSet::new();
         for row in group {
             let mut own: Vec<String> = Vec::new();
             // The one that it left last comes first.
@@ -86,13 +87,15 @@ impl Job<'_> {
             if own.is_empty() {
                 continue;
             }
-            all.extend(own.iter().cloned());
+            for one_id in &own {
+                all.insert((records::first_of(self.transaction, one_id)?, one_id.clone()));
+            }
             common = Some(match common {
                 None => own,
                 Some(common) => common.into_iter().filter(|one_id| own.contains(one_id)).collect(),
             });
         }
-        Ok(common.into_iter().flatten().next().or_else(|| all.pop_first()))
+        Ok(common.into_iter().flatten().next().or_else(|| all.pop_first().map(|(_, one_id)| one_id)))
     }
 
     /// The records `group` of `holder` go to their goal, with their visits and reports; gives its One ID. A merge of their source's

@@ -206,7 +206,9 @@ impl Server {
             while self.store.submit_blocking(|t| pipeline::spread(t, "emr", 1)).unwrap() {}
             let due = self.store.read(|r| pipeline::due(r, "emr", FIRST_DUE, Ready::ALL, 2_000)).unwrap();
             for due in due {
-                let unit = pipeline::prepare_due(&self.source, due, 1_800_000_000_000_000);
+                // A One ID is older than those of a later second, as everywhere.
+                let now = 1_800_000_000_000_000 + self.clock * 1_000_000;
+                let unit = pipeline::prepare_due(&self.source, due, now);
                 let done = self.store.submit_blocking(move |t| pipeline::commit_due(t, unit, Cause::Poll)).unwrap();
                 states.extend(done.map(|done| done.state));
             }
