@@ -407,7 +407,7 @@ fn review_properties() -> Value {
         "decided_at": moment(),
         "decided_by": string(),
         "reason": string(),
-        "answered_by": {"type": "string", "description": "the case itself was not decided: link, unlink, merge, split or reject of others answers it"},
+        "answered_by": {"type": "string", "description": "the case itself was not decided: link, unlink, merge, split or reject of others answers it, or `source`: a FHIR server took back what led to it"},
         "now": {"type": "string", "enum": ["one_person", "two_persons"], "description": "what holds now"}
     })
 }

@@ -10,6 +10,12 @@ use serde_json::{Value, json};
 use crate::fhir_server::{Fault, Histories, Manner, Paging, Precision, Reply, Request, Rewrite};
 use crate::rig::{Rig, differences};
 
+/// What is odd, in words, and how it is made.
+type Odd<F> = (&'static str, F);
+
+/// Writes a link in another way.
+type Link = fn(&str) -> String;
+
 /// Changes a Bundle; any other answer stays.
 fn with_bundle(reply: &mut Reply, change: impl Fn(&mut Value)) {
     let Ok(mut body) = serde_json::from_slice::<Value>(&reply.body) else { return };
@@ -80,7 +86,7 @@ fn always(fault: Fault) -> impl Fn(&Request) -> Fault + Send + 'static {
 
 #[tokio::test]
 async fn answers_are_read_however_they_are_sent() {
-    let odd: [(&str, fn(&mut Reply)); 5] = [
+    let odd: [Odd<fn(&mut Reply)>; 5] = [
         ("a byte order mark", |reply| reply.body = [b"\xEF\xBB\xBF", &reply.body[..]].concat()),
         ("text/json", |reply| reply.headers = vec![("content-type".to_owned(), "text/json".to_owned())]),
         ("no type at all", |reply| reply.headers.clear()),
@@ -100,7 +106,7 @@ async fn answers_are_read_however_they_are_sent() {
 
 #[tokio::test]
 async fn bundles_are_read_with_what_they_leave_out_and_what_they_add() {
-    let odd: [(&str, fn(&mut Value)); 7] = [
+    let odd: [Odd<fn(&mut Value)>; 7] = [
         ("no fullUrl, no search", |body| {
             for entry in entries(body) {
                 entry.as_object_mut().unwrap().retain(|name, _| name == "resource" || name == "request");
@@ -158,7 +164,7 @@ async fn changes_without_versions(change: fn(&mut Value)) {
 #[tokio::test]
 async fn next_links_are_followed_however_they_are_written() {
     // The scripted server writes `/fhir/TYPE?…`.
-    let odd: [(&str, fn(&str) -> String); 4] = [
+    let odd: [Odd<Link>; 4] = [
         ("relative to the base", |url| url.trim_start_matches("/fhir/").to_owned()),
         ("without the base", |url| url.trim_start_matches("/fhir").to_owned()),
         ("the query alone", |url| format!("?{}", url.split_once('?').unwrap().1)),

@@ -27,6 +27,7 @@ mod disk;
 mod durability;
 mod feed;
 mod fhir;
+mod fhir_content;
 mod fhir_faults;
 mod fhir_histories;
 mod fhir_standing;
