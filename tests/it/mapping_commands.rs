@@ -367,7 +367,7 @@ fn explain_tells_where_a_list_was_cleared() {
     let phones = field(&explained, 0, "phones");
     assert_eq!((&phones["value"], &phones["path"], &phones["raw"]), (&Value::Null, &"PID-13".into(), &"\"\"".into()));
     // The block begins with its heading.
-    let line = line_of(&site, "mappings/hl7v2.toml", "each  = \"PID-13\"") - 1;
+    let line = line_of(&site, "mappings/hl7v2.toml", "block = \"pid_13\"") - 1;
     assert_eq!((&phones["file"], &phones["line"]), (&"mappings/hl7v2.toml".into(), &line.into()));
     let shown = site.run(&["mapping", "explain", "his", "a08.hl7"]).exits(0).stdout;
     let line = shown.lines().find(|line| line.starts_with("phones")).expect("the phones");

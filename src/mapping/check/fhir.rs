@@ -81,6 +81,7 @@ impl Checker<'_, '_, '_> {
         for (target, rule) in &rules {
             self.element_rule(target, rule, place, level);
         }
+        self.paths_of_other_fields(&rules, place, level);
         self.alternatives(&rules);
         self.set_twice(&rules.iter().map(|(target, _)| *target).collect::<Vec<_>>());
         if self.is_whole {

@@ -6,6 +6,7 @@ use crate::hl7v2::Path;
 use crate::mapping::coerce::Coercion;
 use crate::mapping::compile;
 use crate::mapping::file::{Block, Located, Rule};
+use crate::mapping::input::Format;
 use crate::record::schema::{Field, Shape};
 
 /// One rule that looks something up.
@@ -37,7 +38,13 @@ fn is_of_one_field(coercion: Coercion) -> bool {
 
 impl<'d> Checker<'_, '_, 'd> {
     /// A site's rule whose one path the base reads for another field of the same record or item, and not for this one.
-    pub(super) fn paths_of_other_fields(&mut self, rules: &[(&Located<String>, &Rule)], level: &'static [Field]) {
+    pub(super) fn paths_of_other_fields(
+        &mut self,
+        rules: &[(&Located<String>, &Rule)],
+        place: &str,
+        level: &'static [Field],
+    ) {
+        let format = self.declared.format();
         for (target, rule) in rules {
             let ([written], Some(found), None) =
                 (rule.from.as_slice(), compile::target(level, &target.value), &rule.when)
@@ -48,8 +55,14 @@ impl<'d> Checker<'_, '_, 'd> {
                 Some(named) => Coercion::named(&named.value),
                 None => compile::default_coercion(&found, level, rule),
             };
-            let root = |written: &Located<String>| Path::parse(&written.value).ok().map(|path| root_of(&path));
-            let (Some(own), true) = (root(written), coercion.is_some_and(is_of_one_field)) else { continue };
+            let root = |written: &Located<String>| match format {
+                Format::Hl7v2 => Path::parse(&written.value).ok().map(|path| root_of(&path)),
+                Format::Fhir => Some(written.value.trim().to_owned()),
+            };
+            // The parts of an address are different ones, and a number is nothing else of it.
+            let is_part = place == "patient.addresses" || (place == "patient.identifiers" && target.value == "value");
+            let is_one_field_s = is_part || coercion.is_some_and(is_of_one_field);
+            let (Some(own), true) = (root(written), is_one_field_s) else { continue };
             if rule.base_paths.is_empty() || rule.base_paths.iter().any(|path| root(path).as_ref() == Some(&own)) {
                 continue;
             }

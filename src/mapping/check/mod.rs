@@ -234,7 +234,7 @@ impl<'d> Checker<'_, '_, 'd> {
         for (target, rule) in rules() {
             self.rule(target, rule, place, level, &facts, within);
         }
-        self.paths_of_other_fields(&rules().collect::<Vec<_>>(), level);
+        self.paths_of_other_fields(&rules().collect::<Vec<_>>(), place, level);
         self.alternatives(&rules().collect::<Vec<_>>());
         self.set_twice(&rules().map(|(target, _)| target).collect::<Vec<_>>());
         if self.is_whole {
@@ -295,6 +295,7 @@ impl<'d> Checker<'_, '_, 'd> {
         };
         if self.is_whole {
             self.coded_without_table(rule, place, &found);
+            self.truth_without_table(rule, place, &found);
         }
         self.words_beside(rule, &found, coercion);
         self.first_alone(rule, &found, coercion, within);
@@ -327,6 +328,28 @@ impl<'d> Checker<'_, '_, 'd> {
             self.reader.warn(file, span, "M011", text, &hint);
         } else {
             self.reader.error(file, span, "M011", text, &hint);
+        }
+    }
+
+    /// Codes that are neither yes nor no are no truth value by themselves. That the base has a table for it is told by itself.
+    fn truth_without_table(&mut self, rule: &Rule, place: &str, target: &Target) {
+        const YES_OR_NO: &[&str] = &["", "0136", "0532"];
+        let is_told = rule.left_out.iter().any(|left| left.key == "table");
+        if target.shape != Shape::Boolean || rule.table.is_some() || rule.coercion.is_some() || is_told {
+            return;
+        }
+        for written in &rule.from {
+            let Some(meaning) = Path::parse(&written.value).ok().and_then(|path| self.meaning(&path).ok()) else {
+                continue;
+            };
+            if !YES_OR_NO.contains(&meaning.table) {
+                let text = format!(
+                    "{} has codes of HL7 table {}, and which of them mean that {place}.{} is true says a table",
+                    written.value, meaning.table, target.name
+                );
+                let hint = table_hint(rule, &written.value, target);
+                return self.reader.warn(written.file, written.span.clone(), "M011", text, &hint);
+            }
         }
     }
 
@@ -406,6 +429,13 @@ impl<'d> Checker<'_, '_, 'd> {
             }
             let is_judged = |row: &&Row| !self.reader.swapped_files.contains(&row.file);
             let rows: &[Row] = &rows.iter().filter(is_judged).cloned().collect::<Vec<_>>();
+            for (index, file) in table.files.iter().enumerate() {
+                let is_same = |other: &Located<String>| other.file == file.file && other.value == file.value;
+                if table.files[..index].iter().any(is_same) {
+                    let text = format!("{} is named twice", file.value);
+                    self.reader.warn(file.file, file.span.clone(), "M024", text, "leave it out");
+                }
+            }
             let vocabulary = self.vocabularies.get(&name.value).copied();
             self.repeated_rows(rows);
             self.rows_of_other_case(rows, vocabulary);

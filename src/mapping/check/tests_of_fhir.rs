@@ -165,3 +165,13 @@ fn what_is_asked_of_a_reference_or_compared_without_quotes_has_a_hint() {
     let text = "a text stands in quotes: 'official'";
     check_element("reason = 'identifier.where(use=official).value'", &[("15:32 M005", text)]);
 }
+
+#[test]
+fn an_element_that_the_base_reads_for_another_field_is_told() {
+    let base = format!("{UNITS}started_at = 'period.start'\nended_at = 'period.end'\n");
+    let visit = |line: &str, expected: &[(&str, &str)]| {
+        check_over(&base, &format!("[visit]\neach = 'Encounter'\n{line}\n"), expected);
+    };
+    visit("started_at = 'period.end'", &[("4:14 M018", "period.end is what ended_at is read from")]);
+    visit("started_at = 'period'", &[]);
+}

@@ -164,3 +164,27 @@ fn a_path_that_the_base_reads_for_another_field_is_told() {
     visit("room = 'PV1-3.1.1'", &[]);
     check_over(&base, "[patient]\nupdated_at = 'PID-7'\n", &[("3:14 M018", "PID-7 is what birth_date is read from")]);
 }
+
+#[test]
+fn a_part_of_an_address_that_the_base_reads_for_another_is_told() {
+    let base = format!("{SOUND}[[patient.addresses]]\neach = 'PID-11'\ncity = 'PID-11.3'\nprovince = 'PID-11.4'\n");
+    let city = |line: &str| format!("[[patient.addresses]]\neach = 'PID-11'\n{line}\n");
+    check_over(&base, &city("city = 'PID-11.4'"), &[("4:8 M018", "PID-11.4 is what province is read from")]);
+    check_over(&base, &city("city = 'PID-11.8'"), &[]);
+}
+
+#[test]
+fn codes_that_are_neither_yes_nor_no_need_a_table_to_be_true() {
+    let results = |line: &str, expected: &[(&str, &str)]| check(&format!("{SOUND}{RESULTS}{line}\n"), expected);
+    let text = "OBX-8 has codes of HL7 table 0078, and which of them mean that lab_report.results.critical is true says a table";
+    results("critical = 'OBX-8'", &[("19:12 M011", text)]);
+    check_line("deceased = 'PID-30'", &[]);
+    check_line("vip = { from = 'PV1-16', as = 'boolean' }", &[]);
+}
+
+#[test]
+fn a_file_that_a_table_names_twice_is_told() {
+    let mapping = format!("[tables]\nsex = ['sex.csv', 'sex.csv']\n{SOUND}")
+        .replace("name =", "sex = { from = 'PID-8', table = 'sex' }\nname =");
+    check(&mapping, &[("2:19 M024", "sex.csv is named twice")]);
+}
