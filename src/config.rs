@@ -7,22 +7,22 @@
 mod fhir;
 pub mod identity;
 pub mod push;
+mod source;
+mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use ipnet::IpNet;
-use jiff::tz::TimeZone;
-
+pub use self::source::{Acknowledge, Arrival, Files, Mllp, OnError, Source, default_zone};
+pub use self::value::{NAME_RULE, is_name};
+use self::value::{at_least, check_name, duration, networks, not_empty, number, socket_address};
 use crate::diagnostic::{Diagnostic, SourceFile};
 use crate::document::{self, Placed, Section};
 use crate::feed::TypeFilter;
-use crate::hl7v2::CharsetSetting;
 use crate::http::GuardSettings;
 use crate::identity::Model;
 use crate::policy::{FULL_POLICY, Purpose, shipped};
@@ -36,12 +36,6 @@ pub(crate) const CODE: &str = "C001";
 const LEAST_RETENTION: Duration = Duration::from_secs(86_400);
 /// The audit trail is kept six years at least, whatever is written (HIPAA 45 CFR 164.316(b)(2)(i)).
 const LEAST_AUDIT: Duration = Duration::from_secs(6 * 365 * 86_400);
-/// A shorter silence is between any two messages: every connection would be cut all the time.
-const LEAST_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Longest resource of a FHIR server: one with a document inside may have some tens of megabytes.
-const FHIR_RESOURCE: usize = 64 << 20;
-/// Names that no source can have: the `ready` line uses them for other things.
-const RESERVED_NAMES: [&str; 3] = ["http", "store", "sources"];
 
 /// Where the field policies are, below the root.
 pub const POLICIES: &str = "policies";
@@ -107,86 +101,6 @@ pub struct Retention {
     pub feed: Duration,
     /// The audit trail.
     pub audit: Duration,
-}
-
-/// `[[sources]]`
-#[derive(Debug, Clone)]
-pub struct Source {
-    /// Its name in records, events and commands.
-    pub name: String,
-    /// The mapping file, absolute.
-    pub mapping: PathBuf,
-    /// Where the source is written, for problems between sources.
-    span: Range<usize>,
-    /// Facility of visits that name none.
-    pub facility: Option<String>,
-    /// Zone of times without an offset.
-    pub time_zone: TimeZone,
-    /// Assigning authorities that this source owns.
-    pub authorities: Vec<String>,
-    /// Character set of its messages.
-    pub charset: CharsetSetting,
-    /// When the sender gets a positive answer.
-    pub acknowledge: Acknowledge,
-    /// Code for a message that is kept but could not be processed.
-    pub on_error: OnError,
-    /// Longest message in bytes.
-    pub max_message: usize,
-    /// How messages arrive.
-    pub arrival: Arrival,
-}
-
-/// When a sender gets a positive answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Acknowledge {
-    /// When the message is kept and everything that follows from it too.
-    Processed,
-    /// When the message is kept.
-    Received,
-}
-
-/// The answer to a message that is kept but could not be processed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnError {
-    /// Application error.
-    Ae,
-    /// Application reject.
-    Ar,
-}
-
-/// How messages of a source arrive.
-#[derive(Debug, Clone)]
-pub enum Arrival {
-    /// Over MLLP.
-    Mllp(Mllp),
-    /// As files in a directory.
-    Files(Files),
-    /// From a FHIR server, which is polled.
-    Fhir(Box<crate::source::fhir::settings::Settings>),
-}
-
-/// `mllp = { … }`
-#[derive(Debug, Clone)]
-pub struct Mllp {
-    /// Where to listen.
-    pub listen: SocketAddr,
-    /// Silence after which a connection is closed.
-    pub idle_timeout: Duration,
-    /// Connections at one time; more are closed at once.
-    pub max_connections: usize,
-    /// Networks that may connect.
-    pub allow: Vec<IpNet>,
-    /// TLS, if wanted.
-    pub tls: Option<Tls>,
-}
-
-/// `files = { … }`
-#[derive(Debug, Clone)]
-pub struct Files {
-    /// The directory that is watched, absolute.
-    pub directory: PathBuf,
-    /// How often it is looked at.
-    pub interval: Duration,
 }
 
 /// `[[consumers]]`
@@ -310,7 +224,7 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
     let mut names = BTreeSet::new();
     let mut listeners = BTreeMap::from([(http.listen, "http".to_owned())]);
     for mut section in document.sections("sources") {
-        let source = read_source(&mut section, root);
+        let source = source::read(&mut section, root);
         if let Some(Source { name, .. }) = &source
             && !names.insert(name.clone())
         {
@@ -388,141 +302,6 @@ fn default_model(file: &Path) -> PathBuf {
     file.with_file_name("identity.toml")
 }
 
-fn read_source(section: &mut Section<'_>, root: &Path) -> Option<Source> {
-    let problems = section.problems();
-    let name = section.required("name");
-    if let Some(name) = &name {
-        check_name(section, name);
-        if RESERVED_NAMES.contains(&name.value.as_str()) {
-            problems.report(
-                name.span.clone(),
-                format!("no source can be called {}", RESERVED_NAMES.join(", ")),
-                Some("name it after the sending system, for example `his`".into()),
-            );
-        }
-    }
-    let mapping = section.required("mapping");
-    if let Some(mapping) = &mapping
-        && let Err(error) = std::fs::metadata(root.join(&mapping.value))
-    {
-        let hint = format!("the path starts at {}", root.display());
-        problems.report(mapping.span.clone(), format!("the mapping cannot be read: {error}"), Some(hint));
-    }
-    let facility = section.text("facility").map(|facility| facility.value);
-    let time_zone = section.parsed("time_zone", time_zone).map_or_else(default_zone, |zone| zone.value);
-    let authorities = section.texts("authorities").unwrap_or_default().into_iter().map(|name| name.value).collect();
-    let kinds: Vec<&str> = ["mllp", "files", "fhir"].into_iter().filter(|kind| section.has(kind)).collect();
-    if kinds.len() != 1 {
-        problems.report(
-            section.span(),
-            "a source needs exactly one of the keys mllp, files and fhir, which says how its messages arrive",
-            Some("for example: mllp = { listen = \"127.0.0.1:2575\" }".into()),
-        );
-    }
-    let mllp = section.optional_section("mllp");
-    let files = section.optional_section("files");
-    let fhir = section.optional_section("fhir");
-    let mut inner = mllp.or(files).or(fhir)?;
-    let kind = kinds.first().copied().unwrap_or_default();
-    if kind == "fhir" {
-        let source = name.as_ref().map(|name| name.value.as_str()).unwrap_or_default();
-        let settings = fhir::read(&mut inner, source, root);
-        inner.finish();
-        return Some(Source {
-            name: name?.value,
-            mapping: root.join(&mapping?.value),
-            span: section.span(),
-            facility,
-            time_zone,
-            authorities,
-            charset: CharsetSetting::Auto,
-            acknowledge: Acknowledge::Received,
-            on_error: OnError::Ae,
-            max_message: FHIR_RESOURCE,
-            arrival: Arrival::Fhir(Box::new(settings?)),
-        });
-    }
-    let charset =
-        inner.parsed("charset", CharsetSetting::from_str).map_or(CharsetSetting::Auto, |charset| charset.value);
-    let max_message = inner.parsed("max_message", size).map_or(16 << 20, |size| size.value);
-    // Nobody waits for an answer about a file.
-    let (mut acknowledge, mut on_error) = (Acknowledge::Processed, OnError::Ae);
-    let arrival = if kind == "files" {
-        let directory = inner.required("directory");
-        let interval = inner.parsed("interval", duration).map_or(Duration::from_secs(5), |value| value.value);
-        directory.map(|directory| Arrival::Files(Files { directory: root.join(directory.value), interval }))
-    } else {
-        (acknowledge, on_error) = read_answers(&mut inner);
-        read_mllp(&mut inner, root).map(Arrival::Mllp)
-    };
-    inner.finish();
-    let mapping = mapping?;
-    Some(Source {
-        name: name?.value,
-        mapping: root.join(&mapping.value),
-        span: section.span(),
-        facility,
-        time_zone,
-        authorities,
-        charset,
-        acknowledge,
-        on_error,
-        max_message,
-        arrival: arrival?,
-    })
-}
-
-/// When and how the sender is answered.
-fn read_answers(section: &mut Section<'_>) -> (Acknowledge, OnError) {
-    let acknowledge = section.parsed("acknowledge", |text| match text {
-        "processed" => Ok(Acknowledge::Processed),
-        "received" => Ok(Acknowledge::Received),
-        _ => Err("must be `processed` or `received`"),
-    });
-    let on_error = section.parsed("on_error", |text| match text {
-        "AE" => Ok(OnError::Ae),
-        "AR" => Ok(OnError::Ar),
-        _ => Err("must be `AE` or `AR`"),
-    });
-    (
-        acknowledge.map_or(Acknowledge::Processed, |acknowledge| acknowledge.value),
-        on_error.map_or(OnError::Ae, |code| code.value),
-    )
-}
-
-/// The networks of `allow`, if the key is there.
-fn networks(section: &mut Section<'_>) -> Option<Vec<IpNet>> {
-    let problems = section.problems();
-    let read = |network: Placed<String>| {
-        let parsed = network.value.parse::<IpNet>();
-        let parsed = parsed.or_else(|_| network.value.parse::<std::net::IpAddr>().map(IpNet::from));
-        if parsed.is_err() {
-            let hint = Some("write an address or a network such as 10.1.0.0/16".to_owned());
-            problems.report(network.span, "allow: not a network", hint);
-        }
-        parsed.ok()
-    };
-    Some(section.texts("allow")?.into_iter().filter_map(read).collect())
-}
-
-fn not_empty(path: &str) -> Result<String, &'static str> {
-    if path.is_empty() { Err("is empty: name a file, or remove the key") } else { Ok(path.to_owned()) }
-}
-
-/// A whole number within bounds; `default` where the key is missing or wrong.
-fn number(section: &mut Section<'_>, key: &'static str, default: u32, most: u32) -> u32 {
-    match section.integer(key) {
-        None => default,
-        Some(Placed { value, span }) => match u32::try_from(value) {
-            Ok(value) if (1..=most).contains(&value) => value,
-            _ => {
-                section.problems().report(span, format!("{key} must be from 1 to {most}"), None);
-                default
-            }
-        },
-    }
-}
-
 /// Who is let in over HTTP, and how often.
 fn read_guard(section: &mut Section<'_>) -> GuardSettings {
     const MOST: u32 = 1_000_000;
@@ -549,43 +328,7 @@ fn read_guard(section: &mut Section<'_>) -> GuardSettings {
     guard
 }
 
-fn read_mllp(section: &mut Section<'_>, root: &Path) -> Option<Mllp> {
-    let problems = section.problems();
-    if !section.has("listen") {
-        section.required("listen");
-    }
-    let listen = section.parsed("listen", socket_address);
-    let idle_timeout = section.parsed("idle_timeout", |text| at_least(LEAST_IDLE_TIMEOUT, "1s", text));
-    let idle_timeout = idle_timeout.map_or(Duration::from_secs(600), |value| value.value);
-    let max_connections = match section.integer("max_connections") {
-        None => 256,
-        Some(Placed { value, .. }) if (1..=65_536).contains(&value) => usize::try_from(value).unwrap_or(256),
-        Some(Placed { span, .. }) => {
-            problems.report(span, "max_connections must be from 1 to 65536", None);
-            256
-        }
-    };
-    let allow = match networks(section) {
-        None => vec![IpNet::from_str("127.0.0.0/8").ok()?, IpNet::from_str("::1/128").ok()?],
-        Some(networks) => networks,
-    };
-    let tls = tls(section, root);
-    let listen = listen?;
-    if tls.is_none() {
-        warn_if_open(section, &listen);
-    }
-    Some(Mllp { listen: listen.value, idle_timeout, max_connections, allow, tls })
-}
-
 /// A plain listener that other machines reach carries patients' data in clear.
-fn time_zone(name: &str) -> Result<TimeZone, &'static str> {
-    TimeZone::get(name).map_err(|_| "not a zone of the IANA database, for example Asia/Shanghai")
-}
-
-fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
-    text.parse().map_err(|_| "expected ADDRESS:PORT, for example 127.0.0.1:2575, or 0.0.0.0:2575 for all networks")
-}
-
 fn warn_if_open(section: &Section<'_>, listen: &Placed<SocketAddr>) {
     if !listen.value.ip().is_loopback() {
         section.problems().warn(
@@ -616,6 +359,20 @@ fn warn_if_shared(section: &Section<'_>, key: &str, written: &Placed<String>, ro
     }
     #[cfg(not(unix))]
     let _ = (section, key, written, root);
+}
+
+fn tls(section: &mut Section<'_>, root: &Path) -> Option<Tls> {
+    let mut section = section.optional_section("tls")?;
+    let certificate = section.required("certificate");
+    let key_file = section.required("key_file");
+    key_file.iter().for_each(|key| warn_if_shared(&section, "tls.key_file", key, root));
+    let client_ca = section.text("client_ca");
+    section.finish();
+    Some(Tls {
+        certificate: root.join(certificate?.value),
+        key_file: root.join(key_file?.value),
+        client_ca: client_ca.map(|path| root.join(path.value)),
+    })
 }
 
 fn read_consumer(section: &mut Section<'_>, allowed: &Allowed, root: &Path) -> Option<Consumer> {
@@ -662,91 +419,6 @@ fn check_policy(section: &Section<'_>, policy: &Placed<String>, root: &Path) {
     {
         let hint = format!("it is {POLICIES}/{}.toml below {}", policy.value, root.display());
         problems.report(policy.span.clone(), format!("the policy cannot be read: {error}"), Some(hint));
-    }
-}
-
-/// What a name looks like.
-pub const NAME_RULE: &str = "a name is 1 to 64 letters, digits, `-`, `_` or `.`";
-
-/// Whether a source, consumer or token can be called so. Names become part of visit ids (`SOURCE:NUMBER`), URLs and metric
-/// labels.
-pub fn is_name(name: &str) -> bool {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    (1..=64).contains(&name.len()) && name.chars().all(legal)
-}
-
-fn check_name(section: &Section<'_>, name: &Placed<String>) {
-    if !is_name(&name.value) {
-        section.problems().report(name.span.clone(), NAME_RULE, Some("for example `his` or `follow-up`".into()));
-    }
-}
-
-fn tls(section: &mut Section<'_>, root: &Path) -> Option<Tls> {
-    let mut section = section.optional_section("tls")?;
-    let certificate = section.required("certificate");
-    let key_file = section.required("key_file");
-    key_file.iter().for_each(|key| warn_if_shared(&section, "tls.key_file", key, root));
-    let client_ca = section.text("client_ca");
-    section.finish();
-    Some(Tls {
-        certificate: root.join(certificate?.value),
-        key_file: root.join(key_file?.value),
-        client_ca: client_ca.map(|path| root.join(path.value)),
-    })
-}
-
-/// The contract's default; a hospital in China keeps one zone.
-pub fn default_zone() -> TimeZone {
-    TimeZone::get("Asia/Shanghai").unwrap_or(TimeZone::UTC)
-}
-
-/// `500ms`, `30s`, `10m`, `2h`, `180d`, `6y` (365 days).
-fn duration(text: &str) -> Result<Duration, &'static str> {
-    const WRONG: &str = "must be a number and a unit: ms, s, m, h, d or y, for example \"30s\"";
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| WRONG)?;
-    let milliseconds: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        "y" => 365 * 86_400_000,
-        _ => return Err(WRONG),
-    };
-    match number.checked_mul(milliseconds) {
-        Some(0) => Err("must be longer than nothing"),
-        // Times are kept in microseconds in 63 bits; nobody means more than a thousand years.
-        Some(total) if total <= 1_000 * 365 * 86_400_000 => Ok(Duration::from_millis(total)),
-        _ => Err("is too long"),
-    }
-}
-
-/// A duration that is not below `least`, which people write as `written`.
-fn at_least(least: Duration, written: &str, text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        short if short < least => Err(format!("must be {written} or more")),
-        enough => Ok(enough),
-    }
-}
-
-/// `65536`, `512KiB`, `16MiB`, `1GiB`.
-fn size(text: &str) -> Result<usize, &'static str> {
-    const WRONG: &str = "must be a number of bytes with KiB, MiB or GiB, for example \"16MiB\"";
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let number: usize = number.parse().map_err(|_| WRONG)?;
-    let unit = match unit {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return Err(WRONG),
-    };
-    match number.checked_mul(unit) {
-        Some(size) if (1 << 10..=1 << 30).contains(&size) => Ok(size),
-        _ => Err("must be from 1KiB to 1GiB"),
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::push::is_near;
-use super::{at_least, duration, warn_if_shared};
+use super::value::{at_least, duration};
+use super::warn_if_shared;
 use crate::document::{Placed, Section};
 use crate::fhir::compose::READ;
 use crate::source::fhir::Url;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::fhir::{existing, tls};
-use super::{at_least, duration};
+use super::value::{at_least, duration};
 use crate::document::{Placed, Section};
 use crate::push::{Allowed, SCHEDULE, Secrets, TIMEOUT, TargetError, Url};
 use crate::tls::ClientFiles;

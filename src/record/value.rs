@@ -146,6 +146,12 @@ impl Fields {
         self.place(name).is_ok()
     }
 
+    /// Fields whose names come sorted, each once.
+    pub(crate) fn of_sorted(entries: Vec<(Text, Value)>) -> Self {
+        debug_assert!(entries.is_sorted_by(|one, other| one.0 < other.0), "sorted, each once");
+        Self { entries }
+    }
+
     /// Sets a field; gives what it was.
     pub fn insert(&mut self, name: impl Into<Text>, value: Value) -> Option<Value> {
         let name = name.into();

@@ -140,10 +140,10 @@ impl<'m> Value<'m> {
         }
         let delimiters = self.message().delimiters();
         let whole = piece(self.raw, Some(delimiters.component), component);
-        match (subcomponent, given(whole)) {
-            (0, _) | (_, Given::Null) => self.found(whole, component, 0),
-            _ => self.found(piece(whole, delimiters.subcomponent, subcomponent), component, subcomponent),
+        if subcomponent == 0 || matches!(given(whole), Given::Null) {
+            return self.found(whole, component, 0);
         }
+        self.found(piece(whole, delimiters.subcomponent, subcomponent), component, subcomponent)
     }
 
     fn found(&self, raw: &'m str, component: usize, subcomponent: usize) -> Resolved<'m> {
@@ -163,21 +163,42 @@ impl<'m> Value<'m> {
 pub(super) fn piece(text: &str, separator: Option<u8>, number: usize) -> &str {
     let mut rest = text;
     for _ in 1..number {
-        match separator.and_then(|separator| memchr::memchr(separator, rest.as_bytes())) {
+        match separator.and_then(|separator| find(separator, rest)) {
             Some(cut) => rest = &rest[cut + 1..],
             None => return "",
         }
     }
-    let end = separator.and_then(|separator| memchr::memchr(separator, rest.as_bytes()));
+    let end = separator.and_then(|separator| find(separator, rest));
     &rest[..end.unwrap_or(rest.len())]
+}
+
+/// Where a delimiter is. Most fields are so short that looking byte by byte is over before `memchr` has begun.
+fn find(delimiter: u8, text: &str) -> Option<usize> {
+    const SHORT: usize = 16;
+    let bytes = text.as_bytes();
+    if bytes.len() <= SHORT {
+        return bytes.iter().position(|byte| *byte == delimiter);
+    }
+    memchr::memchr(delimiter, bytes)
 }
 
 /// Without the blanks around it. What begins and ends with letters or digits, as nearly all does, has none.
 pub(super) fn trimmed(text: &str) -> &str {
     match text.as_bytes() {
-        [first, .., last] if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() => text,
+        [first, .., last] if begins_plain(*first) && last.is_ascii_alphanumeric() => text,
+        [first, .., lead, _, _] if begins_plain(*first) && is_chinese(*lead) => text,
         _ => text.trim(),
     }
+}
+
+/// Whether a text that begins so needs no trimming to be told from nothing and from null.
+fn begins_plain(first: u8) -> bool {
+    first.is_ascii_alphanumeric() || is_chinese(first)
+}
+
+/// The first byte of U+4000 to U+9FFF in UTF-8: no blank, and never a byte inside another character.
+fn is_chinese(byte: u8) -> bool {
+    (0xE4..=0xE9).contains(&byte)
 }
 
 /// What a piece of a message says.
@@ -188,9 +209,10 @@ pub(super) enum Given {
 }
 
 pub(super) fn given(raw: &str) -> Given {
-    // What begins with a letter or digit need not be trimmed to be told from nothing and from null.
-    if raw.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric) {
-        return Given::Text;
+    match raw.as_bytes() {
+        [] => return Given::Nothing,
+        [first, ..] if begins_plain(*first) => return Given::Text,
+        _ => {}
     }
     match raw.trim() {
         "" => Given::Nothing,

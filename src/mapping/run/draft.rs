@@ -80,12 +80,9 @@ impl<'p> Draft<'p> {
 
     /// The fields that have a value.
     pub(super) fn into_fields(self) -> Fields {
-        let mut fields = Fields::with_capacity(self.values.iter().flatten().count() + 1);
-        for (name, value) in self.names.iter().zip(self.values) {
-            if let Some(value) = value {
-                fields.insert(Text::new_static(name), value);
-            }
-        }
-        fields
+        let mut entries = Vec::with_capacity(self.values.iter().flatten().count() + 1);
+        let filled = self.names.iter().zip(self.values).filter_map(|(name, value)| Some((name, value?)));
+        entries.extend(filled.map(|(name, value)| (Text::new_static(name), value)));
+        Fields::of_sorted(entries)
     }
 }
