@@ -400,6 +400,9 @@ fn ranges_for_anybody() {
         ("<1.0(阴性)", "..1.0"),
         ("阴性:<0.05", "..0.05"),
         ("-", "text"),
+        // Nobody has entered one.
+        ("0.00-0.00", "text"),
+        ("0-0", "text"),
         ("--", "text"),
         ("/", "text"),
         ("无", "text"),

@@ -303,8 +303,7 @@ impl Reloader {
                 self.metrics.set_policies_refused(false);
             }
             Err(problems) => {
-                problems.iter().for_each(|problem| tracing::error!("{problem}"));
-                tracing::error!(problems = problems.len(), "the changed policies cannot be used; those in force stay");
+                tell_all(&problems, "the changed policies cannot be used; those in force stay");
                 self.metrics.set_policies_refused(true);
             }
         }
@@ -351,8 +350,7 @@ impl Reloader {
     }
 
     async fn refuse(&mut self, problems: &[Diagnostic]) {
-        problems.iter().for_each(|problem| tracing::error!("{problem}"));
-        tracing::error!(problems = problems.len(), "the changed mappings cannot be used; those in force stay");
+        tell_all(problems, "the changed mappings cannot be used; those in force stay");
         self.metrics.mapping_load(MappingLoad::Refused);
         self.metrics.set_mapping_refused(true);
         self.is_refused = true;
@@ -384,4 +382,12 @@ impl Reloader {
         }
         noted.is_ok()
     }
+}
+/// Every problem on its line, and how many errors there are among them.
+fn tell_all(problems: &[Diagnostic], outcome: &str) {
+    for problem in problems {
+        if problem.is_error() { tracing::error!("{problem}") } else { tracing::warn!("{problem}") }
+    }
+    let errors = problems.iter().filter(|problem| problem.is_error()).count();
+    tracing::error!(errors, "{outcome}");
 }

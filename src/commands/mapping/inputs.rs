@@ -115,7 +115,7 @@ fn files(
             }
         }
     }
-    if found.is_empty() {
+    if found.is_empty() && !paths.is_empty() {
         let endings = extensions.iter().map(|extension| format!(".{extension}")).collect::<Vec<_>>().join(", ");
         output::complain(&format!("no file was found: of directories those are read that end in {endings}"));
     }

@@ -10,14 +10,13 @@ mod test;
 mod unmapped;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::{Unusable, Verdict, audited, load_config, output, unknown_source};
 use crate::app::count;
-use crate::app::mappings::{load_mapping, pipeline_source};
+use crate::app::mappings::{load_mapping, pipeline_site, pipeline_source};
 use crate::config::{self, Config};
 use crate::fhir::Dictionary;
 use crate::mapping::{Mapping, schema};
@@ -72,7 +71,7 @@ fn settings<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c config::So
 /// A source with its mapping as the files are now.
 fn source(config: &Config, name: &str) -> anyhow::Result<Source> {
     let settings = settings(config, name)?;
-    Ok(pipeline_source(settings, mapping(config, &settings.mapping)?, &Arc::default()))
+    Ok(pipeline_source(settings, mapping(config, &settings.mapping)?, &pipeline_site(config)))
 }
 
 /// Rows read at a time.

@@ -131,15 +131,34 @@ pub(super) fn address_line(
     postal_code: Option<&str>,
     district: Option<&str>,
 ) -> Option<String> {
-    let is_chinese = [street, city, province].into_iter().flatten().any(is_chinese);
-    let repeats_province = street.zip(province).is_some_and(|(line, province)| line.starts_with(province));
-    let (order, between) = match (is_chinese, repeats_province) {
-        (true, true) => ([street, other, None, None, None, None], ""),
-        (true, false) => ([province, city, district, street, other, None], ""),
-        (false, _) => ([street, other, city, district, province, postal_code], ", "),
-    };
-    let text: Vec<&str> = order.into_iter().flatten().collect();
-    (!text.is_empty()).then(|| text.join(between))
+    if ![street, city, province].into_iter().flatten().any(is_chinese) {
+        let parts: Vec<&str> = [street, other, city, district, province, postal_code].into_iter().flatten().collect();
+        return (!parts.is_empty()).then(|| parts.join(", "));
+    }
+    let mut line = format!("{}{}", street.unwrap_or_default(), other.unwrap_or_default());
+    // From the district up. A part with which the line begins already stands for those below it too.
+    let areas = [district, city, province];
+    let is_there = |area: &Option<&str>| area.is_some_and(|area| begins_with_area(&line, area));
+    let above = areas.iter().rposition(is_there).map_or(0, |place| place + 1);
+    for area in areas.into_iter().skip(above).flatten() {
+        // A municipality is its own province: 北京, 北京市.
+        if !begins_with_area(&line, area) {
+            line.insert_str(0, area);
+        }
+    }
+    (!line.is_empty()).then_some(line)
+}
+
+/// Whether a line begins with an area, in full or without its kind: 内蒙古 of 内蒙古自治区, but not the street 长沙路 of 长沙市.
+fn begins_with_area(line: &str, area: &str) -> bool {
+    const KINDS: [&str; 7] = ["特别行政区", "维吾尔自治区", "壮族自治区", "回族自治区", "自治区", "省", "市"];
+    const OF_STREETS: [char; 11] = ['路', '街', '大', '道', '巷', '里', '东', '西', '南', '北', '中'];
+    if line.starts_with(area) {
+        return true;
+    }
+    let name = KINDS.iter().find_map(|kind| area.strip_suffix(kind)).unwrap_or(area);
+    let rest = line.strip_prefix(name).filter(|_| name.chars().nth(1).is_some());
+    rest.is_some_and(|rest| rest.starts_with(is_han) && !rest.starts_with(OF_STREETS))
 }
 
 /// Whether a text is written in Chinese characters, at least in part.
@@ -350,6 +369,14 @@ mod tests {
             ("中山路&&12号^3幢201室^南京市^江苏省", Some("江苏省南京市中山路12号3幢201室")),
             ("&中山路&12号^^南京市", Some("南京市中山路12号")),
             ("^^^^^CHN", None),
+            // What the street begins with is not said again, nor what stands below it.
+            ("南山区科技路5号^^深圳市^广东省^^^^^南山区", Some("广东省深圳市南山区科技路5号")),
+            ("深圳市科技路5号^^深圳市^广东省^^^^^南山区", Some("广东省深圳市科技路5号")),
+            ("内蒙古呼和浩特市新城区1号^^呼和浩特市^内蒙古自治区", Some("内蒙古呼和浩特市新城区1号")),
+            ("1号^^北京市^北京^^^^^海淀区", Some("北京市海淀区1号")),
+            ("北京海淀区1号^^北京市^北京", Some("北京海淀区1号")),
+            ("长沙路5号^^长沙市^湖南省", Some("湖南省长沙市长沙路5号")),
+            ("^^南京市^江苏省", Some("江苏省南京市")),
         ] {
             assert_eq!(read(sent, address).as_deref(), expected, "{sent}");
         }

@@ -58,7 +58,7 @@ pub(crate) fn reference_range(text: &str, sex: Option<&str>, unit: Option<&str>)
     if is_bare(text)
         && let Some(range) = between(text, None)
     {
-        return ReadRange::Range(range);
+        return found(range);
     }
     if text.chars().count() > MAX_CHARACTERS {
         return ReadRange::Unclear;
@@ -69,13 +69,22 @@ pub(crate) fn reference_range(text: &str, sex: Option<&str>, unit: Option<&str>)
         return ReadRange::Nothing;
     }
     if let Some(range) = plain(text, unit) {
-        return ReadRange::Range(range);
+        return found(range);
     }
     match (by_sex(text, unit), sex) {
         (Some((male, _)), Some("male")) => ReadRange::Range(male),
         (Some((_, female)), Some("female")) => ReadRange::Range(female),
         (Some(_), _) => ReadRange::BySex,
         (None, _) => ReadRange::Unclear,
+    }
+}
+
+/// From nothing to nothing, `0.00-0.00`, is how a database writes that nobody has entered one.
+fn found(range: Range) -> ReadRange {
+    let is_zero = |limit: &Option<(Number, bool)>| limit.as_ref().is_some_and(|(limit, _)| limit.as_f64() == Some(0.0));
+    match &range {
+        Range::Numbers(Limits { low, high }) if is_zero(low) && is_zero(high) => ReadRange::Nothing,
+        _ => ReadRange::Range(range),
     }
 }
 
