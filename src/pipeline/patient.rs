@@ -46,7 +46,8 @@ impl Job<'_> {
     /// Which of the patients for whom a source has used one number a message means that says `said`; `None`: none of them. Of several that
     /// could be meant the one that agrees in most, then the one that the source spoke of last.
     ///
-    /// A server's Patient is the record that it was told as before, and that of another Patient only if the two may be one.
+    /// A server's Patient is the record that it was told as before, and that of another Patient, be that one deleted, only if the two may be
+    /// one.
     pub(super) fn meant(&self, generations: &[PatientRecord], said: &PatientFacts) -> Result<Option<usize>, Trouble> {
         let own = self.statement.as_ref().and_then(Statement::own_record);
         let mut best: Option<(usize, usize)> = None;
@@ -59,8 +60,7 @@ impl Job<'_> {
                 if record == Some(row.id) {
                     return Ok(Some(place));
                 }
-                let others = resources::told_as_record(self.transaction, row.id, patient)?;
-                if !others.is_empty() && are_two(&known, said) {
+                if are_two(&known, said) && resources::was_told_by_another(self.transaction, row.id, patient)? {
                     continue;
                 }
             }

@@ -138,9 +138,15 @@ impl Job<'_> {
             if subject.focal.kind != "Patient" {
                 owner = self.told_record(patient)?.map(|record| self.owner_now(record)).transpose()?;
             } else {
-                stays = !self.take_back_merge(patient, &mapped)?;
+                if let Some(record) = self.told_record(patient)? {
+                    stays = !self.take_back_merge(patient, &record, &mapped)?;
+                }
                 if let Some((number, said)) = self.number_now(&mapped) {
                     stays &= self.follow_number(patient, &number, said.as_ref())?;
+                    // Whoever was this record before it may have given way, and be gone.
+                    if let Some(record) = said.map(|said| self.record_meant(&number, &said)).transpose()?.flatten() {
+                        self.take_back_merge(patient, &record, &mapped)?;
+                    }
                 }
             }
         }
@@ -215,8 +221,12 @@ impl Job<'_> {
 
     /// A Patient that had given way to another one (`replaced-by`), and does so no longer: its record stands for itself again, and whose it is
     /// is found out as if the two had never been one. What people decided stays, and somebody is asked. `true`: it was taken back.
-    fn take_back_merge(&self, patient: &Resource, mapped: &[MappedRecord]) -> Result<bool, Trouble> {
-        let Some(record) = self.told_record(patient)? else { return Ok(false) };
+    fn take_back_merge(
+        &self,
+        patient: &Resource,
+        record: &PatientRecord,
+        mapped: &[MappedRecord],
+    ) -> Result<bool, Trouble> {
         let Some(into) = record.merged_into else { return Ok(false) };
         let into = self.live(self.record(into)?)?;
         let merges: Vec<&MappedRecord> = mapped.iter().filter(|mapped| mapped.kind == Kind::Merge).collect();
@@ -237,7 +247,7 @@ impl Job<'_> {
         if self.another_gives_way(patient, record.id, into.id)? {
             return Ok(false);
         }
-        self.undo_merge_of(&record, &into, self.withdrawn_at(patient))?;
+        self.undo_merge_of(record, &into, self.withdrawn_at(patient))?;
         Ok(true)
     }
 
@@ -267,6 +277,12 @@ impl Job<'_> {
         }
         let merge = mapped.iter().find(|record| record.kind == Kind::Merge)?;
         Some((retired(self.source, &merge.fields)?, None))
+    }
+
+    /// The record that a Patient of this number, of whom this is `said`, is told as; `None`: it is a new one.
+    fn record_meant(&self, number: &RecordNumber, said: &PatientFacts) -> Result<Option<PatientRecord>, Trouble> {
+        let mut generations = records::generations(self.transaction, self.source, number)?;
+        Ok(self.meant(&generations, said)?.map(|place| generations.swap_remove(place)))
     }
 
     /// A Patient that was told under another number is known by its new one from now on, unless that stands for the same person

@@ -140,7 +140,9 @@ pub use reading::{
     counts, forget_notes, held, note, put_note, refresh, refresh_all, refresh_type, types, unreadable,
     unreadable_count, wanted,
 };
-pub use told::{Told, put_told_digest, put_unreadable_by, tell_after, told, told_as_record, told_as_well};
+pub use told::{
+    Told, put_told_digest, put_unreadable_by, tell_after, told, told_as_record, told_as_well, was_told_by_another,
+};
 
 fn resource(row: &Row<'_>) -> Result<Resource, StoreError> {
     let state: String = row.get(3)?;

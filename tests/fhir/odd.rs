@@ -1,7 +1,7 @@
 //! Answers that are FHIR and look otherwise than most do.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use heyi::source::fhir::status::State;
@@ -183,33 +183,70 @@ async fn next_links_are_followed_however_they_are_written() {
 
 #[tokio::test]
 async fn what_a_search_says_was_deleted_is_asked_for_and_is_no_more() {
-    // The deleted ones match as well: with their last content, or without any.
     for has_content in [false, true] {
-        let change = move |reply: &mut Reply| {
-            with_bundle(reply, |body| {
-                if body["type"] != "searchset" {
-                    return;
-                }
-                for id in ["p2", "p3"] {
-                    let mut entry = json!({"request": {"method": "DELETE", "url": format!("Patient/{id}")}});
-                    if has_content {
-                        entry["resource"] = json!({"resourceType": "Patient", "id": id, "meta": {"versionId": "9"}});
-                    }
-                    entries(body).push(entry);
-                }
-            });
-        };
-        let manner = Manner { histories: Histories::No, ..Manner::default() };
-        let mut rig = Rig::with(manner, |settings| settings.resources = vec!["Patient".to_owned()]).await;
-        rig.patients(5);
-        rig.poll().await;
+        let listed = with_deleted(has_content, &["p2", "p3"]);
+        let mut rig = with_patients_alone().await;
         rig.server.shared().model.delete("Patient", "p2");
-        rig.server.shared().hook = Some(Box::new(move |_, _| rewritten(change)));
+        rig.server.shared().hook = Some(Box::new(move |_, _| listed.clone()));
         rig.pass_time(Duration::from_secs(31), 1).await;
         // At once; and the one that is there after all stays.
         assert_eq!(left(&rig), [""; 0], "{has_content}");
         assert!(rig.mirror.ids("Patient").contains(&"p3".to_owned()));
     }
+}
+
+#[tokio::test]
+async fn what_a_search_says_was_deleted_is_asked_for_again_if_heyi_ends_before_the_answer() {
+    let mut rig = with_patients_alone().await;
+    rig.server.shared().model.delete("Patient", "p2");
+    rig.put("Patient", "p4", json!({"active": true}));
+    // Once the mark has moved, it is listed no more.
+    let listed_at = Arc::new(OnceLock::new());
+    let listed = move |request: &Request| {
+        let is_search = request.target.contains("Patient?");
+        match is_search && listed_at.get_or_init(|| request.target.clone()) == &request.target {
+            true => with_deleted(false, &["p2"]),
+            false => Fault::Nothing,
+        }
+    };
+    let again = listed.clone();
+    rig.server.shared().hook = Some(Box::new(move |request, _| match request.target.contains("/Patient/p2") {
+        true => Fault::Status(401, None),
+        false => listed(request),
+    }));
+    rig.server.advance(Duration::from_secs(31));
+    rig.round().await;
+    rig.restart();
+    rig.server.shared().hook = Some(Box::new(move |request, _| again(request)));
+    rig.round().await;
+    assert_eq!(left(&rig), [""; 0]);
+}
+
+/// A server of five Patients, read once, that has no history.
+async fn with_patients_alone() -> Rig {
+    let manner = Manner { histories: Histories::No, ..Manner::default() };
+    let mut rig = Rig::with(manner, |settings| settings.resources = vec!["Patient".to_owned()]).await;
+    rig.patients(5);
+    rig.poll().await;
+    rig
+}
+
+/// Deleted Patients match a search as well: with their last content, or without any.
+fn with_deleted(has_content: bool, ids: &'static [&str]) -> Fault {
+    rewritten(move |reply| {
+        with_bundle(reply, |body| {
+            if body["type"] != "searchset" {
+                return;
+            }
+            for id in ids {
+                let mut entry = json!({"request": {"method": "DELETE", "url": format!("Patient/{id}")}});
+                if has_content {
+                    entry["resource"] = json!({"resourceType": "Patient", "id": id, "meta": {"versionId": "9"}});
+                }
+                entries(body).push(entry);
+            }
+        });
+    })
 }
 
 #[tokio::test]

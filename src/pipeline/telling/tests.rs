@@ -17,6 +17,7 @@ use crate::store::reviews::{self, Review, ReviewFilter};
 use crate::store::{Access, PackedBytes, Store, StoreConfig, StoreError, Transaction, events, records};
 
 mod giving_way;
+mod histories;
 
 const MAPPING: &str = r#"
 format = "fhir"
@@ -121,6 +122,13 @@ impl Server {
         Self::with(MAPPING)
     }
 
+    /// One that no other source is beside.
+    fn without_owners() -> Self {
+        let mut server = Self::new();
+        Arc::get_mut(&mut server.source).unwrap().site = Arc::default();
+        server
+    }
+
     fn with(mapping: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&StoreConfig::new(directory.path().join("heyi.db"), Access::Daemon)).unwrap();
@@ -164,9 +172,14 @@ impl Server {
     }
 
     fn loses(&mut self, text: &str) {
+        self.forget(text);
+        self.tell();
+    }
+
+    /// A resource is deleted; nothing is told as yet.
+    fn forget(&self, text: &str) {
         let removal = [Removal { name: name(text), state: ResourceState::Deleted, at: None }];
         self.store.submit_blocking(move |t| pipeline::enter(t, "emr", &[], &removal, Order::Arrival, 1)).unwrap();
-        self.tell();
     }
 
     /// A resource as its bytes, of which nobody can make anything.
@@ -202,18 +215,27 @@ impl Server {
     /// What became of the messages.
     fn tell_all(&self) -> Vec<MessageState> {
         let mut states = Vec::new();
-        for _ in 0..3 {
-            while self.store.submit_blocking(|t| pipeline::spread(t, "emr", 1)).unwrap() {}
-            let due = self.store.read(|r| pipeline::due(r, "emr", FIRST_DUE, Ready::ALL, 2_000)).unwrap();
-            for due in due {
-                // A One ID is older than those of a later second, as everywhere.
-                let now = 1_800_000_000_000_000 + self.clock * 1_000_000;
-                let unit = pipeline::prepare_due(&self.source, due, now);
-                let done = self.store.submit_blocking(move |t| pipeline::commit_due(t, unit, Cause::Poll)).unwrap();
-                states.extend(done.map(|done| done.state));
+        for _ in 0..30 {
+            states.extend(self.tell_some(usize::MAX));
+            if self.store.read(|r| crate::store::resources::due_count(r, "emr")).unwrap() == 0 {
+                return states;
             }
         }
-        assert_eq!(self.store.read(|r| crate::store::resources::due_count(r, "emr")).unwrap(), 0);
+        panic!("what is told reminds of something else without end");
+    }
+
+    /// The same of the first `limit` that are due.
+    fn tell_some(&self, limit: usize) -> Vec<MessageState> {
+        while self.store.submit_blocking(|t| pipeline::spread(t, "emr", 1)).unwrap() {}
+        let due = self.store.read(|r| pipeline::due(r, "emr", FIRST_DUE, Ready::ALL, 2_000)).unwrap();
+        let mut states = Vec::new();
+        for due in due.into_iter().take(limit) {
+            // A One ID is older than those of a later second, as everywhere.
+            let now = 1_800_000_000_000_000 + self.clock * 1_000_000;
+            let unit = pipeline::prepare_due(&self.source, due, now);
+            let done = self.store.submit_blocking(move |t| pipeline::commit_due(t, unit, Cause::Poll)).unwrap();
+            states.extend(done.map(|done| done.state));
+        }
         states
     }
 
@@ -260,6 +282,17 @@ impl Server {
             let owner = records::get(reader, visit.record)?.unwrap();
             let state: PatientState = serde_json::from_str(&owner.state).unwrap();
             Ok(state.record().get("name").and_then(Value::as_str).unwrap_or_default().to_owned())
+        });
+        shown.unwrap()
+    }
+
+    /// The name of the person whom a visit is of.
+    fn visit_person(&self, number: &str) -> String {
+        let shown = self.store.read(|reader| {
+            let visit = clinical::visit(reader, "emr", number)?.unwrap();
+            let owner = records::get(reader, visit.record)?.unwrap();
+            let person = crate::store::persons::get(reader, &owner.one_id)?.unwrap();
+            Ok(person.golden.get("name").and_then(Value::as_str).unwrap_or_default().to_owned())
         });
         shown.unwrap()
     }

@@ -15,8 +15,9 @@ use super::address::{Link, counts_rows};
 use super::bundle::{self, Bundle, Entry};
 use super::engine::{Engine, TypeWork};
 use super::error::{Concern, FhirError};
+use super::instant::Instant;
 use super::note::{Asks, Pass, Track, patient_key, type_key, write};
-use super::sink::{Note, Origin, Page, Resource, Sink, Wanted};
+use super::sink::{Note, Origin, Reference, Resource, Sink, Wanted};
 use super::status::{LoadedBy, Mode, Remark};
 use super::wire::Answer;
 use super::world::later;
@@ -63,8 +64,8 @@ struct Trail {
 }
 
 impl Trail {
-    fn row_is_new(&mut self, resource: &Resource) -> bool {
-        let key = (&resource.reference.id, &resource.version_id, resource.last_updated.as_ref().map(|at| at.time()));
+    fn row_is_new(&mut self, reference: &Reference, version: Option<&str>, at: Option<&Instant>) -> bool {
+        let key = (&reference.id, version, at.map(Instant::time));
         let new = self.rows.insert(self.hasher.hash_one(key));
         if self.rows.len() >= REMEMBERED {
             self.rows.clear();
@@ -237,7 +238,10 @@ impl<S: Sink> Engine<S> {
             }
             let changed = is_kept || after != *track || work.note.asks != asked_at_first;
             let notes = if changed { notes(name, patient, work, &after) } else { Vec::new() };
-            let page = Page { resources: seen.resources, notes, ..Page::empty(self.version) };
+            // With the page, whose mark says that all of it is known.
+            let mut page = self.answers(seen.doubtful).await?;
+            page.resources.splice(0..0, seen.resources);
+            page.notes = notes;
             let read_ahead = async {
                 match next {
                     Some(url) => Some(self.server.get(url).await),
@@ -247,9 +251,6 @@ impl<S: Sink> Engine<S> {
             let (kept, answer) =
                 tokio::join!(self.keep(name, page, Some(LoadedBy::Search), work.note.loaded.is_none()), read_ahead);
             kept?;
-            if !seen.doubtful.is_empty() {
-                self.sink.take(self.answers(seen.doubtful).await?).await?;
-            }
             ahead = answer;
             *track = after;
             self.show(name, work, track, total, pass.all_rows);
@@ -326,7 +327,7 @@ impl<S: Sink> Engine<S> {
                 }
                 Entry::Happened(happening) => {
                     seen.matches += 1;
-                    seen.new += 1;
+                    seen.new += u64::from(trail.row_is_new(&happening.reference, None, happening.at.as_ref()));
                     seen.doubtful.push(Wanted { reference: happening.reference, held_version: None });
                     continue;
                 }
@@ -340,7 +341,8 @@ impl<S: Sink> Engine<S> {
                 continue;
             }
             seen.matches += 1;
-            seen.new += u64::from(trail.row_is_new(&resource));
+            let (version, at) = (resource.version_id.as_deref(), resource.last_updated.as_ref());
+            seen.new += u64::from(trail.row_is_new(&resource.reference, version, at));
             match &resource.last_updated {
                 None => pass.undated = true,
                 Some(at) => {

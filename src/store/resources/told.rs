@@ -86,3 +86,12 @@ pub fn told_as_record(reader: &Reader<'_>, record: i64, except: i64) -> Result<V
     let sql = select!("WHERE r.record = ?1 AND r.id <> ?2 AND r.state = 'present' ORDER BY r.id LIMIT 100");
     reader.all(sql, params![record, except], resource)
 }
+
+/// Whether a Patient, other than the row `except`, was last told as a record, also one that is there no more.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn was_told_by_another(reader: &Reader<'_>, record: i64, except: i64) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM resource WHERE record = ?1 AND id <> ?2 LIMIT 1";
+    Ok(reader.one(sql, params![record, except], |_| Ok(()))?.is_some())
+}

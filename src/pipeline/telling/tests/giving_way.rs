@@ -67,7 +67,7 @@ fn gives_way(to: &str, mut content: Json) -> Json {
     content
 }
 
-fn numbered(system: &str, number: &str, name: &str, born: &str) -> Json {
+pub(super) fn numbered(system: &str, number: &str, name: &str, born: &str) -> Json {
     let mut content = person(number, name, born);
     content["identifier"][0]["system"] = json!(system);
     content
@@ -456,4 +456,37 @@ fn a_patient_who_went_along_with_one_that_gave_way_and_is_deleted_is_its_own_aga
     server.loses("Patient/3");
     assert_eq!(server.one_id_of("Patient/2"), before);
     assert_ne!(server.one_id_of("Patient/1"), before);
+}
+
+#[test]
+fn the_number_of_one_who_gave_way_and_is_deleted_is_the_next_patients_own() {
+    let wang = || person("M5", "王五", "1985-05-05");
+    // Another one, who had a number of its own or comes only now, and the same one anew.
+    for (before, after) in [
+        (Some(person("M3", "欧阳丽", "2004-06-05")), person("M5", "欧阳丽", "2004-06-05")),
+        (None, person("M5", "欧阳丽", "2004-06-05")),
+        (None, wang()),
+    ] {
+        let mut server = Server::new();
+        server.has(&[("Patient/1", zhang()), ("Patient/2", wang()), ("Encounter/2", visit_of_patient("Patient/2"))]);
+        server.has(&[("Patient/2", gives_way("Patient/1", wang()))]);
+        server.loses("Patient/2");
+        if let Some(before) = before {
+            server.has(&[("Patient/3", before)]);
+        }
+        server.has(&[("Patient/3", after.clone()), ("Encounter/3", visit_of_patient("Patient/3"))]);
+        assert_ne!(server.one_id_of("Patient/3"), server.one_id_of("Patient/1"), "{after}");
+        assert_eq!(server.visit("3"), "planned -, of HIS|M5");
+        assert_eq!(server.visit_name("3"), after["name"][0]["text"]);
+    }
+}
+
+#[test]
+fn what_is_about_a_deleted_patient_is_not_the_next_ones_of_its_number() {
+    let mut server = Server::new();
+    server.has(&[("Patient/1", zhang()), ("Encounter/1", visit_of_patient("Patient/1"))]);
+    server.loses("Patient/1");
+    server.has(&[("Patient/2", person("M1", "欧阳丽", "2004-06-05")), ("Encounter/2", visit_of_patient("Patient/2"))]);
+    assert_eq!((server.visit_name("1"), server.visit_name("2")), ("张三".to_owned(), "欧阳丽".to_owned()));
+    assert_ne!(server.one_id_of("Patient/1"), server.one_id_of("Patient/2"));
 }
