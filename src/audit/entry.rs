@@ -19,6 +19,15 @@ macro_rules! actions {
                 match self { $(Action::$variant => $name,)* }
             }
 
+            /// Whether a text names an action, or with `.*` a kind of them: what is asked for amiss finds nothing, which reads as if nothing
+            /// had been done.
+            pub fn is_named_by(text: &str) -> bool {
+                match text.strip_suffix('*') {
+                    Some(kind) => kind.is_empty() || kind.ends_with('.') && Self::NAMES.iter().any(|name| name.starts_with(kind)),
+                    None => Self::NAMES.contains(&text),
+                }
+            }
+
             /// What it means, in one phrase.
             pub fn meaning(self) -> &'static str {
                 match self { $(Action::$variant => $meaning,)* }
@@ -239,7 +248,7 @@ impl Entry {
     }
 }
 
-/// Whether a text is a One ID: a ULID, 26 characters of Crockford's base 32.
-fn is_one_id(text: &str) -> bool {
+/// Whether a text looks like a One ID: a ULID, 26 characters of Crockford's base 32.
+pub fn is_one_id(text: &str) -> bool {
     text.len() == 26 && text.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
 }
