@@ -318,6 +318,20 @@ mod tests {
     }
 
     #[test]
+    fn of_numbers_that_are_all_hidden_a_change_is_not_named_although_the_version_before_is_gone() {
+        let categories = Categories::shipped();
+        let changed = ["identifiers", "sources"].map(Value::from);
+        let told = |text: &str| {
+            let policy = policy(text);
+            let lens = Lens::new(&policy, &categories, PseudonymKey::new(b"key", "crm"), 2026);
+            lens.changes(Document::Person, &changed, &Fields::new(), None)
+        };
+        assert_eq!(told(super::super::shipped("marketing").unwrap()), Vec::<Value>::new());
+        assert_eq!(told("[fields]\norigin = \"clear\"\n"), [Value::from("sources")]);
+        assert_eq!(told("[fields]\ninsurance = \"pseudonym\"\n"), changed);
+    }
+
+    #[test]
     fn the_code_of_another_system_goes_the_way_of_the_code_beside_it() {
         let alternate = |code: &str| json!({"code": code, "system": "I10", "name": "another name"});
         let visit = json!({
