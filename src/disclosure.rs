@@ -424,7 +424,7 @@ impl Rule<'_> {
         Ok(())
     }
 
-    /// What leaves of the version before, where the log still has it under the same One ID.
+    /// What leaves of the version before, where the log still has it under the same One ID; before the first there was nothing.
     fn before(
         &self,
         reader: &Reader<'_>,
@@ -441,6 +441,9 @@ impl Rule<'_> {
         else {
             return Ok(None);
         };
+        if version == 1 {
+            return Ok(Some(Fields::new()));
+        }
         for payload in events::payloads_before(reader, &event.subject, sequence, LOOKED_BACK)? {
             let earlier: Fields =
                 serde_json::from_str(&payload).map_err(|_| StoreError::Damaged { what: "event.data" })?;

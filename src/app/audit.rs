@@ -54,8 +54,8 @@ impl Journal {
         }
     }
 
-    /// That the daemon starts, and with which files.
-    pub(super) async fn start(&self, config: &Config, mappings: &[PathBuf]) -> Result<(), WriteError> {
+    /// That the daemon starts, and with which files; `texts`: those of mappings and policies.
+    pub(super) async fn start(&self, config: &Config, texts: &[PathBuf]) -> Result<(), WriteError> {
         let mut started = self.entry(Action::DaemonStart);
         started.object("version", env!("CARGO_PKG_VERSION"));
         let mut loaded = self.entry(Action::ConfigurationLoad);
@@ -66,7 +66,7 @@ impl Journal {
         let certificates = certificates.chain(&config.http.tls).map(|tls| tls.certificate.as_path());
         let model = Some(config.model_file.as_path()).filter(|file| file.exists());
         let files = [config.file.as_path()].into_iter().chain(model).chain(certificates);
-        self.name_files(&mut loaded, files.chain(mappings.iter().map(PathBuf::as_path)));
+        self.name_files(&mut loaded, files.chain(texts.iter().map(PathBuf::as_path)));
         self.append(vec![started, loaded]).await
     }
 

@@ -283,7 +283,7 @@ impl Reloader {
             seen.insert(path, look);
         });
         (self.files, self.seen) = (loaded.files, seen);
-        self.take_policies(policies);
+        self.take_policies(policies).await;
         match loaded.set {
             Ok(sources) => self.put_in_force(sources.into(), is_asked).await,
             Err(problems) => self.refuse(&problems).await,
@@ -291,21 +291,31 @@ impl Reloader {
     }
 
     /// Policies are a set of their own: a mistake in one keeps no mapping from being taken, nor the other way round.
-    fn take_policies(&self, loaded: Result<Policies, Vec<Diagnostic>>) {
-        match loaded {
-            Ok(policies) => {
-                let changed = self.policies.borrow().policies != policies.policies
-                    || self.policies.borrow().categories != policies.categories;
-                if changed {
-                    self.policies.send_replace(Arc::new(policies));
-                    tracing::info!("new policies are in force");
-                }
-                self.metrics.set_policies_refused(false);
-            }
+    async fn take_policies(&mut self, loaded: Result<Policies, Vec<Diagnostic>>) {
+        let (outcome, policies) = match loaded {
+            Ok(policies) => (Outcome::Ok, Some(policies)),
             Err(problems) => {
                 tell_all(&problems, "the changed policies cannot be used; those in force stay");
-                self.metrics.set_policies_refused(true);
+                (Outcome::Refused, None)
             }
+        };
+        self.metrics.set_policies_refused(policies.is_none());
+        let is_known = policies.as_ref().is_some_and(|policies| {
+            let before = self.policies.borrow();
+            before.policies == policies.policies && before.categories == policies.categories
+        });
+        if is_known {
+            return;
+        }
+        let entry = self.entry(Action::PolicyLoad, outcome);
+        let noted = self.journal.store().submit(move |transaction| audit::append(transaction, &entry).map(drop)).await;
+        if let Err(error) = noted {
+            // What cannot be written down is not put in force, and looked at again.
+            tracing::warn!(%error, "that policies were read could not be written down");
+            self.seen = Look::new();
+        } else if let Some(policies) = policies {
+            self.policies.send_replace(Arc::new(policies));
+            tracing::info!("new policies are in force");
         }
     }
 
@@ -320,7 +330,7 @@ impl Reloader {
             }
         }
         // What cannot be written down is not put in force, and looked at again.
-        let entry = changed.then(|| self.entry(Outcome::Ok));
+        let entry = changed.then(|| self.entry(Action::MappingLoad, Outcome::Ok));
         if !self.note(&set, entry).await && changed {
             self.seen = Look::new();
             return;
@@ -343,9 +353,12 @@ impl Reloader {
         self.metrics.set_mapping_refused(false);
     }
 
-    fn entry(&self, outcome: Outcome) -> Entry {
-        let mut entry = self.journal.entry(Action::MappingLoad).with(outcome);
-        self.journal.name_files(&mut entry, self.files.iter().map(PathBuf::as_path).filter(|file| file.exists()));
+    /// That mappings or policies were read, with their files.
+    fn entry(&self, action: Action, outcome: Outcome) -> Entry {
+        let policies = policies::files(&self.config);
+        let is_named = |file: &&PathBuf| policies.contains(file) == (action == Action::PolicyLoad) && file.exists();
+        let mut entry = self.journal.entry(action).with(outcome);
+        self.journal.name_files(&mut entry, self.files.iter().filter(is_named).map(PathBuf::as_path));
         entry
     }
 
@@ -356,7 +369,7 @@ impl Reloader {
         self.is_refused = true;
         let errors = problems.iter().filter(|problem| problem.is_error()).map(ToString::to_string);
         let (errors, at) = (errors.collect::<Vec<_>>(), now());
-        let entry = self.entry(Outcome::Refused);
+        let entry = self.entry(Action::MappingLoad, Outcome::Refused);
         let noted = self.journal.store().submit(move |transaction| {
             audit::append(transaction, &entry)?;
             mappings::note_refused(transaction, &errors, at)

@@ -163,7 +163,8 @@ impl App {
         let store = Store::open(&store_config(config, Access::Daemon))?;
         let requests = http::RequestIds::new(now());
         let journal = Journal::new(&store, config, requests.run());
-        let files: Vec<PathBuf> = loaded.files.iter().filter(|file| file.exists()).cloned().collect();
+        let files = loaded.files.iter().cloned().chain(policies::files(config));
+        let files: Vec<PathBuf> = files.filter(|file| file.exists()).collect();
         journal.start(config, &files).await.map_err(StartError::Audit)?;
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
@@ -277,7 +278,8 @@ impl App {
         for bound in sources {
             if let Entrance::Directory(directory, _) = &bound.entrance {
                 let (source, directory) = (bound.name.clone(), Arc::clone(directory));
-                let keep = upkeep::keep_files(source.clone(), directory, retention.messages, stop.clone());
+                let keep =
+                    upkeep::keep_files(store.clone(), source.clone(), directory, retention.messages, stop.clone());
                 parts.spawn(format!("{source}, old files"), keep);
             }
             parts.spawn(bound.name.clone(), serve_source(bound, stop.clone()));

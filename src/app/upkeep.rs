@@ -8,9 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::now;
 use super::supervise::supervise;
+use crate::audit::{Action, Actor, Entry};
 use crate::config::Retention;
 use crate::source::directory::Directory;
-use crate::store::{Reader, Store, Transaction, WriteError, audit, consumers, events, retention};
+use crate::store::retention::{self, PruneStep};
+use crate::store::{Reader, Store, StoreError, Transaction, WriteError, audit, consumers, events};
 
 /// Pause between two rounds of pruning: retention counts in days.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
@@ -25,12 +27,18 @@ const PRUNE_PAUSE: Duration = Duration::from_millis(50);
 const FILES_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
 /// Removes files that source `name` has read and that were kept long enough, until `stop`.
-pub(super) async fn keep_files(name: String, directory: Arc<Directory>, kept: Duration, stop: CancellationToken) {
-    let start = || prune_files(name.clone(), Arc::clone(&directory), kept, stop.clone());
+pub(super) async fn keep_files(
+    store: Store,
+    name: String,
+    directory: Arc<Directory>,
+    kept: Duration,
+    stop: CancellationToken,
+) {
+    let start = || prune_files(store.clone(), name.clone(), Arc::clone(&directory), kept, stop.clone());
     supervise("retention of files", &stop, |_| (), start).await;
 }
 
-async fn prune_files(source: String, directory: Arc<Directory>, kept: Duration, stop: CancellationToken) {
+async fn prune_files(store: Store, source: String, directory: Arc<Directory>, kept: Duration, stop: CancellationToken) {
     loop {
         let directory = Arc::clone(&directory);
         let pruned = tokio::task::spawn_blocking(move || {
@@ -38,7 +46,15 @@ async fn prune_files(source: String, directory: Arc<Directory>, kept: Duration, 
         });
         match tokio::select! { () = stop.cancelled() => return, pruned = pruned => pruned } {
             Ok(Ok(0)) => {}
-            Ok(Ok(files)) => tracing::info!(source, files, "removed files older than the retention"),
+            Ok(Ok(files)) => {
+                tracing::info!(source, files, "removed files older than the retention");
+                let mut entry = removed(files);
+                entry.object("files_of", &source);
+                let noted = store.submit(move |transaction| audit::append(transaction, &entry).map(drop)).await;
+                if let Err(error) = noted {
+                    tracing::error!(source, %error, "that files were removed could not be written to the audit trail");
+                }
+            }
             Ok(Err(error)) => tracing::warn!(source, %error, "old files could not be removed; tried again later"),
             Err(error) => tracing::error!(source, %error, "removing old files failed by a defect; tried again later"),
         }
@@ -70,8 +86,12 @@ async fn prune_once(
     let before = before(kept.messages);
     let mut next = Some(0);
     while let Some(after) = next.filter(|_| !stop.is_cancelled()) {
-        let step =
-            store.submit(move |transaction| retention::prune_messages(transaction, before, after, PRUNE_ROWS)).await?;
+        let prune = move |transaction: &Transaction<'_>| {
+            let step = retention::prune_messages(transaction, before, after, PRUNE_ROWS)?;
+            note(transaction, step, "messages_up_to")?;
+            Ok(step)
+        };
+        let step = store.submit(prune).await?;
         removed += step.removed;
         next = step.next;
         tokio::time::sleep(PRUNE_PAUSE).await;
@@ -81,8 +101,11 @@ async fn prune_once(
     let mut more = true;
     while more && !stop.is_cancelled() {
         let consumers = consumers.to_vec();
-        let prune =
-            move |transaction: &Transaction<'_>| retention::prune_events(transaction, before, &consumers, PRUNE_ROWS);
+        let prune = move |transaction: &Transaction<'_>| {
+            let step = retention::prune_events(transaction, before, &consumers, PRUNE_ROWS)?;
+            note(transaction, step, "events_before")?;
+            Ok(step)
+        };
         let step = store.submit(prune).await?;
         removed += step.removed;
         more = step.removed > 0 && step.next.is_some();
@@ -103,6 +126,21 @@ async fn prune_once(
         tokio::time::sleep(PRUNE_PAUSE).await;
     }
     Ok(())
+}
+
+/// Writes down what a step removed, in its own transaction; `bound` says what its `next` is.
+fn note(transaction: &Transaction<'_>, step: PruneStep, bound: &str) -> Result<(), StoreError> {
+    let Some(next) = step.next.filter(|_| step.removed > 0) else { return Ok(()) };
+    let mut entry = removed(step.removed);
+    entry.object(bound, next);
+    audit::append(transaction, &entry).map(drop)
+}
+
+/// The entry of something that went because it was older than the retention says.
+fn removed(count: impl std::fmt::Display) -> Entry {
+    let mut entry = Entry::new(now(), Actor::Daemon, Action::RetentionPrune, "daemon", "");
+    entry.object("removed", count);
+    entry
 }
 
 /// Says for whom events are kept that are older than the retention says.

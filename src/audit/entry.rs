@@ -19,6 +19,15 @@ macro_rules! actions {
                 match self { $(Action::$variant => $name,)* }
             }
 
+            /// Whether a text names an action, or with `.*` a kind of them: what is asked for amiss finds nothing, which reads as if nothing
+            /// had been done.
+            pub fn is_named_by(text: &str) -> bool {
+                match text.strip_suffix('*') {
+                    Some(kind) => kind.is_empty() || kind.ends_with('.') && Self::NAMES.iter().any(|name| name.starts_with(kind)),
+                    None => Self::NAMES.contains(&text),
+                }
+            }
+
             /// What it means, in one phrase.
             pub fn meaning(self) -> &'static str {
                 match self { $(Action::$variant => $meaning,)* }
@@ -77,7 +86,9 @@ actions! {
     DaemonStop "daemon.stop" "The daemon stopped."
     ConfigurationLoad "configuration.load" "The configuration was read."
     MappingLoad "mapping.load" "Changed mappings were read."
+    PolicyLoad "policy.load" "Changed field policies were read."
     CertificateLoad "certificate.load" "A renewed certificate was read."
+    RetentionPrune "retention.prune" "Messages, events or files older than the retention were removed."
     AuditRead "audit.read" "The audit trail was read."
     AuditExport "audit.export" "The audit trail was exported."
     AuditPrune "audit.prune" "Entries older than the retention were removed."
@@ -237,7 +248,7 @@ impl Entry {
     }
 }
 
-/// Whether a text is a One ID: a ULID, 26 characters of Crockford's base 32.
-fn is_one_id(text: &str) -> bool {
+/// Whether a text looks like a One ID: a ULID, 26 characters of Crockford's base 32.
+pub fn is_one_id(text: &str) -> bool {
     text.len() == 26 && text.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
 }

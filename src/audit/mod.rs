@@ -15,7 +15,7 @@ mod seal;
 mod verify;
 
 pub use chain::{GENESIS, Hash, Row};
-pub use entry::{Action, Actor, Entry, Outcome};
+pub use entry::{Action, Actor, Entry, Outcome, is_one_id};
 pub use seal::{Checkpoint, CheckpointKind, KeyError, PublicKey, SigningKey};
 pub use verify::{Break, Broken, Extent, Verified, Verifier};
 

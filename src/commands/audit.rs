@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Verdict, audited, existing_store, load_config, output};
 use crate::app::now;
+use crate::audit::{Action, is_one_id};
 use crate::audit::{Break, CheckpointKind, PublicKey, Row};
 use crate::config::Config;
 use crate::store::audit::{self, AuditFilter, AuditOrder, Evidence, Findings, evidence_of_export, public_keys};
@@ -66,11 +67,23 @@ pub(super) struct Filter {
     #[arg(long, value_name = "NAME")]
     who: Option<String>,
     /// About this person.
-    #[arg(long, value_name = "ONE_ID")]
+    #[arg(long, value_name = "ONE_ID", value_parser = one_id)]
     person: Option<String>,
     /// Of this action, for example person.read, or person.* for all of a kind.
-    #[arg(long)]
+    #[arg(long, value_parser = action)]
     action: Option<String>,
+}
+
+// What is asked for amiss finds nothing, which reads as if nothing had been done.
+
+fn one_id(text: &str) -> Result<String, &'static str> {
+    is_one_id(text).then(|| text.to_owned()).ok_or("no One ID: `heyi person find` tells a patient's")
+}
+
+fn action(text: &str) -> Result<String, String> {
+    let refused =
+        || format!("no such action: write one of {}, or a kind of them such as person.*", Action::NAMES.join(", "));
+    Action::is_named_by(text).then(|| text.to_owned()).ok_or_else(refused)
 }
 
 /// Rows read at a time.

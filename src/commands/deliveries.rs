@@ -22,8 +22,8 @@ pub(super) enum Verb {
         /// After this position: start, head or a cursor.
         #[arg(long, value_name = "CURSOR", conflicts_with = "since")]
         from: Option<Position>,
-        /// What was written at this time or later, for example 2026-03-01T00:00:00+08:00.
-        #[arg(long, value_name = "TIME")]
+        /// What was written at this time or later: 2026-11-22, 2026-11-22T08:00 (local) or 2026-11-22T08:00:00+08:00.
+        #[arg(long, value_name = "TIME", value_parser = output::read_time)]
         since: Option<jiff::Timestamp>,
         /// Up to and with this position; without it: up to the newest event.
         #[arg(long, value_name = "CURSOR")]

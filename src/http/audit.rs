@@ -14,9 +14,9 @@ use std::time::Instant;
 use axum::http::{HeaderValue, Response, header::HeaderName};
 
 use super::AppState;
-use super::call::{Answer, now};
+use super::call::{Answer, consumer_of, now};
 use super::problem::{Problem, ProblemKind};
-use super::tokens::Caller;
+use super::tokens::{Caller, Role};
 use crate::audit::{Action, Actor, Entry, Outcome};
 use crate::outgoing::Page;
 use crate::store::audit;
@@ -123,6 +123,17 @@ pub(crate) fn name_events(entry: &mut Entry, page: &Page) {
     entry.persons(page.events.iter().map(|event| event.subject.as_str()));
 }
 
+/// Names by which field policy a consumer is told; of others nothing.
+pub(crate) fn name_policy(state: &AppState, entry: &mut Entry) {
+    let Actor::Token { name, role } = &entry.actor else { return };
+    if *role != Role::Consumer.name() {
+        return;
+    }
+    if let Some(consumer) = consumer_of(state, name) {
+        entry.object("policy", consumer.policy);
+    }
+}
+
 /// Writes down what the request came to, and only then lets the answer go.
 pub(crate) async fn conclude(state: &AppState, audited: Audited, trace: &Trace, answer: Answer) -> Answer {
     if trace.is_written.load(Ordering::Relaxed) {
@@ -144,6 +155,7 @@ pub(crate) async fn conclude(state: &AppState, audited: Audited, trace: &Trace, 
         Some(_) => Outcome::Refused,
     };
     let mut entry = trace.for_change().with(outcome);
+    name_policy(state, &mut entry);
     problem.iter().for_each(|problem| entry.object("problem", problem.kind.slug()));
     match append(state, vec![entry]).await {
         Ok(()) => answer.map(|response| named(response, trace)),

@@ -93,16 +93,18 @@ impl Call {
     }
 }
 
+/// The consumer of this name; `None`: others are configured, and it is not.
+pub(super) fn consumer_of(state: &AppState, name: &str) -> Option<Consumer> {
+    let configured = state.consumers.iter().find(|consumer| consumer.name == name).cloned();
+    configured.or_else(|| state.consumers.is_empty().then(|| Consumer::unconfigured(name)))
+}
+
 /// The consumer of this name with what applies to it now.
 pub(super) fn recipient(state: &AppState, name: &str) -> Result<Recipient, Problem> {
-    let consumer = match state.consumers.iter().find(|consumer| consumer.name == name) {
-        Some(consumer) => consumer.clone(),
-        None if state.consumers.is_empty() => Consumer::unconfigured(name),
-        None => {
-            let detail = format!("Add [[consumers]] with name = \"{name}\" to the configuration.");
-            return Err(Problem::new(ProblemKind::ConsumerNotConfigured, detail));
-        }
-    };
+    let consumer = consumer_of(state, name).ok_or_else(|| {
+        let detail = format!("Add [[consumers]] with name = \"{name}\" to the configuration.");
+        Problem::new(ProblemKind::ConsumerNotConfigured, detail)
+    })?;
     let policies = Arc::clone(&state.policies.borrow());
     let refused = || Problem::new(ProblemKind::PolicyNotAvailable, consumer.refusal());
     consumer.recipient(&policies).ok_or_else(refused)

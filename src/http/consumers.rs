@@ -136,6 +136,7 @@ async fn run<T: Send + 'static>(
         Refusal::NoPerson | Refusal::NotHeld | Refusal::NoConsumer => {
             Problem::new(ProblemKind::RecordUnknown, format!("{refusal}."))
         }
+        Refusal::Everything => Problem::new(ProblemKind::BodyNotValid, format!("{refusal}.")),
         refusal => Problem::new(ProblemKind::DeliveryRefused, format!("{refusal}.")),
     };
     let done = state.store.submit(audited).await.map_err(from_writer)?.map_err(refused)?;

@@ -187,6 +187,7 @@ impl Source {
     async fn write_down(&self, page: &Page) -> Result<(), Problem> {
         let mut entry = self.trace.for_change();
         audit::name_events(&mut entry, page);
+        audit::name_policy(&self.state, &mut entry);
         audit::append(&self.state, vec![entry]).await
     }
 

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::AppState;
 use super::call::{Answer, Call, from_store, json};
-use crate::audit::Row;
+use super::parameter::not_valid;
+use crate::audit::{Action, Row, is_one_id};
 use crate::store::audit::{self, AuditFilter, AuditOrder};
 
 /// `GET /v1/audit`.
@@ -19,6 +20,15 @@ pub(crate) async fn list(state: Arc<AppState>, call: Call) -> Answer {
         person: text("person"),
         action: text("action"),
     };
+    if filter.action.as_deref().is_some_and(|action| !Action::is_named_by(action)) {
+        return Err(not_valid(
+            "action",
+            "it must be an action such as person.read, or a kind of them such as person.*",
+        ));
+    }
+    if filter.person.as_deref().is_some_and(|person| !is_one_id(person)) {
+        return Err(not_valid("person", "it must be a One ID"));
+    }
     call.trace.persons(filter.person.as_deref());
     let before = call.parameters.key("after").and_then(|before| before.try_into().ok());
     let limit = call.parameters.integer("limit") as usize;

@@ -181,8 +181,10 @@ impl<'a> Lens<'a> {
             .filter(|row| row.path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')));
         let is_special = matches!(name, "diagnoses" | "results" | "abnormal" | "critical") && !self.withheld.is_empty();
         // A number's class is that of its type.
-        let typed = ["identifiers", "sources"].contains(&name);
-        let (mut all, mut any) = (!is_special && !typed, typed);
+        let typed = document == Document::Person && ["identifiers", "sources"].contains(&name);
+        let shows_number = |class| shows(Form::Number, self.policy.treatment(class));
+        let numbers = [FieldClass::IdentityNumber, FieldClass::HospitalNumber, FieldClass::Insurance];
+        let (mut all, mut any) = (!is_special && !typed, typed && numbers.into_iter().any(shows_number));
         for row in rows {
             let treatment = self.policy.treatment(row.class);
             all &= treatment == Treatment::Clear;
@@ -313,6 +315,64 @@ mod tests {
             (policy(&format!("[fields]\n{}", fields.replace(", ", "\n"))), Categories::shipped());
         let lens = Lens::new(&policy, &categories, PseudonymKey::new(b"key", "crm"), 2026);
         lens.show(document, record.as_object().unwrap().clone()).map_or(Value::Null, Value::Object)
+    }
+
+    #[test]
+    fn of_numbers_that_are_all_hidden_a_change_is_not_named_although_the_version_before_is_gone() {
+        let categories = Categories::shipped();
+        let changed = ["identifiers", "sources"].map(Value::from);
+        let told = |text: &str| {
+            let policy = policy(text);
+            let lens = Lens::new(&policy, &categories, PseudonymKey::new(b"key", "crm"), 2026);
+            lens.changes(Document::Person, &changed, &Fields::new(), None)
+        };
+        assert_eq!(told(super::super::shipped("marketing").unwrap()), Vec::<Value>::new());
+        assert_eq!(told("[fields]\norigin = \"clear\"\n"), [Value::from("sources")]);
+        assert_eq!(told("[fields]\ninsurance = \"pseudonym\"\n"), changed);
+    }
+
+    #[test]
+    fn the_code_of_another_system_goes_the_way_of_the_code_beside_it() {
+        let alternate = |code: &str| json!({"code": code, "system": "I10", "name": "another name"});
+        let visit = json!({
+            "status": "finished",
+            "diagnoses": [
+                {"code": "I20.0", "system": "ICD10CN", "name": "n", "kind": "admitting", "alternate": alternate("I20.1")},
+                {"code": "local", "system": "L", "name": "n", "alternate": alternate("E11.9")},
+                {"code": "I21.9", "system": "ICD10CN", "name": "n", "alternate": alternate("22298006")},
+            ],
+            "procedures": [{"code": "36.0", "name": "n", "alternate": alternate("P1")}],
+        });
+        assert_eq!(shown("visit_status = \"clear\"", Document::Visit, visit.clone()), json!({"status": "finished"}));
+        let category = |code: &str| json!({"code": code, "system": "I10"});
+        assert_eq!(
+            shown("diagnosis = \"generalise\"", Document::Visit, visit),
+            json!({"diagnoses": [
+                {"code": "I20", "system": "ICD10CN", "kind": "admitting", "alternate": category("I20")},
+                {"system": "L", "alternate": category("E11")},
+                {"code": "I21", "system": "ICD10CN"},
+            ]})
+        );
+        let report = json!({
+            "status": "final",
+            "panel": {"code": "1", "alternate": alternate("2")},
+            "conclusion": "words",
+            "note": "words",
+            "results": [{"code": "3", "alternate": alternate("4"), "note": "words", "status": "final",
+                "value_code": {"code": "5", "alternate": alternate("6")}}],
+        });
+        assert_eq!(shown("report_status = \"clear\"", Document::LabReport, report.clone()), json!({"status": "final"}));
+        assert_eq!(
+            shown("test = \"clear\"", Document::LabReport, report.clone()),
+            json!({
+                "panel": {"code": "1", "alternate": alternate("2")},
+                "results": [{"code": "3", "alternate": alternate("4"), "status": "final"}],
+            })
+        );
+        assert_eq!(
+            shown("result = \"clear\"", Document::LabReport, report),
+            json!({"results": [{"value_code": {"code": "5", "alternate": alternate("6")}}]})
+        );
     }
 
     const NUMBER: &str = "11010519491231002X";

@@ -105,7 +105,7 @@ classes! {
     Test "test" [Clear] "what was asked for and examined"
     Result "result" [Clear] "measured values with unit and range"
     Abnormal "abnormal" [Clear] "that something is abnormal or critical; without it no lab.critical is sent"
-    ReportText "report_text" [Clear] "conclusions, comments and results in words"
+    ReportText "report_text" [Clear] "conclusions, notes and results in words"
     Evidence "evidence" [Clear] "why records are one patient's: weights, decisions, reasons"
     Consent "consent" [Clear] "consents, of whatever purpose"
 }

@@ -91,11 +91,14 @@ pub(super) fn check(written: &Written, problems: &Problems<'_>) {
         "the reason for a visit names the diagnosis, which this policy hides",
         "omit it, or diagnosis = \"clear\"",
     );
+    let hidden: Vec<&str> =
+        [C::Result, C::Test, C::Diagnosis].into_iter().filter(|class| is(*class) != Clear).map(C::name).collect();
+    let hint = format!("omit it, or give {} clear", hidden.join(", "));
     refuse(
-        is(C::ReportText) == Clear && is(C::Result) != Clear,
+        is(C::ReportText) == Clear && !hidden.is_empty(),
         C::ReportText,
-        "conclusions in words quote the values, which this policy hides",
-        "omit it, or result = \"clear\"",
+        "conclusions and notes in words tell values, tests and diagnoses, some of which this policy hides",
+        &hint,
     );
     refuse(
         is(C::RecordTime) == Clear && (is(C::VisitTime) != Clear || is(C::ReportTime) != Clear),
@@ -148,6 +151,9 @@ mod tests {
         check(r#"visit_number = "pseudonym", report_number = "pseudonym""#, &[]);
         check(r#"visit_reason = "clear", diagnosis = "generalise""#, &["visit_reason"]);
         check(r#"report_text = "clear""#, &["report_text"]);
+        check(r#"report_text = "clear", result = "clear", test = "clear", diagnosis = "generalise""#, &["report_text"]);
+        check(r#"report_text = "clear", result = "clear", diagnosis = "clear""#, &["report_text"]);
+        check(r#"report_text = "clear", result = "clear", test = "clear", diagnosis = "clear""#, &[]);
         check(r#"record_time = "clear", visit_time = "generalise", report_time = "clear""#, &["record_time"]);
         check(r#"evidence = "clear""#, &["evidence"]);
     }

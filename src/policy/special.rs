@@ -6,7 +6,7 @@
 //! - A **visit** is withheld as a whole if its department, ward, facility, reason or disposition, one of its procedures, or its main
 //!   diagnosis falls in a category; and if all its diagnoses do. The main diagnosis is that of rank 1; without ranks, the first.
 //! - Of other visits a **diagnosis** that falls in a category is taken out: what is left looks like a visit on which it was never made.
-//! - A **report** is withheld as a whole if its panel, specimen, department or conclusion falls in a category, or all its results do; and if
+//! - A **report** is withheld as a whole if its panel, specimen, department, conclusion or note falls in a category, or all its results do; and if
 //!   its visit is withheld (that is decided in `disclosure`, which knows the visit).
 //! - Of other reports a **result** that falls in a category is taken out, whatever its value: that it was asked for is no news where it is
 //!   part of what everybody is asked for. `abnormal` and `critical` of the report are those of the results that are left.
@@ -192,6 +192,17 @@ impl Category {
         codes(coded).any(|code| self.tests.contains(&folded(code.trim()))) || self.texts_fall(all_texts(coded))
     }
 
+    /// A result falls by what was examined, by any text, and by a value that is a diagnosis.
+    fn result_falls(&self, result: &Value) -> bool {
+        let value = result.get("value_code");
+        let values = value.into_iter().chain(value.and_then(|value| value.get("alternate")));
+        let mut diagnoses = values
+            .filter(|coded| text(coded, "system").is_some_and(is_icd))
+            .filter_map(|coded| text(coded, "code"))
+            .map(|code| code.trim().to_ascii_uppercase());
+        diagnoses.any(|code| self.diagnoses.iter().any(|codes| codes.hold(&code))) || self.test_falls(result)
+    }
+
     fn report_falls(&self, report: &Fields) -> bool {
         let of = |name: &str| report.get(name).map(all_texts).unwrap_or_default();
         report.get("panel").is_some_and(|panel| self.test_falls(panel))
@@ -210,6 +221,12 @@ fn text<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
 fn codes(coded: &Value) -> impl Iterator<Item = &str> {
     let alternate = coded.get("alternate").and_then(|alternate| text(alternate, "code"));
     text(coded, "code").into_iter().chain(alternate)
+}
+
+/// Whether a coding system is an ICD-10: `ICD10CN`, `http://hl7.org/fhir/sid/icd-10`, `I10` (HL7 table 0396).
+fn is_icd(system: &str) -> bool {
+    let system = folded(system);
+    system.contains("icd") || system.starts_with("i10")
 }
 
 fn list<'f>(record: &'f Fields, name: &str) -> &'f [Value] {
@@ -253,7 +270,7 @@ pub(super) fn lab_report(withheld: &[&Category], mut report: Fields) -> Option<F
     if withheld.iter().any(|category| category.report_falls(&report)) {
         return None;
     }
-    let falls = |result: &Value| withheld.iter().any(|category| category.test_falls(result));
+    let falls = |result: &Value| withheld.iter().any(|category| category.result_falls(result));
     let before = list(&report, "results").len();
     if !take_out(&mut report, "results", falls) {
         return None;
@@ -352,6 +369,18 @@ mod tests {
         let expected = panel("X4", "术前四项", json!([glucose]), json!({"abnormal": false}));
         assert_eq!(left(whole.clone(), &[], lab_report), Some(expected));
         assert_eq!(left(whole.clone(), &["hiv"], lab_report), Some(whole));
+        let found = |value: Value| json!({"code": "DX", "name": "诊断", "value_code": value});
+        for (value, falls) in [
+            (json!({"code": "B24", "system": "ICD10CN"}), true),
+            (json!({"code": "X", "system": "L", "alternate": {"code": "b24.x00", "system": "I10"}}), true),
+            (json!({"code": "K35", "system": "ICD10CN"}), false),
+            (json!({"code": "B24", "system": "L"}), false),
+            (json!({"code": "1", "alternate": {"code": "2", "name": "梅毒螺旋体"}}), true),
+        ] {
+            let both = panel("X4", "术前四项", json!([glucose, found(value.clone())]), json!({}));
+            let kept = left(both, &[], lab_report).unwrap();
+            assert_eq!(list(&fields(kept), "results").len(), if falls { 1 } else { 2 }, "{value}");
+        }
         for withheld in [
             panel("H1", "HIV抗体初筛", json!([glucose]), json!({})),
             panel("7917-8", "Ab", json!([glucose]), json!({})),

@@ -23,13 +23,17 @@ pub struct Allowed(Vec<Entry>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Entry {
     Network(IpNet),
+    /// One port of an address.
+    Port(SocketAddr),
     /// A host by its name, on one port or any.
     Host(String, Option<u16>),
 }
 
 /// Text that names nobody.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected a network such as 10.0.0.0/8, an address, or HOST or HOST:PORT such as crm.hospital:9000")]
+#[error(
+    "expected a network such as 10.0.0.0/8, or an address or host, with or without a port, such as 10.0.0.7:9000 or crm.hospital"
+)]
 pub struct AllowedError;
 
 /// Why a URL cannot be posted to.
@@ -69,6 +73,9 @@ impl FromStr for Allowed {
         if let Ok(network) = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
             return Ok(Self(vec![Entry::Network(network)]));
         }
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Ok(Self(vec![Entry::Port(address)]));
+        }
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) => (host, Some(port.parse().map_err(|_| AllowedError)?)),
             None => (text, None),
@@ -98,7 +105,8 @@ impl Allowed {
         if url.fragment().is_some() {
             return Err(TargetError::Fragment);
         }
-        let is_refused = address(url).is_some_and(|address| !self.takes(address)) || self.can_name_nobody(url);
+        let port = url.port_or_known_default().unwrap_or_default();
+        let is_refused = address(url).is_some_and(|address| !self.takes(address, port)) || self.can_name_nobody(url);
         if is_refused { Err(TargetError::NotAllowed) } else { Ok(()) }
     }
 
@@ -107,7 +115,7 @@ impl Allowed {
         let is_named = self.names(url);
         let networks = self.0.iter().filter_map(|entry| match entry {
             Entry::Network(network) => Some(*network),
-            Entry::Host(..) => None,
+            Entry::Port(_) | Entry::Host(..) => None,
         });
         HostAllowed { is_named, networks: networks.collect() }
     }
@@ -115,16 +123,20 @@ impl Allowed {
     fn names(&self, url: &Url) -> bool {
         let host = url.host_str().unwrap_or_default();
         self.0.iter().any(|entry| match entry {
-            Entry::Network(_) => false,
+            Entry::Network(_) | Entry::Port(_) => false,
             Entry::Host(name, port) => {
                 name == host && port.is_none_or(|port| Some(port) == url.port_or_known_default())
             }
         })
     }
 
-    fn takes(&self, address: IpAddr) -> bool {
+    fn takes(&self, address: IpAddr, port: u16) -> bool {
         let address = address.to_canonical();
-        self.0.iter().any(|entry| matches!(entry, Entry::Network(network) if network.contains(&address)))
+        self.0.iter().any(|entry| match entry {
+            Entry::Network(network) => network.contains(&address),
+            Entry::Port(named) => (named.ip().to_canonical(), named.port()) == (address, port),
+            Entry::Host(..) => false,
+        })
     }
 
     /// A host by name that is not on the list, where the list has no networks it could be in.
@@ -227,10 +239,12 @@ mod tests {
 
     #[test]
     fn a_list_takes_what_it_names_and_nothing_else() {
-        let list = allowed(&["10.1.0.0/16", "CRM.hospital:9000", "192.168.0.7"]);
+        let list = allowed(&["10.1.0.0/16", "CRM.hospital:9000", "192.168.0.7", "172.16.0.9:9000", "[fd00::1]:9000"]);
         let check = |text: &str| list.check(&text.parse().unwrap()).is_ok();
         assert!(check("http://10.1.2.3/") && check("http://192.168.0.7/") && check("https://crm.hospital:9000/"));
         assert!(!check("http://10.2.0.1/") && !check("http://127.0.0.1/"));
+        assert!(check("http://172.16.0.9:9000/x") && check("http://[fd00::1]:9000/"));
+        assert!(!check("http://172.16.0.9/") && !check("http://172.16.0.9:9001/") && !check("http://[fd00::1]/"));
         let names = allowed(&["crm.hospital:9000"]);
         assert!(names.check(&"https://crm.hospital:9000/".parse().unwrap()).is_ok());
         for url in ["https://crm.hospital/", "https://other.hospital:9000/"] {

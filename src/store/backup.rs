@@ -54,11 +54,11 @@ const RELEASE_WAIT: Duration = Duration::from_secs(2);
 /// Copies the store at `store` into the new file `target`, readable by its owner only. `at` is now, in microseconds.
 ///
 /// # Errors
-/// [`StoreError::File`] when the target exists or cannot be written, [`StoreError::DiskFull`], and those of a store that cannot be read.
+/// [`StoreError::BackupExists`], [`StoreError::File`] when the target cannot be written, [`StoreError::DiskFull`], and those of a store that cannot be read.
 /// Whatever it is, no target is left behind.
 pub fn write(store: &Path, target: &Path, at: i64) -> Result<Backup, StoreError> {
     if target.try_exists().map_err(|error| failed(target, &error))? {
-        return Err(failed(target, &io::Error::from(io::ErrorKind::AlreadyExists)));
+        return Err(StoreError::BackupExists { path: target.to_owned() });
     }
     make_directory(target)?;
     let source = open_to_read(store)?;

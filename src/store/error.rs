@@ -62,6 +62,12 @@ pub enum StoreError {
         /// The operating system's words.
         reason: String,
     },
+    /// A backup is to be written where there is something.
+    #[error("{path}: exists already: a backup is a new file each time, name another one")]
+    BackupExists {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file of the audit trail cannot be used.
     #[error("{path}: {reason}: without the audit trail's files nothing is done; see [audit] in the configuration")]
     AuditFile {
@@ -134,6 +140,7 @@ impl StoreError {
             | Self::IsBackup { .. }
             | Self::DaemonRunning { .. }
             | Self::File { .. }
+            | Self::BackupExists { .. }
             | Self::AuditFile { .. }
             | Self::Thread { .. }
             | Self::Broken { .. } => ErrorClass::Fatal,

@@ -106,6 +106,17 @@ fn every_route_that_tells_of_patients_or_changes_something_leaves_its_entry() {
     assert_eq!(entries(&site, &["--action", "feed.deliver"]).len(), pages);
     let delivered = newest(&site, "feed.deliver");
     assert!(delivered["objects"][0].as_str().unwrap().starts_with("events/1-000000000001.."), "{delivered}");
+    assert!(holds(&delivered["objects"], "policy/full"), "by which policy: {delivered}");
+    assert!(holds(&newest(&site, "person.lab_reports")["objects"], "policy/full"));
+    assert!(!newest(&site, "person.read")["objects"].to_string().contains("policy/"), "staff see everything");
+    // What is asked for amiss would find nothing, as if nothing had been done.
+    let auditor = site.token("inspector", "auditor");
+    for target in ["/v1/audit?action=person.raed", "/v1/audit?action=persons.*", "/v1/audit?person=HIS%7CP2"] {
+        daemon.get(target, &auditor).problem(400);
+    }
+    for wrong in [["--action", "person.raed"], ["--person", "HIS|P2"]] {
+        site.run(&["audit", "list", wrong[0], wrong[1]]).exits(2);
+    }
     // The auditor reads it, which is an entry too.
     let read = daemon.get("/v1/audit?action=feed.*&limit=5", &site.token("auditor", "auditor")).ok().json();
     assert_eq!(read["entries"][0]["name"], "crm");

@@ -77,6 +77,43 @@ fn changed_mappings_renewed_certificates_and_the_stop_are_written_down_with_thei
 }
 
 #[test]
+fn changed_policies_are_written_down_with_their_files_and_nothing_else_is() {
+    let site = Site::configured(&configuration("", "[[consumers]]\nname = \"follow-up\"\npolicy = \"care\"\n"));
+    let daemon = site.start();
+    let started = objects(&of(&site, "configuration.load")[0]);
+    for file in ["care", "full", "special-categories"] {
+        assert!(started.contains(&format!("file/policies/{file}.toml@")), "{started}");
+    }
+    let load = |count: usize| {
+        eventually("the policies to be read", || Some(of(&site, "policy.load")).filter(|found| found.len() == count))
+    };
+    let shipped = std::fs::read_to_string(site.path("policies/care.toml")).unwrap();
+    site.write("policies/care.toml", shipped.replace("origin          = \"omit\"", "origin          = \"clear\""));
+    daemon.hang_up();
+    let loaded = load(1)[0].clone();
+    assert_eq!((&loaded["outcome"], &loaded["actor"]), (&json!("ok"), &json!("daemon")), "{loaded}");
+    assert!(objects(&loaded).contains("file/policies/care.toml@") && !objects(&loaded).contains("mappings/"));
+    site.write("policies/care.toml", "no policy");
+    daemon.hang_up();
+    let refused = load(2)[0].clone();
+    assert_eq!(refused["outcome"], "refused", "{refused}");
+    assert_ne!(objects(&refused), objects(&loaded), "the digest tells the versions apart");
+    assert!(of(&site, "mapping.load").is_empty(), "no mapping has changed");
+    let special = std::fs::read_to_string(site.path("policies/special-categories.toml")).unwrap();
+    site.write("policies/care.toml", shipped);
+    site.write("policies/special-categories.toml", special.replace("\"心理\", ", ""));
+    daemon.hang_up();
+    assert_eq!(load(3)[0]["outcome"], "ok", "other special categories are another disclosure");
+    // Nothing has changed since.
+    daemon.hang_up();
+    site.write("mappings/tables/vip.csv", "source,target,note\nV,true,\n");
+    daemon.hang_up();
+    let mapping = eventually("the mapping", || of(&site, "mapping.load").into_iter().next());
+    assert!(!objects(&mapping).contains("policies/"), "{mapping}");
+    assert_eq!(load(3).len(), 3);
+}
+
+#[test]
 fn who_shows_no_client_certificate_or_a_stranger_s_is_let_in_nowhere_and_written_down() {
     let certificate = || rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let (server, client, stranger) = (certificate(), certificate(), certificate());
@@ -102,10 +139,9 @@ fn who_shows_no_client_certificate_or_a_stranger_s_is_let_in_nowhere_and_written
         let request = client.build().unwrap().get(&url).bearer_auth(site.consumer());
         runtime.block_on(request.send()).map(|answer| answer.status().as_u16())
     };
-    for shown in [None, Some(&stranger)] {
-        assert!(ask(shown).is_err(), "a valid token does not help");
-    }
+    assert!(ask(None).is_err(), "a valid token does not help");
     let refused = eventually("the refusal", || of(&site, "authentication.fail").first().cloned());
+    assert!(ask(Some(&stranger)).is_err(), "nor does another certificate");
     assert_eq!((&refused["outcome"], &refused["actor"]), (&json!("refused"), &json!("unknown")), "{refused}");
     assert_eq!((&refused["origin"], &refused["objects"]), (&json!("127.0.0.1"), &json!(["certificate/client"])));
     assert!(of(&site, "feed.deliver").is_empty(), "nothing was told");
@@ -140,6 +176,7 @@ fn what_was_posted_and_not_taken_is_written_down_too() {
     assert_eq!(outcomes().first(), Some(&json!("ok")), "the newest");
     let told = entries(&site, &["--action", "feed.deliver", "--person", &one_id]);
     assert!(told.iter().all(|entry| objects(entry).contains("consumer/pushed")), "{told:?}");
+    assert!(told.iter().all(|entry| objects(entry).contains("policy/full")), "{told:?}");
 }
 
 #[test]
@@ -243,6 +280,39 @@ fn what_is_older_than_it_is_kept_goes_and_its_going_is_an_entry() {
     assert_eq!((&pruned["actor"], &pruned["outcome"]), (&json!("daemon"), &json!("ok")));
     assert!(objects(&pruned).contains("entries_up_to/"), "{pruned}");
     assert_eq!(entries(&site, &["--person", GONE]).len(), 7, "six whole years stay");
+    drop(daemon);
+    site.run(&["audit", "verify"]).exits(0);
+}
+
+#[test]
+fn messages_and_events_that_the_retention_removes_are_written_down() {
+    let site = Site::new();
+    let daemon = site.start();
+    for number in 1..=3 {
+        daemon.accept("his", registration(&format!("C{number}"), &format!("P{number}"), &format!("张^{number}")));
+    }
+    let head = daemon.get("/v1/feed?after=start", site.consumer()).ok().json()["head"].clone();
+    let cursor = json!({ "cursor": head }).to_string();
+    daemon.http("PUT", "/v1/feed/cursor", site.consumer(), cursor.as_bytes()).ok();
+    drop(daemon);
+    assert!(of(&site, "retention.prune").is_empty());
+    // Two years ago.
+    let old = jiff::Timestamp::now().as_microsecond() - 730 * 86_400_000_000;
+    let store = rusqlite::Connection::open(site.path("data/heyi.db")).unwrap();
+    store
+        .execute_batch(&format!("UPDATE message SET received_at = {old}; UPDATE event SET recorded_at = {old};"))
+        .unwrap();
+    drop(store);
+    let daemon = site.start();
+    let gone = |what: &str| {
+        eventually(what, || of(&site, "retention.prune").into_iter().find(|entry| objects(entry).contains(what)))
+    };
+    for what in ["messages_up_to/", "events_before/"] {
+        let pruned = gone(what);
+        assert_eq!((&pruned["actor"], &pruned["outcome"]), (&json!("daemon"), &json!("ok")));
+        assert!(objects(&pruned).contains("removed/2"), "the newest stays: {pruned}");
+    }
+    assert_eq!(site.messages(&[]).len(), 1);
     drop(daemon);
     site.run(&["audit", "verify"]).exits(0);
 }

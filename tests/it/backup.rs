@@ -230,7 +230,7 @@ fn a_backup_is_never_taken_for_a_store_and_never_overwrites_anything() {
     backup(&site, "copy.db");
     let copy = site.path("copy.db");
     let again = site.run(&["backup", copy.to_str().unwrap()]).exits(1);
-    assert!(again.stderr.contains("exists"), "{}", again.stderr);
+    assert!(again.stderr.contains("exists already: a backup is a new file"), "{}", again.stderr);
     daemon.kill();
     for ending in ["-wal", "-shm"] {
         let _ = std::fs::remove_file(site.path(&format!("data/heyi.db{ending}")));

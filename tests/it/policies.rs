@@ -241,6 +241,10 @@ fn marketing_gets_nothing_without_consent_and_nothing_more_from_its_withdrawal_o
     assert_eq!(say("given").ok().json()["changed"], false, "said again it changes nothing");
     let given = kinds(&daemon, &marketing);
     assert_eq!(given, ["patient.created", "visit.admitted", "patient.consent_changed"]);
+    let created = &events(&daemon, &marketing)[0]["data"];
+    let changed = created["changed"].as_array().unwrap().iter().filter_map(Value::as_str);
+    let unseen: Vec<&str> = changed.filter(|name| created.get(name).is_none()).collect();
+    assert_eq!(unseen, Vec::<&str>::new(), "a hidden field is not named: {created}");
     assert_eq!(daemon.get(&person, &marketing).ok().json()["phones"][0]["value"], PHONE);
 
     let withdrawn = site.run(&["person", "consent", &one_id, "--withdraw", "--reason", "asked on the phone"]).exits(0);

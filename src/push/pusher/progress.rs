@@ -18,6 +18,7 @@ impl Pusher {
             Entry::new(now(), Actor::Daemon, Action::FeedDeliver, "daemon", &format!("push-{:x}", course.began));
         entry.object("consumer", self.consumer());
         entry.object("target", target);
+        entry.object("policy", &self.settings.consumer.policy);
         entry.object("events", format_args!("{}-{first:012}..{last:012}", course.epoch));
         entry.persons(events.iter().map(|(_, subject)| subject.as_str()));
         Some(entry.with(outcome))

@@ -5,7 +5,7 @@ use std::io::BufRead;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::schema::prepare_connection;
 use super::super::{Reader, StoreError};
@@ -25,6 +25,18 @@ const HIDDEN: &str = "all entries are as they were written, but the index of per
 
 fn unreadable(sequence: u64) -> Broken {
     Broken { sequence, kind: Break::Unreadable, text: "what is stored is no entry or no checkpoint" }
+}
+
+/// Whether a line of an export is to the byte what is written of this entry or checkpoint.
+fn is_as_exported(line: &str, name: &str, document: &Value) -> bool {
+    let written = json!({ name: document }).to_string();
+    written == line
+}
+
+/// A line of an export holds more than its entry, a member twice, or a value in another spelling: whoever reads it sees something else than
+/// what is verified.
+fn otherwise_written(sequence: u64) -> Broken {
+    Broken { sequence, kind: Break::Changed, text: "the line is not as it was exported" }
 }
 
 impl Evidence {
@@ -106,9 +118,13 @@ pub fn evidence_of_export(
     // Checkpoints first, then the entries: an export may be longer than memory.
     let mut own = Vec::new();
     for line in lines()?.lines() {
-        let document: Value = serde_json::from_str(&line?).unwrap_or_default();
+        let line = line?;
+        let document: Value = serde_json::from_str(&line).unwrap_or_default();
         if let Some(checkpoint) = document.get("checkpoint") {
             match Checkpoint::from_document(checkpoint) {
+                Some(checkpoint) if !is_as_exported(&line, "checkpoint", &checkpoint.document()) => {
+                    return Ok((Err(otherwise_written(checkpoint.sequence)), BTreeSet::new()));
+                }
                 Some(checkpoint) => own.push(checkpoint),
                 None => return Ok((Err(unreadable(0)), BTreeSet::new())),
             }
@@ -120,7 +136,8 @@ pub fn evidence_of_export(
         Err(broken) => return Ok((Err(broken), keys)),
     };
     for line in lines()?.lines() {
-        let document: Value = serde_json::from_str(&line?).unwrap_or_default();
+        let line = line?;
+        let document: Value = serde_json::from_str(&line).unwrap_or_default();
         if document.get("checkpoint").is_some() {
             continue;
         }
@@ -129,6 +146,9 @@ pub fn evidence_of_export(
         };
         if let Err(broken) = trail.row(&row) {
             return Ok((Err(broken), keys));
+        }
+        if !is_as_exported(&line, "entry", &row.document()) {
+            return Ok((Err(otherwise_written(row.sequence)), keys));
         }
     }
     Ok((trail.finish(), keys))

@@ -445,6 +445,18 @@ fn an_export_verifies_offline_and_an_edited_one_does_not() {
     assert_eq!(check(&lines).unwrap().last, 41);
     let edited: Vec<String> = lines.iter().map(|line| line.replace("message/20", "message/21")).collect();
     assert_eq!(check(&edited).unwrap_err().kind, Break::Changed);
+    // Whoever reads the line would see something that is not signed.
+    for (written, forged) in [
+        ("\"detail\":", "\"approved_by\":\"nobody\",\"detail\":"),
+        ("\"name\":", "\"name\":\"wang\",\"name\":"),
+        ("Z\",\"detail\"", "+00:00\",\"detail\""),
+        ("{\"entry\":", "{\"a\":1,\"entry\":"),
+        ("\"kind\":", "\"said\":1,\"kind\":"),
+    ] {
+        let forged: Vec<String> = lines.iter().map(|line| line.replace(written, forged)).collect();
+        assert_ne!(forged, lines, "{written}");
+        assert_eq!(check(&forged).unwrap_err().kind, Break::Changed, "{written}");
+    }
     let mut cut = lines.clone();
     cut.pop();
     assert_eq!(check(&cut).unwrap_err().kind, Break::TailCut);
