@@ -166,6 +166,7 @@ fn sources() -> Vec<(String, String)> {
     files
         .into_iter()
         .filter(|file| file.file_name().is_some_and(|name| name != "tests.rs"))
+        .filter(|file| file.parent().is_none_or(|folder| !folder.ends_with("tests")))
         .map(|file| {
             let text = fs::read_to_string(&file).expect("a source is text");
             let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();

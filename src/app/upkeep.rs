@@ -181,3 +181,57 @@ async fn prune_audit(store: &Store, kept: Duration, stop: &CancellationToken) ->
 fn before(kept: Duration) -> i64 {
     now().saturating_sub(i64::try_from(kept.as_micros()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::budget::Budget;
+    use crate::source::directory::{Limits, Settings};
+    use crate::source::window::WindowLimits;
+    use crate::store::audit::{AuditFilter, AuditOrder};
+    use crate::store::{Access, StoreConfig};
+
+    #[tokio::test]
+    async fn files_that_went_are_an_entry() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&StoreConfig::new(directory.path().join("heyi.db"), Access::Daemon)).unwrap();
+        let second = Duration::from_secs(1);
+        let limits = Limits {
+            message: 1000,
+            window: WindowLimits { messages: 1, bytes: 1000 },
+            interval: second,
+            settled: second,
+            retry: second,
+            notes: 1,
+            files: 10,
+            look: second,
+        };
+        let settings = Settings {
+            source: "drop".to_owned(),
+            directory: directory.path().to_owned(),
+            extensions: vec!["hl7".to_owned()],
+            limits,
+            budget: Budget::new(1000),
+        };
+        let read = Arc::new(Directory::open(settings).unwrap());
+        for name in ["done/a.hl7", "done/b.hl7"] {
+            std::fs::write(directory.path().join(name), "MSH|").unwrap();
+        }
+        let stop = CancellationToken::new();
+        let kept = tokio::spawn(keep_files(store.clone(), "drop".to_owned(), read, Duration::ZERO, stop.clone()));
+        let list = |reader: &Reader<'_>| {
+            let filter = AuditFilter { action: Some("retention.prune".to_owned()), ..AuditFilter::default() };
+            audit::list(reader, &filter, AuditOrder::OldestFirst(0), 10)
+        };
+        let told = loop {
+            let page = store.read_async(list).await.unwrap();
+            match page.entries.into_iter().next() {
+                Some(entry) => break entry,
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        };
+        assert_eq!((told.actor.as_str(), told.objects.as_str()), ("daemon", "removed/2 files_of/drop"));
+        stop.cancel();
+        kept.await.unwrap();
+    }
+}
