@@ -204,7 +204,9 @@ impl Job<'_> {
     }
 
     fn stated(&self, state: &mut PatientState, patch: Fields, moment: Moment) -> Applied {
-        if self.statement.is_some() { state.apply_whole(patch, moment) } else { state.apply(patch, moment) }
+        // A visit or report that knows its patient by a number alone says nothing of the rest.
+        let is_whole = self.statement.as_ref().is_some_and(|statement| statement.own_record().is_some());
+        if is_whole { state.apply_whole(patch, moment) } else { state.apply(patch, moment) }
     }
 
     fn update_record(&self, row: PatientRecord, patch: Fields, moment: Moment) -> Result<Owner, Trouble> {

@@ -24,32 +24,48 @@ fn a_patient_is_found_by_every_kind_of_reference_that_names_one() {
     emr.put("Encounter/version", encounter("V2", "planned", "Patient/1/_history/1"));
     emr.put("Encounter/absolute", encounter("V3", "planned", &absolute));
     emr.put("Encounter/both", encounter("V4", "planned", &format!("{absolute}/_history/1")));
-    // A patient inside another resource is nobody whom the server knows by an id.
-    let mut inside = encounter("V5", "planned", "#p");
-    let mut contained = patient("M5", "周强");
-    contained["resourceType"] = json!("Patient");
-    contained["id"] = json!("p");
-    inside["contained"] = json!([contained]);
-    emr.put("Encounter/inside", inside);
+    // A patient inside another resource is known by a number, and by nothing else.
+    let inside = |number: &str, mut contained: Value| {
+        let mut inside = encounter(number, "planned", "#p");
+        contained["resourceType"] = json!("Patient");
+        contained["id"] = json!("p");
+        inside["contained"] = json!([contained]);
+        inside
+    };
+    emr.put("Encounter/inside", inside("V5", patient("M5", "周强")));
+    // What is known of the number otherwise stays.
+    let number_alone = json!({"identifier": patient("M1", "")["identifier"]});
+    emr.put("Encounter/known", inside("V10", number_alone.clone()));
+    let mut named = encounter("V11", "planned", "");
+    named["subject"] = json!({"identifier": number_alone["identifier"][0]});
+    emr.put("Encounter/named", named);
+    emr.put("Encounter/nameless", inside("V9", json!({"name": [{"text": "周强"}]})));
     // Of these nobody can know whom they mean: they are named, and cost the others nothing.
     emr.put("Encounter/condition", encounter("V6", "planned", "Patient?identifier=HIS|M1"));
     emr.put("Encounter/bundle", encounter("V7", "planned", "urn:uuid:05efabf0-4be2-4561-91ce-51548425acb9"));
     emr.put("Encounter/elsewhere", encounter("V8", "planned", "http://other.example/fhir/Patient/1"));
     let site = Site::configured(&emr.configuration("200ms", ""));
     let daemon = site.start();
-    eventually("the visits", || (visits(&daemon, "HIS|M1") == ["emr:V1", "emr:V2", "emr:V3", "emr:V4"]).then_some(()));
+    eventually("the visits", || {
+        (visits(&daemon, "HIS|M1") == ["emr:V1", "emr:V10", "emr:V11", "emr:V2", "emr:V3", "emr:V4"]).then_some(())
+    });
     let failed = eventually("a message of each that nobody can place", || {
         Some(site.messages(&["--state", "failed"])).filter(|messages| messages.len() == 4)
     });
     let names: Vec<&Value> = failed.iter().map(|message| &message["control_id"]).collect();
-    for name in ["Encounter/inside", "Encounter/condition", "Encounter/bundle", "Encounter/elsewhere"] {
+    for name in ["Encounter/nameless", "Encounter/condition", "Encounter/bundle", "Encounter/elsewhere"] {
         assert!(names.contains(&&json!(name)), "{names:?}");
     }
+    assert_eq!(visits(&daemon, "HIS|M5"), ["emr:V5"]);
+    let person = daemon.json("/v1/persons?identifier=HIS%7CM1")["persons"][0].clone();
+    assert_eq!((&person["name"], &person["birth_date"]), (&json!("孙丽"), &json!("1962-04-09")));
     // They are mended at the server.
-    for (name, number) in [("inside", "V5"), ("condition", "V6"), ("bundle", "V7"), ("elsewhere", "V8")] {
+    for (name, number) in
+        [("inside", "V5"), ("nameless", "V9"), ("condition", "V6"), ("bundle", "V7"), ("elsewhere", "V8")]
+    {
         emr.put(&format!("Encounter/{name}"), encounter(number, "planned", "Patient/1"));
     }
-    eventually("all visits", || (visits(&daemon, "HIS|M1").len() == 8).then_some(()));
+    eventually("all visits", || (visits(&daemon, "HIS|M1").len() == 11).then_some(()));
 }
 
 #[test]
