@@ -7,6 +7,7 @@ mod effect;
 mod fhir;
 mod lookups;
 mod meaning;
+mod merges;
 mod needs;
 mod path;
 mod repetitions;
@@ -19,6 +20,8 @@ mod tests_of_fhir;
 mod tests_of_items;
 #[cfg(test)]
 mod tests_of_meaning;
+#[cfg(test)]
+mod tests_of_merges;
 #[cfg(test)]
 mod tests_of_sites;
 mod texts;
@@ -126,6 +129,9 @@ impl<'d> Checker<'_, '_, 'd> {
             self.twins(&blocks, kind.name());
         }
         self.codes_without_row();
+        if self.is_whole {
+            self.numbers_of_merges();
+        }
     }
 
     fn look_ups(&mut self, block: &'d Block) {
