@@ -585,6 +585,9 @@ mod tests {
             check(label, b"\xb7\xb7\xb7\xb7 \xc0\xc9\xe9", AUTO, Ok(("···· ÀÉé", charset)));
         }
         check("8859/5", b"\xb8\xd2\xd0\xdd", AUTO, Ok(("Иван", Charset::Iso8859(5))));
+        // Two rare characters, and nothing else in the whole message, whose bytes are one of UTF-8 too: asked about, not misread.
+        let either = TextError::Mislabelled { found: Charset::Utf8, charset: GBK, by: Choice::Header };
+        check("GB18030", &GBK.encode("銗癎"), AUTO, Err(either));
         let forced = TextError::Mislabelled { found: Charset::Utf8, charset: GBK, by: Choice::Setting };
         check("", "张三".as_bytes(), CharsetSetting::Forced(GBK), Err(forced));
         let offset = read(&message("UTF-8", b"\xd5"), AUTO).unwrap_err();
@@ -702,7 +705,10 @@ mod tests {
 
         #[test]
         fn names_survive_in_the_sets_of_chinese_hospitals(name in "[一-龥㐀-䶵𠀀-𠀐]{1,12}") {
-            check("GB18030", &GBK.encode(&name), AUTO, Ok((&name, GBK)));
+            let sent = GBK.encode(&name);
+            if std::str::from_utf8(&sent).is_err() {
+                check("GB18030", &sent, AUTO, Ok((&name, GBK)));
+            }
             check("UTF-8", name.as_bytes(), AUTO, Ok((&name, Charset::Utf8)));
             check("", name.as_bytes(), AUTO, Ok((&name, Charset::Utf8)));
         }
