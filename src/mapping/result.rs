@@ -130,12 +130,19 @@ fn in_words(declared: &str, value: &Value<'_>, zone: &TimeZone) -> Option<String
                 (start, end) => start.or(end).flatten(),
             }
         }
-        "NR" => match (part(value, 1), part(value, 2)) {
-            (Some(low), Some(high)) => Some(format!("{low}-{high}")),
-            (low, high) => low.map(|low| format!(">={low}")).or_else(|| high.map(|high| format!("<={high}"))),
-        },
+        "NR" => {
+            // A number by itself is no range: some write NR where they mean "numeric result".
+            let [low, high] = [1, 2].map(|number| part(value, number));
+            let is_number = |part: &Option<Cow<'_, str>>| part.as_deref().is_none_or(|part| decimal(part).is_some());
+            match (&low, &high) {
+                _ if !is_number(&low) || !is_number(&high) => None,
+                (Some(low), Some(high)) => Some(format!("{low}-{high}")),
+                (None, Some(high)) => Some(format!("<={high}")),
+                _ => None,
+            }
+        }
         "MO" => {
-            let amount = own(part(value, 1)?);
+            let amount = own(part(value, 1).filter(|amount| decimal(amount).is_some())?);
             Some(part(value, 2).map_or(amount.clone(), |currency| format!("{amount} {currency}")))
         }
         "XPN" | "PN" => person::name(value).map(|name| name.whole),

@@ -202,7 +202,7 @@ impl<'r> Run<'r> {
         let mut has_substance = draft.has_substance;
         let mut fields = draft.into_fields();
         if kind == Kind::Patient && fields.contains_key("other_names") {
-            without_own_name(&mut fields);
+            without_own_name(&mut fields, self.plan.format);
             self.explain_settled(0, &fields);
             self.explained.retain(|told| told.field != "other_names" || fields.contains_key("other_names"));
         }
@@ -455,12 +455,17 @@ fn is_known_number(item: &Json, known: &[Json]) -> bool {
 }
 
 /// Takes the name itself out of the other names: a repetition of PID-5 without a type may be the one that was chosen.
-fn without_own_name(fields: &mut Fields) {
+fn without_own_name(fields: &mut Fields, format: Format) {
     let Some(name) = fields.get("name").cloned() else { return };
     let Some(others) = fields.get_mut("other_names").and_then(Json::as_array_mut) else { return };
     others.retain(|other| *other != name);
-    if others.is_empty() {
-        fields.remove("other_names");
+    if !others.is_empty() {
+        return;
+    }
+    match format {
+        Format::Hl7v2 => drop(fields.remove("other_names")),
+        // A complete resource says that there are none.
+        Format::Fhir => drop(fields.insert("other_names", Json::Null)),
     }
 }
 

@@ -149,16 +149,23 @@ pub(super) fn address_line(
     (!line.is_empty()).then_some(line)
 }
 
-/// Whether a line begins with an area, in full or without its kind: 内蒙古 of 内蒙古自治区, but not the street 长沙路 of 长沙市.
+/// Whether a line begins with an area: in full, or with its name and another area's kind, 内蒙古呼和浩特市 of 内蒙古自治区. Streets bear the names
+/// of cities: 朝阳小区, 长沙路. 吉林市 is a city of 吉林省, while 北京 may stand for 北京市.
 fn begins_with_area(line: &str, area: &str) -> bool {
     const KINDS: [&str; 7] = ["特别行政区", "维吾尔自治区", "壮族自治区", "回族自治区", "自治区", "省", "市"];
-    const OF_STREETS: [char; 11] = ['路', '街', '大', '道', '巷', '里', '东', '西', '南', '北', '中'];
     if line.starts_with(area) {
         return true;
     }
-    let name = KINDS.iter().find_map(|kind| area.strip_suffix(kind)).unwrap_or(area);
-    let rest = line.strip_prefix(name).filter(|_| name.chars().nth(1).is_some());
-    rest.is_some_and(|rest| rest.starts_with(is_han) && !rest.starts_with(OF_STREETS))
+    let (name, kind) = KINDS.iter().find_map(|kind| Some((area.strip_suffix(kind)?, *kind))).unwrap_or((area, ""));
+    let Some(rest) = line.strip_prefix(name).filter(|_| name.chars().nth(1).is_some()) else { return false };
+    if rest.starts_with('市') {
+        return kind != "省";
+    }
+    // What stands before the first sign of a street.
+    let areas = rest.split(['路', '街', '道', '巷', '号', '弄', '村']).next().unwrap_or_default();
+    let is_area =
+        |at: usize| areas[..at].chars().count() >= 1 && !areas[..at].ends_with(['小', '社', '园', '校', '城']);
+    ['市', '区', '县', '州', '盟', '旗'].iter().filter_map(|kind| areas.find(*kind)).any(is_area)
 }
 
 /// Whether a text is written in Chinese characters, at least in part.
@@ -377,6 +384,11 @@ mod tests {
             ("北京海淀区1号^^北京市^北京", Some("北京海淀区1号")),
             ("长沙路5号^^长沙市^湖南省", Some("湖南省长沙市长沙路5号")),
             ("^^南京市^江苏省", Some("江苏省南京市")),
+            ("解放路1号^^吉林市^吉林省", Some("吉林省吉林市解放路1号")),
+            ("吉林市船营区解放路1号^^吉林市^吉林省", Some("吉林省吉林市船营区解放路1号")),
+            ("朝阳小区5号^^朝阳市^辽宁省^^^^^双塔区", Some("辽宁省朝阳市双塔区朝阳小区5号")),
+            ("中山花园3栋^^中山市^广东省", Some("广东省中山市中山花园3栋")),
+            ("广东深圳市南山区1号^^深圳市^广东省", Some("广东深圳市南山区1号")),
         ] {
             assert_eq!(read(sent, address).as_deref(), expected, "{sent}");
         }

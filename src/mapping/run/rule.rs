@@ -65,6 +65,11 @@ enum Refused {
     Stop(Box<Stop>),
 }
 
+/// Whether a rule takes what each of its paths gives, and not what the first with a value gives.
+fn gathers(rule: &RulePlan) -> bool {
+    rule.target.shape == Shape::TextList && rule.from.len() > 1
+}
+
 impl Run<'_> {
     pub(super) fn rule<'p>(
         &mut self,
@@ -127,6 +132,10 @@ impl Run<'_> {
             };
             match found {
                 Ok(Found::Nothing) => {}
+                Ok(Found::Done) if gathers(rule) => {
+                    draft.left.push(rule);
+                    self.explain_all(explained, &all);
+                }
                 Ok(Found::Done) => {
                     if !draft.is_filled(rule) {
                         // A code that stands for nothing here, or that no table knows, is no value.
@@ -143,14 +152,15 @@ impl Run<'_> {
                         imprecise.get_or_insert((json, value));
                         continue;
                     }
-                    if let (Json::Array(items), [_, _, ..]) = (&json, rule.from.as_slice()) {
-                        let gathered = gathered.get_or_insert_with(|| Gathered::since(explained, unmapped));
-                        for item in items {
-                            gathered.items.add(item.clone());
+                    let json = match json {
+                        Json::Array(items) if gathers(rule) => {
+                            let gathered = gathered.get_or_insert_with(|| Gathered::since(explained, unmapped));
+                            items.into_iter().for_each(|item| drop(gathered.items.add(item)));
+                            gathered.sent.extend(if all.is_empty() { vec![value] } else { all });
+                            continue;
                         }
-                        gathered.sent.extend(if all.is_empty() { vec![value] } else { all });
-                        continue;
-                    }
+                        json => json,
+                    };
                     self.keep(rule, json, &value, draft, place);
                     self.explain_all(explained, &all);
                     self.explain_unmapped(explained, unmapped);
