@@ -55,7 +55,16 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
 /// Mappings, policies, the store's place, certificates, directories and ports.
 fn surroundings(config: &Config) -> Vec<Diagnostic> {
     let mut problems = match pipeline_sources(config) {
-        Ok(sources) => sources.iter().flat_map(|source| source.mapping.warnings().to_vec()).collect(),
+        Ok(sources) => {
+            let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
+            let owned = config.sources.iter().flat_map(|source| &source.authorities);
+            let authorities: Vec<&str> = owned.map(String::as_str).collect();
+            let found = sources.iter().flat_map(|source| {
+                let unknown = source.mapping.unknown_names(&names, &authorities);
+                source.mapping.warnings().iter().cloned().chain(unknown)
+            });
+            found.collect()
+        }
         Err(problems) => problems,
     };
     let policies = policies::load(config);

@@ -73,6 +73,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) used_tables: HashSet<String>,
     /// A base could not be read: what it would have declared or used is not known, nor what the paths over it are relative to.
     pub(crate) lacks_base: bool,
+    /// The `extends` of the outermost file.
+    pub(crate) extends: Option<Located<String>>,
     /// Segments of which `[segments]` says something that could not be read.
     pub(crate) unclear_segments: HashSet<String>,
     /// Blocks (file and byte) that were probably meant for a block of the base which they do not lie over: what they lack is not told.
@@ -89,6 +91,7 @@ impl<'a> Reader<'a> {
             problems: Vec::new(),
             used_tables: HashSet::new(),
             lacks_base: false,
+            extends: None,
             unclear_segments: HashSet::new(),
             astray: HashSet::new(),
             swapped_files: HashSet::new(),
@@ -205,6 +208,9 @@ impl<'a> Reader<'a> {
         }
         let (declared, base) = self.document(file, document.get_ref());
         let Some(base) = base else { return declared };
+        if chain.len() == 1 {
+            self.extends = Some(base.clone());
+        }
         let base_name = beside(name, &base.value);
         if [".csv", ".json"].iter().any(|ending| base_name.ends_with(ending)) {
             let text = format!("{base_name} is a table, and a mapping extends a mapping");

@@ -107,6 +107,41 @@ impl<'d> Checker<'_, '_, 'd> {
         }
     }
 
+    /// Files of which a table of another field has the name: `sex.csv` in the table `marital`, where `sex` has it as well.
+    pub(super) fn foreign_files(&mut self) {
+        let fields = |table: &str| -> Vec<&'static str> {
+            let uses = self.all_look_ups.iter().filter(|look_up| look_up.table.value == table);
+            uses.map(|look_up| look_up.field).collect()
+        };
+        let stem = |file: &Located<String>| {
+            let name = file.value.rsplit('/').next().unwrap_or_default();
+            name.split('.').next().unwrap_or_default().replace('-', "_").to_ascii_lowercase()
+        };
+        let mut found = Vec::new();
+        for table in &self.declared.tables {
+            let own = fields(&table.name.value);
+            // A file alone is a table in the place of another, and told by what that loses.
+            for file in table.files.iter().filter(|_| table.files.len() > 1) {
+                let (stem, Some(index)) = (stem(file), self.reader.known(file)) else { continue };
+                let owner = self.declared.tables.iter().find(|other| {
+                    other.name.value != table.name.value
+                        && stem.contains(&other.name.value)
+                        && !stem.contains(&table.name.value)
+                        && !fields(&other.name.value).iter().any(|field| own.contains(field))
+                        && other.files.iter().any(|other| self.reader.known(other) == Some(index))
+                });
+                if let Some(owner) = owner.filter(|_| !own.is_empty()) {
+                    found.push((table.name.value.clone(), index, file.clone(), owner.name.value.clone()));
+                }
+            }
+        }
+        for (table, index, file, owner) in found {
+            let text = format!("{} is a file of the table {owner}, and {table} is one of another field", file.value);
+            self.reader.warn(file.file, file.span, "M008", text, "is another file meant?");
+            self.foreign_files.entry(table).or_default().insert(index);
+        }
+    }
+
     /// Each look-up in a table that belongs to something else.
     pub(super) fn foreign_look_ups(&mut self) {
         let all = std::mem::take(&mut self.all_look_ups);

@@ -155,6 +155,7 @@ impl Reader<'_> {
             left_out: Vec::new(),
             is_unclear: false,
             base_paths: Vec::new(),
+            base_table: None,
         };
         match value.get_ref() {
             DeValue::String(_) | DeValue::Array(_) => {
