@@ -388,7 +388,7 @@ fn a_target_in_the_column_of_notes_is_told() {
 #[test]
 fn a_rule_of_skip_is_kept_by_a_wider_one_and_given_up_by_its_reason() {
     let base = SOUND.to_owned()
-        + "[[patient.contacts]]\neach = 'NK1'\nname = { from = 'NK1-2', as = 'text' }\nskip = [{ when = \"NK1-3.1 = 'X'\", reason = 'strangers' }]\n";
+        + "[[patient.contacts]]\neach = 'NK1'\nname = { from = 'NK1-2', as = 'name' }\nskip = [{ when = \"NK1-3.1 = 'X'\", reason = 'strangers' }]\n";
     let check = |skip: &str, expected: &[(&str, &str)]| {
         let site = format!("extends = 'base.toml'\n[[patient.contacts]]\neach = 'NK1'\nskip = [{skip}]\n");
         check_files(&[("site.toml", &site), ("base.toml", &base)], expected);
