@@ -79,6 +79,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) unclear_segments: HashSet<String>,
     /// Blocks (file and byte) that were probably meant for a block of the base which they do not lie over: what they lack is not told.
     pub(crate) astray: HashSet<(usize, usize)>,
+    /// Blocks (file and byte) of whose `skip` some rule could not be read.
+    pub(crate) unclear_skips: HashSet<(usize, usize)>,
     /// Files of tables whose columns are swapped: their rows are not judged one by one.
     pub(crate) swapped_files: HashSet<usize>,
 }
@@ -94,6 +96,7 @@ impl<'a> Reader<'a> {
             extends: None,
             unclear_segments: HashSet::new(),
             astray: HashSet::new(),
+            unclear_skips: HashSet::new(),
             swapped_files: HashSet::new(),
         }
     }

@@ -319,6 +319,9 @@ impl Mapping {
         // One mistake, one problem: where something is wrong, nothing around it is doubted as well.
         let wrong: Vec<Diagnostic> = reader.problems.iter().filter(|problem| problem.is_error()).cloned().collect();
         reader.problems.retain(|problem| problem.is_error() || !wrong.iter().any(|wrong| problem.holds(wrong)));
+        // Of an each that is none of the base's the slip in it is the reason.
+        let slips: Vec<Diagnostic> = reader.problems.iter().filter(|problem| problem.code == "M022").cloned().collect();
+        reader.problems.retain(|problem| problem.code != "M020" || !slips.iter().any(|slip| problem.holds(slip)));
         let order = |file: &str| reader.files.iter().position(|known| known.name == file);
         reader.problems.sort_by_cached_key(|problem| (order(&problem.file), problem.line, problem.column));
         if reader.problems.iter().any(Diagnostic::is_error) {

@@ -274,6 +274,9 @@ fn overlay_block(reader: &mut Reader<'_>, base: &mut Block, mut site: Block, pla
 /// A site's `skip` replaces the base's: its rules that are left out are named. An empty list says that it is meant.
 fn note_skips_left_out(reader: &mut Reader<'_>, base: &Block, site: &Block) {
     let (Some(of_base), Some(of_site)) = (&base.skip, &site.skip) else { return };
+    if reader.unclear_skips.contains(&(site.file, site.span.start)) {
+        return;
+    }
     let Some(first) = of_site.first() else { return };
     // A rule of the same reason is in its place, also one that says when = "false"; one that takes all that it takes keeps it.
     let is_kept = |rule: &&SkipRule| {

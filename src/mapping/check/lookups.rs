@@ -2,6 +2,7 @@
 
 use super::Checker;
 use super::texts::root_of;
+use crate::diagnostic::Diagnostic;
 use crate::hl7v2::Path;
 use crate::mapping::coerce::Coercion;
 use crate::mapping::compile;
@@ -199,7 +200,12 @@ impl<'d> Checker<'_, '_, 'd> {
         let roots = |from: &[Located<String>]| -> Vec<String> {
             from.iter().filter_map(|written| Path::parse(&written.value).ok().map(|path| root_of(&path))).collect()
         };
-        if !self.is_of_base(own) {
+        let place = (&self.reader.files[own.table.file], own.table.span.start);
+        let is_at_table = |problem: &Diagnostic| {
+            problem.is_error() && problem.file == place.0.name && problem.line == place.0.line(place.1)
+        };
+        // That the table does not fit the field is told of it.
+        if !self.is_of_base(own) || self.reader.problems.iter().any(is_at_table) {
             return false;
         }
         let of_base = || all.iter().filter(|other| other.table.file > own.table.file);

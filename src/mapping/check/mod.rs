@@ -134,8 +134,8 @@ impl<'d> Checker<'_, '_, 'd> {
             }
             self.twins(&blocks, kind.name());
         }
-        self.codes_without_row();
         if self.is_whole {
+            self.codes_without_row();
             self.numbers_of_merges();
         }
     }
@@ -455,7 +455,7 @@ impl<'d> Checker<'_, '_, 'd> {
             self.repeated_rows(rows);
             self.rows_of_other_case(rows, vocabulary);
             if let Some(vocabulary) = vocabulary {
-                self.targets(vocabulary, rows);
+                self.targets(vocabulary, table, rows);
             }
             self.full_width_rows(rows);
             if let Some(path) = self.event_tables.get(name.value.as_str()).copied() {

@@ -435,3 +435,43 @@ fn names_that_the_configuration_does_not_have_are_told_at_the_site_s_line_or_its
         &[("site.toml:7:42 warning[M029]", near)],
     );
 }
+
+#[test]
+fn one_mistake_of_a_site_is_one_problem_at_what_the_site_wrote() {
+    let base = format!("[tables]\nsex = 'sex.csv'\n{SOUND}")
+        .replace("name =", "sex = { from = 'PID-8', table = 'sex' }\nname =");
+    let check = |site: &str, expected: &[(&str, &str)]| {
+        let site = format!("extends = 'base.toml'\n{site}");
+        check_files(&[("site.toml", &site), ("base.toml", &base), ("sex.csv", SEX)], expected);
+    };
+    // A base of the other format.
+    check(
+        "[patient]\nname = 'name.text'\nbirth_date = 'birthDate'\n",
+        &[("1:11 M013", "base.toml is for format = \"hl7v2\", and the paths of this file are of the other")],
+    );
+    // Codes are not asked of a table that is not there.
+    check(
+        "[patient]\nsex = [{ from = 'PID-8', table = 'sax', when = \"PID-8 = 'X'\" }]\n",
+        &[("3:34 M009", "there is no table sax")],
+    );
+    // A rule of skip that cannot be read may be the base's.
+    let skips = format!(
+        "{base}[[patient.contacts]]\neach = 'NK1'\nname = {{ from = 'NK1-2', as = 'name' }}\nskip = [{{ when = 'NK1-7', reason = 'staff' }}]\n"
+    );
+    let site = "extends = 'base.toml'\n[[patient.contacts]]\neach = 'NK1'\nskip = [{ when = 'NK1-8', reason = 'a' }, { when = 'NK1-7', reasons = 'staff' }]\n";
+    let told = [("4:61 M002", "there is no key of a rule of skip reasons")];
+    check_files(&[("site.toml", site), ("base.toml", &skips), ("sex.csv", SEX)], &told);
+    // Several values of one predicate.
+    check("[patient]\nname = 'PID-5[3 in A,B]'\n", &[]);
+    // A section in two forms.
+    check(
+        "[patient.identifiers]\neach = 'PID-3'\n[[patient.identifiers]]\neach = 'PID-2'\n[[patient.identifiers]]\neach = 'PID-4'\n",
+        &[("4:11 M001", "duplicate key: identifiers")],
+    );
+}
+
+#[test]
+fn a_time_is_no_number() {
+    let mapping = format!("{SOUND}{VISIT}").replace("number = 'PV1-19.1'", "number = 'PV1-44'");
+    check(&mapping, &[("10:10 M018", "PV1-44 (TS, DTM) is a time, and number is a number")]);
+}

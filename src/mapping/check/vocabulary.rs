@@ -6,7 +6,7 @@ use super::Checker;
 use crate::diagnostic::{is_one_letter_away, similar};
 use crate::mapping::coerce::Coercion;
 use crate::mapping::compile::{ON_UNMAPPED, Target};
-use crate::mapping::file::{Located, Rule};
+use crate::mapping::file::{Located, Rule, TableFiles};
 use crate::mapping::table::Row;
 use crate::record::schema::Shape;
 
@@ -55,7 +55,7 @@ impl Vocabulary {
 
 impl Checker<'_, '_, '_> {
     /// Targets that the vocabulary does not have.
-    pub(super) fn targets(&mut self, vocabulary: Vocabulary, rows: &[Row]) {
+    pub(super) fn targets(&mut self, vocabulary: Vocabulary, table: &TableFiles, rows: &[Row]) {
         // What stands for itself is left as sent, on purpose.
         let says_more = |row: &&Row| !row.target.is_empty() && row.target != row.source;
         let rows: Vec<&Row> = rows.iter().filter(says_more).collect();
@@ -83,7 +83,20 @@ impl Checker<'_, '_, '_> {
                     if let Some((other, _)) = others.find(|(other, _)| {
                         other.len().max(row.target.len()) > LEAST_WORD && may_mean(&row.target, other)
                     }) {
-                        self.target(row, "one letter away from another target of the table", Some(*other));
+                        // A base's words are sound: the site's is the slip.
+                        let level = |row: &Row| {
+                            let named = table.files.iter().filter(|file| self.reader.known(file) == Some(row.file));
+                            named.map(|file| file.file).min().unwrap_or(usize::MAX)
+                        };
+                        let of_other = rows.iter().filter(|row| row.target == **other);
+                        let site_s = of_other.max_by_key(|other| std::cmp::Reverse(level(other)));
+                        let all_in_site =
+                            rows.iter().filter(|row| row.target == **other).all(|other| level(other) < level(row));
+                        let (slip, meant) = match site_s.filter(|_| all_in_site) {
+                            Some(slip) => (*slip, row.target.as_str()),
+                            None => (*row, *other),
+                        };
+                        self.target(slip, "one letter away from another target of the table", Some(meant));
                     }
                 }
             }

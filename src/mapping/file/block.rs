@@ -60,7 +60,13 @@ impl Reader<'_> {
                 "each" => block.each = self.text(file, value),
                 "when" => block.when = self.text(file, value),
                 "when_none" => block.when_none = self.when_none(file, value),
-                "skip" => block.skip = self.skip_rules(file, value),
+                "skip" => {
+                    let before = self.problems.len();
+                    block.skip = self.skip_rules(file, value);
+                    if self.problems.len() > before {
+                        self.unclear_skips.insert((file, block.span.start));
+                    }
+                }
                 "on_null" => block.on_null = self.on_null(file, value),
                 name => self.field(file, key, name, value, level, &mut block),
             }
