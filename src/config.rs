@@ -13,6 +13,7 @@ mod value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -225,17 +226,17 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
     let mut listeners = BTreeMap::from([(http.listen, "http".to_owned())]);
     for mut section in document.sections("sources") {
         let source = source::read(&mut section, root);
-        if let Some(Source { name, .. }) = &source
+        if let Some(Source { name, places, .. }) = &source
             && !names.insert(name.clone())
         {
-            problems.report(section.span(), format!("a second source is called `{name}`"), None);
+            problems.report(places.name.clone(), format!("a second source is called `{name}`"), None);
         }
-        if let Some(Source { name, arrival: Arrival::Mllp(mllp), .. }) = &source
+        if let Some(Source { name, places, arrival: Arrival::Mllp(mllp), .. }) = &source
             && mllp.listen.port() != 0
             && let Some(other) = listeners.insert(mllp.listen, name.clone())
         {
             problems.report(
-                section.span(),
+                places.arrival.clone(),
                 format!("{name} and {other} listen on the same address {}", mllp.listen),
                 None,
             );
@@ -245,10 +246,10 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
     }
     let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
     for source in &sources {
-        for authority in &source.authorities {
+        for (authority, place) in source.authorities.iter().zip(&source.places.authorities) {
             if let Some(owner) = owners.insert(authority, &source.name) {
                 problems.report(
-                    source.span.clone(),
+                    place.clone(),
                     format!("assigning authority `{authority}` is owned by {owner} and by {}", source.name),
                     Some("name it in the `authorities` of one source only".into()),
                 );
@@ -294,6 +295,14 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
         model_file,
         model: Model::default(),
     }
+}
+
+/// A problem of the configuration that shows only beside other files or the machine, at `place` (bytes of its file).
+pub fn problem(config: &Config, place: Range<usize>, code: &'static str, text: String) -> Diagnostic {
+    let name = config.file.display().to_string();
+    // It was read a moment ago; without it the problem is told all the same.
+    let text_of_file = std::fs::read_to_string(&config.file).unwrap_or_default();
+    Diagnostic::error(&SourceFile { name, text: text_of_file }, place, code, text)
 }
 
 /// `identity.toml` beside the configuration file.

@@ -88,6 +88,14 @@ pub(crate) fn syntax_errors(text: &str, errors: &[toml::de::Error]) -> Vec<(Rang
         }) {
             continue;
         }
+        // A section that is there in two forms is so at each of its places.
+        let is_again = |other: &Range<usize>| {
+            let key = |span: &Range<usize>| text.get(span.clone()).filter(|_| is_in_heading(text, span));
+            *other != span && other.start < span.start && key(other).is_some() && key(other) == key(&span)
+        };
+        if message == DUPLICATE && found.iter().any(|(other, _)| is_again(other)) {
+            continue;
+        }
         let character = text.get(span.start..).and_then(|rest| rest.chars().next());
         let plain = character.and_then(|character| Some((character, plain_character(character)?)));
         found.push(match plain {
@@ -100,6 +108,12 @@ pub(crate) fn syntax_errors(text: &str, errors: &[toml::de::Error]) -> Vec<(Rang
         });
     }
     found
+}
+
+/// Whether a key stands in the heading of a section.
+fn is_in_heading(text: &str, span: &Range<usize>) -> bool {
+    let start = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
+    text[start..span.start].trim_start().starts_with('[')
 }
 
 /// How a problem with a character of an input method ends.

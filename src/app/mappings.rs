@@ -127,7 +127,7 @@ fn fitting(config: &Config, source: &config::Source, mapping: Mapping) -> Result
         format!("source {}: {file} has format = \"{}\", the source gives {}", source.name, format.name(), gives.name());
     let example = if gives == Format::Fhir { "mappings/fhir-r4.toml" } else { "mappings/hl7v2.toml" };
     let hint = format!("name a mapping that extends {example}");
-    Err(vec![Diagnostic::unreadable(config.file.display().to_string(), config::CODE, text).hint(hint)])
+    Err(vec![config::problem(config, source.places.mapping.clone(), config::CODE, text).hint(hint)])
 }
 
 /// One mapping of a configuration, whichever source it is for; names in diagnostics start at the root where they lie below it.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::Path;
 
 use serde_json::json;
@@ -28,7 +29,7 @@ pub(super) struct Arguments {
 const CODE: &str = "C002";
 
 pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict> {
-    let (problems, readable) = match config::examine(file) {
+    let (mut problems, readable) = match config::examine(file) {
         Ok((config, mut problems)) => {
             problems.extend(config.iter().flat_map(surroundings));
             (problems, true)
@@ -37,6 +38,10 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
     };
     let wrong = problems.iter().filter(|problem| problem.is_error()).count();
     if arguments.json {
+        // Other programs jump to a line: what is about a whole file is about its first.
+        for problem in problems.iter_mut().filter(|problem| problem.line == 0) {
+            (problem.line, problem.column) = (1, 1);
+        }
         output::json(&json!({"problems": problems}))?;
     } else {
         output::diagnostics(&problems);
@@ -55,25 +60,36 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> anyhow::Result<Verdict>
 /// Mappings, policies, the store's place, certificates, directories and ports.
 fn surroundings(config: &Config) -> Vec<Diagnostic> {
     let mut problems = match pipeline_sources(config) {
-        Ok(sources) => sources.iter().flat_map(|source| source.mapping.warnings().to_vec()).collect(),
+        Ok(sources) => {
+            let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
+            let owned = config.sources.iter().flat_map(|source| &source.authorities);
+            let authorities: Vec<&str> = owned.map(String::as_str).collect();
+            let found = sources.iter().flat_map(|source| {
+                let unknown = source.mapping.unknown_names(&names, &authorities);
+                source.mapping.warnings().iter().cloned().chain(unknown)
+            });
+            found.collect()
+        }
         Err(problems) => problems,
     };
+    // That a source's mapping is not there is told where it is named.
+    let has_file = |problem: &Diagnostic| problem.line > 0 || config.root.join(&problem.file).exists();
+    problems.retain(has_file);
     let policies = policies::load(config);
     problems.extend(policies.warnings);
     // That a policy has no file is told where it is named.
-    let has_file = |problem: &Diagnostic| problem.line > 0 || config.root.join(&problem.file).exists();
     problems.extend(policies.set.err().unwrap_or_default().into_iter().filter(has_file));
     // A base of several sources is read for each of them.
     let mut known = HashSet::new();
     problems.retain(|problem| known.insert(problem.to_string()));
-    let file = config.file.display().to_string();
-    let mut report = |severity: Severity, text: String, hint: &str| {
-        let mut problem = Diagnostic::unreadable(&file, CODE, text).hint(hint);
+    let mut report = |place: Range<usize>, severity: Severity, text: String, hint: &str| {
+        let mut problem = config::problem(config, place, CODE, text).hint(hint);
         problem.severity = severity;
         problems.push(problem);
     };
     if let Err(reason) = writable(&config.store) {
         report(
+            0..0,
             Severity::Error,
             format!("store: {} cannot be written ({reason})", config.store.display()),
             "name a file in a directory of the service's user with [store] path",
@@ -81,42 +97,66 @@ fn surroundings(config: &Config) -> Vec<Diagnostic> {
     }
     let daemon_runs = DaemonLock::is_held(&config.store);
     let listeners = config.sources.iter().filter_map(|source| match &source.arrival {
-        Arrival::Mllp(mllp) => Some((source.name.as_str(), mllp.listen, mllp.tls.as_ref())),
+        Arrival::Mllp(mllp) => {
+            Some((source.name.as_str(), source.places.arrival.clone(), mllp.listen, mllp.tls.as_ref()))
+        }
         Arrival::Files(_) | Arrival::Fhir(_) => None,
     });
     // Held together: every address and one address of the same port cannot both be had.
     let mut held: Vec<(&str, TcpListener)> = Vec::new();
-    for (name, listen, tls) in listeners.chain([("http", config.http.listen, config.http.tls.as_ref())]) {
+    let http = ("http", 0..0, config.http.listen, config.http.tls.as_ref());
+    let mut tried: Vec<SocketAddr> = Vec::new();
+    for (name, place, listen, tls) in listeners.chain([http]) {
+        // Two of one address are told by the configuration.
+        let is_told = listen.port() != 0 && tried.contains(&listen);
+        tried.push(listen);
         match TcpListener::bind(listen) {
             Ok(listener) => held.push((name, listener)),
+            Err(_) if is_told => {}
             Err(error) => {
                 let other = held.iter().find(|(_, held)| held.local_addr().is_ok_and(|held| overlap(held, listen)));
                 let text = format!("{name}: cannot listen on {listen} ({error})");
                 match other {
                     Some((other, _)) => {
-                        report(Severity::Error, text, &format!("{other} has this port: choose another"))
+                        report(place.clone(), Severity::Error, text, &format!("{other} has this port: choose another"))
                     }
                     None if daemon_runs && error.kind() == ErrorKind::AddrInUse => {
-                        report(Severity::Warning, text, "a heyi daemon runs on this store and probably listens there");
+                        report(
+                            place.clone(),
+                            Severity::Warning,
+                            text,
+                            "a heyi daemon runs on this store and probably listens there",
+                        );
                     }
-                    None => report(Severity::Error, text, "choose a free port of this machine, or stop what uses it"),
+                    None => report(
+                        place.clone(),
+                        Severity::Error,
+                        text,
+                        "choose a free port of this machine, or stop what uses it",
+                    ),
                 }
             }
         }
         if let Some(error) = tls.and_then(|tls| ServerTls::load(server_files(tls)).err()) {
-            report(Severity::Error, format!("{name}: {error}"), "give PEM files that the service's user can read");
+            report(
+                place,
+                Severity::Error,
+                format!("{name}: {error}"),
+                "give PEM files that the service's user can read",
+            );
         }
     }
     for consumer in &config.consumers {
         let settings = push_settings(config, consumer);
         if let Some(error) = settings.and_then(|settings| push::examine(&settings).err()) {
             let hint = "give PEM files that the service's user can read";
-            report(Severity::Error, format!("{}: {error}", consumer.name), hint);
+            report(0..0, Severity::Error, format!("{}: {error}", consumer.name), hint);
         }
     }
     for source in &config.sources {
         match &source.arrival {
             Arrival::Files(files) if !files.directory.is_dir() => report(
+                source.places.arrival.clone(),
                 Severity::Error,
                 format!("{}: {} is not a directory", source.name, files.directory.display()),
                 "make it, or mount the share that it is on",
@@ -125,6 +165,7 @@ fn surroundings(config: &Config) -> Vec<Diagnostic> {
             Arrival::Fhir(settings) => {
                 if let Err(error) = fhir::examine(settings) {
                     report(
+                        source.places.arrival.clone(),
                         Severity::Error,
                         format!("{}: {error}", source.name),
                         "give files that the service's user can read: PEM for certificates and keys, else the secret alone",

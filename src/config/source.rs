@@ -28,8 +28,8 @@ pub struct Source {
     pub name: String,
     /// The mapping file, absolute.
     pub mapping: PathBuf,
-    /// Where the source is written, for problems between sources.
-    pub(super) span: Range<usize>,
+    /// Where it is written, for problems that show when all of the configuration is at hand.
+    pub places: Places,
     /// Facility of visits that name none.
     pub facility: Option<String>,
     /// Zone of times without an offset.
@@ -46,6 +46,19 @@ pub struct Source {
     pub max_message: usize,
     /// How messages arrive.
     pub arrival: Arrival,
+}
+
+/// Where a source is written (bytes of the configuration file).
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// Its name.
+    pub name: Range<usize>,
+    /// The file of its mapping.
+    pub mapping: Range<usize>,
+    /// Each of its authorities.
+    pub authorities: Vec<Range<usize>>,
+    /// How its messages arrive: the address, the directory, or the section.
+    pub arrival: Range<usize>,
 }
 
 /// When a sender gets a positive answer.
@@ -124,7 +137,8 @@ pub(super) fn read(section: &mut Section<'_>, root: &Path) -> Option<Source> {
     }
     let facility = section.text("facility").map(|facility| facility.value);
     let time_zone = section.parsed("time_zone", time_zone).map_or_else(default_zone, |zone| zone.value);
-    let authorities = section.texts("authorities").unwrap_or_default().into_iter().map(|name| name.value).collect();
+    let authorities = section.texts("authorities").unwrap_or_default().into_iter();
+    let (authorities, places_of_authorities) = authorities.map(|name| (name.value, name.span)).unzip();
     let kinds: Vec<&str> = ["mllp", "files", "fhir"].into_iter().filter(|kind| section.has(kind)).collect();
     if kinds.len() != 1 {
         problems.report(
@@ -138,6 +152,12 @@ pub(super) fn read(section: &mut Section<'_>, root: &Path) -> Option<Source> {
     let fhir = section.optional_section("fhir");
     let mut inner = mllp.or(files).or(fhir)?;
     let kind = kinds.first().copied().unwrap_or_default();
+    let mut places = Places {
+        name: name.as_ref().map_or_else(|| section.span(), |name| name.span.clone()),
+        mapping: mapping.as_ref().map_or_else(|| section.span(), |mapping| mapping.span.clone()),
+        authorities: places_of_authorities,
+        arrival: inner.span(),
+    };
     if kind == "fhir" {
         let source = name.as_ref().map(|name| name.value.as_str()).unwrap_or_default();
         let settings = fhir::read(&mut inner, source, root);
@@ -145,7 +165,7 @@ pub(super) fn read(section: &mut Section<'_>, root: &Path) -> Option<Source> {
         return Some(Source {
             name: name?.value,
             mapping: root.join(&mapping?.value),
-            span: section.span(),
+            places,
             facility,
             time_zone,
             authorities,
@@ -164,17 +184,20 @@ pub(super) fn read(section: &mut Section<'_>, root: &Path) -> Option<Source> {
     let arrival = if kind == "files" {
         let directory = inner.required("directory");
         let interval = inner.parsed("interval", duration).map_or(Duration::from_secs(5), |value| value.value);
+        places.arrival = directory.as_ref().map_or(places.arrival, |directory| directory.span.clone());
         directory.map(|directory| Arrival::Files(Files { directory: root.join(directory.value), interval }))
     } else {
         (acknowledge, on_error) = read_answers(&mut inner);
-        read_mllp(&mut inner, root).map(Arrival::Mllp)
+        let mllp = read_mllp(&mut inner, root);
+        places.arrival = mllp.as_ref().map_or(places.arrival, |(_, listen)| listen.clone());
+        mllp.map(|(mllp, _)| Arrival::Mllp(mllp))
     };
     inner.finish();
     let mapping = mapping?;
     Some(Source {
         name: name?.value,
         mapping: root.join(&mapping.value),
-        span: section.span(),
+        places,
         facility,
         time_zone,
         authorities,
@@ -204,7 +227,8 @@ fn read_answers(section: &mut Section<'_>) -> (Acknowledge, OnError) {
     )
 }
 
-fn read_mllp(section: &mut Section<'_>, root: &Path) -> Option<Mllp> {
+/// With the place of its address.
+fn read_mllp(section: &mut Section<'_>, root: &Path) -> Option<(Mllp, Range<usize>)> {
     if !section.has("listen") {
         section.required("listen");
     }
@@ -221,7 +245,7 @@ fn read_mllp(section: &mut Section<'_>, root: &Path) -> Option<Mllp> {
     if tls.is_none() {
         warn_if_open(section, &listen);
     }
-    Some(Mllp { listen: listen.value, idle_timeout, max_connections, allow, tls })
+    Some((Mllp { listen: listen.value, idle_timeout, max_connections, allow, tls }, listen.span))
 }
 
 /// The contract's default; a hospital in China keeps one zone.

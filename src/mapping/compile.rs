@@ -194,6 +194,7 @@ pub(crate) fn compile(reader: &mut Reader<'_>, declared: &Declarations) -> (Plan
         read_files: Vec::new(),
         table_names: Vec::new(),
         entries: Vec::new(),
+        names_of_base: Vec::new(),
     };
     let whole = Within::whole(format);
     let tables = compiler.tables(declared);
@@ -206,6 +207,7 @@ pub(crate) fn compile(reader: &mut Reader<'_>, declared: &Declarations) -> (Plan
     }
     for kind in Kind::ALL {
         for (_, block) in declared.records.iter().filter(|(other, _)| *other == kind) {
+            compiler.names_of_base = names_of_base(declared, kind, block);
             let block = compiler.block(block, kind.name(), schema::fields(kind), None);
             plan.records.push((kind, block));
         }
@@ -215,9 +217,17 @@ pub(crate) fn compile(reader: &mut Reader<'_>, declared: &Declarations) -> (Plan
     (plan, compiler.rows)
 }
 
+/// The names of the base's blocks of a kind of record, of which a new block of a site may be meant for one.
+fn names_of_base(declared: &Declarations, kind: Kind, block: &Block) -> Vec<String> {
+    let others = declared.records.iter().filter(|(other, base)| *other == kind && base.file > block.file);
+    others.filter_map(|(_, base)| base.label.as_ref()).map(|name| name.value.clone()).collect()
+}
+
 struct Compiler<'r, 'a> {
     reader: &'r mut Reader<'a>,
     format: Format,
+    /// Of the record that is compiled: see [`names_of_base`].
+    names_of_base: Vec<String>,
     /// Rows of each table, to check their targets against each field that uses it.
     rows: Vec<Vec<Row>>,
     /// Files of tables that were read, by their index, so that a file of two tables is read and complained of once.
@@ -264,7 +274,16 @@ impl Compiler<'_, '_> {
                 Format::Hl7v2 => "add each = \"SEG\" or each = \"SEG-F\"",
                 Format::Fhir => "add each = \"Encounter\", or what else makes one",
             };
-            self.error(block.file, block.span.clone(), "M004", text, hint);
+            let hint = match (is_item, self.names_of_base.is_empty(), &block.label) {
+                (false, false, Some(_)) => {
+                    let names = self.names_of_base.join(", ");
+                    format!(
+                        "to change one of the base's blocks, write its name: block = \"…\", of {names}; for a new one, {hint}"
+                    )
+                }
+                _ => hint.to_owned(),
+            };
+            self.error(block.file, block.span.clone(), "M004", text, &hint);
         }
         let mut skip = Vec::new();
         for rule in block.skip.iter().flatten() {

@@ -166,7 +166,15 @@ fn row(element: Element, document: &SourceFile, file: usize, span: Range<usize>)
             return Err(format!("the code {source} has several targets, and none is nearer than the others"));
         }
     };
-    Ok(Row { source, target, file, line: document.line(span.start), target_span: span.clone(), span })
+    Ok(Row {
+        source,
+        target,
+        file,
+        line: document.line(span.start),
+        target_span: span.clone(),
+        span,
+        note: String::new(),
+    })
 }
 
 /// Where a piece of the text stands, to the end of its first line.

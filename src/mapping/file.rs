@@ -73,10 +73,14 @@ pub(crate) struct Reader<'a> {
     pub(crate) used_tables: HashSet<String>,
     /// A base could not be read: what it would have declared or used is not known, nor what the paths over it are relative to.
     pub(crate) lacks_base: bool,
+    /// The `extends` of the outermost file.
+    pub(crate) extends: Option<Located<String>>,
     /// Segments of which `[segments]` says something that could not be read.
     pub(crate) unclear_segments: HashSet<String>,
     /// Blocks (file and byte) that were probably meant for a block of the base which they do not lie over: what they lack is not told.
     pub(crate) astray: HashSet<(usize, usize)>,
+    /// Blocks (file and byte) of whose `skip` some rule could not be read.
+    pub(crate) unclear_skips: HashSet<(usize, usize)>,
     /// Files of tables whose columns are swapped: their rows are not judged one by one.
     pub(crate) swapped_files: HashSet<usize>,
 }
@@ -89,8 +93,10 @@ impl<'a> Reader<'a> {
             problems: Vec::new(),
             used_tables: HashSet::new(),
             lacks_base: false,
+            extends: None,
             unclear_segments: HashSet::new(),
             astray: HashSet::new(),
+            unclear_skips: HashSet::new(),
             swapped_files: HashSet::new(),
         }
     }
@@ -205,6 +211,9 @@ impl<'a> Reader<'a> {
         }
         let (declared, base) = self.document(file, document.get_ref());
         let Some(base) = base else { return declared };
+        if chain.len() == 1 {
+            self.extends = Some(base.clone());
+        }
         let base_name = beside(name, &base.value);
         if [".csv", ".json"].iter().any(|ending| base_name.ends_with(ending)) {
             let text = format!("{base_name} is a table, and a mapping extends a mapping");
@@ -218,9 +227,22 @@ impl<'a> Reader<'a> {
             self.lacks_base = true;
             return declared;
         }
+        let extends = base.clone();
         match (self.read)(&base_name) {
             Ok(text) => {
                 let base = self.read_mapping(&base_name, text, chain);
+                if !self.lacks_base && self.is_of_other_format(&declared, base.format()) {
+                    let text = format!(
+                        "{base_name} is for format = {:?}, and the paths of this file are of the other",
+                        base.format().name()
+                    );
+                    let hint = match base.format() {
+                        Format::Fhir => "extend a mapping for HL7 v2, such as hl7v2.toml",
+                        Format::Hl7v2 => "extend a mapping for FHIR, such as fhir-r4.toml",
+                    };
+                    self.error(file, extends.span, "M013", text, hint);
+                    self.lacks_base = true;
+                }
                 if self.lacks_base { declared } else { overlay(self, base, declared) }
             }
             Err(error) => {
@@ -229,6 +251,31 @@ impl<'a> Reader<'a> {
                 declared
             }
         }
+    }
+
+    /// Whether most paths of a file are written for another format than that of its base. Where it says its format, that is told.
+    fn is_of_other_format(&self, declared: &Declarations, of_base: Format) -> bool {
+        if declared.format.is_some() {
+            return false;
+        }
+        let mut paths: Vec<&str> = declared.matches.iter().flatten().map(|rule| rule.path.value.as_str()).collect();
+        let mut blocks: Vec<&Block> = declared.records.iter().map(|(_, block)| block).collect();
+        while let Some(block) = blocks.pop() {
+            paths.extend(block.each.iter().map(|each| each.value.as_str()));
+            let rules = block.fields.iter().filter_map(|(_, rule)| rule.as_ref());
+            paths.extend(rules.flat_map(|rule| &rule.from).map(|path| path.value.as_str()));
+            blocks.extend(block.lists.iter().flat_map(|(_, blocks)| blocks));
+        }
+        let is_other = |path: &&&str| match (of_base, Path::parse(path)) {
+            (Format::Fhir, parsed) => parsed.is_ok(),
+            // Small letters begin an element; a path of HL7 v2 with a slip has a number after a dash.
+            (Format::Hl7v2, Err(_)) => {
+                path.starts_with(|letter: char| letter.is_ascii_lowercase()) && !path.contains('-')
+            }
+            (Format::Hl7v2, Ok(_)) => false,
+        };
+        let others = paths.iter().filter(is_other).count();
+        others > 1 && others * 2 > paths.len()
     }
 
     fn document(&mut self, file: usize, document: &DeTable<'_>) -> (Declarations, Option<Located<String>>) {

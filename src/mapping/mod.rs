@@ -36,6 +36,7 @@ mod table;
 mod tests;
 #[cfg(test)]
 mod tests_of_fhir;
+mod truth;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -56,6 +57,7 @@ pub struct Mapping {
     plan: compile::Plan,
     version: String,
     warnings: Vec<Diagnostic>,
+    named: Vec<check::Named>,
 }
 
 /// What a message does not say itself.
@@ -308,14 +310,18 @@ impl Mapping {
         let declared = reader.mapping(name);
         // What stands over a base is judged with it only.
         let mut plan = compile::Plan::default();
+        let mut named = Vec::new();
         if !reader.lacks_base {
             let rows;
             (plan, rows) = compile::compile(&mut reader, &declared);
-            check::check(&mut reader, &declared, &rows);
+            named = check::check(&mut reader, &declared, &rows);
         }
         // One mistake, one problem: where something is wrong, nothing around it is doubted as well.
         let wrong: Vec<Diagnostic> = reader.problems.iter().filter(|problem| problem.is_error()).cloned().collect();
         reader.problems.retain(|problem| problem.is_error() || !wrong.iter().any(|wrong| problem.holds(wrong)));
+        // Of an each that is none of the base's the slip in it is the reason.
+        let slips: Vec<Diagnostic> = reader.problems.iter().filter(|problem| problem.code == "M022").cloned().collect();
+        reader.problems.retain(|problem| problem.code != "M020" || !slips.iter().any(|slip| problem.holds(slip)));
         let order = |file: &str| reader.files.iter().position(|known| known.name == file);
         reader.problems.sort_by_cached_key(|problem| (order(&problem.file), problem.line, problem.column));
         if reader.problems.iter().any(Diagnostic::is_error) {
@@ -329,7 +335,7 @@ impl Mapping {
             }
         }
         let version = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { plan, version, warnings: reader.problems })
+        Ok(Self { plan, version, warnings: reader.problems, named })
     }
 
     /// A hash of all its files, 12 hexadecimal digits: what a record's provenance names.
@@ -340,6 +346,12 @@ impl Mapping {
     /// Problems that do not keep it from being used.
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
+    }
+
+    /// What its constants and defaults name that the configuration does not have: a source that owns visits, or an authority that is
+    /// nearly one of those that some source owns.
+    pub fn unknown_names(&self, sources: &[&str], authorities: &[&str]) -> Vec<Diagnostic> {
+        check::unknown_names(&self.named, sources, authorities)
     }
 
     /// Every rule, the base's included, in the order in which they are asked.

@@ -7,6 +7,7 @@
 
 use super::file::{Block, Declarations, LeftOut, Located, OnNull, OwnField, Reader, Required, Rule, SkipRule};
 use super::input::Format;
+use super::truth;
 use crate::diagnostic::similar;
 use crate::hl7v2::Path;
 use crate::record::Kind;
@@ -273,14 +274,33 @@ fn overlay_block(reader: &mut Reader<'_>, base: &mut Block, mut site: Block, pla
 /// A site's `skip` replaces the base's: its rules that are left out are named. An empty list says that it is meant.
 fn note_skips_left_out(reader: &mut Reader<'_>, base: &Block, site: &Block) {
     let (Some(of_base), Some(of_site)) = (&base.skip, &site.skip) else { return };
+    if reader.unclear_skips.contains(&(site.file, site.span.start)) {
+        return;
+    }
     let Some(first) = of_site.first() else { return };
-    let is_kept = |rule: &&SkipRule| of_site.iter().any(|other| other.when.value == rule.when.value);
+    // A rule of the same reason is in its place, also one that says when = "false"; one that takes all that it takes keeps it.
+    let is_kept = |rule: &&SkipRule| {
+        of_site.iter().any(|other| {
+            other.when.value == rule.when.value
+                || other.reason == rule.reason
+                || truth::implies(&rule.when.value, &other.when.value)
+        })
+    };
     let lost: Vec<String> =
         of_base.iter().filter(|rule| !is_kept(rule)).map(|rule| format!("{:?}", rule.reason)).collect();
     if !lost.is_empty() {
         let text = format!("this skip is in place of the base's, whose rules count no more: {}", lost.join(", "));
-        reader.warn(first.when.file, first.when.span.clone(), "M026", text, "write those that shall count here too");
+        let hint = "write those that shall count here too; one that shall not, or that a rule here is in place of, is named by its reason: { when = \"false\", reason = … }";
+        reader.warn(first.when.file, first.when.span.clone(), "M026", text, hint);
     }
+}
+
+/// The table in which the base looks up a path that the site's rule looks up in another one.
+fn other_table(of_base: &[&Rule], rule: &Rule) -> Option<Located<String>> {
+    let own = rule.table.as_ref()?;
+    let reads_same = |base: &Rule| base.from.iter().any(|path| rule.from.iter().any(|own| own.value == path.value));
+    let mut tables = of_base.iter().filter(|base| reads_same(base)).filter_map(|base| base.table.as_ref());
+    tables.next().filter(|table| table.value != own.value && tables.next().is_none()).cloned()
 }
 
 /// The first of a site's rules for a field bears what they leave out; each bears what the base's read.
@@ -299,6 +319,7 @@ fn note_what_is_left_out(base: &Block, site: &mut Block) {
         if let Some(rule) = &mut site.fields[index].1 {
             rule.left_out = found;
             rule.base_paths = of_base.iter().flat_map(|rule| &rule.from).cloned().collect();
+            rule.base_table = other_table(&of_base, rule);
         }
     }
 }

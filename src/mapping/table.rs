@@ -50,6 +50,8 @@ pub(crate) struct Row {
     /// Where its target stands.
     pub(crate) target_span: Range<usize>,
     pub(crate) line: usize,
+    /// Its note.
+    pub(crate) note: String,
 }
 
 impl Table {

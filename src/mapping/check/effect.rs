@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::Checker;
-use super::truth::Facts;
 use crate::hl7v2::Path;
 use crate::mapping::compile::Target;
 use crate::mapping::expression::Expression;
 use crate::mapping::file::{Block, LeftOut, Located, Required, Rule};
+use crate::mapping::truth::Facts;
 use crate::record::schema::Shape;
 
 /// Targets that fill others, in one place.

@@ -2,6 +2,7 @@
 
 use super::Checker;
 use super::texts::root_of;
+use crate::diagnostic::Diagnostic;
 use crate::hl7v2::Path;
 use crate::mapping::coerce::Coercion;
 use crate::mapping::compile;
@@ -107,6 +108,41 @@ impl<'d> Checker<'_, '_, 'd> {
         }
     }
 
+    /// Files of which a table of another field has the name: `sex.csv` in the table `marital`, where `sex` has it as well.
+    pub(super) fn foreign_files(&mut self) {
+        let fields = |table: &str| -> Vec<&'static str> {
+            let uses = self.all_look_ups.iter().filter(|look_up| look_up.table.value == table);
+            uses.map(|look_up| look_up.field).collect()
+        };
+        let stem = |file: &Located<String>| {
+            let name = file.value.rsplit('/').next().unwrap_or_default();
+            name.split('.').next().unwrap_or_default().replace('-', "_").to_ascii_lowercase()
+        };
+        let mut found = Vec::new();
+        for table in &self.declared.tables {
+            let own = fields(&table.name.value);
+            // A file alone is a table in the place of another, and told by what that loses.
+            for file in table.files.iter().filter(|_| table.files.len() > 1) {
+                let (stem, Some(index)) = (stem(file), self.reader.known(file)) else { continue };
+                let owner = self.declared.tables.iter().find(|other| {
+                    other.name.value != table.name.value
+                        && stem.contains(&other.name.value)
+                        && !stem.contains(&table.name.value)
+                        && !fields(&other.name.value).iter().any(|field| own.contains(field))
+                        && other.files.iter().any(|other| self.reader.known(other) == Some(index))
+                });
+                if let Some(owner) = owner.filter(|_| !own.is_empty()) {
+                    found.push((table.name.value.clone(), index, file.clone(), owner.name.value.clone()));
+                }
+            }
+        }
+        for (table, index, file, owner) in found {
+            let text = format!("{} is a file of the table {owner}, and {table} is one of another field", file.value);
+            self.reader.warn(file.file, file.span, "M008", text, "is another file meant?");
+            self.foreign_files.entry(table).or_default().insert(index);
+        }
+    }
+
     /// Each look-up in a table that belongs to something else.
     pub(super) fn foreign_look_ups(&mut self) {
         let all = std::mem::take(&mut self.all_look_ups);
@@ -164,7 +200,12 @@ impl<'d> Checker<'_, '_, 'd> {
         let roots = |from: &[Located<String>]| -> Vec<String> {
             from.iter().filter_map(|written| Path::parse(&written.value).ok().map(|path| root_of(&path))).collect()
         };
-        if !self.is_of_base(own) {
+        let place = (&self.reader.files[own.table.file], own.table.span.start);
+        let is_at_table = |problem: &Diagnostic| {
+            problem.is_error() && problem.file == place.0.name && problem.line == place.0.line(place.1)
+        };
+        // That the table does not fit the field is told of it.
+        if !self.is_of_base(own) || self.reader.problems.iter().any(is_at_table) {
             return false;
         }
         let of_base = || all.iter().filter(|other| other.table.file > own.table.file);

@@ -8,6 +8,7 @@ mod fhir;
 mod lookups;
 mod meaning;
 mod merges;
+mod names;
 mod needs;
 mod path;
 mod repetitions;
@@ -25,7 +26,6 @@ mod tests_of_merges;
 #[cfg(test)]
 mod tests_of_sites;
 mod texts;
-mod truth;
 mod vocabulary;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -35,17 +35,18 @@ use super::expression::Expression;
 use super::file::{Block, Declarations, Located, MatchRule, Reader, Rule};
 use super::input::Format;
 use super::table::{OTHERS, Row};
+use super::truth::Facts;
 use crate::diagnostic::{Diagnostic, listed, similar};
 use crate::hl7v2::{Dictionary, Path};
 use crate::record::Kind;
 use crate::record::schema::{self, Field, Shape};
 use lookups::LookUp;
+pub(super) use names::{Named, unknown_names};
 use texts::{Comparison, root_of};
-use truth::Facts;
 use vocabulary::Vocabulary;
 
-/// Checks declarations that were compiled.
-pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Vec<Row>]) {
+/// Checks declarations that were compiled. Gives what they name of the configuration.
+pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Vec<Row>]) -> Vec<Named> {
     // What is missing, or used by nothing, may only be misspelled, or stand in what could not be read.
     let is_whole = !reader.problems.iter().any(Diagnostic::is_error);
     let dictionary = Dictionary::standard();
@@ -65,11 +66,13 @@ pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Ve
         unknown_segments: HashSet::new(),
         event_tables: HashMap::new(),
         vocabularies: HashMap::new(),
+        foreign_files: HashMap::new(),
         is_whole,
     };
     for (kind, block) in &declared.records {
         checker.note_look_ups(block, kind.name(), schema::fields(*kind));
     }
+    checker.foreign_files();
     checker.foreign_look_ups();
     match declared.format() {
         Format::Hl7v2 => checker.messages(),
@@ -80,6 +83,7 @@ pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Ve
         checker.unused_segments();
         checker.fills_nothing();
     }
+    checker.names()
 }
 
 struct Checker<'r, 'a, 'd> {
@@ -108,6 +112,8 @@ struct Checker<'r, 'a, 'd> {
     event_tables: HashMap<&'d str, &'d Located<String>>,
     /// What the targets of tables are, where the fields that they fill take any text.
     vocabularies: HashMap<String, Vocabulary>,
+    /// Files of which it was told that they belong to another table than the one that names them, by the name of that.
+    foreign_files: HashMap<String, HashSet<usize>>,
     /// There is no error so far.
     is_whole: bool,
 }
@@ -128,8 +134,8 @@ impl<'d> Checker<'_, '_, 'd> {
             }
             self.twins(&blocks, kind.name());
         }
-        self.codes_without_row();
         if self.is_whole {
+            self.codes_without_row();
             self.numbers_of_merges();
         }
     }
@@ -433,7 +439,10 @@ impl<'d> Checker<'_, '_, 'd> {
                 };
                 self.reader.warn(name.file, name.span.clone(), "M024", text, &hint);
             }
-            let is_judged = |row: &&Row| !self.reader.swapped_files.contains(&row.file);
+            let foreign = self.foreign_files.get(&name.value);
+            let is_judged = |row: &&Row| {
+                !self.reader.swapped_files.contains(&row.file) && foreign.is_none_or(|files| !files.contains(&row.file))
+            };
             let rows: &[Row] = &rows.iter().filter(is_judged).cloned().collect::<Vec<_>>();
             for (index, file) in table.files.iter().enumerate() {
                 let is_same = |other: &Located<String>| other.file == file.file && other.value == file.value;
@@ -446,7 +455,7 @@ impl<'d> Checker<'_, '_, 'd> {
             self.repeated_rows(rows);
             self.rows_of_other_case(rows, vocabulary);
             if let Some(vocabulary) = vocabulary {
-                self.targets(vocabulary, rows);
+                self.targets(vocabulary, table, rows);
             }
             self.full_width_rows(rows);
             if let Some(path) = self.event_tables.get(name.value.as_str()).copied() {

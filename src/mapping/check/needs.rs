@@ -104,6 +104,11 @@ impl Checker<'_, '_, '_> {
             }
         }
         let names = self.names_of_base(block, place).filter(|_| !lacks.is_empty());
+        if names.is_some() {
+            // What its items lack is in the base's block.
+            let inner = block.lists.iter().flat_map(|(_, blocks)| blocks);
+            self.reader.astray.extend(inner.map(|block| (block.file, block.span.start)));
+        }
         if !lacks.is_empty() {
             let text = format!("{place} has no rule for {}", lacks.join(", nor for "));
             let hint = names.as_ref().map_or_else(String::new, |names| {

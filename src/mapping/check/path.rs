@@ -11,7 +11,7 @@ use super::super::run::matches_pattern;
 use super::super::table::Row;
 use super::Checker;
 use super::texts::Comparison;
-use crate::diagnostic::{is_one_letter_away, similar};
+use crate::diagnostic::{Diagnostic, is_one_letter_away, similar};
 use crate::hl7v2::dictionary::{Meaning, Missing, shown};
 use crate::hl7v2::{Dictionary, Path};
 use crate::record::schema::Shape;
@@ -276,7 +276,17 @@ impl<'d> Checker<'_, '_, 'd> {
             ),
             Some(_) => format!("{path} is one component, and {:?} is several", written.value),
         };
+        // Several values of one predicate stand at one place.
+        let count = self.reader.problems.len();
         self.reader.warn(written.file, written.span.clone(), "M018", text, &hint);
+        let is_told = |told: &Diagnostic, new: &Diagnostic| {
+            (told.code, &told.file, told.line, told.column) == (new.code, &new.file, new.line, new.column)
+        };
+        if let [before @ .., new] = self.reader.problems.as_slice()
+            && before.iter().any(|told| is_told(told, new))
+        {
+            self.reader.problems.truncate(count);
+        }
         true
     }
 
@@ -340,6 +350,12 @@ impl<'d> Checker<'_, '_, 'd> {
                     Some(_) => String::new(),
                 };
                 self.reader.warn(written.file, written.span.clone(), "M018", text, &hint);
+            } else if !is_explicit
+                && target.name.ends_with("number")
+                && meaning.types.iter().all(|name| TIMES.contains(name))
+            {
+                let text = format!("{path} ({types}) is a time, and {} is a number", target.name);
+                self.reader.warn(written.file, written.span.clone(), "M018", text, "is another field meant?");
             }
         } else if !self.reads_what_it_is(coercion, &meaning.types) {
             let text = format!("{path} ({types}) does not hold what {} is made of", target.name);
@@ -351,6 +367,9 @@ impl<'d> Checker<'_, '_, 'd> {
         }
     }
 }
+
+/// Data types of times.
+const TIMES: &[&str] = &["DT", "DTM", "TM", "TS"];
 
 impl Checker<'_, '_, '_> {
     /// Whether a coercion can make something of one of the types that a field had. A date or number that became several components is

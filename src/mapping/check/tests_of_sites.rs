@@ -328,3 +328,150 @@ fn what_is_written_in_the_place_of_something_else_has_a_hint_that_says_what_to_w
     let files = [("site.toml", site), ("base.toml", base.as_str()), ("sex.csv", SEX), ("more.csv", more)];
     check_files(&files, &[("3:8 M012", "missing.csv cannot be read")]);
 }
+
+#[test]
+fn a_table_of_another_name_in_the_place_of_the_base_s_tells_which_codes_it_lost() {
+    let base = format!("[tables]\nsex = 'sex.csv'\n{SOUND}")
+        .replace("name =", "sex = { from = 'PID-8', table = 'sex' }\nname =");
+    let more = "source,target,note\n1,male,\n";
+    let check = |table: &str, path: &str, expected: &[(&str, &str)]| {
+        let site = format!(
+            "extends = 'base.toml'\n[tables]\nown = {table}\n[patient]\nsex = {{ from = '{path}', table = 'own' }}\n"
+        );
+        let files = [("site.toml", site.as_str()), ("base.toml", &base), ("sex.csv", SEX), ("more.csv", more)];
+        check_files(&files, expected);
+    };
+    let told = "the table sex in base.toml:2, and 2 of its 2 codes have no row any more: F, M (write { extends = \"sex\", files = [\"more.csv\"] }";
+    check("'more.csv'", "PID-8", &[("3:1 M026", told)]);
+    check("{ extends = false, files = 'more.csv' }", "PID-8", &[]);
+    check("{ extends = 'sex', files = 'more.csv' }", "PID-8", &[]);
+    // Codes of another field are other codes.
+    check("'more.csv'", "PV1-2", &[]);
+}
+
+#[test]
+fn a_file_of_another_field_s_table_is_told_where_it_is_named() {
+    let base = format!("[tables]\nsex = 'sex.csv'\nmarital = 'marital.csv'\n{SOUND}").replace(
+        "name =",
+        "sex = { from = 'PID-8', table = 'sex' }\nmarital_status = { from = 'PID-16', table = 'marital' }\nname =",
+    );
+    let marital = "source,target,note\nS,single,\nM,married,\n";
+    let check = |files: &str, expected: &[(&str, &str)]| {
+        let site = format!("extends = 'base.toml'\n[tables]\nmarital = {files}\n");
+        let more = "source,target,note\nW,widowed,\n";
+        let files = [
+            ("site.toml", site.as_str()),
+            ("base.toml", &base),
+            ("sex.csv", SEX),
+            ("marital.csv", marital),
+            ("more.csv", more),
+        ];
+        check_files(&files, expected);
+    };
+    let told = "sex.csv is a file of the table sex, and marital is one of another field";
+    check("['marital.csv', 'sex.csv']", &[("3:27 M008", told)]);
+    check("['marital.csv', 'more.csv']", &[]);
+}
+
+#[test]
+fn a_target_in_the_column_of_notes_is_told() {
+    let mapping = format!("[tables]\nsex = 'own.csv'\n{SOUND}")
+        .replace("name =", "sex = { from = 'PID-8', table = 'sex' }\nname =");
+    let own = "source,target,note\nM,male,\nF,,female\nX,,not said\n";
+    let told = [(
+        "own.csv:3:1 M007",
+        "female stands in the column of notes, and the target is empty: the code F is known and says nothing (write F,female;",
+    )];
+    check_files(&[("site.toml", &mapping), ("own.csv", own)], &told);
+}
+
+#[test]
+fn a_rule_of_skip_is_kept_by_a_wider_one_and_given_up_by_its_reason() {
+    let base = SOUND.to_owned()
+        + "[[patient.contacts]]\neach = 'NK1'\nname = { from = 'NK1-2', as = 'name' }\nskip = [{ when = \"NK1-3.1 = 'X'\", reason = 'strangers' }]\n";
+    let check = |skip: &str, expected: &[(&str, &str)]| {
+        let site = format!("extends = 'base.toml'\n[[patient.contacts]]\neach = 'NK1'\nskip = [{skip}]\n");
+        check_files(&[("site.toml", &site), ("base.toml", &base)], expected);
+    };
+    let lost = "count no more: \"strangers\" (write those that shall count here too; one that shall not, or that a rule here is in place of, is named by its reason: { when = \"false\", reason = … })";
+    check("{ when = 'NK1-7', reason = 'staff' }", &[("4:18 M026", lost)]);
+    check("{ when = \"NK1-3.1 in ['X', 'Y']\", reason = 'others' }", &[]);
+    check("{ when = \"NK1-3.1 = 'Y'\", reason = 'strangers' }", &[]);
+    check("{ when = 'NK1-7', reason = 'staff' }, { when = 'false', reason = 'strangers' }", &[]);
+    check("", &[]);
+}
+
+#[test]
+fn names_that_the_configuration_does_not_have_are_told_at_the_site_s_line_or_its_extends() {
+    let base = "[lab_report]\nblock = 'results'\neach = 'OBR'\nstatus = { constant = 'final' }\nfiller_order_number = 'OBR-3.1'\nupdated_at = 'MSH-7'\nvisit_source = { constant = 'his' }\n"
+        .to_owned()
+        + SOUND;
+    let check = |site: &str, expected: &[(&str, &str)]| {
+        let site = format!("extends = 'base.toml'\n{site}");
+        let read = |name: &str| match name {
+            "site.toml" => Ok(site.clone()),
+            _ => Ok(base.clone()),
+        };
+        let mapping = Mapping::load("site.toml", &read).expect("sound");
+        let found = mapping.unknown_names(&["dhis", "dlis"], &["DHIS"]);
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        for (found, (place, part)) in found.iter().zip(expected) {
+            assert!(found.starts_with(place) && found.contains(part), "{found}");
+        }
+    };
+    let of_base = "no source is called his, whose visits reports are said to belong to: lab_report.visit_source of results (base.toml:7) (did you mean dhis? sources here are dhis, dlis; write visit_source = ";
+    check("", &[("site.toml:1:11 warning[M029]", of_base)]);
+    check("[[lab_report]]\nblock = 'results'\nvisit_source = { constant = 'dhis' }\n", &[]);
+    let site = "[[lab_report]]\nblock = 'results'\nvisit_source = { constant = 'DHIS' }\n";
+    check(site, &[("site.toml:4:29 warning[M029]", "did you mean dhis? sources here are dhis, dlis)")]);
+    check("[[lab_report]]\nblock = 'results'\nwhen = 'false'\n", &[]);
+    let source = "[[lab_report]]\nblock = 'results'\nvisit_source = false\n[[patient.identifiers]]\neach = 'PID-3'\n";
+    check(&format!("{source}system = {{ from = 'PID-3.4.1', default = 'DHIS' }}\n"), &[]);
+    check(&format!("{source}system = {{ from = 'PID-3.4.1', default = 'EMR' }}\n"), &[]);
+    let near = "the authority DHlS is no source's, and nearly DHIS (did you mean DHIS?";
+    check(
+        &format!("{source}system = {{ from = 'PID-3.4.1', default = 'DHlS' }}\n"),
+        &[("site.toml:7:42 warning[M029]", near)],
+    );
+}
+
+#[test]
+fn one_mistake_of_a_site_is_one_problem_at_what_the_site_wrote() {
+    let base = format!("[tables]\nsex = 'sex.csv'\n{SOUND}")
+        .replace("name =", "sex = { from = 'PID-8', table = 'sex' }\nname =");
+    let check = |site: &str, expected: &[(&str, &str)]| {
+        let site = format!("extends = 'base.toml'\n{site}");
+        check_files(&[("site.toml", &site), ("base.toml", &base), ("sex.csv", SEX)], expected);
+    };
+    // A base of the other format.
+    check(
+        "[patient]\nname = 'name.text'\nbirth_date = 'birthDate'\n",
+        &[("1:11 M013", "base.toml is for format = \"hl7v2\", and the paths of this file are of the other")],
+    );
+    // Codes are not asked of a table that is not there.
+    check(
+        "[patient]\nsex = [{ from = 'PID-8', table = 'sax', when = \"PID-8 = 'X'\" }]\n",
+        &[("3:34 M009", "there is no table sax")],
+    );
+    // A rule of skip that cannot be read may be the base's.
+    let skips = format!(
+        "{base}[[patient.contacts]]\neach = 'NK1'\nname = {{ from = 'NK1-2', as = 'name' }}\nskip = [{{ when = 'NK1-7', reason = 'staff' }}]\n"
+    );
+    let site = "extends = 'base.toml'\n[[patient.contacts]]\neach = 'NK1'\nskip = [{ when = 'NK1-8', reason = 'a' }, { when = 'NK1-7', reasons = 'staff' }]\n";
+    let told = [("4:61 M002", "there is no key of a rule of skip reasons")];
+    check_files(&[("site.toml", site), ("base.toml", &skips), ("sex.csv", SEX)], &told);
+    // Several values of one predicate.
+    check("[patient]\nname = 'PID-5[3 in A,B]'\n", &[]);
+    // A section in two forms.
+    check(
+        "[patient.identifiers]\neach = 'PID-3'\n[[patient.identifiers]]\neach = 'PID-2'\n[[patient.identifiers]]\neach = 'PID-4'\n",
+        &[("4:11 M001", "duplicate key: identifiers")],
+    );
+}
+
+#[test]
+fn a_time_is_no_number() {
+    let mapping = format!("{SOUND}{VISIT}").replace("number = 'PV1-19.1'", "number = 'PV1-44'");
+    check(&mapping, &[("10:10 M018", "PV1-44 (TS, DTM) is a time, and number is a number")]);
+}

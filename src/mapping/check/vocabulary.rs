@@ -6,7 +6,7 @@ use super::Checker;
 use crate::diagnostic::{is_one_letter_away, similar};
 use crate::mapping::coerce::Coercion;
 use crate::mapping::compile::{ON_UNMAPPED, Target};
-use crate::mapping::file::{Located, Rule};
+use crate::mapping::file::{Located, Rule, TableFiles};
 use crate::mapping::table::Row;
 use crate::record::schema::Shape;
 
@@ -55,7 +55,7 @@ impl Vocabulary {
 
 impl Checker<'_, '_, '_> {
     /// Targets that the vocabulary does not have.
-    pub(super) fn targets(&mut self, vocabulary: Vocabulary, rows: &[Row]) {
+    pub(super) fn targets(&mut self, vocabulary: Vocabulary, table: &TableFiles, rows: &[Row]) {
         // What stands for itself is left as sent, on purpose.
         let says_more = |row: &&Row| !row.target.is_empty() && row.target != row.source;
         let rows: Vec<&Row> = rows.iter().filter(says_more).collect();
@@ -63,7 +63,8 @@ impl Checker<'_, '_, '_> {
             Vocabulary::Units => {
                 for row in rows.iter().filter(|row| !is_unit(&row.target)) {
                     let known = rows.iter().map(|row| row.target.as_str()).filter(|target| is_unit(target));
-                    self.target(row, "no unit of UCUM", similar(&row.target, known));
+                    let meant = meant_unit(&row.target, known);
+                    self.target(row, "no unit of UCUM", meant.as_deref());
                 }
             }
             Vocabulary::Flags => {
@@ -82,7 +83,20 @@ impl Checker<'_, '_, '_> {
                     if let Some((other, _)) = others.find(|(other, _)| {
                         other.len().max(row.target.len()) > LEAST_WORD && may_mean(&row.target, other)
                     }) {
-                        self.target(row, "one letter away from another target of the table", Some(*other));
+                        // A base's words are sound: the site's is the slip.
+                        let level = |row: &Row| {
+                            let named = table.files.iter().filter(|file| self.reader.known(file) == Some(row.file));
+                            named.map(|file| file.file).min().unwrap_or(usize::MAX)
+                        };
+                        let of_other = rows.iter().filter(|row| row.target == **other);
+                        let site_s = of_other.max_by_key(|other| std::cmp::Reverse(level(other)));
+                        let all_in_site =
+                            rows.iter().filter(|row| row.target == **other).all(|other| level(other) < level(row));
+                        let (slip, meant) = match site_s.filter(|_| all_in_site) {
+                            Some(slip) => (*slip, row.target.as_str()),
+                            None => (*row, *other),
+                        };
+                        self.target(slip, "one letter away from another target of the table", Some(meant));
                     }
                 }
             }
@@ -122,6 +136,63 @@ fn may_mean(word: &str, other: &str) -> bool {
         word.len() + 1 >= LEAST_WORD && word.bytes().all(|letter| letter.is_ascii_lowercase() || letter == b'_')
     };
     is_word(word) && is_word(other) && is_one_letter_away(word, other)
+}
+
+/// The unit that a text was probably meant for: the same with UCUM's brackets and case, else the nearest of the known ones in which no prefix
+/// is another, for that would be another value by some power of ten.
+fn meant_unit<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let known: Vec<&str> = known.collect();
+    let plain = |unit: &str| unit.replace(['[', ']'], "").to_lowercase();
+    let same = known.iter().find(|unit| plain(unit) == plain(written)).map(|unit| (*unit).to_owned());
+    let in_form = || Some(in_form_of_ucum(written)).filter(|unit| unit != written && is_unit(unit));
+    let of_same_prefixes = known.iter().copied().filter(|unit| !differs_in_prefix(&plain(unit), &plain(written)));
+    same.or_else(in_form).or_else(|| similar(written, of_same_prefixes).map(str::to_owned))
+}
+
+/// `m[IU]/mL` for `mIU/ml`: units that UCUM has in brackets, with the case that it gives them, and L for the litre.
+fn in_form_of_ucum(written: &str) -> String {
+    const IN_BRACKETS: &[(&str, &str)] = &[
+        ("iu", "[IU]"),
+        ("mmhg", "mm[Hg]"),
+        ("cmh2o", "cm[H2O]"),
+        ("hpf", "[HPF]"),
+        ("lpf", "[LPF]"),
+        ("pfu", "[PFU]"),
+    ];
+    let term = |term: &str| {
+        let plain = term.replace(['[', ']'], "");
+        let small = plain.to_ascii_lowercase();
+        let bracketed = IN_BRACKETS.iter().find_map(|(name, unit)| {
+            let prefix = plain.get(..small.strip_suffix(name)?.len())?;
+            let prefix = prefix.replace(['μ', 'µ'], "u");
+            (prefix.is_empty() || PREFIXES.contains(&prefix.as_str())).then(|| format!("{prefix}{unit}"))
+        });
+        let litre = || {
+            let prefix =
+                small.strip_suffix('l').filter(|prefix| ["", "d", "m", "u", "n", "p", "f"].contains(prefix))?;
+            Some(format!("{prefix}L"))
+        };
+        bracketed.or_else(litre).unwrap_or_else(|| term.to_owned())
+    };
+    written.trim().split('/').map(term).collect::<Vec<_>>().join("/")
+}
+
+/// Whether one part of two units is the same but for what stands before it: `mmol` and `mol`, `mg` and `ug`.
+fn differs_in_prefix(one: &str, other: &str) -> bool {
+    let parts = |unit: &str| unit.split(['/', '.']).map(str::to_owned).collect::<Vec<_>>();
+    let with_prefix = |long: &str, short: &str| {
+        let prefix = long.strip_suffix(short);
+        prefix.is_some_and(|prefix| PREFIXES.iter().any(|known| known.to_lowercase() == prefix))
+    };
+    let (one, other) = (parts(one), parts(other));
+    let differs = |(one, other): (&String, &String)| {
+        let bases = PREFIXES.iter().filter_map(|prefix| one.strip_prefix(&prefix.to_lowercase()));
+        let mut bases = bases.filter(|base| !base.is_empty());
+        let at_most_a_letter = |lead: &str| lead.chars().nth(1).is_none();
+        let is_of_base = |base: &str| other.strip_suffix(base).is_some_and(at_most_a_letter);
+        one != other && (with_prefix(one, other) || with_prefix(other, one) || bases.any(is_of_base))
+    };
+    one.len() == other.len() && one.iter().zip(&other).any(differs)
 }
 
 /// Whether a text has the form of a unit in UCUM (version 2.1, case sensitive). Of units in brackets only the form is asked.
@@ -190,7 +261,30 @@ fn is_simple(unit: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_unit;
+    use super::{is_unit, meant_unit};
+
+    #[test]
+    fn a_unit_is_never_taken_for_one_of_another_prefix() {
+        let known = ["U/L", "[IU]/mL", "mmol/L", "mg/dL", "10*9/L", "g/L"];
+        for (written, meant) in [
+            ("mIU/ml", Some("m[IU]/mL")),
+            ("IU/L", Some("[IU]/L")),
+            ("IU/l", Some("[IU]/L")),
+            ("iu/ml", Some("[IU]/mL")),
+            ("uIU/mL", Some("u[IU]/mL")),
+            ("mmHg", Some("mm[Hg]")),
+            ("mmoI/L", Some("mmol/L")),
+            ("MMOL/L", Some("mmol/L")),
+            ("mmol/LL", Some("mmol/L")),
+            ("qmol/L", None),
+            ("10*9L", Some("10*9/L")),
+            ("xyzzy", None),
+        ] {
+            assert_eq!(meant_unit(written, known.iter().copied()).as_deref(), meant, "{written}");
+        }
+        assert_eq!(meant_unit("umol/Lx", ["mmol/L"].into_iter()), None);
+        assert_eq!(meant_unit("umol/Lx", ["umol/L"].into_iter()).as_deref(), Some("umol/L"));
+    }
 
     #[test]
     fn units_have_the_form_of_ucum() {

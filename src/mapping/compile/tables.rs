@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::{Compiler, Target, legal, typed};
 use crate::diagnostic::{listed, similar};
 use crate::mapping::coerce::Coercion;
-use crate::mapping::file::{Declarations, Located, TableFiles};
+use crate::mapping::file::{Block, Declarations, Located, TableFiles};
 use crate::mapping::table::{self, OTHERS, Row, Table};
 use crate::record::schema::Shape;
 
@@ -82,11 +82,38 @@ impl Compiler<'_, '_> {
                 self.lost_rows_of(table, rows, &declared.tables);
             }
         }
+        for (_, block) in &declared.records {
+            self.lost_rows_of_rules(block, declared, &all_rows);
+        }
         self.rows = all_rows;
     }
 
+    /// The same of a table of another name, in which a site's rule looks up what the base's rule looks up in its own.
+    fn lost_rows_of_rules(&mut self, block: &Block, declared: &Declarations, all_rows: &[Vec<Row>]) {
+        for rule in block.fields.iter().filter_map(|(_, rule)| rule.as_ref()) {
+            let (Some(own), Some(of_base)) = (&rule.table, &rule.base_table) else { continue };
+            let position = |name: &str| declared.tables.iter().position(|table| table.name.value == name);
+            let (Some(at), Some(base)) = (position(&own.value), position(&of_base.value)) else { continue };
+            let (table, replaced) = (&declared.tables[at], &declared.tables[base]);
+            let is_site_s = table.name.file < replaced.name.file && table.replaces.is_none() && !table.is_apart;
+            // What it holds belongs to something else: that is the mistake.
+            let is_told = self.is_reported(&(own.file, own.span.clone()), "M008");
+            if is_site_s && !is_told && !self.is_reported(&(table.name.file, table.name.span.clone()), "M026") {
+                self.tell_lost_rows(table, replaced, &all_rows[at], &declared.tables);
+            }
+        }
+        for block in block.lists.iter().flat_map(|(_, blocks)| blocks) {
+            self.lost_rows_of_rules(block, declared, all_rows);
+        }
+    }
+
     fn lost_rows_of(&mut self, table: &TableFiles, rows: &[Row], all: &[TableFiles]) {
-        let Some(replaced) = &table.replaces else { return };
+        if let Some(replaced) = &table.replaces {
+            self.tell_lost_rows(table, replaced, rows, all);
+        }
+    }
+
+    fn tell_lost_rows(&mut self, table: &TableFiles, replaced: &TableFiles, rows: &[Row], all: &[TableFiles]) {
         let known: HashSet<&str> = rows.iter().map(|row| row.source.as_str()).collect();
         // What is not known of the site's own file is told; what its rows are is not known then.
         let is_unclear =
@@ -105,7 +132,7 @@ impl Compiler<'_, '_> {
         let file = &self.reader.files[replaced.name.file];
         let text = format!(
             "this takes the place of the table {} in {}:{}, and {} of its {} codes have no row any more: {}",
-            table.name.value,
+            replaced.name.value,
             file.name,
             file.line(replaced.name.span.start),
             lost.len(),
@@ -115,7 +142,7 @@ impl Compiler<'_, '_> {
         let files = table.files.iter().map(|file| format!("{:?}", file.value)).collect::<Vec<_>>().join(", ");
         let hint = format!(
             "write {{ extends = {:?}, files = [{files}] }} to keep them; if they are not meant to hold any more, extends = false",
-            table.name.value
+            replaced.name.value
         );
         self.reader.warn(table.name.file, table.name.span.clone(), "M026", text, &hint);
     }
@@ -173,9 +200,25 @@ impl Compiler<'_, '_> {
         for file in files {
             let filled: Vec<&Row> = rows.iter().filter(|row| row.file == file && !row.target.is_empty()).collect();
             self.targets(written, index, &filled, target);
+            rows.iter().filter(|row| row.file == file).for_each(|row| self.target_in_note(row, target));
         }
         self.rows[index] = rows;
         Some(index)
+    }
+
+    /// A row that says nothing, and has a value of the field for its note: a comma too many.
+    fn target_in_note(&mut self, row: &Row, target: &Target) {
+        let is_value =
+            matches!(target.shape, Shape::Code(_) | Shape::Boolean) && typed(&row.note, target.shape).is_some();
+        let place = (row.file, row.span.clone());
+        if is_value && row.target.is_empty() && !self.is_reported(&place, "M007") {
+            let text = format!(
+                "{} stands in the column of notes, and the target is empty: the code {} is known and says nothing",
+                row.note, row.source
+            );
+            let hint = format!("write {},{}; another note says that it is meant", row.source, row.note);
+            self.reader.warn(place.0, place.1, "M007", text, &hint);
+        }
     }
 
     /// The targets of one file of a table. Where most are of another field, or the file is sound in another table, the file or the table is

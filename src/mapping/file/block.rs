@@ -60,7 +60,13 @@ impl Reader<'_> {
                 "each" => block.each = self.text(file, value),
                 "when" => block.when = self.text(file, value),
                 "when_none" => block.when_none = self.when_none(file, value),
-                "skip" => block.skip = self.skip_rules(file, value),
+                "skip" => {
+                    let before = self.problems.len();
+                    block.skip = self.skip_rules(file, value);
+                    if self.problems.len() > before {
+                        self.unclear_skips.insert((file, block.span.start));
+                    }
+                }
                 "on_null" => block.on_null = self.on_null(file, value),
                 name => self.field(file, key, name, value, level, &mut block),
             }
@@ -155,6 +161,7 @@ impl Reader<'_> {
             left_out: Vec::new(),
             is_unclear: false,
             base_paths: Vec::new(),
+            base_table: None,
         };
         match value.get_ref() {
             DeValue::String(_) | DeValue::Array(_) => {

@@ -132,6 +132,8 @@ pub(crate) struct Rule {
     pub(crate) is_unclear: bool,
     /// The paths of the base's rules in whose place it stands.
     pub(crate) base_paths: Vec<Located<String>>,
+    /// The base's table for this path, where that is another one than its own.
+    pub(crate) base_table: Option<Located<String>>,
 }
 
 /// A key of the base's rule that the rule in its place does not have: `table`, `on_unmapped`, `required` or `on_null`, and its value.

@@ -84,7 +84,9 @@ pub(super) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnosti
         let line = file.line(span.start);
         let target_span = target_span(&file.text, &span, source, target);
         invisible_characters(file, &span, &[source, target], problems);
-        rows.push(Row { source: source.to_owned(), target: target.to_owned(), file: index, span, target_span, line });
+        let note = record.get(2).unwrap_or_default().to_owned();
+        let (source, target) = (source.to_owned(), target.to_owned());
+        rows.push(Row { source, target, file: index, span, target_span, line, note });
     }
     for (name, span, more) in otherwise {
         let lines = if more > 0 { format!("this row and {more} more have") } else { "this row has".to_owned() };

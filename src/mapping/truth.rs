@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::expression::Expression;
-use super::super::run::matches_pattern;
+use super::expression::Expression;
+use super::run::matches_pattern;
 use crate::hl7v2::Path;
 
 /// What is known of a message.
@@ -180,6 +180,14 @@ impl Facts {
     }
 }
 
+/// Whether one condition of HL7 v2 holds wherever the other does, as far as can be told; of FHIRPath nothing is.
+pub(super) fn implies(narrow: &str, wide: &str) -> bool {
+    let (Ok(narrow), Ok(wide)) = (Expression::parse(narrow), Expression::parse(wide)) else { return false };
+    let mut facts = Facts::default();
+    facts.assume(&narrow, true);
+    !facts.is_impossible && facts.ask(&wide) == Some(true)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,6 +217,20 @@ mod tests {
         check("OBR or OBR-3", Some(false));
         check("PV1 and not OBR", None);
         check("MSH-9[*].1 = 'ORU'", None);
+    }
+
+    #[test]
+    fn a_wider_condition_holds_wherever_a_narrower_one_does() {
+        for (narrow, wide, expected) in [
+            ("OBX-2 = 'RP'", "OBX-2 in ['RP', 'ED']", true),
+            ("OBX-2 in ['RP', 'ED']", "OBX-2 = 'RP'", false),
+            ("OBX-2 = 'RP'", "OBX-3.1 = 'RP'", false),
+            ("not OBX-5", "not OBX-5 or OBX-2 = 'ED'", true),
+            ("OBX-2 = 'RP' and not OBX-2", "OBX-2 = 'ED'", false),
+            ("code.empty()", "code.empty() or value.empty()", false),
+        ] {
+            assert_eq!(implies(narrow, wide), expected, "{narrow}: {wide}");
+        }
     }
 
     #[test]
