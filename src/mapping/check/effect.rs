@@ -73,13 +73,14 @@ impl Checker<'_, '_, '_> {
     }
 
     /// Paths of a list that are never asked, because an earlier one has a value whenever they have.
-    pub(super) fn fallbacks(&mut self, rule: &Rule, within: Option<&Path>) {
+    /// `gathers`: the values of all paths are taken, so that a part says something else than the whole.
+    pub(super) fn fallbacks(&mut self, rule: &Rule, within: Option<&Path>, gathers: bool) {
         let parsed: Vec<Option<Path>> = rule.from.iter().map(|written| Path::parse(&written.value).ok()).collect();
         for (index, written) in rule.from.iter().enumerate() {
             let Some(path) = &parsed[index] else { continue };
-            let Some(before) = parsed[..index].iter().flatten().find(|before| before.covers(path, within)) else {
-                continue;
-            };
+            let says_so = |before: &&Path| before.component() == path.component() || !gathers;
+            let found = parsed[..index].iter().flatten().find(|before| before.covers(path, within) && says_so(before));
+            let Some(before) = found else { continue };
             let text = if before == path {
                 format!("{path} is named twice")
             } else {

@@ -97,7 +97,9 @@ impl Checker<'_, '_, '_> {
                 && !self.meaning(&path).is_ok_and(|meaning| is_whole(&meaning))
             {
                 let text = format!("{path} is a part of {what} alone");
-                let hint = format!("write {outer}: it reads all of {what}");
+                let hint = format!(
+                    "write {outer}: it reads all of {what}; where the sender has all of it in this part, say so: as = \"text\""
+                );
                 self.reader.warn(written.file, written.span.clone(), "M018", text, &hint);
                 return;
             }

@@ -293,7 +293,8 @@ impl<'d> Checker<'_, '_, 'd> {
             self.condition(when, facts, within);
         }
         self.without_effect(rule, place.contains('.'));
-        self.fallbacks(rule, within);
+        let gathers = level.iter().any(|field| field.name == target.value && field.shape == Shape::TextList);
+        self.fallbacks(rule, within, gathers);
         self.only_the_first(rule, within);
         if place == Kind::Patient.name() {
             self.of_the_message(rule, &target.value);

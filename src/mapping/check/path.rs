@@ -196,7 +196,9 @@ impl<'d> Checker<'_, '_, 'd> {
     fn several_as_one(&mut self, values: &[String], written: &Located<String>) -> bool {
         for value in values {
             let parts: Vec<&str> = value.split([';', '|', '，', '、', '；']).map(str::trim).collect();
-            if parts.len() > 1 && parts.iter().all(|part| !part.is_empty()) {
+            // 肝、胆、脾 is the name of one examination.
+            let is_name = value.contains('、') && !parts.iter().all(|part| part.is_ascii());
+            if parts.len() > 1 && parts.iter().all(|part| !part.is_empty()) && !is_name {
                 let text = format!("{value} is one value here, and nobody sends it");
                 let hint = format!("several have commas between them: in {}", parts.join(","));
                 self.reader.warn(written.file, written.span.clone(), "M021", text, &hint);
@@ -267,8 +269,10 @@ impl<'d> Checker<'_, '_, 'd> {
                 Comparison::Choice => format!("{}[{field}.{}={part}]", path.segment(), first + index),
             }
         });
+        // A path has one predicate.
+        let most = if comparison == Comparison::Choice { 1 } else { usize::MAX };
         let between = if comparison == Comparison::Pattern { ", " } else { " and " };
-        let hint = format!("compare its components: {}", single.collect::<Vec<_>>().join(between));
+        let hint = format!("compare its components: {}", single.take(most).collect::<Vec<_>>().join(between));
         let text = match path.component() {
             None => format!(
                 "{path} is sent with all its components, and is equal to {:?} only where no other is sent",

@@ -177,7 +177,10 @@ fn a_word_beside_a_table_that_is_nearly_one_of_its_targets_is_told() {
 fn a_part_of_a_name_where_all_of_it_is_read_is_told() {
     check_line(
         "name = 'PID-5.1'",
-        &[("4:8 M018", "PID-5.1 is a part of the name alone (write PID-5: it reads all of the name)")],
+        &[(
+            "4:8 M018",
+            "PID-5.1 is a part of the name alone (write PID-5: it reads all of the name; where the sender has all of it in this part, say so: as = \"text\")",
+        )],
     );
     check_line("name = ['PID-5[7=L].2', 'PID-5']", &[("4:9 M018", "write PID-5[7=L]")]);
     check_line("name = { from = 'PID-5.1', as = 'text' }", &[]);

@@ -155,7 +155,9 @@ impl Run<'_> {
                     let json = match json {
                         Json::Array(items) if gathers(rule) => {
                             let gathered = gathered.get_or_insert_with(|| Gathered::since(explained, unmapped));
-                            items.into_iter().for_each(|item| drop(gathered.items.add(item)));
+                            for item in items {
+                                gathered.items.add(item);
+                            }
                             gathered.sent.extend(if all.is_empty() { vec![value] } else { all });
                             continue;
                         }
