@@ -280,6 +280,18 @@ fn a_list_of_texts_takes_the_values_of_all_its_paths_and_each_once() {
 }
 
 #[test]
+fn a_code_that_is_left_out_takes_nothing_from_what_other_paths_of_its_list_gave() {
+    for paths in ["'ZPI-1[*]', 'ZPI-2'", "'ZPI-2', 'ZPI-1[*]'"] {
+        let mapping = format!(
+            "[segments.ZPI]\n1 = \"ID\"\n2 = \"ID\"\n[tables]\nstatus = 'status.csv'\n{PATIENT}name = 'PID-5'
+            other_names = {{ from = [{paths}], table = 'status', on_unmapped = 'leave' }}"
+        );
+        let mapped = apply(&Files::of(&mapping), "PID|||||王^五\rZPI|F|Z").unwrap();
+        assert_eq!(mapped.records[0].fields["other_names"], json!(["final"]), "{paths}");
+    }
+}
+
+#[test]
 fn a_code_of_another_system_beside_the_first_is_kept() {
     let mapping = "[[lab_report]]\neach = 'OBR'\nfiller_order_number = 'OBR-3'\npanel = 'OBR-4'
         [[lab_report.results]]\neach = 'OBX'\ncode = 'OBX-3.1'\nalternate = { from = 'OBX-3', as = 'alternate' }\nvalue = 'OBX-5'";
