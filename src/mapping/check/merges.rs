@@ -2,6 +2,7 @@
 //! numbers that nobody has. It is then lost without a word: the patient who was given up stays, and one who never was is made.
 
 use super::Checker;
+use crate::hl7v2::Path;
 use crate::mapping::expression::Expression;
 use crate::mapping::file::{Block, Rule};
 use crate::record::Kind;
@@ -131,12 +132,8 @@ fn rules_of<'d>(block: &'d Block, field: &str) -> Vec<&'d Rule> {
 fn is_otherwise(of_patient: &[&Rule], of_merge: &[&Rule], each: &str) -> bool {
     let all = || of_patient.iter().chain(of_merge);
     // What is wrong with a rule is told of it; and what else a patient's rule reads, the segment of a merge does not have.
-    let reads_elsewhere = |rule: &&Rule| {
-        let texts = rule.from.iter().chain(&rule.when);
-        let own = |text: &str| text.replace(PATIENT_NUMBERS, "").replace("MSH-", "");
-        texts.into_iter().any(|text| own(&text.value).contains(|letter: char| letter.is_ascii_uppercase()))
-            && rule.from.iter().any(|path| !path.value.starts_with(PATIENT_NUMBERS))
-    };
+    let is_elsewhere = |path: Path| path.segment() != "MSH" && (path.segment(), path.field()) != ("PID", Some(3));
+    let reads_elsewhere = |rule: &&Rule| rule.from.iter().any(|path| Path::parse(&path.value).is_ok_and(is_elsewhere));
     if all().any(|rule| rule.is_unclear) || (each != PATIENT_NUMBERS && of_patient.iter().any(reads_elsewhere)) {
         return false;
     }

@@ -45,6 +45,10 @@ fn conditions_count_with_the_paths_of_the_other_segment_and_constants_of_one_fil
     let survivor = with(SURVIVOR, "PID-3.5 in ['MR','PI'] or not PID-3.5");
     let retired = with(RETIRED, "MRG-1.5 in ['MR', 'PI'] or not MRG-1.5");
     check(&format!("{numbers}{survivor}{retired}"), &[]);
+    // What the header says, a merge can read as well, and a code in capitals is no segment.
+    let header =
+        |text: &str| with(&text.replace("from = 'PID-3.4.1'", "from = ['PID-3.4.1', 'MSH-4.1']"), "PID-3.5 in ['MR']");
+    check(&format!("{}{}", header(NUMBERS), header(SURVIVOR)), &[("4:10 M028", "has: merge.retired (base.toml:19)")]);
     let constant = "[[merge.retired]]\neach = 'MRG-1'\nsystem = { constant = 'HIS' }\n";
     check(&format!("{NUMBERS}{SURVIVOR}{constant}"), &[]);
     // What no merge can be read from is not asked.
