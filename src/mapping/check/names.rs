@@ -22,6 +22,8 @@ const AUTHORITIES: &[&str] = &[
 const SOURCE: &str = "lab_report.visit_source";
 /// Shortest authority of which one letter more or less is sooner a slip than another authority: HIS and LIS are two.
 const LEAST_AUTHORITY: usize = 4;
+/// Of shorter ones another letter is another system.
+const LEAST_WORD: usize = 6;
 
 /// One name of the configuration, in a constant or a default.
 #[derive(Debug)]
@@ -86,7 +88,9 @@ fn is_nearly(name: &str, known: &str) -> bool {
     };
     let is_long = name.chars().count().max(known.chars().count()) >= LEAST_AUTHORITY;
     let has_changed_places = sorted(&one) == sorted(&other);
-    let is_slip = is_one_letter_away(&one, &other) && (is_long || has_changed_places);
+    // DHIS and DLIS are two systems of one hospital.
+    let is_another_letter = one.len() == other.len() && !has_changed_places && one.len() < LEAST_WORD;
+    let is_slip = is_one_letter_away(&one, &other) && (is_long || has_changed_places) && !is_another_letter;
     seen(name) == seen(known) || (is_slip && without_digits(&one) != without_digits(&other))
 }
 
@@ -162,6 +166,8 @@ mod tests {
             ("HIS", "DHIS", true),
             ("HSI", "HIS", true),
             ("LIS", "HIS", false),
+            ("DLIS", "DHIS", false),
+            ("HOSPITEL", "HOSPITAL", true),
             ("HIS1", "HIS2", false),
             ("HOSPITAL1", "HOSPITAL", false),
             ("EMR", "DHIS", false),
