@@ -40,7 +40,7 @@ pub fn tell_after(transaction: &Transaction<'_>, row: i64, at: i64) -> Result<()
     Ok(())
 }
 
-/// Remembers what a unit said, for [`Mark::IfDifferent`]; `None`: nothing came of it.
+/// Remembers what a unit said, for [`super::due::Mark::IfDifferent`]; `None`: nothing came of it.
 ///
 /// # Errors
 /// See [`StoreError`].
