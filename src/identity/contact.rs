@@ -211,11 +211,11 @@ impl Address {
     }
 
     fn of_letters(whole: &str, street: &str, city: &str, province: &str, postal_code: &str) -> Self {
-        let (street_line, further) = if street.is_empty() {
-            whole.split_once(',').unwrap_or((whole, ""))
-        } else {
-            (street, whole.trim_start().strip_prefix(street.trim()).unwrap_or_default())
-        };
+        let lines = if squeezed(whole).starts_with(&squeezed(street)) { whole } else { street };
+        // Behind the first line of the street: its second line, the town. `12, rue Haute` is one line.
+        let first_ends = |place: &usize| lines[..*place].contains(char::is_alphabetic);
+        let first = lines.match_indices(',').map(|(place, _)| place).find(first_ends).unwrap_or(lines.len());
+        let (street_line, further) = lines.split_at(first);
         let (house, street) = words_apart(street_line);
         // What the whole text has beside the street, without the parts that are known by name.
         let known = [city, province, postal_code].map(squeezed);

@@ -162,6 +162,17 @@ mod tests {
             let found = both(known.clone(), in_letters(street, extra, town, code)).address;
             assert_eq!(found, expected, "{street}, {extra}, {town}, {code}");
         }
+        // The second line of a street is its own, not a part of the first (XAD.2).
+        let two_lines = |street: &str| json!({"addresses": [{"text": format!("{street}, forest hill, 3070"), "street": street, "city": "forest hill", "postal_code": "3070"}]});
+        for (street, expected) in [
+            ("118 lance hill avenue, camerooo", Close),
+            ("118 lance hill avenue, meemar", SameStreet),
+            ("26 lance hill avenue", Exact),
+            ("26, lance hill avenue, cameroo", Exact),
+        ] {
+            let found = both(two_lines("26 lance hill avenue, cameroo"), two_lines(street)).address;
+            assert_eq!(found, expected, "{street}");
+        }
         for (street, is_other) in [
             ("26 lance hill avenue", false),
             ("28 lance hill avenue", false),
