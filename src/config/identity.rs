@@ -105,7 +105,7 @@ const HEAD: &str = "\
 # - no more in common than name, birth date and sex, while a phone, a home or a card differs (decide.strangers_differ); two houses of one
 #   street are two homes.
 # Years of birth apart are a slip of one digit under the same name (in letters also under one with a slip, in the same home), and, under the
-# same name in the same home, anything below the twelve years that parents are older: brothers and sisters do not bear one name.
+# same name in the same home, anything below the sixteen years that a parent of one's name is older: brothers and sisters do not bear one name.
 # Addresses in letters are close with every part equal or a slip apart, and where two of street, number and name of the house agree in one
 # town. A number of the patient's own outweighs a name in letters that disagrees where the birth date, the surname, the home or the street
 # agrees too; the given name with a slip beside another surname is a marriage.

@@ -19,8 +19,6 @@ use contact::{addresses, phones};
 use name::names;
 use number::{cards, numbers, own_resident_ids};
 
-pub(super) use number::YEARS_OF_PARENTS;
-
 /// How far names agree, the best of all names that the two records bear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -37,7 +35,7 @@ pub enum NameLevel {
     Similar,
     /// Latin names that share one part; the other is missing, an initial, or another one.
     PartlyEqual,
-    /// The surname only.
+    /// The surname only; in letters perhaps with a slip.
     SameSurname,
     /// One side has no name that counts.
     Missing,
@@ -170,6 +168,8 @@ pub struct Comparison {
     pub phone_term: Option<Term>,
     /// One of them is a child, whose phone is a parent's.
     pub is_child: bool,
+    /// The age of the younger, in years; `None` where one is not known.
+    pub age: Option<u16>,
     /// Addresses.
     pub address: AddressLevel,
     /// The address that is equal.
@@ -238,7 +238,8 @@ pub fn compare(one: &PatientFacts, other: &PatientFacts) -> Comparison {
         is_own_card: card == CardLevel::Exact && one.cards.iter().any(own_card),
         phone,
         phone_term,
-        is_child: one.is_child || other.is_child,
+        is_child: one.is_child() || other.is_child(),
+        age: one.age.zip(other.age).map(|(one, other)| one.min(other)),
         address,
         address_term,
         is_other_house,

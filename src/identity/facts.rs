@@ -34,8 +34,8 @@ pub struct PatientFacts {
     pub addresses: Vec<Address>,
     /// Birth order in a multiple birth, as sent or from a newborn's name (`张三之子乙`).
     pub birth_order: Option<u8>,
-    /// So young when the source last spoke of the patient that a phone is a parent's.
-    pub is_child: bool,
+    /// Full years between the year of birth and that in which the source last spoke of the patient.
+    pub age: Option<u16>,
     /// The mother's number under its authority; a relation, never an identity.
     pub mother: Option<RecordNumber>,
 }
@@ -82,10 +82,7 @@ impl PatientFacts {
             pinyin,
             name_class,
             names,
-            is_child: birth_date
-                .and_then(year)
-                .zip(year(text("updated_at")))
-                .is_some_and(|(born, said)| said < born + CHILDHOOD),
+            age: birth_date.and_then(year).zip(year(text("updated_at"))).map(|(born, said)| said.saturating_sub(born)),
             birth_date: birth_date.map(str::to_owned),
             sex,
             identity_numbers: numbers.identity,
@@ -107,6 +104,11 @@ impl PatientFacts {
     /// Whether there is a valid resident number.
     pub fn has_resident_id(&self) -> bool {
         self.resident_ids().next().is_some()
+    }
+
+    /// Whether the patient is so young that a phone is a parent's.
+    pub(super) fn is_child(&self) -> bool {
+        self.age.is_some_and(|age| age < CHILDHOOD)
     }
 
     /// Leaves the resident numbers out: they count no more.

@@ -65,6 +65,7 @@ settings! {
     VetoNearNames "veto" "near_names" 1.0 0.0 1.0 "1: Chinese names one character apart, in pinyin a slip apart, without a shared number are a case for review; 0: are not"
     VetoSoundAlikes "veto" "sound_alikes" 1.0 0.0 1.0 "the same of names that only sound alike"
     VetoNamesInLetters "veto" "names_in_letters" 0.0 0.0 1.0 "1: names in letters that disagree are always a case for review; 0: a number of the patient's own with another fact outweighs them"
+    RenamedInLetters "veto" "renamed_in_letters" 30.0 0.0 200.0 "years of age from which names in letters that share the surname are one patient's, renamed, where birthday and home agree: twins have left home; 200: never"
     YearsApart "veto" "years_apart" 1.0 1.0 100.0 "years between the years of birth that forbid a link without a shared number, but for one digit under the same name"
     NameTypical "frequency" "name" 8.6e-5 1e-9 1.0 "share of people with an average name; weights.name.exact holds for it"
     SoundTypical "frequency" "sound" 8.5e-4 1e-9 1.0 "the same of the sound of a name"
@@ -277,6 +278,11 @@ impl Model {
     /// Whether names in letters that disagree are a case for review whatever else agrees.
     pub fn vetoes_names_in_letters(&self) -> bool {
         self.value(Id::VetoNamesInLetters) > 0.0
+    }
+
+    /// Years of age from which names in letters that share the surname only are one patient's where birthday and home agree.
+    pub fn renamed_in_letters(&self) -> u16 {
+        self.value(Id::RenamedInLetters) as u16
     }
 
     /// Years between the years of birth that forbid a link without a shared number.

@@ -247,8 +247,9 @@ fn planted_faults_of_who_follows_the_stream_are_found() {
     let report = sample.asking("stream", true, SHORT_STEP);
     let failed = report.with("failed");
     assert!(failed.is_superset(&BTreeSet::from(["cut", "back-off", "order"])), "{:#}", report.report);
+    // A position that lies within a page is one too early as well, if the stream is cut there.
     let passed = report.with("passed");
-    assert!(passed.is_superset(&BTreeSet::from(["begin", "commit", "filtered", "unknown"])), "{:#}", report.report);
+    assert!(passed.is_superset(&BTreeSet::from(["begin", "filtered", "unknown"])), "{:#}", report.report);
 }
 
 #[test]
@@ -319,8 +320,9 @@ fn planted_faults_of_repeats_and_order_are_found() {
     let report = sample.pulled(true, STEP);
     let failed = report.with("failed");
     assert!(failed.is_superset(&BTreeSet::from(["repeat", "order"])), "{:#}", report.report);
+    // A position that lies within a page is one too early as well, if the stream is cut there.
     let passed = report.with("passed");
-    assert!(passed.is_superset(&BTreeSet::from(["begin", "commit", "filtered", "unknown"])), "{:#}", report.report);
+    assert!(passed.is_superset(&BTreeSet::from(["begin", "filtered", "unknown"])), "{:#}", report.report);
 }
 
 /// A position is committed too early and not moved without events; what is gone stays, and what moves does not.

@@ -158,6 +158,7 @@ fn letters(one: &Name, other: &Name, same_surname: bool) -> (NameLevel, Option<T
         NameLevel::Exact => (level, Some(one.term.min(other.term))),
         NameLevel::Similar | NameLevel::PartlyEqual => (level, None),
         _ if same_surname => (NameLevel::SameSurname, one.surname_term),
+        _ if straight[0] == Part::Similar => (NameLevel::SameSurname, None),
         // The given name, perhaps with a slip, and another surname: by marriage, or another person.
         _ if straight[1] <= Part::Similar || turned.contains(&Part::Equal) => (NameLevel::PartlyEqual, None),
         _ => (NameLevel::Different, None),
@@ -237,6 +238,7 @@ mod tests {
             ("john smith", "john brown", PartlyEqual),
             ("john smith", "jhon brown", PartlyEqual),
             ("john smith", "peter smith", SameSurname),
+            ("john smith", "peter smyth", SameSurname),
             ("john smith", "peter brown", Different),
             ("张伟", "", Missing),
             ("无名氏", "无名氏", Missing),

@@ -52,8 +52,8 @@ pub(super) fn own_resident_ids(facts: &PatientFacts) -> impl Iterator<Item = &st
     })
 }
 
-/// Nobody is a parent earlier, and no slip in a date is told from another person by less.
-pub(in crate::identity) const YEARS_OF_PARENTS: u16 = 12;
+/// Nobody is a parent earlier.
+const YEARS_OF_PARENTS: u16 = 12;
 
 fn year(date: &str) -> Option<u16> {
     date.get(..4)?.parse().ok()

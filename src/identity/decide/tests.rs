@@ -24,7 +24,7 @@ impl Frequencies for Household {
     }
 }
 
-/// `name birth_date word …`; `-` is nothing; `M`, `F` the sex; words that end in 号 are addresses, words of 18 places are resident numbers, of 11 phones, `E…` a passport, `M1` a mother's
+/// `name birth_date word …`; `-` is nothing; `M`, `F` the sex; a year is that in which the source spoke; words that end in 号 are addresses, words of 18 places are resident numbers, of 11 phones, `E…` a passport, `M1` a mother's
 /// number.
 fn facts(text: &str) -> PatientFacts {
     let mut words = text.split_whitespace();
@@ -40,6 +40,9 @@ fn facts(text: &str) -> PatientFacts {
             "M" => record.insert("sex", "male".into()),
             "F" => record.insert("sex", "female".into()),
             "M1" => record.insert("mother_identifier", json!({"system": "HIS", "value": word})),
+            _ if word.len() == 4 && word.starts_with("20") => {
+                record.insert("updated_at", format!("{word}-06-01T08:00:00+08:00").into())
+            }
             _ if word.starts_with('E') => {
                 identifiers.push(json!({"type": "passport", "value": word}));
                 None
@@ -244,6 +247,33 @@ fn brothers_and_sisters_do_not_bear_one_name_but_a_father_may() {
         weigh(&Model::default(), &Nobody, &said, &[], &known[0]).unwrap().vetoes
     };
     assert_eq!((vetoes("1976-11-02"), vetoes("1961-11-02")), (vec![], vec![Veto::YearsApart]));
+}
+
+#[test]
+fn a_parent_of_one_s_name_is_sixteen_years_older() {
+    let home = "M 于平翾路2号 13912345678";
+    check(&format!("林子翾 1985-05-20 {home}"), &[&format!("P1: 林子翾 1970-11-02 {home}")], "link P1");
+    check(&format!("林子翾 1985-05-20 {home}"), &[&format!("P1: 林子翾 1969-11-02 {home}")], "ask P1");
+}
+
+#[test]
+fn grown_twins_in_letters_have_left_home_and_children_have_not() {
+    let known = ["P1: grace_okonkwo 1960-03-07 2024 F 于平翾路2号"];
+    let link = |record: &str| check(record, &known, "link P1");
+    let ask = |record: &str| check(record, &known, "ask P1");
+    link("helen_okonkwo 1960-03-07 2024 F 于平翾路2号");
+    link("helen_okonkwo 1960-03-07 2024 于平翾路2号");
+    ask("helen_okonkwo 1960-03-07 1989 F 于平翾路2号");
+    ask("helen_okonkwo 1960-03-07 F 于平翾路2号");
+    ask("peter_okonkwo 1960-03-07 2024 M 于平翾路2号");
+    ask("helen_okonkwo 1960-03-17 2024 F 于平翾路2号");
+    ask("helen_okonkwo 1960-03-07 2024 F 广善翾街86号 13912345678");
+    let child = ["P1: grace_okonkwo 2010-03-07 2024 F 于平翾路2号"];
+    check("helen_okonkwo 2010-03-07 2024 F 于平翾路2号", &child, "ask P1");
+    let with_passport = ["P1: grace_okonkwo 1960-03-07 2024 F 于平翾路2号 E12345678"];
+    check("helen_okonkwo 1960-03-07 2024 F 于平翾路2号 E87654321", &with_passport, "ask P1");
+    // In characters twins have other names whatever their age.
+    check("王翾丽 1960-03-07 2024 F 于平翾路2号", &["P1: 王翾芳 1960-03-07 2024 F 于平翾路2号"], "ask P1");
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::compare::YEARS_OF_PARENTS;
 use super::super::compare::{
     AddressLevel, BirthDateLevel, CardLevel, Comparison, NameLevel, NumberLevel, PhoneLevel, SexLevel,
     share_near_number, share_own_number,
@@ -144,6 +143,9 @@ pub(super) fn shares_own_number(compared: &Comparison) -> bool {
     compared.number == NumberLevel::Exact || compared.is_own_card || compared.in_letters && is_near
 }
 
+/// A parent of the same name in the same home is older: younger parents are fewer than one of a thousand, and few give their own name.
+const YEARS_OF_NAMESAKES: u16 = 16;
+
 /// What forbids that two records are linked by rule.
 fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bool, is_called_so: bool) -> Vec<Veto> {
     let mut vetoes = Vec::new();
@@ -169,14 +171,16 @@ fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bo
     let another_fact = compared.name == NameLevel::SameSurname
         || matches!(compared.birth_date, BirthDateLevel::Exact | BirthDateLevel::Near)
         || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close | AddressLevel::SameStreet);
-    let outweighed =
-        compared.in_letters && !model.vetoes_names_in_letters() && (is_called_so || shares_own && another_fact);
+    let is_renamed = is_renamed(model, compared);
+    let outweighed = compared.in_letters
+        && !model.vetoes_names_in_letters()
+        && (is_called_so || shares_own && another_fact || is_renamed);
     veto(one == NameClass::Normal && other == one && disagree && !outweighed, Veto::NamesDisagree);
     let near = compared.name == NameLevel::OneCharacter;
     veto(model.vetoes_near_names() && near && !shares_own, Veto::NearNames);
     let alike = compared.name == NameLevel::SameSound;
     veto(model.vetoes_sound_alikes() && alike && !shares_own, Veto::SoundAlikes);
-    let is_at_home = matches!(compared.address, AddressLevel::Exact | AddressLevel::Close);
+    let is_at_home = is_at_home(compared);
     // One digit of the year: nobody is born on a namesake's birthday in the same household. In letters the name may have a slip as well
     // where the house is the same.
     let is_slip = compared.birth_date == BirthDateLevel::Near
@@ -184,10 +188,25 @@ fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bo
     // A father, a mother or an elder of the house may bear the same name; a brother or a sister does not.
     let is_no_parent = compared.name == NameLevel::Exact
         && is_at_home
-        && compared.years_apart.is_some_and(|years| years < YEARS_OF_PARENTS);
+        && compared.years_apart.is_some_and(|years| years < YEARS_OF_NAMESAKES);
     let apart = !is_slip && !is_no_parent && compared.years_apart.is_some_and(|years| years >= model.years_apart());
     veto(apart && !shares_own && compared.card != CardLevel::Exact, Veto::YearsApart);
     vetoes
+}
+
+fn is_at_home(compared: &Comparison) -> bool {
+    matches!(compared.address, AddressLevel::Exact | AddressLevel::Close)
+}
+
+/// Whether two given names may be one patient's all the same: of one surname, birthday and home are twins, and patients whom somebody
+/// called by another of their names; the older they are, the fewer twins still live together. Two passports are two people's.
+fn is_renamed(model: &Model, compared: &Comparison) -> bool {
+    compared.name == NameLevel::SameSurname
+        && compared.birth_date == BirthDateLevel::Exact
+        && is_at_home(compared)
+        && compared.sex != SexLevel::Different
+        && compared.number != NumberLevel::Different
+        && compared.age.is_some_and(|age| age >= model.renamed_in_letters())
 }
 
 /// Whether two newborns may be one: the same provisional name, the same day, and not a boy and a girl.
@@ -207,7 +226,7 @@ pub(super) fn is_ruled_out_by(veto: Veto, compared: &Comparison) -> bool {
         Veto::NewbornName => {
             let (one, other) = compared.classes;
             let at_home = compared.phone == PhoneLevel::Exact
-                || matches!(compared.address, AddressLevel::Exact | AddressLevel::Close)
+                || is_at_home(compared)
                 || compared.card == CardLevel::Exact
                 || compared.same_mother;
             one == other && !is_same_newborn(compared)
