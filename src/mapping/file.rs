@@ -17,7 +17,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::input::Format;
-use super::other_encoding::misread;
+use super::other_encoding;
 use super::overlay::overlay;
 use crate::diagnostic::{Diagnostic, SourceFile, similar};
 use crate::document::syntax_errors;
@@ -192,10 +192,8 @@ impl<'a> Reader<'a> {
         chain.push(name.to_owned());
         let file = self.files.len();
         self.files.push(SourceFile { name: name.to_owned(), text: text.clone() });
-        if let Some((place, meant)) = misread(&text) {
-            let written = text.get(place.clone()).unwrap_or_default();
-            let problem = format!("{written} is {meant} in GB18030: the file is probably not in UTF-8");
-            self.warn(file, place, "M012", problem, "save it as UTF-8");
+        if let Some((place, problem)) = other_encoding::misread(&text) {
+            self.warn(file, place, "M012", problem, other_encoding::HINT);
         }
         let (document, errors) = DeTable::parse_recoverable(&text);
         for (span, problem) in syntax_errors(&text, &errors) {

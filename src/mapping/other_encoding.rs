@@ -7,8 +7,18 @@ use std::ops::Range;
 
 use crate::hl7v2::Charset;
 
-/// The first such text of a file: where it stands, and what it is.
+/// What helps against it.
+pub(super) const HINT: &str = "save it as UTF-8";
+
+/// The first such text of a file: where it stands, and the sentence that tells of it.
 pub(super) fn misread(text: &str) -> Option<(Range<usize>, String)> {
+    let (place, meant) = first(text)?;
+    let written = text.get(place.clone()).unwrap_or_default();
+    Some((place, format!("{written} is {meant} in GB18030: the file is probably not in UTF-8")))
+}
+
+/// Where the first such text stands, and what it is.
+fn first(text: &str) -> Option<(Range<usize>, String)> {
     if text.chars().any(|letter| letter > '\u{7ff}') {
         return None;
     }
@@ -48,15 +58,16 @@ fn is_odd(run: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::misread;
+    use super::{first, misread};
 
     #[test]
     fn chinese_that_is_read_as_other_letters_is_recognised() {
         for (text, meant) in [("Ů", "女"), ("M,Ů,\n", "女"), ("# δ\u{5aa}\n", "未知"), ("a = \"δ\u{5aa}\"", "未知")]
         {
-            assert_eq!(misread(text).map(|(_, meant)| meant).as_deref(), Some(meant), "{text}");
+            assert_eq!(first(text).map(|(_, meant)| meant).as_deref(), Some(meant), "{text}");
         }
-        assert_eq!(misread("F = \"Ů\"").map(|(place, _)| place), Some(5..7));
+        let told = "Ů is 女 in GB18030: the file is probably not in UTF-8".to_owned();
+        assert_eq!(misread("F = \"Ů\""), Some((5..7, told)));
         for text in
             ["", "M,male", "µ", "10×9", "Dvořák", "muž", "Müller", "Мужской", "±", "β", "女", "Ů 女", "ג", "café"]
         {

@@ -25,9 +25,6 @@ const CRITICAL: &[&str] = &["HH", "LL", "AA"];
 const NOT_TEXT: &[&str] = &["ED", "RP", "NA", "MA"];
 /// Other types of numbers of things and of places: whatever digits they hold were not measured.
 const NAMING: &[&str] = &["HD", "EI", "PL"];
-/// Data types whose value becomes text as people write it: times and dates in the form of records, names, addresses, amounts of money.
-const PUT_IN_WORDS: &[&str] =
-    &["DT", "TM", "TS", "DTM", "DR", "NR", "MO", "XPN", "PN", "XCN", "CN", "XAD", "AD", "XTN", "TN", "XON", "CX", "CK"];
 const CODED: &[&str] = &["CE", "CWE", "CNE", "CF", "IS"];
 const UNCLEAR: &str = "not understood as lab_value, kept as text";
 /// More digits than any measurement has: barcodes, sample numbers.
@@ -89,8 +86,8 @@ fn read_value(values: &[Value<'_>], zone: &TimeZone) -> ReadValue {
         }
     }
     let separator = if matches!(declared, "TX" | "FT") { "\n" } else { "~" };
-    if PUT_IN_WORDS.contains(&declared) {
-        let lines: Vec<_> = values.iter().map(|value| in_words(declared, value, zone)).collect();
+    let lines: Option<Vec<_>> = values.iter().map(|value| in_words(declared, value, zone)).collect();
+    if let Some(lines) = lines {
         let note = lines.iter().any(Option::is_none).then_some("not what OBX-2 says, kept as sent");
         let lines =
             lines.into_iter().zip(values).map(|(words, value)| words.map_or_else(|| whole_text(value), Cow::Owned));
@@ -113,20 +110,21 @@ fn read_value(values: &[Value<'_>], zone: &TimeZone) -> ReadValue {
     }
 }
 
-/// A value of one of the types of [`PUT_IN_WORDS`] as people write it; `None` where it is none of its type.
-fn in_words(declared: &str, value: &Value<'_>, zone: &TimeZone) -> Option<String> {
+/// A value as people write it, of a data type that is put in words: times and dates in the form of records, names, addresses, amounts of
+/// money. `None`: a value of another type is not put in words; `Some(None)`: it is none of its type.
+fn in_words(declared: &str, value: &Value<'_>, zone: &TimeZone) -> Option<Option<String>> {
     let with = |text: Option<String>, more: Option<String>| match (text, more) {
         (Some(text), Some(more)) => Some(format!("{text} ({more})")),
         (text, more) => text.or(more),
     };
     let own = |text: Cow<'_, str>| text.into_owned();
-    match declared {
-        "DT" | "TS" | "DTM" => point_in_time(&part(value, 1)?, zone),
-        "TM" => when::time_of_day(&part(value, 1)?),
+    Some(match declared {
+        "DT" | "TS" | "DTM" => part(value, 1).and_then(|sent| point_in_time(&sent, zone)),
+        "TM" => part(value, 1).and_then(|sent| when::time_of_day(&sent)),
         "DR" => {
             let [start, end] = [1, 2].map(|number| part(value, number).map(|sent| point_in_time(&sent, zone)));
             match (start, end) {
-                (Some(start), Some(end)) => Some(format!("{} - {}", start?, end?)),
+                (Some(start), Some(end)) => start.zip(end).map(|(start, end)| format!("{start} - {end}")),
                 (start, end) => start.or(end).flatten(),
             }
         }
@@ -141,10 +139,10 @@ fn in_words(declared: &str, value: &Value<'_>, zone: &TimeZone) -> Option<String
                 _ => None,
             }
         }
-        "MO" => {
-            let amount = own(part(value, 1).filter(|amount| decimal(amount).is_some())?);
-            Some(part(value, 2).map_or(amount.clone(), |currency| format!("{amount} {currency}")))
-        }
+        "MO" => part(value, 1).filter(|amount| decimal(amount).is_some()).map(|amount| match part(value, 2) {
+            Some(currency) => format!("{amount} {currency}"),
+            None => own(amount),
+        }),
         "XPN" | "PN" => person::name(value).map(|name| name.whole),
         "XCN" | "CN" => {
             let (id, name) = person::staff(value);
@@ -154,8 +152,8 @@ fn in_words(declared: &str, value: &Value<'_>, zone: &TimeZone) -> Option<String
         "XTN" | "TN" => person::phone(value).or_else(|| person::email(value)),
         "XON" => with(part(value, 1).map(own), part(value, 10).or_else(|| part(value, 3)).map(own)),
         "CX" | "CK" => coded::identifier(value).and_then(|(number, authority)| with(Some(number), authority)),
-        _ => None,
-    }
+        _ => return None,
+    })
 }
 
 /// A date or time in the form of records; `None` where it is none.

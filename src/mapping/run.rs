@@ -9,6 +9,7 @@ mod choices;
 mod distinct;
 mod draft;
 mod explain;
+mod left_out;
 mod rule;
 
 use super::coerce::person;
@@ -145,6 +146,8 @@ struct Items {
     found: Distinct,
     /// Kept or not.
     read: usize,
+    /// On those that were left out.
+    notes: Vec<left_out::Note>,
 }
 
 impl<'r> Run<'r> {
@@ -207,7 +210,7 @@ impl<'r> Run<'r> {
             self.explained.retain(|told| told.field != "other_names" || fields.contains_key("other_names"));
         }
         for list in &block.lists {
-            if let Some(items) = self.list(list, scope, kind)? {
+            if let Some(items) = self.list(list, scope, kind, &mut fields)? {
                 has_substance |= self.plan.format == Format::Hl7v2 || !items.is_null();
                 fields.insert(list.name, items);
             }
@@ -249,8 +252,14 @@ impl<'r> Run<'r> {
         false
     }
 
-    /// The items of a list, or `null`; `None`: the message says nothing of it.
-    fn list(&mut self, list: &'r ListPlan, scope: &Scope<'_>, kind: Kind) -> Result<Option<Json>, MapError> {
+    /// The items of a list, or `null`; `None`: the message says nothing of it. `fields`: of the record, for notes on items that are left out.
+    fn list(
+        &mut self,
+        list: &'r ListPlan,
+        scope: &Scope<'_>,
+        kind: Kind,
+        fields: &mut Fields,
+    ) -> Result<Option<Json>, MapError> {
         let mut items = Items::default();
         let mut nulls: Vec<(&BlockPlan, Location)> = Vec::new();
         for block in &list.blocks {
@@ -284,6 +293,7 @@ impl<'r> Run<'r> {
                 }
             }
         }
+        self.add_left_out(std::mem::take(&mut items.notes), list, scope, fields);
         if !items.found.kept.is_empty() {
             return Ok(Some(Json::Array(items.found.kept)));
         }
@@ -304,6 +314,7 @@ impl<'r> Run<'r> {
         if !wanted {
             if self.mapped.skipped.len() > reported {
                 self.settle(scope);
+                items.notes.extend(self.note_left_out(block, scope, place));
             }
             return Ok(());
         }

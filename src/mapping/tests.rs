@@ -691,6 +691,41 @@ fn every_obx_is_stored_skipped_or_rejected() {
 }
 
 #[test]
+fn a_note_on_a_result_that_is_left_out_is_one_of_the_report() {
+    let check = |report: &str, results: &str, body: &str, expected: &[Option<&str>]| {
+        let mapping = format!(
+            "[[lab_report]]\neach = 'OBR'\nfiller_order_number = 'OBR-3.1'\n{report}\n{}",
+            results.replace("RESULTS", "[[lab_report.results]]\neach = 'OBX'\ncode = 'OBX-3.1'\nvalue = 'OBX-5'")
+        );
+        let body = format!("MSH|^~\\&|LIS|||||||ORU^R01|1|P|2.5.1\nPID|1\n{body}");
+        let mapped = apply(&Files::of(&mapping), &body).unwrap();
+        let notes: Vec<_> = mapped.records.iter().map(|record| record.fields.get("note").cloned()).collect();
+        let expected: Vec<_> = expected.iter().map(|note| note.map(Json::from)).collect();
+        assert_eq!(notes, expected, "{mapping}\n{body}\n{mapped:#?}");
+        mapped
+    };
+    const OWN: &str = "note = 'NTE[*]-3'";
+    const SKIP: &str = "RESULTS\nnote = 'NTE[*]-3'\nskip = [{ when = \"OBX-2 = 'TX'\", reason = 'text' }]";
+    let body = "OBR|1||F1\nNTE|1||own\nOBX|1|TX|A||text\nNTE|1||one\nNTE|2||two\nOBX|2|NM|B||2\nNTE|1||of B\nOBX|3|TX|C||text\nNTE|1||three";
+    let mapped = check(OWN, SKIP, body, &[Some("own\none\ntwo\nthree")]);
+    assert_eq!(mapped.records[0].fields["results"].as_array().unwrap().len(), 1);
+    let told =
+        |path: &str| mapped.explanation.iter().any(|told| told.field == "note" && told.path.as_deref() == Some(path));
+    assert!(told("NTE[1]-3") && told("NTE[2]-3") && told("NTE[5]-3"), "{:#?}", mapped.explanation);
+    check("", SKIP, body, &[Some("one\ntwo\nthree")]);
+    check(OWN, SKIP, &body.replace("own", "\"\""), &[Some("one\ntwo\nthree")]);
+    check(OWN, SKIP, "OBR|1||F1\nNTE|1||own\nOBX|1|TX|A||text\nNTE|1||\"\"", &[Some("own")]);
+    let of_two = "OBR|1||F1\nOBX|1|TX|A||text\nNTE|1||one\nOBR|2||F2\nOBX|1|TX|A||text\nNTE|1||two";
+    check(OWN, SKIP, of_two, &[Some("one"), Some("two")]);
+    // What the block does not read of a result is not read of the report either.
+    check(OWN, &SKIP.replace("note = 'NTE[*]-3'\n", ""), body, &[Some("own")]);
+    // Another block makes a result of what this one leaves out; what both leave out is told once.
+    let taken = format!("{SKIP}\nRESULTS\nnote = 'NTE[*]-3'\nwhen = \"OBX-3 = 'A'\"");
+    check(OWN, &taken, body, &[Some("own\nthree")]);
+    check(OWN, &format!("{SKIP}\n{SKIP}"), "OBR|1||F1\nOBX|1|TX|A||text\nNTE|1||one", &[Some("one")]);
+}
+
+#[test]
 fn a_site_s_file_holds_only_what_differs() {
     let base = "match = { 'MSH-9.1' = 'ADT' }\n[tables]\nsex = 'sex.csv'
         [patient]\neach = 'PID'\nname = 'PID-5'\nsex = { from = 'PID-8', table = 'sex' }\nlanguage = 'PID-15'

@@ -63,7 +63,8 @@ impl<'d> Checker<'_, '_, 'd> {
             // The parts of an address are different ones, and a number is nothing else of it.
             let is_part = place == "patient.addresses" || (place == "patient.identifiers" && target.value == "value");
             let is_one_field_s = is_part || coercion.is_some_and(is_of_one_field);
-            let (Some(own), true) = (root(written), is_one_field_s) else { continue };
+            let is_told = self.paths_of_others.contains(&(written.file, written.span.start));
+            let (Some(own), true) = (root(written), is_one_field_s && !is_told) else { continue };
             if rule.base_paths.is_empty() || rule.base_paths.iter().any(|path| root(path).as_ref() == Some(&own)) {
                 continue;
             }
@@ -140,6 +141,36 @@ impl<'d> Checker<'_, '_, 'd> {
             let text = format!("{} is a file of the table {owner}, and {table} is one of another field", file.value);
             self.reader.warn(file.file, file.span, "M008", text, "is another file meant?");
             self.foreign_files.entry(table).or_default().insert(index);
+        }
+    }
+
+    /// Rows of tables in which the systems of numbers are looked up, as FHIR has them: a URI, or an object identifier without its scheme.
+    /// A word alone may be what a server sends all the same.
+    pub(super) fn systems_of_numbers(&mut self) {
+        if self.declared.format() != Format::Fhir {
+            return;
+        }
+        let is_system = |path: &Located<String>| {
+            let path = path.value.trim();
+            let path = path.split_once(".replace(").map_or(path, |(path, _)| path);
+            path == "system" || path.ends_with("identifier.system")
+        };
+        let mut told: Vec<&str> = Vec::new();
+        for own in self.all_look_ups.clone() {
+            let name = own.table.value.as_str();
+            if told.contains(&name) || own.from.is_empty() || !own.from.iter().all(is_system) {
+                continue;
+            }
+            told.push(name);
+            let tables = self.declared.tables.iter().zip(self.rows);
+            let rows = tables.filter(|(table, _)| table.name.value == name).flat_map(|(_, rows)| rows);
+            for row in rows.filter(|row| !self.reader.swapped_files.contains(&row.file)).collect::<Vec<_>>() {
+                if let Some(meant) = broken_uri(&row.source) {
+                    let span = row.span.start..row.span.start + row.source.len();
+                    let text = format!("{} is no URI, and no system of a number is written so", row.source);
+                    self.tell(row, span, "M021", text, &format!("is {meant} meant?"));
+                }
+            }
         }
     }
 
@@ -244,4 +275,22 @@ impl<'d> Checker<'_, '_, 'd> {
         let table = self.declared.tables.iter().find(|table| table.name.value == own.table.value);
         table.is_some_and(|table| table.name.file > own.table.file)
     }
+}
+
+/// What a text was probably to be that looks like a URI and has no `:`.
+fn broken_uri(text: &str) -> Option<String> {
+    let small = text.to_ascii_lowercase();
+    if text.contains(':') {
+        return None;
+    }
+    let after = |scheme: &str| small.starts_with(scheme).then(|| text[scheme.len()..].trim_start_matches('/'));
+    if let Some(number) = after("urnoid").or_else(|| after("oid")) {
+        return number.starts_with(|digit: char| digit.is_ascii_digit()).then(|| number.to_owned());
+    }
+    for (written, scheme) in [("https", "https://"), ("http", "http://"), ("urn", "urn:")] {
+        if let Some(rest) = after(written).filter(|rest| !rest.is_empty()) {
+            return Some(format!("{scheme}{rest}"));
+        }
+    }
+    (text.contains('/') || small.starts_with("www.")).then(|| format!("http://{}", text.trim_start_matches('/')))
 }

@@ -10,6 +10,7 @@ mod meaning;
 mod merges;
 mod names;
 mod needs;
+mod parts;
 mod path;
 mod repetitions;
 mod rows;
@@ -23,6 +24,8 @@ mod tests_of_items;
 mod tests_of_meaning;
 #[cfg(test)]
 mod tests_of_merges;
+#[cfg(test)]
+mod tests_of_parts;
 #[cfg(test)]
 mod tests_of_sites;
 mod texts;
@@ -72,6 +75,7 @@ pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Ve
     for (kind, block) in &declared.records {
         checker.note_look_ups(block, kind.name(), schema::fields(*kind));
     }
+    checker.systems_of_numbers();
     checker.foreign_files();
     checker.foreign_look_ups();
     match declared.format() {
@@ -243,6 +247,7 @@ impl<'d> Checker<'_, '_, 'd> {
         }
         self.skips(block, &facts, within);
         let rules = || block.fields.iter().filter_map(|(target, rule)| rule.as_ref().map(|rule| (target, rule)));
+        self.parts(&rules().collect::<Vec<_>>(), place, level);
         for (target, rule) in rules() {
             self.rule(target, rule, place, level, &facts, within);
         }
@@ -316,10 +321,16 @@ impl<'d> Checker<'_, '_, 'd> {
         if let (Some(table), Some(vocabulary)) = (&rule.table, Vocabulary::of(&found, coercion)) {
             self.vocabularies.insert(table.value.clone(), vocabulary);
         }
+        // An item of another field is told by its each.
+        let is_of_segment = within.is_some_and(|each| each.field().is_none());
+        let is_number = found.name.ends_with("number")
+            || (path::NUMBERS.contains(&place) && found.name == "value" && is_of_segment);
         let mut are_events = true;
         for written in &rule.from {
             let Some(path) = self.path(written, within) else { continue };
-            self.data_type(&path, written, coercion, &found, rule.coercion.is_some());
+            if !self.paths_of_others.contains(&(written.file, written.span.start)) {
+                self.data_type(&path, written, coercion, (&found, is_number), rule.coercion.is_some());
+            }
             self.value_for_else(&path, written, place, &found);
             are_events &= self.meaning(&path).is_ok_and(|meaning| meaning.table == "0003");
         }

@@ -328,7 +328,7 @@ impl<'d> Checker<'_, '_, 'd> {
         path: &Path,
         written: &Located<String>,
         coercion: Option<Coercion>,
-        target: &Target,
+        (target, is_number): (&Target, bool),
         is_explicit: bool,
     ) {
         let (Some(coercion), Ok(meaning)) = (coercion, self.meaning(path)) else { return };
@@ -354,10 +354,7 @@ impl<'d> Checker<'_, '_, 'd> {
                     Some(_) => String::new(),
                 };
                 self.reader.warn(written.file, written.span.clone(), "M018", text, &hint);
-            } else if !is_explicit
-                && target.name.ends_with("number")
-                && meaning.types.iter().all(|name| TIMES.contains(name))
-            {
+            } else if !is_explicit && is_number && self.is_time(path) {
                 let text = format!("{path} ({types}) is a time, and {} is a number", target.name);
                 self.reader.warn(written.file, written.span.clone(), "M018", text, "is another field meant?");
             }
@@ -372,8 +369,10 @@ impl<'d> Checker<'_, '_, 'd> {
     }
 }
 
+/// Lists of numbers: the `value` of an item is one.
+pub(super) const NUMBERS: &[&str] = &["merge.retired", "merge.survivor", "patient.identifiers"];
 /// Data types of times.
-const TIMES: &[&str] = &["DT", "DTM", "TM", "TS"];
+pub(super) const TIMES: &[&str] = &["DT", "DTM", "TM", "TS"];
 
 impl Checker<'_, '_, '_> {
     /// Whether a coercion can make something of one of the types that a field had. A date or number that became several components is

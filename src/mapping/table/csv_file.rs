@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::Row;
 use crate::diagnostic::{Diagnostic, SourceFile};
-use crate::mapping::other_encoding::misread;
+use crate::mapping::other_encoding;
 
 /// What stands between columns in files that are no CSV with commas: other programs write tabs and semicolons, input methods full-width marks.
 const OTHER_SEPARATORS: &[(char, &str)] = &[
@@ -99,10 +99,8 @@ pub(super) fn rows(file: &SourceFile, index: usize, problems: &mut Vec<Diagnosti
         let text = "this file is empty: a code table starts with the header source,target,note";
         problems.push(Diagnostic::error(file, 0..0, "M007", text).hint("fill it, or leave it out of [tables]"));
     }
-    if let Some((place, meant)) = misread(&file.text) {
-        let written = file.text.get(place.clone()).unwrap_or_default();
-        let text = format!("{written} is {meant} in GB18030: the file is probably not in UTF-8");
-        problems.push(Diagnostic::warning(file, place, "M007", text).hint("save it as UTF-8"));
+    if let Some((place, text)) = other_encoding::misread(&file.text) {
+        problems.push(Diagnostic::warning(file, place, "M007", text).hint(other_encoding::HINT));
     }
     rows
 }
