@@ -1,5 +1,5 @@
 //! What a source says of its numbers: two are one patient's (A40 and its older forms), one was wrong (A46 to A48), one is another
-//! patient's (A43); two patients are one person or not (A24, A37); a patient is deleted (A29).
+//! patient's (A43); a patient is deleted (A29). That two patients are one person (A24) is said in `link`.
 //!
 //! What was decided by hand stands against all of it: the message is processed, the numbers stay as they are, somebody is asked.
 
@@ -132,7 +132,7 @@ impl Job<'_> {
         Ok(records::find(self.transaction, self.source, number)?)
     }
 
-    fn named(&self, number: &RecordNumber) -> RecordNumber {
+    pub(super) fn named(&self, number: &RecordNumber) -> RecordNumber {
         named(self.source, number)
     }
 
@@ -203,7 +203,8 @@ impl Job<'_> {
             let there = records::of_person(self.transaction, &record.one_id)?;
             let (group, rest) = with_merged(there, &BTreeSet::from([record.id]));
             let ids = group.iter().map(|row| row.id).collect();
-            if record.link == LinkKind::Manual || self.is_told_apart(&ids, &target.one_id)? {
+            let is_held = record.link == LinkKind::Manual || self.are_joined_by_hand(&group, &rest)?;
+            if is_held || self.is_told_apart(&ids, &target.one_id)? {
                 self.raise(Conflict::Decided, (record.id, target.id))?;
             } else {
                 // No merge, also where nothing is left: the One ID that it is taken from is not the other's.
@@ -214,104 +215,16 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Two patients are one person (A24), or not any more (A37); `patients` are what the message says of each. The numbers stay as they
-    /// are.
-    pub(super) fn link_patients(&self, patients: &[Fields], action: Action) -> Result<(), Trouble> {
-        let mut found = Vec::new();
-        for fields in patients {
-            let Some(number) = sides(fields, "survivor").first().map(|number| self.named(number)) else { continue };
-            self.owned(&number)?;
-            if let Some(record) = records::find(self.transaction, self.source, &number)? {
-                found.push((record, self.moment(fields)));
+    /// Whether somebody has put one of these records and one of the rest of their person together.
+    fn are_joined_by_hand(&self, group: &[PatientRecord], rest: &[PatientRecord]) -> Result<bool, StoreError> {
+        for row in group {
+            for other in rest {
+                if self.joined_by_hand(row, other)? {
+                    return Ok(true);
+                }
             }
         }
-        let Some(((first, _), others)) = found.split_first().filter(|(_, others)| !others.is_empty()) else {
-            return Err(Trouble::content(
-                ErrorCode::RequiredFieldMissing,
-                Location::field("PID", 3),
-                "linking and unlinking is about two patients: send two PID, each with its number in PID-3",
-            ));
-        };
-        for (other, moment) in others {
-            // Read anew: the pair before may have moved one of them.
-            let (first, other) = (self.record(first.id)?, self.record(other.id)?);
-            if action == Action::Link {
-                self.link_pair(&first, &other, *moment)?;
-            } else {
-                self.unlink_pair(&first, &other, *moment)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn link_pair(&self, first: &PatientRecord, other: &PatientRecord, moment: Moment) -> Result<(), Trouble> {
-        if are_family(first, other)? {
-            return Err(Trouble::content(
-                ErrorCode::UnknownKeyIdentifier,
-                Location::field("PID", 21),
-                "A24 says that two patients are one person; a mother and her child are two: send the mother's number in PID-21",
-            ));
-        }
-        let basis = pair_basis(self.source, "link", first, other);
-        // The older One ID lives on: neither PID is the survivor.
-        let (survivor, retired) = if first.one_id <= other.one_id { (first, other) } else { (other, first) };
-        if survivor.one_id == retired.one_id || self.is_contested(survivor, retired)? {
-            return Ok(());
-        }
-        self.merge_persons(&survivor.one_id, &retired.one_id, &basis, moment)
-    }
-
-    /// Both persons are again as they were before they were linked.
-    fn unlink_pair(&self, first: &PatientRecord, other: &PatientRecord, moment: Moment) -> Result<(), Trouble> {
-        let reason = "the source says that they are two patients (A37)";
-        if first.one_id != other.one_id {
-            return self.tell_apart(std::slice::from_ref(first), std::slice::from_ref(other), self.source, reason);
-        }
-        let basis = pair_basis(self.source, "unlink", first, other);
-        let holder = first.one_id.as_str();
-        let there = records::of_person(self.transaction, holder)?;
-        let (mut leaving, mut revived) = (BTreeSet::from([other.id]), None);
-        for (own, opposite) in [(other, first), (first, other)] {
-            if let Some((one_id, records)) = self.merged_apart(own.id, opposite.id)? {
-                (leaving, revived) = (records, Some(one_id));
-                break;
-            }
-        }
-        let (group, rest) = with_merged(there, &leaving);
-        let parts = |row: &PatientRecord| group.iter().any(|known| known.id == row.id);
-        if parts(first) == parts(other) {
-            return Err(Trouble::content(
-                ErrorCode::DuplicateKeyIdentifier,
-                Location::field("PID", 3),
-                "the two numbers were merged: A37 takes back a link (A24); split the merge by hand",
-            ));
-        }
-        if group.iter().any(|row| row.link == LinkKind::Manual && (row.id == first.id || row.id == other.id)) {
-            return self.raise(Conflict::Decided, (first.id, other.id));
-        }
-        let former = match revived {
-            Some(one_id) => Some(one_id),
-            None => self.former_one_id(&group)?,
-        };
-        let goal = former.as_deref().map_or(Goal::New, Goal::Revived);
-        self.part(holder, &group, goal, basis, moment)?;
-        self.tell_apart(&group, &rest, self.source, reason)
-    }
-
-    /// The One ID whose merge brought the record `own` to where `opposite` is, with all that it brought; `None`: there is none that
-    /// could live again.
-    fn merged_apart(&self, own: i64, opposite: i64) -> Result<Option<(String, BTreeSet<i64>)>, Trouble> {
-        for (_, change) in records::moves_of(self.transaction, own)?.into_iter().rev() {
-            let Some(from) = change.from else { continue };
-            let person = self.person(&from)?;
-            if let Some(step) = self.merge_step(&person)?
-                && step.records.contains(&own)
-                && !step.records.contains(&opposite)
-            {
-                return Ok(Some((from, step.records)));
-            }
-        }
-        Ok(None)
+        Ok(false)
     }
 
     /// The source deletes a patient (A29): the record stays with all that belongs to it, and counts as retired until the source speaks
@@ -386,10 +299,7 @@ impl Job<'_> {
             if self.is_contested(survivor, retired)? {
                 return Ok(());
             }
-            let said = |record| state_of(record).map(|state| PatientFacts::of(&state.record()));
-            if compare(&said(survivor)?, &said(retired)?).number == NumberLevel::Conflict {
-                self.raise(Conflict::OtherNumber, (survivor.id, retired.id))?;
-            }
+            self.doubt_numbers(survivor, retired)?;
         }
         let survivor_record = match survivor_record {
             Some(record) => record,
@@ -407,11 +317,7 @@ impl Job<'_> {
         };
         records::set_merged_into(self.transaction, retired_record.id, Some(survivor_record.id))?;
         if known && retired_record.one_id == *one_id {
-            // One person already: the step is written down, so that it can be taken back.
-            records::link(
-                self.transaction,
-                &self.link_change(retired_record.id, one_id, LinkKind::Auto, basis.clone()),
-            )?;
+            self.write_down(&retired_record, &basis)?;
         }
         // Whoever has one of the two numbers, from whatever source, is the survivor's person now.
         let mut merged = false;
@@ -430,6 +336,21 @@ impl Job<'_> {
         }
         self.look_at_others(survivor_record.id, moment)?;
         self.look_at_asked(&self.record(survivor_record.id)?.one_id, moment)
+    }
+
+    /// Two that a source makes one are one already: the step is written down, so that it can be taken back. Who was linked by hand stays so.
+    pub(super) fn write_down(&self, record: &PatientRecord, basis: &Value) -> Result<(), StoreError> {
+        let kind = if record.link == LinkKind::Manual { LinkKind::Manual } else { LinkKind::Auto };
+        records::link(self.transaction, &self.link_change(record.id, &record.one_id, kind, basis.clone()))
+    }
+
+    /// Asks about two records that their source makes one, if each has a valid resident number of its own.
+    pub(super) fn doubt_numbers(&self, one: &PatientRecord, other: &PatientRecord) -> Result<(), Trouble> {
+        let said = |record| state_of(record).map(|state| PatientFacts::of(&state.record()));
+        if compare(&said(one)?, &said(other)?).number == NumberLevel::Conflict {
+            self.raise(Conflict::OtherNumber, (one.id, other.id))?;
+        }
+        Ok(())
     }
 
     /// A record that its source has merged with others says more by now: where it shows that they are two patients, somebody is asked, as if
@@ -509,7 +430,7 @@ impl Job<'_> {
 }
 
 /// The record that a retired one answers as, of those of one person.
-fn live_among(rows: &[PatientRecord], row: &PatientRecord) -> i64 {
+pub(super) fn live_among(rows: &[PatientRecord], row: &PatientRecord) -> i64 {
     let mut live = row;
     // Merges refuse cycles; no chain is longer than the person has records.
     for _ in rows {
@@ -534,24 +455,6 @@ fn refused(refusal: MergeRefusal) -> Trouble {
     Trouble::content(code, field, refusal.to_string())
 }
 
-/// A newborn and somebody who is none, or a patient and the mother that it names.
-fn are_family(one: &PatientRecord, other: &PatientRecord) -> Result<bool, StoreError> {
-    let (said, by_other) = (state_of(one)?.record(), state_of(other)?.record());
-    let is_newborn = |record: &Fields| PatientFacts::of(record).name_class == NameClass::Newborn;
-    let names = |record: &Fields, mother: &RecordNumber| {
-        let text = |part: &str| {
-            let named = record.get("mother_identifier").and_then(|named| named.get(part)).and_then(Value::as_str);
-            named.unwrap_or_default().to_owned()
-        };
-        text("value") == mother.value && (text("system").is_empty() || text("system") == mother.system)
-    };
-    Ok(is_newborn(&said) != is_newborn(&by_other) || names(&said, &other.number) || names(&by_other, &one.number))
-}
-
-fn pair_basis(source: &str, action: &str, first: &PatientRecord, other: &PatientRecord) -> Value {
-    json!({"source": source, "action": action, "records": [first.number.to_string(), other.number.to_string()]})
-}
-
 /// A number without an authority belongs to the source itself.
 fn named(source: &str, number: &RecordNumber) -> RecordNumber {
     let system = if number.system.is_empty() { source.to_owned() } else { number.system.clone() };
@@ -572,7 +475,7 @@ pub(super) fn retired(source: &str, fields: &Fields) -> Option<RecordNumber> {
 }
 
 /// The numbers of one side of a merge: medical record numbers; where there are none, all.
-fn sides(fields: &Fields, side: &str) -> Vec<RecordNumber> {
+pub(super) fn sides(fields: &Fields, side: &str) -> Vec<RecordNumber> {
     let medical: Vec<RecordNumber> = numbers_in(fields, side, |kind| kind == "mrn").collect();
     if medical.is_empty() { numbers_in(fields, side, |_| true).collect() } else { medical }
 }

@@ -18,6 +18,7 @@ mod due;
 mod explain;
 mod giving_way;
 mod life;
+mod link;
 mod matching;
 mod merge;
 mod mirror;

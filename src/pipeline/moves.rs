@@ -53,12 +53,17 @@ impl Job<'_> {
         // What a source has merged with one that was linked by hand came with that one.
         let patients = patients(&rest);
         let patient = |known: &Known| patients.get(&known.row.id).copied();
-        let held: BTreeSet<Option<i64>> =
-            rest.iter().filter(|known| by_hand(known)).map(|known| patient(known)).collect();
+        let mut held: BTreeSet<Option<i64>> = BTreeSet::new();
+        for known in &rest {
+            if by_hand(known) || self.one_by_source(&group, known)? {
+                held.insert(patient(known));
+            }
+        }
         let by_rule: Vec<&Known> = rest.iter().copied().filter(|known| !held.contains(&patient(known))).collect();
         let is_held = by_rule.len() < rest.len() && self.contradiction(own, &group, &by_rule, enough)?.is_none();
         if is_held || group.iter().any(by_hand) {
-            // Somebody has decided so, of this record or of those that rule it out: it stays, and somebody should know.
+            // Somebody has decided so, or its source has said so (A24), of this record or of those that rule it out: it stays, and somebody
+            // should know.
             self.ask(ReviewKind::DataQuality, (own.row.id, evidence.record), &evidence)?;
             return Ok(row.one_id.clone());
         }
@@ -72,6 +77,16 @@ impl Job<'_> {
             Some(own) => self.join(own, &members, moment),
             None => Ok(row.one_id),
         }
+    }
+
+    /// Whether their source has linked one of the group with this record.
+    fn one_by_source(&self, group: &[&Known], known: &Known) -> Result<bool, StoreError> {
+        for own in group {
+            if self.linked_by_source(&own.row, &known.row)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The same, but nobody is moved: somebody is asked wherever the record would leave its person, or find another one.

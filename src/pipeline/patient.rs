@@ -53,7 +53,7 @@ impl Job<'_> {
         let mut best: Option<(usize, usize)> = None;
         for (place, row) in generations.iter().enumerate() {
             let known = PatientFacts::of(&state_of(row)?.record());
-            if is_somebody_else(&known, said) {
+            if is_somebody_else(&known, said) && !self.is_survivor_of(row, said)? {
                 continue;
             }
             if let Some((patient, record)) = own {
@@ -64,17 +64,24 @@ impl Job<'_> {
                     continue;
                 }
             }
-            let agreements = [
-                !said.pinyin.is_empty() && known.pinyin == said.pinyin,
-                said.birth_date.is_some() && known.birth_date == said.birth_date,
-                shares_number(&known, said),
-            ];
-            let agreements = agreements.into_iter().filter(|agrees| *agrees).count();
+            let agreements = agreements(&known, said);
             if best.is_none_or(|(most, _)| agreements > most) {
                 best = Some((agreements, place));
             }
         }
         Ok(best.map(|(_, place)| place))
+    }
+
+    /// Whether a number that was given up is said of the patient for whom it was: a sender that goes on using it means the survivor, whatever
+    /// was known under it before.
+    fn is_survivor_of(&self, retired: &PatientRecord, said: &PatientFacts) -> Result<bool, Trouble> {
+        let survivor = self.live(retired.clone())?;
+        if survivor.id == retired.id || survivor.one_id != retired.one_id {
+            return Ok(false);
+        }
+        let known = PatientFacts::of(&state_of(&survivor)?.record());
+        // One of three may be a relative's or a namesake's, who has the number now.
+        Ok(agreements(&known, said) >= 2)
     }
 
     /// A record that is not known. `earlier` are the patients for whom its source has used the number before: it is none of them.
@@ -359,6 +366,16 @@ fn is_somebody_else(known: &PatientFacts, said: &PatientFacts) -> bool {
 fn are_two(known: &PatientFacts, said: &PatientFacts) -> bool {
     let differences = differences(known, said).into_iter().filter(|differs| *differs).count();
     differences >= 2 && !shares_number(known, said)
+}
+
+/// How many of name, birth date and identity number agree.
+fn agreements(known: &PatientFacts, said: &PatientFacts) -> usize {
+    let agreements = [
+        !said.pinyin.is_empty() && known.pinyin == said.pinyin,
+        said.birth_date.is_some() && known.birth_date == said.birth_date,
+        shares_number(known, said),
+    ];
+    agreements.into_iter().filter(|agrees| *agrees).count()
 }
 
 fn shares_number(known: &PatientFacts, said: &PatientFacts) -> bool {

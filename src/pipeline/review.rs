@@ -90,7 +90,7 @@ impl Life<'_, '_> {
                     .iter()
                     .filter(|known| in_the_way.iter().any(|(mine, theirs)| *mine == known.id || *theirs == known.id))
                 {
-                    is_free &= !self.joined_by_hand(row, known)?;
+                    is_free &= !job.joined_by_hand(row, known)?;
                 }
             }
             if is_free {

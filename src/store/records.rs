@@ -248,6 +248,11 @@ fn is_present(record: &PatientRecord, among: &[PatientRecord]) -> bool {
     !among.iter().any(|other| other.source == record.source && age(other) > age(record))
 }
 
+/// Its source has used the number for several patients.
+fn is_reused(record: &PatientRecord, among: &[PatientRecord]) -> bool {
+    among.iter().any(|other| other.source == record.source && other.generation != record.generation)
+}
+
 /// What all sources say under this number of the patient that it stands for now, and what names it among its medical record
 /// numbers, oldest first.
 ///
@@ -263,7 +268,13 @@ pub fn with_number(reader: &Reader<'_>, number: &RecordNumber) -> Result<Vec<Pat
         params![number.system, number.value],
         record,
     )?;
-    let is_former = |known: &PatientRecord| known.number == *number && !is_present(known, &own);
+    // A number that was given to another patient: whoever is one person with the former one alone meant that one.
+    let holds = |one_id: &str, present: bool| {
+        own.iter().any(|row| row.one_id == one_id && is_present(row, &own) == present && is_reused(row, &own))
+    };
+    let is_former = |known: &PatientRecord| {
+        known.number == *number && !is_present(known, &own) || holds(&known.one_id, false) && !holds(&known.one_id, true)
+    };
     let present = own.iter().chain(&naming).filter(|known| !is_former(known)).cloned().collect();
     Ok(oldest_first(present))
 }

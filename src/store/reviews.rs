@@ -231,8 +231,9 @@ macro_rules! select {
     };
 }
 
-/// Asks, unless it was asked before: an open case takes the newest evidence, one that was decided stays decided. One that another
-/// decision answered is open again where the two records do not stand as that decision left them, and one that a source answered always. Gives
+/// Asks, unless it was asked before: an open case takes the newest evidence, one that was decided stays decided, unless it was
+/// rejected and a source now says that the two are one. One that another decision answered is open again where the two records do not stand as
+/// that decision left them, and one that a source answered always. What a source led to stays a question of that kind. Gives
 /// the case's number, and whether it is open.
 ///
 /// # Errors
@@ -248,24 +249,29 @@ pub fn ask(transaction: &Transaction<'_>, question: &Question) -> Result<(i64, b
         |row| {
             let (state, answered_by): (String, Option<String>) = (row.get(1)?, row.get(2)?);
             let is_so = (state == ReviewState::Linked.name()) == row.get::<_, bool>(3)?;
-            // A source that contradicts the decision asks something new.
-            let contradicts = *kind == ReviewKind::SourceMergeConflict && row.get::<_, String>(4)? != kind.name();
+            let was: String = row.get(4)?;
+            // A source that contradicts the decision asks something new, once: not of two whom somebody has linked, and who are one by it.
+            let contradicts = *kind == ReviewKind::SourceMergeConflict
+                && was != kind.name()
+                && (answered_by.is_some() || state == ReviewState::Rejected.name());
             // A source that took back its question has told nobody apart.
             let is_anew = answered_by.as_deref() == Some(BY_SOURCE);
-            let is_open =
-                state == ReviewState::Open.name() || answered_by.is_some() && (!is_so || contradicts || is_anew);
-            Ok((row.get::<_, i64>(0)?, is_open))
+            let is_waiting = state == ReviewState::Open.name();
+            let is_open = is_waiting || contradicts || answered_by.is_some() && (!is_so || is_anew);
+            // What a source did is still why somebody is asked, whatever rules find beside it.
+            let stays = is_waiting && is_of_source(&was) && !is_of_source(kind.name());
+            Ok((row.get::<_, i64>(0)?, is_open, if stays { was } else { kind.name().to_owned() }))
         },
     )?;
     let evidence = serde_json::to_string(evidence).unwrap_or_default();
     let evidence = PackedText::pack(&evidence);
     match known {
-        Some((id, false)) => Ok((id, false)),
-        Some((id, true)) => {
+        Some((id, false, _)) => Ok((id, false)),
+        Some((id, true, kind)) => {
             transaction.run(
                 "UPDATE review SET kind = ?2, bits = ?3, evidence = ?4, message = ?5, state = 'open', decided_at = NULL,
                         decided_by = NULL, reason = NULL, answered_by = NULL WHERE id = ?1",
-                params![id, kind.name(), bits, evidence, message],
+                params![id, kind, bits, evidence, message],
             )?;
             Ok((id, true))
         }
@@ -278,6 +284,11 @@ pub fn ask(transaction: &Transaction<'_>, question: &Question) -> Result<(i64, b
             Ok((id, true))
         }
     }
+}
+
+/// Whether a case of the kind is about what a source did, and not about how much agrees.
+fn is_of_source(kind: &str) -> bool {
+    [ReviewKind::SourceMergeConflict, ReviewKind::NumberReused].iter().any(|of_source| of_source.name() == kind)
 }
 
 /// A case by its number.

@@ -83,7 +83,7 @@ impl Life<'_, '_> {
             let of = |id: i64, rows: &[PatientRecord]| rows.iter().find(|row| row.id == id).cloned();
             let (Some(own), Some(joined)) = (of(one, &some), of(mine, &some)) else { continue };
             let (Some(others_own), Some(others_joined)) = (of(other, &others), of(theirs, &others)) else { continue };
-            if self.joined_by_hand(&own, &joined)? && self.joined_by_hand(&others_own, &others_joined)? {
+            if self.job.joined_by_hand(&own, &joined)? && self.job.joined_by_hand(&others_own, &others_joined)? {
                 last = last.max(Some(at));
             }
         }

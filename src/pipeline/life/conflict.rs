@@ -41,8 +41,8 @@ impl Conflict {
     pub(super) fn sentence(self) -> &'static str {
         match self {
             Self::Decided => {
-                "the two numbers stay with two persons: somebody has decided so by hand; look at `heyi person history`, and link or \
-                 merge them by hand if the source is right"
+                "the two numbers stay with two persons: it was decided so by hand, or by a source; look at `heyi person history`, and \
+                 link or merge them by hand if the source is right"
             }
             Self::NumberReused => {
                 "PID-3: the number stood for another patient: name, birth date and resident number all differ; taken for a new \

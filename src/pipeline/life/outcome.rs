@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::apply::Job;
 use super::super::patient::state_of;
 use super::{Life, Stop};
 use crate::feed::TypeFilter;
@@ -145,15 +146,6 @@ impl Life<'_, '_> {
         Ok(arrival(&records::moves_of(self.job.transaction, row.id)?))
     }
 
-    /// Whether two records of one person are so by somebody's decision.
-    pub(in crate::pipeline) fn joined_by_hand(&self, one: &PatientRecord, other: &PatientRecord) -> Result<bool, Stop> {
-        if one.id == other.id || one.link == LinkKind::Manual && other.link == LinkKind::Manual {
-            return Ok(true);
-        }
-        let moves = |row: &PatientRecord| records::moves_of(self.job.transaction, row.id);
-        Ok(join_of(&moves(one)?, &moves(other)?).is_some())
-    }
-
     /// One decision is told once, whatever it was about.
     fn note(&self, overruled: Overruled) {
         let mut known = self.overruled.borrow_mut();
@@ -205,6 +197,21 @@ impl Life<'_, '_> {
     /// The record as people name it.
     pub(in crate::pipeline) fn name(&self, record: i64) -> Result<String, Stop> {
         Ok(records::name(self.job.transaction, &self.job.record(record)?)?)
+    }
+}
+
+impl Job<'_> {
+    /// Whether two records of one person are so by somebody's decision.
+    pub(in crate::pipeline) fn joined_by_hand(
+        &self,
+        one: &PatientRecord,
+        other: &PatientRecord,
+    ) -> Result<bool, StoreError> {
+        if one.id == other.id || one.link == LinkKind::Manual && other.link == LinkKind::Manual {
+            return Ok(true);
+        }
+        let moves = |row: &PatientRecord| records::moves_of(self.transaction, row.id);
+        Ok(join_of(&moves(one)?, &moves(other)?).is_some())
     }
 }
 

@@ -16,3 +16,4 @@ mod numbers;
 mod order;
 mod splits;
 mod unions;
+mod words;

@@ -132,7 +132,7 @@ fn case_47_an_unlink_after_a_link_leaves_both_as_they_were_and_apart() {
     hospital.expect_two(&a, &b);
 }
 
-fn segment_pv1() -> String {
+pub(super) fn segment_pv1() -> String {
     crate::support::hl7::segment("PV1", &[(2, "N")])
 }
 
