@@ -12,7 +12,7 @@ use memchr::{memchr, memchr_iter, memchr2};
 
 use super::delimiters::DelimitersError;
 use super::text::{self, Decoded, Note, TextError};
-use super::{Charset, CharsetSetting, Delimiters, ErrorCode, Header, Limits, Location, Scope, group};
+use super::{Charset, CharsetSetting, Delimiters, ErrorCode, FieldSet, Header, Limits, Location, Scope, group};
 
 /// One message.
 #[derive(Debug, Clone)]
@@ -25,8 +25,8 @@ pub struct Message {
     fields: Vec<Span>,
     /// Positions of the segments, ordered by their names and then by position.
     by_name: Vec<u32>,
-    /// Each name once, in order, with its part of `by_name`.
-    names: Vec<(u32, Range<u32>)>,
+    /// Each name once, in order.
+    names: Vec<Named>,
     /// The escape character stands behind MSH-2 too, so that texts may have to be resolved.
     has_escapes: bool,
     groups: group::Groups,
@@ -43,6 +43,16 @@ struct SegmentEntry {
     name: [u8; 3],
     span: Span,
     first_field: u32,
+}
+
+/// The segments of one name.
+#[derive(Debug, Clone)]
+struct Named {
+    key: u32,
+    /// Their part of `by_name`.
+    part: Range<u32>,
+    /// The fields that are not empty in at least one of them.
+    filled: FieldSet,
 }
 
 /// One segment of a message.
@@ -176,7 +186,7 @@ impl Message {
             segments.push(SegmentEntry { name, span: Span::new(start, end), first_field: first_field as u32 });
             start = end + 1;
         }
-        let (by_name, names) = ordered_by_name(&segments);
+        let (by_name, names) = ordered_by_name(&segments, &fields);
         let behind_delimiters = fields.get(2).map_or(bytes.len(), |field| field.start as usize);
         let has_escapes = delimiters.escape.is_some_and(|escape| memchr(escape, &bytes[behind_delimiters..]).is_some());
         let groups = group::Groups::default();
@@ -374,13 +384,16 @@ impl Message {
 
     /// Positions of the segments of one name, in order.
     pub(super) fn positions(&self, name: [u8; 3]) -> &[u32] {
-        match self.names.binary_search_by_key(&key(name), |(name, _)| *name) {
-            Ok(found) => {
-                let Range { start, end } = self.names[found].1;
-                &self.by_name[start as usize..end as usize]
-            }
-            Err(_) => &[],
-        }
+        self.named(name).map_or(&[], |Named { part, .. }| &self.by_name[part.start as usize..part.end as usize])
+    }
+
+    /// The fields that have anything in them in any segment of this name.
+    pub(crate) fn filled(&self, name: [u8; 3]) -> FieldSet {
+        self.named(name).map_or(FieldSet::default(), |named| named.filled)
+    }
+
+    fn named(&self, name: [u8; 3]) -> Option<&Named> {
+        self.names.binary_search_by_key(&key(name), |named| named.key).ok().map(|found| &self.names[found])
     }
 
     /// The same between two positions, both included.
@@ -397,19 +410,36 @@ fn key([first, second, third]: [u8; 3]) -> u32 {
     u32::from_be_bytes([0, first, second, third])
 }
 
-/// Positions by name, and each name's part of them.
-fn ordered_by_name(segments: &[SegmentEntry]) -> (Vec<u32>, Vec<(u32, Range<u32>)>) {
+/// Positions by name, and the names.
+fn ordered_by_name(segments: &[SegmentEntry], fields: &[Span]) -> (Vec<u32>, Vec<Named>) {
     let mut by_name: Vec<u32> = (0..segments.len() as u32).collect();
     by_name.sort_unstable_by_key(|&position| (key(segments[position as usize].name), position));
-    let mut names: Vec<(u32, Range<u32>)> = Vec::with_capacity(16);
+    let mut names: Vec<Named> = Vec::with_capacity(16);
     for (place, &position) in (0..).zip(&by_name) {
-        let name = key(segments[position as usize].name);
-        match names.last_mut().filter(|(last, _)| *last == name) {
-            Some((_, part)) => part.end = place + 1,
-            None => names.push((name, place..place + 1)),
+        let key = key(segments[position as usize].name);
+        let filled = filled(spans_of(segments, fields, position as usize));
+        match names.last_mut().filter(|last| last.key == key) {
+            Some(named) => {
+                named.part.end = place + 1;
+                named.filled = named.filled.and(filled);
+            }
+            None => names.push(Named { key, part: place..place + 1, filled }),
         }
     }
     (by_name, names)
+}
+
+/// The fields of the segment at a position.
+fn spans_of<'f>(segments: &[SegmentEntry], fields: &'f [Span], position: usize) -> &'f [Span] {
+    let first = segments[position].first_field as usize;
+    let end = segments.get(position + 1).map_or(fields.len(), |next| next.first_field as usize);
+    &fields[first..end]
+}
+
+/// The segment itself and the fields that are not empty.
+fn filled(fields: &[Span]) -> FieldSet {
+    let filled = (1..).zip(fields).filter(|(_, span)| span.start < span.end);
+    filled.fold(FieldSet::of(0), |filled, (field, _)| filled.and(FieldSet::of(field)))
 }
 
 /// The name of the segment that a line is: `[A-Z][A-Z0-9]{2}` and then the separator or nothing.
@@ -523,13 +553,7 @@ impl<'m> Segment<'m> {
     }
 
     fn spans(&self) -> &'m [Span] {
-        let first = self.entry().first_field as usize;
-        let end = self
-            .message
-            .segments
-            .get(self.index + 1)
-            .map_or(self.message.fields.len(), |next| next.first_field as usize);
-        &self.message.fields[first..end]
+        spans_of(&self.message.segments, &self.message.fields, self.index)
     }
 }
 

@@ -22,7 +22,7 @@ mod value;
 use std::fmt;
 use std::str::FromStr;
 
-use super::Location;
+use super::{FieldSet, Location};
 use grammar::Reader;
 pub use value::{Resolved, Value};
 
@@ -210,6 +210,12 @@ impl Path {
             && self.place.field == other.place.field
             && part(self.place.component, other.place.component)
             && part(self.place.subcomponent, other.place.subcomponent)
+    }
+
+    /// The fields that it leads to something of: names of segments, and fields of each. It leads to nothing where all of them are empty.
+    pub(crate) fn reads(&self) -> impl Iterator<Item = ([u8; 3], FieldSet)> {
+        let event = is_trigger_event(self.name, self.place).then_some((*b"EVN", FieldSet::of(1)));
+        event.into_iter().chain([(self.name, FieldSet::of(self.place.field))])
     }
 
     /// Whether the path can mean more than one thing.

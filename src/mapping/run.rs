@@ -9,6 +9,7 @@ mod choices;
 mod distinct;
 mod draft;
 mod explain;
+mod present;
 mod rule;
 
 use super::coerce::person;
@@ -22,6 +23,7 @@ use crate::record::{Fields, Kind, Text, Value as Json};
 use choices::Choices;
 use distinct::Distinct;
 use draft::Draft;
+use present::Present;
 use rule::Stop;
 
 /// Items of one list of one record, those left out for want of a value included. The longest real ones have some dozens; a field
@@ -39,9 +41,12 @@ pub(crate) fn run(plan: &Plan, input: Input<'_>, context: &Context<'_>) -> Resul
         return Ok(Mapped { disposition: Disposition::Ignored { reason }, ..Mapped::default() });
     }
     let observations = input.observations().into_iter().map(|index| (index, None)).collect();
+    // An explanation tells what was looked for, so nothing is passed over for it.
+    let present = if context.explain { Present::ANYTHING } else { Present::of(plan, input) };
     let mut run = Run {
         plan,
         context,
+        present,
         mapped: Mapped::default(),
         explained: Vec::new(),
         patient: 0,
@@ -114,6 +119,7 @@ pub(crate) fn matches_pattern(pattern: &str, text: &str) -> bool {
 struct Run<'r> {
     plan: &'r Plan,
     context: &'r Context<'r>,
+    present: Present,
     mapped: Mapped,
     /// Of the record in work, if explanations are wanted.
     explained: Vec<ExplainedField>,
@@ -157,6 +163,9 @@ impl<'r> Run<'r> {
             self.sex = None;
             let plan = self.plan;
             for (kind, block) in &plan.records {
+                if !self.present.has(&block.reads) {
+                    continue;
+                }
                 let Some(each) = &block.each else {
                     self.record(*kind, block, &patient)?;
                     continue;
@@ -182,9 +191,9 @@ impl<'r> Run<'r> {
         self.started += 1;
         let mut draft = Draft::of(block);
         let place = Place { kind, item: None };
-        for rule in &block.rules {
-            let Err(stop) = self.rule(rule, scope, &mut draft, place) else { continue };
-            self.explain_lost(&draft, place);
+        let ended = self.rules(&block.rules, scope, &mut draft, place);
+        self.explain_lost(&draft, place);
+        if let Err(stop) = ended {
             return match *stop {
                 Stop::LeaveOut(skipped) => {
                     self.mapped.skipped.push(skipped);
@@ -194,7 +203,6 @@ impl<'r> Run<'r> {
                 Stop::Fail(error) => Err(error),
             };
         }
-        self.explain_lost(&draft, place);
         if self.plan.format == Format::Fhir {
             self.withdraw(&block.rules, &mut draft, place);
         }
@@ -254,7 +262,7 @@ impl<'r> Run<'r> {
         let mut items = Items::default();
         let mut nulls: Vec<(&BlockPlan, Location)> = Vec::new();
         for block in &list.blocks {
-            if items.found.kept.iter().any(|item| has_all(item, &block.when_none)) {
+            if !self.present.has(&block.reads) || items.found.kept.iter().any(|item| has_all(item, &block.when_none)) {
                 continue;
             }
             // The compiler has seen to it that there is one.
@@ -311,12 +319,9 @@ impl<'r> Run<'r> {
         items.read += 1;
         let explained = self.explained.len();
         let mut draft = Draft::of(block);
-        for rule in &block.rules {
-            let stop = match self.rule(rule, scope, &mut draft, place) {
-                Ok(()) => continue,
-                Err(stop) => stop,
-            };
-            self.explain_lost(&draft, place);
+        let ended = self.rules(&block.rules, scope, &mut draft, place);
+        self.explain_lost(&draft, place);
+        if let Err(stop) = ended {
             self.explained.truncate(explained);
             match *stop {
                 Stop::LeaveOut(skipped) => {
@@ -328,7 +333,6 @@ impl<'r> Run<'r> {
             }
             return Ok(());
         }
-        self.explain_lost(&draft, place);
         let (has_substance, value, range) = (draft.has_substance, draft.value.take(), draft.range.take());
         let mut fields = draft.into_fields();
         match place.list_name() {

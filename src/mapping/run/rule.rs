@@ -71,7 +71,23 @@ fn gathers(rule: &RulePlan) -> bool {
 }
 
 impl Run<'_> {
-    pub(super) fn rule<'p>(
+    /// The rules of a block in order, up to one that ends it early.
+    pub(super) fn rules<'p>(
+        &mut self,
+        rules: &'p [RulePlan],
+        scope: &Scope<'_>,
+        draft: &mut Draft<'p>,
+        place: Place,
+    ) -> Result<(), Box<Stop>> {
+        for rule in rules {
+            if self.present.has(&rule.reads) {
+                self.rule(rule, scope, draft, place)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rule<'p>(
         &mut self,
         rule: &'p RulePlan,
         scope: &Scope<'_>,
