@@ -4,6 +4,7 @@
 //! Its whole-message parser may not be used: it drops the rest of a message after one odd line without an error, shifts MSH
 //! when MSH-2 has five characters, and takes 128 bytes of memory for each byte of the message.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use hl7_parser::message::{Repeat, Separators};
@@ -12,7 +13,7 @@ use memchr::{memchr, memchr_iter, memchr2};
 
 use super::delimiters::DelimitersError;
 use super::text::{self, Decoded, Note, TextError};
-use super::{Charset, CharsetSetting, Delimiters, ErrorCode, FieldSet, Header, Limits, Location, Scope, group};
+use super::{Charset, CharsetSetting, Delimiters, ErrorCode, FieldSet, Header, Limits, Location, Scope, escape, group};
 
 /// One message.
 #[derive(Debug, Clone)]
@@ -42,7 +43,8 @@ struct Span {
 struct SegmentEntry {
     name: [u8; 3],
     span: Span,
-    first_field: u32,
+    /// Its part of all fields.
+    fields: Span,
 }
 
 /// The segments of one name.
@@ -183,7 +185,8 @@ impl Message {
             if fields.len() > limits.fields {
                 return Err(too_many(None, "fields", fields.len(), limits.fields));
             }
-            segments.push(SegmentEntry { name, span: Span::new(start, end), first_field: first_field as u32 });
+            let part = Span::new(first_field, fields.len());
+            segments.push(SegmentEntry { name, span: Span::new(start, end), fields: part });
             start = end + 1;
         }
         let (by_name, names) = ordered_by_name(&segments, &fields);
@@ -377,9 +380,9 @@ impl Message {
         self.segments[index].name
     }
 
-    /// Whether escape sequences may stand in its fields.
-    pub(super) fn has_escapes(&self) -> bool {
-        self.has_escapes
+    /// A piece of a field as meant.
+    pub(super) fn unescaped<'t>(&self, piece: &'t str) -> Cow<'t, str> {
+        if self.has_escapes { escape::unescape(piece, &self.delimiters, self.charset) } else { Cow::Borrowed(piece) }
     }
 
     /// Positions of the segments of one name, in order.
@@ -395,14 +398,6 @@ impl Message {
     fn named(&self, name: [u8; 3]) -> Option<&Named> {
         self.names.binary_search_by_key(&key(name), |named| named.key).ok().map(|found| &self.names[found])
     }
-
-    /// The same between two positions, both included.
-    pub(super) fn positions_within(&self, name: [u8; 3], (first, last): (u32, u32)) -> &[u32] {
-        let all = self.positions(name);
-        let from = all.partition_point(|&position| position < first);
-        let length = all[from..].partition_point(|&position| position <= last);
-        &all[from..from + length]
-    }
 }
 
 /// A name as a number, in the order of names.
@@ -417,7 +412,7 @@ fn ordered_by_name(segments: &[SegmentEntry], fields: &[Span]) -> (Vec<u32>, Vec
     let mut names: Vec<Named> = Vec::with_capacity(16);
     for (place, &position) in (0..).zip(&by_name) {
         let key = key(segments[position as usize].name);
-        let filled = filled(spans_of(segments, fields, position as usize));
+        let filled = filled(segments[position as usize].spans(fields));
         match names.last_mut().filter(|last| last.key == key) {
             Some(named) => {
                 named.part.end = place + 1;
@@ -427,13 +422,6 @@ fn ordered_by_name(segments: &[SegmentEntry], fields: &[Span]) -> (Vec<u32>, Vec
         }
     }
     (by_name, names)
-}
-
-/// The fields of the segment at a position.
-fn spans_of<'f>(segments: &[SegmentEntry], fields: &'f [Span], position: usize) -> &'f [Span] {
-    let first = segments[position].first_field as usize;
-    let end = segments.get(position + 1).map_or(fields.len(), |next| next.first_field as usize);
-    &fields[first..end]
 }
 
 /// The segment itself and the fields that are not empty.
@@ -495,6 +483,13 @@ impl Span {
     }
 }
 
+impl SegmentEntry {
+    /// Its fields, of all that the message has.
+    fn spans<'f>(&self, fields: &'f [Span]) -> &'f [Span] {
+        &fields[self.fields.start as usize..self.fields.end as usize]
+    }
+}
+
 impl<'m> Segment<'m> {
     fn entry(&self) -> &'m SegmentEntry {
         &self.message.segments[self.index]
@@ -553,7 +548,7 @@ impl<'m> Segment<'m> {
     }
 
     fn spans(&self) -> &'m [Span] {
-        spans_of(&self.message.segments, &self.message.fields, self.index)
+        self.entry().spans(&self.message.fields)
     }
 }
 

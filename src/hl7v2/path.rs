@@ -24,6 +24,7 @@ use std::str::FromStr;
 
 use super::{FieldSet, Location};
 use grammar::Reader;
+pub(crate) use value::trimmed;
 pub use value::{Resolved, Value};
 
 /// A parsed path.
@@ -34,7 +35,7 @@ pub struct Path {
     occurrence: Occurrence,
     place: Place,
     repetition: Selector,
-    /// It means a field or a part of one, and chooses nothing.
+    /// It means a field or a part of one in the current or first segment, and chooses no repetitions, or all.
     is_plain: bool,
 }
 
@@ -109,7 +110,8 @@ impl Path {
     }
 
     fn new(source: String, name: [u8; 3], occurrence: Occurrence, place: Place, repetition: Selector) -> Self {
-        let is_plain = (&occurrence, &repetition) == (&Occurrence::Default, &Selector::Default)
+        let is_plain = occurrence == Occurrence::Default
+            && matches!(repetition, Selector::Default | Selector::All)
             && place.field > 0
             && !is_trigger_event(name, place);
         Self { source, name, occurrence, place, repetition, is_plain }

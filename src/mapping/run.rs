@@ -9,6 +9,7 @@ mod choices;
 mod distinct;
 mod draft;
 mod explain;
+mod gather;
 mod present;
 mod rule;
 
@@ -94,26 +95,27 @@ fn unfit(plan: &Plan, whole: &Scope<'_>) -> Option<String> {
 
 /// `*` stands for any characters, `?` for one.
 pub(crate) fn matches_pattern(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    let (mut p, mut t) = (0, 0);
+    let (mut pattern, mut text) = (pattern.chars(), text.chars());
     // Where to go on after the last star, if it has to stand for one character more.
     let mut retry = None;
-    while t < text.len() {
-        if p < pattern.len() && pattern[p] == '*' {
-            retry = Some((p + 1, t));
-            p += 1;
-        } else if p < pattern.len() && (pattern[p] == '?' || pattern[p] == text[t]) {
-            p += 1;
-            t += 1;
-        } else if let Some((after_star, from)) = retry {
-            retry = Some((after_star, from + 1));
-            p = after_star;
-            t = from + 1;
-        } else {
-            return false;
+    loop {
+        let before = text.clone();
+        match (pattern.next(), text.next()) {
+            (Some('*'), _) => {
+                text = before;
+                retry = Some((pattern.clone(), text.clone()));
+            }
+            (None, None) => return true,
+            (Some(wanted), Some(found)) if wanted == '?' || wanted == found => {}
+            _ => {
+                let Some((after_star, from)) = &mut retry else { return false };
+                if from.next().is_none() {
+                    return false;
+                }
+                (pattern, text) = (after_star.clone(), from.clone());
+            }
         }
     }
-    pattern[p..].iter().all(|&character| character == '*')
 }
 
 struct Run<'r> {
@@ -505,4 +507,27 @@ fn whole_merge(block: &BlockPlan, scope: &Scope<'_>, given: &Fields) -> Result<(
     paths.dedup();
     let text = format!("merge.{missing} is required and there is no usable value in {}", paths.join(", "));
     Err(MapError::new(location, ErrorCode::RequiredFieldMissing, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches_pattern;
+
+    /// As the words say it; for short texts only.
+    fn model(pattern: &[char], text: &[char]) -> bool {
+        match (pattern, text) {
+            ([], []) => true,
+            (['*', rest @ ..], _) => (0..=text.len()).any(|length| model(rest, &text[length..])),
+            ([wanted, pattern @ ..], [found, text @ ..]) => (*wanted == '?' || wanted == found) && model(pattern, text),
+            _ => false,
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_star_stands_for_any_characters_and_a_question_mark_for_one(pattern in "[ab张*?]{0,7}", text in "[ab张*]{0,8}") {
+            let [characters, of_text] = [&pattern, &text].map(|text| text.chars().collect::<Vec<_>>());
+            proptest::prop_assert_eq!(matches_pattern(&pattern, &text), model(&characters, &of_text));
+        }
+    }
 }
