@@ -220,6 +220,13 @@ impl Groups {
     }
 }
 
+/// Positions, in order, from the first to the last of an extent, both included.
+fn within(positions: &[u32], (first, last): (u32, u32)) -> &[u32] {
+    let from = positions.partition_point(|&position| position < first);
+    let length = positions[from..].partition_point(|&position| position <= last);
+    &positions[from..from + length]
+}
+
 fn is_like(branch: Option<usize>, child: Option<usize>, message: &Message) -> bool {
     matches!((branch, child), (Some(branch), Some(child)) if message.name_at(branch) == message.name_at(child))
 }
@@ -319,7 +326,14 @@ impl<'m> Scope<'m> {
     /// One scope for each segment, or for each repetition that has a value, that `path` means: what `each` opens in a mapping. A
     /// path to a field without a repetition means all of them.
     pub fn each(&self, path: &Path) -> Vec<Scope<'m>> {
-        path.scopes(self)
+        let mut found = Vec::new();
+        self.visit_each(path, &mut |scope| found.push(scope));
+        found
+    }
+
+    /// The same scopes, handed to `visit` one by one.
+    pub fn visit_each(&self, path: &Path, visit: &mut dyn FnMut(Scope<'m>)) {
+        path.visit_scopes(self, visit);
     }
 
     /// The first segment of this name that is seen from here.
@@ -338,14 +352,15 @@ impl<'m> Scope<'m> {
     /// The first segment of one name that is seen from here.
     pub(super) fn first_seen(&self, name: [u8; 3]) -> Option<Segment<'m>> {
         // No segment owns another of its own name, so the first one seen from a scope is the one that opened it.
-        if let Some(anchor) = self.anchor()
-            && self.message.name_at(anchor.index()) == name
-        {
-            return Some(anchor);
+        if let Some(anchor) = self.anchor.filter(|anchor| self.message.name_at(*anchor) == name) {
+            return self.message.segment(anchor);
         }
-        // Most names that a mapping asks for are not in a message: there is no need to look in each scope.
-        if self.message.positions(name).is_empty() {
-            return None;
+        // Where nothing of another's lies between, all that lies within is seen; whose a note is only its owner tells.
+        let groups = self.message.groups();
+        if let Some(anchor) = self.anchor.filter(|anchor| groups.is_solid[*anchor] && &name != b"NTE")
+            && let Some(first) = within(self.message.positions(name), groups.extents[anchor]).first()
+        {
+            return self.message.segment(*first as usize);
         }
         self.seen(name).next().and_then(|index| self.message.segment(index))
     }
@@ -354,12 +369,11 @@ impl<'m> Scope<'m> {
     pub(super) fn seen(&self, name: [u8; 3]) -> impl Iterator<Item = usize> + use<'m> {
         let message = self.message;
         let groups = message.groups();
-        let (mut level, mut child) = (self.anchor, None);
+        let all = message.positions(name);
+        // A name that is not in the message need not be looked for in each scope.
+        let (mut level, mut child) = (self.anchor.filter(|_| !all.is_empty()), None);
         let found = loop {
-            let positions = match level {
-                Some(level) => message.positions_within(name, groups.extents[level]),
-                None => message.positions(name),
-            };
+            let positions = level.map_or(all, |level| within(all, groups.extents[level]));
             let mut seen = groups.seen(positions, level, child, message).peekable();
             // A note is never inherited: that of an order is not that of each result.
             let outer = level.filter(|_| seen.peek().is_none() && &name != b"NTE");
@@ -590,10 +604,12 @@ mod tests {
             let message = message(&kind, &names);
             for segment in message.segments() {
                 let scope = message.scope().at(segment.index(), None);
-                for wanted in ["PID", "OBR", "ORC", "OBX", "NTE", "SPM"] {
+                for wanted in ["PID", "PV1", "PV2", "OBR", "ORC", "OBX", "NTE", "SPM", "TXA", "TQ2", "AIS", "ZZ1", "DG1"] {
                     // A scope never sees two patients, and itself first.
                     let seen: Vec<usize> = scope.segments(wanted).map(|segment| segment.index()).collect();
                     proptest::prop_assert!(seen.is_sorted());
+                    let first = scope.first_seen(wanted.as_bytes().try_into().unwrap());
+                    proptest::prop_assert_eq!(first.map(|segment| segment.index()), seen.first().copied());
                     if wanted == segment.name() {
                         proptest::prop_assert_eq!(&seen, &vec![segment.index()]);
                     }

@@ -4,6 +4,7 @@
 //! Its whole-message parser may not be used: it drops the rest of a message after one odd line without an error, shifts MSH
 //! when MSH-2 has five characters, and takes 128 bytes of memory for each byte of the message.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use hl7_parser::message::{Repeat, Separators};
@@ -12,7 +13,7 @@ use memchr::{memchr, memchr_iter, memchr2};
 
 use super::delimiters::DelimitersError;
 use super::text::{self, Decoded, Note, TextError};
-use super::{Charset, CharsetSetting, Delimiters, ErrorCode, Header, Limits, Location, Scope, group};
+use super::{Charset, CharsetSetting, Delimiters, ErrorCode, FieldSet, Header, Limits, Location, Scope, escape, group};
 
 /// One message.
 #[derive(Debug, Clone)]
@@ -25,8 +26,8 @@ pub struct Message {
     fields: Vec<Span>,
     /// Positions of the segments, ordered by their names and then by position.
     by_name: Vec<u32>,
-    /// Each name once, in order, with its part of `by_name`.
-    names: Vec<(u32, Range<u32>)>,
+    /// Each name once, in order.
+    names: Vec<Named>,
     /// The escape character stands behind MSH-2 too, so that texts may have to be resolved.
     has_escapes: bool,
     groups: group::Groups,
@@ -42,7 +43,18 @@ struct Span {
 struct SegmentEntry {
     name: [u8; 3],
     span: Span,
-    first_field: u32,
+    /// Its part of all fields.
+    fields: Span,
+}
+
+/// The segments of one name.
+#[derive(Debug, Clone)]
+struct Named {
+    key: u32,
+    /// Their part of `by_name`.
+    part: Range<u32>,
+    /// The fields that are not empty in at least one of them.
+    filled: FieldSet,
 }
 
 /// One segment of a message.
@@ -173,10 +185,11 @@ impl Message {
             if fields.len() > limits.fields {
                 return Err(too_many(None, "fields", fields.len(), limits.fields));
             }
-            segments.push(SegmentEntry { name, span: Span::new(start, end), first_field: first_field as u32 });
+            let part = Span::new(first_field, fields.len());
+            segments.push(SegmentEntry { name, span: Span::new(start, end), fields: part });
             start = end + 1;
         }
-        let (by_name, names) = ordered_by_name(&segments);
+        let (by_name, names) = ordered_by_name(&segments, &fields);
         let behind_delimiters = fields.get(2).map_or(bytes.len(), |field| field.start as usize);
         let has_escapes = delimiters.escape.is_some_and(|escape| memchr(escape, &bytes[behind_delimiters..]).is_some());
         let groups = group::Groups::default();
@@ -367,28 +380,23 @@ impl Message {
         self.segments[index].name
     }
 
-    /// Whether escape sequences may stand in its fields.
-    pub(super) fn has_escapes(&self) -> bool {
-        self.has_escapes
+    /// A piece of a field as meant.
+    pub(super) fn unescaped<'t>(&self, piece: &'t str) -> Cow<'t, str> {
+        if self.has_escapes { escape::unescape(piece, &self.delimiters, self.charset) } else { Cow::Borrowed(piece) }
     }
 
     /// Positions of the segments of one name, in order.
     pub(super) fn positions(&self, name: [u8; 3]) -> &[u32] {
-        match self.names.binary_search_by_key(&key(name), |(name, _)| *name) {
-            Ok(found) => {
-                let Range { start, end } = self.names[found].1;
-                &self.by_name[start as usize..end as usize]
-            }
-            Err(_) => &[],
-        }
+        self.named(name).map_or(&[], |Named { part, .. }| &self.by_name[part.start as usize..part.end as usize])
     }
 
-    /// The same between two positions, both included.
-    pub(super) fn positions_within(&self, name: [u8; 3], (first, last): (u32, u32)) -> &[u32] {
-        let all = self.positions(name);
-        let from = all.partition_point(|&position| position < first);
-        let length = all[from..].partition_point(|&position| position <= last);
-        &all[from..from + length]
+    /// The fields that have anything in them in any segment of this name.
+    pub(crate) fn filled(&self, name: [u8; 3]) -> FieldSet {
+        self.named(name).map_or(FieldSet::default(), |named| named.filled)
+    }
+
+    fn named(&self, name: [u8; 3]) -> Option<&Named> {
+        self.names.binary_search_by_key(&key(name), |named| named.key).ok().map(|found| &self.names[found])
     }
 }
 
@@ -397,19 +405,29 @@ fn key([first, second, third]: [u8; 3]) -> u32 {
     u32::from_be_bytes([0, first, second, third])
 }
 
-/// Positions by name, and each name's part of them.
-fn ordered_by_name(segments: &[SegmentEntry]) -> (Vec<u32>, Vec<(u32, Range<u32>)>) {
+/// Positions by name, and the names.
+fn ordered_by_name(segments: &[SegmentEntry], fields: &[Span]) -> (Vec<u32>, Vec<Named>) {
     let mut by_name: Vec<u32> = (0..segments.len() as u32).collect();
     by_name.sort_unstable_by_key(|&position| (key(segments[position as usize].name), position));
-    let mut names: Vec<(u32, Range<u32>)> = Vec::with_capacity(16);
+    let mut names: Vec<Named> = Vec::with_capacity(16);
     for (place, &position) in (0..).zip(&by_name) {
-        let name = key(segments[position as usize].name);
-        match names.last_mut().filter(|(last, _)| *last == name) {
-            Some((_, part)) => part.end = place + 1,
-            None => names.push((name, place..place + 1)),
+        let key = key(segments[position as usize].name);
+        let filled = filled(segments[position as usize].spans(fields));
+        match names.last_mut().filter(|last| last.key == key) {
+            Some(named) => {
+                named.part.end = place + 1;
+                named.filled = named.filled.and(filled);
+            }
+            None => names.push(Named { key, part: place..place + 1, filled }),
         }
     }
     (by_name, names)
+}
+
+/// The segment itself and the fields that are not empty.
+fn filled(fields: &[Span]) -> FieldSet {
+    let filled = (1..).zip(fields).filter(|(_, span)| span.start < span.end);
+    filled.fold(FieldSet::of(0), |filled, (field, _)| filled.and(FieldSet::of(field)))
 }
 
 /// The name of the segment that a line is: `[A-Z][A-Z0-9]{2}` and then the separator or nothing.
@@ -462,6 +480,13 @@ impl Span {
 
     fn of(self, text: &str) -> &str {
         text.get(self.start as usize..self.end as usize).unwrap_or("")
+    }
+}
+
+impl SegmentEntry {
+    /// Its fields, of all that the message has.
+    fn spans<'f>(&self, fields: &'f [Span]) -> &'f [Span] {
+        &fields[self.fields.start as usize..self.fields.end as usize]
     }
 }
 
@@ -523,13 +548,7 @@ impl<'m> Segment<'m> {
     }
 
     fn spans(&self) -> &'m [Span] {
-        let first = self.entry().first_field as usize;
-        let end = self
-            .message
-            .segments
-            .get(self.index + 1)
-            .map_or(self.message.fields.len(), |next| next.first_field as usize);
-        &self.message.fields[first..end]
+        self.entry().spans(&self.message.fields)
     }
 }
 

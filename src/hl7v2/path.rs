@@ -22,8 +22,9 @@ mod value;
 use std::fmt;
 use std::str::FromStr;
 
-use super::Location;
+use super::{FieldSet, Location};
 use grammar::Reader;
+pub(crate) use value::trimmed;
 pub use value::{Resolved, Value};
 
 /// A parsed path.
@@ -34,7 +35,7 @@ pub struct Path {
     occurrence: Occurrence,
     place: Place,
     repetition: Selector,
-    /// It means a field or a part of one, and chooses nothing.
+    /// It means a field or a part of one in the current or first segment, and chooses no repetitions, or all.
     is_plain: bool,
 }
 
@@ -109,7 +110,8 @@ impl Path {
     }
 
     fn new(source: String, name: [u8; 3], occurrence: Occurrence, place: Place, repetition: Selector) -> Self {
-        let is_plain = (&occurrence, &repetition) == (&Occurrence::Default, &Selector::Default)
+        let is_plain = occurrence == Occurrence::Default
+            && matches!(repetition, Selector::Default | Selector::All)
             && place.field > 0
             && !is_trigger_event(name, place);
         Self { source, name, occurrence, place, repetition, is_plain }
@@ -210,6 +212,12 @@ impl Path {
             && self.place.field == other.place.field
             && part(self.place.component, other.place.component)
             && part(self.place.subcomponent, other.place.subcomponent)
+    }
+
+    /// The fields that it leads to something of: names of segments, and fields of each. It leads to nothing where all of them are empty.
+    pub(crate) fn reads(&self) -> impl Iterator<Item = ([u8; 3], FieldSet)> {
+        let event = is_trigger_event(self.name, self.place).then_some((*b"EVN", FieldSet::of(1)));
+        event.into_iter().chain([(self.name, FieldSet::of(self.place.field))])
     }
 
     /// Whether the path can mean more than one thing.

@@ -3,6 +3,7 @@
 
 mod changed_each;
 mod paths;
+mod reads;
 mod tables;
 
 use std::ops::Range;
@@ -19,6 +20,7 @@ use super::table::{Looked, Row, Table};
 use crate::diagnostic::similar;
 use crate::record::schema::{self, Field, Shape};
 use crate::record::{Kind, when};
+pub(crate) use reads::Reads;
 
 /// A mapping, ready to run.
 #[derive(Debug, Default)]
@@ -28,6 +30,8 @@ pub(crate) struct Plan {
     /// In the order of [`Kind::ALL`], so that a patient's sex is known when results are read.
     pub(crate) records: Vec<(Kind, BlockPlan)>,
     pub(crate) tables: Vec<Table>,
+    /// The segments that its blocks and rules read, each once.
+    pub(crate) segments: Vec<[u8; 3]>,
     /// Names of the files, for explanations.
     pub(crate) files: Vec<String>,
 }
@@ -44,6 +48,8 @@ pub(crate) struct Match {
 pub(crate) struct BlockPlan {
     /// The segments or repetitions that make one each; `None`: the scope around it makes one.
     pub(crate) each: Option<Path>,
+    /// What `each` reads.
+    pub(crate) reads: Reads,
     pub(crate) when: Option<Condition>,
     /// It makes items only where no other item of the list has all of these values.
     pub(crate) when_none: Vec<(&'static str, Json)>,
@@ -82,6 +88,7 @@ pub(crate) struct RulePlan {
     /// A rule before it may have filled the target.
     pub(crate) is_alternative: bool,
     pub(crate) from: Vec<Path>,
+    pub(crate) reads: Reads,
     pub(crate) constant: Option<Json>,
     pub(crate) coercion: Coercion,
     pub(crate) table: Option<usize>,
@@ -213,6 +220,7 @@ pub(crate) fn compile(reader: &mut Reader<'_>, declared: &Declarations) -> (Plan
         }
     }
     compiler.lost_rows(declared);
+    plan.segments = reads::note(plan.records.iter_mut().map(|(_, block)| block));
     plan.files = compiler.reader.files.iter().map(|file| file.name.clone()).collect();
     (plan, compiler.rows)
 }
@@ -329,6 +337,7 @@ impl Compiler<'_, '_> {
         }
         BlockPlan {
             each,
+            reads: Reads::Anything,
             when: block.when.as_ref().and_then(|when| self.condition(when, &within)),
             when_none,
             skip,
@@ -407,6 +416,7 @@ impl Compiler<'_, '_> {
             slot: 0,
             is_alternative: false,
             from,
+            reads: Reads::Anything,
             constant,
             coercion,
             table,

@@ -356,7 +356,11 @@ impl<'m> Scope<'m> {
     /// The scopes that `each` opens here.
     pub(crate) fn each(&self, path: &'m Path) -> Vec<Self> {
         match (self, path) {
-            (Self::Hl7v2(scope), Path::Hl7v2(path)) => scope.each(path).into_iter().map(Self::Hl7v2).collect(),
+            (Self::Hl7v2(scope), Path::Hl7v2(path)) => {
+                let mut found = Vec::new();
+                scope.visit_each(path, &mut |scope| found.push(Self::Hl7v2(scope)));
+                found
+            }
             (Self::Fhir(scope), Path::Fhir(path)) => scope.each(path).into_iter().map(Self::Fhir).collect(),
             _ => Vec::new(),
         }

@@ -9,7 +9,9 @@ mod choices;
 mod distinct;
 mod draft;
 mod explain;
+mod gather;
 mod left_out;
+mod present;
 mod rule;
 
 use super::coerce::person;
@@ -23,6 +25,7 @@ use crate::record::{Fields, Kind, Text, Value as Json};
 use choices::Choices;
 use distinct::Distinct;
 use draft::Draft;
+use present::Present;
 use rule::Stop;
 
 /// Items of one list of one record, those left out for want of a value included. The longest real ones have some dozens; a field
@@ -40,9 +43,12 @@ pub(crate) fn run(plan: &Plan, input: Input<'_>, context: &Context<'_>) -> Resul
         return Ok(Mapped { disposition: Disposition::Ignored { reason }, ..Mapped::default() });
     }
     let observations = input.observations().into_iter().map(|index| (index, None)).collect();
+    // An explanation tells what was looked for, so nothing is passed over for it.
+    let present = if context.explain { Present::ANYTHING } else { Present::of(plan, input) };
     let mut run = Run {
         plan,
         context,
+        present,
         mapped: Mapped::default(),
         explained: Vec::new(),
         patient: 0,
@@ -90,31 +96,33 @@ fn unfit(plan: &Plan, whole: &Scope<'_>) -> Option<String> {
 
 /// `*` stands for any characters, `?` for one.
 pub(crate) fn matches_pattern(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    let (mut p, mut t) = (0, 0);
+    let (mut pattern, mut text) = (pattern.chars(), text.chars());
     // Where to go on after the last star, if it has to stand for one character more.
     let mut retry = None;
-    while t < text.len() {
-        if p < pattern.len() && pattern[p] == '*' {
-            retry = Some((p + 1, t));
-            p += 1;
-        } else if p < pattern.len() && (pattern[p] == '?' || pattern[p] == text[t]) {
-            p += 1;
-            t += 1;
-        } else if let Some((after_star, from)) = retry {
-            retry = Some((after_star, from + 1));
-            p = after_star;
-            t = from + 1;
-        } else {
-            return false;
+    loop {
+        let before = text.clone();
+        match (pattern.next(), text.next()) {
+            (Some('*'), _) => {
+                text = before;
+                retry = Some((pattern.clone(), text.clone()));
+            }
+            (None, None) => return true,
+            (Some(wanted), Some(found)) if wanted == '?' || wanted == found => {}
+            _ => {
+                let Some((after_star, from)) = &mut retry else { return false };
+                if from.next().is_none() {
+                    return false;
+                }
+                (pattern, text) = (after_star.clone(), from.clone());
+            }
         }
     }
-    pattern[p..].iter().all(|&character| character == '*')
 }
 
 struct Run<'r> {
     plan: &'r Plan,
     context: &'r Context<'r>,
+    present: Present,
     mapped: Mapped,
     /// Of the record in work, if explanations are wanted.
     explained: Vec<ExplainedField>,
@@ -160,6 +168,9 @@ impl<'r> Run<'r> {
             self.sex = None;
             let plan = self.plan;
             for (kind, block) in &plan.records {
+                if !self.present.has(&block.reads) {
+                    continue;
+                }
                 let Some(each) = &block.each else {
                     self.record(*kind, block, &patient)?;
                     continue;
@@ -185,9 +196,9 @@ impl<'r> Run<'r> {
         self.started += 1;
         let mut draft = Draft::of(block);
         let place = Place { kind, item: None };
-        for rule in &block.rules {
-            let Err(stop) = self.rule(rule, scope, &mut draft, place) else { continue };
-            self.explain_lost(&draft, place);
+        let ended = self.rules(&block.rules, scope, &mut draft, place);
+        self.explain_lost(&draft, place);
+        if let Err(stop) = ended {
             return match *stop {
                 Stop::LeaveOut(skipped) => {
                     self.mapped.skipped.push(skipped);
@@ -197,7 +208,6 @@ impl<'r> Run<'r> {
                 Stop::Fail(error) => Err(error),
             };
         }
-        self.explain_lost(&draft, place);
         if self.plan.format == Format::Fhir {
             self.withdraw(&block.rules, &mut draft, place);
         }
@@ -263,7 +273,7 @@ impl<'r> Run<'r> {
         let mut items = Items::default();
         let mut nulls: Vec<(&BlockPlan, Location)> = Vec::new();
         for block in &list.blocks {
-            if items.found.kept.iter().any(|item| has_all(item, &block.when_none)) {
+            if !self.present.has(&block.reads) || items.found.kept.iter().any(|item| has_all(item, &block.when_none)) {
                 continue;
             }
             // The compiler has seen to it that there is one.
@@ -322,12 +332,9 @@ impl<'r> Run<'r> {
         items.read += 1;
         let explained = self.explained.len();
         let mut draft = Draft::of(block);
-        for rule in &block.rules {
-            let stop = match self.rule(rule, scope, &mut draft, place) {
-                Ok(()) => continue,
-                Err(stop) => stop,
-            };
-            self.explain_lost(&draft, place);
+        let ended = self.rules(&block.rules, scope, &mut draft, place);
+        self.explain_lost(&draft, place);
+        if let Err(stop) = ended {
             self.explained.truncate(explained);
             match *stop {
                 Stop::LeaveOut(skipped) => {
@@ -339,7 +346,6 @@ impl<'r> Run<'r> {
             }
             return Ok(());
         }
-        self.explain_lost(&draft, place);
         let (has_substance, value, range) = (draft.has_substance, draft.value.take(), draft.range.take());
         let mut fields = draft.into_fields();
         match place.list_name() {
@@ -512,4 +518,27 @@ fn whole_merge(block: &BlockPlan, scope: &Scope<'_>, given: &Fields) -> Result<(
     paths.dedup();
     let text = format!("merge.{missing} is required and there is no usable value in {}", paths.join(", "));
     Err(MapError::new(location, ErrorCode::RequiredFieldMissing, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches_pattern;
+
+    /// As the words say it; for short texts only.
+    fn model(pattern: &[char], text: &[char]) -> bool {
+        match (pattern, text) {
+            ([], []) => true,
+            (['*', rest @ ..], _) => (0..=text.len()).any(|length| model(rest, &text[length..])),
+            ([wanted, pattern @ ..], [found, text @ ..]) => (*wanted == '?' || wanted == found) && model(pattern, text),
+            _ => false,
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_star_stands_for_any_characters_and_a_question_mark_for_one(pattern in "[ab张*?]{0,7}", text in "[ab张*]{0,8}") {
+            let [characters, of_text] = [&pattern, &text].map(|text| text.chars().collect::<Vec<_>>());
+            proptest::prop_assert_eq!(matches_pattern(&pattern, &text), model(&characters, &of_text));
+        }
+    }
 }

@@ -14,6 +14,7 @@ use std::ops::Range;
 
 use super::concept_map;
 use crate::diagnostic::{Diagnostic, SourceFile};
+use crate::hl7v2::path::trimmed;
 
 /// A table of the mapping, ready for look-ups.
 #[derive(Debug)]
@@ -75,7 +76,7 @@ impl Table {
 
     /// Looks up a code, blanks around it ignored.
     pub(crate) fn look_up(&self, code: &str) -> Looked<'_> {
-        let code = code.trim();
+        let code = trimmed(code);
         let row = self.exact.get(code).or_else(|| self.by_lower_case.get(&code.to_ascii_lowercase()));
         let row = row.or_else(|| self.exact.get(OTHERS));
         match row {

@@ -4,7 +4,7 @@ use std::io;
 
 use jiff::tz::TimeZone;
 
-use super::{Context, Disposition, MapError, Mapped, Mapping};
+use super::{Context, Disposition, MapError, Mapped, MappedRecord, Mapping, Rejected, Skipped, Unmapped};
 use crate::diagnostic::Diagnostic;
 use crate::hl7v2::{Charset, Limits, Message};
 use crate::record::{Kind, Value as Json, json};
@@ -59,7 +59,30 @@ fn message(body: &str) -> Message {
 fn apply(files: &Files, body: &str) -> Result<Mapped, MapError> {
     let mapping = files.load().unwrap_or_else(|problems| panic!("{problems:#?}"));
     let zone = TimeZone::get("Asia/Shanghai").unwrap();
-    mapping.apply(&message(body), &Context { zone: &zone, facility: None, explain: true })
+    let [explained, plain] =
+        [true, false].map(|explain| mapping.apply(&message(body), &Context { zone: &zone, facility: None, explain }));
+    let told = |mapped: &Result<Mapped, MapError>| format!("{:#?}", mapped.as_ref().map(Told::of));
+    assert_eq!(told(&plain), told(&explained), "a run without an explanation passes over nothing that gives something");
+    explained
+}
+
+/// All that a run says but the explanation.
+#[derive(Debug)]
+#[allow(dead_code, reason = "compared as text")]
+struct Told<'m> {
+    disposition: &'m Disposition,
+    records: &'m [MappedRecord],
+    skipped: &'m [Skipped],
+    rejected: &'m [Rejected],
+    unmapped: &'m [Unmapped],
+    notes: &'m [String],
+}
+
+impl<'m> Told<'m> {
+    fn of(mapped: &'m Mapped) -> Self {
+        let Mapped { disposition, records, skipped, rejected, unmapped, notes, .. } = mapped;
+        Self { disposition, records, skipped, rejected, unmapped, notes }
+    }
 }
 
 /// The records of a message, as one JSON list of kind and fields.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::value::{Given, given, piece, trimmed};
 use super::{Occurrence, Path, Place, Resolved, Selector, Value, is_trigger_event};
 use crate::hl7v2::group::Current;
-use crate::hl7v2::{Location, Message, Scope, Segment, escape};
+use crate::hl7v2::{Location, Message, Scope, Segment};
 
 /// What is done with each thing found; `Break` ends the search.
 type Visit<'v, T> = &'v mut dyn FnMut(T) -> ControlFlow<()>;
@@ -13,8 +13,10 @@ type Visit<'v, T> = &'v mut dyn FnMut(T) -> ControlFlow<()>;
 impl Path {
     /// The first thing that the path means in `scope`, and that is not absent.
     pub fn resolve<'m>(&self, scope: &Scope<'m>) -> Resolved<'m> {
-        if self.is_plain {
-            return self.resolve_plain(scope);
+        if self.is_plain
+            && let Some(resolved) = self.resolve_plain(scope)
+        {
+            return resolved;
         }
         let mut found = Resolved::Absent;
         self.visit(scope, &mut |value| {
@@ -24,21 +26,26 @@ impl Path {
         found
     }
 
-    /// The same for a path that means one place: most of them, so nothing is searched there.
-    fn resolve_plain<'m>(&self, scope: &Scope<'m>) -> Resolved<'m> {
+    /// The same for a path that means one place: most of them, so nothing is searched there. `None`: it means all repetitions of a
+    /// field that has several.
+    fn resolve_plain<'m>(&self, scope: &Scope<'m>) -> Option<Resolved<'m>> {
         let Place { field, component, subcomponent } = self.place;
-        let Some(segment) = scope.first_seen(self.name) else { return Resolved::Absent };
+        let Some(segment) = scope.first_seen(self.name) else { return Some(Resolved::Absent) };
         let whole = segment.field(field);
         if whole.is_empty() {
-            return Resolved::Absent;
+            return Some(Resolved::Absent);
         }
-        let (repetition, raw) = match scope.current().filter(|current| current.is_of(&segment, field)) {
+        let is_one = self.repetition == Selector::Default;
+        let (repetition, raw) = match scope.current().filter(|current| is_one && current.is_of(&segment, field)) {
             Some(current) => (current.repetition, current.raw),
             None if segment.is_delimiters(field) => (1, whole),
             None => (1, piece(whole, segment.message().delimiters().repetition, 1)),
         };
+        if !is_one && raw.len() < whole.len() {
+            return None;
+        }
         let value = Value { segment, raw, place: Place { field, component: 0, subcomponent: 0 }, repetition };
-        if component == 0 { value.itself() } else { value.part(component, subcomponent) }
+        Some(if component == 0 { value.itself() } else { value.part(component, subcomponent) })
     }
 
     /// All that the path means in `scope`, without what is absent, in order.
@@ -76,8 +83,7 @@ impl Path {
     }
 
     /// The scopes that `each` opens, see [`Scope::each`].
-    pub(in crate::hl7v2) fn scopes<'m>(&self, scope: &Scope<'m>) -> Vec<Scope<'m>> {
-        let mut found = Vec::new();
+    pub(in crate::hl7v2) fn visit_scopes<'m>(&self, scope: &Scope<'m>, visit: &mut dyn FnMut(Scope<'m>)) {
         let field = self.place.field;
         let occurrence = match &self.occurrence {
             Occurrence::Default => &Occurrence::All,
@@ -85,7 +91,7 @@ impl Path {
         };
         self.visit_segments(scope, occurrence, &mut |segment| {
             if field == 0 {
-                found.push(scope.at(segment.index(), None));
+                visit(scope.at(segment.index(), None));
                 return ControlFlow::Continue(());
             }
             let current = scope.current().filter(|current| current.is_of(&segment, field));
@@ -93,12 +99,11 @@ impl Path {
             visit_repetitions(segment, field, selector, current, &mut |(repetition, raw)| {
                 if let Given::Text = given(raw) {
                     let segment = segment.index();
-                    found.push(scope.at(segment, Some(Current { segment, field, repetition, raw })));
+                    visit(scope.at(segment, Some(Current { segment, field, repetition, raw })));
                 }
                 ControlFlow::Continue(())
             })
         });
-        found
     }
 
     fn visit<'m>(&self, scope: &Scope<'m>, visit: Visit<'_, Resolved<'m>>) {
@@ -188,7 +193,7 @@ fn part_is(message: &Message, raw: &str, place: &Place, values: &[String]) -> bo
         0 => component,
         number => piece(component, delimiters.subcomponent, number),
     };
-    let meant = escape::unescape(trimmed(part), delimiters, message.charset());
+    let meant = message.unescaped(trimmed(part));
     values.iter().any(|value| *value == meant)
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::Place;
 use crate::hl7v2::message::Parts;
-use crate::hl7v2::{Location, Message, Segment, escape};
+use crate::hl7v2::{Location, Message, Segment};
 
 /// What a path leads to. Empty and blank are absent; `""` is null, for every part of what it stands for.
 #[derive(Debug, Clone, Copy)]
@@ -58,12 +58,7 @@ impl<'m> Value<'m> {
         if self.segment.is_delimiters(self.place.field) {
             return Cow::Borrowed(piece);
         }
-        let message = self.message();
-        let piece = trimmed(piece);
-        if !message.has_escapes() {
-            return Cow::Borrowed(piece);
-        }
-        escape::unescape(piece, message.delimiters(), message.charset())
+        self.message().unescaped(trimmed(piece))
     }
 
     /// Its components, read once; for types with many of them. Where this is a component itself, it is the only one, and its
@@ -183,8 +178,9 @@ fn find(delimiter: u8, text: &str) -> Option<usize> {
 }
 
 /// Without the blanks around it. What begins and ends with letters or digits, as nearly all does, has none.
-pub(super) fn trimmed(text: &str) -> &str {
+pub(crate) fn trimmed(text: &str) -> &str {
     match text.as_bytes() {
+        [only] if only.is_ascii_alphanumeric() => text,
         [first, .., last] if begins_plain(*first) && last.is_ascii_alphanumeric() => text,
         [first, .., lead, _, _] if begins_plain(*first) && is_chinese(*lead) => text,
         _ => text.trim(),

@@ -173,7 +173,7 @@ impl Coercion {
             Self::Identifier => Some(&[1, 4]),
             Self::Coded => Some(&[1, 2, 3, 4, 5, 6, 9]),
             Self::Alternate => Some(&[1, 3, 4, 5, 6]),
-            Self::Staff => Some(&[1, 2, 3]),
+            Self::Staff => Some(&[1, 2, 3, 4]),
             Self::Address => Some(&[1, 2, 3, 4, 5, 9]),
             Self::Street => Some(&[1, 2]),
             Self::Unit => Some(&[1, 2]),

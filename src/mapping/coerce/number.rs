@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::Number;
 
+use crate::hl7v2::path::trimmed;
+
 /// Longest text that is read as a number. No measured value has more digits; codes and barcodes have.
 const MAX_DIGITS: usize = 32;
 /// Most digits of an exponent, so that every consumer's decimal type can hold the number.
@@ -110,8 +112,8 @@ pub(crate) fn grouped(text: &str) -> Option<Number> {
 ///
 /// No thousands separators and no decimal comma: `1,234` could be either, see [`grouped`].
 pub(crate) fn decimal(text: &str) -> Option<Number> {
-    let text = half_width(text.trim());
-    json_number(text.trim())?.parse().ok()
+    let text = half_width(trimmed(text));
+    json_number(trimmed(&text))?.parse().ok()
 }
 
 /// `text` as JSON writes the same number, digits untouched.

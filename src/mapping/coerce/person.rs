@@ -65,16 +65,20 @@ pub(super) fn tidy(name: &str) -> String {
     tidy
 }
 
-/// XCN, and CN before v2.3: id ^ family ^ given ^ …. Small systems put a name where the number belongs.
+/// XCN, and CN before v2.3: id ^ family ^ given ^ further given names ^ …. Small systems put a name where the number belongs, and a title
+/// behind a Chinese name, which has no further ones.
 pub(crate) fn staff(value: &Value<'_>) -> (Option<String>, Option<String>) {
     let id = part(value, 1);
     let family = first_of(value, 2).map(|part| tidy(&part));
     let given = part(value, 3).map(|part| tidy(&part));
     let is_chinese = [&family, &given].into_iter().flatten().any(|part| part.chars().any(is_han));
+    let further = part(value, 4).map(|part| tidy(&part)).filter(|_| !is_chinese && given.is_some());
     let name = match (family, given) {
         (Some(family), Some(given)) if is_chinese => Some(format!("{family}{given}")),
-        (Some(family), Some(given)) => Some(format!("{given} {family}")),
-        (family, given) => family.or(given),
+        (family, given) => {
+            let parts: Vec<&str> = [&given, &further, &family].into_iter().flatten().map(String::as_str).collect();
+            (!parts.is_empty()).then(|| parts.join(" "))
+        }
     };
     match (id, name) {
         (Some(id), None) if id.chars().any(is_han) => (None, Some(tidy(&id))),
@@ -318,6 +322,9 @@ mod tests {
             ("D001^王^医生", Some("D001"), Some("王医生")),
             ("D001^王医生", Some("D001"), Some("王医生")),
             ("1122334^Alaz&van^Mohammed", Some("1122334"), Some("Mohammed Alaz")),
+            ("R7^Brown^Eve^Mary A.^^Dr", Some("R7"), Some("Eve Mary A. Brown")),
+            ("R7^Brown^^Mary", Some("R7"), Some("Brown")),
+            ("D001^王^医生^主任医师", Some("D001"), Some("王医生")),
             ("D001", Some("D001"), None),
             ("王医生", None, Some("王医生")),
             ("^王医生", None, Some("王医生")),

@@ -30,7 +30,7 @@ impl<'p> Draft<'p> {
     pub(super) fn of(block: &'p BlockPlan) -> Self {
         Self {
             names: &block.names,
-            values: vec![None; block.names.len()],
+            values: block.names.iter().map(|_| None).collect(),
             nulls: Vec::new(),
             left: Vec::new(),
             lost: Vec::new(),
@@ -81,8 +81,11 @@ impl<'p> Draft<'p> {
     /// The fields that have a value.
     pub(super) fn into_fields(self) -> Fields {
         let mut entries = Vec::with_capacity(self.values.iter().flatten().count() + 1);
-        let filled = self.names.iter().zip(self.values).filter_map(|(name, value)| Some((name, value?)));
-        entries.extend(filled.map(|(name, value)| (Text::new_static(name), value)));
+        for (name, value) in self.names.iter().zip(self.values) {
+            if let Some(value) = value {
+                entries.push((Text::new_static(name), value));
+            }
+        }
         Fields::of_sorted(entries)
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::distinct::Distinct;
 use super::draft::Draft;
+use super::gather::gathers;
 use super::{MAX_ITEMS, Place, Run, too_many};
 use crate::hl7v2::{self, ErrorCode};
 use crate::mapping::coerce::{self, Coercion, coded, person};
@@ -34,7 +35,7 @@ pub(super) enum Stop {
 }
 
 /// What one path gave.
-enum Found {
+pub(super) enum Found {
     Json(Json),
     /// The target is filled, or deliberately left.
     Done,
@@ -42,35 +43,31 @@ enum Found {
     Nothing,
 }
 
-/// What the paths of a list of texts have given so far: it takes the values of all of them.
-struct Gathered<'m> {
-    items: Distinct,
-    sent: Vec<Value<'m>>,
-    /// Explanations and unknown codes that there were before.
-    explained: usize,
-    unmapped: usize,
-}
-
-impl Gathered<'_> {
-    fn since(explained: usize, unmapped: usize) -> Self {
-        Self { items: Distinct::default(), sent: Vec::new(), explained, unmapped }
-    }
-}
-
 /// Why a value is not taken.
-enum Refused {
+pub(super) enum Refused {
     /// It is not what it should be; the next path is asked.
     Value(coerce::Refusal),
     /// It ends the item or the message.
     Stop(Box<Stop>),
 }
 
-/// Whether a rule takes what each of its paths gives, and not what the first with a value gives.
-fn gathers(rule: &RulePlan) -> bool {
-    rule.target.shape == Shape::TextList && rule.from.len() > 1
-}
-
 impl Run<'_> {
+    /// The rules of a block in order, up to one that ends it early.
+    pub(super) fn rules<'p>(
+        &mut self,
+        rules: &'p [RulePlan],
+        scope: &Scope<'_>,
+        draft: &mut Draft<'p>,
+        place: Place,
+    ) -> Result<(), Box<Stop>> {
+        for rule in rules {
+            if self.present.has(&rule.reads) {
+                self.rule(rule, scope, draft, place)?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn rule<'p>(
         &mut self,
         rule: &'p RulePlan,
@@ -93,49 +90,17 @@ impl Run<'_> {
             draft.put(rule, constant.clone());
             return Ok(());
         }
+        if gathers(rule) {
+            return self.gather(rule, scope, draft, place);
+        }
         let mut refused = None;
         let mut imprecise = None;
-        let mut gathered: Option<Gathered<'_>> = None;
         for path in &rule.from {
-            let value = match path.resolve(scope) {
-                Resolved::Absent => continue,
-                Resolved::Withheld => {
-                    draft.left.push(rule);
-                    self.mapped.notes.extend(path.trouble(scope));
-                    if self.context.explain {
-                        draft.lost.extend(path.lost(scope).into_iter().map(|lost| (rule, lost)));
-                    }
-                    continue;
-                }
-                Resolved::Null => {
-                    if rule.clears() && !KEYS.contains(&(place.kind, rule.target.name)) {
-                        draft.nulls.push((rule, scope.missing(path)));
-                    }
-                    let all = if path.is_plural() { path.values(scope) } else { Vec::new() };
-                    all.into_iter().next()
-                }
-                Resolved::Value(value) => Some(value),
-            };
-            let Some(value) = value else { continue };
-            self.ask_behind(rule, &value);
+            let Some(value) = self.first_value(rule, path, scope, draft, place) else { continue };
             let (explained, unmapped) = (self.explained.len(), self.mapped.unmapped.len());
             let mut all = Vec::new();
-            let found = if rule.coercion == Coercion::LabValue || takes_all(path, &rule.target) {
-                if is_alone(path, &value) {
-                    self.several(rule, std::slice::from_ref(&value), draft, place)
-                } else {
-                    all = path.values(scope);
-                    self.several(rule, &all, draft, place)
-                }
-            } else {
-                self.single(rule, (path, scope), &value, draft, place)
-            };
-            match found {
+            match self.taken(rule, (path, scope), &value, &mut all, draft, place) {
                 Ok(Found::Nothing) => {}
-                Ok(Found::Done) if gathers(rule) => {
-                    draft.left.push(rule);
-                    self.explain_all(explained, &all);
-                }
                 Ok(Found::Done) => {
                     if !draft.is_filled(rule) {
                         // A code that stands for nothing here, or that no table knows, is no value.
@@ -152,51 +117,105 @@ impl Run<'_> {
                         imprecise.get_or_insert((json, value));
                         continue;
                     }
-                    let json = match json {
-                        Json::Array(items) if gathers(rule) => {
-                            let gathered = gathered.get_or_insert_with(|| Gathered::since(explained, unmapped));
-                            for item in items {
-                                gathered.items.add(item);
-                            }
-                            gathered.sent.extend(if all.is_empty() { vec![value] } else { all });
-                            continue;
-                        }
-                        json => json,
-                    };
                     self.keep(rule, json, &value, draft, place);
                     self.explain_all(explained, &all);
                     self.explain_unmapped(explained, unmapped);
                     return Ok(());
                 }
-                Err(Refused::Value(reason)) => {
-                    let text = format!("{} was left out: {reason}", place.target(&rule.target));
-                    let location = value.location();
-                    let path = location.to_string();
-                    refused.get_or_insert(location);
-                    draft.left.push(rule);
-                    self.mapped.rejected.push(Rejected { path, code: ErrorCode::DataType, text });
-                }
+                Err(Refused::Value(reason)) => self.refuse(rule, &reason, &value, &mut refused, draft, place),
                 Err(Refused::Stop(stop)) => return Err(stop),
             }
-        }
-        if let Some(Gathered { items, sent, explained, unmapped }) = gathered {
-            if let (Some(last), [_, ..]) = (sent.last(), items.kept.get(MAX_ITEMS..).unwrap_or_default()) {
-                let error = too_many(place.target(&rule.target), last.location());
-                return Err(Box::new(Stop::Fail(error)));
-            }
-            if let Some(first) = sent.first() {
-                self.keep(rule, Json::Array(items.kept), first, draft, place);
-            }
-            self.explain_all(explained, &sent);
-            self.explain_unmapped(explained, unmapped);
-            return Ok(());
         }
         if let Some((json, value)) = imprecise {
             self.keep(rule, json, &value, draft, place);
             return Ok(());
         }
-        let is_null = draft.nulls.iter().any(|(null, _)| null.target == rule.target);
-        if let Some(default) = rule.default.as_ref().filter(|_| !is_null) {
+        self.give_up(rule, scope, refused, draft, place)
+    }
+
+    /// The first value that a path leads to; what is null or withheld there is noted.
+    #[inline]
+    pub(super) fn first_value<'p, 'm>(
+        &mut self,
+        rule: &'p RulePlan,
+        path: &'m Path,
+        scope: &Scope<'m>,
+        draft: &mut Draft<'p>,
+        place: Place,
+    ) -> Option<Value<'m>> {
+        let value = match path.resolve(scope) {
+            Resolved::Absent => return None,
+            Resolved::Withheld => {
+                draft.left.push(rule);
+                self.mapped.notes.extend(path.trouble(scope));
+                if self.context.explain {
+                    draft.lost.extend(path.lost(scope).into_iter().map(|lost| (rule, lost)));
+                }
+                return None;
+            }
+            Resolved::Null => {
+                if rule.clears() && !KEYS.contains(&(place.kind, rule.target.name)) {
+                    draft.nulls.push((rule, scope.missing(path)));
+                }
+                let all = if path.is_plural() { path.values(scope) } else { Vec::new() };
+                all.into_iter().next()?
+            }
+            Resolved::Value(value) => value,
+        };
+        self.ask_behind(rule, &value);
+        Some(value)
+    }
+
+    /// What a rule takes from a path that leads to `value`; `all`: the values, where it takes more than the first.
+    #[inline]
+    pub(super) fn taken<'m>(
+        &mut self,
+        rule: &RulePlan,
+        (path, scope): (&'m Path, &Scope<'m>),
+        value: &Value<'m>,
+        all: &mut Vec<Value<'m>>,
+        draft: &mut Draft<'_>,
+        place: Place,
+    ) -> Result<Found, Refused> {
+        if rule.coercion != Coercion::LabValue && !takes_all(path, &rule.target) {
+            return self.single(rule, (path, scope), value, draft, place);
+        }
+        if is_alone(path, value) {
+            return self.several(rule, std::slice::from_ref(value), draft, place);
+        }
+        *all = path.values(scope);
+        self.several(rule, all, draft, place)
+    }
+
+    /// Reports a value that is not what it should be.
+    pub(super) fn refuse<'p>(
+        &mut self,
+        rule: &'p RulePlan,
+        reason: &str,
+        value: &Value<'_>,
+        refused: &mut Option<Location>,
+        draft: &mut Draft<'p>,
+        place: Place,
+    ) {
+        let text = format!("{} was left out: {reason}", place.target(&rule.target));
+        let location = value.location();
+        let path = location.to_string();
+        refused.get_or_insert(location);
+        draft.left.push(rule);
+        self.mapped.rejected.push(Rejected { path, code: ErrorCode::DataType, text });
+    }
+
+    /// No path gave anything: the default, or what follows where the rule is required.
+    pub(super) fn give_up(
+        &mut self,
+        rule: &RulePlan,
+        scope: &Scope<'_>,
+        refused: Option<Location>,
+        draft: &mut Draft<'_>,
+        place: Place,
+    ) -> Result<(), Box<Stop>> {
+        let is_null = || draft.nulls.iter().any(|(null, _)| null.target == rule.target);
+        if let Some(default) = rule.default.as_ref().filter(|_| !is_null()) {
             self.explain(rule, default, None, place);
             draft.put(rule, default.clone());
             return Ok(());
@@ -231,7 +250,7 @@ impl Run<'_> {
         }
     }
 
-    fn keep(&mut self, rule: &RulePlan, json: Json, value: &Value<'_>, draft: &mut Draft<'_>, place: Place) {
+    pub(super) fn keep(&mut self, rule: &RulePlan, json: Json, value: &Value<'_>, draft: &mut Draft<'_>, place: Place) {
         self.explain(rule, &json, Some(value), place);
         draft.put(rule, json);
         draft.has_substance |= rule.target.name != "updated_at";
@@ -466,9 +485,8 @@ pub(super) fn code_of<'m>(rule: &RulePlan, table: &Table, value: &Value<'m>) -> 
     match rule.coercion {
         Coercion::Unit => {
             let Value::Hl7v2(value) = value else { return value.text() };
-            let is_known = |unit: &String| matches!(table.look_up(unit), Looked::Target(_));
-            let joined = coded::joined_unit(value).filter(is_known);
-            Cow::Owned(joined.or_else(|| coded::unit(value)).unwrap_or_default())
+            let is_known = |unit: &str| matches!(table.look_up(unit), Looked::Target(_));
+            coded::known_unit(value, is_known).unwrap_or_default()
         }
         Coercion::Text => value.text(),
         _ => coerce::code(value),
