@@ -128,6 +128,10 @@ impl Run<'_> {
                     self.several(rule, &all, draft, place)
                 }
             } else {
+                if self.context.explain && rule.coercion == Coercion::ReferenceRange && path.hl7v2().is_none() {
+                    // Those for other people and ages are read as well.
+                    all = path.values(scope);
+                }
                 self.single(rule, (path, scope), &value, draft, place)
             };
             match found {
