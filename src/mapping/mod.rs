@@ -251,7 +251,7 @@ pub struct ExplainedField {
     pub field: String,
     /// What it became.
     pub value: crate::record::Value,
-    /// Where in the message, for what was cleared too; `None` for constants and defaults.
+    /// Where in the message, for what was cleared too: each place, where several made it. `None` for constants and defaults.
     pub path: Option<String>,
     /// It holds a code that the table does not know, or what stands for one.
     pub unmapped: Option<UnmappedOutcome>,

@@ -206,6 +206,17 @@ fn an_explanation_shows_all_that_was_read() {
     assert_eq!(raw("results[0].reference_range"), "3.5~9.5");
     assert_eq!(raw("results[0].value_text"), "1~2");
     assert_eq!(raw("conclusion"), "one~two");
+    let told = |name: &str| mapped.explanation.iter().find(|field| field.field == name).unwrap().path.clone().unwrap();
+    assert_eq!(told("conclusion"), "NTE[1]-3, NTE[2]-3");
+    assert_eq!(told("results[0].value_text"), "OBX-5[1], OBX-5[2]");
+    // A list takes the values of all its paths, each with its place.
+    let mails = apply(
+        &Files::of(&format!("{PATIENT}emails = {{ from = ['PID-13[*]', 'PID-14[*]'], as = 'email' }}")),
+        "PID|||||||||||||a@x.org~b@x.org|c@x.org",
+    );
+    let mails = mails.unwrap().explanation.remove(0);
+    assert_eq!(mails.path.as_deref(), Some("PID-13[1], PID-13[2], PID-14"));
+    assert_eq!(mails.raw.as_deref(), Some("a@x.org~b@x.org~c@x.org"));
 }
 
 #[test]
@@ -732,9 +743,9 @@ fn a_note_on_a_result_that_is_left_out_is_one_of_the_report() {
     let body = "OBR|1||F1\nNTE|1||own\nOBX|1|TX|A||text\nNTE|1||one\nNTE|2||two\nOBX|2|NM|B||2\nNTE|1||of B\nOBX|3|TX|C||text\nNTE|1||three";
     let mapped = check(OWN, SKIP, body, &[Some("own\none\ntwo\nthree")]);
     assert_eq!(mapped.records[0].fields["results"].as_array().unwrap().len(), 1);
-    let told =
-        |path: &str| mapped.explanation.iter().any(|told| told.field == "note" && told.path.as_deref() == Some(path));
-    assert!(told("NTE[1]-3") && told("NTE[2]-3") && told("NTE[5]-3"), "{:#?}", mapped.explanation);
+    let notes = mapped.explanation.iter().filter(|told| told.field == "note");
+    let places: Vec<_> = notes.map(|told| told.path.as_deref().unwrap()).collect();
+    assert_eq!(places, ["NTE[1]-3", "NTE[2]-3, NTE[3]-3", "NTE[5]-3"]);
     check("", SKIP, body, &[Some("one\ntwo\nthree")]);
     check(OWN, SKIP, &body.replace("own", "\"\""), &[Some("one\ntwo\nthree")]);
     check(OWN, SKIP, "OBR|1||F1\nNTE|1||own\nOBX|1|TX|A||text\nNTE|1||\"\"", &[Some("own")]);

@@ -291,3 +291,39 @@ fn names_numbers_addresses_phones_and_times_are_read_from_what_fhir_holds_them_i
         check(rule, elements, expected);
     }
 }
+
+const REPORT: &str =
+    "format = 'fhir'\n[[lab_report]]\neach = 'DiagnosticReport'\nfiller_order_number = 'id'\nnote = 'note.text'
+[[lab_report.results]]\neach = 'result.resolve()'\nskip = [{ when = 'value.empty()', reason = 'a group' }]
+code = 'code.coding.code'\nvalue = 'value'\nreference_range = 'referenceRange'\nnote = 'note.text'\n";
+
+fn report(observation: &Json) -> Mapped {
+    let mut whole =
+        json!({"resourceType": "Observation", "id": "o", "status": "final", "code": {"coding": [{"code": "A"}]}});
+    whole.as_object_mut().unwrap().extend(observation.as_object().unwrap().clone());
+    let report = json!({"resourceType": "DiagnosticReport", "id": "r", "status": "final", "result": [{"reference": "Observation/o"}]});
+    apply(
+        REPORT,
+        json!({"resourceType": "Bundle", "type": "collection", "entry": [{"resource": report}, {"resource": whole}]}),
+    )
+}
+
+#[test]
+fn a_note_on_an_observation_that_is_left_out_is_one_of_the_report() {
+    let mapped = report(&json!({"note": [{"text": "haemolytic"}]}));
+    assert_eq!(mapped.skipped.len(), 1);
+    assert_eq!(mapped.records[0].fields["note"], "haemolytic");
+    let mapped = report(&json!({"valueString": "x", "note": [{"text": "haemolytic"}]}));
+    assert_eq!(mapped.records[0].fields["results"][0]["note"], "haemolytic");
+    assert_eq!(mapped.records[0].fields["note"], crate::record::Value::Null);
+}
+
+#[test]
+fn an_explanation_names_each_range_that_was_read() {
+    let ranges = json!([{"text": "1-2"}, {"text": "3-4", "age": {"low": {"value": 3}}}]);
+    let mapped = report(&json!({"valueQuantity": {"value": 1}, "referenceRange": ranges}));
+    let told = mapped.explanation.iter().find(|told| told.field == "results[0].reference_range").unwrap();
+    let places: Vec<&str> = told.path.as_deref().unwrap().split(", ").collect();
+    assert_eq!(places.len(), 2, "{told:?}");
+    assert!(places[0].ends_with("referenceRange[0]") && places[1].ends_with("referenceRange[1]"), "{told:?}");
+}

@@ -88,6 +88,10 @@ fn explain_tells_a_code_that_was_kept_or_replaced_from_one_that_was_understood()
     let results = [
         segment("OBX", &[(2, "NM"), (3, "WBC"), (5, "6.2"), (6, "×10⁹/L"), (8, "H~爆表"), (11, "F")]),
         segment("OBX", &[(2, "NM"), (3, "K"), (5, "4.1"), (6, "滴"), (11, "F")]),
+        segment("NTE", &[(3, "a")]),
+        segment("NTE", &[(3, "b")]),
+        segment("NTE", &[(3, "c")]),
+        segment("NTE", &[(3, "d")]),
     ];
     let text = report("1", "20240305110000", "P1", "F1", "F", &results);
     site.write("oru.hl7", text);
@@ -101,11 +105,14 @@ fn explain_tells_a_code_that_was_kept_or_replaced_from_one_that_was_understood()
     assert_eq!((&kept["value"], &kept["row"], &kept["unmapped"]), (&"滴".into(), &Value::Null, &"kept".into()));
     let flags = field(&explained, 1, "results[0].flags");
     assert_eq!(flags["unmapped"], "kept", "{flags}");
+    assert_eq!(flags["path"], "OBX[1]-8[1], OBX[1]-8[2]", "each that the list gathers");
     let unmapped = explained["unmapped"].as_array().expect("codes");
     assert!(unmapped.iter().any(|code| code["code"] == "滴" && code["outcome"] == "kept"), "{unmapped:?}");
     let shown = site.run(&["mapping", "explain", "lis", "oru.hl7"]).exits(0).stdout;
     let line = shown.lines().find(|line| line.starts_with("results[1].unit")).expect("the unit");
     assert!(line.contains("table unit: unknown, kept"), "{line}");
+    let line = shown.lines().find(|line| line.starts_with("results[1].note")).expect("the note");
+    assert!(line.contains("NTE[1]-3, NTE[2]-3, NTE[3]-3, … (4 places)"), "{line}");
     assert!(shown.contains("unmapped  unit 滴, for lab_report.results.unit: kept"), "{shown}");
 }
 

@@ -468,6 +468,16 @@ fn print_others(report: &Report, is_several: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The places of a value. Of many, such as the lines of a text, the first and how many they are.
+fn places(path: &str) -> String {
+    const MOST: usize = 3;
+    let all: Vec<&str> = path.split(", ").collect();
+    match all.get(..MOST).filter(|_| all.len() > MOST) {
+        Some(first) => format!("{}, … ({} places)", first.join(", "), all.len()),
+        None => path.to_owned(),
+    }
+}
+
 fn row(field: &ExplainedField) -> Vec<String> {
     let mut through = match (&field.table, &field.row) {
         (Some(table), Some((file, line))) => format!(", table {table} ({file}:{line})"),
@@ -480,7 +490,7 @@ fn row(field: &ExplainedField) -> Vec<String> {
     vec![
         field.field.clone(),
         if field.value.is_null() { "(cleared)".to_owned() } else { short(&field.value) },
-        field.path.clone().unwrap_or_else(|| "(rule)".to_owned()),
+        field.path.as_deref().map_or_else(|| "(rule)".to_owned(), places),
         field.raw.as_ref().map(|raw| short(&Value::from(raw.as_str()))).unwrap_or_default(),
         field.coercion.map(|coercion| format!("{coercion}{through}")).unwrap_or_default(),
         format!("{}:{}", field.file, field.line),

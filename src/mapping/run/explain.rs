@@ -30,13 +30,16 @@ const UNIT: usize = 6;
 const PATIENTS: &[&str] = &[".subject", ".patient"];
 
 impl Run<'_> {
-    /// Several values made what was explained since `from`: all of them were sent.
+    /// Several values made what was explained since `from`: all of them were sent, each at its place.
     #[inline]
     pub(super) fn explain_all(&mut self, from: usize, values: &[Value<'_>]) {
         if let (true, [_, _, ..]) = (self.context.explain, values) {
             let between = if self.plan.format == Format::Hl7v2 { "~" } else { ", " };
             let all = values.iter().map(Value::raw).collect::<Vec<_>>().join(between);
-            self.explained[from..].iter_mut().for_each(|field| field.raw = Some(all.clone()));
+            let places = values.iter().map(|value| value.location().to_string()).collect::<Vec<_>>().join(", ");
+            for field in &mut self.explained[from..] {
+                (field.raw, field.path) = (Some(all.clone()), Some(places.clone()));
+            }
         }
     }
 

@@ -178,6 +178,10 @@ impl Run<'_> {
         place: Place,
     ) -> Result<Found, Refused> {
         if rule.coercion != Coercion::LabValue && !takes_all(path, &rule.target) {
+            if self.context.explain && rule.coercion == Coercion::ReferenceRange && path.hl7v2().is_none() {
+                // Those for other people and ages are read as well.
+                *all = path.values(scope);
+            }
             return self.single(rule, (path, scope), value, draft, place);
         }
         if is_alone(path, value) {
