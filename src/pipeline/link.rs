@@ -54,7 +54,8 @@ impl Job<'_> {
         }
         let said = [pair_basis(&one.source, "link", one, other), pair_basis(&one.source, "link", other, one)];
         let is_said = |change: &LinkChange| {
-            said.iter().any(|said| ["action", "source", "records"].iter().all(|part| change.basis.get(part) == said.get(part)))
+            said.iter()
+                .any(|said| ["action", "source", "records"].iter().all(|part| change.basis.get(part) == said.get(part)))
         };
         let mut moves = records::moves_of(self.transaction, one.id)?;
         moves.extend(records::moves_of(self.transaction, other.id)?);
@@ -158,7 +159,8 @@ impl Job<'_> {
 
 /// The records of these numbers with all that their source has merged into them, or them into.
 fn merged_together(rows: &[PatientRecord], ids: &BTreeSet<i64>) -> BTreeSet<i64> {
-    let live: BTreeSet<i64> = rows.iter().filter(|row| ids.contains(&row.id)).map(|row| live_among(rows, row)).collect();
+    let live: BTreeSet<i64> =
+        rows.iter().filter(|row| ids.contains(&row.id)).map(|row| live_among(rows, row)).collect();
     rows.iter().filter(|row| live.contains(&live_among(rows, row))).map(|row| row.id).collect()
 }
 

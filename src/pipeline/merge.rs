@@ -215,18 +215,6 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Whether somebody has put one of these records and one of the rest of their person together.
-    fn are_joined_by_hand(&self, group: &[PatientRecord], rest: &[PatientRecord]) -> Result<bool, StoreError> {
-        for row in group {
-            for other in rest {
-                if self.joined_by_hand(row, other)? {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
-    }
-
     /// The source deletes a patient (A29): the record stays with all that belongs to it, and counts as retired until the source speaks
     /// of it again.
     pub(super) fn deactivate(&self, fields: &Fields) -> Result<(), Trouble> {

@@ -67,16 +67,32 @@ impl Job<'_> {
             self.ask(ReviewKind::DataQuality, (own.row.id, evidence.record), &evidence)?;
             return Ok(row.one_id.clone());
         }
+        let rows = |known: &[&Known]| known.iter().map(|known| known.row.clone()).collect::<Vec<_>>();
+        if self.are_joined_by_hand(&rows(&group), &rows(&rest))? {
+            // Somebody has put it together with one of those who stay: whoever is here by rule alone leaves instead.
+            self.ask(ReviewKind::DataQuality, (own.row.id, evidence.record), &evidence)?;
+            for known in by_rule {
+                let others: Vec<&Known> = members.iter().filter(|other| other.row.id != known.row.id).collect();
+                let now = self.record(known.row.id)?;
+                if now.one_id == row.one_id && !self.are_joined_by_hand(&[now.clone()], &rows(&others))? {
+                    self.look_again(&now, moment)?;
+                }
+            }
+            return Ok(self.record(row.id)?.one_id);
+        }
         self.detach(own, &group, &evidence, moment)?;
         if !evidence.ruled_out {
             self.ask(ReviewKind::Veto, (own.row.id, evidence.record), &evidence)?;
         }
+        let holder = row.one_id.as_str();
         let row = self.record(row.id)?;
         let members = self.records_of(&row.one_id)?;
-        match members.iter().find(|known| known.row.id == row.id) {
-            Some(own) => self.join(own, &members, moment),
-            None => Ok(row.one_id),
+        if let Some(own) = members.iter().find(|known| known.row.id == row.id) {
+            self.join(own, &members, moment)?;
         }
+        // Who was ruled out by the one that left alone may be one of those who stay.
+        self.look_at_asked(&self.present(holder)?, moment)?;
+        Ok(self.record(row.id)?.one_id)
     }
 
     /// Whether their source has linked one of the group with this record.

@@ -370,6 +370,23 @@ fn check_object(level: &[Field], object: &Fields, place: &str, found: &mut Vec<S
     }
 }
 
+/// What a value of this shape is, in words.
+fn expected(shape: Shape) -> String {
+    let words = match shape {
+        Text => "a text",
+        Code(legal) => return format!("one of {}", legal.join(", ")),
+        Date => "a text with a date",
+        DateTime => "a text with a date and time",
+        Integer => "a whole number",
+        Decimal => "a number",
+        Boolean => "true or false",
+        Object(_) => "an object",
+        List(_) => "a list of objects",
+        TextList => "a list of texts",
+    };
+    words.to_owned()
+}
+
 fn check_value(field: &Field, value: &Value, place: &str, found: &mut Vec<String>) {
     let fits = match field.shape {
         Text | Date | DateTime => matches!(value, Value::String(_)),
@@ -396,7 +413,7 @@ fn check_value(field: &Field, value: &Value, place: &str, found: &mut Vec<String
         },
     };
     if !fits {
-        found.push(format!("{place}: not a legal {:?}", field.shape));
+        found.push(format!("{place}: not {}", expected(field.shape)));
     }
 }
 

@@ -273,7 +273,8 @@ pub fn with_number(reader: &Reader<'_>, number: &RecordNumber) -> Result<Vec<Pat
         own.iter().any(|row| row.one_id == one_id && is_present(row, &own) == present && is_reused(row, &own))
     };
     let is_former = |known: &PatientRecord| {
-        known.number == *number && !is_present(known, &own) || holds(&known.one_id, false) && !holds(&known.one_id, true)
+        known.number == *number && !is_present(known, &own)
+            || holds(&known.one_id, false) && !holds(&known.one_id, true)
     };
     let present = own.iter().chain(&naming).filter(|known| !is_former(known)).cloned().collect();
     Ok(oldest_first(present))

@@ -213,6 +213,22 @@ impl Job<'_> {
         let moves = |row: &PatientRecord| records::moves_of(self.transaction, row.id);
         Ok(join_of(&moves(one)?, &moves(other)?).is_some())
     }
+
+    /// Whether somebody has put one of these records and one of the rest of their person together.
+    pub(in crate::pipeline) fn are_joined_by_hand(
+        &self,
+        group: &[PatientRecord],
+        rest: &[PatientRecord],
+    ) -> Result<bool, StoreError> {
+        for row in group {
+            for other in rest {
+                if self.joined_by_hand(row, other)? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
 }
 
 /// The moves of a record, oldest first, each with its number in the history of all.

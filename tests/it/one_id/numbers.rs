@@ -250,6 +250,28 @@ fn case_11_a_number_under_a_fourth_name_is_quarantined_and_its_links_are_looked_
 }
 
 #[test]
+fn whom_a_quarantined_number_kept_with_another_finds_the_own_person_when_that_one_leaves() {
+    let site = site();
+    let hospital = Hospital::open(&site);
+    let number = resident_number("19700301", 11);
+    let home = |patient: Patient| patient.phone("13912345670");
+    let homophone = patient("EMR", "7").name("王健国").born("1970-03-01").sex("M").resident_id(&number);
+    let stranger = |place: &str, name: &str, birth: &str| {
+        patient("EMR", place).name(name).born(birth).sex("F").resident_id(&number)
+    };
+    let known = home(patient("HIS", "1").name("王建国").born("1970-03-01").sex("M").resident_id(&number));
+    let again = home(patient("LIS", "3").name("王建国").born("1970-03-01").sex("M"));
+    hospital.register_all(&[&homophone, &stranger("5", "尹若兰", "1990-01-09"), &known, &again]);
+    hospital.expect_linked(&homophone, &known);
+    hospital.expect_linked(&known, &again);
+    hospital.register_all(&[&stranger("6", "姜海棠", "1947-12-02"), &stranger("8", "柏晓峰", "2003-05-17")]);
+    assert!(!hospital.reviews("kind=quarantine").is_empty());
+    // Without the number the homophone is somebody else, and the other two are as they would be without it.
+    hospital.expect_two(&homophone, &known);
+    hospital.expect_linked(&known, &again);
+}
+
+#[test]
 fn case_12_the_phone_of_a_desk_weighs_nothing() {
     let site = site();
     let hospital = Hospital::open(&site);

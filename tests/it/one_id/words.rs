@@ -159,6 +159,22 @@ fn an_unlink_leaves_a_merge_of_numbers_as_it_is() {
 }
 
 #[test]
+fn whoever_changes_does_not_leave_whom_somebody_has_put_together_with_it() {
+    let site = site();
+    let hospital = Hospital::open(&site);
+    let [a, b, _] = three();
+    let b = numbered(&b, "19680506", 13);
+    let by_rule = b.at("LIS", "77");
+    hospital.register_all(&[&a, &b, &by_rule]);
+    hospital.expect_linked(&b, &by_rule);
+    let one_id = hospital.one_id(&b);
+    hospital.command(&["link", "HIS|A", &one_id, "--reason", "seen at the desk"]);
+    hospital.update(&patient("HIS", "B").name("阮玲玉").born("1999-09-09").sex("F"));
+    assert_eq!(hospital.one_id(&a), hospital.one_id(&b), "{:?}", hospital.links());
+    assert!(!hospital.reviews("state=open&kind=data_quality").is_empty());
+}
+
+#[test]
 fn who_was_linked_by_hand_stays_so_when_its_source_merges_it_with_one_of_its_person() {
     let site = site();
     let hospital = Hospital::open(&site);
