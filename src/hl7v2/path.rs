@@ -490,6 +490,21 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_path_leads_to_nothing_where_all_that_it_reads_is_empty(
+            event in "(ADT\\^A01)?",
+            body in "((EVN|PID|DG1)(\\|[A~^]{0,2}){0,4}\r){0,4}",
+            path in "(MSH-9\\.2|(EVN|PID|DG1)(\\[[12*]\\]|\\[1=A\\])?(-[1-4](\\[[12*]\\]|\\[1=A\\])?(\\.[12])?)?)",
+        ) {
+            let text = format!("MSH|^~\\&|||||||{event}\r{body}");
+            let message = Message::parse(text, Charset::Utf8, &Limits::default()).unwrap();
+            let path = Path::parse(&path).unwrap();
+            let may_lead = path.reads().any(|(name, fields)| message.filled(name).meets(fields));
+            for scope in message.scope().patients().into_iter().chain([message.scope()]) {
+                prop_assert!(may_lead || path.resolve(&scope).is_absent() && path.resolve_all(&scope).is_empty());
+            }
+        }
+
+        #[test]
         fn any_text_is_a_path_or_an_error_inside_it(text in ".{0,20}", likely in "[A-Z0-9]{3}(\\[[0-9*]\\])?-[0-9]{1,3}(\\[[0-9*=in, '.A]{0,8}\\])?(\\.[0-9]){0,3}") {
             for text in [text, likely] {
                 match Path::parse(&text) {
