@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use serde_json::json;
 
-use super::{Verdict, audited, decided, evidence, existing_store, history, load_config, output};
+use super::{Verdict, WrongUsage, audited, decided, evidence, existing_store, history, load_config, output};
 use crate::app::{decide_audited, pipeline_site, zone_of_decisions};
 use crate::config::Config;
 use crate::identity::{Decided, Evidence, Grade, ManualDecision, ManualStep, NamedRecord};
@@ -210,10 +210,10 @@ pub(super) fn run(file: &Path, verb: Verb) -> anyhow::Result<Verdict> {
         Verb::Find { name, birth_date, phone, json, .. } => {
             let search = PersonSearch { name, birth_date, phone };
             if search == PersonSearch::default() {
-                bail!("give SYSTEM|VALUE, --name, --birth-date, --phone or --match");
+                return Err(WrongUsage("give SYSTEM|VALUE, --name, --birth-date, --phone or --match".to_owned()).into());
             }
             if search.birth_date.as_deref().is_some_and(|date| !when::is_date(date)) {
-                bail!("--birth-date is no date as YYYY-MM-DD");
+                return Err(WrongUsage("--birth-date is no date as YYYY-MM-DD".to_owned()).into());
             }
             find(weighed(&config, &store, &search)?, json)
         }

@@ -74,7 +74,7 @@ impl Job<'_> {
             for known in by_rule {
                 let others: Vec<&Known> = members.iter().filter(|other| other.row.id != known.row.id).collect();
                 let now = self.record(known.row.id)?;
-                if now.one_id == row.one_id && !self.are_joined_by_hand(&[now.clone()], &rows(&others))? {
+                if now.one_id == row.one_id && !self.are_joined_by_hand(std::slice::from_ref(&now), &rows(&others))? {
                     self.look_again(&now, moment)?;
                 }
             }

@@ -380,6 +380,16 @@ fn persons_are_matched_with_a_score_and_a_grade_and_nothing_is_written() {
         let answer = ask(&wrong);
         assert_eq!((answer.status, answer.json()["type"].as_str()), (status, Some(kind)), "{wrong}");
     }
+    for (wrong, words) in [
+        (json!({"phones": "1"}), "patient.phones: not a list of objects"),
+        (json!({"sex": "m"}), "patient.sex: not one of male, female, other, unknown"),
+    ] {
+        let answer = ask(&wrong).json()["detail"].to_string();
+        assert!(answer.contains(words), "{answer}");
+    }
+    for wrong in [&["person", "find"][..], &["person", "find", "--birth-date", "1990"]] {
+        site.run(wrong).exits(2);
+    }
     let target = "/v1/persons/match";
     let body = same.to_string();
     assert_eq!(daemon.http("POST", target, &site.token("auditor", "auditor"), body.as_bytes()).status, 403);
