@@ -9,7 +9,7 @@
 //!
 //! `deceased` is a source's own word, which it can take back: of several records of one source the newest word counts. Between
 //! sources dead goes before alive, for many send "alive" of everyone, and the one error is repaired, the other calls a widow.
-//! Who is alive has no time of death, and one is not taken from a source that says so.
+//! Who is alive has no time of death, and one is not taken from a source that says so; whoever has one is dead.
 //!
 //! Identifiers are united, one spelling for each identity number; names that were not chosen become `other_names`.
 
@@ -46,8 +46,13 @@ pub fn golden(members: &[Member<'_>]) -> Fields {
         [member] => member.record.clone(),
         _ => chosen(members),
     };
-    if golden.get("deceased") == Some(&Value::Bool(false)) {
-        golden.remove("deceased_at");
+    match golden.get("deceased") {
+        Some(Value::Bool(false)) => drop(golden.remove("deceased_at")),
+        // HL7 v2 sends PID-29 without PID-30: nobody has a time of death and lives.
+        None if golden.get("deceased_at").and_then(Value::as_str).is_some() => {
+            drop(golden.insert("deceased", Value::Bool(true)));
+        }
+        _ => {}
     }
     for (name, list) in [
         ("identifiers", identifiers(members)),
@@ -343,7 +348,10 @@ mod tests {
             json!({"deceased": true}),
         );
         // A time of death alone is one.
-        check(&[("his", 1, json!({"deceased_at": "2024-03-05"}))], json!({"deceased_at": "2024-03-05"}));
+        check(
+            &[("his", 1, json!({"deceased_at": "2024-03-05"}))],
+            json!({"deceased": true, "deceased_at": "2024-03-05"}),
+        );
         check(
             &[("his", 1, json!({"deceased": false, "deceased_at": "2024-03-05"}))],
             json!({"deceased": false, "deceased_at": null}),
