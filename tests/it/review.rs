@@ -387,7 +387,7 @@ fn persons_are_matched_with_a_score_and_a_grade_and_nothing_is_written() {
         let answer = ask(&wrong).json()["detail"].to_string();
         assert!(answer.contains(words), "{answer}");
     }
-    for wrong in [&["person", "find"][..], &["person", "find", "--birth-date", "1990"]] {
+    for wrong in [&["person", "find"][..], &["person", "find", "--birth-date", "yesterday"]] {
         site.run(wrong).exits(2);
     }
     let target = "/v1/persons/match";

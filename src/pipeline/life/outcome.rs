@@ -236,12 +236,26 @@ type Moves = Vec<(i64, LinkChange)>;
 
 /// Somebody's decision by which two records of one person came together; `None`: a rule or a source did it.
 fn join_of<'m>(one: &'m Moves, other: &'m Moves) -> Option<&'m LinkChange> {
-    let together = arrival(one).max(arrival(other));
+    let together = together_since(one, other);
     let by_hand = one
         .iter()
         .chain(other)
         .filter(|(id, change)| *id >= together && change.kind == LinkKind::Manual && decision_of(change).is_some());
     by_hand.min_by_key(|(id, _)| *id).map(|(_, change)| change)
+}
+
+/// The move by which two records of one person came together; where they went on together since, that changes nothing.
+fn together_since(one: &Moves, other: &Moves) -> i64 {
+    let arrivals = |moves: &'_ Moves| -> Vec<(i64, LinkChange)> {
+        moves.iter().rev().filter(|(_, change)| change.from.as_ref() != Some(&change.to)).cloned().collect()
+    };
+    let (one, other) = (arrivals(one), arrivals(other));
+    let is_joint = |((_, one), (_, other)): &(&(i64, LinkChange), &(i64, LinkChange))| {
+        one.from.is_some() && (one.at, &one.from, &one.to) == (other.at, &other.from, &other.to)
+    };
+    let joint = one.iter().zip(&other).take_while(is_joint).count();
+    let id = |moves: &[(i64, LinkChange)]| moves.get(joint).map_or(0, |(id, _)| *id);
+    id(&one).max(id(&other))
 }
 
 /// The move that brought a record to its person.

@@ -175,6 +175,19 @@ fn whoever_changes_does_not_leave_whom_somebody_has_put_together_with_it() {
 }
 
 #[test]
+fn whom_somebody_has_put_together_a_merge_of_numbers_brings_along_together() {
+    let site = site();
+    let hospital = Hospital::open(&site);
+    let [a, b, c] = three();
+    let named = patient("LIS", "77").name("秦怀玉").born("1951-02-03").sex("M").also_as(&patient("HIS", "N"));
+    hospital.register_all(&[&a, &b, &c, &named]);
+    hospital.command(&["merge", &hospital.one_id(&named), &hospital.one_id(&b), "--reason", "seen at the desk"]);
+    // The number that the laboratory names is another one's: its person comes along, and nobody leaves whom it was put together with.
+    hospital.accept("his", "A40", &[c.pid(), patient("HIS", "N").mrg()]);
+    assert_eq!(hospital.one_id(&named), hospital.one_id(&b), "{:?}", hospital.links());
+}
+
+#[test]
 fn who_was_linked_by_hand_stays_so_when_its_source_merges_it_with_one_of_its_person() {
     let site = site();
     let hospital = Hospital::open(&site);
