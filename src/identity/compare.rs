@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::name::{Name, Script};
 use super::number::Card;
 use super::{NameClass, PatientFacts};
-use birth_date::birth_dates;
+use birth_date::{birth_dates, own_birth_dates_disagree};
 use contact::{addresses, phones};
 use name::names;
 use number::{cards, numbers, own_resident_ids};
@@ -156,6 +156,8 @@ pub struct Comparison {
     pub birth_date: BirthDateLevel,
     /// Full years between the years of birth; `None` where one is not known.
     pub years_apart: Option<u16>,
+    /// The birth dates disagree that the records themselves give, whatever their numbers say.
+    pub own_birth_dates_disagree: bool,
     /// Identity numbers.
     pub number: NumberLevel,
     /// Cards; missing where the equal card only repeats the equal identity number (an electronic health card made from it).
@@ -233,6 +235,7 @@ pub fn compare(one: &PatientFacts, other: &PatientFacts) -> Comparison {
         name_frequency,
         birth_date,
         years_apart,
+        own_birth_dates_disagree: own_birth_dates_disagree(one, other),
         number,
         card,
         is_own_card: card == CardLevel::Exact && one.cards.iter().any(own_card),

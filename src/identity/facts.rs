@@ -1,6 +1,6 @@
 //! What matching may know of one patient record.
 
-use super::compare::{BirthDateLevel, NameLevel, compare};
+use super::compare::{AddressLevel, BirthDateLevel, NameLevel, NumberLevel, SexLevel, compare};
 use super::contact::{Address, contacts};
 use super::name::{Name, NameClass, Script, Sex, name_key, newborn_signs, pinyin_key};
 use super::number::{Card, IdentityNumber, Numbers};
@@ -99,6 +99,19 @@ impl PatientFacts {
     pub fn is_called_like(&self, other: &Self) -> bool {
         let compared = compare(self, other);
         compared.name <= NameLevel::PartlyEqual || compared.in_letters && compared.birth_date == BirthDateLevel::Exact
+    }
+
+    /// Whether two records say who they are and nothing of it agrees: name, birth date and sex differ, and neither a number nor a phone nor
+    /// a home is shared.
+    pub fn is_wholly_other(&self, other: &Self) -> bool {
+        let compared = compare(self, other);
+        compared.classes == (NameClass::Normal, NameClass::Normal)
+            && matches!(compared.name, NameLevel::SameSurname | NameLevel::Different)
+            && compared.birth_date == BirthDateLevel::Different
+            && compared.sex == SexLevel::Different
+            && !compared.shares_belongings()
+            && compared.number != NumberLevel::Lent
+            && compared.address != AddressLevel::SameStreet
     }
 
     /// Whether there is a valid resident number.

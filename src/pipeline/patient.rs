@@ -53,7 +53,10 @@ impl Job<'_> {
         let mut best: Option<(usize, usize)> = None;
         for (place, row) in generations.iter().enumerate() {
             let known = PatientFacts::of(&state_of(row)?.record());
-            if is_somebody_else(&known, said) && !self.is_survivor_of(row, said)? {
+            // A server says by its own id whose resource it is.
+            let is_other = is_somebody_else(&known, said)
+                || own.is_none() && known.is_wholly_other(said) && !self.is_held_by_hand(row)?;
+            if is_other && !self.is_survivor_of(row, said)? {
                 continue;
             }
             if let Some((patient, record)) = own {
@@ -70,6 +73,16 @@ impl Job<'_> {
             }
         }
         Ok(best.map(|(_, place)| place))
+    }
+
+    /// Whether somebody has put the record where it is, or another one there with it: it stays, and somebody is asked.
+    fn is_held_by_hand(&self, row: &PatientRecord) -> Result<bool, Trouble> {
+        if row.link == LinkKind::Manual {
+            return Ok(true);
+        }
+        let rest: Vec<PatientRecord> =
+            records::of_person(self.transaction, &row.one_id)?.into_iter().filter(|other| other.id != row.id).collect();
+        Ok(self.are_joined_by_hand(std::slice::from_ref(row), &rest)?)
     }
 
     /// Whether a number that was given up is said of the patient for whom it was: a sender that goes on using it means the survivor, whatever

@@ -42,6 +42,12 @@ pub(super) fn birth_dates(one: &PatientFacts, other: &PatientFacts) -> (BirthDat
     (best.unwrap_or(BirthDateLevel::Missing), apart)
 }
 
+/// Whether the records' own dates, not those of their numbers, are given and disagree by more than a slip and not within a year.
+pub(super) fn own_birth_dates_disagree(one: &PatientFacts, other: &PatientFacts) -> bool {
+    let dates = one.birth_date.as_deref().zip(other.birth_date.as_deref());
+    dates.is_some_and(|(mine, theirs)| date_pair(mine.as_bytes(), theirs.as_bytes()) == BirthDateLevel::Different)
+}
+
 fn date_pair(one: &[u8], other: &[u8]) -> BirthDateLevel {
     let is_whole = one.len() == 10 && other.len() == 10;
     if one == other && is_whole {

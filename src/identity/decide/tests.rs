@@ -118,6 +118,18 @@ fn a_number_with_the_name_links() {
 }
 
 #[test]
+fn a_borrowed_card_is_no_link_where_the_name_is_near_and_the_birth_date_another() {
+    let known = format!("P1: 贺远山 1990-03-07 M {ONE} 13912345678");
+    check(&format!("贺远川 1993-11-28 M {ONE} 13912345678"), &[&known], "ask P1");
+    check(&format!("贺元山 1993-11-28 M {ONE} 13912345678"), &[&known], "ask P1");
+    // A slip in one of the two.
+    check(&format!("贺远川 1990-03-07 M {ONE} 13912345678"), &[&known], "link P1");
+    check(&format!("贺远川 1990-04-11 M {ONE} 13912345678"), &[&known], "link P1");
+    check(&format!("贺远川 - M {ONE} 13912345678"), &[&known], "link P1");
+    check(&format!("贺远山 1993-11-28 M {ONE} 13912345678"), &[&known], "link P1");
+}
+
+#[test]
 fn a_number_with_another_name_is_asked_about() {
     check(&format!("王芳 1962-01-01 {ONE}"), &[&format!("P1: 张三 1990-03-07 {ONE}")], "ask P1");
 }

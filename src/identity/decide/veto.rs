@@ -176,10 +176,12 @@ fn vetoes_of(model: &Model, compared: &Comparison, is_tied: bool, shares_own: bo
         && !model.vetoes_names_in_letters()
         && (is_called_so || shares_own && another_fact || is_renamed);
     veto(one == NameClass::Normal && other == one && disagree && !outweighed, Veto::NamesDisagree);
+    // Who has another birth date as well may be a brother or a sister with a borrowed card.
+    let is_own = shares_own && !compared.own_birth_dates_disagree;
     let near = compared.name == NameLevel::OneCharacter;
-    veto(model.vetoes_near_names() && near && !shares_own, Veto::NearNames);
+    veto(model.vetoes_near_names() && near && !is_own, Veto::NearNames);
     let alike = compared.name == NameLevel::SameSound;
-    veto(model.vetoes_sound_alikes() && alike && !shares_own, Veto::SoundAlikes);
+    veto(model.vetoes_sound_alikes() && alike && !is_own, Veto::SoundAlikes);
     let is_at_home = is_at_home(compared);
     // One digit of the year: nobody is born on a namesake's birthday in the same household. In letters the name may have a slip as well
     // where the house is the same.

@@ -45,8 +45,8 @@ impl Conflict {
                  link or merge them by hand if the source is right"
             }
             Self::NumberReused => {
-                "PID-3: the number stood for another patient: name, birth date and resident number all differ; taken for a new \
-                 patient, the former one is as before"
+                "PID-3: the number stood for another patient: name, birth date and resident number, or sex with all else, \
+                 differ; taken for a new patient, the former one is as before"
             }
             Self::AfterSplit => {
                 "a record came after a merge that was undone: it stays where it is until somebody decides"

@@ -211,3 +211,42 @@ fn case_50_a_number_given_to_another_person_years_later_opens_a_new_generation()
     assert!(hospital.person(&former)["phones"].is_null());
     assert_eq!(hospital.reviews("kind=number_reused").len(), 1);
 }
+
+#[test]
+fn a_number_given_to_somebody_of_whom_nothing_is_known_before_opens_a_new_generation_too() {
+    let site = site();
+    let hospital = Hospital::open(&site);
+    let before = patient("HIS", "A").name("秦怀玉").born("1951-02-03").sex("M").phone("13900005101");
+    hospital.admit(&before, "VOLD");
+    let former = hospital.one_id(&before);
+    // What a source may correct in a patient: not all of it at once.
+    for corrected in [
+        before.clone().name("窦文涛").born("1968-05-06"),
+        before.clone().name("窦文涛").sex("F"),
+        before.clone().born("1999-09-09").sex("F"),
+        before.clone().name("阮玲玉").born("1999-09-09").sex("F"),
+    ] {
+        hospital.update(&corrected);
+        hospital.update(&before);
+        assert_eq!(hospital.rows(&before).len(), 1, "{}", corrected.pid());
+    }
+    let after = patient("HIS", "A").name("阮玲玉").born("1999-09-09").sex("F").phone("13777642953");
+    hospital.admit(&after, "VNEW");
+    assert_eq!(hospital.person(&former)["name"], "秦怀玉");
+    assert_eq!(hospital.visits(&former), ["his:VOLD"]);
+    assert_eq!(hospital.rows(&before).len(), 2);
+    let reused = hospital.reviews("state=open&kind=number_reused");
+    assert_eq!(reused.len(), 1, "{reused:?}");
+    // They were one after all: the answer makes them one.
+
+    site.run(&[
+        "review",
+        "decide",
+        &super::hospital::id_of(&reused[0]),
+        "link",
+        "--reason",
+        "registered wrongly at first",
+    ])
+    .exits(0);
+    assert!(hospital.rows(&before).iter().all(|row| row.one_id == former), "{:?}", hospital.rows(&before));
+}
