@@ -230,8 +230,8 @@ impl Job<'_> {
     }
 
     fn update_record(&self, row: PatientRecord, patch: Fields, moment: Moment) -> Result<Owner, Trouble> {
-        // A server that has the patient again has it, whatever time it gives.
-        if self.statement.is_some() && row.deactivated_at.is_some() {
+        // A server that has the patient again has it, whatever time it gives; of two words of one time the one that came later counts.
+        if row.deactivated_at.is_some_and(|at| self.statement.is_some() || at == moment.at) {
             records::reactivate(self.transaction, row.id)?;
         }
         let mut state = state_of(&row)?;

@@ -260,6 +260,13 @@ fn a_deleted_patient_stays_known_and_comes_back_with_the_next_word() {
     assert_eq!(daemon.person("HIS|P1")["sources"][0]["deactivated"], true);
     daemon.accept("his", adt("A28", "C5", "20240307080000", &[wang("P1")]));
     assert_eq!(daemon.person("HIS|P1")["sources"][0]["deactivated"], Value::Null);
+    // Two words of one minute: the later one counts.
+    for (trigger, id, deactivated) in
+        [("A29", "C7", json!(true)), ("A28", "C8", Value::Null), ("A29", "C9", json!(true))]
+    {
+        daemon.accept("his", adt(trigger, id, "20240307090000", &[wang("P1")]));
+        assert_eq!(daemon.person("HIS|P1")["sources"][0]["deactivated"], deactivated, "{id}");
+    }
     let stranger = daemon.send("lis", adt("A29", "L1", "20240308080000", &[wang("P1")]));
     assert_eq!(stranger.code(), "AE", "{}", stranger.text());
     daemon.accept("his", adt("A29", "C6", "20240308080000", &[wang("P7")]));
