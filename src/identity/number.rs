@@ -33,7 +33,7 @@ impl IdentityNumber {
         Some(Self { kind: kind.to_owned(), value })
     }
 
-    /// Whether the number proves itself by a check character; others need an equal birth date beside them.
+    /// Whether the number proves itself by a check character.
     pub(super) fn is_checked(&self) -> bool {
         self.kind == "resident_id"
     }
