@@ -62,7 +62,7 @@ settings! {
     NamesOfNumber "quarantine" "identity_number_names" 3.0 1.0 64.0 "names under which an identity number may come; one more, and it counts no more"
     NamesOfCard "quarantine" "card_names" 3.0 1.0 64.0 "the same of an insurance, health or other card"
     NamesOfPhone "quarantine" "phone_names" 8.0 1.0 64.0 "the same of a phone number"
-    VetoNearNames "veto" "near_names" 1.0 0.0 1.0 "1: Chinese names one character apart, in pinyin a slip apart, without a shared number are a case for review; 0: are not"
+    VetoNearNames "veto" "near_names" 1.0 0.0 1.0 "1: Chinese names one character apart, in pinyin a slip apart, without a shared number, or with one and another birth date, are a case for review; 0: are not"
     VetoSoundAlikes "veto" "sound_alikes" 1.0 0.0 1.0 "the same of names that only sound alike"
     VetoNamesInLetters "veto" "names_in_letters" 0.0 0.0 1.0 "1: names in letters that disagree are always a case for review; 0: a number of the patient's own with another fact outweighs them"
     RenamedInLetters "veto" "renamed_in_letters" 30.0 0.0 200.0 "years of age from which names in letters that share the surname are one patient's, renamed, where birthday and home agree: twins have left home; 200: never"

@@ -25,9 +25,9 @@ pub enum Veto {
     BirthOrder,
     /// The names disagree, whatever else agrees.
     NamesDisagree,
-    /// Names nearly the same without a shared number: a slip, or a twin.
+    /// Names nearly the same without a shared number, or with one and another birth date: a slip, a twin, or a borrowed card.
     NearNames,
-    /// Names that sound alike without a shared number: a slip, or a twin.
+    /// The same of names that sound alike.
     SoundAlikes,
     /// Born years apart, and no shared number.
     YearsApart,
