@@ -1,12 +1,11 @@
-//! What belongs to another field: its table, or the path that the base reads for it.
+//! Tables that belong to another field, or to other paths than the one that is looked up in them.
 
 use super::Checker;
 use super::texts::root_of;
 use crate::diagnostic::Diagnostic;
 use crate::hl7v2::Path;
-use crate::mapping::coerce::Coercion;
 use crate::mapping::compile;
-use crate::mapping::file::{Block, Located, Rule};
+use crate::mapping::file::{Block, Located};
 use crate::mapping::input::Format;
 use crate::record::schema::{Field, Shape};
 
@@ -22,77 +21,7 @@ pub(super) struct LookUp<'d> {
     from: &'d [Located<String>],
 }
 
-/// Coercions of which two fields of one record hardly ever hold the same.
-fn is_of_one_field(coercion: Coercion) -> bool {
-    matches!(
-        coercion,
-        Coercion::Date
-            | Coercion::DateTime
-            | Coercion::Instant
-            | Coercion::LabValue
-            | Coercion::Name
-            | Coercion::ReferenceRange
-            | Coercion::Staff
-            | Coercion::Unit
-    )
-}
-
 impl<'d> Checker<'_, '_, 'd> {
-    /// A site's rule whose one path the base reads for another field of the same record or item, and not for this one.
-    pub(super) fn paths_of_other_fields(
-        &mut self,
-        rules: &[(&Located<String>, &Rule)],
-        place: &str,
-        level: &'static [Field],
-    ) {
-        let format = self.declared.format();
-        for (target, rule) in rules {
-            let ([written], Some(found), None) =
-                (rule.from.as_slice(), compile::target(level, &target.value), &rule.when)
-            else {
-                continue;
-            };
-            let coercion = match &rule.coercion {
-                Some(named) => Coercion::named(&named.value),
-                None => compile::default_coercion(&found, level, rule),
-            };
-            let root = |written: &Located<String>| match format {
-                Format::Hl7v2 => Path::parse(&written.value).ok().map(|path| root_of(&path)),
-                Format::Fhir => Some(written.value.trim().to_owned()),
-            };
-            // The parts of an address are different ones, and a number is nothing else of it.
-            let is_part = place == "patient.addresses" || (place == "patient.identifiers" && target.value == "value");
-            let is_one_field_s = is_part || coercion.is_some_and(is_of_one_field);
-            let is_told = self.paths_of_others.contains(&(written.file, written.span.start));
-            let (Some(own), true) = (root(written), is_one_field_s && !is_told) else { continue };
-            if rule.base_paths.is_empty() || rule.base_paths.iter().any(|path| root(path).as_ref() == Some(&own)) {
-                continue;
-            }
-            let owner = rules.iter().find(|(other, of_other)| {
-                let is_birth = matches!(other.value.as_str(), "birth_date" | "deceased_at");
-                // When it was so at the source may be any time of the record's.
-                let is_known = is_birth || (target.value != "updated_at" && other.value != "updated_at");
-                let first = of_other.from.first();
-                other.value != target.value
-                    && is_known
-                    && first.is_some_and(|path| path.file > written.file && root(path).as_ref() == Some(&own))
-            });
-            let Some((other, of_other)) = owner else { continue };
-            let file = &self.reader.files[of_other.file];
-            let text = format!(
-                "{} is what {} is read from ({}:{}), and {} is to be something else",
-                written.value,
-                other.value,
-                file.name,
-                file.line(of_other.span.start),
-                target.value
-            );
-            let of_base = rule.base_paths.first().map_or_else(String::new, |path| path.value.clone());
-            let hint = format!("is another field meant? the base reads {of_base}");
-            self.reader.warn(written.file, written.span.clone(), "M018", text, &hint);
-        }
-    }
-
     /// Notes the rules of a block, and of its lists, that look something up.
     pub(super) fn note_look_ups(&mut self, block: &'d Block, place: &str, level: &'static [Field]) {
         for (target, rule) in &block.fields {

@@ -1,0 +1,106 @@
+//! Slips of a site over the base that ships: paths and tables of something else, told once, and the right forms beside them, which are not.
+
+use super::tests::problems_with;
+
+const REPORT: &str = "[[lab_report]]\nblock = 'results'";
+const RESULT: &str = "[[lab_report]]\nblock = 'results'\n[[lab_report.results]]\neach = 'OBX'";
+const STAY: &str = "[[visit]]\nblock = 'stay'";
+const DIAGNOSIS: &str = "[[visit]]\nblock = 'stay'\n[[visit.diagnoses]]\neach = 'DG1'";
+const PROCEDURE: &str = "[[visit]]\nblock = 'stay'\n[[visit.procedures]]\neach = 'PR1'";
+
+/// What is told of a site's file over `mappings/hl7v2.toml`, with the paths and codes of the shipped tables.
+fn told(site: &str) -> Vec<String> {
+    let site = format!("extends = 'hl7v2.toml'\n{site}\n");
+    problems_with(&|name| match name {
+        "site.toml" => Ok(site.clone()),
+        _ => std::fs::read_to_string(format!("{}/mappings/{name}", env!("CARGO_MANIFEST_DIR"))),
+    })
+    .iter()
+    .map(ToString::to_string)
+    .collect()
+}
+
+/// Lines that are told once, with a part of what is said, after their block; one without a part is not told at all.
+fn check_lines(cases: &[(&str, &str, &str)]) {
+    for (block, line, part) in cases {
+        let found = told(&format!("{block}\n{line}"));
+        match part.is_empty() {
+            true => assert!(found.is_empty(), "{line}: {found:#?}"),
+            false => assert!(found.len() == 1 && found[0].contains(part), "{line}: {part}: {found:#?}"),
+        }
+    }
+}
+
+#[test]
+fn a_path_that_the_base_reads_for_another_field_is_told_of_texts_and_numbers_too() {
+    check_lines(&[
+        (
+            REPORT,
+            "filler_order_number = 'OBR-2.1'",
+            "site.toml:4:23 warning[M018]: OBR-2.1 is what placer_order_number is read from",
+        ),
+        (REPORT, "placer_order_number = 'OBR-3.1'", "is another field meant? the base reads OBR-2.1; as = \"text\""),
+        (REPORT, "visit_number = 'PID-3.1'", "PID-3.1 is what patient.identifiers is read from"),
+        (REPORT, "performer = 'OBR-16'", "OBR-16 is what requester is read from"),
+        (RESULT, "value = 'OBX-6'", "OBX-6 is what unit is read from"),
+        (RESULT, "flags = 'OBX-7'", "OBX-7 is what reference_range is read from"),
+        (RESULT, "flags = { from = 'OBX-7', table = 'abnormal_flag' }", "OBX-7 is what reference_range is read from"),
+        (RESULT, "code = 'OBX-4'", "OBX-4 is what sub_id is read from"),
+        (RESULT, "alternate = { from = 'OBX-5', as = 'alternate' }", "OBX-5 is what value is read from"),
+        (RESULT, "note = 'OBX-5'", "OBX-5 is what value is read from"),
+        (STAY, "referring = 'PV1-7'", "PV1-7 is what attending is read from"),
+        (STAY, "bed = 'PV1-3.2.1'", "PV1-3.2.1 is what room is read from"),
+        (STAY, "ward = 'PV1-3.3.1'", "PV1-3.3.1 is what bed is read from"),
+        (STAY, "number = { from = 'PID-3.1', required = 'skip' }", "PID-3.1 is what patient.identifiers is read from"),
+        // What the base's rule says beside it is no mistake of its own.
+        (STAY, "number = 'PID-3.1'", "PID-3.1 is what patient.identifiers is read from"),
+        (STAY, "updated_at = 'PV1-44'", "PV1-44 is what started_at is read from"),
+        (
+            STAY,
+            "started_at = 'PV1-44'\nended_at = 'PV1-44'",
+            "site.toml:5:12 warning[M018]: PV1-44 is what started_at is",
+        ),
+        (
+            STAY,
+            "started_at = { from = ['PV1-44', 'EVN-2'], when = \"PV1-44 or MSH-9.2 = 'A01'\" }\nended_at = 'PV1-44'",
+            "site.toml:5:12 warning[M018]",
+        ),
+        (DIAGNOSIS, "name = 'DG1-3.1'", "DG1-3.1 is what code is read from"),
+        (DIAGNOSIS, "code = 'DG1-4'", "DG1-4 is what name is read from"),
+        (DIAGNOSIS, "alternate = { from = 'DG1-4', as = 'alternate' }", "DG1-4 is what name is read from"),
+        (PROCEDURE, "name = 'PR1-3.1'", "PR1-3.1 is what code is read from"),
+        (PROCEDURE, "code = 'PR1-2'", "PR1-2 is what system is read from"),
+        ("[[patient.insurance]]\neach = 'IN1'", "number = 'IN1-2.1'", "IN1-2.1 is what kind is read from"),
+        ("[patient]", "nationality = 'PID-22.2'", "PID-22.2 is what ethnicity is read from"),
+        ("[[merge]]\nblock = 'visit_owner'", "visit = 'PID-3.1'", "PID-3.1 is what patient.identifiers is read from"),
+    ]);
+}
+
+#[test]
+fn a_path_that_two_fields_may_well_share_is_not_told() {
+    check_lines(&[
+        (REPORT, "filler_order_number = ['OBR-3.1', 'OBR-2.1']", ""),
+        (REPORT, "filler_order_number = { from = 'OBR-2.1', as = 'text' }", ""),
+        (REPORT, "filler_order_number = 'OBR-2.1'\nplacer_order_number = false", ""),
+        (REPORT, "visit_number = 'PID-3[5=VN].1'", ""),
+        (REPORT, "visit_number = 'PID-18.1'", ""),
+        (REPORT, "updated_at = 'ORC-9'", ""),
+        (REPORT, "requester = 'ORC-12'", ""),
+        (REPORT, "conclusion = 'NTE[*]-3'", ""),
+        (RESULT, "note = { from = 'OBX-5', when = \"OBX-2 = 'TX'\" }", ""),
+        (RESULT, "name = ['OBX-3.2', 'OBX-3.1']", ""),
+        (RESULT, "name = { from = 'OBX-3.1', as = 'text' }", ""),
+        (RESULT, "observed_at = 'OBR-7'", ""),
+        (STAY, "department = 'PV1-3.1.1'", ""),
+        (STAY, "ward = 'PV1-10.1'", ""),
+        (STAY, "stay_number = 'PV1-19.1'", ""),
+        (STAY, "ended_at = ['PV1-45', 'EVN-2']", ""),
+        (STAY, "started_at = 'PV1-45'\nended_at = 'PV1-44'", ""),
+        (STAY, "updated_at = ['EVN-2', 'PV1-44', 'MSH-7']", ""),
+        (DIAGNOSIS, "name = ['DG1-3.2', 'DG1-3.1']", ""),
+        (DIAGNOSIS, "code = 'DG1-3.4'", ""),
+        ("[[patient.insurance]]\neach = 'IN1'", "number = 'IN1-49.1'", ""),
+        ("[patient]", "other_names = { from = 'PID-5[*]', as = 'name' }", ""),
+        ("[patient]", "nationality = 'PID-28.1'", ""),
+    ]);
+}
