@@ -19,7 +19,12 @@ pub(super) struct LookUp<'d> {
     place: String,
     shape: Shape,
     from: &'d [Located<String>],
+    /// The paths of the base's rules in whose place it stands.
+    base_paths: &'d [Located<String>],
 }
+
+/// HL7 tables whose codes say yes and no (0136, and 0532 with more words for unknown).
+pub(super) const YES_OR_NO: &[&str] = &["0136", "0532"];
 
 impl<'d> Checker<'_, '_, 'd> {
     /// Notes the rules of a block, and of its lists, that look something up.
@@ -28,7 +33,14 @@ impl<'d> Checker<'_, '_, 'd> {
             let Some(rule) = rule else { continue };
             let (Some(table), Some(found)) = (&rule.table, compile::target(level, &target.value)) else { continue };
             let place = format!("{place}.{}", found.name);
-            self.all_look_ups.push(LookUp { table, field: found.name, place, shape: found.shape, from: &rule.from });
+            self.all_look_ups.push(LookUp {
+                table,
+                field: found.name,
+                place,
+                shape: found.shape,
+                from: &rule.from,
+                base_paths: &rule.base_paths,
+            });
         }
         for (name, blocks) in &block.lists {
             if let Some(Shape::List(inner)) = level.iter().find(|field| field.name == *name).map(|field| field.shape) {
@@ -112,7 +124,10 @@ impl<'d> Checker<'_, '_, 'd> {
             if told.contains(&place) {
                 continue;
             }
-            if self.table_of_another_field(own, &all) || self.path_of_another_table(own, &all) {
+            if self.table_of_another_field(own, &all)
+                || self.path_of_another_table(own, &all)
+                || self.codes_of_another_table(own, &all)
+            {
                 told.push(place);
             }
         }
@@ -197,6 +212,59 @@ impl<'d> Checker<'_, '_, 'd> {
             return true;
         }
         false
+    }
+
+    /// A path whose codes are of another HL7 table than those of all paths that the base looks up in this table, which the site has left as
+    /// it is.
+    fn codes_of_another_table(&mut self, own: &LookUp<'d>, all: &[LookUp<'d>]) -> bool {
+        if self.declared.format() != Format::Hl7v2 || !self.is_of_base(own) {
+            return false;
+        }
+        let name = own.table.value.as_str();
+        let of_base = all.iter().filter(|other| other.table.value == name && other.table.file > own.table.file);
+        let mut of_base = of_base.flat_map(|other| other.from).peekable();
+        // In whose place this rule stands, that may be the only one that asks the table.
+        let of_field = if of_base.peek().is_none() { own.base_paths } else { &[] };
+        let paths = of_base.chain(of_field);
+        let known: Vec<(&'static str, &Located<String>)> =
+            paths.filter_map(|path| Some((self.hl7_table(path)?, path))).collect();
+        let Some((number_of_base, path_of_base)) = known.first() else { return false };
+        for written in own.from {
+            let Some(number) = self.hl7_table(written) else { continue };
+            let is_same =
+                |other: &str| other == number || [number, other].iter().all(|table| YES_OR_NO.contains(table));
+            if known.iter().any(|(other, _)| is_same(other)) || self.has_rows_for(name, number) {
+                continue;
+            }
+            let text = format!(
+                "{} has codes of HL7 table {number}, and {name} those of table {number_of_base}, as {}",
+                written.value, path_of_base.value
+            );
+            let hint = "is another path or another table meant?";
+            self.reader.warn(written.file, written.span.clone(), "M022", text, hint);
+            self.paths_of_others.insert((written.file, written.span.start));
+            return true;
+        }
+        false
+    }
+
+    /// The HL7 table of a path's codes; that of a coded field for its first component as well.
+    fn hl7_table(&self, written: &Located<String>) -> Option<&'static str> {
+        let path = Path::parse(&written.value).ok()?;
+        let table = self.meaning(&path).ok()?.table;
+        if !table.is_empty() || path.component() != Some(1) || path.subcomponent().is_some() {
+            return Some(table).filter(|table| !table.is_empty());
+        }
+        let whole = Path::parse(&format!("{}-{}", path.segment(), path.field()?)).ok()?;
+        Some(self.meaning(&whole).ok()?.table).filter(|table| !table.is_empty())
+    }
+
+    /// Whether a table has a row for some code of an HL7 table.
+    fn has_rows_for(&self, name: &str, number: &str) -> bool {
+        let Some(codes) = self.dictionary.codes(number) else { return false };
+        let mut tables = self.declared.tables.iter().zip(self.rows);
+        let rows = tables.find(|(table, _)| table.name.value == name).map(|(_, rows)| rows);
+        rows.is_some_and(|rows| rows.iter().any(|row| codes.contains(&row.source.as_str())))
     }
 
     /// Whether the table is the base's, as it is: what a site has added to it is for what the site looks up.

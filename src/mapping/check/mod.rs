@@ -46,7 +46,7 @@ use crate::diagnostic::{Diagnostic, listed, similar};
 use crate::hl7v2::{Dictionary, Path};
 use crate::record::Kind;
 use crate::record::schema::{self, Field, Shape};
-use lookups::LookUp;
+use lookups::{LookUp, YES_OR_NO};
 pub(super) use names::{Named, unknown_names};
 use texts::{Comparison, root_of};
 use vocabulary::Vocabulary;
@@ -367,7 +367,6 @@ impl<'d> Checker<'_, '_, 'd> {
 
     /// Codes that are neither yes nor no are no truth value by themselves. That the base has a table for it is told by itself.
     fn truth_without_table(&mut self, rule: &Rule, place: &str, target: &Target) {
-        const YES_OR_NO: &[&str] = &["", "0136", "0532"];
         let is_told = rule.left_out.iter().any(|left| left.key == "table");
         if target.shape != Shape::Boolean || rule.table.is_some() || rule.coercion.is_some() || is_told {
             return;
@@ -376,7 +375,7 @@ impl<'d> Checker<'_, '_, 'd> {
             let Some(meaning) = Path::parse(&written.value).ok().and_then(|path| self.meaning(&path).ok()) else {
                 continue;
             };
-            if !YES_OR_NO.contains(&meaning.table) {
+            if !meaning.table.is_empty() && !YES_OR_NO.contains(&meaning.table) {
                 let text = format!(
                     "{} has codes of HL7 table {}, and which of them mean that {place}.{} is true says a table",
                     written.value, meaning.table, target.name
