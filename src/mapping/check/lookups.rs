@@ -1,12 +1,11 @@
-//! What belongs to another field: its table, or the path that the base reads for it.
+//! Tables that belong to another field, or to other paths than the one that is looked up in them.
 
 use super::Checker;
 use super::texts::root_of;
 use crate::diagnostic::Diagnostic;
 use crate::hl7v2::Path;
-use crate::mapping::coerce::Coercion;
 use crate::mapping::compile;
-use crate::mapping::file::{Block, Located, Rule};
+use crate::mapping::file::{Block, Located};
 use crate::mapping::input::Format;
 use crate::record::schema::{Field, Shape};
 
@@ -20,86 +19,28 @@ pub(super) struct LookUp<'d> {
     place: String,
     shape: Shape,
     from: &'d [Located<String>],
+    /// The paths of the base's rules in whose place it stands.
+    base_paths: &'d [Located<String>],
 }
 
-/// Coercions of which two fields of one record hardly ever hold the same.
-fn is_of_one_field(coercion: Coercion) -> bool {
-    matches!(
-        coercion,
-        Coercion::Date
-            | Coercion::DateTime
-            | Coercion::Instant
-            | Coercion::LabValue
-            | Coercion::Name
-            | Coercion::ReferenceRange
-            | Coercion::Staff
-            | Coercion::Unit
-    )
-}
+/// HL7 tables whose codes say yes and no (0136, and 0532 with more words for unknown).
+pub(super) const YES_OR_NO: &[&str] = &["0136", "0532"];
 
 impl<'d> Checker<'_, '_, 'd> {
-    /// A site's rule whose one path the base reads for another field of the same record or item, and not for this one.
-    pub(super) fn paths_of_other_fields(
-        &mut self,
-        rules: &[(&Located<String>, &Rule)],
-        place: &str,
-        level: &'static [Field],
-    ) {
-        let format = self.declared.format();
-        for (target, rule) in rules {
-            let ([written], Some(found), None) =
-                (rule.from.as_slice(), compile::target(level, &target.value), &rule.when)
-            else {
-                continue;
-            };
-            let coercion = match &rule.coercion {
-                Some(named) => Coercion::named(&named.value),
-                None => compile::default_coercion(&found, level, rule),
-            };
-            let root = |written: &Located<String>| match format {
-                Format::Hl7v2 => Path::parse(&written.value).ok().map(|path| root_of(&path)),
-                Format::Fhir => Some(written.value.trim().to_owned()),
-            };
-            // The parts of an address are different ones, and a number is nothing else of it.
-            let is_part = place == "patient.addresses" || (place == "patient.identifiers" && target.value == "value");
-            let is_one_field_s = is_part || coercion.is_some_and(is_of_one_field);
-            let is_told = self.paths_of_others.contains(&(written.file, written.span.start));
-            let (Some(own), true) = (root(written), is_one_field_s && !is_told) else { continue };
-            if rule.base_paths.is_empty() || rule.base_paths.iter().any(|path| root(path).as_ref() == Some(&own)) {
-                continue;
-            }
-            let owner = rules.iter().find(|(other, of_other)| {
-                let is_birth = matches!(other.value.as_str(), "birth_date" | "deceased_at");
-                // When it was so at the source may be any time of the record's.
-                let is_known = is_birth || (target.value != "updated_at" && other.value != "updated_at");
-                let first = of_other.from.first();
-                other.value != target.value
-                    && is_known
-                    && first.is_some_and(|path| path.file > written.file && root(path).as_ref() == Some(&own))
-            });
-            let Some((other, of_other)) = owner else { continue };
-            let file = &self.reader.files[of_other.file];
-            let text = format!(
-                "{} is what {} is read from ({}:{}), and {} is to be something else",
-                written.value,
-                other.value,
-                file.name,
-                file.line(of_other.span.start),
-                target.value
-            );
-            let of_base = rule.base_paths.first().map_or_else(String::new, |path| path.value.clone());
-            let hint = format!("is another field meant? the base reads {of_base}");
-            self.reader.warn(written.file, written.span.clone(), "M018", text, &hint);
-        }
-    }
-
     /// Notes the rules of a block, and of its lists, that look something up.
     pub(super) fn note_look_ups(&mut self, block: &'d Block, place: &str, level: &'static [Field]) {
         for (target, rule) in &block.fields {
             let Some(rule) = rule else { continue };
             let (Some(table), Some(found)) = (&rule.table, compile::target(level, &target.value)) else { continue };
             let place = format!("{place}.{}", found.name);
-            self.all_look_ups.push(LookUp { table, field: found.name, place, shape: found.shape, from: &rule.from });
+            self.all_look_ups.push(LookUp {
+                table,
+                field: found.name,
+                place,
+                shape: found.shape,
+                from: &rule.from,
+                base_paths: &rule.base_paths,
+            });
         }
         for (name, blocks) in &block.lists {
             if let Some(Shape::List(inner)) = level.iter().find(|field| field.name == *name).map(|field| field.shape) {
@@ -183,7 +124,10 @@ impl<'d> Checker<'_, '_, 'd> {
             if told.contains(&place) {
                 continue;
             }
-            if self.table_of_another_field(own, &all) || self.path_of_another_table(own, &all) {
+            if self.table_of_another_field(own, &all)
+                || self.path_of_another_table(own, &all)
+                || self.codes_of_another_table(own, &all)
+            {
                 told.push(place);
             }
         }
@@ -268,6 +212,59 @@ impl<'d> Checker<'_, '_, 'd> {
             return true;
         }
         false
+    }
+
+    /// A path whose codes are of another HL7 table than those of all paths that the base looks up in this table, which the site has left as
+    /// it is.
+    fn codes_of_another_table(&mut self, own: &LookUp<'d>, all: &[LookUp<'d>]) -> bool {
+        if self.declared.format() != Format::Hl7v2 || !self.is_of_base(own) {
+            return false;
+        }
+        let name = own.table.value.as_str();
+        let of_base = all.iter().filter(|other| other.table.value == name && other.table.file > own.table.file);
+        let mut of_base = of_base.flat_map(|other| other.from).peekable();
+        // In whose place this rule stands, that may be the only one that asks the table.
+        let of_field = if of_base.peek().is_none() { own.base_paths } else { &[] };
+        let paths = of_base.chain(of_field);
+        let known: Vec<(&'static str, &Located<String>)> =
+            paths.filter_map(|path| Some((self.hl7_table(path)?, path))).collect();
+        let Some((number_of_base, path_of_base)) = known.first() else { return false };
+        for written in own.from {
+            let Some(number) = self.hl7_table(written) else { continue };
+            let is_same =
+                |other: &str| other == number || [number, other].iter().all(|table| YES_OR_NO.contains(table));
+            if known.iter().any(|(other, _)| is_same(other)) || self.has_rows_for(name, number) {
+                continue;
+            }
+            let text = format!(
+                "{} has codes of HL7 table {number}, and {name} those of table {number_of_base}, as {}",
+                written.value, path_of_base.value
+            );
+            let hint = "is another path or another table meant?";
+            self.reader.warn(written.file, written.span.clone(), "M022", text, hint);
+            self.paths_of_others.insert((written.file, written.span.start));
+            return true;
+        }
+        false
+    }
+
+    /// The HL7 table of a path's codes; that of a coded field for its first component as well.
+    fn hl7_table(&self, written: &Located<String>) -> Option<&'static str> {
+        let path = Path::parse(&written.value).ok()?;
+        let table = self.meaning(&path).ok()?.table;
+        if !table.is_empty() || path.component() != Some(1) || path.subcomponent().is_some() {
+            return Some(table).filter(|table| !table.is_empty());
+        }
+        let whole = Path::parse(&format!("{}-{}", path.segment(), path.field()?)).ok()?;
+        Some(self.meaning(&whole).ok()?.table).filter(|table| !table.is_empty())
+    }
+
+    /// Whether a table has a row for some code of an HL7 table.
+    fn has_rows_for(&self, name: &str, number: &str) -> bool {
+        let Some(codes) = self.dictionary.codes(number) else { return false };
+        let mut tables = self.declared.tables.iter().zip(self.rows);
+        let rows = tables.find(|(table, _)| table.name.value == name).map(|(_, rows)| rows);
+        rows.is_some_and(|rows| rows.iter().any(|row| codes.contains(&row.source.as_str())))
     }
 
     /// Whether the table is the base's, as it is: what a site has added to it is for what the site looks up.

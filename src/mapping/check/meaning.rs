@@ -32,22 +32,30 @@ impl Checker<'_, '_, '_> {
     pub(super) fn each_of_list(&mut self, block: &Block, place: &str, each: &Path) {
         let Some((_, coercion, items)) = ITEMS.iter().find(|(list, ..)| *list == place) else { return };
         let (Some(written), Some(_), Ok(meaning)) = (&block.each, each.field(), self.meaning(each)) else { return };
-        if meaning.types.is_empty() || meaning.types.iter().any(|name| reads(*coercion, name, self.dictionary)) {
+        // Of a field that was text once and now has components these say what it is.
+        let newest = meaning.types.last().filter(|newest| self.dictionary.is_composite(newest));
+        let holds = match newest {
+            Some(newest) => reads(*coercion, newest, self.dictionary),
+            None => meaning.types.iter().any(|name| reads(*coercion, name, self.dictionary)),
+        };
+        if meaning.types.is_empty() || holds {
             return;
         }
         let text = format!("{each} ({}) holds no {items}", shown(&meaning.types));
         self.reader.warn(written.file, written.span.clone(), "M018", text, "is another field meant?");
     }
 
-    /// OBX-5 where its segment makes no record or item: the first of them, whatever it is about.
+    /// OBX-5, or OBX-3 as what a report is about, where their segment makes no record or item: the first of them, whatever it is about.
     pub(super) fn only_the_first(&mut self, rule: &Rule, within: Option<&Path>) {
         if within.is_some_and(|each| each.segment() == "OBX") {
             return;
         }
         for written in &rule.from {
             let Ok(path) = Path::parse(&written.value) else { continue };
-            let is_value = (path.segment(), path.field()) == ("OBX", Some(5));
-            if is_value && path.means_one_segment() && path.occurrence().is_none() {
+            // A code that is looked up may tell by the first OBX what all of them are.
+            let is_code = path.field() == Some(3) && rule.table.is_none();
+            let is_judged = path.segment() == "OBX" && (path.field() == Some(5) || is_code);
+            if is_judged && path.means_one_segment() && path.occurrence().is_none() {
                 let text = format!("{path} is that of the first OBX alone, whatever it is about");
                 let hint = "say which, as in OBX[3.1=CODE]-5; OBX[*]-5 is all of them, OBX[1]-5 the first on purpose";
                 self.reader.warn(written.file, written.span.clone(), "M021", text, hint);

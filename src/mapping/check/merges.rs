@@ -10,8 +10,8 @@ use crate::record::Kind;
 /// What a number is known by.
 const FIELDS: &[&str] = &["system", "type", "value"];
 /// The field of a patient's numbers, and that of the numbers that are given up (HL7 v2.8.2, 3.4.2.3 and 3.4.10.1).
-const PATIENT_NUMBERS: &str = "PID-3";
-const RETIRED_NUMBERS: &str = "MRG-1";
+pub(super) const PATIENT_NUMBERS: &str = "PID-3";
+pub(super) const RETIRED_NUMBERS: &str = "MRG-1";
 
 /// One list of a merge whose items are read otherwise.
 struct Difference<'d> {

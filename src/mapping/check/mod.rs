@@ -10,12 +10,15 @@ mod meaning;
 mod merges;
 mod names;
 mod needs;
+mod others;
 mod parts;
 mod path;
 mod repetitions;
 mod rows;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_base;
 #[cfg(test)]
 mod tests_of_fhir;
 #[cfg(test)]
@@ -43,7 +46,7 @@ use crate::diagnostic::{Diagnostic, listed, similar};
 use crate::hl7v2::{Dictionary, Path};
 use crate::record::Kind;
 use crate::record::schema::{self, Field, Shape};
-use lookups::LookUp;
+use lookups::{LookUp, YES_OR_NO};
 pub(super) use names::{Named, unknown_names};
 use texts::{Comparison, root_of};
 use vocabulary::Vocabulary;
@@ -248,10 +251,10 @@ impl<'d> Checker<'_, '_, 'd> {
         self.skips(block, &facts, within);
         let rules = || block.fields.iter().filter_map(|(target, rule)| rule.as_ref().map(|rule| (target, rule)));
         self.parts(&rules().collect::<Vec<_>>(), place, level);
+        self.paths_of_other_fields(&rules().collect::<Vec<_>>(), place, level);
         for (target, rule) in rules() {
             self.rule(target, rule, place, level, &facts, within);
         }
-        self.paths_of_other_fields(&rules().collect::<Vec<_>>(), place, level);
         self.alternatives(&rules().collect::<Vec<_>>());
         self.set_twice(&rules().map(|(target, _)| target).collect::<Vec<_>>());
         if self.is_whole {
@@ -306,7 +309,12 @@ impl<'d> Checker<'_, '_, 'd> {
         }
         let Some(found) = compile::target(level, &target.value) else { return };
         self.on_unmapped(rule, &found);
-        self.left_out(rule, &found);
+        // What a rule leaves out is no mistake of its own where its path is one.
+        let is_told = |written: &Located<String>| self.paths_of_others.contains(&(written.file, written.span.start));
+        let is_of_another = rule.from.iter().any(is_told);
+        if !is_of_another {
+            self.left_out(rule, &found);
+        }
         let coercion = match &rule.coercion {
             Some(written) => super::coerce::Coercion::named(&written.value),
             None => default_coercion(&found, level, rule),
@@ -316,7 +324,9 @@ impl<'d> Checker<'_, '_, 'd> {
             self.truth_without_table(rule, place, &found);
         }
         self.words_beside(rule, &found, coercion);
-        self.first_alone(rule, &found, coercion, within);
+        if !is_of_another {
+            self.first_alone(rule, &found, coercion, within);
+        }
         self.part_of_name(rule, coercion);
         if let (Some(table), Some(vocabulary)) = (&rule.table, Vocabulary::of(&found, coercion)) {
             self.vocabularies.insert(table.value.clone(), vocabulary);
@@ -330,8 +340,8 @@ impl<'d> Checker<'_, '_, 'd> {
             let Some(path) = self.path(written, within) else { continue };
             if !self.paths_of_others.contains(&(written.file, written.span.start)) {
                 self.data_type(&path, written, coercion, (&found, is_number), rule.coercion.is_some());
+                self.value_for_else(&path, written, place, &found);
             }
-            self.value_for_else(&path, written, place, &found);
             are_events &= self.meaning(&path).is_ok_and(|meaning| meaning.table == "0003");
         }
         if let (Some(table), Some(path), true) = (&rule.table, rule.from.first(), are_events) {
@@ -357,7 +367,6 @@ impl<'d> Checker<'_, '_, 'd> {
 
     /// Codes that are neither yes nor no are no truth value by themselves. That the base has a table for it is told by itself.
     fn truth_without_table(&mut self, rule: &Rule, place: &str, target: &Target) {
-        const YES_OR_NO: &[&str] = &["", "0136", "0532"];
         let is_told = rule.left_out.iter().any(|left| left.key == "table");
         if target.shape != Shape::Boolean || rule.table.is_some() || rule.coercion.is_some() || is_told {
             return;
@@ -366,7 +375,7 @@ impl<'d> Checker<'_, '_, 'd> {
             let Some(meaning) = Path::parse(&written.value).ok().and_then(|path| self.meaning(&path).ok()) else {
                 continue;
             };
-            if !YES_OR_NO.contains(&meaning.table) {
+            if !meaning.table.is_empty() && !YES_OR_NO.contains(&meaning.table) {
                 let text = format!(
                     "{} has codes of HL7 table {}, and which of them mean that {place}.{} is true says a table",
                     written.value, meaning.table, target.name

@@ -15,16 +15,29 @@ use crate::record::schema::{Field, Shape};
 /// Types of codes with name and system: CE, and CWE and CNE, which have the same first components (HL7 v2.5.1 chapter 2A).
 const CODED: &[&str] = &["CE", "CNE", "CWE", "CF"];
 
-/// Times of a report and its results, and the fields that are another event's by their name in the standard.
-const TIMES_OF_OTHERS: &[(&str, &[&str])] = &[
-    ("observed_at", &["MSH-7", "OBR-6", "OBR-14", "OBR-36", "ORC-9", "SPM-18", "SPM-19"]),
-    ("collected_at", &["MSH-7", "OBR-6", "OBR-14", "OBR-22", "OBR-36", "ORC-9", "SPM-18", "SPM-19"]),
-    ("received_at", &["MSH-7", "OBR-6", "OBR-7", "OBR-8", "OBR-22", "OBR-36", "ORC-9", "SPM-17", "SPM-19"]),
-    ("reported_at", &["OBR-6", "OBR-7", "OBR-8", "OBR-14", "OBR-36", "SPM-17", "SPM-18", "SPM-19"]),
-    ("ordered_at", &["OBR-7", "OBR-8", "OBR-14", "OBR-22", "SPM-17", "SPM-18", "SPM-19"]),
+/// Times of a record (empty: of any), and the fields that are another event's by their name in the standard.
+const TIMES_OF_OTHERS: &[(&str, &str, &[&str])] = &[
+    (
+        "lab_report",
+        "observed_at",
+        &["MSH-7", "OBR-6", "OBR-14", "OBR-22", "OBR-36", "OBX-12", "ORC-9", "SPM-18", "SPM-19"],
+    ),
+    ("lab_report", "collected_at", &["MSH-7", "OBR-6", "OBR-14", "OBR-22", "OBR-36", "ORC-9", "SPM-18", "SPM-19"]),
+    (
+        "lab_report",
+        "received_at",
+        &["MSH-7", "OBR-6", "OBR-7", "OBR-8", "OBR-22", "OBR-36", "ORC-9", "SPM-17", "SPM-19"],
+    ),
+    ("lab_report", "reported_at", &["OBR-6", "OBR-7", "OBR-8", "OBR-14", "OBR-36", "SPM-17", "SPM-18", "SPM-19"]),
+    ("lab_report", "ordered_at", &["OBR-7", "OBR-8", "OBR-14", "OBR-22", "SPM-17", "SPM-18", "SPM-19"]),
+    ("visit", "scheduled_at", &["PV2-9"]),
+    ("visit", "started_at", &["EVN-3", "PV2-9"]),
+    ("visit", "ended_at", &["EVN-3", "PV2-8", "PV2-9"]),
+    ("", "updated_at", &["EVN-3"]),
 ];
 /// What these fields are: their names in the standard.
 const EVENTS: &[(&str, &str)] = &[
+    ("EVN-3", "when the event is planned"),
     ("MSH-7", "when the message was made"),
     ("OBR-6", "when it was requested for"),
     ("OBR-7", "when the specimen was collected or the observation began"),
@@ -32,19 +45,31 @@ const EVENTS: &[(&str, &str)] = &[
     ("OBR-14", "when the specimen was received"),
     ("OBR-22", "when the report was made or changed"),
     ("OBR-36", "when it was scheduled"),
+    ("OBX-12", "since when the reference range holds"),
     ("ORC-9", "when it was ordered"),
+    ("PV2-8", "when the beginning is expected"),
+    ("PV2-9", "when the end is expected"),
     ("SPM-17", "when the specimen was collected"),
     ("SPM-18", "when the specimen was received"),
     ("SPM-19", "when the specimen expires"),
 ];
-/// Where the standard has the time of a report or result.
+/// Where the standard has these times.
 const WHERE_TIMES_ARE: &[(&str, &str)] = &[
     ("observed_at", "OBX-14"),
     ("collected_at", "OBR-7"),
     ("received_at", "OBR-14"),
     ("reported_at", "OBR-22"),
     ("ordered_at", "ORC-9"),
+    ("scheduled_at", "PV2-8"),
+    ("started_at", "PV1-44"),
+    ("ended_at", "PV1-45"),
+    ("updated_at", "EVN-2"),
 ];
+/// Segments whose names are those of other people than the patient.
+const OTHER_PEOPLE: &[(&str, &str)] =
+    &[("GT1", "the guarantor"), ("IN1", "the insured person"), ("NK1", "a next of kin"), ("PV1", "a doctor")];
+/// Components of an address that are no part of the place (XAD, HL7 v2.8.2 chapter 2A).
+const BESIDE_THE_PLACE: &[(usize, &str)] = &[(6, "the country"), (7, "what the address is used for")];
 
 /// What a component of a code is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,8 +120,13 @@ impl Checker<'_, '_, '_> {
                 let is_chosen = is_first && number == 0 && rule.when.is_none();
                 let is_told = matches!(coercion, Some(Coercion::Staff | Coercion::Name))
                     && self.with_times(&path, written)
+                    || self.precision_of_time(&path, written, &found)
                     || is_plain && self.part_of_code(&path, written, &found, level, is_chosen)
+                    || is_plain && is_chosen && self.code_alone(&path, written, &found, coercion)
+                    || is_plain && self.code_as_number(&path, written, &found, coercion)
                     || is_plain && self.part_of_note(&path, written, &found)
+                    || is_plain && is_chosen && self.beside_the_place(&path, written, place, &found)
+                    || is_chosen && self.name_of_another(&path, written, place, &found)
                     || is_chosen && self.time_of_another(&path, written, place, &found);
                 if is_told {
                     self.paths_of_others.insert((written.file, written.span.start));
@@ -194,12 +224,118 @@ impl Checker<'_, '_, '_> {
         let find = |list: &[(&'static str, &'static str)], name: &str| {
             list.iter().find(|(known, _)| *known == name).map(|(_, found)| *found)
         };
-        let of_others = TIMES_OF_OTHERS.iter().find(|(name, _)| *name == target.name).map(|(_, fields)| *fields);
-        let is_wrong = place.starts_with("lab_report") && of_others.is_some_and(|fields| fields.contains(&&*root));
+        let is_asked = |record: &str, name: &str| name == target.name && place.starts_with(record);
+        let is_wrong =
+            TIMES_OF_OTHERS.iter().any(|(record, name, fields)| is_asked(record, name) && fields.contains(&&*root));
         let Some(event) = find(EVENTS, &root).filter(|_| is_wrong) else { return false };
         let text = format!("{path} is {event}, and {} is another time", target.name);
         let meant = find(WHERE_TIMES_ARE, target.name).unwrap_or_default();
         self.reader.warn(written.file, written.span.clone(), "M018", text, &format!("is {meant} meant?"));
+        true
+    }
+
+    /// TS: how precise a time is, in its second component (until v2.5.1).
+    fn precision_of_time(&mut self, path: &Path, written: &Located<String>, target: &Target) -> bool {
+        let (Some(field), Some(2), None) = (path.field(), path.component(), path.subcomponent()) else { return false };
+        let whole = Path::parse(&format!("{}-{field}", path.segment()));
+        let types = whole.ok().and_then(|whole| self.meaning(&whole).ok()).map(|meaning| meaning.types);
+        let is_time = |types: &Vec<&str>| types.contains(&"TS") && types.iter().all(|name| TIMES.contains(name));
+        if !types.as_ref().is_some_and(is_time) {
+            return false;
+        }
+        let text = format!("{path} says how precise the time is, and {} is the time itself", target.name);
+        let source = path.to_string();
+        let hint = source.strip_suffix(".2").map_or_else(String::new, |meant| format!("write {meant}"));
+        self.reader.warn(written.file, written.span.clone(), "M018", text, &hint);
+        true
+    }
+
+    /// One component of a code where code, name and system are read.
+    fn code_alone(
+        &mut self,
+        path: &Path,
+        written: &Located<String>,
+        target: &Target,
+        coercion: Option<Coercion>,
+    ) -> bool {
+        let Shape::Object(inner) = target.shape else { return false };
+        let takes_system = inner.iter().any(|field| field.name == "system");
+        let (Some(role), true) = (self.role(path), takes_system && coercion == Some(Coercion::Coded)) else {
+            return false;
+        };
+        let (name, source) = (target.name, path.to_string());
+        let text = format!("{path} is {} alone, and {name} is code, name and system", role.name());
+        let whole = source.rsplit_once('.').map_or(source.as_str(), |(whole, _)| whole);
+        let hint = format!("write {whole}; a part alone has a rule of its own, as {name}.code = {source:?}");
+        self.reader.warn(written.file, written.span.clone(), "M018", text, &hint);
+        true
+    }
+
+    /// A code of an HL7 table none of whose codes is a number.
+    fn code_as_number(
+        &mut self,
+        path: &Path,
+        written: &Located<String>,
+        target: &Target,
+        coercion: Option<Coercion>,
+    ) -> bool {
+        if !matches!(coercion, Some(Coercion::Integer | Coercion::Decimal)) {
+            return false;
+        }
+        let Ok(meaning) = self.meaning(path) else { return false };
+        let has_numbers = |code: &&str| code.starts_with(|first: char| first.is_ascii_digit());
+        let Some(codes) = self.dictionary.codes(meaning.table).filter(|codes| !codes.iter().any(has_numbers)) else {
+            return false;
+        };
+        let text = format!(
+            "{path} has codes of HL7 table {} ({}), and {} is a number",
+            meaning.table,
+            shown(&codes[..codes.len().min(3)]),
+            target.name
+        );
+        self.reader.warn(written.file, written.span.clone(), "M018", text, "is another field meant?");
+        true
+    }
+
+    /// XAD: the country, or what the address is for, where a part of the place is read.
+    fn beside_the_place(&mut self, path: &Path, written: &Located<String>, place: &str, target: &Target) -> bool {
+        let (Some(field), Some(component)) = (path.field(), path.component()) else { return false };
+        let found = BESIDE_THE_PLACE.iter().find(|(number, _)| *number == component);
+        let whole = Path::parse(&format!("{}-{field}", path.segment())).ok();
+        let newest =
+            whole.and_then(|whole| self.meaning(&whole).ok()).and_then(|meaning| meaning.types.last().copied());
+        let is_asked = place == "patient.addresses" && target.name != "use" && newest == Some("XAD");
+        let Some((_, what)) = found.filter(|_| is_asked) else { return false };
+        let text = format!("{path} is {what}, and {} is something else", target.name);
+        let meant = match target.name {
+            "street" | "text" => format!("{}-{field}", path.segment()),
+            name => {
+                let numbers = [("city", 3), ("province", 4), ("postal_code", 5), ("district", 9)];
+                let number = numbers.iter().find(|(known, _)| *known == name).map_or(1, |(_, number)| *number);
+                format!("{}-{field}.{number}", path.segment())
+            }
+        };
+        let hint = format!("is {meant} meant? as = \"text\" takes what is sent");
+        self.reader.warn(written.file, written.span.clone(), "M018", text, &hint);
+        true
+    }
+
+    /// The name of the mother, or of somebody else than the patient.
+    fn name_of_another(&mut self, path: &Path, written: &Located<String>, place: &str, target: &Target) -> bool {
+        const NAMES: &[&str] = &["family_name", "given_name", "name", "other_names"];
+        if place != "patient" || target.parent.is_some() || !NAMES.contains(&target.name) {
+            return false;
+        }
+        let of_other = OTHER_PEOPLE.iter().find(|(segment, _)| *segment == path.segment()).map(|(_, whose)| *whose);
+        let whose = match (path.segment(), path.field()) {
+            ("PID", Some(6)) => "the mother, before her marriage",
+            _ => match of_other {
+                Some(whose) => whose,
+                None => return false,
+            },
+        };
+        let text = format!("{path} is the name of {whose}, and not the patient's");
+        self.reader.warn(written.file, written.span.clone(), "M018", text, "is PID-5 meant?");
         true
     }
 

@@ -357,6 +357,12 @@ impl<'d> Checker<'_, '_, 'd> {
             } else if !is_explicit && is_number && self.is_time(path) {
                 let text = format!("{path} ({types}) is a time, and {} is a number", target.name);
                 self.reader.warn(written.file, written.span.clone(), "M018", text, "is another field meant?");
+            } else if !is_explicit && is_number && meaning.types.last() == Some(&"SI") {
+                let text = format!(
+                    "{path} ({types}) counts the segments of each message from 1, and {} is no such number",
+                    target.name
+                );
+                self.reader.warn(written.file, written.span.clone(), "M018", text, "is another field meant?");
             }
         } else if !self.reads_what_it_is(coercion, &meaning.types) {
             let text = format!("{path} ({types}) does not hold what {} is made of", target.name);

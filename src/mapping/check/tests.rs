@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::super::Mapping;
+use super::super::{Mapping, ReadFile};
 use crate::diagnostic::Diagnostic;
 
 /// Eight lines without a mistake; what is added to them is the only thing to tell of.
@@ -17,7 +17,11 @@ pub(super) fn problems_of(files: &[(&str, &str)]) -> Vec<Diagnostic> {
         let found = files.iter().find(|(known, _)| *known == name);
         found.map(|(_, text)| (*text).to_owned()).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     };
-    match Mapping::load("site.toml", &read) {
+    problems_with(&read)
+}
+
+pub(super) fn problems_with(read: ReadFile<'_>) -> Vec<Diagnostic> {
+    match Mapping::load("site.toml", read) {
         Ok(mapping) => mapping.warnings().to_vec(),
         Err(problems) => problems,
     }

@@ -163,6 +163,7 @@ updated_at = 'MSH-7'
 started_at = 'PV1-44'
 ended_at = 'PV1-45'
 attending = 'PV1-7'
+department = 'PV1-10'
 ward = 'PV1-3.1.1'
 room = 'PV1-3.2.1'
 ";
@@ -173,7 +174,8 @@ room = 'PV1-3.2.1'
     visit("ended_at = 'PV1-44'\nstarted_at = 'PV1-45'", &[]);
     visit("ended_at = ['PV1-45', 'PV1-44']", &[]);
     visit("ended_at = { from = 'PV1-44', when = 'PV1-45' }", &[]);
-    visit("room = 'PV1-3.1.1'", &[]);
+    visit("department = 'PV1-3.1.1'", &[]);
+    visit("room = { from = 'PV1-3.1.1', as = 'text' }", &[]);
     check_over(base, "[patient]\nupdated_at = 'PID-7'\n", &[("3:14 M018", "PID-7 is what birth_date is read from")]);
 }
 
