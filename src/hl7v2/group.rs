@@ -145,7 +145,7 @@ impl Groups {
         self.owners[index] = owner.map_or(NOBODY, |owner| owner as u32);
     }
 
-    fn owner(&self, index: usize) -> Option<usize> {
+    pub(super) fn owner(&self, index: usize) -> Option<usize> {
         let owner = self.owners[index];
         (owner != NOBODY).then_some(owner as usize)
     }

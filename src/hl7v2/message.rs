@@ -532,6 +532,11 @@ impl<'m> Segment<'m> {
         (positions.partition_point(|&position| (position as usize) < self.index) + 1, positions.len())
     }
 
+    /// The segment that it says more of or belongs to, such as the OBX before an NTE.
+    pub fn owner(&self) -> Option<Segment<'m>> {
+        self.message.segment(self.message.groups.owner(self.index)?)
+    }
+
     /// Its place, for reports; field 0 is the segment as a whole.
     pub fn location_of(&self, field: usize) -> Location {
         let (occurrence, count) = self.occurrence();

@@ -97,6 +97,8 @@ pub struct Mapped {
 pub struct Trace {
     /// Fields and components that a rule or a condition asked for, whether or not they had a value.
     pub asked: BTreeSet<Asked>,
+    /// Of messages: what rules and conditions came to there, in which segment and repetition.
+    pub(crate) reached: BTreeSet<Reached>,
     /// Rules that gave a value or cleared one.
     pub fired: BTreeSet<RuleName>,
     /// References that lead to nothing in the unit, although what they name would belong to it.
@@ -115,6 +117,18 @@ pub struct LostFields {
     pub partial: BTreeSet<String>,
 }
 
+/// A value of a message that a rule or condition led to, whether or not it was the one taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Reached {
+    /// Position of the segment in the message.
+    pub(crate) segment: usize,
+    pub(crate) field: usize,
+    /// From 1.
+    pub(crate) repetition: usize,
+    /// `None`: all of them.
+    pub(crate) component: Option<usize>,
+}
+
 /// A part of a message or resource, whichever of its kind and repetition.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Asked {
@@ -127,6 +141,11 @@ pub enum Asked {
         /// From 1; `None`: all of them.
         component: Option<usize>,
     },
+    /// A field that is read elsewhere, and not where this one is.
+    Elsewhere {
+        /// `PV1-7[2]`, `NTE-3 behind PID`.
+        place: String,
+    },
     /// An element of FHIR and all that is in it: `Patient.maritalStatus`.
     Element(String),
 }
@@ -138,7 +157,7 @@ impl fmt::Display for Asked {
                 write!(formatter, "{segment}-{field}.{component}")
             }
             Self::Field { segment, field, component: None } => write!(formatter, "{segment}-{field}"),
-            Self::Element(element) => formatter.write_str(element),
+            Self::Elsewhere { place: name } | Self::Element(name) => formatter.write_str(name),
         }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) fn run(plan: &Plan, input: Input<'_>, context: &Context<'_>) -> Resul
         times: Vec::new(),
         choices: Choices::default(),
     };
-    plan.matches.iter().for_each(|condition| run.ask(&condition.path));
+    plan.matches.iter().for_each(|condition| run.ask(&condition.path, &whole));
     match run.patients(&whole) {
         Ok(()) => {
             run.report_unread(input);
@@ -175,7 +175,7 @@ impl<'r> Run<'r> {
                     self.record(*kind, block, &patient)?;
                     continue;
                 };
-                self.ask(each);
+                self.ask(each, &patient);
                 let is_nobodys = *kind == Kind::LabReport && patient.begins_before(each, first);
                 if !is_nobodys {
                     for scope in patient.each(each) {
@@ -246,7 +246,11 @@ impl<'r> Run<'r> {
 
     /// `when` and `skip`. What `skip` names is reported, what `when` excludes was never meant.
     fn is_wanted(&mut self, block: &BlockPlan, scope: &Scope<'_>, name: &str) -> bool {
-        block.when.iter().chain(block.skip.iter().map(|rule| &rule.when)).for_each(|when| self.ask_condition(when));
+        block
+            .when
+            .iter()
+            .chain(block.skip.iter().map(|rule| &rule.when))
+            .for_each(|when| self.ask_condition(when, scope));
         if let Some(when) = block.when.as_ref().filter(|when| !when.holds(scope)) {
             self.mapped.notes.extend(when.trouble(scope));
             return false;
@@ -278,7 +282,7 @@ impl<'r> Run<'r> {
             }
             // The compiler has seen to it that there is one.
             let Some(each) = &block.each else { continue };
-            self.ask(each);
+            self.ask(each, scope);
             self.explain_lost_items(each, scope, kind, list.name);
             if self.context.explain {
                 self.note_choice(each, scope, &format!("{}.{}", kind.name(), list.name));

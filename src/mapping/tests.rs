@@ -979,3 +979,15 @@ fn conditions_are_understood_or_refused_at_their_column() {
     let deep = format!("visit.when = \"{}PV1\"", "not ".repeat(5000));
     assert!(Files::of(&deep).problems()[0].contains("nested too deeply"));
 }
+
+#[test]
+fn a_value_that_a_path_without_a_condition_may_take_is_not_told_as_chosen_by_none() {
+    let contact = "[[patient.contacts]]\neach = 'NK1'\nname = 'NK1-2.1'\nphone = { from = ['NK1-5', 'NK1-6[3 in PH,CP]'PLAIN], as = 'phone' }";
+    let unchosen = |plain: &str| {
+        let files = Files::of(&format!("{PATIENT}birth_date = 'PID-7'\n{}", contact.replace("PLAIN", plain)));
+        let mapped = apply(&files, "PID|1||1||||19900305\nNK1|1|李||1|13700000000|02088887777").unwrap();
+        mapped.trace.unchosen.into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(unchosen(""), ["NK1-6"]);
+    assert_eq!(unchosen(", 'NK1-6'"), [""; 0]);
+}

@@ -189,6 +189,9 @@ fn explain_answers_for_a_stored_message_and_one_of_a_batch() {
     let both = site.json(&["mapping", "explain", "his", "two.hl7", "--json"]);
     assert_eq!(column(both["units"].as_array().unwrap(), "unit"), ["two.hl7", "two.hl7, message 2"]);
     assert_eq!(both["records"][3]["unit"], "two.hl7, message 2");
+    site.write("one.hl7", admission("3"));
+    let all = site.json(&["mapping", "explain", "his", "one.hl7", "two.hl7", "--json"]);
+    assert_eq!(column(all["units"].as_array().unwrap(), "unit"), ["one.hl7", "two.hl7", "two.hl7, message 2"]);
     assert!(
         site.run(&["mapping", "explain", "his", "two.hl7", "--number", "3"]).exits(2).stderr.contains("2 messages")
     );

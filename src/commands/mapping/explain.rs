@@ -22,13 +22,13 @@ pub(in crate::commands) struct Arguments {
     /// The source whose mapping is asked; with --message it may be left out.
     #[arg(required_unless_present = "message")]
     source: Option<String>,
-    /// A file of messages, or of FHIR resources (a resource, a Bundle, NDJSON), or a directory; - is standard input.
+    /// Files of messages, or of FHIR resources (a resource, a Bundle, NDJSON), or directories; - is standard input.
     #[arg(required_unless_present = "message", conflicts_with = "message")]
-    file: Option<PathBuf>,
+    paths: Vec<PathBuf>,
     /// A stored message, by its number, as the mapping files are now.
     #[arg(long, value_name = "ID")]
     message: Option<i64>,
-    /// Only this message of the file, or this unit of its resources, from 1.
+    /// Only this message of all that the files hold, or this unit of their resources, from 1.
     #[arg(long, value_name = "N", conflicts_with = "message")]
     number: Option<usize>,
     /// Print JSON.
@@ -65,15 +65,15 @@ impl Report {
 }
 
 pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Verdict> {
-    let (source, report, stored) = match (arguments.message, &arguments.source, &arguments.file) {
+    let (source, report, stored) = match (arguments.message, &arguments.source, arguments.paths.as_slice()) {
         (Some(id), name, _) => {
             let (source, raw, message) = stored(config, id, name.as_deref())?;
             let told = vec![examine(&source, Place::Stored { id }, &raw)];
             (source, Report { told, ..Report::default() }, Some(message))
         }
-        (None, Some(name), Some(file)) => {
+        (None, Some(name), paths @ [_, ..]) => {
             let source = source(config, name)?;
-            let report = from_files(&source, file, arguments.number)?;
+            let report = from_files(&source, paths, arguments.number)?;
             (source, report, None)
         }
         _ => bail!("name a source and a file, or --message ID"),
@@ -142,11 +142,11 @@ fn stored(config: &Config, id: i64, name: Option<&str>) -> anyhow::Result<(Sourc
     Ok((source(config, &message.source)?, bytes, message))
 }
 
-/// What a file or directory holds, or the one of this number.
-fn from_files(source: &Source, file: &PathBuf, number: Option<usize>) -> anyhow::Result<Report> {
+/// What files and directories hold, or the one of this number.
+fn from_files(source: &Source, paths: &[PathBuf], number: Option<usize>) -> anyhow::Result<Report> {
     let mut report = Report::default();
     let mut seen = 0;
-    report.unused = inputs::each(source, std::slice::from_ref(file), |place, content| {
+    report.unused = inputs::each(source, paths, |place, content| {
         seen += 1;
         if number.is_none_or(|number| number == seen) {
             match content {
@@ -159,7 +159,9 @@ fn from_files(source: &Source, file: &PathBuf, number: Option<usize>) -> anyhow:
     match number {
         Some(number) if number == 0 || number > seen => {
             let noun = if source.mapping.format() == Format::Fhir { "unit" } else { "message" };
-            Err(WrongUsage(format!("{} makes {}", file.display(), count(seen, noun))).into())
+            let named: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+            let verb = if let [_] = paths { "makes" } else { "make" };
+            Err(WrongUsage(format!("{} {verb} {}", named.join(", "), count(seen, noun))).into())
         }
         // What the others hold was not asked for.
         Some(_) => Ok(Report { unused: Unused::new(), ..report }),

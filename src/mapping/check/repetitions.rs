@@ -50,7 +50,11 @@ impl Checker<'_, '_, '_> {
                     file.line(place.span.start)
                 );
                 let [all, first] = ["*", "1"].map(|number| match is_of_segment {
-                    true => path.to_string().replacen(path.segment(), &format!("{}[{number}]", path.segment()), 1),
+                    true => {
+                        let reads_all = loses_repetitions && base.means_all_repetitions() && number == "*";
+                        let path = if reads_all { path.written_with_repetition(number) } else { path.to_string() };
+                        path.replacen(base.segment(), &format!("{}[{number}]", base.segment()), 1)
+                    }
                     false => path.written_with_repetition(number),
                 });
                 let hint = format!("write {all} for all; the first on purpose is {first}");

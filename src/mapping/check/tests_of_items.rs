@@ -8,7 +8,7 @@ updated_at = 'MSH-7'\n[[lab_report.results]]\neach = 'OBX'\ncode = 'OBX-3.1'\nst
 #[test]
 fn a_rule_that_reads_the_first_where_the_base_s_reads_all_is_told() {
     let base = format!(
-        "{SOUND}{RESULTS}flags = {{ from = 'OBX-8[*]', as = 'text' }}\nnote = 'NTE[*]-3'\nobserved_at = 'OBX-14'\n"
+        "{SOUND}{RESULTS}flags = {{ from = 'OBX-8[*]', as = 'text' }}\nnote = 'NTE[*]-3[*]'\nobserved_at = 'OBX-14'\n"
     );
     let site = |line: &str, expected: &[(&str, &str)]| {
         check_over(
@@ -20,9 +20,11 @@ fn a_rule_that_reads_the_first_where_the_base_s_reads_all_is_told() {
     let flags = "OBX-8 is the first repetition alone; the base's rule in base.toml:19, in whose place this stands, reads all: OBX-8[*] (write OBX-8[*] for all; the first on purpose is OBX-8[1])";
     site("flags = 'OBX-8'", &[("6:9 M026", flags)]);
     site("note = 'NTE-3'", &[("6:8 M026", "NTE-3 is the first segment alone")]);
-    site("note = 'NTE-3'", &[("6:8 M026", "(write NTE[*]-3 for all; the first on purpose is NTE[1]-3)")]);
+    site("note = 'NTE-3'", &[("6:8 M026", "(write NTE[*]-3[*] for all; the first on purpose is NTE[1]-3)")]);
+    site("note = 'NTE[*]-3'", &[("6:8 M026", "NTE[*]-3 is the first repetition alone")]);
+    site("note = 'NTE[*]-3'", &[("6:8 M026", "(write NTE[*]-3[*] for all; the first on purpose is NTE[*]-3[1])")]);
     for sound in
-        ["flags = 'OBX-8[*]'", "flags = 'OBX-8[1]'", "note = 'NTE[1]-3'", "note = 'NTE[*]-3'", "note = 'OBX-8.2'"]
+        ["flags = 'OBX-8[*]'", "flags = 'OBX-8[1]'", "note = 'NTE[1]-3[*]'", "note = 'NTE[*]-3[*]'", "note = 'OBX-8.2'"]
     {
         site(sound, &[]);
     }

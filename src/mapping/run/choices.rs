@@ -23,7 +23,13 @@ impl Run<'_> {
 
     /// Notes what a path chooses from, for a field or list.
     pub(super) fn note_choice(&mut self, path: &Path, scope: &Scope<'_>, target: &str) {
-        let Some([from, chosen]) = path.choice(scope) else { return };
+        let Some([from, chosen]) = path.choice(scope) else {
+            // A path that chooses nothing may come to the same value, whether or not it is the one that is taken.
+            if path.hl7v2().is_some_and(|path| path.field().is_some()) {
+                self.choices.chosen.extend(path.values(scope).iter().map(|value| value.location().to_string()));
+            }
+            return;
+        };
         for place in from.into_iter().filter(|place| !chosen.contains(place)) {
             self.choices.passed.entry(place).or_default().insert(target.to_owned());
         }

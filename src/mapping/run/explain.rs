@@ -1,6 +1,7 @@
 //! What a run says of itself when asked: where each field came from, what the rules looked at, which of them gave something.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use super::draft::Draft;
 use super::rule::code_of;
@@ -10,7 +11,7 @@ use crate::mapping::coerce::{self, Coercion, coded};
 use crate::mapping::compile::{BlockPlan, RulePlan};
 use crate::mapping::coverage::WHOLE;
 use crate::mapping::input::{Condition, Format, Input, Location, Path, Scope, Value};
-use crate::mapping::{Asked, ExplainedField, RuleName};
+use crate::mapping::{Asked, ExplainedField, Reached, RuleName};
 use crate::record::{Fields, Kind, Value as Json};
 
 /// What was read of a value: a range is read from its whole field, because the `~` between two limits is no repetition.
@@ -54,37 +55,46 @@ impl Run<'_> {
     }
 
     /// Notes that the mapping looks there, as `each` does: which there are, and not what is in them.
-    pub(super) fn ask(&mut self, path: &Path) {
+    pub(super) fn ask(&mut self, path: &Path, scope: &Scope<'_>) {
         if !self.context.explain {
             return;
         }
-        match path {
-            Path::Hl7v2(path) => self.ask_choices(path),
-            Path::Fhir(path) => self.ask_elements(path.elements(), ""),
+        match (path, scope) {
+            (Path::Hl7v2(path), Scope::Hl7v2(scope)) => self.ask_choices(path, scope),
+            (Path::Hl7v2(_), Scope::Fhir(_)) => {}
+            (Path::Fhir(path), _) => self.ask_elements(path.elements(), ""),
         }
     }
 
     /// Notes what a rule looks at: of the field or element that the path leads to, what its coercion reads.
-    pub(super) fn ask_for(&mut self, rule: &RulePlan, path: &Path) {
-        let path = match path {
-            Path::Hl7v2(path) => path,
-            Path::Fhir(path) => {
+    pub(super) fn ask_for(&mut self, rule: &RulePlan, path: &Path, scope: &Scope<'_>) {
+        let (path, scope) = match (path, scope) {
+            (Path::Hl7v2(path), Scope::Hl7v2(scope)) => (path, scope),
+            (Path::Fhir(path), _) => {
                 self.ask_elements(path.elements(), "");
                 self.ask_elements(path.results(), WHOLE);
                 return;
             }
+            _ => return,
         };
-        self.ask_choices(path);
+        self.ask_choices(path, scope);
         let Some(field) = path.field() else { return };
         let components = match (path.component(), rule.coercion.components()) {
             (None, Some(read)) => read.iter().copied().map(Some).collect(),
             (component, _) => vec![component],
         };
+        // Of a result all repetitions are the value; the `~` between two limits is none.
+        let reads_whole_field = matches!(rule.coercion, Coercion::LabValue | Coercion::ReferenceRange);
+        self.reach(path, scope, &components, reads_whole_field);
         components.into_iter().for_each(|component| self.ask_field(path.segment(), field, component));
         if path.segment() == "OBX" && matches!(rule.coercion, Coercion::LabValue | Coercion::ReferenceRange) {
             // The unit tells a percentage from a count, and what a range without one means.
             let unit = Coercion::Unit.components().unwrap_or_default();
             unit.iter().for_each(|component| self.ask_field("OBX", UNIT, Some(*component)));
+            let unit: Vec<_> = unit.iter().copied().map(Some).collect();
+            for value in path.resolve_all(scope).into_iter().filter_map(hl7v2::Resolved::value) {
+                self.note_reached(value.segment().index(), UNIT, 1..=1, &unit);
+            }
         }
     }
 
@@ -102,34 +112,69 @@ impl Run<'_> {
         self.mapped.trace.asked.extend(elements.map(|element| Asked::Element(format!("{element}{how}"))));
     }
 
+    /// Notes the values that a path leads to; `reads_whole_field`: and all repetitions beside each.
+    fn reach(
+        &mut self,
+        path: &hl7v2::Path,
+        scope: &hl7v2::Scope<'_>,
+        components: &[Option<usize>],
+        reads_whole_field: bool,
+    ) {
+        for value in path.resolve_all(scope).into_iter().filter_map(hl7v2::Resolved::value) {
+            let (segment, location) = (value.segment(), value.location());
+            let Some(field) = location.field else { continue };
+            let count = segment.message().repetitions(segment.field(field)).count();
+            let own = location.repetition.unwrap_or(1);
+            let repetitions = if reads_whole_field { 1..=count.max(1) } else { own..=own };
+            self.note_reached(segment.index(), field, repetitions, components);
+        }
+    }
+
+    fn note_reached(
+        &mut self,
+        segment: usize,
+        field: usize,
+        repetitions: RangeInclusive<usize>,
+        components: &[Option<usize>],
+    ) {
+        let reached = repetitions.flat_map(|repetition| {
+            components.iter().map(move |component| Reached { segment, field, repetition, component: *component })
+        });
+        self.mapped.trace.reached.extend(reached);
+    }
+
     fn ask_field(&mut self, segment: &str, field: usize, component: Option<usize>) {
         self.mapped.trace.asked.insert(Asked::Field { segment: segment.to_owned(), field, component });
     }
 
-    /// The components by which a path chooses among segments and repetitions.
-    fn ask_choices(&mut self, path: &hl7v2::Path) {
-        if let (Some((component, _, _)), Some(field)) = (path.predicate(), path.field()) {
-            self.ask_field(path.segment(), field, Some(component));
-        }
-        if let Some((choice, _)) = path.chosen_by()
-            && let Some(field) = choice.field()
-        {
-            self.ask_field(choice.segment(), field, choice.component());
+    /// The components by which a path chooses among segments and repetitions: it looks at those of all of them.
+    fn ask_choices(&mut self, path: &hl7v2::Path, scope: &hl7v2::Scope<'_>) {
+        let by_repetition =
+            path.predicate().zip(path.field()).map(|((component, _, _), field)| (field, Some(component)));
+        let chosen_by = path.chosen_by();
+        let by_segment = chosen_by.and_then(|(choice, _)| Some((choice.field()?, choice.component())));
+        for (field, component) in by_repetition.into_iter().chain(by_segment) {
+            self.ask_field(path.segment(), field, component);
+            if let Ok(all) = hl7v2::Path::parse(&format!("{}[*]-{field}[*]", path.segment())) {
+                self.reach(&all, scope, &[component], false);
+            }
         }
     }
 
-    pub(super) fn ask_condition(&mut self, condition: &Condition) {
+    pub(super) fn ask_condition(&mut self, condition: &Condition, scope: &Scope<'_>) {
         if !self.context.explain {
             return;
         }
-        match condition {
-            Condition::Hl7v2(condition) => condition.each_path(&mut |path| {
-                self.ask_choices(path);
+        match (condition, scope) {
+            (Condition::Hl7v2(condition), Scope::Hl7v2(scope)) => condition.each_path(&mut |path| {
+                self.ask_choices(path, scope);
                 if let Some(field) = path.field() {
                     self.ask_field(path.segment(), field, path.component());
+                    self.reach(path, scope, &[path.component()], false);
                 }
             }),
-            Condition::Fhir(path) => self.ask_elements(path.elements(), ""),
+            (Condition::Hl7v2(_), Scope::Fhir(_)) => {}
+            (Condition::Fhir(path), _) => self.ask_elements(path.elements(), ""),
         }
     }
 

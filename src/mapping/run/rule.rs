@@ -76,8 +76,8 @@ impl Run<'_> {
         place: Place,
     ) -> Result<(), Box<Stop>> {
         if self.context.explain {
-            rule.when.iter().for_each(|when| self.ask_condition(when));
-            rule.from.iter().for_each(|path| self.ask_for(rule, path));
+            rule.when.iter().for_each(|when| self.ask_condition(when, scope));
+            rule.from.iter().for_each(|path| self.ask_for(rule, path, scope));
             if rule.when.as_ref().is_none_or(|when| when.holds(scope)) {
                 self.note_choices(rule, scope, place);
             }
