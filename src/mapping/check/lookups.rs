@@ -33,6 +33,7 @@ impl<'d> Checker<'_, '_, 'd> {
             let Some(rule) = rule else { continue };
             let (Some(table), Some(found)) = (&rule.table, compile::target(level, &target.value)) else { continue };
             let place = format!("{place}.{}", found.name);
+            self.asked_tables.insert(&table.value);
             self.all_look_ups.push(LookUp {
                 table,
                 field: found.name,
