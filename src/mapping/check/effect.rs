@@ -273,9 +273,9 @@ impl Checker<'_, '_, '_> {
     }
 }
 
-/// The first field that a file says something of in a block, or in its lists.
+/// The first field that a file, or one over it, says something of in a block, or in its lists.
 fn first_of_site(block: &Block, file: usize) -> Option<&Located<String>> {
-    let own = block.fields.iter().map(|(target, _)| target).find(|target| target.file == file);
+    let own = block.fields.iter().map(|(target, _)| target).find(|target| target.file <= file);
     let of_lists = || block.lists.iter().flat_map(|(_, blocks)| blocks).find_map(|inner| first_of_site(inner, file));
     own.or_else(of_lists)
 }

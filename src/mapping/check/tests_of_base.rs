@@ -190,6 +190,8 @@ fn a_path_whose_codes_are_of_another_hl7_table_is_told() {
         (RESULT, "status = { from = 'OBR-25', table = 'result_status' }", "OBR-25 is looked up in report_status"),
         (STAY, "first_visit = { from = 'PV1-4', table = 'yes_no' }", "PV1-4 has codes of HL7 table 0007"),
         (STAY, "first_visit = { from = 'PV2-34', table = 'yes_no' }", ""),
+        ("[patient]", "vip = { from = 'PV1-16', table = 'yes_no', on_unmapped = 'leave' }", ""),
+        (STAY, "class = { from = ['PV1-2', 'PV1-18'], table = 'class', on_unmapped = 'keep' }", ""),
         (STAY, "class = { from = 'PV1-4', table = 'class', on_unmapped = 'keep' }", "and class those of table 0004"),
         (STAY, "event = { from = 'MSH-9.3', table = 'visit_event', on_unmapped = 'leave' }", "HL7 table 0354"),
         (STAY, "event = { from = 'EVN-1', table = 'visit_event', on_unmapped = 'leave' }", ""),
