@@ -8,7 +8,8 @@ use crate::hl7v2::Path;
 use crate::mapping::compile::Target;
 use crate::mapping::expression::Expression;
 use crate::mapping::file::{Block, LeftOut, Located, Required, Rule};
-use crate::mapping::truth::Facts;
+use crate::mapping::input::Format;
+use crate::mapping::truth::{self, Facts};
 use crate::record::schema::Shape;
 
 /// Targets that fill others, in one place.
@@ -94,6 +95,52 @@ impl Checker<'_, '_, '_> {
                 "leave it out, or put the narrower path first",
             );
         }
+    }
+
+    /// Paths of a rule that its own condition leaves nothing to: one before them then always has a value, or they have none.
+    pub(super) fn decided_by_condition(&mut self, rule: &Rule) {
+        let Some(when) = rule.when.as_ref().filter(|_| self.declared.format() == Format::Hl7v2) else { return };
+        if rule.from.len() < 2 || rule.table.is_some() {
+            return;
+        }
+        let has_value = |written: &Located<String>| truth::implies(&when.value, written.value.trim());
+        let is_empty =
+            |written: &Located<String>| truth::implies(&when.value, &format!("not {}", written.value.trim()));
+        for (index, written) in rule.from.iter().enumerate() {
+            let before = rule.from[..index].iter().find(|before| has_value(before));
+            let text = match before {
+                Some(before) => {
+                    format!("{} is never asked: when says that {}, before it, has a value", written.value, before.value)
+                }
+                None if is_empty(written) => format!("{} has no value where when holds", written.value),
+                None => continue,
+            };
+            let hint = "leave it out, or say in when for which messages it is meant, as in: PV1-44 or MSH-9.2 = 'A01'";
+            self.reader.warn(written.file, written.span.clone(), "M021", text, hint);
+        }
+    }
+
+    /// What a site says of a base's block that no message of its `match` comes to.
+    pub(super) fn never_entered(&mut self, block: &Block) {
+        let Some(match_file) = self.match_file else { return };
+        let of_base = |written: &&Located<String>| written.file > match_file;
+        let each = block.each.as_ref().filter(of_base).and_then(|each| Path::parse(&each.value).ok());
+        let when = block.when.as_ref().filter(of_base);
+        let is_never = |when: &Located<String>| {
+            Expression::parse(&when.value).is_ok_and(|when| self.match_facts.ask(&when) == Some(false))
+        };
+        let why = match (each.filter(|each| self.match_facts.lacks(each.segment())), when) {
+            (Some(each), _) => format!("is made of {}", each.segment()),
+            (None, Some(when)) if is_never(when) => {
+                format!("counts where {}", when.value.split_whitespace().collect::<Vec<_>>().join(" "))
+            }
+            _ => return,
+        };
+        // Where the site says something of it itself.
+        let Some(place) = first_of_site(block, match_file) else { return };
+        let name = block.label.as_ref().map_or_else(String::new, |label| format!(" {}", label.value));
+        let text = format!("the block{name} {why}, and match lets no such message through: this has no effect");
+        self.reader.warn(place.file, place.span.clone(), "M021", text, "widen match, or leave the block out");
     }
 
     /// Rules of one field behind one that always gives a value.
@@ -224,6 +271,13 @@ impl Checker<'_, '_, '_> {
         let hint = "leave each as the base has it; a block of its own has a name of its own: block = \"…\"";
         self.reader.warn(written.file, written.span.clone(), "M020", text, hint);
     }
+}
+
+/// The first field that a file, or one over it, says something of in a block, or in its lists.
+fn first_of_site(block: &Block, file: usize) -> Option<&Located<String>> {
+    let own = block.fields.iter().map(|(target, _)| target).find(|target| target.file <= file);
+    let of_lists = || block.lists.iter().flat_map(|(_, blocks)| blocks).find_map(|inner| first_of_site(inner, file));
+    own.or_else(of_lists)
 }
 
 /// The `each` that a site gave to a block of its base.

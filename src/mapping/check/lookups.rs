@@ -33,6 +33,7 @@ impl<'d> Checker<'_, '_, 'd> {
             let Some(rule) = rule else { continue };
             let (Some(table), Some(found)) = (&rule.table, compile::target(level, &target.value)) else { continue };
             let place = format!("{place}.{}", found.name);
+            self.asked_tables.insert(&table.value);
             self.all_look_ups.push(LookUp {
                 table,
                 field: found.name,
@@ -229,23 +230,25 @@ impl<'d> Checker<'_, '_, 'd> {
         let known: Vec<(&'static str, &Located<String>)> =
             paths.filter_map(|path| Some((self.hl7_table(path)?, path))).collect();
         let Some((number_of_base, path_of_base)) = known.first() else { return false };
-        for written in own.from {
-            let Some(number) = self.hl7_table(written) else { continue };
-            let is_same =
-                |other: &str| other == number || [number, other].iter().all(|table| YES_OR_NO.contains(table));
-            if known.iter().any(|(other, _)| is_same(other)) || self.has_rows_for(name, number) {
-                continue;
-            }
-            let text = format!(
-                "{} has codes of HL7 table {number}, and {name} those of table {number_of_base}, as {}",
-                written.value, path_of_base.value
-            );
-            let hint = "is another path or another table meant?";
-            self.reader.warn(written.file, written.span.clone(), "M022", text, hint);
-            self.paths_of_others.insert((written.file, written.span.start));
-            return true;
+        // A later path may be a site's stopgap; and in its own field a sender may well say yes and no.
+        let Some(written) = own.from.first() else { return false };
+        let Some(number) = self.hl7_table(written) else { return false };
+        let is_same = |other: &str| other == number || [number, other].iter().all(|table| YES_OR_NO.contains(table));
+        let of_field = || own.base_paths.iter().any(|path| path.value == written.value);
+        if known.iter().any(|(other, _)| is_same(other))
+            || self.has_rows_for(name, number)
+            || (own.shape == Shape::Boolean && of_field())
+        {
+            return false;
         }
-        false
+        let text = format!(
+            "{} has codes of HL7 table {number}, and {name} those of table {number_of_base}, as {}",
+            written.value, path_of_base.value
+        );
+        let hint = "is another path or another table meant?";
+        self.reader.warn(written.file, written.span.clone(), "M022", text, hint);
+        self.paths_of_others.insert((written.file, written.span.start));
+        true
     }
 
     /// The HL7 table of a path's codes; that of a coded field for its first component as well.

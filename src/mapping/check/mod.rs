@@ -62,6 +62,7 @@ pub(super) fn check(reader: &mut Reader<'_>, declared: &Declarations, rows: &[Ve
         rows,
         looked_up: HashMap::new(),
         all_look_ups: Vec::new(),
+        asked_tables: HashSet::new(),
         paths_of_others: HashSet::new(),
         strangers: BTreeMap::new(),
         known_codes: HashSet::new(),
@@ -102,6 +103,8 @@ struct Checker<'r, 'a, 'd> {
     looked_up: HashMap<String, (HashSet<&'d str>, &'d Located<String>)>,
     /// Every rule that looks something up.
     all_look_ups: Vec<LookUp<'d>>,
+    /// The tables that they ask.
+    asked_tables: HashSet<&'d str>,
     /// Paths, by file and byte, of which it was told that they belong to another field: how they repeat is no mistake of its own.
     paths_of_others: HashSet<(usize, usize)>,
     /// Codes that conditions name and no table knows in which their path is looked up, by the path; and paths of which one is known.
@@ -238,6 +241,9 @@ impl<'d> Checker<'_, '_, 'd> {
         if block.when.as_ref().is_some_and(|when| when.value.trim() == "false") {
             return;
         }
+        if outer.is_none() {
+            self.never_entered(block);
+        }
         let each = block.each.as_ref().and_then(|each| self.each(each, outer.map(|(path, _)| path)));
         let within = each.as_ref().or(outer.map(|(path, _)| path));
         let mut facts = match outer {
@@ -303,6 +309,9 @@ impl<'d> Checker<'_, '_, 'd> {
         self.without_effect(rule, place.contains('.'));
         let gathers = level.iter().any(|field| field.name == target.value && field.shape == Shape::TextList);
         self.fallbacks(rule, within, gathers);
+        if !gathers {
+            self.decided_by_condition(rule);
+        }
         self.only_the_first(rule, within);
         if place == Kind::Patient.name() {
             self.of_the_message(rule, &target.value);
@@ -459,6 +468,13 @@ impl<'d> Checker<'_, '_, 'd> {
                     None => "use it with table = \"…\", or remove it".to_owned(),
                 };
                 self.reader.warn(name.file, name.span.clone(), "M024", text, &hint);
+            } else if self.is_whole && self.is_asked_no_more(name) {
+                let text = format!(
+                    "no rule uses the table {} any more: others are in place of the base's that did",
+                    name.value
+                );
+                let hint = "remove it, or use it with table = \"…\"";
+                self.reader.warn(name.file, name.span.clone(), "M024", text, hint);
             }
             let foreign = self.foreign_files.get(&name.value);
             let is_judged = |row: &&Row| {
@@ -483,6 +499,15 @@ impl<'d> Checker<'_, '_, 'd> {
                 self.events(name, rows, path);
             }
         }
+    }
+
+    /// Whether a table of the site's own is asked by none of the rules that are left.
+    fn is_asked_no_more(&self, name: &Located<String>) -> bool {
+        let extended = self.declared.tables.iter().filter(|other| other.name.value != name.value);
+        let mut extended = extended.filter_map(|other| other.extends.as_ref());
+        name.file == 0
+            && !self.asked_tables.contains(name.value.as_str())
+            && !extended.any(|extends| extends.value == name.value)
     }
 
     /// The rows of a table that trigger events are looked up in. Where most are none, the path is the mistake and not the rows.

@@ -10,9 +10,15 @@ const PROCEDURE: &str = "[[visit]]\nblock = 'stay'\n[[visit.procedures]]\neach =
 
 /// What is told of a site's file over `mappings/hl7v2.toml`, with the paths and codes of the shipped tables.
 fn told(site: &str) -> Vec<String> {
+    told_with_units(site, "")
+}
+
+/// The same, with a file of units of the site's own.
+fn told_with_units(site: &str, rows: &str) -> Vec<String> {
     let site = format!("extends = 'hl7v2.toml'\n{site}\n");
     problems_with(&|name| match name {
         "site.toml" => Ok(site.clone()),
+        "own.csv" => Ok(format!("source,target,note\n{rows}\n")),
         _ => std::fs::read_to_string(format!("{}/mappings/{name}", env!("CARGO_MANIFEST_DIR"))),
     })
     .iter()
@@ -184,6 +190,8 @@ fn a_path_whose_codes_are_of_another_hl7_table_is_told() {
         (RESULT, "status = { from = 'OBR-25', table = 'result_status' }", "OBR-25 is looked up in report_status"),
         (STAY, "first_visit = { from = 'PV1-4', table = 'yes_no' }", "PV1-4 has codes of HL7 table 0007"),
         (STAY, "first_visit = { from = 'PV2-34', table = 'yes_no' }", ""),
+        ("[patient]", "vip = { from = 'PV1-16', table = 'yes_no', on_unmapped = 'leave' }", ""),
+        (STAY, "class = { from = ['PV1-2', 'PV1-18'], table = 'class', on_unmapped = 'keep' }", ""),
         (STAY, "class = { from = 'PV1-4', table = 'class', on_unmapped = 'keep' }", "and class those of table 0004"),
         (STAY, "event = { from = 'MSH-9.3', table = 'visit_event', on_unmapped = 'leave' }", "HL7 table 0354"),
         (STAY, "event = { from = 'EVN-1', table = 'visit_event', on_unmapped = 'leave' }", ""),
@@ -195,4 +203,55 @@ fn a_path_whose_codes_are_of_another_hl7_table_is_told() {
             "",
         ),
     ]);
+}
+
+#[test]
+fn what_a_site_says_in_vain_is_told() {
+    const OF_DOCUMENTS: &str = "[tables]\ndocument_kind = ['tables/document-kind.csv', 'tables/emr-document.csv']
+[[lab_report]]\nblock = 'document'";
+    const OF_ORU: &str = "match = { 'MSH-9.1' = ['ORU'] }\n[[lab_report]]\nblock = 'document'";
+    const OF_MDM: &str = "match = { 'MSH-9.1' = ['ORU', 'MDM'] }\n[[lab_report]]\nblock = 'document'";
+    check_lines(&[
+        (
+            STAY,
+            "started_at = { from = ['PV1-44', 'EVN-6'], when = \"PV1-44 and MSH-9.2 = 'A01'\" }",
+            "site.toml:4:34 warning[M021]: EVN-6 is never asked: when says that PV1-44, before it, has a value",
+        ),
+        (
+            STAY,
+            "started_at = { from = ['PV1-44', 'EVN-6'], when = 'not PV1-44' }",
+            "site.toml:4:24 warning[M021]: PV1-44 has no value where when holds",
+        ),
+        (STAY, "started_at = { from = ['PV1-44', 'EVN-6'], when = \"PV1-44 or MSH-9.2 = 'A01'\" }", ""),
+        (STAY, "started_at = { from = ['PV1-44', 'EVN-6'], when = \"MSH-9.2 = 'A01'\" }", ""),
+        (
+            OF_DOCUMENTS,
+            "kind = { constant = 'imaging' }",
+            "site.toml:3:1 warning[M024]: no rule uses the table document_kind any more",
+        ),
+        (OF_DOCUMENTS, "kind = { from = 'TXA-2.1', table = 'document_kind' }", ""),
+        (OF_DOCUMENTS, "conclusion = 'NTE[*]-3'", ""),
+        (
+            OF_ORU,
+            "kind = { constant = 'imaging' }",
+            "site.toml:5:1 warning[M021]: the block document counts where MSH-9.1 = 'MDM', and match lets no such message",
+        ),
+        (OF_ORU, "when = 'false'", ""),
+        (OF_MDM, "kind = { constant = 'imaging' }", ""),
+        (
+            "match = { 'MSH-9.1' = ['ORU'] }\n[[lab_report]]\nblock = 'order'",
+            "kind = { constant = 'imaging' }",
+            "the block order counts where MSH-9.1 in ['ORM', 'OML', 'OMG', 'OMI'], and match lets no such",
+        ),
+    ]);
+}
+
+#[test]
+fn a_row_that_gives_a_unit_another_prefix_is_told() {
+    let units = |rows: &str| told_with_units("[tables]\nunit = ['tables/unit.csv', 'own.csv']", rows);
+    let text = "own.csv:2:8 warning[M025]: umol/L is another unit than mmol/L, and no value is converted (did you mean mmol/L?)";
+    assert_eq!(units("mmol/L,umol/L,"), [text]);
+    for sound in ["ug/mL,mg/L,", "毫摩尔,mmol/L,", "mIU/dL,m[IU]/dL,", "G/L,10*9/L,"] {
+        assert!(units(sound).is_empty(), "{sound}: {:?}", units(sound));
+    }
 }

@@ -66,6 +66,10 @@ impl Checker<'_, '_, '_> {
                     let meant = meant_unit(&row.target, known);
                     self.target(row, "no unit of UCUM", meant.as_deref());
                 }
+                for row in rows.iter().filter(|row| is_of_another_prefix(&row.source, &row.target)) {
+                    let problem = format!("another unit than {}, and no value is converted", row.source);
+                    self.target(row, &problem, Some(row.source.as_str()));
+                }
             }
             Vocabulary::Flags => {
                 // A letter and a digit more: codes of a site's own, as in all HL7 tables.
@@ -193,6 +197,15 @@ fn differs_in_prefix(one: &str, other: &str) -> bool {
         one != other && (with_prefix(one, other) || with_prefix(other, one) || bases.any(is_of_base))
     };
     one.len() == other.len() && one.iter().zip(&other).any(differs)
+}
+
+/// Whether two units are the same but for what stands before one part of them: values of one are some power of ten of the other's.
+/// (`ug/mL` and `mg/L` differ in two, and are the same.)
+fn is_of_another_prefix(one: &str, other: &str) -> bool {
+    let parts = |unit: &str| unit.split(['/', '.']).map(str::to_owned).collect::<Vec<_>>();
+    let (first, second) = (parts(one), parts(other));
+    let differing = first.iter().zip(&second).filter(|(one, other)| one != other).count();
+    is_unit(one) && is_unit(other) && differing == 1 && differs_in_prefix(one, other)
 }
 
 /// Whether a text has the form of a unit in UCUM (version 2.1, case sensitive). Of units in brackets only the form is asked.
