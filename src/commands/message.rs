@@ -202,7 +202,7 @@ fn list_table(store: &Store, filter: &MessageFilter, limit: usize) -> anyhow::Re
     Ok(())
 }
 
-/// Why the message failed or was ignored, else the first part of it that was left out.
+/// Why the message failed or was ignored, else the first part of it that was left out, with how many more there are.
 fn note(outcome: &Outcome) -> String {
     if let Some(error) = &outcome.error {
         return format!("{} {} {}", error.code, error.location, error.text);
@@ -211,7 +211,12 @@ fn note(outcome: &Outcome) -> String {
         return outcome.notes.last().cloned().unwrap_or_default();
     }
     let is_left_out = |note: &&String| note.contains(": skipped, ") || note.contains(": rejected, ");
-    outcome.notes.iter().find(is_left_out).cloned().unwrap_or_default()
+    let mut left_out = outcome.notes.iter().filter(is_left_out);
+    let Some(first) = left_out.next() else { return String::new() };
+    match left_out.count() {
+        0 => first.clone(),
+        more => format!("{first} (and {more} more)"),
+    }
 }
 
 fn show(config: &Config, store: &Store, id: i64, json: bool) -> anyhow::Result<Verdict> {

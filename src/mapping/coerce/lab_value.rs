@@ -5,6 +5,7 @@
 
 use serde_json::Number;
 
+use super::coded::unit_key;
 use super::number::{decimal, grouped, half_width, has_power, power_of_ten};
 
 /// What a value's text says.
@@ -196,13 +197,23 @@ pub(crate) fn lab_value(text: &str, unit: Option<&str>) -> LabValue {
     }
     match titre(rest).filter(|_| direction.is_none()) {
         Some(dilution) => level.map_or(LabValue::Titre { comparator, dilution }, LabValue::Qualitative),
-        None if looks_measured(text, comparator.is_some() || direction.is_some()) => LabValue::Unclear,
+        // Prose may end with a word of direction: 左室舒张功能减低.
+        None if comparator.is_some()
+            || looks_measured(text)
+            || (direction.is_some() && is_nothing_or_measured(rest)) =>
+        {
+            LabValue::Unclear
+        }
         None => LabValue::Words,
     }
 }
 
-fn looks_measured(text: &str, is_compared: bool) -> bool {
-    is_compared || text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first))
+fn looks_measured(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first))
+}
+
+fn is_nothing_or_measured(text: &str) -> bool {
+    text.is_empty() || looks_measured(text)
 }
 
 /// A comparator and the number beside it: `<5`, `5以下`.
@@ -313,8 +324,21 @@ fn end_of<'t>(text: &'t str, word: &str) -> Option<&'t str> {
 
 /// Without the unit that OBX-6 gives anyhow.
 pub(crate) fn without_unit<'t>(text: &'t str, unit: Option<&str>) -> &'t str {
-    let rest = unit.filter(|unit| !unit.is_empty()).and_then(|unit| text.strip_suffix(unit));
+    let Some(unit) = unit.filter(|unit| !unit.is_empty()) else { return text };
+    let rest = text.strip_suffix(unit).or_else(|| without_unit_in_another_spelling(text, unit));
     rest.map_or(text, str::trim_end)
+}
+
+/// `88 μmol/L` where OBX-6 says `umol/L`, `12 mg/dL` where it says `mg/dl`. Of letters in another case only that of the litre is the same
+/// unit: `mIU` and `MIU` are two.
+fn without_unit_in_another_spelling<'t>(text: &'t str, unit: &str) -> Option<&'t str> {
+    let key = |unit: &str| unit_key(unit).replace('l', "L");
+    let wanted = key(unit);
+    let digits = text.find(|first: char| first.is_ascii_digit())?;
+    // A unit is no longer than this in any spelling.
+    let from = digits.max(text.len().saturating_sub(unit.len() * 3 + 8));
+    let starts = text.char_indices().map(|(start, _)| start).filter(|start| *start > from);
+    starts.map(|start| text.split_at(start)).find(|(_, rest)| key(rest) == wanted).map(|(before, _)| before)
 }
 
 /// What stands after `1:`.
@@ -406,6 +430,32 @@ mod tests {
                 _ => None,
             };
             assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_unit_may_stand_beside_the_number_in_another_spelling() {
+        for (text, unit, is_number) in [
+            ("5.6 mmol/L", "mmol/l", true),
+            ("88 μmol/L", "umol/L", true),
+            ("88µmol/L", "μmol/L", true),
+            ("12 mg/dL", "mg/dl", true),
+            ("5.6×10^9/L", "10*9/L", true),
+            ("<0.5 ng/ml", "ng/mL", true),
+            ("5 MIU/L", "mIU/L", false),
+            ("5 mg/L", "g/l", false),
+        ] {
+            assert_eq!(matches!(lab_value(text, Some(unit)), LabValue::Number { .. }), is_number, "{text} {unit}");
+        }
+    }
+
+    #[test]
+    fn prose_that_ends_with_a_direction_is_words() {
+        for text in ["左室舒张功能减低", "EF 60%,左室舒张功能减低", "血糖偏高"] {
+            assert_eq!(lab_value(text, None), LabValue::Words, "{text}");
+        }
+        for text in ["↑", "12.3.4 高", "5-6↑"] {
+            assert_eq!(lab_value(text, None), LabValue::Unclear, "{text}");
         }
     }
 
