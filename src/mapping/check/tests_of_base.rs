@@ -98,7 +98,7 @@ fn a_path_that_two_fields_may_well_share_is_not_told() {
         (REPORT, "visit_number = 'PID-18.1'", ""),
         (REPORT, "updated_at = 'ORC-9'", ""),
         (REPORT, "requester = 'ORC-12'", ""),
-        (REPORT, "conclusion = 'NTE[*]-3'", ""),
+        (REPORT, "conclusion = 'NTE[*]-3[*]'", ""),
         (RESULT, "note = { from = 'OBX-5', when = \"OBX-2 = 'TX'\" }", ""),
         (RESULT, "name = ['OBX-3.2', 'OBX-3.1']", ""),
         (RESULT, "name = { from = 'OBX-3.1', as = 'text' }", ""),
@@ -230,7 +230,7 @@ fn what_a_site_says_in_vain_is_told() {
             "site.toml:3:1 warning[M024]: no rule uses the table document_kind any more",
         ),
         (OF_DOCUMENTS, "kind = { from = 'TXA-2.1', table = 'document_kind' }", ""),
-        (OF_DOCUMENTS, "conclusion = 'NTE[*]-3'", ""),
+        (OF_DOCUMENTS, "conclusion = 'NTE[*]-3[*]'", ""),
         (
             OF_ORU,
             "kind = { constant = 'imaging' }",
