@@ -1,6 +1,44 @@
 //! Slips of a site over the base that ships: paths and tables of something else, told once, and the right forms beside them, which are not.
 
+use std::io;
+
 use super::tests::problems_with;
+
+macro_rules! shipped {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/mappings/", $name)))),*]
+    };
+}
+
+/// The base, its tables, and two of the examples'.
+const SHIPPED: &[(&str, &str)] = shipped![
+    "hl7v2.toml",
+    "tables/abnormal-flag.csv",
+    "tables/address-use.csv",
+    "tables/consent-mode.csv",
+    "tables/consent-purpose.csv",
+    "tables/consent-status.csv",
+    "tables/diagnosis-kind.csv",
+    "tables/document-kind.csv",
+    "tables/document-status.csv",
+    "tables/emr-document.csv",
+    "tables/his-class.csv",
+    "tables/identifier-type.csv",
+    "tables/marital.csv",
+    "tables/order-control.csv",
+    "tables/order-status.csv",
+    "tables/patient-class.csv",
+    "tables/phone-use.csv",
+    "tables/report-kind-by-code.csv",
+    "tables/report-kind.csv",
+    "tables/report-status.csv",
+    "tables/result-status.csv",
+    "tables/sex.csv",
+    "tables/unit.csv",
+    "tables/vip.csv",
+    "tables/visit-event.csv",
+    "tables/yes-no.csv",
+];
 
 const REPORT: &str = "[[lab_report]]\nblock = 'results'";
 const RESULT: &str = "[[lab_report]]\nblock = 'results'\n[[lab_report.results]]\neach = 'OBX'";
@@ -19,7 +57,10 @@ fn told_with_units(site: &str, rows: &str) -> Vec<String> {
     problems_with(&|name| match name {
         "site.toml" => Ok(site.clone()),
         "own.csv" => Ok(format!("source,target,note\n{rows}\n")),
-        _ => std::fs::read_to_string(format!("{}/mappings/{name}", env!("CARGO_MANIFEST_DIR"))),
+        _ => {
+            let found = SHIPPED.iter().find(|(known, _)| *known == name);
+            found.map(|(_, text)| (*text).to_owned()).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+        }
     })
     .iter()
     .map(ToString::to_string)
