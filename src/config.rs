@@ -55,6 +55,8 @@ pub struct Config {
     pub store: PathBuf,
     /// The HTTP listener.
     pub http: Http,
+    /// Where its address is said, in the bytes of the file; empty where it is not.
+    pub http_place: Range<usize>,
     /// `[audit]`: its files, absolute.
     pub audit: AuditFiles,
     /// How long things are kept.
@@ -76,8 +78,6 @@ pub struct Config {
 pub struct Http {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// Where that is said, in the configuration's bytes; empty where it is not.
-    pub place: Range<usize>,
     /// TLS, if wanted.
     pub tls: Option<Tls>,
     /// Who is let in, and how often.
@@ -201,10 +201,10 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
     if let Some(listen) = listen.as_ref().filter(|_| http_tls.is_none()) {
         warn_if_open(&section, listen);
     }
-    let place = listen.as_ref().map_or(0..0, |listen| listen.span.clone());
+    let http_place = listen.as_ref().map_or(0..0, |listen| listen.span.clone());
     let listen = listen.map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8480)), |listen| listen.value);
     let guard = read_guard(&mut section);
-    let http = Http { listen, place, tls: http_tls, guard };
+    let http = Http { listen, tls: http_tls, guard };
     section.finish();
 
     let mut section = document.section("audit");
@@ -291,6 +291,7 @@ fn read(mut document: Section<'_>, file: &Path, root: &Path) -> Config {
         store: root.join(store),
         audit,
         http,
+        http_place,
         retention,
         sources,
         consumers,

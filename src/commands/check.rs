@@ -104,7 +104,7 @@ fn surroundings(config: &Config) -> Vec<Diagnostic> {
     });
     // Held together: every address and one address of the same port cannot both be had.
     let mut held: Vec<(&str, TcpListener)> = Vec::new();
-    let http = ("http", config.http.place.clone(), config.http.listen, config.http.tls.as_ref());
+    let http = ("http", config.http_place.clone(), config.http.listen, config.http.tls.as_ref());
     let mut tried: Vec<SocketAddr> = Vec::new();
     for (name, place, listen, tls) in listeners.chain([http]) {
         // Two of one address are told by the configuration.

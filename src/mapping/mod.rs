@@ -335,6 +335,7 @@ impl Mapping {
             (plan, rows) = compile::compile(&mut reader, &declared);
             named = check::check(&mut reader, &declared, &rows);
         }
+        check::once(&mut reader.problems);
         // One mistake, one problem: where something is wrong, nothing around it is doubted as well.
         let wrong: Vec<Diagnostic> = reader.problems.iter().filter(|problem| problem.is_error()).cloned().collect();
         reader.problems.retain(|problem| problem.is_error() || !wrong.iter().any(|wrong| problem.holds(wrong)));

@@ -275,6 +275,13 @@ fn nothing_is_served_from_a_broken_configuration() {
     assert!(!site.path("data/heyi.db").exists());
 }
 
+/// The lines of a file that problems are told at.
+fn lines_of<'t>(problems: &[serde_json::Value], text: &'t str) -> Vec<&'t str> {
+    let line =
+        |problem: &serde_json::Value| problem["line"].as_u64().and_then(|line| text.lines().nth(line as usize - 1));
+    problems.iter().filter_map(line).collect()
+}
+
 #[test]
 fn beside_a_running_daemon_its_own_ports_are_no_error() {
     let site = Site::new();
@@ -290,6 +297,8 @@ fn beside_a_running_daemon_its_own_ports_are_no_error() {
     let problems = problems["problems"].as_array().unwrap();
     assert_eq!(problems.len(), 3, "a warning for each port: {problems:?}");
     assert!(problems.iter().all(|problem| problem.to_string().contains("a heyi daemon runs on this store")));
+    let places = lines_of(problems, &fixed);
+    assert!(places.iter().all(|line| line.contains("listen = ")), "each at its line: {places:?}");
     // The check held nothing that the daemon needs.
     daemon.accept("his", registration("C1", "P1", "张^伟"));
     drop(daemon);

@@ -11,6 +11,7 @@ mod merges;
 mod names;
 mod needs;
 mod others;
+mod once;
 mod parts;
 mod path;
 mod repetitions;
@@ -48,6 +49,7 @@ use crate::record::Kind;
 use crate::record::schema::{self, Field, Shape};
 use lookups::{LookUp, YES_OR_NO};
 pub(super) use names::{Named, unknown_names};
+pub(super) use once::once;
 use texts::{Comparison, root_of};
 use vocabulary::Vocabulary;
 
@@ -222,8 +224,15 @@ impl<'d> Checker<'_, '_, 'd> {
             for (index, pattern) in patterns.iter().enumerate() {
                 let is_told =
                     self.fits_a_code(&parsed, &pattern.value) && self.unlikely_text(pattern, Comparison::Pattern);
-                if !is_told && !self.compared_in_parts(&parsed, pattern, Comparison::Pattern) {
+                if !is_told && self.compared_in_parts(&parsed, pattern, Comparison::Pattern) {
+                    // The path is the slip, whatever else it is compared with.
+                    break;
+                }
+                if !is_told {
                     self.pattern(&parsed, pattern, takes_nothing);
+                }
+                if takes_nothing && patterns.len() > 1 && !self.fits_a_code(&parsed, &pattern.value) {
+                    break;
                 }
                 let earlier = patterns[..index].iter();
                 if let Some(wider) =
@@ -415,6 +424,7 @@ impl<'d> Checker<'_, '_, 'd> {
             let span = self.reader.part_of(written, mention.span.clone());
             let place = Located { value: mention.path.to_string(), file: written.file, span };
             self.check_path(&mention.path, &place, within);
+            let mut is_compared_in_parts = false;
             for (index, (value, span)) in mention.values.iter().enumerate() {
                 let span = self.reader.part_of(written, span.clone());
                 if value.trim() != value || value.is_empty() {
@@ -425,9 +435,12 @@ impl<'d> Checker<'_, '_, 'd> {
                     self.reader.warn(written.file, span, "M021", format!("{value} is named twice"), "leave it out");
                 } else {
                     let value = Located { value: value.clone(), file: written.file, span };
-                    let is_told = self.unlikely_text(&value, Comparison::Equality);
-                    if !is_told && !self.compared_in_parts(&mention.path, &value, Comparison::Equality) {
-                        self.code(&mention.path, &value);
+                    let is_told = is_compared_in_parts || self.unlikely_text(&value, Comparison::Equality);
+                    if !is_told {
+                        is_compared_in_parts = self.compared_in_parts(&mention.path, &value, Comparison::Equality);
+                        if !is_compared_in_parts {
+                            self.code(&mention.path, &value);
+                        }
                     }
                 }
             }
@@ -495,6 +508,7 @@ impl<'d> Checker<'_, '_, 'd> {
                 self.targets(vocabulary, table, rows);
             }
             self.full_width_rows(rows);
+            self.marks_in_rows(rows, vocabulary);
             if let Some(path) = self.event_tables.get(name.value.as_str()).copied() {
                 self.events(name, rows, path);
             }

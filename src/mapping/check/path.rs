@@ -11,7 +11,7 @@ use super::super::run::matches_pattern;
 use super::super::table::Row;
 use super::Checker;
 use super::texts::Comparison;
-use crate::diagnostic::{Diagnostic, is_one_letter_away, similar};
+use crate::diagnostic::{Diagnostic, is_one_letter_away, plain_text, similar};
 use crate::hl7v2::dictionary::{Meaning, Missing, shown};
 use crate::hl7v2::{Dictionary, Path};
 use crate::record::schema::Shape;
@@ -202,6 +202,20 @@ impl<'d> Checker<'_, '_, 'd> {
                 let text = format!("{value} is one value here, and nobody sends it");
                 let hint = format!("several have commas between them: in {}", parts.join(","));
                 self.reader.warn(written.file, written.span.clone(), "M021", text, &hint);
+                return true;
+            }
+            // `[3.1=A,B]`: only in and its list have commas between them.
+            let parts: Vec<&str> = value.split(',').map(str::trim).collect();
+            let is_code = |part: &&str| !part.is_empty() && part.bytes().all(|letter| letter.is_ascii_alphanumeric());
+            if parts.len() > 1 && parts.iter().all(is_code) {
+                let text = format!("{value} is one value here, and nobody sends it");
+                let hint = format!("several stand behind in: in {}", parts.join(","));
+                self.reader.warn(written.file, written.span.clone(), "M021", text, &hint);
+                return true;
+            }
+            if let Some(plain) = plain_text(value) {
+                let text = format!("{value} is in full-width characters, and never equal to {plain}");
+                self.reader.warn(written.file, written.span.clone(), "M021", text, &format!("write {plain}"));
                 return true;
             }
         }

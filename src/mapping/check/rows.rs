@@ -50,6 +50,30 @@ impl Checker<'_, '_, '_> {
         }
     }
 
+    /// Codes with the marks of other programs: a comment that is none, a wildcard that stands for itself. `vocabulary`: of what the targets are.
+    pub(super) fn marks_in_rows(&mut self, rows: &[Row], vocabulary: Option<Vocabulary>) {
+        for row in rows {
+            let span = row.span.start..row.span.start + row.source.len();
+            let stem = row.source.strip_suffix('*').unwrap_or_default();
+            let is_wildcard = !stem.is_empty() && stem.chars().all(char::is_alphanumeric);
+            if let Some(said) = ["//", "--"].iter().find_map(|mark| row.source.strip_prefix(mark)).map(str::trim)
+                && said.chars().any(char::is_alphanumeric)
+            {
+                let text = format!("{} is a code here, and nobody sends it", row.source);
+                self.tell(row, span, "M021", text, &format!("a comment begins with #: # {said}"));
+            } else if is_wildcard && vocabulary.is_none() {
+                let text = format!("* stands for itself here, so {} is hardly sent", row.source);
+                self.tell(
+                    row,
+                    span,
+                    "M021",
+                    text,
+                    "list the codes; a row whose source is * alone stands for all others",
+                );
+            }
+        }
+    }
+
     /// Codes and targets in the full-width letters and digits of an input method. Who sends both forms has a row for each.
     pub(super) fn full_width_rows(&mut self, rows: &[Row]) {
         let is_wide = |text: &str| text.chars().any(|letter| matches!(letter, '０'..='９' | 'Ａ'..='Ｚ' | 'ａ'..='ｚ'));

@@ -64,3 +64,9 @@ fn a_source_without_merges_reads_its_numbers_as_it_likes() {
     let off = "[[merge]]\neach = 'MRG'\n[[merge.survivor]]\neach = 'PID-3'\nwhen = 'false'\n[[merge.retired]]\neach = 'MRG-1'\nwhen = 'false'\n";
     check(&format!("{NUMBERS}{off}"), &[]);
 }
+
+#[test]
+fn what_is_wrong_with_a_path_is_told_and_not_that_merges_read_otherwise() {
+    let whole = "[[patient.identifiers]]\neach = 'PID-3'\nvalue = 'PID-3'\n";
+    check(whole, &[("4:9 M018", "PID-3 (CK, CM, CX) has components")]);
+}

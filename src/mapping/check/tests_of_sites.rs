@@ -475,3 +475,45 @@ fn a_time_is_no_number() {
     let mapping = format!("{SOUND}{VISIT}").replace("number = 'PV1-19.1'", "number = 'PV1-44'");
     check(&mapping, &[("10:10 M018", "PV1-44 (TS, DTM) is a time, and number is a number")]);
 }
+
+#[test]
+fn a_slip_is_told_once_whatever_follows_from_it() {
+    // Without the base there are neither its tables nor its blocks.
+    let slip =
+        format!("extend = 'base.toml'\n{}", SOUND.replace("name =", "sex = { from = 'PID-8', table = 'sex' }\nname ="));
+    check(&slip, &[("1:1 M002", "did you mean extends?")]);
+    // Each value would be told of the same path.
+    let types = |path: &str, expected: &[(&str, &str)]| {
+        check(&format!("match = {{ '{path}' = ['ADT', 'SIU'] }}\n{SOUND}"), expected);
+    };
+    types("MSH-9", &[("1:22 M018", "compare its components")]);
+    types("MSH-9.2", &[("1:24 M022", "the mapping takes no message")]);
+    check(
+        &format!("{SOUND}{VISIT}when = \"MSH-9.2 in ['ADT^A01', 'ADT^A04']\"\n"),
+        &[("13:21 M018", "MSH-9.2 is one component")],
+    );
+    // A block of the base's in another spelling is no new one that lacks its each.
+    check_over_base(
+        "[[visit]]\nblock = 'stays'\nstatus = { constant = 'planned' }",
+        &[("3:9 M020", "did you mean stay?")],
+    );
+}
+
+#[test]
+fn codes_that_nobody_sends_are_told_in_predicates_and_tables_too() {
+    let chosen = |value: &str, expected: &[(&str, &str)]| {
+        check(&format!("{SOUND}{VISIT}reason = 'OBX[3.1={value}]-5'\n"), expected);
+    };
+    chosen("ZD,JY", &[("13:10 M021", "several stand behind in: in ZD,JY")]);
+    chosen("ＺＤ", &[("13:10 M021", "write ZD")]);
+    chosen("ZD", &[]);
+    let rows = |row: &str, expected: &[(&str, &str)]| {
+        let site = SOUND.replace("name =", "sex = { from = 'PID-8', table = 'sex' }\nname =");
+        let site = format!("{site}[tables]\nsex = ['sex.csv', 'own.csv']\n");
+        let own = format!("source,target,note\n{row}\n");
+        check_files(&[("site.toml", &site), ("sex.csv", SEX), ("own.csv", &own)], expected);
+    };
+    rows("// MZ,male,", &[("own.csv:2:1 M021", "a comment begins with #: # MZ")]);
+    rows("M*,male,", &[("own.csv:2:1 M021", "* stands for itself here")]);
+    rows("*,unknown,", &[]);
+}
