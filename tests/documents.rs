@@ -23,8 +23,6 @@ fn load(text: &str) -> Config {
     let (mut config, warnings) = config::load(&file).unwrap_or_else(|problems| panic!("{problems:?}"));
     assert!(warnings.is_empty(), "{warnings:?}");
     config.store = config.store.strip_prefix(folder.path()).unwrap().to_owned();
-    // Where a default is said is no part of it.
-    config.http.place = 0..0;
     config
 }
 
