@@ -123,9 +123,34 @@ impl Checker<'_, '_, '_> {
             Some(written) => Coercion::named(&written.value),
             None => default_coercion(&found, level, rule),
         };
+        self.said_by_fhir(rule, found.name, coercion);
         self.words_beside(rule, &found, coercion);
         if let (Some(table), Some(vocabulary)) = (&rule.table, Vocabulary::of(&found, coercion)) {
             self.vocabularies.insert(table.value.clone(), vocabulary);
+        }
+    }
+
+    /// Paths of which FHIR says that they are something else than the field: the URI of a system, a whole period for its end, the patient
+    /// for somebody of the staff.
+    fn said_by_fhir(&mut self, rule: &Rule, target: &str, coercion: Option<Coercion>) {
+        for written in &rule.from {
+            let path = written.value.trim();
+            let (before, last) = path.rsplit_once('.').unwrap_or(("", path));
+            let (text, hint) = match last {
+                "system" if !target.ends_with("system") && rule.table.is_none() => {
+                    let (sibling, what) =
+                        if before.ends_with("coding") { ("code", "code") } else { ("value", "number or contact") };
+                    (format!("{path} says of which system the {what} is"), format!("is {before}.{sibling} meant?"))
+                }
+                "period" if target == "ended_at" => {
+                    (format!("{path} gives the start of the period"), format!("write {path}.end"))
+                }
+                "subject" | "patient" if coercion == Some(Coercion::Staff) => {
+                    (format!("{path} is the patient"), "somebody of the staff is asked for".to_owned())
+                }
+                _ => continue,
+            };
+            self.reader.warn(written.file, written.span.clone(), "M018", text, &hint);
         }
     }
 }

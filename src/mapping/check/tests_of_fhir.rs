@@ -152,7 +152,7 @@ fn a_part_behind_the_element_that_reads_it_is_never_asked() {
     for sound in [
         "reason = ['reasonCode.text', 'reasonCode']",
         "reason = ['reasonCode', 'reasonReference.display']",
-        "ended_at = ['period', 'period.end']",
+        "started_at = ['period', 'period.end']",
     ] {
         check_element(sound, &[]);
     }
@@ -174,4 +174,15 @@ fn an_element_that_the_base_reads_for_another_field_is_told() {
     };
     visit("started_at = 'period.end'", &[("4:14 M018", "period.end is what ended_at is read from")]);
     visit("started_at = 'period'", &[]);
+}
+
+#[test]
+fn what_fhir_says_is_something_else_is_told() {
+    check_element("ended_at = 'period'", &[("15:12 M018", "period gives the start of the period (write period.end)")]);
+    check_element("ended_at = 'period.end'", &[]);
+    check_element("started_at = 'period'", &[]);
+    check_element("stay_number = 'identifier.system'", &[("15:15 M018", "is identifier.value meant?")]);
+    check_element("reason = 'reasonCode.coding.system'", &[("15:10 M018", "is reasonCode.coding.code meant?")]);
+    check_element("attending = 'subject'", &[("15:13 M018", "subject is the patient")]);
+    check_element("number_system = 'identifier.system'", &[]);
 }
