@@ -14,7 +14,7 @@ const EXTENDS: &str = "did you mean extends?";
 /// Leaves out what follows from another problem.
 pub(in crate::mapping) fn once(problems: &mut Vec<Diagnostic>) {
     if problems.iter().any(|problem| problem.code == "M002" && problem.hint.as_deref() == Some(EXTENDS)) {
-        problems.retain(|problem| problem.code == "M002" || !matches!(problem.code, "M004" | "M009" | "M023"));
+        problems.retain(|problem| !matches!(problem.code, "M004" | "M009" | "M023"));
     }
     misspelt_blocks(problems);
     let all = problems.clone();
