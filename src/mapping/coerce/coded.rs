@@ -74,7 +74,7 @@ fn unit_of<'m>(code: Option<Cow<'m, str>>, name: Option<Cow<'m, str>>) -> Option
     }
 }
 
-/// OBX-6 as a table knows it: joined, see [`joined`], where `is_known` says so of that, else as [`unit`] has it.
+/// OBX-6 as a table knows it: joined, see [`joined`], where `is_known` says so of that, else as [`unit()`] has it.
 pub(crate) fn known_unit<'m>(value: &Value<'m>, is_known: impl Fn(&str) -> bool) -> Option<Cow<'m, str>> {
     let (code, name) = (part(value, 1), part(value, 2));
     let joined = joined(code.as_deref(), name.as_deref()).filter(|joined| is_known(joined));
