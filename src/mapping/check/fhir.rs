@@ -1,11 +1,11 @@
 //! The checks of a mapping for FHIR. That its paths lead somewhere has been seen when they were compiled; here is what they are for.
 
-use super::super::compile::{self, default_coercion};
+use super::super::compile;
 use super::super::file::{Block, Located, MatchRule, Rule};
 use super::super::run::matches_pattern;
 use super::texts::Comparison;
 use super::vocabulary::Vocabulary;
-use super::{Checker, table_hint};
+use super::{Checker, coercion_of, table_hint};
 use crate::fhir::compose::FOCAL;
 use crate::mapping::coerce::Coercion;
 use crate::mapping::input::{ElementPath, Format, Within};
@@ -119,10 +119,7 @@ impl Checker<'_, '_, '_> {
             let hint = table_hint(rule, &first.value, &found);
             self.reader.warn(first.file, first.span.clone(), "M011", text, &hint);
         }
-        let coercion = match &rule.coercion {
-            Some(written) => Coercion::named(&written.value),
-            None => default_coercion(&found, level, rule),
-        };
+        let coercion = coercion_of(rule, &found, level);
         self.said_by_fhir(rule, found.name, coercion);
         self.words_beside(rule, &found, coercion);
         if let (Some(table), Some(vocabulary)) = (&rule.table, Vocabulary::of(&found, coercion)) {

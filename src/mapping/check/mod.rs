@@ -37,6 +37,7 @@ mod vocabulary;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::coerce::Coercion;
 use super::compile::{self, ON_UNMAPPED, Target, default_coercion};
 use super::expression::Expression;
 use super::file::{Block, Declarations, Located, MatchRule, Reader, Rule};
@@ -333,10 +334,7 @@ impl<'d> Checker<'_, '_, 'd> {
         if !is_of_another {
             self.left_out(rule, &found);
         }
-        let coercion = match &rule.coercion {
-            Some(written) => super::coerce::Coercion::named(&written.value),
-            None => default_coercion(&found, level, rule),
-        };
+        let coercion = coercion_of(rule, &found, level);
         if self.is_whole {
             self.coded_without_table(rule, place, &found);
             self.truth_without_table(rule, place, &found);
@@ -543,6 +541,14 @@ impl<'d> Checker<'_, '_, 'd> {
             let source = Located { value: row.source.clone(), file: row.file, span: row.span.clone() };
             self.code_of("0003", &source);
         }
+    }
+}
+
+/// How the values of a rule are read: as it says, else as its field is. `None`: it names what is no coercion.
+fn coercion_of(rule: &Rule, target: &Target, level: &'static [Field]) -> Option<Coercion> {
+    match &rule.coercion {
+        Some(written) => Coercion::named(&written.value),
+        None => default_coercion(target, level, rule),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Paths that the base reads for another field of the same record or item, and not for the one that a site reads them for.
 
-use super::Checker;
 use super::merges::{PATIENT_NUMBERS, RETIRED_NUMBERS};
 use super::texts::root_of;
+use super::{Checker, coercion_of};
 use crate::hl7v2::Path;
 use crate::mapping::coerce::Coercion;
 use crate::mapping::compile::{self, Target};
@@ -79,12 +79,10 @@ impl Checker<'_, '_, '_> {
             else {
                 continue;
             };
-            if rule.base_paths.is_empty()
-                || rule.base_paths.iter().any(|path| root(path, format).as_ref() == Some(&own))
-            {
+            let is_own = |path: &Located<String>| root(path, format).as_ref() == Some(&own);
+            if rule.base_paths.is_empty() || rule.base_paths.iter().any(is_own) {
                 continue;
             }
-            let is_own = |path: &Located<String>| root(path, format).as_ref() == Some(&own);
             // What a code is made of by a table may be a code of something else by another.
             let looks_up = rule.table.is_some() || matches!(found.shape, Shape::Object(_));
             // Of the base, or said once more in place of what it says.
@@ -132,10 +130,7 @@ impl Checker<'_, '_, '_> {
         level: &'static [Field],
         target: &Target,
     ) -> bool {
-        let coercion = match &rule.coercion {
-            Some(named) => Coercion::named(&named.value),
-            None => compile::default_coercion(target, level, rule),
-        };
+        let coercion = coercion_of(rule, target, level);
         // The parts of an address are different ones, and a number is nothing else of it.
         let is_part = place == "patient.addresses" || (place == "patient.identifiers" && target.name == "value");
         let is_explicit = rule.coercion.as_ref().is_some_and(|named| named.value == Coercion::Text.name());

@@ -3,8 +3,8 @@
 //!
 //! Only what is certain is told. A later path of a rule may be a site's stopgap, and whoever writes `as = "text"` knows what is sent.
 
-use super::Checker;
 use super::path::TIMES;
+use super::{Checker, coercion_of};
 use crate::hl7v2::Path;
 use crate::hl7v2::dictionary::shown;
 use crate::mapping::coerce::Coercion;
@@ -107,10 +107,7 @@ impl Checker<'_, '_, '_> {
     pub(super) fn parts(&mut self, rules: &[(&Located<String>, &Rule)], place: &str, level: &'static [Field]) {
         for (index, (target, rule)) in rules.iter().enumerate() {
             let Some(found) = compile::target(level, &target.value) else { continue };
-            let coercion = match &rule.coercion {
-                Some(written) => Coercion::named(&written.value),
-                None => compile::default_coercion(&found, level, rule),
-            };
+            let coercion = coercion_of(rule, &found, level);
             let is_plain = rule.table.is_none() && rule.coercion.is_none();
             let is_first = !rules[..index].iter().any(|(other, _)| other.value == target.value);
             for (number, written) in rule.from.iter().enumerate() {

@@ -332,6 +332,11 @@ pub(crate) fn without_unit<'t>(text: &'t str, unit: Option<&str>) -> &'t str {
 /// `88 μmol/L` where OBX-6 says `umol/L`, `12 mg/dL` where it says `mg/dl`. Of letters in another case only that of the litre is the same
 /// unit: `mIU` and `MIU` are two.
 fn without_unit_in_another_spelling<'t>(text: &'t str, unit: &str) -> Option<&'t str> {
+    // Most values and ranges are numbers alone, and nothing longer is a unit: each place where one may begin costs its length.
+    const MOST: usize = 64;
+    if unit.len() > MOST || text.bytes().all(|byte| byte.is_ascii_digit() || b".-~<>= ".contains(&byte)) {
+        return None;
+    }
     let key = |unit: &str| unit_key(unit).replace('l', "L");
     let wanted = key(unit);
     let digits = text.find(|first: char| first.is_ascii_digit())?;
@@ -447,6 +452,10 @@ mod tests {
         ] {
             assert_eq!(matches!(lab_value(text, Some(unit)), LabValue::Number { .. }), is_number, "{text} {unit}");
         }
+        // What is longer than any unit is compared as it is sent alone.
+        let long = "l".repeat(65);
+        let is_number = |text: &str| matches!(lab_value(text, Some(&long)), LabValue::Number { .. });
+        assert!(is_number(&format!("5{long}")) && !is_number(&format!("5{}", long.to_uppercase())));
     }
 
     #[test]
